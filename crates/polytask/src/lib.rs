@@ -1,0 +1,1 @@
+//! Trains one language model on many tasks.
