@@ -1,0 +1,143 @@
+//! What a config says about a corpus.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A part of a corpus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// What the model learns from.
+    Train,
+    /// What choices are made on: best checkpoint, early stopping.
+    Validation,
+    /// What is measured once, at the end.
+    Test,
+}
+
+impl Split {
+    /// All splits, in order.
+    pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
+
+    /// The split's name: `train`, `validation`, `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Validation => "validation",
+            Split::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Files of one split: one path, or several. Each may be a glob (`data/part-*.jsonl`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Paths {
+    /// One path or glob.
+    One(String),
+    /// Several paths or globs, read in this order.
+    Many(Vec<String>),
+}
+
+impl Paths {
+    /// The paths, one or several.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        match self {
+            Paths::One(path) => std::slice::from_ref(path),
+            Paths::Many(paths) => paths,
+        }
+        .iter()
+        .map(String::as_str)
+    }
+}
+
+impl fmt::Display for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, path) in self.iter().enumerate() {
+            write!(f, "{}{path}", if i > 0 { ", " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// JSON Lines: one JSON object a line.
+    Jsonl,
+    /// Comma-separated values; quotes may enclose delimiters and line ends (RFC 4180).
+    Csv,
+    /// Tab-separated values; quotes mean nothing.
+    Tsv,
+    /// One word a line with its columns, an empty line after each sentence.
+    Conll,
+    /// Universal Dependencies' CoNLL-U.
+    Conllu,
+    /// Apache Parquet.
+    Parquet,
+}
+
+/// `[corpus.NAME]`: rows of text with fields, in splits. One corpus may carry labels for several tasks.
+///
+/// The format follows from the file's extension: `.jsonl`, `.ndjson` or `.json` (JSON Lines), `.csv`, `.tsv`, `.conll`,
+/// `.bio` or `.iob` (CoNLL columns), `.conllu`, `.parquet`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CorpusConfig {
+    /// Files to train on: a path, a glob, or a list of them.
+    pub train: Paths,
+    /// Files to choose the best checkpoint on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Paths>,
+    /// Files to measure on at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Paths>,
+    /// How the files are written. Default: by the file's extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// Names of the columns, for CSV and TSV without a header and for CoNLL columns. Default for CoNLL columns: the first
+    /// is `tokens`, the last `tags`, those between `column2`, `column3`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+    /// What stands between the columns of CSV (default `,`) and of CoNLL columns (default: a tab where the file has
+    /// tabs, else any run of spaces).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
+    /// Whether the first line of CSV and TSV names the columns. Default: true, unless `columns` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<bool>,
+}
+
+impl CorpusConfig {
+    /// A corpus of one training path, everything else by default.
+    pub fn of(train: impl Into<String>) -> Self {
+        let train = Paths::One(train.into());
+        Self {
+            train,
+            validation: None,
+            test: None,
+            format: None,
+            columns: None,
+            delimiter: None,
+            header: None,
+        }
+    }
+
+    /// The files of a split, if the corpus has it.
+    pub fn split(&self, split: Split) -> Option<&Paths> {
+        match split {
+            Split::Train => Some(&self.train),
+            Split::Validation => self.validation.as_ref(),
+            Split::Test => self.test.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Readers, tokenized cache, samplers and packs.
+//!
+//! The way of a row: [`read()`] parses the files of a split into [`Row`]s; a [`View`] tokenizes one field of them
+//! (through the cache of [`encode_cached`]); a [`Stream`] draws rows from several corpora by the shares of a
+//! [`Sampler`]; a [`Pack`] lays one step's rows end to end.
+//!
+//! Invariants: no tensors, no models, no printing, no environment, no clock. Everything random comes from a seed and a
+//! stream name ([`random`]). What leaves [`read()`] is checked: behind it no row is malformed.
+
+mod cache;
+mod corpus;
+mod error;
+mod pack;
+pub mod random;
+mod read;
+pub mod sampler;
+mod stream;
+mod tokenizer;
+mod train;
+mod value;
+mod view;
+mod words;
+
+pub use cache::encode_cached;
+pub use corpus::{CorpusConfig, Format, Paths, Split};
+pub use error::{DataError, Faults};
+pub use pack::{Pack, RowRef};
+pub use read::{content_hash, files, read};
+pub use sampler::{Sampler, Sampling};
+pub use stream::{CorpusRows, Draw, Stream, StreamState};
+pub use tokenizer::{Encoded, Input, NO_WORD, Tokenizer};
+pub use train::TokenizerConfig;
+pub use value::{Place, Row, Value};
+pub use view::{InputField, View, same_text};
+pub use words::split_words;

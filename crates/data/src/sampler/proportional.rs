@@ -1,0 +1,38 @@
+//! Draws every corpus by its number of rows: each row once an epoch.
+//!
+//! Share of corpus i of c corpora with n_i rows:
+//!
+//!     p_i = n_i / (n_1 + ... + n_c)
+//!
+//! Options: none. Cost: none.
+//!
+//! Use it when the corpora are of similar size, or when all rows matter alike. Where one corpus is many times larger than
+//! another, the small one is seldom seen: see `temperature` and `equal`.
+//!
+//! Example: rows [1000, 10000, 100000] give [0.009009, 0.090090, 0.900901].
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Sampler, normalized};
+
+/// `[sampling.proportional]`: every row once an epoch. It has no options.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Proportional {}
+
+impl Sampler for Proportional {
+    fn shares(&self, rows: &[usize]) -> Vec<f64> {
+        normalized(rows.iter().map(|&n| n as f64).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_rows() {
+        assert_eq!(Proportional {}.shares(&[1, 3]), [0.25, 0.75]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Draws by the number of rows, flattened by a temperature: between proportional (1) and equal (infinite).
+//!
+//! Share of corpus i with n_i rows, temperature T >= 1, scale s > 0 and cap c > 0:
+//!
+//!     p_i ~ min(s n_i, c)^(1/T)
+//!
+//! Options: `temperature` (T, default 2: the square root of the size), `scale` (s, default 1), `cap` (c, default none: a
+//! size above which more rows count no more). Cost: none.
+//!
+//! Use it when sizes differ by more than about ten times: small corpora are seen more often than by their size, large ones
+//! still more often than small ones. T = 2 is a good start; T = 5 is usual for many languages. T = 1 with a cap is the
+//! examples-proportional mixing of T5. MaChAmp's smoothing exponent alpha is 1/T.
+//!
+//! Papers: Arivazhagan et al., Massively Multilingual Neural Machine Translation in the Wild, 2019 (arXiv 1907.05019);
+//! Raffel et al., Exploring the Limits of Transfer Learning, 2020, section 3.5.2 (arXiv 1910.10683).
+//!
+//! Example: rows [1000, 10000, 100000] give [0.070610, 0.223289, 0.706101] at T = 2 and [0.196202, 0.310960, 0.492838] at
+//! T = 5.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Sampler, normalized};
+use crate::DataError;
+
+/// `[sampling.temperature]`: by size, flattened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Temperature {
+    /// 1 draws by size, larger values draw small corpora more often.
+    #[serde(default = "two")]
+    #[schemars(range(min = 1.0))]
+    pub temperature: f64,
+    /// Factor on every size before the cap.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0.0))]
+    pub scale: f64,
+    /// Size above which more rows count no more. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub cap: Option<f64>,
+}
+
+fn two() -> f64 {
+    2.0
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl Default for Temperature {
+    fn default() -> Self {
+        Self { temperature: two(), scale: one(), cap: None }
+    }
+}
+
+impl Temperature {
+    /// Checks the options' ranges.
+    ///
+    /// # Errors
+    /// The first option out of its range.
+    pub fn check(&self) -> Result<(), DataError> {
+        let setting = |name: &str, found: f64, good: bool, expected: &str| {
+            let key = format!("sampling.temperature.{name}");
+            let error = DataError::Setting { key, found: found.to_string(), expected: expected.into() };
+            if good && found.is_finite() { Ok(()) } else { Err(error) }
+        };
+        setting("temperature", self.temperature, self.temperature >= 1.0, "a number of 1 or more")?;
+        setting("scale", self.scale, self.scale > 0.0, "a number above 0")?;
+        self.cap.map_or(Ok(()), |cap| setting("cap", cap, cap > 0.0, "a number above 0"))
+    }
+}
+
+impl Sampler for Temperature {
+    fn shares(&self, rows: &[usize]) -> Vec<f64> {
+        let cap = self.cap.unwrap_or(f64::INFINITY);
+        let weight = |&n: &usize| {
+            if n == 0 { 0.0 } else { (n as f64 * self.scale).min(cap).powf(1.0 / self.temperature) }
+        };
+        normalized(rows.iter().map(weight).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(found: &[f64], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len());
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {expected:?}");
+    }
+
+    #[test]
+    fn golden_values() {
+        let rows = [1_000, 10_000, 100_000];
+        let at = |temperature| Temperature { temperature, ..Temperature::default() }.shares(&rows);
+        near(&at(2.0), &[0.070610, 0.223289, 0.706101]);
+        near(&at(5.0), &[0.196202, 0.310960, 0.492838]);
+    }
+
+    #[test]
+    fn limits() {
+        let rows = [1_000, 10_000, 100_000];
+        let at = |temperature| Temperature { temperature, ..Temperature::default() }.shares(&rows);
+        near(&at(1.0), &super::super::Proportional {}.shares(&rows));
+        near(&at(1e9), &super::super::Equal {}.shares(&rows));
+        let capped = Temperature { temperature: 1.0, scale: 0.5, cap: Some(5_000.0) };
+        near(&capped.shares(&rows), &[500.0 / 10_500.0, 5_000.0 / 10_500.0, 5_000.0 / 10_500.0]);
+    }
+
+    #[test]
+    fn ranges() {
+        for temperature in [0.5, f64::NAN, f64::INFINITY] {
+            let error = Temperature { temperature, ..Temperature::default() }.check().unwrap_err();
+            assert!(error.to_string().starts_with("sampling.temperature.temperature: found "), "{error}");
+        }
+        assert!(Temperature { cap: Some(0.0), ..Temperature::default() }.check().is_err());
+        assert!(Temperature { scale: 0.0, ..Temperature::default() }.check().is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! The rows of a corpus under one input, tokenized.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::{DataError, Encoded, Faults, Input, Row, Tokenizer, encode_cached};
+
+/// What a task reads of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum InputField {
+    /// A field of plain text.
+    Text(String),
+    /// A field of words, each of which may carry a label.
+    Words(String),
+}
+
+impl InputField {
+    /// The field's name.
+    pub fn field(&self) -> &str {
+        match self {
+            InputField::Text(field) | InputField::Words(field) => field,
+        }
+    }
+}
+
+/// The rows of one corpus and split under one input, tokenized. A corpus has several views only where its tasks' inputs
+/// differ (see [`same_text`]).
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The corpus's name.
+    pub corpus: Arc<str>,
+    /// What is read of each row.
+    pub input: InputField,
+    /// The rows; views of one corpus and split share them.
+    pub rows: Arc<[Row]>,
+    /// Their tokens; row `i` of the encoding is row `i` of `rows`.
+    pub encoded: Encoded,
+}
+
+impl View {
+    /// Tokenizes one input of the rows, through the cache in `cache` if given.
+    ///
+    /// # Errors
+    /// Every row that lacks the field or holds something else in it (many at once); a tokenizer or cache that fails.
+    pub fn new(
+        corpus: impl Into<Arc<str>>,
+        input: InputField,
+        rows: Arc<[Row]>,
+        tokenizer: &Tokenizer,
+        max_length: usize,
+        cache: Option<&Path>,
+    ) -> Result<View, Vec<DataError>> {
+        let encode =
+            |inputs: &[Input<'_>]| encode_cached(cache, tokenizer, inputs, max_length).map_err(|e| vec![e]);
+        let encoded = match &input {
+            InputField::Text(field) => {
+                let texts = present(&rows, field, |row| row.text(field))?;
+                encode(&texts.iter().map(|text| Input::Text(text)).collect::<Vec<_>>())?
+            }
+            InputField::Words(field) => {
+                let words = present(&rows, field, |row| row.words(field))?;
+                encode(&words.iter().map(|words| Input::Words(words)).collect::<Vec<_>>())?
+            }
+        };
+        Ok(View { corpus: corpus.into(), input, rows, encoded })
+    }
+}
+
+/// Reads a field of every row, or says which rows lack it.
+fn present<'a, T>(
+    rows: &'a [Row],
+    field: &str,
+    read: impl Fn(&'a Row) -> Result<Option<T>, DataError>,
+) -> Result<Vec<T>, Vec<DataError>> {
+    let mut faults = Faults::new();
+    let mut out = Vec::with_capacity(rows.len());
+    for row in rows {
+        match read(row) {
+            Ok(Some(value)) => out.push(value),
+            Ok(None) => faults.push(row.missing(field)),
+            Err(error) => faults.push(error),
+        }
+    }
+    faults.finish(out)
+}
+
+/// Whether in every row the text field equals the words field joined by single spaces: then one view (that of the
+/// words) serves both. False when any row lacks either, or the fields hold something else.
+pub fn same_text(rows: &[Row], text: &str, words: &str) -> bool {
+    rows.iter().all(|row| match (row.text(text), row.words(words)) {
+        (Ok(Some(text)), Ok(Some(words))) => {
+            let mut rest = Some(text);
+            for (i, word) in words.iter().enumerate() {
+                rest = rest
+                    .and_then(|r| if i > 0 { r.strip_prefix(' ') } else { Some(r) })
+                    .and_then(|r| r.strip_prefix(word.as_str()));
+            }
+            rest == Some("")
+        }
+        _ => false,
+    })
+}
