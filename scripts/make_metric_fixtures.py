@@ -1,0 +1,115 @@
+"""Writes crates/metrics/tests/fixtures: what scikit-learn and seqeval say about random and awkward cases.
+
+  pip install scikit-learn seqeval
+  python scripts/make_metric_fixtures.py
+"""
+import json
+import random
+import warnings
+from pathlib import Path
+
+import sklearn
+from seqeval.metrics import f1_score as span_f1, precision_score as span_precision, recall_score as span_recall
+from seqeval.metrics.sequence_labeling import get_entities, precision_recall_fscore_support as span_support
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_recall_fscore_support
+
+warnings.simplefilter("ignore")
+FOLDER = Path(__file__).resolve().parent.parent / "crates" / "metrics" / "tests" / "fixtures"
+
+
+def class_case(gold, predicted, classes):
+    p, r, f, s = precision_recall_fscore_support(gold, predicted, labels=range(classes), average=None, zero_division=0)
+    return {
+        "gold": gold, "predicted": predicted, "classes": classes,
+        "accuracy": float(accuracy_score(gold, predicted)),
+        "macro_f1": float(f1_score(gold, predicted, average="macro", zero_division=0)),
+        "micro_f1": float(f1_score(gold, predicted, average="micro", zero_division=0)),
+        "matthews": float(matthews_corrcoef(gold, predicted)),
+        "precision": p.tolist(), "recall": r.tolist(), "f1": f.tolist(), "support": s.tolist(),
+    }
+
+
+def class_cases(rng):
+    yield class_case([0], [0], 1)  # one class only
+    yield class_case([0, 0, 0], [0, 0, 0], 3)  # two of three classes never occur
+    yield class_case([0, 0, 0], [1, 1, 2], 3)  # nothing right
+    yield class_case([0, 1, 0, 1], [1, 0, 1, 0], 2)  # always opposite
+    yield class_case([0, 1, 2, 0, 1, 2], [0, 0, 0, 0, 0, 0], 3)  # classes never predicted
+    yield class_case([4, 4, 4, 4], [4, 0, 2, 4], 7)  # classes predicted that never occur
+    yield class_case([1] * 50 + [0], [1] * 51, 2)  # a majority that hides the other class
+    for classes in (2, 3, 5, 11):
+        for skill in (0.0, 0.3, 0.6, 0.9, 1.0):
+            for n in (2, 7, 60):
+                weights = [rng.random() ** 3 for _ in range(classes)]
+                gold = rng.choices(range(classes), weights, k=n)
+                yield class_case(gold, [g if rng.random() < skill else rng.randrange(classes) for g in gold], classes)
+
+
+def span_case(gold, predicted):
+    labels = sorted({t for t, _, _ in get_entities(gold)} | {t for t, _, _ in get_entities(predicted)})
+    p, r, f, s = span_support(gold, predicted, average=None)
+    by_type = {t: [float(p[i]), float(r[i]), float(f[i]), int(s[i])] for i, t in enumerate(labels)}
+    rows = lambda tags: [[[t, int(a), int(b) + 1] for t, a, b in get_entities(row)] for row in tags]
+    return {
+        "gold": [" ".join(row) for row in gold], "predicted": [" ".join(row) for row in predicted],
+        "gold_spans": rows(gold), "predicted_spans": rows(predicted),
+        "precision": float(span_precision(gold, predicted)), "recall": float(span_recall(gold, predicted)),
+        "f1": float(span_f1(gold, predicted)),
+        "macro_f1": float(span_f1(gold, predicted, average="macro")) if labels else 0.0,
+        "by_type": by_type,
+    }
+
+
+AWKWARD = [  # gold row, predicted row
+    ("O O O", "O O O"),
+    ("O", "B-PER"),
+    ("B-PER", "O"),
+    ("O I-PER I-PER O", "O B-PER I-PER O"),  # I after O starts a span
+    ("B-PER I-LOC", "B-PER B-LOC"),  # the type changes inside a span
+    ("I-PER I-LOC I-PER", "B-PER B-LOC B-PER"),
+    ("B-PER B-PER I-PER", "B-PER I-PER I-PER"),
+    ("B-PER I-PER", "I-PER I-PER"),
+    ("I-A B-A I-A O I-A", "B-A I-A I-A O B-A"),
+    ("B-PER I-PER I-PER", "B-PER I-PER"),  # made equally long below
+    ("S-PER S-PER O", "S-PER O S-PER"),
+    ("B-PER E-PER O", "B-PER I-PER O"),
+    ("B-PER I-PER E-PER", "B-PER I-PER I-PER"),
+    ("E-PER E-PER I-PER", "S-PER S-PER S-PER"),
+    ("O E-PER I-PER O", "O S-PER S-PER O"),
+    ("S-PER I-PER E-PER", "S-PER B-PER E-PER"),
+    ("B-PER S-PER E-PER", "B-PER E-PER S-PER"),
+    ("B-PER O E-PER", "S-PER O S-PER"),
+    ("B I I O B", "B-_ I-_ I-_ O B-_"),  # no type at all
+    ("B-geo-loc I-geo-loc O", "B-geo-loc I-loc O"),  # hyphens in the type
+    ("B- I- O", "B I O"),
+    ("B-人名 I-人名 O B-地名", "B-人名 I-人名 O B-人名"),
+    ("O-PER B-PER I-PER", "O B-PER I-PER"),
+]
+
+
+def span_cases(rng):
+    for gold, predicted in AWKWARD:
+        gold, predicted = gold.split(" "), predicted.split(" ")
+        yield span_case([gold], [predicted + ["O"] * (len(gold) - len(predicted))])
+    yield span_case([[], ["B-PER", "I-PER"], []], [[], ["B-PER", "I-PER"], []])  # empty rows
+    yield span_case([[]], [[]])
+    yield span_case([["I-PER"], ["I-PER"]], [["B-PER"], ["I-PER"]])  # a row's edge ends a span
+    for letters in ("BI", "BIES"):
+        for types in (["A"], ["A", "B"], ["PER", "LOC", "geo-loc"]):
+            tags = ["O"] * 2 + [f"{letter}-{t}" for letter in letters for t in types]
+            for noise in (0.0, 0.1, 0.4, 1.0):
+                for _ in range(4):
+                    gold = [rng.choices(tags, k=rng.randrange(0, 9)) for _ in range(rng.randrange(1, 5))]
+                    yield span_case(gold, [[rng.choice(tags) if rng.random() < noise else t for t in row] for row in gold])
+
+
+def write(name, cases):
+    lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases)
+    (FOLDER / name).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    print(name, lines.count("\n") + 1, "cases")
+
+
+FOLDER.mkdir(parents=True, exist_ok=True)
+print("scikit-learn", sklearn.__version__)
+write("classes.json", class_cases(random.Random(1)))
+write("spans.json", span_cases(random.Random(2)))
