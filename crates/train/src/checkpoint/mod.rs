@@ -1,0 +1,127 @@
+//! Checkpoints: everything that a run is after a step, on the disk.
+//!
+//! `checkpoints/NNNNNN/` holds `weights.safetensors` (every parameter by name), `optimizer.safetensors` (its moments, as
+//! `NAME.first` and `NAME.second`), `state.json` (counters, stream, balancer, evaluations, fingerprint) and
+//! `manifest.json` (length and blake3 hash of each). It is written beside its place, synced, and takes its name at the
+//! end, so a checkpoint that has its name is whole.
+
+mod manifest;
+mod tensors;
+
+use crate::{durable, error::TrainError, optimizer::Moments, run_dir::RunDir, state::State};
+use manifest::Manifest;
+use model::Parameters;
+use std::{fs, path::Path};
+
+const WEIGHTS: &str = "weights.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+
+/// A verified checkpoint, not yet taken up.
+pub(crate) struct Checkpoint {
+    pub(crate) state: State,
+    weights: Vec<u8>,
+    moments: Vec<u8>,
+}
+
+/// Saves the state after `state.progress.step` steps. Refuses weights that are no finite numbers.
+pub(crate) fn save(
+    dir: &RunDir,
+    parameters: &Parameters,
+    moments: &Moments,
+    mut state: State,
+) -> Result<(), TrainError> {
+    let step = state.progress.step;
+    let path = dir.checkpoint(step);
+    durable::make_dir(&dir.checkpoints())?;
+    state.updates = moments.updates(parameters);
+    let text = serde_json::to_vec_pretty(&state)
+        .map_err(|e| TrainError::broken(&path, format!("its state cannot be written: {e}")))?;
+    let weights = tensors::weights(parameters, step)?;
+    let moments = tensors::moments(parameters, moments)?;
+    durable::replace_dir(&path, |place| {
+        Manifest::write(place, &[(WEIGHTS, weights), (OPTIMIZER, moments), (STATE, text)])
+    })
+}
+
+/// Reads and verifies a checkpoint.
+pub(crate) fn open(path: &Path) -> Result<Checkpoint, TrainError> {
+    let [weights, moments, state] = Manifest::read(path, [WEIGHTS, OPTIMIZER, STATE])?;
+    let state = serde_json::from_slice(&state)
+        .map_err(|e| TrainError::broken(path, format!("{STATE} is not what it should be: {e}")))?;
+    Ok(Checkpoint { state, weights, moments })
+}
+
+impl Checkpoint {
+    /// Puts the weights and moments into their places.
+    pub(crate) fn restore(
+        &self,
+        path: &Path,
+        parameters: &mut Parameters,
+        moments: &mut Moments,
+    ) -> Result<(), TrainError> {
+        tensors::restore_weights(path, &self.weights, parameters)?;
+        *moments = tensors::restore_moments(path, &self.moments, &self.state.updates, parameters)?;
+        Ok(())
+    }
+}
+
+/// Puts only the weights of a checkpoint into their places.
+pub(crate) fn restore_weights(path: &Path, parameters: &mut Parameters) -> Result<(), TrainError> {
+    let [weights] = Manifest::read(path, [WEIGHTS])?;
+    tensors::restore_weights(path, &weights, parameters)
+}
+
+/// The steps of the checkpoints in a run's directory, rising. None where there is no such directory.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn list(dir: &RunDir) -> Result<Vec<usize>, TrainError> {
+    let path = dir.checkpoints();
+    let entries = match fs::read_dir(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|e| TrainError::io("reading", &path, e))?,
+    };
+    let mut steps = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| TrainError::io("reading", &path, e))?.file_name();
+        let step = name.to_str().filter(|n| n.len() >= 6 && n.bytes().all(|b| b.is_ascii_digit()));
+        steps.extend(step.and_then(|n| n.parse::<usize>().ok()));
+    }
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+/// Removes all but the last `keep` checkpoints and the one of step `best`.
+pub(crate) fn prune(dir: &RunDir, keep: usize, best: Option<usize>) -> Result<(), TrainError> {
+    let steps = list(dir)?;
+    let old = steps.len().saturating_sub(keep.max(1));
+    for step in steps.into_iter().take(old).filter(|s| Some(*s) != best) {
+        durable::remove_dir(&dir.checkpoint(step))?;
+    }
+    Ok(())
+}
+
+/// Renames a broken checkpoint to `NNNNNN.broken`, so that it is never tried again; says where it lies now.
+pub(crate) fn set_aside(dir: &RunDir, step: usize) -> Result<String, TrainError> {
+    let to = dir.checkpoints().join(format!("{step:06}.broken"));
+    durable::remove_dir(&to)?;
+    durable::rename(&dir.checkpoint(step), &to)?;
+    Ok(to.display().to_string())
+}
+
+/// Mends what a crash in the middle of a save has left.
+pub(crate) fn recover(dir: &RunDir) -> Result<(), TrainError> {
+    let path = dir.checkpoints();
+    let Ok(entries) = fs::read_dir(&path) else { return Ok(()) };
+    for entry in entries {
+        let name = entry.map_err(|e| TrainError::io("reading", &path, e))?.file_name();
+        let Some(name) = name.to_str().and_then(|n| n.strip_prefix('.')) else { continue };
+        if let Some(name) = name.strip_suffix(".old") {
+            durable::recover_dir(&path.join(name))?;
+        } else if name.ends_with(".writing") {
+            durable::remove_dir(&path.join(format!(".{name}")))?;
+        }
+    }
+    Ok(())
+}

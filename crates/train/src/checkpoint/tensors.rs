@@ -1,0 +1,134 @@
+//! Weights and moments as safetensors, both ways.
+
+use crate::{
+    error::TrainError,
+    optimizer::{Moment, Moments},
+};
+use burn::tensor::{Tensor, TensorData};
+use model::{Parameters, Weight};
+use safetensors::{Dtype, SafeTensors, View};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
+
+/// A tensor whose bytes are made when they are written, so that only one is there twice at a time.
+struct Stored<'a> {
+    shape: Vec<usize>,
+    values: Box<dyn Fn() -> Vec<f32> + 'a>,
+}
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned((self.values)().into_iter().flat_map(f32::to_le_bytes).collect())
+    }
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * 4
+    }
+}
+
+fn pack(tensors: Vec<(String, Stored<'_>)>) -> Result<Vec<u8>, TrainError> {
+    safetensors::serialize(tensors, None)
+        .map_err(|e| TrainError::broken(Path::new(""), format!("its tensors cannot be written: {e}")))
+}
+
+/// Every parameter by name. Refuses numbers that are not finite.
+pub(super) fn weights(parameters: &Parameters, step: usize) -> Result<Vec<u8>, TrainError> {
+    let mut tensors = Vec::new();
+    for (i, parameter) in parameters.iter().enumerate() {
+        if let Some(found) = parameters.data(i).into_iter().find(|v| !v.is_finite()) {
+            return Err(TrainError::BadWeight { name: parameter.name.clone(), found, step });
+        }
+        let values = Box::new(move || parameters.data(i));
+        tensors.push((parameter.name.clone(), Stored { shape: parameters.shape(i), values }));
+    }
+    pack(tensors)
+}
+
+/// Both moments of every parameter that has moved.
+pub(super) fn moments(parameters: &Parameters, moments: &Moments) -> Result<Vec<u8>, TrainError> {
+    let mut tensors = Vec::new();
+    for (i, (parameter, moment)) in parameters.iter().zip(moments.iter()).enumerate() {
+        let Some(moment) = moment else { continue };
+        for (part, weight) in [("first", &moment.first), ("second", &moment.second)] {
+            let stored = Stored { shape: parameters.shape(i), values: Box::new(move || values(weight)) };
+            tensors.push((format!("{}.{part}", parameter.name), stored));
+        }
+    }
+    pack(tensors)
+}
+
+fn values(weight: &Weight) -> Vec<f32> {
+    let data = match weight {
+        Weight::Vector(t) => t.to_data(),
+        Weight::Matrix(t) => t.to_data(),
+    };
+    data.try_into_vec().expect("moments are f32, as the gradients they come from")
+}
+
+/// Puts every weight into its place.
+pub(super) fn restore_weights(
+    path: &Path,
+    bytes: &[u8],
+    parameters: &mut Parameters,
+) -> Result<(), TrainError> {
+    let file = parse(path, bytes)?;
+    let names: Vec<String> = parameters.iter().map(|p| p.name.clone()).collect();
+    for (i, name) in names.iter().enumerate() {
+        let values = numbers(path, &file, name, &parameters.shape(i))?;
+        parameters.set_data(i, values)?;
+    }
+    Ok(())
+}
+
+/// The moments of every parameter that has moved.
+pub(super) fn restore_moments(
+    path: &Path,
+    bytes: &[u8],
+    updates: &BTreeMap<String, u32>,
+    parameters: &Parameters,
+) -> Result<Moments, TrainError> {
+    let file = parse(path, bytes)?;
+    let device = parameters.device().clone().inner();
+    let mut moments = Vec::with_capacity(parameters.len());
+    for (i, parameter) in parameters.iter().enumerate() {
+        let shape = parameters.shape(i);
+        let read = |part: &str| -> Result<Weight, TrainError> {
+            let values = numbers(path, &file, &format!("{}.{part}", parameter.name), &shape)?;
+            Ok(match *shape {
+                [rows, columns] => {
+                    Weight::Matrix(Tensor::from_data(TensorData::new(values, [rows, columns]), &device))
+                }
+                _ => {
+                    let len = values.len();
+                    Weight::Vector(Tensor::from_data(TensorData::new(values, [len]), &device))
+                }
+            })
+        };
+        moments.push(match updates.get(&parameter.name) {
+            Some(time) => Some(Moment { first: read("first")?, second: read("second")?, time: *time }),
+            None => None,
+        });
+    }
+    Ok(Moments::of(moments))
+}
+
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, TrainError> {
+    SafeTensors::deserialize(bytes).map_err(|e| TrainError::broken(path, format!("not safetensors: {e}")))
+}
+
+fn numbers(path: &Path, file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, TrainError> {
+    let tensor = file.tensor(name).map_err(|_| TrainError::broken(path, format!("no tensor {name}")))?;
+    if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
+        let (dtype, found) = (tensor.dtype(), tensor.shape());
+        return Err(TrainError::broken(
+            path,
+            format!("tensor {name}: found {dtype:?} {found:?}, expected F32 {shape:?}"),
+        ));
+    }
+    let (words, _) = tensor.data().as_chunks::<4>();
+    Ok(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
+}

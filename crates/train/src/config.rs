@@ -1,0 +1,170 @@
+//! `[train]`: how long, how much at once, how often to look and to save.
+
+use crate::{optimizer::Optimizing, schedule::Schedule};
+use balance::Balancing;
+use data::Sampling;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Everything that says how to train, apart from what is trained.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Settings {
+    /// `[train]`
+    pub train: TrainConfig,
+    /// `[optimizer.NAME]`
+    pub optimizer: Optimizing,
+    /// `[schedule.NAME]`
+    pub schedule: Schedule,
+    /// `[balance.NAME]`
+    pub balance: Balancing,
+    /// `[sampling.NAME]`
+    pub sampling: Sampling,
+}
+
+/// `[train]`: how long to train, how much at once, how often to evaluate and to save.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// How many times to go through the training rows; 3 by default. An epoch has as many draws as there are
+    /// training rows in all corpora together.
+    #[schemars(range(min = 1))]
+    pub epochs: usize,
+    /// Stop after so many steps even if epochs are left. The schedule ends there too.
+    #[schemars(range(min = 1))]
+    pub max_steps: Option<usize>,
+    /// How many tokens are packed end to end and run at once; 2048 by default. A single longer row makes a
+    /// larger pack.
+    #[schemars(range(min = 1))]
+    pub tokens_per_step: usize,
+    /// Packs per step of the optimizer; their gradients are averaged. 1 by default. Use it for a larger
+    /// effective batch than memory allows.
+    #[schemars(range(min = 1))]
+    pub accumulate: usize,
+    /// The seed of everything random: initial weights, order of rows, dropout. 17 by default.
+    pub seed: u64,
+    /// The largest global norm of the gradient; a larger gradient is scaled down to it. 1.0 by default, 0
+    /// switches clipping off.
+    #[schemars(range(min = 0.0))]
+    pub clip_norm: f64,
+    /// Processor threads; all that the machine has by default. Results are bit-identical for equal numbers of
+    /// threads.
+    #[schemars(range(min = 1))]
+    pub threads: Option<usize>,
+    /// Evaluate on the validation split every so many steps; by default at the end of every epoch. The end of
+    /// the run is evaluated in any case.
+    #[schemars(range(min = 1))]
+    pub evaluate_every: Option<usize>,
+    /// Save a checkpoint every so many steps, beside those at the end of every epoch, at every new best
+    /// evaluation and when interrupted.
+    #[schemars(range(min = 1))]
+    pub checkpoint_every: Option<usize>,
+    /// How many of the latest checkpoints to keep, beside the best one; 2 by default.
+    #[schemars(range(min = 1))]
+    pub keep: usize,
+    /// What "best" means: a task's metric as `"task.metric"`, such as `"intent.accuracy"`. By default the mean
+    /// of every task's main metric, weighted by the tasks' importance.
+    pub best_metric: Option<String>,
+    /// Which checkpoint becomes the result in `model/`: `"best"` (default) or `"last"`.
+    pub result: Pick,
+    /// Stop when evaluations have not improved for a while; off by default.
+    pub early_stopping: Option<EarlyStopping>,
+    /// After how many steps in a row without a finite loss the run stops with an error; 5 by default.
+    #[schemars(range(min = 1))]
+    pub bad_steps: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            epochs: 3,
+            max_steps: None,
+            tokens_per_step: 2048,
+            accumulate: 1,
+            seed: 17,
+            clip_norm: 1.0,
+            threads: None,
+            evaluate_every: None,
+            checkpoint_every: None,
+            keep: 2,
+            best_metric: None,
+            result: Pick::Best,
+            early_stopping: None,
+            bad_steps: 5,
+        }
+    }
+}
+
+/// Which checkpoint becomes the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pick {
+    /// The one with the best evaluation; the last where nothing was evaluated.
+    #[default]
+    Best,
+    /// The last one.
+    Last,
+}
+
+/// `[train.early_stopping]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// Stop after so many evaluations in a row without a new best.
+    #[schemars(range(min = 1))]
+    pub patience: usize,
+}
+
+impl Settings {
+    /// What is out of range, as (key, found, expected); empty when all is well.
+    pub fn faults(&self) -> Vec<Fault> {
+        let t = &self.train;
+        let mut faults = Vec::new();
+        let mut least = |key: &str, found: usize| {
+            if found == 0 {
+                faults.push(Fault::new(key, found, "at least 1"));
+            }
+        };
+        least("train.epochs", t.epochs);
+        least("train.max_steps", t.max_steps.unwrap_or(1));
+        least("train.tokens_per_step", t.tokens_per_step);
+        least("train.accumulate", t.accumulate);
+        least("train.threads", t.threads.unwrap_or(1));
+        least("train.evaluate_every", t.evaluate_every.unwrap_or(1));
+        least("train.checkpoint_every", t.checkpoint_every.unwrap_or(1));
+        least("train.keep", t.keep);
+        least("train.early_stopping.patience", t.early_stopping.as_ref().map_or(1, |e| e.patience));
+        least("train.bad_steps", t.bad_steps);
+        if !(t.clip_norm >= 0.0 && t.clip_norm.is_finite()) {
+            faults.push(Fault::new("train.clip_norm", t.clip_norm, "a number from 0, where 0 means off"));
+        }
+        let warmup = self.schedule.warmup();
+        if !(0.0..=1.0).contains(&warmup) {
+            faults.push(Fault::new("schedule warmup", warmup, "a share from 0 to 1"));
+        }
+        faults.extend(self.optimizer.faults());
+        faults
+    }
+}
+
+/// A setting out of its range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The key, such as `train.epochs`.
+    pub key: String,
+    /// What it says.
+    pub found: String,
+    /// What it may be.
+    pub expected: String,
+}
+
+impl Fault {
+    pub(crate) fn new(key: &str, found: impl ToString, expected: &str) -> Self {
+        Fault { key: key.into(), found: found.to_string(), expected: expected.into() }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: found {}, expected {}", self.key, self.found, self.expected)
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong in a run.
+
+use crate::{config::Fault, events::BadTask};
+use std::path::{Path, PathBuf};
+
+/// Why training, evaluating, saving or loading failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Settings out of their ranges.
+    #[error("settings out of range:{}", lines(.0))]
+    Settings(Vec<Fault>),
+    /// The named metric of `train.best_metric` is none of any task's.
+    #[error("train.best_metric: found \"{found}\", expected one of {}", allowed.join(", "))]
+    UnknownMetric {
+        /// What the config says.
+        found: String,
+        /// Every `task.metric` there is.
+        allowed: Vec<String>,
+    },
+    /// The metric that decides what is best was not among the scores of an evaluation.
+    #[error(
+        "the evaluation at step {step} has no value for {criterion}: does its corpus have a validation split?"
+    )]
+    NoValue {
+        /// The step.
+        step: usize,
+        /// What was looked for.
+        criterion: String,
+    },
+    /// There is no training row with a label.
+    #[error("nothing to train: no task has a labelled row in its training split")]
+    NothingToTrain,
+    /// A task has no labelled training row.
+    #[error(
+        "task `{task}`: no row of its training split carries a label; check the field names and `polytask check`"
+    )]
+    NoLabels {
+        /// The task.
+        task: String,
+    },
+    /// A run begins where another one left checkpoints.
+    #[error(
+        "{} already holds the checkpoints of a run; go on with it (--resume), or choose another directory",
+        path.display()
+    )]
+    Occupied {
+        /// The directory of the checkpoints.
+        path: PathBuf,
+    },
+    /// Reading or writing failed.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A checkpoint is not whole.
+    #[error("checkpoint {} is broken: {reason}", path.display())]
+    BrokenCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Every checkpoint is broken.
+    #[error("no checkpoint of {} can be used; the last one tried: {reason}", path.display())]
+    NoUsableCheckpoint {
+        /// The directory of the checkpoints.
+        path: PathBuf,
+        /// What is wrong with the last one tried.
+        reason: String,
+    },
+    /// A checkpoint belongs to a run that was set up differently.
+    #[error(
+        "checkpoint {} belongs to a run that was set up differently:{}\n  undo the changes to go on with it, or \
+         begin a new run",
+        path.display(), lines(differences)
+    )]
+    OtherRun {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs: key, value in the checkpoint, value now.
+        differences: Vec<String>,
+    },
+    /// A weight stopped being a finite number, so that there is nothing worth saving.
+    #[error("parameter {name} holds {found} after step {step}: nothing was saved; lower the learning rate")]
+    BadWeight {
+        /// The parameter.
+        name: String,
+        /// What it holds.
+        found: f32,
+        /// Steps done.
+        step: usize,
+    },
+    /// Several steps in a row had no finite loss or gradient.
+    #[error(
+        "{in_a_row} steps in a row had a loss or gradient that is no finite number; in the last, step {step}:{}\n  \
+         look at these rows, or lower the learning rate; the last checkpoint is untouched",
+        lines(faults)
+    )]
+    BadSteps {
+        /// Steps done.
+        step: usize,
+        /// How many in a row were bad.
+        in_a_row: usize,
+        /// What was found in the last.
+        faults: Vec<BadTask>,
+    },
+    /// A saved model cannot be read.
+    #[error("{}: {reason}", path.display())]
+    SavedModel {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// From the data.
+    #[error(transparent)]
+    Data(#[from] data::DataError),
+    /// From a task.
+    #[error(transparent)]
+    Task(#[from] tasks::TaskError),
+    /// From the model.
+    #[error(transparent)]
+    Model(#[from] model::ModelError),
+    /// From the balancer.
+    #[error(transparent)]
+    Balance(#[from] balance::BalanceError),
+}
+
+impl TrainError {
+    pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> Self {
+        TrainError::Io { doing, path: path.into(), source }
+    }
+
+    pub(crate) fn broken(path: &Path, reason: impl ToString) -> Self {
+        TrainError::BrokenCheckpoint { path: path.into(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn saved(path: &Path, reason: impl ToString) -> Self {
+        TrainError::SavedModel { path: path.into(), reason: reason.to_string() }
+    }
+}
+
+/// One line per item, indented, after the message.
+fn lines<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(|item| format!("\n  {item}")).collect()
+}

@@ -1,0 +1,216 @@
+//! What happens in a run, as a closed set of values. One event is one line of `metrics.jsonl`.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Something that happened. As JSON it is an object whose `event` names the variant and whose `step` is the
+/// number of steps done. Times are in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The run begins, or goes on after an interruption.
+    Started(Started),
+    /// A newest checkpoint was broken and set aside; an older one is tried.
+    BrokenCheckpoint(BrokenCheckpoint),
+    /// A step moved the weights.
+    Step(Step),
+    /// A step had a loss or gradient that is no finite number. Nothing moved.
+    BadStep(BadStep),
+    /// A split was evaluated.
+    Evaluated(Evaluated),
+    /// A checkpoint was saved.
+    Saved(Saved),
+    /// Evaluations stopped improving; the run ends early.
+    StoppedEarly(StoppedEarly),
+    /// The run was asked to stop; a checkpoint holds its state.
+    Interrupted(Interrupted),
+    /// The run is complete and its model is written.
+    Finished(Finished),
+}
+
+impl Event {
+    /// The number of steps done when it happened.
+    pub fn step(&self) -> usize {
+        match self {
+            Event::Started(e) => e.step,
+            Event::BrokenCheckpoint(e) => e.step,
+            Event::Step(e) => e.step,
+            Event::BadStep(e) => e.step,
+            Event::Evaluated(e) => e.step,
+            Event::Saved(e) => e.step,
+            Event::StoppedEarly(e) => e.step,
+            Event::Interrupted(e) => e.step,
+            Event::Finished(e) => e.step,
+        }
+    }
+}
+
+/// The run begins or goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// Steps already done: 0 unless it goes on from a checkpoint.
+    pub step: usize,
+    /// Whether it goes on from a checkpoint.
+    pub resumed: bool,
+    /// Steps of the whole run.
+    pub steps: usize,
+    /// Steps of each epoch.
+    pub epochs: Vec<usize>,
+    /// The tasks, in the order of the config.
+    pub tasks: Vec<String>,
+    /// Parameters of the trunk.
+    pub trunk_parameters: usize,
+    /// Parameters of each task's head.
+    pub head_parameters: BTreeMap<String, usize>,
+}
+
+/// A broken checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BrokenCheckpoint {
+    /// Its step.
+    pub step: usize,
+    /// What is wrong with it.
+    pub reason: String,
+    /// Where it lies now.
+    pub moved_to: String,
+}
+
+/// One step. The maps hold only the tasks that had labels in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// The epoch it belongs to, counted from 1.
+    pub epoch: usize,
+    /// Loss per task, averaged over the step's packs.
+    pub losses: BTreeMap<String, f64>,
+    /// Weight per task, averaged over the step's packs.
+    pub weights: BTreeMap<String, f64>,
+    /// Labels per task: rows for a task on rows, tokens for a task on tokens.
+    pub items: BTreeMap<String, usize>,
+    /// Learning rate of the trunk.
+    pub learning_rate: f64,
+    /// Global norm of the gradient before clipping.
+    pub gradient_norm: f64,
+    /// Rows in the step.
+    pub rows: usize,
+    /// Tokens in the step; there is no padding.
+    pub tokens: usize,
+    /// How long the step took.
+    pub seconds: f64,
+    /// Time of training so far, evaluations and earlier parts of the run included.
+    pub elapsed: f64,
+}
+
+/// A step whose loss or gradient is no finite number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BadStep {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// The epoch it belongs to, counted from 1.
+    pub epoch: usize,
+    /// What was found, task by task.
+    pub faults: Vec<BadTask>,
+    /// How many steps in a row were bad.
+    pub in_a_row: usize,
+}
+
+/// A task whose loss or gradient is no finite number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BadTask {
+    /// The task.
+    pub task: String,
+    /// What is not finite: `loss NaN`, `loss inf`, `gradient`.
+    pub found: String,
+    /// The task's rows in the step, as `file:line`: the first few.
+    pub rows: Vec<String>,
+    /// How many rows of the task the step had.
+    pub of: usize,
+}
+
+impl std::fmt::Display for BadTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "task `{}`: {} on {} row(s): {}", self.task, self.found, self.of, self.rows.join(", "))?;
+        if self.of > self.rows.len() {
+            write!(f, ", ...")?;
+        }
+        Ok(())
+    }
+}
+
+/// The scores of a split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluated {
+    /// Steps done.
+    pub step: usize,
+    /// Epochs begun.
+    pub epoch: usize,
+    /// `train`, `validation` or `test`.
+    pub split: String,
+    /// Scores by task and metric, fractions.
+    pub scores: BTreeMap<String, BTreeMap<String, f64>>,
+    /// The main metric of each task.
+    pub main: BTreeMap<String, String>,
+    /// Mean loss per task, where it is a finite number.
+    pub losses: BTreeMap<String, f64>,
+    /// Mean of the main metrics, weighted by importance.
+    pub mean: f64,
+    /// The value that decides which checkpoint is best.
+    pub value: f64,
+    /// Whether it is the best so far.
+    pub best: bool,
+    /// Rows evaluated.
+    pub rows: usize,
+    /// How long it took.
+    pub seconds: f64,
+    /// Time of training so far, evaluations included.
+    pub elapsed: f64,
+}
+
+/// A saved checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    /// Its step.
+    pub step: usize,
+    /// Its directory.
+    pub path: String,
+    /// How long saving took.
+    pub seconds: f64,
+}
+
+/// The run ends before its last step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoppedEarly {
+    /// Steps done.
+    pub step: usize,
+    /// The step of the best evaluation.
+    pub best: usize,
+    /// Evaluations since then.
+    pub evaluations: usize,
+}
+
+/// The run was asked to stop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Interrupted {
+    /// Steps done.
+    pub step: usize,
+    /// Steps of the whole run.
+    pub steps: usize,
+    /// The checkpoint that holds the state.
+    pub checkpoint: String,
+}
+
+/// The run is complete.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finished {
+    /// Steps done.
+    pub step: usize,
+    /// The step whose weights are the result.
+    pub result: usize,
+    /// The directory of the result.
+    pub model: String,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// Time of training, evaluations and earlier parts of the run included.
+    pub elapsed: f64,
+}

@@ -1,0 +1,130 @@
+//! What shapes a run, key by key: a checkpoint is continued only where all of it is equal.
+//!
+//! Left out, and so free to change between interruption and resumption: where files lie, `train.keep`,
+//! `train.checkpoint_every`, `train.bad_steps`, `train.result` and `train.threads` (with another number of threads the
+//! run goes on, but sums may round differently).
+
+use crate::{config::Settings, error::TrainError, job::Job};
+use data::{Split, View};
+use serde::Serialize;
+use serde_json::Value;
+use std::{collections::BTreeMap, path::Path};
+
+/// Keys of `[train]` that do not change what a step does.
+const FREE: [&str; 5] =
+    ["train.keep", "train.checkpoint_every", "train.bad_steps", "train.result", "train.threads"];
+
+/// Settings, model, vocabulary, tasks and data of a run as key and value.
+pub(crate) fn of(job: &Job, settings: &Settings) -> BTreeMap<String, Value> {
+    let mut keys = BTreeMap::new();
+    flatten("", &json(settings), &mut keys);
+    keys.retain(|key, _| !FREE.contains(&key.as_str()));
+    let model = &job.model;
+    keys.insert("model.max_length".into(), model.max_length.into());
+    keys.insert("tokenizer".into(), hash(model.tokenizer.to_json().as_bytes()).into());
+    flatten("model", &model.backbone.config_json(), &mut keys);
+    for (i, parameter) in model.parameters.iter().enumerate() {
+        let shape = (model.parameters.shape(i), parameter.trainable);
+        keys.insert(format!("parameter {}", parameter.name), json(&shape));
+    }
+    for task in &model.tasks {
+        flatten(&format!("task.{}", task.name), &json(&task.config), &mut keys);
+        keys.insert(
+            format!("labels of task {}", task.name),
+            hash(task.kind.space().to_string().as_bytes()).into(),
+        );
+    }
+    for split in [Split::Train, Split::Validation] {
+        for view in job.views.of(split) {
+            let key = format!("rows of corpus {} ({split}, {})", view.corpus, view.input.field());
+            keys.insert(key, rows(view).into());
+        }
+    }
+    keys
+}
+
+/// Refuses a checkpoint whose fingerprint differs, naming what does.
+pub(crate) fn compare(
+    path: &Path,
+    saved: &BTreeMap<String, Value>,
+    now: &BTreeMap<String, Value>,
+) -> Result<(), TrainError> {
+    let shown = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
+    let keys: std::collections::BTreeSet<_> = saved.keys().chain(now.keys()).collect();
+    let mut differences: Vec<String> = keys
+        .into_iter()
+        .filter(|key| saved.get(*key) != now.get(*key))
+        .map(|key| format!("{key}: {} in the checkpoint, {} now", shown(saved.get(key)), shown(now.get(key))))
+        .collect();
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let more = differences.len().saturating_sub(20);
+    differences.truncate(20);
+    if more > 0 {
+        differences.push(format!("and {more} more"));
+    }
+    Err(TrainError::OtherRun { path: path.into(), differences })
+}
+
+/// Every leaf of a JSON value under its dotted key. Absent and null are the same.
+fn flatten(prefix: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Null => {}
+        Value::Object(fields) if !fields.is_empty() => {
+            for (name, value) in fields {
+                let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                flatten(&key, value, into);
+            }
+        }
+        leaf => {
+            into.insert(prefix.into(), leaf.clone());
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_else(|e| Value::String(format!("unwritable: {e}")))
+}
+
+fn hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+/// The hash of a view's fields and tokens; not of where its files lie.
+fn rows(view: &View) -> String {
+    use std::fmt::Write;
+    let mut hasher = blake3::Hasher::new();
+    let mut text = String::new();
+    for row in view.rows.iter() {
+        text.clear();
+        let _ = write!(text, "{:?}", row.fields);
+        hasher.update(text.as_bytes());
+    }
+    for i in 0..view.encoded.rows() {
+        let ids = view.encoded.ids.get(view.encoded.row(i)).unwrap_or_default();
+        hasher.update(&(ids.len() as u64).to_le_bytes());
+        ids.iter().for_each(|id| {
+            hasher.update(&id.to_le_bytes());
+        });
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_named_with_both_values() {
+        let mut saved = BTreeMap::new();
+        flatten("", &serde_json::json!({"train": {"epochs": 3, "seed": 17, "max_steps": null}}), &mut saved);
+        let mut now = BTreeMap::new();
+        flatten("", &serde_json::json!({"train": {"epochs": 4, "seed": 17, "accumulate": 2}}), &mut now);
+        let message = compare(Path::new("c/000020"), &saved, &now).unwrap_err().to_string();
+        assert!(message.contains("train.epochs: 3 in the checkpoint, 4 now"), "{message}");
+        assert!(message.contains("train.accumulate: nothing in the checkpoint, 2 now"), "{message}");
+        assert!(!message.contains("seed") && !message.contains("max_steps"), "{message}");
+        compare(Path::new("c"), &saved, &saved.clone()).unwrap();
+    }
+}

@@ -1,0 +1,81 @@
+//! The gradient of a scalar over a table of parameters.
+
+use burn::tensor::Tensor;
+use model::{Parameters, Weight};
+
+/// One gradient per parameter, in the order of the table, on the inner device; `None` where a parameter is
+/// frozen or the scalar does not depend on it.
+#[derive(Debug)]
+pub struct Gradients {
+    of: Vec<Option<Weight>>,
+}
+
+impl Gradients {
+    /// No gradient yet, for so many parameters.
+    pub fn none(parameters: usize) -> Self {
+        Gradients { of: (0..parameters).map(|_| None).collect() }
+    }
+
+    /// Runs the backward pass of `scalar` (shape `[1]`), which uses its graph up.
+    pub fn backward(scalar: Tensor<1>, parameters: &Parameters) -> Self {
+        let mut all = scalar.backward();
+        drop(scalar);
+        let mut take = |p: &model::Parameter| match p.value() {
+            _ if !p.trainable => None,
+            Weight::Vector(t) => t.grad_remove(&mut all).map(Weight::Vector),
+            Weight::Matrix(t) => t.grad_remove(&mut all).map(Weight::Matrix),
+        };
+        Gradients { of: parameters.iter().map(&mut take).collect() }
+    }
+
+    /// Adds another gradient over the same parameters.
+    pub fn add(&mut self, other: Gradients) {
+        for (mine, theirs) in self.of.iter_mut().zip(other.of) {
+            *mine = match (mine.take(), theirs) {
+                (Some(Weight::Vector(a)), Some(Weight::Vector(b))) => Some(Weight::Vector(a + b)),
+                (Some(Weight::Matrix(a)), Some(Weight::Matrix(b))) => Some(Weight::Matrix(a + b)),
+                (a, b) => a.or(b),
+            };
+        }
+    }
+
+    /// Multiplies everything by `factor`.
+    pub fn scale(&mut self, factor: f64) {
+        for weight in self.of.iter_mut().flatten() {
+            match weight {
+                Weight::Vector(t) => take_with(t, |t| t.mul_scalar(factor)),
+                Weight::Matrix(t) => take_with(t, |t| t.mul_scalar(factor)),
+            }
+        }
+    }
+
+    /// The squared norm per parameter, summed in a fixed order; 0 where there is no gradient.
+    pub fn squared_norms(&self) -> Vec<f64> {
+        let norm = |g: &Option<Weight>| match g {
+            Some(Weight::Vector(t)) => kernels::squared_norm(t),
+            Some(Weight::Matrix(t)) => kernels::squared_norm(t),
+            None => 0.0,
+        };
+        self.of.iter().map(norm).collect()
+    }
+
+    /// Whether no parameter has a gradient.
+    pub fn is_empty(&self) -> bool {
+        self.of.iter().all(Option::is_none)
+    }
+}
+
+impl IntoIterator for Gradients {
+    type Item = Option<Weight>;
+    type IntoIter = std::vec::IntoIter<Option<Weight>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.of.into_iter()
+    }
+}
+
+/// Replaces a tensor by a function of itself without a second handle to its buffer.
+fn take_with<const D: usize>(tensor: &mut Tensor<D>, f: impl FnOnce(Tensor<D>) -> Tensor<D>) {
+    let empty = Tensor::empty([0; D], &tensor.device());
+    *tensor = f(std::mem::replace(tensor, empty));
+}

@@ -1,0 +1,98 @@
+//! What is trained: a model with its tasks, and the rows they learn from.
+
+use burn::tensor::Device;
+use data::{Split, Tokenizer, View};
+use model::{Backbone, Group, Parameters};
+use std::{collections::BTreeMap, sync::Arc};
+use tasks::{Kind, TaskConfig};
+
+/// A trunk, a head per task, and what they need to read text. The same value is trained, saved, loaded and used.
+pub struct Model {
+    /// The weights of trunk and heads; on an autodiff device while training.
+    pub parameters: Parameters,
+    /// The network that turns tokens into states.
+    pub backbone: Box<dyn Backbone>,
+    /// The vocabulary.
+    pub tokenizer: Tokenizer,
+    /// Rows are cut to so many tokens.
+    pub max_length: usize,
+    /// The tasks, in the order of the config.
+    pub tasks: Vec<TaskSlot>,
+}
+
+/// A task in its place.
+pub struct TaskSlot {
+    /// Its name.
+    pub name: String,
+    /// Its table of the config.
+    pub config: TaskConfig,
+    /// Labels, head, loss, decoding, metrics.
+    pub kind: Box<dyn Kind>,
+    /// The index of its view, the same in every split.
+    pub view: usize,
+}
+
+/// Tokenized rows by split. The same index means the same corpus and input in each; a corpus that has no such
+/// split has a view without rows, or the whole list is empty.
+#[derive(Default)]
+pub struct Views {
+    /// What the weights learn from.
+    pub train: Vec<View>,
+    /// What decides which checkpoint is best.
+    pub validation: Vec<View>,
+    /// What is looked at last.
+    pub test: Vec<View>,
+}
+
+impl Views {
+    /// The views of a split.
+    pub fn of(&self, split: Split) -> &[View] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+}
+
+/// A model and the rows to train it on. The kinds have learnt their labels, built their heads and attached every
+/// split's views.
+pub struct Job {
+    /// What is trained.
+    pub model: Model,
+    /// What it learns from.
+    pub views: Views,
+}
+
+impl Model {
+    /// The device of the weights.
+    pub fn device(&self) -> &Device {
+        self.parameters.device()
+    }
+
+    /// Parameters of the trunk, and of each task's head.
+    pub fn sizes(&self) -> (usize, BTreeMap<String, usize>) {
+        let mut heads: BTreeMap<String, usize> = self.tasks.iter().map(|t| (t.name.clone(), 0)).collect();
+        let mut trunk = 0;
+        for (i, parameter) in self.parameters.iter().enumerate() {
+            let size: usize = self.parameters.shape(i).iter().product();
+            match &parameter.group {
+                Group::Trunk => trunk += size,
+                Group::Task(task) => *heads.entry(task.clone()).or_default() += size,
+            }
+        }
+        (trunk, heads)
+    }
+}
+
+/// The corpora of some views in order of appearance, each with the indices of its views.
+pub(crate) fn corpora(views: &[View]) -> Vec<(Arc<str>, Vec<usize>)> {
+    let mut corpora: Vec<(Arc<str>, Vec<usize>)> = Vec::new();
+    for (i, view) in views.iter().enumerate() {
+        match corpora.iter_mut().find(|(name, _)| *name == view.corpus) {
+            Some((_, indices)) => indices.push(i),
+            None => corpora.push((view.corpus.clone(), vec![i])),
+        }
+    }
+    corpora
+}

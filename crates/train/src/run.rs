@@ -1,0 +1,405 @@
+//! A run from its first step, or from a checkpoint, to its result.
+
+use crate::{
+    best::{Criterion, Judged, ScoreTable},
+    checkpoint,
+    config::{Pick, Settings},
+    durable,
+    error::TrainError,
+    evaluate::{Evaluation, evaluate},
+    events::{self, Event},
+    fingerprint,
+    history::{self, Resumption},
+    job::Job,
+    optimizer::{Moments, Rates},
+    run_dir::RunDir,
+    setup::{self, Feed},
+    state::{Progress, State},
+    step::{self, Movers},
+    timetable::Timetable,
+};
+use balance::Balancer;
+use data::Split;
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+/// Where a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the first step, in a directory without checkpoints.
+    Fresh,
+    /// At the newest checkpoint that is whole, or at the first step where there is none at all.
+    Resume,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is complete.
+    Finished {
+        /// The step whose weights are the result.
+        step: usize,
+        /// The directory of the result.
+        model: PathBuf,
+    },
+    /// It was asked to stop.
+    Interrupted {
+        /// Steps done.
+        step: usize,
+        /// The checkpoint that holds its state.
+        checkpoint: PathBuf,
+    },
+}
+
+/// What a run gets from the program around it.
+pub struct Host<'a> {
+    /// Set it, and the run finishes its step, saves a checkpoint and returns.
+    pub stop: &'a AtomicBool,
+    /// The time since some fixed moment; only differences are used, and only in events.
+    pub clock: &'a dyn Fn() -> Duration,
+    /// Is told of everything that happens.
+    pub emit: &'a mut dyn FnMut(&Event),
+}
+
+/// Trains `job` to its end and writes the result to `model/`; on return the job holds the result's weights, unless it was
+/// interrupted. When it goes on from a checkpoint, `metrics.jsonl` is cut back to it first.
+///
+/// # Errors
+/// Settings out of range, a task without labels, a directory that holds another run, no usable checkpoint, too many bad
+/// steps in a row, or files that cannot be written.
+pub fn run(
+    job: &mut Job,
+    settings: &Settings,
+    dir: &RunDir,
+    start: Start,
+    host: Host<'_>,
+) -> Result<Outcome, TrainError> {
+    setup::check(job, settings)?;
+    durable::make_dir(dir.root())?;
+    let mut run = Run::new(job, settings, dir, host)?;
+    run.begin(start)?;
+    run.go()
+}
+
+/// The steps that [`run`] would do.
+///
+/// # Errors
+/// Settings out of range, or a job without labels.
+pub fn timetable(job: &Job, settings: &Settings) -> Result<Timetable, TrainError> {
+    setup::check(job, settings)?;
+    Ok(setup::timetable(&Feed::new(job, settings)?, settings))
+}
+
+struct Run<'a> {
+    job: &'a mut Job,
+    settings: &'a Settings,
+    dir: &'a RunDir,
+    host: Host<'a>,
+    feed: Feed,
+    timetable: Timetable,
+    criterion: Option<Criterion>,
+    rates: Rates,
+    fingerprint: BTreeMap<String, Value>,
+    balancer: Box<dyn Balancer>,
+    moments: Moments,
+    progress: Progress,
+    /// The time of `host.clock` at which `progress.elapsed` was 0.
+    saved_at: Option<usize>,
+    began: Duration,
+    elapsed_before: f64,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        job: &'a mut Job,
+        settings: &'a Settings,
+        dir: &'a RunDir,
+        host: Host<'a>,
+    ) -> Result<Self, TrainError> {
+        let feed = Feed::new(job, settings)?;
+        let tasks = job.model.tasks.iter().map(|t| (t.name.clone(), t.config.learning_rate));
+        Ok(Run {
+            timetable: setup::timetable(&feed, settings),
+            criterion: setup::criterion(job, settings)?,
+            rates: settings.optimizer.rates(tasks),
+            fingerprint: fingerprint::of(job, settings),
+            balancer: setup::balancer(job, settings)?,
+            moments: Moments::new(job.model.parameters.len()),
+            progress: Progress::default(),
+            saved_at: None,
+            began: (host.clock)(),
+            elapsed_before: 0.0,
+            feed,
+            job,
+            settings,
+            dir,
+            host,
+        })
+    }
+
+    /// Takes up a checkpoint where there is one to go on from.
+    fn begin(&mut self, start: Start) -> Result<(), TrainError> {
+        checkpoint::recover(self.dir)?;
+        let saved = checkpoint::list(self.dir)?;
+        if start == Start::Fresh && !saved.is_empty() {
+            return Err(TrainError::Occupied { path: self.dir.checkpoints() });
+        }
+        let resumed = self.resume(saved)?;
+        if start == Start::Resume {
+            let (step, evaluation_due) = (self.progress.step, self.progress.evaluation_due);
+            history::truncate(&self.dir.metrics(), Resumption { step, evaluation_due })?;
+        }
+        let (trunk_parameters, head_parameters) = self.job.model.sizes();
+        self.emit(Event::Started(events::Started {
+            step: self.progress.step,
+            resumed,
+            steps: self.timetable.total(),
+            epochs: self.timetable.epochs(),
+            tasks: self.job.model.tasks.iter().map(|t| t.name.clone()).collect(),
+            trunk_parameters,
+            head_parameters,
+        }));
+        Ok(())
+    }
+
+    /// Takes up the newest of the checkpoints that is whole; false where there are none.
+    fn resume(&mut self, mut saved: Vec<usize>) -> Result<bool, TrainError> {
+        let mut reason = None;
+        while let Some(step) = saved.pop() {
+            match self.restore(step) {
+                Ok(()) => return Ok(true),
+                Err(TrainError::BrokenCheckpoint { reason: found, .. }) => {
+                    let moved_to = checkpoint::set_aside(self.dir, step)?;
+                    let reason = reason.insert(found).clone();
+                    self.emit(Event::BrokenCheckpoint(events::BrokenCheckpoint { step, reason, moved_to }));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        match reason {
+            Some(reason) => Err(TrainError::NoUsableCheckpoint { path: self.dir.checkpoints(), reason }),
+            None => Ok(false),
+        }
+    }
+
+    fn restore(&mut self, step: usize) -> Result<(), TrainError> {
+        let path = self.dir.checkpoint(step);
+        let checkpoint = checkpoint::open(&path)?;
+        fingerprint::compare(&path, &checkpoint.state.fingerprint, &self.fingerprint)?;
+        let state = &checkpoint.state;
+        self.feed.stream.restore(state.stream.clone()).map_err(|e| TrainError::broken(&path, e))?;
+        self.balancer.restore(&state.balancer).map_err(|e| TrainError::broken(&path, e))?;
+        checkpoint.restore(&path, &mut self.job.model.parameters, &mut self.moments)?;
+        self.progress = state.progress.clone();
+        self.elapsed_before = state.progress.elapsed;
+        self.saved_at = Some(step);
+        Ok(())
+    }
+
+    /// The loop: what is due, then the next step.
+    fn go(&mut self) -> Result<Outcome, TrainError> {
+        loop {
+            if self.host.stop.load(Ordering::Relaxed) {
+                return self.interrupt();
+            }
+            if self.progress.evaluation_due {
+                self.evaluate()?;
+            } else if self.progress.checkpoint_due {
+                self.save()?;
+            } else if self.is_done() {
+                return self.finish();
+            } else {
+                self.step()?;
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.progress.step >= self.timetable.total() || self.progress.standing.exhausted(&self.settings.train)
+    }
+
+    fn step(&mut self) -> Result<(), TrainError> {
+        let began = (self.host.clock)();
+        let index = self.progress.step;
+        let packs = self.feed.packs(self.job, self.settings.train.accumulate);
+        if packs.is_empty() {
+            return Err(TrainError::NothingToTrain);
+        }
+        let factor = self.settings.schedule.factor(index, self.timetable.total());
+        let movers = Movers {
+            settings: self.settings,
+            balancer: self.balancer.as_mut(),
+            moments: &mut self.moments,
+            rates: &self.rates,
+            factor,
+        };
+        let moved = step::step(&mut self.job.model, &self.job.views, &packs, index, movers);
+        let step = index + 1;
+        let epoch = self.timetable.epoch(index) + 1;
+        self.progress.step = step;
+        self.progress.evaluation_due =
+            self.criterion.is_some() && self.timetable.evaluates(&self.settings.train, step);
+        self.progress.checkpoint_due = self.timetable.saves(&self.settings.train, step);
+        match moved {
+            Ok(measured) => {
+                let tokens = packs.iter().map(|p| p.tokens()).sum::<usize>();
+                self.progress.bad_in_a_row = 0;
+                self.progress.tokens += tokens as u64;
+                self.tick();
+                self.emit(Event::Step(events::Step {
+                    step,
+                    epoch,
+                    losses: measured.losses,
+                    weights: measured.weights,
+                    items: measured.items,
+                    learning_rate: self.rates.trunk * factor,
+                    gradient_norm: measured.gradient_norm,
+                    rows: packs.iter().map(|p| p.len()).sum(),
+                    tokens,
+                    seconds: self.since(began),
+                    elapsed: self.progress.elapsed,
+                }));
+                Ok(())
+            }
+            Err(faults) => self.bad_step(step, epoch, faults),
+        }
+    }
+
+    fn bad_step(
+        &mut self,
+        step: usize,
+        epoch: usize,
+        faults: Vec<events::BadTask>,
+    ) -> Result<(), TrainError> {
+        self.progress.bad_in_a_row += 1;
+        self.tick();
+        let in_a_row = self.progress.bad_in_a_row;
+        self.emit(Event::BadStep(events::BadStep { step, epoch, faults: faults.clone(), in_a_row }));
+        if in_a_row >= self.settings.train.bad_steps {
+            return Err(TrainError::BadSteps { step, in_a_row, faults });
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<(), TrainError> {
+        let began = (self.host.clock)();
+        let views = self.job.views.of(Split::Validation);
+        let tokens = self.settings.train.tokens_per_step;
+        let model = &self.job.model;
+        let Some(evaluation) = evaluate(model, Split::Validation, views, tokens, self.host.stop) else {
+            return Ok(()); // Asked to stop: it is still due.
+        };
+        let step = self.progress.step;
+        let criterion = self.criterion.clone().unwrap_or(Criterion::Mean);
+        let value = criterion.value(&evaluation).filter(|v| v.is_finite());
+        let value = value.ok_or_else(|| TrainError::NoValue { step, criterion: criterion.to_string() })?;
+        let scores = table(&evaluation);
+        let best = self.progress.standing.judge(Judged { step, value, scores: scores.clone() });
+        self.progress.evaluation_due = false;
+        self.progress.checkpoint_due |= best;
+        self.tick();
+        self.emit(Event::Evaluated(events::Evaluated {
+            step,
+            epoch: self.timetable.epoch(step.saturating_sub(1)) + 1,
+            split: Split::Validation.to_string(),
+            scores,
+            main: evaluation.tasks.iter().map(|t| (t.task.clone(), t.scores.main.clone())).collect(),
+            losses: evaluation.tasks.iter().filter_map(|t| Some((t.task.clone(), t.loss?))).collect(),
+            mean: evaluation.mean.unwrap_or(0.0),
+            value,
+            best,
+            rows: evaluation.rows,
+            seconds: self.since(began),
+            elapsed: self.progress.elapsed,
+        }));
+        if self.progress.standing.exhausted(&self.settings.train) {
+            let standing = &self.progress.standing;
+            let best = standing.best.as_ref().map_or(0, |b| b.step);
+            let evaluations = standing.since;
+            self.progress.checkpoint_due = true;
+            self.emit(Event::StoppedEarly(events::StoppedEarly { step, best, evaluations }));
+        }
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<(), TrainError> {
+        let began = (self.host.clock)();
+        self.tick();
+        self.progress.checkpoint_due = false;
+        let step = self.progress.step;
+        let state = State {
+            progress: self.progress.clone(),
+            stream: self.feed.stream.state(),
+            balancer: self.balancer.state(),
+            updates: BTreeMap::new(),
+            fingerprint: self.fingerprint.clone(),
+        };
+        checkpoint::save(self.dir, &self.job.model.parameters, &self.moments, state)?;
+        self.saved_at = Some(step);
+        let best = self.progress.standing.best.as_ref().map(|b| b.step);
+        checkpoint::prune(self.dir, self.settings.train.keep, best)?;
+        let path = self.dir.checkpoint(step).display().to_string();
+        self.emit(Event::Saved(events::Saved { step, path, seconds: self.since(began) }));
+        Ok(())
+    }
+
+    fn interrupt(&mut self) -> Result<Outcome, TrainError> {
+        let step = self.progress.step;
+        if self.saved_at != Some(step) || self.progress.checkpoint_due {
+            self.save()?;
+        }
+        let checkpoint = self.dir.checkpoint(step);
+        let (steps, path) = (self.timetable.total(), checkpoint.display().to_string());
+        self.emit(Event::Interrupted(events::Interrupted { step, steps, checkpoint: path }));
+        Ok(Outcome::Interrupted { step, checkpoint })
+    }
+
+    /// Writes the result.
+    fn finish(&mut self) -> Result<Outcome, TrainError> {
+        let last = self.progress.step;
+        let standing = &self.progress.standing;
+        let chosen = match self.settings.train.result {
+            Pick::Best => standing.best.as_ref(),
+            Pick::Last => None,
+        };
+        let step = chosen.map_or(last, |b| b.step);
+        let judged = chosen.or(standing.latest.as_ref().filter(|l| l.step == step));
+        let scores = judged.map(|j| j.scores.clone()).unwrap_or_default();
+        if step != last {
+            checkpoint::restore_weights(&self.dir.checkpoint(step), &mut self.job.model.parameters)?;
+        }
+        let model = self.dir.model();
+        self.job.model.save(&model, step, scores)?;
+        self.tick();
+        self.emit(Event::Finished(events::Finished {
+            step: last,
+            result: step,
+            model: model.display().to_string(),
+            tokens: self.progress.tokens,
+            elapsed: self.progress.elapsed,
+        }));
+        Ok(Outcome::Finished { step, model })
+    }
+
+    fn emit(&mut self, event: Event) {
+        (self.host.emit)(&event);
+    }
+
+    fn since(&self, moment: Duration) -> f64 {
+        (self.host.clock)().saturating_sub(moment).as_secs_f64()
+    }
+
+    fn tick(&mut self) {
+        self.progress.elapsed = self.elapsed_before + self.since(self.began);
+    }
+}
+
+fn table(evaluation: &Evaluation) -> ScoreTable {
+    let finite = |values: &[(String, f64)]| values.iter().filter(|(_, v)| v.is_finite()).cloned().collect();
+    evaluation.tasks.iter().map(|t| (t.task.clone(), finite(&t.scores.values))).collect()
+}

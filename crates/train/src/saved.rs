@@ -1,0 +1,146 @@
+//! The result of a run, `model/`: in Hugging Face layout, so that other programs can open the trunk, with the heads
+//! beside it.
+//!
+//! ```text
+//! config.json, model.safetensors   the backbone, as transformers reads it
+//! tokenizer.json                   the vocabulary
+//! heads.safetensors                the parameters of every head by name
+//! polytask.json                    the tasks: config, labels, scores (a [`Card`])
+//! ```
+
+use crate::{
+    best::ScoreTable,
+    durable,
+    error::TrainError,
+    job::{Model, TaskSlot},
+};
+use burn::tensor::Device;
+use data::{InputField, Tokenizer};
+use model::Parameters;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use tasks::TaskConfig;
+
+const CARD: &str = "polytask.json";
+const TOKENIZER: &str = "tokenizer.json";
+
+/// The format of saved models that this version writes and reads.
+const FORMAT: u32 = 1;
+
+/// What a saved model says about itself: `polytask.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// The version of this format.
+    pub format: u32,
+    /// Steps of training behind the weights.
+    pub step: usize,
+    /// Rows are cut to so many tokens.
+    pub max_length: usize,
+    /// The tasks, in the order of the config.
+    pub tasks: Vec<TaskCard>,
+    /// Scores on the validation split, where it was evaluated at that step.
+    pub validation: ScoreTable,
+}
+
+/// What a saved model says about a task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskCard {
+    /// Its name.
+    pub name: String,
+    /// What it reads: `text` or `words`, and the field.
+    pub input: InputCard,
+    /// Its table of the config.
+    pub config: TaskConfig,
+    /// Its labels, as its kind keeps them.
+    pub space: serde_json::Value,
+}
+
+/// What a task reads of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputCard {
+    /// A field of text.
+    Text(String),
+    /// A field of words.
+    Words(String),
+}
+
+/// The part of a card that every format has.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+impl Model {
+    /// Writes the model to `dir`, whole or not at all; a model that was there gives way.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn save(&self, dir: &Path, step: usize, validation: ScoreTable) -> Result<(), TrainError> {
+        let task = |t: &TaskSlot| TaskCard {
+            name: t.name.clone(),
+            input: match t.kind.input() {
+                InputField::Text(field) => InputCard::Text(field),
+                InputField::Words(field) => InputCard::Words(field),
+            },
+            config: t.config.clone(),
+            space: t.kind.space(),
+        };
+        let tasks = self.tasks.iter().map(task).collect();
+        let card = Card { format: FORMAT, step, max_length: self.max_length, tasks, validation };
+        let text = serde_json::to_vec_pretty(&card).map_err(|e| TrainError::saved(&dir.join(CARD), e))?;
+        durable::replace_dir(dir, |place| {
+            model::save(place, self.backbone.as_ref(), &self.parameters)?;
+            model::save_heads(place, &self.parameters)?;
+            durable::write(&place.join(TOKENIZER), self.tokenizer.to_json().as_bytes())?;
+            durable::write(&place.join(CARD), &text)
+        })
+    }
+
+    /// Reads a model that [`Model::save`] wrote. Every task's view is 0, and no split is attached.
+    ///
+    /// # Errors
+    /// When a file is missing, or is not what it should be.
+    pub fn open(dir: &Path, device: &Device) -> Result<(Model, Card), TrainError> {
+        durable::recover_dir(dir)?;
+        let path = dir.join(CARD);
+        let card = read_card(&path)?;
+        let tokenizer = Tokenizer::from_file(&dir.join(TOKENIZER))?;
+        let mut parameters = Parameters::new(device, 0);
+        let backbone = model::open(dir, &mut parameters, None)?;
+        if tokenizer.vocabulary() > backbone.vocabulary() {
+            let (found, most) = (tokenizer.vocabulary(), backbone.vocabulary());
+            let reason = format!("its vocabulary has {found} entries, the backbone only knows {most}");
+            return Err(TrainError::saved(&dir.join(TOKENIZER), reason));
+        }
+        let mut tasks = Vec::with_capacity(card.tasks.len());
+        for task in &card.tasks {
+            let mut kind = task.config.build(&task.name)?;
+            kind.restore_space(&task.space)?;
+            kind.build(&mut parameters, backbone.hidden());
+            tasks.push(TaskSlot { name: task.name.clone(), config: task.config.clone(), kind, view: 0 });
+        }
+        model::load_heads(dir, &mut parameters)?;
+        let max_length = card.max_length;
+        Ok((Model { parameters, backbone, tokenizer, max_length, tasks }, card))
+    }
+}
+
+fn read_card(path: &Path) -> Result<Card, TrainError> {
+    let text = durable::read(path)?;
+    let version = serde_json::from_slice::<Version>(&text).map_err(|e| TrainError::saved(path, e))?;
+    if version.format != FORMAT {
+        let found = version.format;
+        let reason = format!("found format {found}, this version reads format {FORMAT}");
+        return Err(TrainError::saved(path, reason));
+    }
+    let card = serde_json::from_slice::<Card>(&text).map_err(|e| TrainError::saved(path, e))?;
+    let mut names: Vec<&str> = card.tasks.iter().map(|t| t.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+        return Err(TrainError::saved(path, format!("task `{}` is there twice", twice[0])));
+    }
+    Ok(card)
+}

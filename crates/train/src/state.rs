@@ -1,0 +1,41 @@
+//! What a run remembers between steps, apart from weights and moments.
+
+use crate::best::Standing;
+use data::StreamState;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Counters of a run.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Progress {
+    /// Steps done, bad ones included. Dropout noise and the schedule are functions of it.
+    pub(crate) step: usize,
+    /// Tokens trained on.
+    pub(crate) tokens: u64,
+    /// Seconds of training, evaluations and earlier parts of the run included.
+    pub(crate) elapsed: f64,
+    /// Bad steps in a row, up to now.
+    pub(crate) bad_in_a_row: usize,
+    /// The evaluation at this step is still to come.
+    pub(crate) evaluation_due: bool,
+    /// The checkpoint at this step is still to come.
+    pub(crate) checkpoint_due: bool,
+    /// The evaluations so far.
+    pub(crate) standing: Standing,
+}
+
+/// The part of a checkpoint that is no tensor: `state.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct State {
+    pub(crate) progress: Progress,
+    /// The place in the stream of rows.
+    pub(crate) stream: StreamState,
+    /// What the balancer remembers.
+    pub(crate) balancer: serde_json::Value,
+    /// How often each parameter moved, by name; those that never did are left out.
+    pub(crate) updates: BTreeMap<String, u32>,
+    /// What shaped the run, key by key.
+    pub(crate) fingerprint: BTreeMap<String, serde_json::Value>,
+}
