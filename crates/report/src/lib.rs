@@ -1,0 +1,21 @@
+//! What a run shows to other programs: TensorBoard event files.
+//!
+//! ```
+//! use polytask_report::EventFile;
+//!
+//! let folder = std::env::temp_dir().join("polytask-report-example");
+//! # std::fs::create_dir_all(&folder)?;
+//! let mut events = EventFile::create(&folder, 1_700_000_000.0, "first")?;
+//! events.scalar("loss/intent", 1, 1_700_000_001.5, 0.75)?;
+//! events.flush()?;
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! No clock is read here: the wall time of every event is an argument.
+
+mod events;
+mod message;
+mod record;
+
+pub use events::{EventError, EventFile};
