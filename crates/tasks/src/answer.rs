@@ -1,0 +1,141 @@
+//! Tags in words: scores by name, and answers with spans, texts and offsets.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::{Value, json};
+
+use crate::Source;
+
+/// Span scores as seqeval counts them, and the share of words with the right tag. One list of tags a row.
+pub(crate) fn span_scores(gold: &[Vec<&str>], predicted: &[Vec<&str>]) -> Vec<(String, f64)> {
+    let spans = |rows: &[Vec<&str>]| rows.iter().map(|row| metrics::spans(row)).collect::<Vec<_>>();
+    let scores = metrics::span_scores(&spans(gold), &spans(predicted));
+    let (gold, predicted, _) = as_ids(gold, predicted);
+    vec![
+        ("span_f1".into(), scores.f1),
+        ("span_precision".into(), scores.precision),
+        ("span_recall".into(), scores.recall),
+        ("span_macro_f1".into(), scores.macro_f1),
+        ("token_accuracy".into(), metrics::accuracy(&gold, &predicted)),
+    ]
+}
+
+/// Scores of tags that stand for themselves.
+pub(crate) fn word_scores(gold: &[Vec<&str>], predicted: &[Vec<&str>]) -> Vec<(String, f64)> {
+    let (gold, predicted, classes) = as_ids(gold, predicted);
+    vec![
+        ("token_accuracy".into(), metrics::accuracy(&gold, &predicted)),
+        ("macro_f1".into(), metrics::macro_f1(&gold, &predicted, classes)),
+    ]
+}
+
+/// All words of all rows, their tags numbered; and how many different tags there are.
+fn as_ids<'a>(gold: &[Vec<&'a str>], predicted: &[Vec<&'a str>]) -> (Vec<u32>, Vec<u32>, usize) {
+    let mut ids: BTreeMap<&'a str, u32> = BTreeMap::new();
+    let mut number = |rows: &[Vec<&'a str>]| -> Vec<u32> {
+        let tags = rows.iter().flatten();
+        tags.map(|tag| {
+            let next = ids.len() as u32;
+            *ids.entry(tag).or_insert(next)
+        })
+        .collect()
+    };
+    let (gold, predicted) = (number(gold), number(predicted));
+    (gold, predicted, ids.len())
+}
+
+/// The answer to one row: tags (name and probability) of its words, and the entities they make if `spans`.
+pub(crate) fn tagged(tags: &[(&str, Option<f32>)], source: Source<'_>, spans: bool) -> Value {
+    let names: Vec<&str> = tags.iter().map(|(name, _)| *name).collect();
+    let mut answer = serde_json::Map::new();
+    if spans {
+        let places = places(source);
+        let entity = |span: metrics::Span| {
+            let words = &tags[span.start..span.end];
+            let probability = words.iter().map(|(_, p)| p.unwrap_or(1.0)).fold(1.0, f32::min);
+            let (start, end) = (places[span.start].start, places[span.end - 1].end);
+            json!({
+                "text": text(source, span.start..span.end),
+                "label": span.label,
+                "start": start,
+                "end": end,
+                "probability": probability,
+            })
+        };
+        answer.insert("entities".into(), metrics::spans(&names).into_iter().map(entity).collect());
+    }
+    answer.insert("tags".into(), json!(names));
+    if let Source::Text { text, words } = source {
+        let words: Vec<&str> = words.iter().map(|word| text.get(word.clone()).unwrap_or_default()).collect();
+        answer.insert("words".into(), json!(words));
+    }
+    Value::Object(answer)
+}
+
+/// Where each word stands, in characters (Unicode scalar values).
+fn places(source: Source<'_>) -> Vec<Range<usize>> {
+    match source {
+        Source::Text { text, words } => {
+            let mut counted = (0, 0); // bytes, characters so far
+            let mut characters = |byte: usize| {
+                let from = if byte < counted.0 { (0, 0) } else { counted };
+                let more = text.get(from.0..byte).map_or(0, |part| part.chars().count());
+                counted = (byte, from.1 + more);
+                counted.1
+            };
+            words.iter().map(|word| characters(word.start)..characters(word.end)).collect()
+        }
+        Source::Words(words) => {
+            let mut next = 0;
+            words
+                .iter()
+                .map(|word| {
+                    let place = next..next + word.chars().count();
+                    next = place.end + 1;
+                    place
+                })
+                .collect()
+        }
+    }
+}
+
+/// The text of some words.
+fn text(source: Source<'_>, words: Range<usize>) -> String {
+    match source {
+        Source::Text { text, words: places } => {
+            text.get(places[words.start].start..places[words.end - 1].end).unwrap_or_default().to_owned()
+        }
+        Source::Words(all) => all[words].join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_count_characters_as_python_does() {
+        // Python: "😀 e\u0301cole 東京".index("東京") == 8
+        let text = "😀 e\u{301}cole 東京";
+        let words = [0..4, 5..12, 13..16, 16..19];
+        let tags = [("O", Some(0.9)), ("B-X", Some(0.8)), ("B-LOC", Some(0.7)), ("I-LOC", Some(0.6))];
+        let answer = tagged(&tags, Source::Text { text, words: &words }, true);
+        assert_eq!(answer["entities"][0]["text"], "e\u{301}cole");
+        assert_eq!((&answer["entities"][0]["start"], &answer["entities"][0]["end"]), (&json!(2), &json!(8)));
+        assert_eq!(answer["entities"][1]["text"], "東京");
+        assert_eq!((&answer["entities"][1]["start"], &answer["entities"][1]["end"]), (&json!(9), &json!(11)));
+        assert_eq!(answer["entities"][1]["probability"], json!(0.6f32));
+        assert_eq!(answer["words"], json!(["😀", "e\u{301}cole", "東", "京"]));
+    }
+
+    #[test]
+    fn offsets_in_given_words_count_single_spaces() {
+        let words = ["José".to_owned(), "García".to_owned(), "lives".to_owned()];
+        let tags = [("B-PER", Some(0.5)), ("I-PER", None), ("O", Some(1.0))];
+        let answer = tagged(&tags, Source::Words(&words), true);
+        let entity =
+            json!({ "text": "José García", "label": "PER", "start": 0, "end": 11, "probability": 0.5f32 });
+        assert_eq!(answer, json!({ "entities": [entity], "tags": ["B-PER", "I-PER", "O"] }));
+    }
+}

@@ -1,0 +1,184 @@
+//! What every kind of task can do.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+use data::{DataError, InputField, Pack, Row, Split, View};
+use model::Parameters;
+
+use crate::TaskError;
+
+/// A task as the trainer sees it.
+///
+/// The order of calls: [`Kind::learn`] (or [`Kind::restore_space`]), then [`Kind::build`]; [`Kind::attach`] for each
+/// split that is trained or scored; then [`Kind::loss`], [`Kind::predict`] and [`Kind::score`] at will. Serving needs no
+/// attached split: restore, build, predict, explain.
+pub trait Kind: Send + Sync {
+    /// What the task reads of a row.
+    fn input(&self) -> InputField;
+
+    /// Learns the label space from the training rows. Labels are sorted, so that the order of the rows does not matter.
+    ///
+    /// # Errors
+    /// Every row whose label cannot be read; a training split with too few or far too many different labels.
+    fn learn(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>>;
+
+    /// The label space, to be stored beside the weights.
+    fn space(&self) -> serde_json::Value;
+
+    /// Takes back what [`Kind::space`] gave.
+    ///
+    /// # Errors
+    /// When the value is not a label space of this kind.
+    fn restore_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError>;
+
+    /// The labels in the order of the head's outputs; empty before they are learned.
+    fn labels(&self) -> &[String];
+
+    /// Adds the head to the parameters, in the group of this task. `hidden` is the width of the token states.
+    fn build(&mut self, parameters: &mut Parameters, hidden: usize);
+
+    /// Reads the targets of a split. A label that training never showed is counted in the report, masked in the loss,
+    /// and wrong in the scores (no model could have found it). A row without a label is masked in both.
+    ///
+    /// # Errors
+    /// Every row whose label cannot be read.
+    fn attach(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>>;
+
+    /// Whether a row of an attached split carries a label of this task. False for a split that is not attached.
+    fn labelled(&self, split: Split, row: usize) -> bool;
+
+    /// The mean loss over the labelled items (rows or words) of the batch; `None` where there are none. Only labelled
+    /// items go through the head.
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss>;
+
+    /// One prediction per row of the batch, in order, labelled or not.
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction>;
+
+    /// Scores predictions, given as (row, prediction), of an attached split. Rows without a label do not count.
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores;
+
+    /// A prediction as a user reads it.
+    fn explain(&self, prediction: &Prediction, source: Source<'_>) -> serde_json::Value;
+
+    /// The names of the scores; the first is the default main metric.
+    fn metrics(&self) -> &'static [&'static str];
+}
+
+/// A task's loss over one batch.
+#[derive(Debug)]
+pub struct Loss {
+    /// `[1]`, the mean over the items.
+    pub mean: Tensor<1>,
+    /// How many labelled rows or words it is the mean of.
+    pub items: usize,
+}
+
+/// One step's states, and which of its rows belong to the task.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    /// `[tokens, hidden]` token states of the whole pack.
+    pub states: &'a Tensor<2>,
+    /// The pack.
+    pub pack: &'a Pack,
+    /// Which split the rows are of.
+    pub split: Split,
+    /// The rows of this task's view.
+    pub rows: &'a [BatchRow],
+    /// The seed of the step's dropout; `None` in evaluation.
+    pub noise_seed: Option<u64>,
+}
+
+impl Batch<'_> {
+    /// The tokens of a row of the pack.
+    pub(crate) fn tokens(&self, row: BatchRow) -> Range<usize> {
+        self.pack.offsets[row.pack_row as usize]..self.pack.offsets[row.pack_row as usize + 1]
+    }
+}
+
+/// A row of the task's view inside a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRow {
+    /// Which row of the pack.
+    pub pack_row: u32,
+    /// Which row of the view, and so of the attached split.
+    pub row: u32,
+}
+
+/// What was found while the targets of a split were read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LabelReport {
+    /// Rows of the split.
+    pub rows: usize,
+    /// Rows with a label of this task.
+    pub labelled: usize,
+    /// Rows without one.
+    pub missing: usize,
+    /// Labels that the training split never showed, and how often they occur.
+    pub unseen: BTreeMap<String, usize>,
+    /// How often each label of the space occurs, in its order; in tagging, words.
+    pub counts: Vec<(String, usize)>,
+    /// Labels lost to truncation: words whose first token was cut off.
+    pub truncated: usize,
+    /// Labels of words for which the tokenizer has no token at all (a lone control character, say). Like words lost to
+    /// truncation, they are not trained on and are scored as `O`.
+    pub without_token: usize,
+}
+
+/// A task's scores on one split.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scores {
+    /// The name of the main one: the task's `metric`, or the kind's first.
+    pub main: String,
+    /// All scores by name, the main one first.
+    pub values: Vec<(String, f64)>,
+}
+
+impl Scores {
+    /// Scores by name, of which `main` is moved to the front.
+    pub(crate) fn with_main(main: &str, mut values: Vec<(String, f64)>) -> Self {
+        if let Some(at) = values.iter().position(|(name, _)| name == main) {
+            values[..=at].rotate_right(1);
+        }
+        Scores { main: main.to_owned(), values }
+    }
+
+    /// The score of that name.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.values.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
+    }
+}
+
+/// What a head says of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Prediction {
+    /// The probability of each label, in the order of [`Kind::labels`].
+    Label(Vec<f32>),
+    /// A tag per word, up to the last word that has a token; `None` for a word without one.
+    Tags(Vec<Option<WordTag>>),
+}
+
+/// The tag of one word.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WordTag {
+    /// Index into [`Kind::labels`].
+    pub label: u32,
+    /// Its probability, 0 to 1; with a CRF the marginal one.
+    pub probability: f32,
+}
+
+/// The text that a prediction is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// Plain text.
+    Text {
+        /// The text.
+        text: &'a str,
+        /// The byte ranges of its words, as the tagger read them ([`data::split_words`]); may be empty for a task that
+        /// reads no words.
+        words: &'a [Range<usize>],
+    },
+    /// Words as they were given.
+    Words(&'a [String]),
+}

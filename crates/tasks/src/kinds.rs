@@ -1,0 +1,99 @@
+//! The register of kinds: one line each.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::classification::ClassificationConfig;
+use crate::tagging::TaggingConfig;
+use crate::{Kind, TaskError};
+
+/// Makes, of `name: Config, "file"` lines, the fields of [`TaskConfig`], its choice of kind, and [`CATALOGUE`].
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident: $config:ty, $file:literal;)+) => {
+        /// One thing to learn: `[task.NAME]`, with exactly one kind.
+        #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct TaskConfig {
+            /// The corpus whose rows carry the labels: the NAME of a `[corpus.NAME]`.
+            pub corpus: String,
+            /// How much the task counts: multiplies its weight in the loss and in the mean of the scores.
+            #[serde(default = "one")]
+            #[schemars(range(min = 0.0))]
+            pub importance: f64,
+            /// The score that stands for the task in tables, early stopping and the choice of the best checkpoint;
+            /// without it the kind's first.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub metric: Option<String>,
+            /// The learning rate of this task's head; without it the optimizer's.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(range(min = 0.0))]
+            pub learning_rate: Option<f64>,
+            $(
+                $(#[$doc])*
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $name: Option<$config>,
+            )+
+        }
+
+        /// Every kind: its name and the source whose leading comment documents it.
+        pub const CATALOGUE: &[(&str, &str)] = &[$((stringify!($name), include_str!($file)),)+];
+
+        impl TaskConfig {
+            /// The kinds that the table names.
+            fn named(&self) -> Vec<&'static str> {
+                [$(self.$name.as_ref().map(|_| stringify!($name)),)+].into_iter().flatten().collect()
+            }
+
+            /// Builds the one kind that is named.
+            fn build_named(&self, task: &str) -> Option<Result<Box<dyn Kind>, TaskError>> {
+                $(if let Some(config) = &self.$name {
+                    return Some(config.build(task, self.metric.as_deref()));
+                })+
+                None
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Kind: one label per row.
+    classification: ClassificationConfig, "classification.rs";
+    /// Kind: one tag per word, spans made of tags.
+    tagging: TaggingConfig, "tagging.rs";
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl TaskConfig {
+    /// The name of the task's kind.
+    ///
+    /// # Errors
+    /// When the table names no kind, or more than one. `task` is only for the message.
+    pub fn kind(&self, task: &str) -> Result<&'static str, TaskError> {
+        match self.named()[..] {
+            [kind] => Ok(kind),
+            [] => {
+                let allowed = CATALOGUE.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+                Err(TaskError::NoKind { task: task.into(), allowed })
+            }
+            ref found => Err(TaskError::ManyKinds { task: task.into(), found: found.join(", ") }),
+        }
+    }
+
+    /// Checks the settings and makes the task.
+    ///
+    /// # Errors
+    /// Not exactly one kind; a setting out of its range; a main metric that the kind does not have.
+    pub fn build(&self, task: &str) -> Result<Box<dyn Kind>, TaskError> {
+        self.kind(task)?;
+        for (key, value) in [("importance", Some(self.importance)), ("learning_rate", self.learning_rate)] {
+            if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {
+                let (key, found) = (format!("task.{task}.{key}"), value.to_string());
+                return Err(TaskError::Setting { key, found, expected: "a number, 0 or more".into() });
+            }
+        }
+        self.build_named(task).expect("`kind` found one")
+    }
+}

@@ -1,0 +1,223 @@
+//! The label space of a task: learned from the training rows, stored beside the weights.
+
+use std::collections::{BTreeMap, HashMap};
+
+use data::{DataError, Row, Value};
+use serde_json::json;
+
+use crate::TaskError;
+
+/// No label here: nothing is trained or scored.
+pub(crate) const MASKED: u32 = u32::MAX;
+
+/// Labels in sorted order, and how often training showed each.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Labels {
+    names: Vec<String>,
+    counts: Vec<usize>,
+    ids: HashMap<String, u32>,
+}
+
+impl Labels {
+    /// The space of the counted labels.
+    pub fn new(counted: BTreeMap<String, usize>) -> Self {
+        let ids = counted.keys().enumerate().map(|(i, name)| (name.clone(), i as u32)).collect();
+        let (names, counts) = counted.into_iter().unzip();
+        Labels { names, counts, ids }
+    }
+
+    /// How many labels.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The labels, sorted.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The label of an id.
+    pub fn name(&self, id: u32) -> Option<&str> {
+        self.names.get(id as usize).map(String::as_str)
+    }
+
+    /// The first labels, for a message.
+    pub fn some(&self) -> String {
+        let shown = self.names.iter().take(20).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        if self.len() > 20 { format!("{shown} and {} more", self.len() - 20) } else { shown }
+    }
+
+    /// Whether there is something to learn: at least two labels, and no more than `most`. `field` is where they were
+    /// read, `name` the key that says so; `key` makes a full key of a name.
+    pub fn check(
+        &self,
+        rows: &[Row],
+        field: &str,
+        most: usize,
+        key: impl Fn(&str) -> String,
+        name: &str,
+    ) -> Result<(), Vec<DataError>> {
+        let setting =
+            |name, found, expected| Err(vec![DataError::Setting { key: key(name), found, expected }]);
+        match self.len() {
+            0 | 1 => {
+                let found = match self.names.first() {
+                    None => format!("no label in field {field:?} of {} training rows", rows.len()),
+                    Some(one) => format!("only the label {one:?} in {} training rows", rows.len()),
+                };
+                let fields = rows.first().map(|row| row.fields.iter().map(|(n, _)| &**n).collect::<Vec<_>>());
+                let fields = fields.unwrap_or_default().join(", ");
+                setting(
+                    name,
+                    found,
+                    format!("two or more different labels; the first row has the fields {fields}"),
+                )
+            }
+            n if n > most => {
+                let found = format!("{n} different labels in field {field:?}");
+                setting(name, found, format!("at most {most}; if they are meant, raise `max_labels`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How often training showed each label.
+    pub fn counts(&self) -> &[usize] {
+        &self.counts
+    }
+
+    /// The id of a label; `None` if training never showed it.
+    pub fn id(&self, name: &str) -> Option<u32> {
+        self.ids.get(name).copied()
+    }
+
+    /// `{"labels": [..], "counts": [..]}`.
+    pub fn to_json(&self) -> serde_json::Value {
+        json!({ "labels": self.names, "counts": self.counts })
+    }
+
+    /// What [`Labels::to_json`] gave; refuses anything else.
+    pub fn from_json(task: &str, space: &serde_json::Value) -> Result<Self, TaskError> {
+        let fault = |reason: &str| TaskError::Space { task: task.into(), reason: reason.into() };
+        let list = |key: &str| space.get(key).and_then(|v| v.as_array());
+        let labels = list("labels").ok_or_else(|| fault("there is no list \"labels\""))?;
+        let counts = list("counts").ok_or_else(|| fault("there is no list \"counts\""))?;
+        if labels.len() != counts.len() {
+            return Err(fault(&format!("found {} labels and {} counts", labels.len(), counts.len())));
+        }
+        let mut counted = BTreeMap::new();
+        for (label, count) in labels.iter().zip(counts) {
+            let (Some(label), Some(count)) = (label.as_str(), count.as_u64()) else {
+                return Err(fault(&format!(
+                    "found label {label} with count {count}, expected a text and a whole number"
+                )));
+            };
+            if counted.last_key_value().is_some_and(|(last, _): (&String, _)| last.as_str() >= label) {
+                return Err(fault(&format!("label {label:?} is out of order or twice there")));
+            }
+            counted.insert(label.to_owned(), count as usize);
+        }
+        Ok(Labels::new(counted))
+    }
+}
+
+/// A value as a label: text as it stands; a number or truth value as its text (`1`, `0.5`, `true`); empty text is no
+/// label. Lists and objects are none of these.
+pub(crate) fn as_label(value: &Value) -> Result<Option<String>, ()> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Text(text) => Ok(Some(text.clone()).filter(|t| !t.is_empty())),
+        Value::Bool(value) => Ok(Some(value.to_string())),
+        Value::Number(value) => Ok(Some(value.to_string())),
+        Value::List(_) | Value::Record(_) => Err(()),
+    }
+}
+
+/// The targets of one split as ids. Labels that training never showed get ids behind the space: they are masked in the
+/// loss and stand for themselves in the scores.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Targets {
+    /// Ids, or [`MASKED`].
+    pub ids: Vec<u32>,
+    /// The labels that training never showed; their ids begin at the size of the space.
+    pub unseen: Vec<String>,
+}
+
+impl Targets {
+    /// Adds a label, or a mask; tells whether it was unseen.
+    pub fn push(&mut self, labels: &Labels, name: Option<&str>) {
+        let id = match name {
+            None => MASKED,
+            Some(name) => labels.id(name).unwrap_or_else(|| {
+                let at = self.unseen.iter().position(|u| u == name).unwrap_or_else(|| {
+                    self.unseen.push(name.to_owned());
+                    self.unseen.len() - 1
+                });
+                (labels.len() + at) as u32
+            }),
+        };
+        self.ids.push(id);
+    }
+
+    /// The label of an id of this split.
+    pub fn name<'a>(&'a self, labels: &'a Labels, id: u32) -> Option<&'a str> {
+        labels
+            .name(id)
+            .or_else(|| self.unseen.get((id as usize).checked_sub(labels.len())?).map(String::as_str))
+    }
+
+    /// How often each label of the space and each unseen one occurs.
+    pub fn count(&self, labels: &Labels) -> (Vec<(String, usize)>, BTreeMap<String, usize>) {
+        let mut counts = vec![0; labels.len() + self.unseen.len()];
+        self.ids.iter().filter(|id| **id != MASKED).for_each(|id| counts[*id as usize] += 1);
+        let unseen = self.unseen.iter().cloned().zip(counts[labels.len()..].iter().copied()).collect();
+        (labels.names().iter().cloned().zip(counts).collect(), unseen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_json_and_refuses_others() {
+        let labels = Labels::new(BTreeMap::from([("b".into(), 2), ("a".into(), 1), ("喜".into(), 3)]));
+        assert_eq!(labels.names(), ["a", "b", "喜"]);
+        let back = Labels::from_json("t", &labels.to_json()).unwrap();
+        assert_eq!((back.names(), back.counts(), back.id("喜")), (labels.names(), labels.counts(), Some(2)));
+        for (space, says) in [
+            (json!({}), "no list \"labels\""),
+            (json!({ "labels": ["a"], "counts": [1, 2] }), "found 1 labels and 2 counts"),
+            (json!({ "labels": ["b", "a"], "counts": [1, 2] }), "\"a\" is out of order"),
+            (json!({ "labels": ["a", "a"], "counts": [1, 2] }), "twice"),
+            (json!({ "labels": [1], "counts": [1] }), "expected a text"),
+        ] {
+            let fault = Labels::from_json("t", &space).unwrap_err().to_string();
+            assert!(fault.contains(says), "{fault}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_truth_values_are_labels_by_their_text() {
+        let label = |value| as_label(&value);
+        assert_eq!(label(Value::Number(1.0)), Ok(Some("1".into())));
+        assert_eq!(label(Value::Number(0.5)), Ok(Some("0.5".into())));
+        assert_eq!(label(Value::Bool(true)), Ok(Some("true".into())));
+        assert_eq!(label(Value::Text(String::new())), Ok(None));
+        assert_eq!(label(Value::List(vec![])), Err(()));
+    }
+
+    #[test]
+    fn unseen_labels_keep_their_names() {
+        let labels = Labels::new(BTreeMap::from([("a".into(), 1), ("b".into(), 1)]));
+        let mut targets = Targets::default();
+        [Some("b"), Some("x"), None, Some("y"), Some("x")]
+            .into_iter()
+            .for_each(|name| targets.push(&labels, name));
+        assert_eq!(targets.ids, [1, 2, MASKED, 3, 2]);
+        assert_eq!(targets.name(&labels, 3), Some("y"));
+        let (counts, unseen) = targets.count(&labels);
+        assert_eq!(counts, [("a".to_owned(), 0), ("b".to_owned(), 1)]);
+        assert_eq!(unseen, BTreeMap::from([("x".to_owned(), 2), ("y".to_owned(), 1)]));
+    }
+}

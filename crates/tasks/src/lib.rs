@@ -1,0 +1,28 @@
+//! One file a kind of task: what its labels look like, its head, its loss, its decoding, its metrics.
+//!
+//! A [`TaskConfig`] is one `[task.NAME]` table. [`TaskConfig::build`] makes the [`Kind`], the object that the trainer
+//! holds: it learns its labels from the training rows, adds its head to the parameters, attaches the targets of each
+//! split, and then turns token states into a loss, into predictions and scores.
+//!
+//! To add a kind: one file beside `classification.rs` whose `//!` comment documents it, one line in `kinds.rs`, and a
+//! variant of [`Prediction`] if none fits.
+//!
+//! Invariants: no files are read, nothing is printed, nothing random is drawn but dropout from a given seed. A target
+//! that is attached is in range; the losses and scores check nothing again.
+
+mod answer;
+mod chain_head;
+mod classification;
+mod crf;
+mod error;
+mod head;
+mod kind;
+mod kinds;
+mod labels;
+mod tagging;
+
+pub use classification::{ClassWeights, ClassificationConfig, NamedWeights, Pooling};
+pub use error::TaskError;
+pub use kind::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, WordTag};
+pub use kinds::{CATALOGUE, TaskConfig};
+pub use tagging::{Scheme, TaggingConfig};
