@@ -81,8 +81,8 @@ impl Balancing {
     /// method finds is multiplied by the task's importance (same order, 1 = no change).
     ///
     /// # Errors
-    /// When there is no task, when an importance is not in `0..=1e9`, or when the method's settings do not fit; the error
-    /// names the config key.
+    /// When there is no task, when an importance is not in `0..=1e9`, when all are 0, or when the method's settings do not
+    /// fit; the error names the config key.
     pub fn build(&self, tasks: &[&str], importance: &[f64]) -> Result<Box<dyn Balancer>, BalanceError> {
         if tasks.is_empty() {
             return Err(BalanceError::NoTask);
@@ -92,6 +92,9 @@ impl Balancing {
         }
         for (task, &found) in tasks.iter().zip(importance) {
             in_range(format!("task.{task}.importance"), found, 0.0, LARGEST_WEIGHT)?;
+        }
+        if importance.iter().all(|&importance| importance == 0.0) {
+            return Err(BalanceError::NothingLearned { key: "task.*.importance".to_owned() });
         }
         match self {
             Balancing::Equal(config) => Ok(Box::new(config.build(importance))),

@@ -15,7 +15,8 @@
 //! Cost: nothing. State: s_i and two Adam moments a task, and a count.
 //!
 //! When to use: losses of different size or kind (classification beside regression, long beside short label spaces). It
-//! lowers the weight of the tasks that are hard, wanted or not. Losses should not be negative.
+//! lowers the weight of the tasks that are hard, wanted or not. Losses should not be negative. Where a loss starts in the
+//! hundreds, Adam remembers that first steep gradient for some thousand steps and s_i moves slowly: raise `initial`.
 //!
 //! Paper: Kendall, Gal and Cipolla, "Multi-task learning using uncertainty to weigh losses", CVPR 2018 (arXiv:1705.07115).
 

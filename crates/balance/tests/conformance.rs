@@ -201,6 +201,11 @@ fn settings_outside_their_range_name_their_key() {
         &[1.0, f64::INFINITY],
         "task.b.importance = inf, expected a number from 0 to 1000000000",
     );
+    check(
+        Balancing::default(),
+        &[0.0, 0.0],
+        "task.*.importance: every task has weight 0, so nothing would be learned; give at least one a weight above 0",
+    );
     check(Balancing::default(), &[1.0], "1 importances for 2 tasks, expected one each");
 }
 
