@@ -1,0 +1,197 @@
+//! Fused operations over packs, as an extension of the tensor engine.
+//!
+//! A pack is a step's rows laid end to end without padding. Linear layers, norms and losses run over all its
+//! tokens at once; attention and pooling read the rows' offsets ([`Rows`]).
+//!
+//! On the CPU in f32 every operation is hand-written, forward and backward, and is one node of the autodiff graph
+//! (`flex.rs` over the plain slices of `cpu/`). On other devices and for other element types it is made of the
+//! engine's own operations (`plain.rs`). Both compute the same function; dropout draws the same mask.
+//!
+//! Gradients are computed for tracked inputs only, and nothing is saved for a backward pass that cannot come.
+//! Results are the same from run to run for a given number of threads.
+//!
+//! Shapes are preconditions: a wrong shape, an id outside a table or offsets that do not fit panic.
+
+mod flex;
+mod noise;
+mod ops;
+mod plain;
+
+pub use noise::Noise;
+pub use ops::{AdamW, Classes};
+
+use burn::backend::Dispatch;
+use burn::tensor::{ElementConversion, Tensor};
+use ops::PackOps;
+use std::sync::Arc;
+
+/// Where a pack's rows begin and end: row `i` is tokens `rows[i]..rows[i + 1]`. Rises from 0 to the number of
+/// tokens, one more entry than there are rows. It stays on the host because shapes depend on it.
+pub type Rows = Arc<[usize]>;
+
+/// Linear layer: `x w^T + b`.
+///
+/// `x` `[n, in]`, `w` `[out, in]`, `b` `[out]`, result `[n, out]`.
+pub fn linear(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>) -> Tensor<2> {
+    let [_, inputs] = x.dims();
+    let [outputs, _] = w.dims();
+    assert_eq!((w.dims()[1], b.dims()[0]), (inputs, outputs), "linear: weight and bias must fit the input");
+    Tensor::from_dispatch(Dispatch::fused_linear(x.into_dispatch(), w.into_dispatch(), b.into_dispatch()))
+}
+
+/// Feed-forward block: `gelu(x w1^T + b1) w2^T + b2`, with the exact GELU `x Phi(x)` (Hendrycks and Gimpel 2016).
+///
+/// `x` `[n, h]`, `w1` `[f, h]`, `b1` `[f]`, `w2` `[out, f]`, `b2` `[out]`, result `[n, out]`.
+pub fn ffn(x: Tensor<2>, w1: Tensor<2>, b1: Tensor<1>, w2: Tensor<2>, b2: Tensor<1>) -> Tensor<2> {
+    let ([_, h], [f, _], [out, _]) = (x.dims(), w1.dims(), w2.dims());
+    assert_eq!((w1.dims()[1], b1.dims()[0]), (h, f), "ffn: first weight and bias must fit the input");
+    assert_eq!((w2.dims()[1], b2.dims()[0]), (f, out), "ffn: second weight and bias must fit the first");
+    Tensor::from_dispatch(Dispatch::fused_ffn(
+        x.into_dispatch(),
+        w1.into_dispatch(),
+        b1.into_dispatch(),
+        w2.into_dispatch(),
+        b2.into_dispatch(),
+    ))
+}
+
+/// Self-attention inside each row of a pack (Vaswani et al. 2017): `dropout(softmax(q k^T / sqrt(d))) v` per head.
+///
+/// `qkv` `[n, 3h]` holds queries, keys and values side by side, each as `heads` blocks of `d = h / heads` columns;
+/// result `[n, h]`. `noise` drops attention probabilities; element `(head, query, key)` of row `r` of `t` tokens has
+/// the index `(head t + query) t + key` after `heads` times the squared lengths of the rows before.
+pub fn attention(qkv: Tensor<2>, rows: &Rows, heads: usize, noise: Option<Noise>) -> Tensor<2> {
+    let [n, width] = qkv.dims();
+    assert!(heads > 0 && width.is_multiple_of(3 * heads), "attention: {width} columns, {heads} heads");
+    check_rows("attention", rows, n);
+    Tensor::from_dispatch(Dispatch::fused_attention(qkv.into_dispatch(), rows.clone(), heads, noise))
+}
+
+/// End of a post-norm block: `norm(dropout(y) + residual)`.
+///
+/// `y` and `residual` `[n, h]`, `gamma` and `beta` `[h]`, result `[n, h]`. See [`norm`].
+pub fn add_norm(
+    y: Tensor<2>,
+    residual: Tensor<2>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    eps: f32,
+    noise: Option<Noise>,
+) -> Tensor<2> {
+    assert_eq!(y.dims(), residual.dims(), "add_norm: both summands must have the same shape");
+    check_norm(&y, &gamma, &beta);
+    Tensor::from_dispatch(Dispatch::fused_add_norm(
+        y.into_dispatch(),
+        residual.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        eps,
+        noise,
+    ))
+}
+
+/// Layer norm over the last dimension (Ba, Kiros and Hinton 2016):
+/// `(x - mean) / sqrt(variance + eps) gamma + beta`, with the biased variance.
+///
+/// `x` `[n, h]`, `gamma` and `beta` `[h]`, result `[n, h]`.
+pub fn norm(x: Tensor<2>, gamma: Tensor<1>, beta: Tensor<1>, eps: f32) -> Tensor<2> {
+    check_norm(&x, &gamma, &beta);
+    Tensor::from_dispatch(Dispatch::fused_norm(
+        x.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        eps,
+    ))
+}
+
+/// Dropout (Srivastava et al. 2014). `None`, or a rate of 0, gives `x` back.
+pub fn dropout(x: Tensor<2>, noise: Option<Noise>) -> Tensor<2> {
+    match noise.filter(|noise| noise.rate > 0.0) {
+        Some(noise) => Tensor::from_dispatch(Dispatch::fused_dropout(x.into_dispatch(), noise)),
+        None => x,
+    }
+}
+
+/// Looks tokens up: row `i` of the result is row `ids[i]` of `table`. The backward pass adds up the gradients of
+/// repeated ids.
+///
+/// `table` `[vocabulary, h]`, `ids` `[n]`, result `[n, h]`.
+pub fn embed(table: Tensor<2>, ids: &[u32]) -> Tensor<2> {
+    pick(table, ids)
+}
+
+/// Picks rows: row `i` of the result is row `index[i]` of `x`. The same row may be picked many times.
+///
+/// `x` `[n, h]`, `index` `[m]`, result `[m, h]`.
+pub fn pick(x: Tensor<2>, index: &[u32]) -> Tensor<2> {
+    let n = x.dims()[0];
+    if let Some(outside) = index.iter().find(|&&i| i as usize >= n) {
+        panic!("pick: index {outside} is outside the {n} rows");
+    }
+    Tensor::from_dispatch(Dispatch::fused_pick(x.into_dispatch(), index.into()))
+}
+
+/// The mean of each row's token states; zeros for a row without tokens.
+///
+/// `x` `[n, h]`, result `[rows, h]`.
+pub fn mean_rows(x: Tensor<2>, rows: &Rows) -> Tensor<2> {
+    check_rows("mean_rows", rows, x.dims()[0]);
+    Tensor::from_dispatch(Dispatch::fused_mean_rows(x.into_dispatch(), rows.clone()))
+}
+
+/// Mean cross-entropy of a softmax, as `torch.nn.CrossEntropyLoss(weight, label_smoothing)` computes it:
+///
+/// `sum_i [(1 - s) w_{y_i} (-log p_{i,y_i}) + s/C sum_c w_c (-log p_{i,c})] / sum_i w_{y_i}`.
+///
+/// `logits` `[n, C]`, `target` `[n]` of classes below `C`, `weight` `[C]` (1 where not given), `smoothing` `s` in
+/// `0..=1`; result `[1]`. Without rows, or when all targets weigh nothing, the loss is 0 (PyTorch: NaN).
+pub fn cross_entropy(logits: Tensor<2>, target: &[u32], weight: Option<&[f32]>, smoothing: f32) -> Tensor<1> {
+    let [n, classes] = logits.dims();
+    assert_eq!(target.len(), n, "cross_entropy: one target for each row of logits");
+    assert!(weight.is_none_or(|w| w.len() == classes), "cross_entropy: one weight for each class");
+    if let Some(outside) = target.iter().find(|&&t| t as usize >= classes) {
+        panic!("cross_entropy: target {outside} is outside the {classes} classes");
+    }
+    let classes = Classes { target: target.into(), weight: weight.map(Arc::from), smoothing };
+    Tensor::from_dispatch(Dispatch::fused_cross_entropy(logits.into_dispatch(), classes))
+}
+
+/// One step of AdamW (Loshchilov and Hutter 2019): returns the new weights and both moments.
+///
+/// Takes plain tensors, not ones that autodiff follows. On the CPU the step works in place for each of `w`, `m` and
+/// `v` whose buffer nobody else holds, and copies it otherwise.
+pub fn adamw<const D: usize>(
+    step: AdamW,
+    w: Tensor<D>,
+    g: Tensor<D>,
+    m: Tensor<D>,
+    v: Tensor<D>,
+) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
+    let shape = w.dims();
+    assert!([g.dims(), m.dims(), v.dims()] == [shape; 3], "adamw: all four tensors must have one shape");
+    let (w, m, v) = Dispatch::fused_adamw(
+        w.into_dispatch(),
+        g.into_dispatch(),
+        m.into_dispatch(),
+        v.into_dispatch(),
+        step,
+    );
+    (Tensor::from_dispatch(w), Tensor::from_dispatch(m), Tensor::from_dispatch(v))
+}
+
+/// The sum of the squares of all elements, for clipping by norm. On the CPU it is accumulated in f64, in an order
+/// that does not depend on the threads.
+pub fn squared_norm<const D: usize>(g: &Tensor<D>) -> f64 {
+    let sum = Dispatch::fused_squared_norm(g.clone().into_dispatch());
+    Tensor::<1>::from_dispatch(sum).into_scalar::<f64>().elem()
+}
+
+fn check_rows(operation: &str, rows: &Rows, tokens: usize) {
+    let fits = rows.first() == Some(&0) && rows.last() == Some(&tokens) && rows.is_sorted();
+    assert!(fits, "{operation}: row offsets must rise from 0 to the {tokens} tokens");
+}
+
+fn check_norm(x: &Tensor<2>, gamma: &Tensor<1>, beta: &Tensor<1>) {
+    let [_, h] = x.dims();
+    assert_eq!((gamma.dims()[0], beta.dims()[0]), (h, h), "norm: scale and shift must fit the input");
+}

@@ -1,0 +1,132 @@
+//! The extension trait: what a backend must be able to do, with bodies made of the engine's own operations.
+
+use crate::{Noise, Rows, plain};
+use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
+use std::sync::Arc;
+
+/// The targets of a cross-entropy and how they count.
+#[derive(Clone, Debug)]
+pub struct Classes {
+    /// The true class of each row.
+    pub target: Arc<[u32]>,
+    /// The weight of each class; 1 where not given.
+    pub weight: Option<Arc<[f32]>>,
+    /// The share of each target that is spread evenly over all classes.
+    pub smoothing: f32,
+}
+
+impl Classes {
+    /// The weight of a class.
+    pub(crate) fn weight_of(&self, class: usize) -> f32 {
+        self.weight.as_ref().map_or(1.0, |weight| weight[class])
+    }
+
+    /// The targets' weights added up: what the loss is divided by.
+    pub(crate) fn total(&self) -> f64 {
+        self.target.iter().map(|&class| f64::from(self.weight_of(class as usize))).sum()
+    }
+}
+
+/// One step of AdamW: its settings and how many steps it makes with this one.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamW {
+    /// How much of the first moment stays, usually 0.9.
+    pub beta1: f32,
+    /// How much of the second moment stays, usually 0.999.
+    pub beta2: f32,
+    /// Added to the root of the second moment, usually 1e-8.
+    pub eps: f32,
+    /// Weight decay, apart from the gradient: weights shrink by `learning_rate * decay`.
+    pub decay: f32,
+    /// Step size.
+    pub learning_rate: f32,
+    /// Number of this step, from 1.
+    pub time: u32,
+}
+
+impl AdamW {
+    /// What the moments are divided by because they began at zero: `1 - beta1^time`, `sqrt(1 - beta2^time)`.
+    pub(crate) fn corrections(&self) -> (f64, f64) {
+        let left = |beta: f32| 1.0 - f64::from(beta).powi(self.time as i32);
+        (left(self.beta1), left(self.beta2).sqrt())
+    }
+}
+
+/// Operations over packs. `Flex` (the CPU) overrides all of them; every other backend keeps these bodies.
+///
+/// The names begin with `fused_` so that they do not hide the engine's own.
+#[backend_extension(Autodiff, Flex)]
+pub(crate) trait PackOps: Backend {
+    fn fused_linear(x: FloatTensor<Self>, w: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::linear::<Self>(x, w, b)
+    }
+
+    fn fused_ffn(
+        x: FloatTensor<Self>,
+        w1: FloatTensor<Self>,
+        b1: FloatTensor<Self>,
+        w2: FloatTensor<Self>,
+        b2: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        plain::ffn::<Self>(x, w1, b1, w2, b2)
+    }
+
+    fn fused_attention(
+        qkv: FloatTensor<Self>,
+        rows: Rows,
+        heads: usize,
+        noise: Option<Noise>,
+    ) -> FloatTensor<Self> {
+        plain::attention::<Self>(qkv, &rows, heads, noise)
+    }
+
+    fn fused_add_norm(
+        y: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        eps: f32,
+        noise: Option<Noise>,
+    ) -> FloatTensor<Self> {
+        plain::add_norm::<Self>(y, residual, gamma, beta, eps, noise)
+    }
+
+    fn fused_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self> {
+        plain::norm::<Self>(x, gamma, beta, eps)
+    }
+
+    fn fused_dropout(x: FloatTensor<Self>, noise: Noise) -> FloatTensor<Self> {
+        plain::dropout::<Self>(x, Some(noise))
+    }
+
+    fn fused_pick(x: FloatTensor<Self>, index: Arc<[u32]>) -> FloatTensor<Self> {
+        plain::pick::<Self>(x, &index)
+    }
+
+    fn fused_mean_rows(x: FloatTensor<Self>, rows: Rows) -> FloatTensor<Self> {
+        plain::mean_rows::<Self>(x, &rows)
+    }
+
+    fn fused_cross_entropy(logits: FloatTensor<Self>, classes: Classes) -> FloatTensor<Self> {
+        plain::cross_entropy::<Self>(logits, &classes)
+    }
+
+    fn fused_adamw(
+        w: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        step: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        plain::adamw::<Self>(w, g, m, v, step)
+    }
+
+    fn fused_squared_norm(g: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::squared_norm::<Self>(g)
+    }
+}

@@ -1,0 +1,169 @@
+//! Every operation out of the engine's own ones: what devices without hand-written kernels run, and what the
+//! hand-written kernels are tested against. Generic, so that any backend can fall back to it.
+
+use crate::noise::Mask;
+use crate::{AdamW, Classes, Noise, Rows};
+use burn::backend::{
+    Backend, Slice, TensorMetadata, get_or_init_device_settings,
+    tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
+};
+use burn::tensor::{Shape, TensorData};
+
+pub(crate) fn linear<B: Backend>(x: FloatTensor<B>, w: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
+    B::linear(x, B::float_swap_dims(w, 0, 1), Some(b))
+}
+
+pub(crate) fn ffn<B: Backend>(
+    x: FloatTensor<B>,
+    w1: FloatTensor<B>,
+    b1: FloatTensor<B>,
+    w2: FloatTensor<B>,
+    b2: FloatTensor<B>,
+) -> FloatTensor<B> {
+    linear::<B>(B::gelu(linear::<B>(x, w1, b1)), w2, b2)
+}
+
+pub(crate) fn attention<B: Backend>(
+    qkv: FloatTensor<B>,
+    rows: &Rows,
+    heads: usize,
+    noise: Option<Noise>,
+) -> FloatTensor<B> {
+    let h = qkv.shape()[1] / 3;
+    let lengths: Vec<usize> = rows.windows(2).map(|row| row[1] - row[0]).collect();
+    let probabilities = lengths.iter().map(|t| heads * t * t).sum();
+    let factors = Mask::of(noise).map(|mask| mask.factors(probabilities));
+    // `batch` rows of equal length that begin at token `start` and probability `at`.
+    let part = |start: usize, at: usize, batch: usize, t: usize| {
+        let [q, k, v] = [0, 1, 2].map(|i| {
+            let tokens = Slice::from(start..start + batch * t);
+            let x = B::float_slice(qkv.clone(), &[tokens, Slice::from(i * h..(i + 1) * h)]);
+            let x = B::float_reshape(x, Shape::new([batch, t, heads, h / heads]));
+            B::float_swap_dims(x, 1, 2)
+        });
+        let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
+        let scores = B::float_mul_scalar(scores, (1.0 / ((h / heads) as f32).sqrt()).into());
+        let mut p = B::softmax(scores, 3);
+        if let Some(factors) = &factors {
+            let shape = [batch, heads, t, t];
+            let size = shape.iter().product::<usize>();
+            p = B::float_mul(p, host::<B>(factors[at..at + size].to_vec(), shape, &qkv));
+        }
+        let context = B::float_swap_dims(B::float_matmul(p, v), 1, 2);
+        B::float_reshape(context, Shape::new([batch * t, h]))
+    };
+    let Some(&first) = lengths.iter().find(|&&t| t > 0) else {
+        return B::float_slice(qkv, &[Slice::from(0..0), Slice::from(0..h)]);
+    };
+    if lengths.iter().all(|&t| t == first) {
+        return part(0, 0, lengths.len(), first);
+    }
+    let mut at = 0;
+    let mut parts = vec![];
+    for (&start, &t) in rows.iter().zip(&lengths).filter(|&(_, &t)| t > 0) {
+        parts.push(part(start, at, 1, t));
+        at += heads * t * t;
+    }
+    B::float_cat(parts, 0)
+}
+
+pub(crate) fn add_norm<B: Backend>(
+    y: FloatTensor<B>,
+    residual: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    eps: f32,
+    noise: Option<Noise>,
+) -> FloatTensor<B> {
+    norm::<B>(B::float_add(dropout::<B>(y, noise), residual), gamma, beta, eps)
+}
+
+pub(crate) fn norm<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    eps: f32,
+) -> FloatTensor<B> {
+    B::layer_norm(x, gamma, Some(beta), eps.into())
+}
+
+pub(crate) fn dropout<B: Backend>(x: FloatTensor<B>, noise: Option<Noise>) -> FloatTensor<B> {
+    let Some(mask) = Mask::of(noise) else { return x };
+    let shape = x.shape();
+    let factors = host::<B>(mask.factors(shape.num_elements()), shape, &x);
+    B::float_mul(x, factors)
+}
+
+pub(crate) fn pick<B: Backend>(x: FloatTensor<B>, index: &[u32]) -> FloatTensor<B> {
+    let index = host_index::<B>(index.iter().map(|&i| i as i64).collect(), [index.len()], &x);
+    B::float_select(x, 0, index)
+}
+
+pub(crate) fn mean_rows<B: Backend>(x: FloatTensor<B>, rows: &Rows) -> FloatTensor<B> {
+    let (count, h) = (rows.len() - 1, x.shape()[1]);
+    let lengths = || rows.windows(2).map(|row| row[1] - row[0]);
+    let row_of = lengths().enumerate().flat_map(|(row, t)| std::iter::repeat_n(row as i64, t)).collect();
+    let row_of = host_index::<B>(row_of, [x.shape()[0]], &x);
+    let share = host::<B>(lengths().map(|t| 1.0 / t.max(1) as f32).collect(), [count, 1], &x);
+    let zeros = B::float_zeros(Shape::new([count, h]), &x.device(), x.dtype().into());
+    B::float_mul(B::float_select_assign(zeros, 0, row_of, x, IndexingUpdateOp::Add), share)
+}
+
+pub(crate) fn cross_entropy<B: Backend>(logits: FloatTensor<B>, classes: &Classes) -> FloatTensor<B> {
+    let [n, count] = logits.shape().dims();
+    let total = classes.total() as f32;
+    if total == 0.0 {
+        // Multiplied rather than made anew, so that the loss still belongs to the graph.
+        return B::float_mul_scalar(B::float_sum(logits), 0.0.into());
+    }
+    let target = classes.target.iter().map(|&class| class as i64).collect();
+    let target = host_index::<B>(target, [n, 1], &logits);
+    let weight_of = |class| classes.weight_of(class) / -total;
+    let of_target = classes.target.iter().map(|&class| (1.0 - classes.smoothing) * weight_of(class as usize));
+    let of_target = host::<B>(of_target.collect(), [n, 1], &logits);
+    let of_all = (0..count).map(|class| classes.smoothing / count as f32 * weight_of(class));
+    let of_all = host::<B>(of_all.collect(), [1, count], &logits);
+    let log_p = B::log_softmax(logits, 1);
+    let hit = B::float_sum(B::float_mul(B::float_gather(1, log_p.clone(), target), of_target));
+    if classes.smoothing == 0.0 {
+        return hit;
+    }
+    B::float_add(hit, B::float_sum(B::float_mul(log_p, of_all)))
+}
+
+pub(crate) fn adamw<B: Backend>(
+    w: FloatTensor<B>,
+    g: FloatTensor<B>,
+    m: FloatTensor<B>,
+    v: FloatTensor<B>,
+    step: AdamW,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let mix = |old, keep: f32, new| {
+        B::float_add(B::float_mul_scalar(old, keep.into()), B::float_mul_scalar(new, (1.0 - keep).into()))
+    };
+    let (first, second) = step.corrections();
+    let m = mix(m, step.beta1, g.clone());
+    let v = mix(v, step.beta2, B::float_mul(g.clone(), g));
+    let root = B::float_div_scalar(B::float_sqrt(v.clone()), second.into());
+    let change = B::float_div(m.clone(), B::float_add_scalar(root, step.eps.into()));
+    let change = B::float_mul_scalar(change, (f64::from(step.learning_rate) / first).into());
+    let w = B::float_mul_scalar(w, (1.0 - step.learning_rate * step.decay).into());
+    (B::float_sub(w, change), m, v)
+}
+
+pub(crate) fn squared_norm<B: Backend>(g: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_sum(B::float_mul(g.clone(), g))
+}
+
+/// Host numbers on the device and in the element type of `like`.
+fn host<B: Backend>(values: Vec<f32>, shape: impl Into<Shape>, like: &FloatTensor<B>) -> FloatTensor<B> {
+    let data = TensorData::new(values, shape.into()).convert_dtype(like.dtype());
+    B::float_from_data(data, &like.device())
+}
+
+/// Host indices on the device of `like`, in the device's integer type.
+fn host_index<B: Backend>(values: Vec<i64>, shape: impl Into<Shape>, like: &FloatTensor<B>) -> IntTensor<B> {
+    let device = like.device();
+    let dtype = get_or_init_device_settings::<B>(&device).int_dtype;
+    B::int_from_data(TensorData::new(values, shape.into()).convert_dtype(dtype.into()), &device)
+}
