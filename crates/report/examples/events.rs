@@ -5,7 +5,7 @@
 //! python scripts/check_tensorboard.py FOLDER
 //! ```
 
-use polytask_report::{EventError, EventFile};
+use polytask_report::EventFile;
 use std::ops::Range;
 use std::path::Path;
 
@@ -22,13 +22,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn train(events: &mut EventFile, steps: Range<i64>, wall_time: f64) -> Result<(), EventError> {
+fn train(events: &mut EventFile, steps: Range<i64>, wall_time: f64) -> std::io::Result<()> {
     for step in steps {
         let now = wall_time + step as f64;
-        events.scalar("loss/intent", step, now, 2.0 / (1.0 + step as f64))?;
-        events.scalar("loss/slots", step, now, 4.0 / (2.0 + step as f64))?;
+        events.scalar("loss/intent", step, now, 2.0 / (1.0 + step as f32))?;
+        events.scalar("loss/slots", step, now, 4.0 / (2.0 + step as f32))?;
         if step % 20 == 19 {
-            events.scalar("validation/slots/span_f1", step, now, 1.0 - 1.0 / step as f64)?;
+            events.scalar("validation/slots/span_f1", step, now, 1.0 - 1.0 / step as f32)?;
         }
     }
     events.flush()

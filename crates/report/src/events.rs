@@ -15,23 +15,12 @@ const START: i32 = 1;
 /// An event file that is being written. TensorBoard shows all event files of a folder as one run.
 ///
 /// Events are buffered; [`flush`](EventFile::flush) hands them to the operating system. Dropping the file flushes as well,
-/// but cannot report an error. What a crash cuts off is at most the tail: readers stop at the last whole record.
+/// but cannot report an error. What a crash cuts off is at most the tail: readers stop at the last whole record. Every
+/// error is one of writing, and its message names the file.
 #[derive(Debug)]
 pub struct EventFile {
     path: PathBuf,
     file: BufWriter<File>,
-}
-
-/// An event file cannot be created or written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {doing} the TensorBoard events {}: {source}", .path.display())]
-pub struct EventError {
-    /// What was being done: `create` or `write`.
-    pub doing: &'static str,
-    /// The file.
-    pub path: PathBuf,
-    /// Why it failed.
-    pub source: io::Error,
 }
 
 impl EventFile {
@@ -41,7 +30,7 @@ impl EventFile {
     ///
     /// # Errors
     /// When the file cannot be created or written.
-    pub fn create(dir: &Path, wall_time: f64, name: &str) -> Result<EventFile, EventError> {
+    pub fn create(dir: &Path, wall_time: f64, name: &str) -> io::Result<EventFile> {
         let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
         let name: String = name.chars().map(plain).collect();
         let (path, file) = create_new(dir, &format!("events.out.tfevents.{:010}.{name}", wall_time as u64))?;
@@ -57,12 +46,12 @@ impl EventFile {
     }
 
     /// Adds one value: `tag` names the curve (`loss/intent`; slashes group curves), `wall_time` is in seconds since 1970.
-    /// TensorBoard keeps f32, so `value` is rounded to it; NaN and infinities are kept.
+    /// NaN and infinities are kept.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn scalar(&mut self, tag: &str, step: i64, wall_time: f64, value: f64) -> Result<(), EventError> {
-        let value = SummaryValue { tag: tag.to_owned(), simple_value: Some(value as f32) };
+    pub fn scalar(&mut self, tag: &str, step: i64, wall_time: f64, value: f32) -> io::Result<()> {
+        let value = SummaryValue { tag: tag.to_owned(), simple_value: Some(value) };
         self.write(wall_time, step, What::Summary(Summary { value: vec![value] }))
     }
 
@@ -71,7 +60,7 @@ impl EventFile {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn resumed(&mut self, step: i64, wall_time: f64) -> Result<(), EventError> {
+    pub fn resumed(&mut self, step: i64, wall_time: f64) -> io::Result<()> {
         self.write(wall_time, step, What::SessionLog(SessionLog { status: START }))
     }
 
@@ -79,33 +68,40 @@ impl EventFile {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn flush(&mut self) -> Result<(), EventError> {
-        self.file.flush().map_err(|source| self.cannot_write(source))
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().map_err(|source| told("write", &self.path, &source))
     }
 
-    fn write(&mut self, wall_time: f64, step: i64, what: What) -> Result<(), EventError> {
+    fn write(&mut self, wall_time: f64, step: i64, what: What) -> io::Result<()> {
         let event = Event { wall_time, step, what: Some(what) };
-        self.file.write_all(&frame(&event.encode_to_vec())).map_err(|source| self.cannot_write(source))
-    }
-
-    fn cannot_write(&self, source: io::Error) -> EventError {
-        EventError { doing: "write", path: self.path.clone(), source }
+        self.file
+            .write_all(&frame(&event.encode_to_vec()))
+            .map_err(|source| told("write", &self.path, &source))
     }
 }
 
 /// A file of that name in `dir`, or of the first free one after it.
-fn create_new(dir: &Path, name: &str) -> Result<(PathBuf, File), EventError> {
+fn create_new(dir: &Path, name: &str) -> io::Result<(PathBuf, File)> {
     let mut path = dir.join(name);
-    for i in 1.. {
+    let mut taken = 0;
+    loop {
         match File::create_new(&path) {
             Ok(file) => return Ok((path, file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && i < MOST_FILES => {
-                path = dir.join(format!("{name}.{i}"));
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && taken < MOST_FILES => {
+                taken += 1;
+                path = dir.join(format!("{name}.{taken}"));
             }
-            Err(source) => return Err(EventError { doing: "create", path, source }),
+            Err(source) => return Err(told("create", &path, &source)),
         }
     }
-    unreachable!("the loop ends at MOST_FILES")
+}
+
+/// The same error, saying what failed and where.
+fn told(doing: &str, path: &Path, source: &io::Error) -> io::Error {
+    io::Error::new(
+        source.kind(),
+        format!("cannot {doing} the TensorBoard events {}: {source}", path.display()),
+    )
 }
 
 #[cfg(test)]

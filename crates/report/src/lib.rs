@@ -9,7 +9,7 @@
 //! events.scalar("loss/intent", 1, 1_700_000_001.5, 0.75)?;
 //! events.flush()?;
 //! # std::fs::remove_dir_all(&folder)?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), std::io::Error>(())
 //! ```
 //!
 //! No clock is read here: the wall time of every event is an argument.
@@ -18,4 +18,4 @@ mod events;
 mod message;
 mod record;
 
-pub use events::{EventError, EventFile};
+pub use events::EventFile;
