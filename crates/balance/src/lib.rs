@@ -106,8 +106,9 @@ impl Balancing {
 
 /// A balancing method at work.
 pub trait Balancer: Send {
-    /// The weights of one step, in the order of the tasks, each finite and at least 0; the step's direction is the gradient
-    /// of the sum of `weight x loss`. Called once a step: methods with state move it.
+    /// The weights for these losses, in the order of the tasks, each finite and at least 0; the direction to go is the
+    /// gradient of the sum of `weight x loss`. Each call moves the methods that have state: once a step, or once a pack
+    /// where a step accumulates several.
     ///
     /// `None` is a task that is absent from the step: its weight is 0 and its state does not move. A loss that is NaN or
     /// infinite is treated as absent, so that it cannot poison the state; leave such a task out of the sum (0 times NaN is
