@@ -1,7 +1,12 @@
 //! From text to token ids, in parallel, with truncation of our own that is counted.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde_json::Value as Json;
+use tokenizers::{EncodeInput, Encoding};
 
 use crate::DataError;
 
@@ -22,13 +27,14 @@ pub enum Input<'a> {
 pub struct Encoded {
     /// `[n]` token ids, each below [`Tokenizer::vocabulary`].
     pub ids: Vec<u32>,
-    /// `[r + 1]` where each row begins; first 0, last `n`, never falling.
+    /// `[r + 1]` where each row begins; first 0, last `n`, always rising: no row is without tokens.
     pub offsets: Vec<usize>,
-    /// `[n]` index in its row of the word that the token belongs to, or [`NO_WORD`].
+    /// `[n]` index in its row of the word that the token belongs to, or [`NO_WORD`]. Never falling within a row, special
+    /// tokens aside.
     pub words: Vec<u32>,
     /// `[r]` tokens that truncation took from each row.
     pub cut: Vec<u32>,
-    /// Unknown tokens in all rows.
+    /// Unknown tokens in all rows, after truncation.
     pub unknown: usize,
 }
 
@@ -47,12 +53,41 @@ impl Encoded {
     pub fn length(&self, i: usize) -> usize {
         self.row(i).len()
     }
+
+    /// No rows.
+    fn empty() -> Self {
+        Self { offsets: vec![0], ..Self::default() }
+    }
+
+    fn append(&mut self, other: &Encoded) {
+        let before = self.ids.len();
+        self.ids.extend_from_slice(&other.ids);
+        self.words.extend_from_slice(&other.words);
+        self.cut.extend_from_slice(&other.cut);
+        self.offsets.extend(other.offsets[1..].iter().map(|end| before + end));
+        self.unknown += other.unknown;
+    }
 }
 
-/// A tokenizer in the `tokenizer.json` format of Hugging Face.
+/// A tokenizer in the `tokenizer.json` format of Hugging Face. Cheap to clone.
+///
+/// Padding and truncation that the file asks for are switched off: packs need no padding, and truncation is done here,
+/// where it is counted: of a row longer than `max_length` tokens the first are kept, and the special tokens at its end.
+///
+/// Words that are given one by one are tokenized as after a space, also by a byte-level tokenizer that puts no space before
+/// the first word of a text (as Hugging Face does with `add_prefix_space`).
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
-    json: String,
+    json: Arc<str>,
+    inner: Arc<tokenizers::Tokenizer>,
+    vocabulary: usize,
+    unknown: Option<u32>,
+    /// Special tokens around every row.
+    specials: usize,
+    /// Stands for a row that gives no token at all.
+    filler: u32,
+    /// Whether given words need a space before them.
+    spaced: bool,
 }
 
 impl Tokenizer {
@@ -63,7 +98,7 @@ impl Tokenizer {
     pub fn from_file(path: &Path) -> Result<Self, DataError> {
         let json =
             std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-        Self::from_json(&json)
+        Self::parse(&json, Some(path.into()))
     }
 
     /// Reads the text of a `tokenizer.json`.
@@ -71,24 +106,144 @@ impl Tokenizer {
     /// # Errors
     /// When it is no tokenizer.
     pub fn from_json(json: &str) -> Result<Self, DataError> {
-        Ok(Self { json: json.into() })
+        Self::parse(json, None)
     }
 
-    /// The text of its `tokenizer.json`.
+    fn parse(json: &str, path: Option<PathBuf>) -> Result<Self, DataError> {
+        let fault = |reason: String| DataError::Tokenizer { path: path.clone(), reason };
+        let settings: Json =
+            serde_json::from_str(json).map_err(|error| fault(format!("is not JSON: {error}")))?;
+        let mut inner: tokenizers::Tokenizer = json.parse().map_err(|error| {
+            fault(format!("{error}; expected a tokenizer.json of the Hugging Face tokenizers library"))
+        })?;
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| fault(error.to_string()))?;
+        let vocabulary = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
+        if vocabulary == 0 {
+            return Err(fault("the vocabulary is empty".into()));
+        }
+        let specials = inner.encode_fast("", true).map_err(|error| fault(error.to_string()))?.len();
+        let unknown = unknown_id(&settings, &inner);
+        let pad = || ["[PAD]", "<pad>"].iter().find_map(|token| inner.token_to_id(token));
+        let filler = unknown.or_else(pad).unwrap_or(0);
+        let spaced = byte_level_without_space(&settings["pre_tokenizer"]);
+        Ok(Self { json: json.into(), inner: Arc::new(inner), vocabulary, unknown, specials, filler, spaced })
+    }
+
+    /// The text of its `tokenizer.json`, as it was read.
     pub fn to_json(&self) -> &str {
         &self.json
     }
 
-    /// Every id is below this.
+    /// Every id is below this: one more than the largest id.
     pub fn vocabulary(&self) -> usize {
-        0
+        self.vocabulary
     }
 
-    /// Tokenizes rows in parallel, in order, each cut to `max_length` tokens.
+    /// The tokens that ids stand for; an id that is none gives the empty text.
+    pub fn tokens(&self, ids: &[u32]) -> Vec<String> {
+        ids.iter().map(|&id| self.inner.id_to_token(id).unwrap_or_default()).collect()
+    }
+
+    /// The pieces that normalization and pre-tokenization make of a text, before any model.
+    pub(crate) fn pieces(&self, text: &str) -> Result<Vec<String>, DataError> {
+        use tokenizers::{
+            NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+        };
+        let fault = |error: tokenizers::Error| DataError::Tokenizer { path: None, reason: error.to_string() };
+        let mut normalized = NormalizedString::from(text);
+        if let Some(normalizer) = self.inner.get_normalizer() {
+            normalizer.normalize(&mut normalized).map_err(fault)?;
+        }
+        let mut split = PreTokenizedString::from(normalized);
+        if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
+            pre_tokenizer.pre_tokenize(&mut split).map_err(fault)?;
+        }
+        let splits = split.get_splits(OffsetReferential::Normalized, OffsetType::None);
+        Ok(splits.into_iter().map(|(piece, _, _)| piece.to_owned()).collect())
+    }
+
+    /// Tokenizes rows in parallel, in order, each cut to `max_length` tokens. A row that gives no token (no text, and a
+    /// tokenizer without special tokens) becomes one unknown token, so that every row has at least one.
     ///
     /// # Errors
     /// When `max_length` leaves no room beside the special tokens, or the tokenizer fails on a row.
-    pub fn encode(&self, _inputs: &[Input<'_>], _max_length: usize) -> Result<Encoded, DataError> {
-        Ok(Encoded { offsets: vec![0], ..Encoded::default() })
+    pub fn encode(&self, inputs: &[Input<'_>], max_length: usize) -> Result<Encoded, DataError> {
+        if max_length <= self.specials {
+            let expected = format!("more than the {} special tokens of every row", self.specials);
+            return Err(DataError::Setting {
+                key: "max_length".into(),
+                found: max_length.to_string(),
+                expected,
+            });
+        }
+        let encode_chunk = |(chunk, inputs): (usize, &[Input<'_>])| {
+            let mut part = Encoded::empty();
+            for (i, input) in inputs.iter().enumerate() {
+                let encoding = self.encode_one(input).map_err(|error| DataError::Tokenizer {
+                    path: None,
+                    reason: format!("row {}: {error}", chunk * CHUNK + i + 1),
+                })?;
+                self.append(&mut part, &encoding, max_length);
+            }
+            Ok(part)
+        };
+        let parts: Vec<Encoded> =
+            inputs.par_chunks(CHUNK).enumerate().map(encode_chunk).collect::<Result<_, _>>()?;
+        let mut all = Encoded::empty();
+        all.ids.reserve(parts.iter().map(|part| part.ids.len()).sum());
+        parts.iter().for_each(|part| all.append(part));
+        Ok(all)
     }
+
+    fn encode_one(&self, input: &Input<'_>) -> tokenizers::Result<Encoding> {
+        let input: EncodeInput<'_> = match input {
+            Input::Text(text) => (*text).into(),
+            Input::Words(words) if self.spaced => words.iter().map(spaced).collect::<Vec<String>>().into(),
+            Input::Words(words) => (*words).into(),
+        };
+        self.inner.encode_fast(input, true)
+    }
+
+    /// Appends one row, cut to `max_length`.
+    fn append(&self, part: &mut Encoded, encoding: &Encoding, max_length: usize) {
+        let (ids, words) = (encoding.get_ids(), encoding.get_word_ids());
+        let tail =
+            encoding.get_special_tokens_mask().iter().rev().take_while(|&&special| special == 1).count();
+        let head = (ids.len() - tail).min(max_length - tail.min(max_length));
+        let before = part.ids.len();
+        for i in (0..head).chain(ids.len() - tail..ids.len()) {
+            part.ids.push(ids[i]);
+            part.words.push(words[i].unwrap_or(NO_WORD));
+        }
+        if ids.is_empty() {
+            part.ids.push(self.filler);
+            part.words.push(NO_WORD);
+        }
+        part.unknown += part.ids[before..].iter().filter(|&&id| Some(id) == self.unknown).count();
+        part.cut.push((ids.len() - tail - head) as u32);
+        part.offsets.push(part.ids.len());
+    }
+}
+
+/// Rows that one thread takes at a time.
+const CHUNK: usize = 256;
+
+fn spaced(word: &String) -> String {
+    if word.is_empty() || word.starts_with(' ') { word.clone() } else { format!(" {word}") }
+}
+
+/// The id that the model gives to what it does not know.
+fn unknown_id(settings: &Json, inner: &tokenizers::Tokenizer) -> Option<u32> {
+    let model = &settings["model"];
+    let named = model["unk_token"].as_str().and_then(|token| inner.token_to_id(token));
+    named.or_else(|| model["unk_id"].as_u64().and_then(|id| id.try_into().ok()))
+}
+
+/// Whether a byte-level pre-tokenizer puts no space before the first word.
+fn byte_level_without_space(pre_tokenizer: &Json) -> bool {
+    let own = pre_tokenizer["type"] == "ByteLevel" && pre_tokenizer["add_prefix_space"] == false;
+    own || pre_tokenizer["pretokenizers"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(byte_level_without_space))
 }

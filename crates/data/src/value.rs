@@ -24,6 +24,12 @@ pub enum Value {
 }
 
 impl Value {
+    /// An integer as a number where a 64-bit float holds it exactly, else as text of its digits: identifiers keep them.
+    pub(crate) fn integer(value: i128) -> Value {
+        let number = value as f64;
+        if number as i128 == value { Value::Number(number) } else { Value::Text(value.to_string()) }
+    }
+
     /// What sort of value this is, in words for a message: `"text"`, `"a number"`, ...
     pub fn describe(&self) -> &'static str {
         match self {

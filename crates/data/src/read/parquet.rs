@@ -1,0 +1,102 @@
+//! Parquet: text, numbers, booleans, nulls, lists and records of them. A place's line is the number of the row. Dates and
+//! times become text; bytes become text where they are UTF-8. Snappy, gzip, LZ4 and Zstandard are unpacked.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use ::parquet::record::{Field, Row as Record};
+
+use super::tsv::twice;
+use crate::{DataError, Faults, Place, Row, Value};
+
+/// The rows of a Parquet file.
+pub fn rows(file: &Arc<Path>) -> Result<Vec<Row>, Vec<DataError>> {
+    // The Parquet crate panics on some damaged files where it should return an error; a file is outside data, so that
+    // becomes an error here.
+    catch_unwind(AssertUnwindSafe(|| read(file))).unwrap_or_else(|_| Err(broken(file, "the data is damaged")))
+}
+
+fn broken(file: &Arc<Path>, reason: impl std::fmt::Display) -> Vec<DataError> {
+    let reason = format!("cannot be read as Parquet: {reason}");
+    vec![DataError::Format { path: file.to_path_buf(), reason }]
+}
+
+fn read(file: &Arc<Path>) -> Result<Vec<Row>, Vec<DataError>> {
+    let opened =
+        File::open(file).map_err(|source| vec![DataError::Io { path: file.to_path_buf(), source }])?;
+    let reader = SerializedFileReader::new(opened).map_err(|error| broken(file, error))?;
+    let columns = reader.metadata().file_metadata().schema().get_fields();
+    let names: Vec<Arc<str>> = columns.iter().map(|column| column.name().into()).collect();
+    if let Some(name) = twice(&names) {
+        return Err(broken(file, format!("the column name {name:?} stands twice")));
+    }
+    let mut faults = Faults::new();
+    let mut rows = Vec::new();
+    for (i, record) in reader.get_row_iter(None).map_err(|error| broken(file, error))?.enumerate() {
+        let place = Place { file: file.clone(), line: i + 1 };
+        let record = record.map_err(|error| broken(file, format!("row {}: {error}", i + 1)))?;
+        match row(&record, &names) {
+            Ok(fields) => rows.push(Row { place, fields }),
+            Err(reason) => faults.push(place.error(reason)),
+        }
+    }
+    faults.finish(rows)
+}
+
+fn row(record: &Record, names: &[Arc<str>]) -> Result<Vec<(Arc<str>, Value)>, String> {
+    let value = |(name, (_, field)): (&Arc<str>, (&String, &Field))| {
+        let value = value(field).map_err(|reason| format!("field {name:?}: {reason}"))?;
+        Ok((name.clone(), value))
+    };
+    names.iter().zip(record.get_column_iter()).map(value).collect()
+}
+
+fn value(field: &Field) -> Result<Value, String> {
+    Ok(match field {
+        Field::Null => Value::Null,
+        Field::Bool(b) => Value::Bool(*b),
+        Field::Byte(n) => Value::integer((*n).into()),
+        Field::Short(n) => Value::integer((*n).into()),
+        Field::Int(n) => Value::integer((*n).into()),
+        Field::Long(n) => Value::integer((*n).into()),
+        Field::UByte(n) => Value::integer((*n).into()),
+        Field::UShort(n) => Value::integer((*n).into()),
+        Field::UInt(n) => Value::integer((*n).into()),
+        Field::ULong(n) => Value::integer((*n).into()),
+        Field::Float16(n) => Value::Number(n.to_f64()),
+        Field::Float(n) => Value::Number((*n).into()),
+        Field::Double(n) => Value::Number(*n),
+        Field::Decimal(_) => {
+            let digits = field.to_string();
+            digits.parse().map_or(Value::Text(digits), Value::Number)
+        }
+        Field::Str(text) => Value::Text(text.clone()),
+        Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(_) => return Err(format!("found {} bytes that are not UTF-8, expected text", bytes.len())),
+        },
+        Field::Date(_)
+        | Field::TimeMillis(_)
+        | Field::TimeMicros(_)
+        | Field::TimestampMillis(_)
+        | Field::TimestampMicros(_) => Value::Text(field.to_string()),
+        Field::Group(record) => {
+            let fields =
+                record.get_column_iter().map(|(name, field)| Ok((name.as_str().into(), value(field)?)));
+            Value::Record(fields.collect::<Result<_, String>>()?)
+        }
+        Field::ListInternal(list) => {
+            Value::List(list.elements().iter().map(value).collect::<Result<_, _>>()?)
+        }
+        Field::MapInternal(map) => {
+            let entry = |(key, field): &(Field, Field)| match value(key)? {
+                Value::Text(name) => Ok((name.into(), value(field)?)),
+                other => Err(format!("found a map with the key {}, expected text keys", other.preview())),
+            };
+            Value::Record(map.entries().iter().map(entry).collect::<Result<_, String>>()?)
+        }
+    })
+}
