@@ -202,7 +202,7 @@ impl Tokenizer {
             Input::Words(words) if self.spaced => words.iter().map(spaced).collect::<Vec<String>>().into(),
             Input::Words(words) => (*words).into(),
         };
-        self.inner.encode_fast(input, true)
+        self.inner.encode(input, true)
     }
 
     /// Appends one row, cut to `max_length`.

@@ -2,7 +2,9 @@
 //!
 //! Share of corpus i of c corpora that have rows:
 //!
-//!     p_i = 1 / c
+//! ```text
+//! p_i = 1 / c
+//! ```
 //!
 //! Options: none. Cost: none.
 //!

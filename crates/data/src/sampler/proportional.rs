@@ -2,7 +2,9 @@
 //!
 //! Share of corpus i of c corpora with n_i rows:
 //!
-//!     p_i = n_i / (n_1 + ... + n_c)
+//! ```text
+//! p_i = n_i / (n_1 + ... + n_c)
+//! ```
 //!
 //! Options: none. Cost: none.
 //!

@@ -2,7 +2,9 @@
 //!
 //! Share of corpus i with n_i rows, temperature T >= 1, scale s > 0 and cap c > 0:
 //!
-//!     p_i ~ min(s n_i, c)^(1/T)
+//! ```text
+//! p_i ~ min(s n_i, c)^(1/T)
+//! ```
 //!
 //! Options: `temperature` (T, default 2: the square root of the size), `scale` (s, default 1), `cap` (c, default none: a
 //! size above which more rows count no more). Cost: none.

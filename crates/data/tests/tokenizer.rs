@@ -1,0 +1,219 @@
+//! The tokenizer against the ids that the Python package gives, and what it promises beyond that.
+//! The fixtures are made by scripts/make_tokenizer_fixtures.py.
+
+use std::path::{Path, PathBuf};
+
+use polytask_data::{Encoded, Input, NO_WORD, Tokenizer, TokenizerConfig, encode_cached};
+use serde::Deserialize;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn tokenizer(name: &str) -> Tokenizer {
+    Tokenizer::from_file(&fixture(&format!("{name}.json"))).unwrap()
+}
+
+fn texts() -> Vec<String> {
+    serde_json::from_str(&std::fs::read_to_string(fixture("tokenizer_texts.json")).unwrap()).unwrap()
+}
+
+#[derive(Deserialize)]
+struct Case {
+    tokenizer: String,
+    text: Option<String>,
+    split: Option<Vec<String>>,
+    ids: Vec<u32>,
+    words: Vec<Option<u32>>,
+}
+
+impl Case {
+    fn input(&self) -> Input<'_> {
+        match (&self.text, &self.split) {
+            (Some(text), None) => Input::Text(text),
+            (None, Some(words)) => Input::Words(words),
+            _ => panic!("a case has text or split"),
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    serde_json::from_str(&std::fs::read_to_string(fixture("tokenizer_cases.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn ids_and_words_equal_pythons() {
+    let cases = cases();
+    for name in ["wordpiece", "byte_level", "trained"] {
+        let tokenizer = tokenizer(name);
+        let own: Vec<&Case> = cases.iter().filter(|case| case.tokenizer == name).collect();
+        assert!(own.len() > 50, "{name}: {} cases", own.len());
+        let inputs: Vec<Input<'_>> = own.iter().map(|case| case.input()).collect();
+        let encoded = tokenizer.encode(&inputs, 10_000).unwrap();
+        for (i, case) in own.iter().enumerate() {
+            let words: Vec<u32> = case.words.iter().map(|word| word.unwrap_or(NO_WORD)).collect();
+            assert_eq!(encoded.ids[encoded.row(i)], case.ids, "{name} {:?}", case.input());
+            assert_eq!(encoded.words[encoded.row(i)], words, "{name} {:?}", case.input());
+        }
+        assert!(encoded.cut.iter().all(|&cut| cut == 0));
+        assert!(encoded.ids.iter().all(|&id| (id as usize) < tokenizer.vocabulary()));
+    }
+}
+
+#[test]
+fn truncation_keeps_the_special_tokens_and_counts() {
+    for name in ["wordpiece", "byte_level", "trained"] {
+        let tokenizer = tokenizer(name);
+        let texts = texts();
+        let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
+        let whole = tokenizer.encode(&inputs, usize::MAX).unwrap();
+        for max_length in [3, 4, 7, 20] {
+            let cut = tokenizer.encode(&inputs, max_length).unwrap();
+            for i in 0..cut.rows() {
+                let (all, kept) = (&whole.ids[whole.row(i)], &cut.ids[cut.row(i)]);
+                assert_eq!(kept.len() + cut.cut[i] as usize, all.len());
+                // What the reference does: ids[:max-1] + ids[-1:].
+                let mut expected = all.to_vec();
+                if all.len() > max_length {
+                    expected.truncate(max_length - 1);
+                    expected.extend(all.last());
+                }
+                assert_eq!(kept, expected);
+            }
+        }
+        let error = tokenizer.encode(&inputs, 2).unwrap_err().to_string();
+        assert_eq!(error, "max_length: found 2, expected more than the 2 special tokens of every row");
+    }
+}
+
+#[test]
+fn unknown_tokens_are_counted() {
+    let tokenizer = tokenizer("wordpiece");
+    let words = ["ŁÓDŹ".to_owned(), "hello".to_owned(), "ქართული".to_owned()];
+    assert_eq!(tokenizer.encode(&[Input::Words(&words)], 20).unwrap().unknown, 2);
+    assert_eq!(self::tokenizer("trained").encode(&[Input::Words(&words)], 200).unwrap().unknown, 0);
+}
+
+#[test]
+fn a_row_without_tokens_gets_one() {
+    let mut json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(fixture("wordpiece.json")).unwrap()).unwrap();
+    json["post_processor"] = serde_json::Value::Null;
+    let tokenizer = Tokenizer::from_json(&json.to_string()).unwrap();
+    let encoded = tokenizer.encode(&[Input::Text(""), Input::Words(&[]), Input::Text("hello")], 1).unwrap();
+    assert_eq!(tokenizer.tokens(&encoded.ids[..2]), ["[UNK]", "[UNK]"]);
+    assert_eq!((encoded.rows(), &encoded.words[..2]), (3, &[NO_WORD; 2][..]));
+}
+
+#[test]
+fn order_is_kept_over_many_rows() {
+    let tokenizer = tokenizer("trained");
+    let texts: Vec<String> = (0..5_000).map(|i| format!("row {i}")).collect();
+    let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
+    let encoded = tokenizer.encode(&inputs, 64).unwrap();
+    assert_eq!(encoded.rows(), texts.len());
+    for i in (0..texts.len()).step_by(487) {
+        let alone = tokenizer.encode(&inputs[i..=i], 64).unwrap();
+        assert_eq!(encoded.ids[encoded.row(i)], alone.ids);
+    }
+    assert_eq!(tokenizer.encode(&[], 64).unwrap(), Encoded { offsets: vec![0], ..Encoded::default() });
+}
+
+#[test]
+fn training_gives_the_same_vocabulary_every_time() {
+    let config = TokenizerConfig { size: 700, ..TokenizerConfig::default() };
+    let mut texts = texts();
+    let first = Tokenizer::train(&texts, &config).unwrap();
+    if std::env::var_os("WRITE_FIXTURES").is_some() {
+        std::fs::write(fixture("trained.json"), format!("{}\n", first.to_json())).unwrap();
+    }
+    texts.reverse();
+    for _ in 0..3 {
+        assert_eq!(Tokenizer::train(&texts, &config).unwrap().to_json(), first.to_json());
+    }
+    assert_eq!(first.to_json(), std::fs::read_to_string(fixture("trained.json")).unwrap().trim_end());
+}
+
+#[test]
+fn trained_vocabularies_know_every_script() {
+    let trained = Tokenizer::train(&["only ascii here"], &TokenizerConfig::default()).unwrap();
+    assert!(trained.vocabulary() < 300);
+    for text in texts() {
+        let encoded = trained.encode(&[Input::Text(&text)], 10_000).unwrap();
+        assert_eq!(encoded.unknown, 0);
+        assert!(!trained.tokens(&encoded.ids).iter().any(|token| token == "[UNK]"));
+    }
+    // Frequent words are one token; a Chinese character is a word by itself, wherever it stands.
+    let chinese =
+        Tokenizer::train(&["我喜欢北京", "我喜欢上海", "Play play PLAY"], &TokenizerConfig::default())
+            .unwrap();
+    let encoded =
+        chinese.encode(&[Input::Text("我喜欢 play"), Input::Words(&["喜".to_owned()])], 100).unwrap();
+    assert_eq!(encoded.length(0), 6);
+    assert_eq!(encoded.words[encoded.row(0)], [NO_WORD, 0, 1, 2, 3, NO_WORD]);
+    assert_eq!(encoded.ids[encoded.row(1)][1], encoded.ids[2]);
+    // Composed and decomposed spellings are the same.
+    let both = chinese.encode(&[Input::Text("Cre\u{300}me"), Input::Text("crème")], 100).unwrap();
+    assert_eq!(both.ids[both.row(0)], both.ids[both.row(1)]);
+}
+
+#[test]
+fn training_settings_have_ranges() {
+    let error = |config: TokenizerConfig| Tokenizer::train(&["a"], &config).unwrap_err().to_string();
+    let small = TokenizerConfig { size: 100, ..TokenizerConfig::default() };
+    assert_eq!(error(small), "tokenizer.size: found 100, expected 300 to 1000000");
+    let zero = TokenizerConfig { min_count: 0, ..TokenizerConfig::default() };
+    assert_eq!(error(zero), "tokenizer.min_count: found 0, expected 1 or more");
+    let none = Tokenizer::train::<&str>(&[], &TokenizerConfig::default()).unwrap();
+    assert_eq!(none.vocabulary(), 261);
+}
+
+#[test]
+fn broken_tokenizers_are_errors() {
+    for json in ["", "[]", "{}", "{\"model\": 3}", "nonsense"] {
+        assert!(Tokenizer::from_json(json).unwrap_err().to_string().starts_with("tokenizer: "), "{json}");
+    }
+    let error = Tokenizer::from_file(Path::new("no/such/tokenizer.json")).unwrap_err().to_string();
+    assert!(error.starts_with("no/such/tokenizer.json: "), "{error}");
+}
+
+#[test]
+fn the_cache_returns_what_was_encoded_and_heals() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("made/when/missing");
+    let tokenizer = tokenizer("wordpiece");
+    let texts = texts();
+    let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
+    let encode = |max_length| encode_cached(Some(&dir), &tokenizer, &inputs, max_length).unwrap();
+    let files =
+        || -> Vec<PathBuf> { std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect() };
+    let expected = tokenizer.encode(&inputs, 32).unwrap();
+    assert_eq!(encode(32), expected);
+    assert_eq!(files().len(), 1);
+    assert_eq!(encode(32), expected);
+    assert_eq!(files().len(), 1, "read, and not written again");
+    encode(16);
+    assert_eq!(files().len(), 2, "another max_length is another entry");
+    for path in files() {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x40;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    assert_eq!(encode(32), expected);
+    assert_eq!(encode(32), expected);
+    // The same characters as text and as words are different inputs.
+    let words = ["ab".to_owned()];
+    let text = encode_cached(Some(&dir), &tokenizer, &[Input::Text("ab")], 32).unwrap();
+    let split = encode_cached(Some(&dir), &tokenizer, &[Input::Words(&words)], 32).unwrap();
+    assert_eq!((text.ids, files().len()), (split.ids, 4));
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let error = encode_cached(Some(&file), &tokenizer("trained"), &[Input::Text("a")], 32).unwrap_err();
+    assert!(error.to_string().contains("file"), "{error}");
+}
