@@ -16,7 +16,7 @@ mod config;
 mod durable;
 mod error;
 mod evaluate;
-pub mod events;
+mod events;
 mod fingerprint;
 mod gradients;
 mod history;
@@ -36,7 +36,9 @@ pub use checkpoint::list as checkpoints;
 pub use config::{EarlyStopping, Fault, Pick, Settings, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, TaskScores, evaluate, predict};
-pub use events::Event;
+pub use events::{
+    BadStep, BadTask, BrokenCheckpoint, Evaluated, Event, Finished, Interrupted, Saved, Started, Step, StoppedEarly,
+};
 pub use gradients::Gradients;
 pub use history::{Resumption, truncate};
 pub use job::{Job, Model, TaskSlot, Views};

@@ -95,11 +95,11 @@ pub fn timetable(job: &Job, settings: &Settings) -> Result<Timetable, TrainError
     Ok(setup::timetable(&Feed::new(job, settings)?, settings))
 }
 
-struct Run<'a> {
+struct Run<'a, 'h> {
     job: &'a mut Job,
     settings: &'a Settings,
     dir: &'a RunDir,
-    host: Host<'a>,
+    host: Host<'h>,
     feed: Feed,
     timetable: Timetable,
     criterion: Option<Criterion>,
@@ -108,18 +108,19 @@ struct Run<'a> {
     balancer: Box<dyn Balancer>,
     moments: Moments,
     progress: Progress,
-    /// The time of `host.clock` at which `progress.elapsed` was 0.
+    /// The step of the checkpoint that was saved or taken up last.
     saved_at: Option<usize>,
+    /// The time on the host's clock when this part of the run began, and the seconds of the parts before it.
     began: Duration,
     elapsed_before: f64,
 }
 
-impl<'a> Run<'a> {
+impl<'a, 'h> Run<'a, 'h> {
     fn new(
         job: &'a mut Job,
         settings: &'a Settings,
         dir: &'a RunDir,
-        host: Host<'a>,
+        host: Host<'h>,
     ) -> Result<Self, TrainError> {
         let feed = Feed::new(job, settings)?;
         let tasks = job.model.tasks.iter().map(|t| (t.name.clone(), t.config.learning_rate));

@@ -1,0 +1,55 @@
+//! Learning rates against torch + transformers (`scripts/make_schedule_fixtures.py`).
+
+use polytask_train::{Schedule, schedule};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Case {
+    schedule: String,
+    total: usize,
+    warmup: f64,
+    factors: Vec<f64>,
+}
+
+#[test]
+fn factors_equal_transformers() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("fixtures/schedules.json")).unwrap();
+    assert!(cases.len() >= 18);
+    for case in cases {
+        let config = serde_json::json!({ &case.schedule: { "warmup": case.warmup } });
+        let schedule: Schedule = serde_json::from_value(config).unwrap();
+        for (step, expected) in case.factors.iter().enumerate() {
+            let found = schedule.factor(step, case.total);
+            assert!(
+                (found - expected).abs() < 1e-12,
+                "{} at step {step} of {}: {found}, expected {expected}",
+                case.schedule,
+                case.total
+            );
+        }
+    }
+}
+
+/// What holds of every schedule, at every scale.
+#[test]
+fn every_schedule_stays_between_nothing_and_all() {
+    for (name, source) in schedule::CATALOGUE {
+        assert!(source.starts_with("//! "), "{name} is documented");
+        for warmup in [0.0, 0.1, 0.5, 1.0] {
+            let config = serde_json::json!({ *name: { "warmup": warmup } });
+            let schedule: Schedule = serde_json::from_value(config).unwrap();
+            for total in [0, 1, 2, 7, 1000] {
+                let factors: Vec<f64> = (0..total + 3).map(|step| schedule.factor(step, total)).collect();
+                assert!(factors.iter().all(|f| (0.0..=1.0).contains(f)), "{name} {warmup} {total}: {factors:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_table_without_keys_has_the_default_warmup() {
+    let read = |text| serde_json::from_str::<Schedule>(text);
+    assert_eq!(read(r#"{"linear": {}}"#).unwrap(), Schedule::default());
+    assert_eq!(read(r#"{"cosine": {}}"#).unwrap().warmup(), 0.1);
+    assert!(read(r#"{"linear": {"warm_up": 0.1}}"#).is_err());
+}
