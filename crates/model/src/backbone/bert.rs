@@ -1,0 +1,216 @@
+//! BERT and its relatives: a transformer encoder that sees the whole row at once; usually pretrained.
+//!
+//! ```text
+//! x   = dropout(norm(E_word[id] + E_position[p] + E_type[0]))
+//! for every layer:
+//!   a = attention(x Wqkv^T + bqkv)                  inside each row; softmax(q k^T / sqrt(hidden / heads)) v, with dropout
+//!   x = norm(dropout(a Wo^T + bo) + x)
+//!   x = norm(dropout(gelu(x W1^T + b1) W2^T + b2) + x)
+//! ```
+//!
+//! Shapes: states `[tokens, hidden]`; Wqkv `[3 hidden, hidden]` (query, key and value above one another), Wo
+//! `[hidden, hidden]`, W1 `[feed_forward, hidden]`, W2 `[hidden, feed_forward]`. gelu is the exact one.
+//! From a folder in Hugging Face layout: BERT (MiniLM and most sentence encoders are BERTs), DistilBERT, RoBERTa and XLM-R;
+//! f32, f16 or bf16 safetensors, one file or shards; with or without pooler; saved from the bare encoder or from inside a
+//! larger model, whose heads are left out. The result is saved in f32 in the same layout and opens with transformers.
+//! From scratch: `{ bert = { layers = 4, hidden = 256, heads = 4 } }`; feed_forward is 4 hidden, max_length 512, dropout 0.1.
+//! Cost: about 2 layers (4 hidden^2 + 2 hidden feed_forward) + 4 layers hidden length operations a token, three times that in
+//! training. MiniLM-L6: 22.7 M parameters, of them 10.6 M in the layers.
+//! When to use: whenever a pretrained checkpoint for the language exists. From scratch only with much data.
+//! Errors: an activation other than gelu, relative positions, a decoder, and weights that do not fit config.json are refused
+//! with what was found and expected.
+//! Papers: Devlin et al. 2019, "BERT"; Sanh et al. 2019, "DistilBERT"; Liu et al. 2019, "RoBERTa"; Conneau et al. 2020,
+//! "Unsupervised cross-lingual representation learning at scale" (XLM-R).
+
+pub mod architecture;
+mod settings;
+
+use super::{Backbone, Tokens, noise};
+use crate::checkpoint::Kept;
+use crate::error::ModelError;
+use crate::init::Init;
+use crate::names::{Maker, NameTable};
+use crate::parameters::{Matrix, Parameters, Vector};
+use burn::tensor::Tensor;
+pub use settings::{BertConfig, Settings};
+
+/// The network: see the module.
+#[derive(Debug)]
+pub struct Bert {
+    settings: Settings,
+    names: NameTable,
+    word: Matrix,
+    position: Matrix,
+    types: Option<Matrix>,
+    norm: Norm,
+    layers: Vec<Layer>,
+    pub(crate) kept: Vec<Kept>,
+    pub(crate) notes: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Norm {
+    gamma: Vector,
+    beta: Vector,
+}
+
+#[derive(Debug)]
+struct Linear {
+    weight: Matrix,
+    bias: Vector,
+}
+
+#[derive(Debug)]
+struct Layer {
+    qkv: Linear,
+    output: Linear,
+    attention_norm: Norm,
+    wide: Linear,
+    narrow: Linear,
+    norm: Norm,
+}
+
+/// Dropout sites of a layer: attention weights, attention output, feed-forward output.
+const SITES: u64 = 3;
+
+impl Bert {
+    /// Builds one with drawn first values and adds its parameters to the table.
+    ///
+    /// # Errors
+    /// [`ModelError::Size`].
+    pub fn from_scratch(
+        config: &BertConfig,
+        vocabulary: usize,
+        parameters: &mut Parameters,
+    ) -> Result<Self, ModelError> {
+        let settings = Settings::from_scratch(config, vocabulary)?;
+        let names = settings.names();
+        Ok(Self::assemble(settings, names, parameters, &mut |_, init| init))
+    }
+
+    /// Adds the parameters that `names` tells; `first` may replace their first values.
+    pub(crate) fn assemble(
+        settings: Settings,
+        names: NameTable,
+        parameters: &mut Parameters,
+        first: &mut dyn FnMut(&str, Init) -> Init,
+    ) -> Self {
+        let mut make = Maker { parameters, table: &names, first };
+        // The first values of BERT's own code.
+        let draw = || Init::Normal(0.02);
+        let word = make.matrix("backbone.embeddings.word", draw());
+        let position = make.matrix("backbone.embeddings.position", draw());
+        let types = (settings.sizes.types > 0).then(|| make.matrix("backbone.embeddings.type", draw()));
+        let norm = |make: &mut Maker<'_>, name: &str| Norm {
+            gamma: make.vector(&format!("{name}.weight"), Init::Ones),
+            beta: make.vector(&format!("{name}.bias"), Init::Zeros),
+        };
+        let linear = |make: &mut Maker<'_>, name: &str| Linear {
+            weight: make.matrix(&format!("{name}.weight"), draw()),
+            bias: make.vector(&format!("{name}.bias"), Init::Zeros),
+        };
+        let embedding_norm = norm(&mut make, "backbone.embeddings.norm");
+        let layers = (0..settings.sizes.layers)
+            .map(|i| {
+                let at = |part: &str| format!("backbone.layer.{i}.{part}");
+                Layer {
+                    qkv: linear(&mut make, &at("attention.qkv")),
+                    output: linear(&mut make, &at("attention.output")),
+                    attention_norm: norm(&mut make, &at("attention.norm")),
+                    wide: linear(&mut make, &at("feed_forward.in")),
+                    narrow: linear(&mut make, &at("feed_forward.out")),
+                    norm: norm(&mut make, &at("feed_forward.norm")),
+                }
+            })
+            .collect();
+        let (kept, notes) = (Vec::new(), Vec::new());
+        Self { settings, names, word, position, types, norm: embedding_norm, layers, kept, notes }
+    }
+
+    /// Rows of the position table for the pack's tokens.
+    fn positions(&self, tokens: Tokens<'_>) -> Vec<u32> {
+        let Some(padding) = self.settings.padding_before_positions() else { return tokens.positions.to_vec() };
+        // As transformers counts: a padding id inside a row sits at the padding's own place and is not counted.
+        let mut positions = Vec::with_capacity(tokens.ids.len());
+        for row in tokens.rows.windows(2) {
+            let mut skipped = 0;
+            for i in row[0]..row[1] {
+                if tokens.ids[i] == padding {
+                    skipped += 1;
+                    positions.push(padding);
+                } else {
+                    positions.push(tokens.positions[i] + padding + 1 - skipped);
+                }
+            }
+        }
+        positions
+    }
+}
+
+impl Layer {
+    fn states(
+        &self,
+        parameters: &Parameters,
+        x: Tensor<2>,
+        rows: &kernels::Rows,
+        settings: &Settings,
+        noise_at: impl Fn(f32, u64) -> Option<kernels::Noise>,
+    ) -> Tensor<2> {
+        let (m, v) = (|h| parameters.get(h), |h| parameters.at(h));
+        let (rate, eps) = (settings.dropout, settings.eps);
+        let output_rate = if settings.architecture.attention_output_dropout { rate } else { 0.0 };
+        let qkv = kernels::linear(x.clone(), m(self.qkv.weight), v(self.qkv.bias));
+        let a = kernels::attention(qkv, rows, settings.sizes.heads, noise_at(settings.attention_dropout, 0));
+        let y = kernels::linear(a, m(self.output.weight), v(self.output.bias));
+        let n = &self.attention_norm;
+        let x = kernels::add_norm(y, x, v(n.gamma), v(n.beta), eps, noise_at(output_rate, 1));
+        let (wide, narrow) = (&self.wide, &self.narrow);
+        let y = kernels::ffn(x.clone(), m(wide.weight), v(wide.bias), m(narrow.weight), v(narrow.bias));
+        kernels::add_norm(y, x, v(self.norm.gamma), v(self.norm.beta), eps, noise_at(rate, 2))
+    }
+}
+
+impl Backbone for Bert {
+    fn kind(&self) -> &'static str {
+        "bert"
+    }
+    fn hidden(&self) -> usize {
+        self.settings.sizes.hidden
+    }
+    fn max_length(&self) -> usize {
+        self.settings.max_length()
+    }
+    fn vocabulary(&self) -> usize {
+        self.settings.sizes.vocabulary
+    }
+
+    fn states(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
+        let s = &self.settings;
+        let mut x = kernels::embed(parameters.get(self.word), tokens.ids)
+            + kernels::embed(parameters.get(self.position), &self.positions(tokens));
+        if let Some(types) = self.types {
+            x = x + parameters.get(types).slice([0..1, 0..s.sizes.hidden]);
+        }
+        let (gamma, beta) = (parameters.at(self.norm.gamma), parameters.at(self.norm.beta));
+        let x = kernels::norm(x, gamma, beta, s.eps);
+        let mut x = kernels::dropout(x, noise(s.dropout, noise_seed, 0));
+        for (i, layer) in self.layers.iter().enumerate() {
+            let first = 1 + SITES * i as u64;
+            x = layer.states(parameters, x, tokens.rows, s, |rate, site| noise(rate, noise_seed, first + site));
+        }
+        x
+    }
+
+    fn config_json(&self) -> serde_json::Value {
+        self.settings.json.clone()
+    }
+    fn hf_names(&self) -> &NameTable {
+        &self.names
+    }
+    fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}

@@ -1,0 +1,165 @@
+//! Backbones: what turns tokens into states. One file each; its leading comment is its documentation.
+
+pub mod bag;
+pub mod bert;
+
+use crate::error::ModelError;
+use crate::names::NameTable;
+use crate::parameters::Parameters;
+use bag::BagConfig;
+use bert::BertConfig;
+use burn::tensor::Tensor;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Every backbone: its name and the source whose leading comment documents it.
+pub const CATALOGUE: &[(&str, &str)] = &[("bag", include_str!("bag.rs")), ("bert", include_str!("bert.rs"))];
+
+/// What a backbone reads of a pack: the rows' tokens end to end, without padding.
+#[derive(Debug, Clone, Copy)]
+pub struct Tokens<'a> {
+    /// `[tokens]`: ids below [`Backbone::vocabulary`].
+    pub ids: &'a [u32],
+    /// `[tokens]`: each token's place in its row, from 0, below [`Backbone::max_length`].
+    pub positions: &'a [u32],
+    /// `[rows + 1]`: where each row begins, and the end of the last.
+    pub rows: &'a kernels::Rows,
+}
+
+/// A network from tokens to states. It holds sizes and handles; the weights are in [`Parameters`].
+pub trait Backbone: Send + Sync {
+    /// Its name in the catalogue.
+    fn kind(&self) -> &'static str;
+    /// The width of a state.
+    fn hidden(&self) -> usize;
+    /// The longest row it takes, in tokens.
+    fn max_length(&self) -> usize;
+    /// How many token ids it knows.
+    fn vocabulary(&self) -> usize;
+    /// States `[tokens, hidden]`. With `noise_seed` there is dropout, a pure function of the seed; `None` is evaluation.
+    fn states(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2>;
+    /// `config.json`: what [`crate::open`] needs to build it again.
+    fn config_json(&self) -> serde_json::Value;
+    /// The names of its parameters here and in `model.safetensors`.
+    fn hf_names(&self) -> &NameTable;
+    /// Tensors of the checkpoint that it does not use but gives back unchanged when it is saved (a pooler).
+    fn kept(&self) -> &[crate::checkpoint::Kept] {
+        &[]
+    }
+    /// What a user should know about how the checkpoint was read, a sentence each: for example tensors left out.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+}
+
+/// `[model]`: the network that all tasks share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A folder in Hugging Face layout (config.json, model.safetensors, tokenizer.json), "hf:owner/name@revision" for one
+    /// from the Hugging Face Hub, or a table that builds one from scratch: { bag = {} } or { bert = {} }.
+    pub backbone: BackboneConfig,
+    /// Dropout of a pretrained backbone, everywhere in it, instead of what its config.json says. A backbone from scratch
+    /// has its own.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 0.95))]
+    pub dropout: Option<f32>,
+    /// Rows are cut after this many tokens, which is counted and reported. Left out: what the backbone can take.
+    #[serde(default)]
+    #[schemars(range(min = 2))]
+    pub max_length: Option<usize>,
+}
+
+/// Where the backbone comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum BackboneConfig {
+    /// A folder, or "hf:owner/name@revision".
+    Pretrained(String),
+    /// Built from scratch by sizes.
+    Scratch(Scratch),
+}
+
+/// A backbone from scratch: exactly one table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scratch {
+    /// Embeddings that look at their neighbours: small, fast, no pretraining needed.
+    Bag(BagConfig),
+    /// A BERT encoder.
+    Bert(BertConfig),
+}
+
+/// Builds a backbone from scratch for ids below `vocabulary` and adds its parameters to the table.
+///
+/// # Errors
+/// [`ModelError::Size`] for a size out of its range.
+pub fn build(
+    scratch: &Scratch,
+    vocabulary: usize,
+    parameters: &mut Parameters,
+) -> Result<Box<dyn Backbone>, ModelError> {
+    match scratch {
+        Scratch::Bag(config) => Ok(Box::new(bag::Bag::new(config, vocabulary, parameters)?)),
+        Scratch::Bert(config) => Ok(Box::new(bert::Bert::from_scratch(config, vocabulary, parameters)?)),
+    }
+}
+
+/// `value` if it lies in `least..=most`, else an error about `key`.
+fn size(key: &'static str, value: usize, least: usize, most: usize) -> Result<usize, ModelError> {
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(ModelError::Size { key, found: value.to_string(), expected: format!("a number from {least} to {most}") })
+}
+
+/// A dropout rate in `0..=0.95`, else an error about `key`.
+fn rate(key: &'static str, value: f32) -> Result<f32, ModelError> {
+    if (0.0..=0.95).contains(&value) {
+        return Ok(value);
+    }
+    Err(ModelError::Size { key, found: value.to_string(), expected: "a rate from 0 to 0.95".into() })
+}
+
+/// The noise of one dropout site: none without a seed or a rate; sites of one step get seeds that have nothing in common.
+fn noise(rate: f32, seed: Option<u64>, site: u64) -> Option<kernels::Noise> {
+    let seed = seed.filter(|_| rate > 0.0)?;
+    // SplitMix64 (Steele, Lea and Flood 2014): the site's place in the sequence that the seed starts.
+    let mut z = seed.wrapping_add((site + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    Some(kernels::Noise { rate, seed: z ^ (z >> 31) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sites_and_seeds_have_their_own_noise() {
+        let seeds: Vec<u64> =
+            [(1, 0), (1, 1), (2, 0), (2, 1)].iter().map(|&(s, site)| noise(0.1, Some(s), site).unwrap().seed).collect();
+        for (i, a) in seeds.iter().enumerate() {
+            assert!(seeds[i + 1..].iter().all(|b| a != b));
+        }
+        assert!(noise(0.0, Some(1), 0).is_none() && noise(0.1, None, 0).is_none());
+    }
+
+    #[test]
+    fn the_config_reads_a_folder_or_a_table() {
+        let parse = |text: &str| serde_json::from_str::<ModelConfig>(text);
+        assert_eq!(parse(r#"{"backbone": "a/b"}"#).unwrap().backbone, BackboneConfig::Pretrained("a/b".into()));
+        let bag = parse(r#"{"backbone": {"bag": {"width": 64}}}"#).unwrap().backbone;
+        let BackboneConfig::Scratch(Scratch::Bag(bag)) = bag else { panic!("{bag:?}") };
+        assert_eq!((bag.width, bag.window), (64, 2));
+        assert!(parse(r#"{"backbone": {"bag": {"wdth": 64}}}"#).is_err());
+        assert!(parse(r#"{"backbone": {"bag": {}}, "drop": 1}"#).is_err());
+    }
+
+    #[test]
+    fn every_backbone_documents_itself() {
+        for (name, source) in CATALOGUE {
+            assert!(source.starts_with("//! "), "{name} must begin with its documentation");
+        }
+    }
+}
