@@ -1,2 +1,35 @@
-//! The command line.
-fn main() {}
+//! The `polytask` binary: reads the command line, does what it says, and tells how it went by its exit code:
+//! 0 done, 1 failed, 2 refused (config, data, model or command line are not right), 3 some lines of `predict` could
+//! not be answered, 130 interrupted with its state saved.
+
+use clap::Parser;
+use polytask::cli::{Cli, Command};
+use polytask::{commands, demo};
+use std::process::ExitCode;
+
+// glibc gives large buffers back to the system after every step, and the next step faults them in again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo(args) => demo::demo(&args),
+        Command::Train(args) => commands::train::train(&args),
+        Command::Evaluate(args) => commands::evaluate::evaluate(&args),
+        Command::Predict(args) => commands::predict::predict(&args),
+        Command::Check(args) => commands::check::check(&args),
+        Command::Init(args) => commands::reference::init(&args),
+        Command::List { family } => commands::reference::list(family.as_deref()),
+        Command::Explain { name } => commands::reference::explain(&name),
+        Command::Schema => commands::reference::schema(),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            for message in &failure.messages {
+                eprintln!("{}", message.trim_end());
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}

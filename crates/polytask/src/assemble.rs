@@ -1,0 +1,144 @@
+//! From a config to a job: rows read, labels learnt, model built, views tokenized, targets attached.
+
+use crate::config::Config;
+use crate::corpora::{DataReport, Inputs, Sources, attach};
+use crate::failure::Failure;
+use burn::tensor::Device;
+use data::{InputField, Split, Tokenizer};
+use model::{Backbone, BackboneConfig, Parameters, Scratch};
+use std::path::{Path, PathBuf};
+use train::{Job, Model, TaskSlot};
+
+/// A job, ready to train or to score, and what was found in its data.
+pub struct Assembled {
+    /// The job.
+    pub job: Job,
+    /// What is in its corpora.
+    pub report: DataReport,
+}
+
+/// Builds everything that the config describes, from the checkpoint or from scratch, on an autodiff device.
+pub fn assemble(config: &Config) -> Result<Assembled, Failure> {
+    let sources = Sources::read(config, &Split::ALL)?;
+    let mut tasks = kinds(config)?;
+    learn(&mut tasks, &sources)?;
+    let inputs = place(&mut tasks, &sources);
+
+    let mut parameters = Parameters::new(&Device::flex().autodiff(), config.train.seed);
+    let (backbone, tokenizer) = backbone(config, &mut parameters, || inputs.training_texts(&sources))?;
+    for slot in &mut tasks {
+        slot.kind.build(&mut parameters, backbone.hidden());
+    }
+    let model = Model { parameters, backbone, tokenizer, max_length: config.data.max_length, tasks };
+    with_views(config, model, &sources, &inputs)
+}
+
+/// Puts a saved model and the rows of one split together, to score it.
+pub fn assemble_saved(config: &Config, mut model: Model, split: Split) -> Result<Assembled, Failure> {
+    let sources = Sources::read(config, &[split])?;
+    let inputs = place(&mut model.tasks, &sources);
+    with_views(config, model, &sources, &inputs)
+}
+
+fn with_views(
+    config: &Config,
+    mut model: Model,
+    sources: &Sources,
+    inputs: &Inputs,
+) -> Result<Assembled, Failure> {
+    let cache = config.data.cache.as_ref().map(PathBuf::from).or_else(user_cache);
+    let longest = model.backbone.max_length();
+    if model.max_length > longest {
+        return Err(Failure::refused([format!(
+            "data.max_length = {}: the backbone has positions for {longest} tokens; set data.max_length to at most {longest}",
+            model.max_length
+        )]));
+    }
+    let views = inputs.views(sources, &model.tokenizer, model.max_length, cache.as_deref())?;
+    let report = attach(&mut model.tasks, &views, sources)?;
+    Ok(Assembled { job: Job { model, views }, report })
+}
+
+/// `polytask/` in the user's folder for caches, if there is one.
+fn user_cache() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache"))).map(|dir| dir.join("polytask"))
+}
+
+fn kinds(config: &Config) -> Result<Vec<TaskSlot>, Failure> {
+    let (mut slots, mut faults) = (Vec::new(), Vec::new());
+    for (name, task) in &config.task {
+        match task.build(name) {
+            Ok(kind) => slots.push(TaskSlot { name: name.clone(), config: task.clone(), kind, view: 0 }),
+            Err(error) => faults.push(error.to_string()),
+        }
+    }
+    if faults.is_empty() { Ok(slots) } else { Err(Failure::refused(faults)) }
+}
+
+fn learn(tasks: &mut [TaskSlot], sources: &Sources) -> Result<(), Failure> {
+    let mut faults = Vec::new();
+    for slot in tasks {
+        let rows = sources.rows(&slot.config.corpus, Split::Train).cloned().unwrap_or_default();
+        if let Err(errors) = slot.kind.learn(&rows) {
+            faults.extend(errors.iter().map(|e| format!("task `{}`: {e}", slot.name)));
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Failure::refused(faults)) }
+}
+
+fn place(tasks: &mut [TaskSlot], sources: &Sources) -> Inputs {
+    let wanted: Vec<(&str, InputField)> =
+        tasks.iter().map(|t| (t.config.corpus.as_str(), t.kind.input())).collect();
+    let (inputs, places) = Inputs::of(&wanted, sources);
+    for (slot, place) in tasks.iter_mut().zip(places) {
+        slot.view = place;
+    }
+    inputs
+}
+
+fn backbone(
+    config: &Config,
+    parameters: &mut Parameters,
+    texts: impl FnOnce() -> Vec<String>,
+) -> Result<(Box<dyn Backbone>, Tokenizer), Failure> {
+    match &config.model.backbone {
+        BackboneConfig::Pretrained(name) => {
+            let dir = pretrained(name)?;
+            let tokenizer = Tokenizer::from_file(&dir.join("tokenizer.json")).map_err(|e| Failure::refused([e]))?;
+            let backbone =
+                model::open(&dir, parameters, config.model.dropout).map_err(|e| Failure::refused([e]))?;
+            if tokenizer.vocabulary() > backbone.vocabulary() {
+                return Err(Failure::refused([format!(
+                    "{}: tokenizer.json has {} tokens, the model's embeddings {}: they do not belong together",
+                    dir.display(),
+                    tokenizer.vocabulary(),
+                    backbone.vocabulary()
+                )]));
+            }
+            Ok((backbone, tokenizer))
+        }
+        BackboneConfig::Scratch(scratch) => {
+            let settings = config.tokenizer.clone().unwrap_or_default();
+            let tokenizer = Tokenizer::train(&texts(), &settings).map_err(|e| Failure::refused([e]))?;
+            let backbone = from_scratch(scratch, &tokenizer, parameters)?;
+            Ok((backbone, tokenizer))
+        }
+    }
+}
+
+fn from_scratch(
+    scratch: &Scratch,
+    tokenizer: &Tokenizer,
+    parameters: &mut Parameters,
+) -> Result<Box<dyn Backbone>, Failure> {
+    model::build(scratch, tokenizer.vocabulary(), parameters).map_err(|e| Failure::refused([e]))
+}
+
+/// The directory of a pretrained checkpoint: the path itself, or the place in the cache of `hf:owner/name@revision`.
+fn pretrained(name: &str) -> Result<PathBuf, Failure> {
+    match name.strip_prefix("hf:") {
+        None => Ok(Path::new(name).to_path_buf()),
+        Some(spec) => crate::hub::fetch(spec),
+    }
+}

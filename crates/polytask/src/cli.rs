@@ -1,0 +1,136 @@
+//! The command line: what can be asked, in words; `commands` does it.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Trains one language model on many tasks, and uses it.
+#[derive(Parser)]
+#[command(name = "polytask", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train the classic example: one small model for three tasks, beside three separate models
+    Demo(Demo),
+    /// Train the model that a config describes
+    Train(Train),
+    /// Score a trained model on a split of its corpora
+    Evaluate(Evaluate),
+    /// Answer every task for texts on standard input, one JSON object a line
+    Predict(Predict),
+    /// Validate config, data and model without training, and print the plan
+    Check(Check),
+    /// Write a commented starter config
+    Init(Init),
+    /// List what can be configured: kinds, backbones, samplers, balancers, schedules, optimizers, metrics
+    List {
+        /// Only this family
+        family: Option<String>,
+    },
+    /// Explain one member of a family: formula, defaults, when to use it, source
+    Explain {
+        /// Its name, as `polytask list` shows it
+        name: String,
+    },
+    /// Print the JSON Schema of the config, for editors
+    Schema,
+}
+
+/// How a config file is read.
+#[derive(Args, Clone, Default)]
+pub struct Overrides {
+    /// Override a key of the config, for example `train.epochs=1`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Give `${NAME}` in the config's paths a value, over its `[paths]`; may be repeated
+    #[arg(long = "define", value_name = "NAME=VALUE")]
+    pub define: Vec<String>,
+}
+
+/// `polytask demo`
+#[derive(Args)]
+pub struct Demo {
+    /// Seed of the corpus, of the weights and of every draw
+    #[arg(long, default_value_t = 17)]
+    pub seed: u64,
+    /// Where to put the corpus, the configs and the runs
+    #[arg(long, value_name = "DIR", default_value = "runs/demo")]
+    pub dir: PathBuf,
+}
+
+/// `polytask train`
+#[derive(Args)]
+pub struct Train {
+    /// The config
+    #[arg(value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    pub file: Option<PathBuf>,
+    /// How it is read
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// The run's directory [default: runs/ and the config's name, numbered if it exists]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub run: Option<PathBuf>,
+    /// Go on with an interrupted run, exactly where its last checkpoint stands
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["set", "define"])]
+    pub resume: Option<PathBuf>,
+}
+
+/// `polytask evaluate`
+#[derive(Args)]
+pub struct Evaluate {
+    /// The run's directory
+    pub run: PathBuf,
+    /// The split to score: train, validation or test
+    #[arg(long, default_value = "test")]
+    pub split: String,
+    /// Print one JSON object in place of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `polytask predict`
+#[derive(Args)]
+pub struct Predict {
+    /// The run's directory, or a `model/` directory out of one
+    pub run: PathBuf,
+    /// How the input is read: `text` (a text a line), `json` (an object a line with `text` or `tokens`); `auto` looks at the first line
+    #[arg(long, default_value = "auto", value_parser = ["auto", "text", "json"])]
+    pub input: String,
+    /// Threads [default: as many as processors]
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// `polytask check`
+#[derive(Args)]
+pub struct Check {
+    /// The config
+    pub file: PathBuf,
+    /// How it is read
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// `polytask init`
+#[derive(Args)]
+pub struct Init {
+    /// The file to write
+    #[arg(default_value = "polytask.toml")]
+    pub file: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

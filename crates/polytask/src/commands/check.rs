@@ -1,0 +1,130 @@
+//! `polytask check`: config, data and model validated without training, and the plan of the run.
+
+use crate::assemble::{Assembled, assemble};
+use crate::cli;
+use crate::config::Config;
+use crate::corpora::{DataReport, TaskLabels};
+use crate::failure::Failure;
+use crate::terminal::figures::{bytes, count, short};
+use crate::terminal::table::Table;
+use data::Split;
+use model::Group;
+use train::{Job, Timetable};
+
+/// How many labels a line names.
+const NAMED: usize = 6;
+
+/// Prints the plan, or every fault that was found.
+pub fn check(args: &cli::Check) -> Result<u8, Failure> {
+    let config = super::load(&args.file, &args.overrides)?;
+    super::threads(config.train.threads)?;
+    let Assembled { job, report } = assemble(&config)?;
+    let timetable = train::timetable(&job, &super::train::settings(&config)).map_err(|e| Failure::refused([e]))?;
+    println!("\n  rows and tokens (lengths in tokens: shortest, median, 90 %, 99 %, longest)\n\n{}", rows(&report));
+    println!("  labels\n\n{}", labels(&report));
+    println!("  parameters\n\n{}", parameters(&job));
+    println!("{}", plan(&config, &job, &report, &timetable));
+    println!("  {} is fine: polytask train {}", args.file.display(), args.file.display());
+    Ok(0)
+}
+
+fn rows(report: &DataReport) -> String {
+    let mut table = Table::new(&["corpus", "split", "read", "tasks in one pass", "rows", "tokens", "lengths", "cut", "unknown"]);
+    for view in &report.views {
+        let lengths: Vec<String> = view.lengths.iter().map(usize::to_string).collect();
+        table.row([
+            view.corpus.clone(),
+            view.split.to_string(),
+            view.field.clone(),
+            view.tasks.join(", "),
+            count(view.rows),
+            count(view.tokens),
+            lengths.join(" "),
+            if view.truncated_rows == 0 {
+                "-".into()
+            } else {
+                format!("{} rows, {} tokens", count(view.truncated_rows), count(view.truncated_tokens))
+            },
+            format!("{:.2} %", 100.0 * view.unknown_tokens as f64 / view.tokens.max(1) as f64),
+        ]);
+    }
+    table.render()
+}
+
+fn labels(report: &DataReport) -> String {
+    let mut table = Table::new(&["task", "split", "labelled", "without", "labels", "most frequent", "remarks"]);
+    for found in &report.labels {
+        let mut counts: Vec<&(String, usize)> = found.counts.iter().filter(|(_, n)| *n > 0).collect();
+        counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        let named: Vec<String> = counts.iter().take(NAMED).map(|(label, n)| format!("{label} {}", count(*n))).collect();
+        let more = counts.len().saturating_sub(NAMED);
+        table.row([
+            found.task.clone(),
+            found.split.to_string(),
+            count(found.labelled),
+            if found.missing == 0 { "-".into() } else { count(found.missing) },
+            format!("{} of {}", counts.len(), found.counts.len()),
+            named.join(", ") + &if more > 0 { format!(", {more} more") } else { String::new() },
+            remarks(found),
+        ]);
+    }
+    table.render()
+}
+
+fn remarks(found: &TaskLabels) -> String {
+    let mut remarks = Vec::new();
+    if !found.unseen.is_empty() {
+        let names: Vec<String> = found.unseen.iter().take(NAMED).map(|(l, n)| format!("{l} {}", count(*n))).collect();
+        remarks.push(format!("never in training: {}", names.join(", ")));
+    }
+    if found.truncated > 0 {
+        remarks.push(format!("{} labels lost to max_length", count(found.truncated)));
+    }
+    if found.without_token > 0 {
+        remarks.push(format!("{} words without a token", count(found.without_token)));
+    }
+    remarks.join("; ")
+}
+
+fn parameters(job: &Job) -> String {
+    let (trunk, heads) = job.model.sizes();
+    let mut table = Table::new(&["part", "parameters", ""]);
+    table.row(["shared by all tasks".into(), short(trunk), job.model.backbone.kind().to_string()]);
+    for slot in &job.model.tasks {
+        let own = heads.get(&slot.name).copied().unwrap_or(0);
+        table.row([format!("head of {}", slot.name), short(own), slot.config.kind(&slot.name).unwrap_or_default().into()]);
+    }
+    let together = trunk + heads.values().sum::<usize>();
+    let apart = trunk * job.model.tasks.len() + heads.values().sum::<usize>();
+    let share = 100.0 * together as f64 / apart.max(1) as f64;
+    table.rule();
+    table.row(["one model".into(), short(together), format!("{share:.0} % of what {} separate models have", job.model.tasks.len())]);
+    table.render()
+}
+
+fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) -> String {
+    let trained = report.views.iter().filter(|v| v.split == Split::Train);
+    let tokens: usize = trained.map(|v| v.tokens).sum();
+    let (steps, epochs) = (timetable.total(), timetable.epochs());
+    let per_step = (tokens * epochs.len()).div_ceil(steps.max(1));
+    let all = job.model.parameters.iter().map(|p| p.size()).sum::<usize>();
+    let in_layers: usize = job
+        .model
+        .parameters
+        .iter()
+        .filter(|p| p.group == Group::Trunk && p.shape().len() == 2 && !p.name.contains("embedding"))
+        .map(|p| p.size())
+        .sum();
+    let work = 6.0 * in_layers as f64 * per_step as f64 / 1e9;
+    format!(
+        "  plan\n\n  {} steps in {} epochs, about {} tokens a step (at most {} in a pack, {} packs a step)\n  \
+         about {work:.1} GFLOP a step in the products with the trunk's weights, forward and backward\n  \
+         {} for weights, gradients and the optimizer's two moments; activations come on top\n",
+        count(steps),
+        epochs.len(),
+        count(per_step),
+        count(config.train.tokens_per_step),
+        config.train.accumulate,
+        bytes(16 * all),
+    )
+}

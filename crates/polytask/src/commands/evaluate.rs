@@ -1,0 +1,77 @@
+//! `polytask evaluate`: a trained model's scores on a split of its corpora.
+
+use crate::cli;
+use crate::failure::Failure;
+use crate::terminal::{figures::count, figures::points, table::Table};
+use crate::{assemble, config::Config};
+use data::Split;
+use serde_json::{Map, Value, json};
+use std::sync::atomic::AtomicBool;
+use train::{Evaluation, Model, RunDir};
+
+/// Scores the run's model and prints a table, or one JSON object.
+pub fn evaluate(args: &cli::Evaluate) -> Result<u8, Failure> {
+    let split = split(&args.split)?;
+    let run = RunDir::new(&args.run);
+    let config = super::config_of_run(&run)?;
+    super::threads(config.train.threads)?;
+    let model = super::open_model(&args.run)?;
+    let (evaluation, model) = score(&config, model, split)?;
+    if args.json {
+        println!("{}", as_json(&evaluation, &args.split));
+    } else {
+        println!("\n{}", as_table(&evaluation, &model, split));
+    }
+    Ok(0)
+}
+
+/// Scores a model on a split of the config's corpora.
+pub fn score(config: &Config, model: Model, split: Split) -> Result<(Evaluation, Model), Failure> {
+    let assembled = assemble::assemble_saved(config, model, split)?;
+    let (model, views) = (assembled.job.model, assembled.job.views);
+    if views.of(split).iter().all(|view| view.encoded.rows() == 0) {
+        return Err(Failure::refused([format!("no corpus of this run has a {split} split")]));
+    }
+    let never = AtomicBool::new(false);
+    let evaluation = train::evaluate(&model, split, views.of(split), config.train.tokens_per_step.max(2048), &never);
+    let evaluation = evaluation.ok_or_else(|| Failure::failed("the evaluation was stopped"))?;
+    Ok((evaluation, model))
+}
+
+fn split(name: &str) -> Result<Split, Failure> {
+    Split::ALL
+        .into_iter()
+        .find(|split| split.name() == name)
+        .ok_or_else(|| Failure::refused([format!("--split {name}: found `{name}`, expected train, validation or test")]))
+}
+
+fn as_table(evaluation: &Evaluation, model: &Model, split: Split) -> String {
+    let mut table = Table::new(&["task", "kind", "rows", "metric", "score", "also"]);
+    for scored in &evaluation.tasks {
+        let slot = model.tasks.iter().find(|slot| slot.name == scored.task);
+        let kind = slot.and_then(|slot| slot.config.kind(&slot.name).ok()).unwrap_or_default();
+        let main = scored.scores.main.as_str();
+        let also = scored.scores.values.iter().filter(|(name, _)| name != main);
+        table.row([
+            scored.task.clone(),
+            kind.to_string(),
+            count(scored.rows),
+            main.to_string(),
+            points(scored.main()),
+            also.map(|(name, value)| format!("{name} {}", points(*value))).collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    let mean = evaluation.mean.map(|m| format!("  weighted mean {}\n", points(m))).unwrap_or_default();
+    format!("  {split} split, scores in points of a hundred\n\n{}\n{mean}", table.render())
+}
+
+fn as_json(evaluation: &Evaluation, split: &str) -> Value {
+    let mut tasks = Map::new();
+    for scored in &evaluation.tasks {
+        let scores: Map<String, Value> =
+            scored.scores.values.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let entry = json!({ "rows": scored.rows, "main": scored.scores.main, "loss": scored.loss, "scores": scores });
+        tasks.insert(scored.task.clone(), entry);
+    }
+    json!({ "split": split, "mean": evaluation.mean, "tasks": tasks })
+}

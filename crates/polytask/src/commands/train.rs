@@ -1,0 +1,127 @@
+//! `polytask train`: a run from its config, or on from where it was interrupted.
+
+use crate::assemble::{Assembled, assemble};
+use crate::config::Config;
+use crate::failure::{Failure, INTERRUPTED};
+use crate::observe::Observers;
+use crate::{cli, terminal::figures::count};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use train::{Host, Outcome, RunDir, Settings, Start};
+
+/// Trains; exit code 130 if interrupted.
+pub fn train(args: &cli::Train) -> Result<u8, Failure> {
+    let (config, run, start) = match (&args.file, &args.resume) {
+        (_, Some(resume)) => {
+            let run = RunDir::new(resume);
+            (super::config_of_run(&run)?, run, Start::Resume)
+        }
+        (Some(file), None) => {
+            let config = super::load(file, &args.overrides)?;
+            let root = args.run.clone().unwrap_or_else(|| free_name(file));
+            (config, RunDir::new(root), Start::Fresh)
+        }
+        (None, None) => return Err(Failure::refused(["give a config file, or --resume RUN"])),
+    };
+    super::threads(config.train.threads)?;
+    println!("  {}", describe(&config));
+    match run_config(&config, &run, start, false)? {
+        Outcome::Finished { .. } => {
+            let root = run.root().display();
+            println!("  next: polytask evaluate {root}, or echo \"a text\" | polytask predict {root}");
+            Ok(0)
+        }
+        Outcome::Interrupted { step, .. } => {
+            println!(
+                "  saved after step {}; go on with: polytask train --resume {}",
+                count(step),
+                run.root().display()
+            );
+            Ok(INTERRUPTED)
+        }
+    }
+}
+
+/// Trains what a config describes in a run's directory.
+pub fn run_config(config: &Config, run: &RunDir, start: Start, quiet: bool) -> Result<Outcome, Failure> {
+    if start == Start::Fresh && run.config().exists() {
+        return Err(Failure::refused([format!(
+            "{} is a run already: go on with it (polytask train --resume {}), or give another directory with --run",
+            run.root().display(),
+            run.root().display()
+        )]));
+    }
+    let Assembled { mut job, report } = assemble(config)?;
+    fs::create_dir_all(run.root()).map_err(|e| Failure::io("making", run.root(), e))?;
+    if start == Start::Fresh {
+        write(&run.config(), config.resolved_toml().as_bytes())?;
+        let data = serde_json::to_vec_pretty(&report).map_err(Failure::failed)?;
+        write(&run.data(), &data)?;
+    }
+    let mut observers = Observers::open(run, quiet)?;
+    let began = Instant::now();
+    let outcome = train::run(
+        &mut job,
+        &settings(config),
+        run,
+        start,
+        Host { stop: stop_flag(), clock: &|| began.elapsed(), emit: &mut |event| observers.take(event) },
+    );
+    let closed = observers.close();
+    let outcome = outcome.map_err(Failure::failed)?;
+    closed.map(|()| outcome)
+}
+
+/// The part of a config that says how to train.
+pub fn settings(config: &Config) -> Settings {
+    Settings {
+        train: config.train.clone(),
+        optimizer: config.optimizer.clone(),
+        schedule: config.schedule.clone(),
+        balance: config.balance.clone(),
+        sampling: config.sampling.clone(),
+    }
+}
+
+/// A flag that SIGINT, SIGTERM and SIGHUP set. A second signal ends the program at once.
+fn stop_flag() -> &'static AtomicBool {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    // Fails only where a handler is set already: by an earlier run of this program, to the same effect.
+    let _ = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED.into());
+        }
+        eprintln!("\nstopping after this step; again to stop at once");
+    });
+    &STOP
+}
+
+/// `runs/NAME`, numbered if it is taken.
+fn free_name(file: &Path) -> PathBuf {
+    let stem = file.file_stem().map_or("run".into(), |stem| stem.to_string_lossy().into_owned());
+    let names = (1..).map(|n| if n == 1 { stem.clone() } else { format!("{stem}-{n}") });
+    let free = names.map(|name| Path::new("runs").join(name)).find(|root| !root.exists());
+    free.expect("some number is free")
+}
+
+fn describe(config: &Config) -> String {
+    let tasks: Vec<&str> = config.task.keys().map(String::as_str).collect();
+    let threads = rayon::current_num_threads();
+    format!("polytask {}: {} tasks ({}), seed {}, {threads} threads", env!("CARGO_PKG_VERSION"), tasks.len(), tasks.join(", "), config.train.seed)
+}
+
+/// Writes a file whole or not at all: a temporary name, synced, renamed, the directory synced.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let save = || {
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|e| e.error)?;
+        fs::File::open(dir)?.sync_all()
+    };
+    save().map_err(|e| Failure::io("writing", path, e))
+}

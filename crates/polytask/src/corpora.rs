@@ -1,0 +1,240 @@
+//! From the config's corpora to tokenized views, and what was found on the way.
+
+use crate::config::Config;
+use crate::failure::Failure;
+use data::{DataError, InputField, Row, Split, Tokenizer, View, same_text};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use train::{TaskSlot, Views};
+
+/// The rows of every corpus that some task uses, by split.
+pub struct Sources {
+    corpora: BTreeMap<String, BTreeMap<Split, Arc<[Row]>>>,
+    fingerprints: BTreeMap<(String, Split), String>,
+}
+
+impl Sources {
+    /// Reads the corpora of the tasks. All corpora are read even if one fails, so that every fault is seen at once.
+    pub fn read(config: &Config, splits: &[Split]) -> Result<Sources, Failure> {
+        let (mut corpora, mut fingerprints) = (BTreeMap::new(), BTreeMap::new());
+        let mut faults: Vec<String> = Vec::new();
+        for (name, corpus) in &config.corpus {
+            if !config.task.values().any(|task| &task.corpus == name) {
+                continue;
+            }
+            let mut rows: BTreeMap<Split, Arc<[Row]>> = BTreeMap::new();
+            for &split in splits {
+                let Some(paths) = corpus.split(split) else { continue };
+                match (data::read(paths, corpus), data::content_hash(paths)) {
+                    (Ok(found), Ok(hash)) => {
+                        rows.insert(split, found.into());
+                        fingerprints.insert((name.clone(), split), hash);
+                    }
+                    (Err(errors), _) => faults.extend(errors.iter().map(|e| in_corpus(name, split, e))),
+                    (_, Err(error)) => faults.push(in_corpus(name, split, &error)),
+                }
+            }
+            corpora.insert(name.clone(), rows);
+        }
+        if faults.is_empty() { Ok(Sources { corpora, fingerprints }) } else { Err(Failure::refused(faults)) }
+    }
+
+    /// The rows of a corpus's split, if it has that split.
+    pub fn rows(&self, corpus: &str, split: Split) -> Option<&Arc<[Row]>> {
+        self.corpora.get(corpus)?.get(&split)
+    }
+
+    /// Whether a text field says the same as a words field, in every row of every split.
+    fn same(&self, corpus: &str, text: &str, words: &str) -> bool {
+        let Some(splits) = self.corpora.get(corpus) else { return false };
+        splits.values().all(|rows| same_text(rows, text, words))
+    }
+}
+
+fn in_corpus(corpus: &str, split: Split, error: &DataError) -> String {
+    format!("corpus `{corpus}`, {split}: {error}")
+}
+
+/// Which inputs of which corpora the model reads: one view each, the same in every split.
+pub struct Inputs(Vec<(String, InputField)>);
+
+impl Inputs {
+    /// The inputs that the tasks need, and each task's index into them. Tasks of one corpus that read the same
+    /// field share a view; so do a text field and a words field that say the same in every row: the words serve both.
+    pub fn of(tasks: &[(&str, InputField)], sources: &Sources) -> (Inputs, Vec<usize>) {
+        let mut inputs: Vec<(String, InputField)> = Vec::new();
+        let served = |corpus: &str, input: &InputField| -> InputField {
+            let InputField::Text(text) = input else { return input.clone() };
+            let words = tasks.iter().filter(|(c, _)| *c == corpus).find_map(|(_, other)| match other {
+                InputField::Words(words) if sources.same(corpus, text, words) => Some(other.clone()),
+                _ => None,
+            });
+            words.unwrap_or_else(|| input.clone())
+        };
+        let places = tasks
+            .iter()
+            .map(|(corpus, input)| {
+                let input = (corpus.to_string(), served(corpus, input));
+                inputs.iter().position(|known| *known == input).unwrap_or_else(|| {
+                    inputs.push(input);
+                    inputs.len() - 1
+                })
+            })
+            .collect();
+        (Inputs(inputs), places)
+    }
+
+    /// The texts of the training rows under every input, for a vocabulary made from scratch.
+    pub fn training_texts(&self, sources: &Sources) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (corpus, input) in &self.0 {
+            for row in sources.rows(corpus, Split::Train).iter().flat_map(|rows| rows.iter()) {
+                match input {
+                    InputField::Text(field) => texts.extend(row.text(field).ok().flatten().map(str::to_string)),
+                    InputField::Words(field) => texts.extend(row.words(field).ok().flatten().map(|w| w.join(" "))),
+                }
+            }
+        }
+        texts
+    }
+
+    /// Tokenizes every view of every split that was read.
+    pub fn views(
+        &self,
+        sources: &Sources,
+        tokenizer: &Tokenizer,
+        max_length: usize,
+        cache: Option<&Path>,
+    ) -> Result<Views, Failure> {
+        let mut faults = Vec::new();
+        let mut of = |split: Split| -> Vec<View> {
+            let mut views = Vec::new();
+            for (corpus, input) in &self.0 {
+                let rows = sources.rows(corpus, split).cloned().unwrap_or_default();
+                match View::new(corpus.as_str(), input.clone(), rows, tokenizer, max_length, cache) {
+                    Ok(view) => views.push(view),
+                    Err(errors) => faults.extend(errors.iter().map(|e| in_corpus(corpus, split, e))),
+                }
+            }
+            views
+        };
+        let views =
+            Views { train: of(Split::Train), validation: of(Split::Validation), test: of(Split::Test) };
+        if faults.is_empty() { Ok(views) } else { Err(Failure::refused(faults)) }
+    }
+}
+
+/// What is in the corpora, as `data.json` and `check` tell it.
+#[derive(Debug, Clone, Serialize)]
+pub struct DataReport {
+    /// One entry per view and split.
+    pub views: Vec<ViewReport>,
+    /// One entry per task and split.
+    pub labels: Vec<TaskLabels>,
+}
+
+/// Rows and tokens of one view in one split.
+#[derive(Debug, Clone, Serialize)]
+pub struct ViewReport {
+    /// The corpus.
+    pub corpus: String,
+    /// The split.
+    pub split: Split,
+    /// The field that is read.
+    pub field: String,
+    /// The tasks that this view serves in one pass.
+    pub tasks: Vec<String>,
+    /// Rows.
+    pub rows: usize,
+    /// Tokens after truncation.
+    pub tokens: usize,
+    /// Shortest, median, 90th, 99th percentile and longest row, in tokens.
+    pub lengths: [usize; 5],
+    /// Rows that truncation shortened.
+    pub truncated_rows: usize,
+    /// Tokens that truncation took.
+    pub truncated_tokens: usize,
+    /// Tokens unknown to the vocabulary.
+    pub unknown_tokens: usize,
+    /// blake3 of the files' bytes.
+    pub fingerprint: String,
+}
+
+/// Labels of one task in one split.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskLabels {
+    /// The task.
+    pub task: String,
+    /// The split.
+    pub split: Split,
+    /// Rows with a label.
+    pub labelled: usize,
+    /// Rows without: masked.
+    pub missing: usize,
+    /// Labels that training never shows, with counts.
+    pub unseen: BTreeMap<String, usize>,
+    /// Labels lost to truncation.
+    pub truncated: usize,
+    /// Labels of words for which the tokenizer has no token.
+    pub without_token: usize,
+    /// How often each label occurs.
+    pub counts: Vec<(String, usize)>,
+}
+
+/// Gives every task its targets in every split that was read, and tells what was found.
+pub fn attach(tasks: &mut [TaskSlot], views: &Views, sources: &Sources) -> Result<DataReport, Failure> {
+    let (mut reports, mut labels, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    for split in Split::ALL {
+        for (index, view) in views.of(split).iter().enumerate() {
+            if sources.rows(&view.corpus, split).is_none() {
+                continue;
+            }
+            let served = tasks.iter().filter(|t| t.view == index).map(|t| t.name.clone()).collect();
+            let fingerprint = sources.fingerprints.get(&(view.corpus.to_string(), split)).cloned();
+            reports.push(ViewReport::of(view, split, served, fingerprint.unwrap_or_default()));
+            for slot in tasks.iter_mut().filter(|t| t.view == index) {
+                match slot.kind.attach(split, view) {
+                    Ok(found) => labels.push(TaskLabels {
+                        task: slot.name.clone(),
+                        split,
+                        labelled: found.labelled,
+                        missing: found.missing,
+                        unseen: found.unseen,
+                        truncated: found.truncated,
+                        without_token: found.without_token,
+                        counts: found.counts,
+                    }),
+                    Err(errors) => faults.extend(errors.iter().map(|e| format!("task `{}`: {e}", slot.name))),
+                }
+            }
+        }
+    }
+    if faults.is_empty() { Ok(DataReport { views: reports, labels }) } else { Err(Failure::refused(faults)) }
+}
+
+impl ViewReport {
+    fn of(view: &View, split: Split, tasks: Vec<String>, fingerprint: String) -> ViewReport {
+        let encoded = &view.encoded;
+        let mut lengths: Vec<usize> = (0..encoded.rows()).map(|i| encoded.length(i)).collect();
+        lengths.sort_unstable();
+        let at = |share: f64| match lengths.len() {
+            0 => 0,
+            n => lengths[((n - 1) as f64 * share).round() as usize],
+        };
+        ViewReport {
+            corpus: view.corpus.to_string(),
+            split,
+            field: view.input.field().to_string(),
+            tasks,
+            rows: encoded.rows(),
+            tokens: encoded.ids.len(),
+            lengths: [at(0.0), at(0.5), at(0.9), at(0.99), at(1.0)],
+            truncated_rows: encoded.cut.iter().filter(|cut| **cut > 0).count(),
+            truncated_tokens: encoded.cut.iter().map(|cut| *cut as usize).sum(),
+            unknown_tokens: encoded.unknown,
+            fingerprint,
+        }
+    }
+}

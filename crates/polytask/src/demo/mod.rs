@@ -1,0 +1,163 @@
+//! `polytask demo`: the classic example. One small model (embedding, average pooling, three outputs) is trained on
+//! topic, sentiment and named entities of the same texts, and held against three separate models.
+
+mod grammar;
+
+use crate::cli;
+use crate::commands::{self, evaluate::score, predict::answer_lines, train::run_config};
+use crate::config::{self, Config};
+use crate::failure::{FAILED, Failure, INTERRUPTED};
+use crate::terminal::figures::{change, count, duration, points, short};
+use crate::terminal::table::Table;
+use data::Split;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use train::{Evaluation, Outcome, RunDir, Start};
+
+const CONFIG: &str = include_str!("demo.toml");
+const TASKS: [&str; 3] = ["topic", "sentiment", "entities"];
+
+/// A trained model, measured.
+struct Measured {
+    test: Evaluation,
+    parameters: usize,
+    time: Duration,
+}
+
+/// Writes the corpus, trains the four models, prints the comparison and some answers.
+pub fn demo(args: &cli::Demo) -> Result<u8, Failure> {
+    commands::threads(None)?;
+    let data = args.dir.join("data");
+    fresh(&args.dir)?;
+    let corpus = grammar::corpus(args.seed);
+    grammar::write(&data, &corpus).map_err(|e| Failure::io("writing the corpus in", &data, e))?;
+    println!(
+        "\n  {} training, {} validation and {} test sentences in {}; the latter two come from templates and\n  names that \
+         training never shows. Three tasks on the same texts: topic, sentiment, named entities.\n",
+        count(corpus.train.len()),
+        count(corpus.validation.len()),
+        count(corpus.test.len()),
+        data.display()
+    );
+    let config_file = args.dir.join("demo.toml");
+    commands::train::write(&config_file, CONFIG.as_bytes())?;
+
+    println!("  One model for the three tasks ({})\n", config_file.display());
+    let together = train(args, &config_file, None)?;
+    let mut apart = BTreeMap::new();
+    for task in TASKS {
+        println!("  A model for {task} alone, same epochs, same backbone");
+        apart.insert(task, train(args, &config_file, Some(task))?);
+    }
+    println!("\n  Test split, in points of a hundred\n\n{}", comparison(&together, &apart));
+    println!("  What the one model says of three sentences that it never saw\n");
+    answers(&args.dir.join("one"))?;
+    let root = args.dir.join("one");
+    println!("\n  Ask it yourself:  echo \"a sentence\" | polytask predict {}", root.display());
+    println!("  Your own data:    polytask init, then polytask check and polytask train");
+    Ok(0)
+}
+
+/// The demo's directory without an earlier demo in it. Nothing but what a demo wrote is removed.
+fn fresh(dir: &Path) -> Result<(), Failure> {
+    if dir.exists() && !dir.join("demo.toml").exists() && dir.read_dir().is_ok_and(|mut files| files.next().is_some()) {
+        return Err(Failure::refused([format!("{} holds something else than a demo; give another --dir", dir.display())]));
+    }
+    for name in ["data", "one"].into_iter().chain(TASKS) {
+        let old = dir.join(name);
+        if old.exists() {
+            fs::remove_dir_all(&old).map_err(|e| Failure::io("removing", &old, e))?;
+        }
+    }
+    fs::create_dir_all(dir).map_err(|e| Failure::io("making", dir, e))
+}
+
+/// Trains the config, for all tasks or for one alone, and scores the test split.
+fn train(args: &cli::Demo, file: &Path, alone: Option<&str>) -> Result<Measured, Failure> {
+    let mut config: Config = read(file, args.seed)?;
+    if let Some(task) = alone {
+        config.task.retain(|name, _| name == task);
+    }
+    let root: PathBuf = args.dir.join(alone.unwrap_or("one"));
+    let run = RunDir::new(&root);
+    let began = Instant::now();
+    let outcome = run_config(&config, &run, Start::Fresh, alone.is_some())?;
+    if let Outcome::Interrupted { .. } = outcome {
+        return Err(Failure { messages: vec!["the demo was interrupted".into()], code: INTERRUPTED });
+    }
+    let time = began.elapsed();
+    let model = commands::open_model(&root)?;
+    let (trunk, heads) = model.sizes();
+    let (test, _) = score(&config, model, Split::Test)?;
+    Ok(Measured { test, parameters: trunk + heads.values().sum::<usize>(), time })
+}
+
+fn read(file: &Path, seed: u64) -> Result<Config, Failure> {
+    let loaded = config::load(file, &[format!("train.seed={seed}")], &[]);
+    loaded.map(|(config, _)| config).map_err(|text| Failure { messages: vec![text], code: FAILED })
+}
+
+fn comparison(together: &Measured, apart: &BTreeMap<&str, Measured>) -> String {
+    let mut table = Table::new(&["task", "metric", "one model", "three models", "difference"]);
+    for scored in &together.test.tasks {
+        let Some(own) = apart.get(scored.task.as_str()).and_then(|m| m.test.tasks.first()) else { continue };
+        table.row([
+            scored.task.clone(),
+            scored.scores.main.clone(),
+            points(scored.main()),
+            points(own.main()),
+            change(scored.main() - own.main()),
+        ]);
+    }
+    let parameters: usize = apart.values().map(|m| m.parameters).sum();
+    let time: Duration = apart.values().map(|m| m.time).sum();
+    let share = |one: f64, three: f64| format!("{:.0} %", 100.0 * one / three);
+    table.rule();
+    table.row([
+        "parameters".into(),
+        String::new(),
+        short(together.parameters),
+        short(parameters),
+        share(together.parameters as f64, parameters as f64),
+    ]);
+    table.row([
+        "training time".into(),
+        String::new(),
+        duration(together.time),
+        duration(time),
+        share(together.time.as_secs_f64(), time.as_secs_f64()),
+    ]);
+    table.render()
+}
+
+fn answers(run: &Path) -> Result<(), Failure> {
+    let model = commands::open_model(run)?;
+    let mut out = Vec::new();
+    answer_lines(&model, "text", SENTENCES.as_bytes(), &mut out)?;
+    for line in String::from_utf8_lossy(&out).lines() {
+        let answer: serde_json::Value = serde_json::from_str(line).map_err(Failure::failed)?;
+        let tasks = &answer["tasks"];
+        let label = |task: &str| {
+            let probability = tasks[task]["probability"].as_f64().unwrap_or(0.0);
+            format!("{} ({:.2})", tasks[task]["label"].as_str().unwrap_or("?"), probability)
+        };
+        let entities: Vec<String> = tasks["entities"]["entities"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|e| format!("{} = {}", e["text"].as_str().unwrap_or("?"), e["label"].as_str().unwrap_or("?")))
+            .collect();
+        let entities = if entities.is_empty() { "no names".into() } else { entities.join(", ") };
+        println!("  \"{}\"", answer["text"].as_str().unwrap_or_default());
+        println!("      {}; {}; {entities}\n", label("topic"), label("sentiment"));
+    }
+    Ok(())
+}
+
+const SENTENCES: &str = "\
+The crowd in Lisbon cheered when Jordan scored a wonderful goal in the final minute .
+Shares of Santander fell sharply after the bank reported a disappointing quarter .
+Although the hotel in Virginia was small , the view over the bay delighted us .
+";

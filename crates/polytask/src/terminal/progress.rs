@@ -1,0 +1,201 @@
+//! A run as people watch it: a bar on a terminal, plain lines elsewhere, a table after every evaluation.
+
+use super::figures::{change, count, duration, points, short};
+use super::table::Table;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+use train::{Evaluated, Event, Finished, Started, Step};
+
+/// Seconds between two plain lines.
+const EVERY: f64 = 10.0;
+/// How much of a running mean the newest step makes.
+const NEWEST: f64 = 0.05;
+
+/// Shows the events of one run.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    steps: usize,
+    epochs: usize,
+    tasks: Vec<String>,
+    losses: BTreeMap<String, f64>,
+    /// Running means of seconds and of tokens a step.
+    pace: Option<(f64, f64)>,
+    printed: f64,
+    scores: BTreeMap<(String, String), f64>,
+}
+
+impl Progress {
+    /// A bar if standard error is a terminal, else plain lines. `quiet` shows nothing but what went wrong.
+    pub fn new(quiet: bool) -> Progress {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(4));
+            let style = ProgressStyle::with_template("  {bar:24.cyan/dim} {msg}").expect("the template is valid");
+            bar.with_style(style.progress_chars("━━─"))
+        });
+        Progress {
+            bar,
+            quiet,
+            steps: 0,
+            epochs: 0,
+            tasks: Vec::new(),
+            losses: BTreeMap::new(),
+            pace: None,
+            printed: f64::NEG_INFINITY,
+            scores: BTreeMap::new(),
+        }
+    }
+
+    /// Shows one event.
+    pub fn show(&mut self, event: &Event) {
+        match event {
+            Event::Started(e) => self.started(e),
+            Event::Step(e) => self.step(e),
+            Event::Evaluated(e) => self.evaluated(e),
+            Event::BrokenCheckpoint(e) => {
+                self.warn(&format!("checkpoint {} is broken ({}); set aside as {}", e.step, e.reason, e.moved_to));
+            }
+            Event::BadStep(e) => {
+                let faults: Vec<String> = e.faults.iter().map(ToString::to_string).collect();
+                let line = format!("step {} skipped, {} in a row: {}", e.step, e.in_a_row, faults.join("; "));
+                self.warn(&line);
+            }
+            Event::Saved(_) => {}
+            Event::StoppedEarly(e) => self.say(&format!(
+                "  stopped early at step {}: {} evaluations without a better one than step {}'s",
+                count(e.step),
+                e.evaluations,
+                count(e.best)
+            )),
+            Event::Interrupted(e) => {
+                self.clear();
+                self.say(&format!("  interrupted after step {} of {}", count(e.step), count(e.steps)));
+            }
+            Event::Finished(e) => self.finished(e),
+        }
+    }
+
+    fn started(&mut self, e: &Started) {
+        (self.steps, self.epochs, self.tasks) = (e.steps, e.epochs.len(), e.tasks.clone());
+        if let Some(bar) = &self.bar {
+            bar.set_length(e.steps as u64);
+            bar.set_position(e.step as u64);
+        }
+        let heads: usize = e.head_parameters.values().sum();
+        let went_on = if e.resumed { format!(", going on after step {}", count(e.step)) } else { String::new() };
+        self.say(&format!(
+            "  {} parameters shared, {} in {} heads; {} steps in {} epochs{went_on}",
+            short(e.trunk_parameters),
+            short(heads),
+            e.tasks.len(),
+            count(e.steps),
+            self.epochs
+        ));
+    }
+
+    fn step(&mut self, e: &Step) {
+        for (task, loss) in &e.losses {
+            self.losses.entry(task.clone()).and_modify(|mean| *mean += NEWEST * (loss - *mean)).or_insert(*loss);
+        }
+        let (seconds, tokens) = match self.pace {
+            None => (e.seconds, e.tokens as f64),
+            Some((s, t)) => (s + NEWEST * (e.seconds - s), t + NEWEST * (e.tokens as f64 - t)),
+        };
+        self.pace = Some((seconds, tokens));
+        if let Some(bar) = &self.bar {
+            bar.set_position(e.step as u64);
+            bar.set_message(self.line(e));
+        } else if !self.quiet && (e.elapsed - self.printed >= EVERY || e.step == self.steps) {
+            self.printed = e.elapsed;
+            println!("  {}", self.line(e));
+        }
+    }
+
+    fn line(&self, e: &Step) -> String {
+        let (seconds, tokens) = self.pace.unwrap_or((e.seconds, e.tokens as f64));
+        let left = Duration::from_secs_f64(seconds * (self.steps.saturating_sub(e.step)) as f64);
+        let losses: Vec<String> = self
+            .tasks
+            .iter()
+            .filter_map(|task| self.losses.get(task).map(|loss| format!("{task} {loss:.3}")))
+            .collect();
+        format!(
+            "epoch {}/{}  step {}/{}  {} tokens/s  left {}  loss {}",
+            e.epoch,
+            self.epochs,
+            count(e.step),
+            count(self.steps),
+            count((tokens / seconds.max(1e-9)) as usize),
+            duration(left),
+            losses.join(", ")
+        )
+    }
+
+    fn evaluated(&mut self, e: &Evaluated) {
+        if self.quiet {
+            return;
+        }
+        let mut table = Table::new(&["task", "metric", "score", "change", "loss", "also"]);
+        for task in &self.tasks {
+            let (Some(scores), Some(main)) = (e.scores.get(task), e.main.get(task)) else { continue };
+            let score = scores.get(main).copied().unwrap_or(0.0);
+            let before = self.scores.insert((e.split.clone(), task.clone()), score);
+            let also: Vec<String> =
+                scores.iter().filter(|(name, _)| *name != main).map(|(n, s)| format!("{n} {}", points(*s))).collect();
+            table.row([
+                task.clone(),
+                main.clone(),
+                points(score),
+                before.map(|b| change(score - b)).unwrap_or_default(),
+                e.losses.get(task).map(|l| format!("{l:.3}")).unwrap_or_default(),
+                also.join(", "),
+            ]);
+        }
+        let best = if e.best { ", the best so far" } else { "" };
+        self.say(&format!(
+            "\n  {} after step {} (epoch {}): {} rows in {:.1} s; weighted mean {}{best}\n\n{}",
+            e.split,
+            count(e.step),
+            e.epoch,
+            count(e.rows),
+            e.seconds,
+            points(e.mean),
+            table.render()
+        ));
+    }
+
+    fn finished(&mut self, e: &Finished) {
+        self.clear();
+        let time = Duration::from_secs_f64(e.elapsed);
+        self.say(&format!(
+            "  {} tokens in {}; the model of step {} lies in {}",
+            count(e.tokens as usize),
+            duration(time),
+            count(e.result),
+            e.model
+        ));
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn say(&self, text: &str) {
+        match &self.bar {
+            _ if self.quiet => {}
+            Some(bar) => bar.suspend(|| println!("{text}")),
+            None => println!("{text}"),
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("warning: {text}")),
+            None => eprintln!("warning: {text}"),
+        }
+    }
+}

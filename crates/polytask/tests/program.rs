@@ -1,0 +1,112 @@
+//! The binary as a user meets it: train, evaluate, predict, interrupt and resume.
+
+mod bench;
+
+use bench::Bench;
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_config_becomes_a_model_that_answers() {
+    let bench = Bench::new();
+    let check = bench.run(&["check", "job.toml"]);
+    assert!(check.ok, "{}", check.err);
+    assert!(check.out.contains("topic, tags"), "one pass serves both tasks:\n{}", check.out);
+
+    let trained = bench.run(&["train", "job.toml", "--run", "run"]);
+    assert!(trained.ok, "{}", trained.err);
+    for name in ["config.toml", "data.json", "metrics.jsonl", "model/config.json", "model/model.safetensors",
+        "model/tokenizer.json", "model/heads.safetensors", "model/polytask.json"]
+    {
+        assert!(bench.path("run").join(name).is_file(), "{name}");
+    }
+    let events = fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.first().unwrap()["event"], "started");
+    assert_eq!(events.last().unwrap()["event"], "finished");
+
+    let scored = bench.run(&["evaluate", "run", "--split", "test", "--json"]);
+    let scores: Value = serde_json::from_str(&scored.out).unwrap();
+    let accuracy = scores["tasks"]["topic"]["scores"]["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.9, "an easy task is learnt: {scores}");
+}
+
+#[test]
+fn every_line_gets_its_answer_and_broken_ones_say_why() {
+    let bench = Bench::new();
+    assert!(bench.run(&["train", "job.toml", "--run", "run"]).ok);
+    let lines = concat!(
+        "{\"text\": \"the team won in 東京 🎉\"}\n",
+        "{\"text\": 7}\n",
+        "not json\n",
+        "{\"tokens\": [\"Zoë\", \"sells\", \"shares\"]}\n",
+        "{\"other\": \"x\"}\n",
+        "{\"text\": \"   \"}\n",
+        "{\"text\": \"שלום world مرحبا\"}",
+    );
+    let answered = bench.feed(&["predict", "run"], lines.as_bytes());
+    assert_eq!(answered.code, 3);
+    let answers: Vec<Value> = answered.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.iter().map(|a| a["line"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+    let broken: Vec<bool> = answers.iter().map(|a| a.get("error").is_some()).collect();
+    assert_eq!(broken, [false, true, true, false, true, true, false], "{answers:#?}");
+    for answer in answers.iter().filter(|a| a.get("error").is_none()) {
+        let probability = answer["tasks"]["topic"]["probability"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&probability), "{answer}");
+        assert!(answer["tasks"]["tags"]["entities"].is_array(), "{answer}");
+    }
+    let texts = bench.feed(&["predict", "run"], b"the team won\n\xff\xfe\nshares fell\n");
+    assert_eq!((texts.code, texts.out.lines().count()), (3, 3));
+    assert!(texts.out.lines().nth(1).unwrap().contains("not UTF-8"), "{}", texts.out);
+}
+
+#[test]
+fn a_terminated_run_resumes_to_the_same_bits() {
+    let bench = Bench::new();
+    bench.edit("job.toml", "epochs = 3", "epochs = 40\ncheckpoint_every = 7");
+    assert!(bench.run(&["train", "job.toml", "--run", "whole"]).ok);
+
+    let mut child = bench.command(&["train", "job.toml", "--run", "cut"]).stdout(Stdio::null()).spawn().unwrap();
+    let metrics = bench.path("cut/metrics.jsonl");
+    let patience = Instant::now();
+    while !fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() > 12) {
+        assert!(patience.elapsed() < Duration::from_secs(60), "the run does not begin");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let killed = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let code = child.wait().unwrap().code();
+    if code != Some(0) {
+        assert_eq!(code, Some(130), "interrupted, or already done");
+        let resumed = bench.run(&["train", "--resume", "cut"]);
+        assert!(resumed.ok, "{}", resumed.err);
+    }
+    for file in ["model/model.safetensors", "model/heads.safetensors"] {
+        let (whole, cut) = (fs::read(bench.path("whole").join(file)), fs::read(bench.path("cut").join(file)));
+        assert!(whole.unwrap() == cut.unwrap(), "{file} differs after the interruption");
+    }
+}
+
+#[test]
+fn a_run_is_never_overwritten() {
+    let bench = Bench::new();
+    assert!(bench.run(&["train", "job.toml", "--run", "run"]).ok);
+    let again = bench.run(&["train", "job.toml", "--run", "run"]);
+    assert_eq!(again.code, 2);
+    assert!(again.err.contains("--resume"), "{}", again.err);
+}
+
+#[test]
+fn predict_survives_a_reader_that_leaves() {
+    let bench = Bench::new();
+    assert!(bench.run(&["train", "job.toml", "--run", "run"]).ok);
+    let mut child =
+        bench.command(&["predict", "run"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let _ = child.stdin.take().unwrap().write_all("the team won\n".repeat(3000).as_bytes());
+    let out = child.wait_with_output().unwrap();
+    assert!(!String::from_utf8_lossy(&out.stderr).contains("panicked"));
+}
