@@ -193,7 +193,11 @@ impl Row {
 
     /// The fault that a field is absent; names the fields that the row does have.
     pub fn missing(&self, field: &str) -> DataError {
-        let names: Vec<_> = self.fields.iter().map(|(name, _)| &**name).collect();
+        let name = |(name, value): &(Arc<str>, Value)| match value {
+            Value::Null => format!("{name} (null)"),
+            _ => name.to_string(),
+        };
+        let names: Vec<String> = self.fields.iter().map(name).collect();
         self.place.error(format!("no field {field:?}; the row has {}", names.join(", ")))
     }
 }
@@ -213,7 +217,7 @@ mod tests {
         assert_eq!(row.get("none"), None);
         assert_eq!(row.text("other").unwrap(), None);
         assert_eq!(row.number("x").unwrap(), Some(1.0));
-        assert_eq!(row.missing("y").to_string(), "dir/a.jsonl:7: no field \"y\"; the row has x, none");
+        assert_eq!(row.missing("y").to_string(), "dir/a.jsonl:7: no field \"y\"; the row has x, none (null)");
     }
 
     #[test]

@@ -1,0 +1,126 @@
+//! Views and packs: what a task finds in them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use polytask_data::{
+    Input, InputField, NO_WORD, Pack, Place, Row, RowRef, Tokenizer, Value, View, random, same_text,
+};
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::from_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/trained.json")).unwrap()
+}
+
+fn words(words: &[&str]) -> Value {
+    Value::List(words.iter().map(|word| Value::Text((*word).into())).collect())
+}
+
+fn rows(all: Vec<Vec<(&str, Value)>>) -> Arc<[Row]> {
+    let file: Arc<Path> = Path::new("rows.jsonl").into();
+    let row = |(i, fields): (usize, Vec<(&str, Value)>)| Row {
+        place: Place { file: file.clone(), line: i + 1 },
+        fields: fields.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+    };
+    all.into_iter().enumerate().map(row).collect()
+}
+
+fn sample() -> Arc<[Row]> {
+    rows(vec![
+        vec![("text", Value::Text("hello world".into())), ("tokens", words(&["hello", "world"]))],
+        vec![("text", Value::Text("我 爱 👩‍👩‍👧‍👦".into())), ("tokens", words(&["我", "爱", "👩‍👩‍👧‍👦"]))],
+        vec![("text", Value::Text(String::new())), ("tokens", words(&[]))],
+        vec![
+            ("text", Value::Text("مرحبا שלום e\u{301}".into())),
+            ("tokens", words(&["مرحبا", "שלום", "e\u{301}"])),
+        ],
+    ])
+}
+
+#[test]
+fn a_view_of_words_and_one_of_the_same_text_agree() {
+    let rows = sample();
+    let view = |input| View::new("c", input, rows.clone(), &tokenizer(), 64, None).unwrap();
+    let (text, split) = (view(InputField::Text("text".into())), view(InputField::Words("tokens".into())));
+    assert_eq!((&text.encoded, text.input.field()), (&split.encoded, "text"));
+    assert_eq!(text.encoded.rows(), 4);
+    assert!(same_text(&rows, "text", "tokens"));
+}
+
+#[test]
+fn same_text_is_strict() {
+    let one =
+        |text: &str, tokens: Value| rows(vec![vec![("text", Value::Text(text.into())), ("tokens", tokens)]]);
+    assert!(same_text(&one("a  b", words(&["a", "", "b"])), "text", "tokens"));
+    for (text, tokens) in [
+        ("a b", words(&["a", "b", ""])),
+        ("a b ", words(&["a", "b"])),
+        ("ab", words(&["a", "b"])),
+        ("a b", words(&["a"])),
+        ("a b", Value::Number(1.0)),
+        ("a b", Value::Null),
+    ] {
+        assert!(!same_text(&one(text, tokens), "text", "tokens"));
+    }
+}
+
+#[test]
+fn every_row_without_its_input_is_named() {
+    let text = |value| vec![("text", value), ("id", Value::Number(1.0))];
+    let rows = rows(vec![text(Value::Text("a".into())), text(Value::Null), text(Value::Number(3.0))]);
+    let errors =
+        View::new("c", InputField::Text("text".into()), rows.clone(), &tokenizer(), 64, None).unwrap_err();
+    let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "rows.jsonl:2: no field \"text\"; the row has text (null), id",
+            "rows.jsonl:3: field \"text\": found 3, expected text",
+        ]
+    );
+    assert_eq!(
+        View::new("c", InputField::Words("x".into()), rows, &tokenizer(), 64, None).unwrap_err().len(),
+        3
+    );
+}
+
+#[test]
+fn packs_lay_rows_end_to_end() {
+    let rows = sample();
+    let tokenizer = tokenizer();
+    let view = |input| View::new("c", input, rows.clone(), &tokenizer, 7, None).unwrap();
+    let views = [view(InputField::Text("text".into())), view(InputField::Words("tokens".into()))];
+    let mut rng = random::stream(2, "packs", 0);
+    for _ in 0..200 {
+        let count = random::below(&mut rng, 6);
+        let draw =
+            |_| RowRef { view: random::below(&mut rng, 2) as u32, row: random::below(&mut rng, 4) as u32 };
+        let refs: Vec<RowRef> = (0..count).map(draw).collect();
+        let pack = Pack::of(&views, &refs);
+        assert_eq!(
+            (pack.rows.as_slice(), pack.len(), pack.is_empty()),
+            (refs.as_slice(), refs.len(), refs.is_empty())
+        );
+        assert_eq!(pack.offsets.len(), refs.len() + 1);
+        assert_eq!((pack.offsets[0], *pack.offsets.last().unwrap()), (0, pack.tokens()));
+        assert_eq!((pack.positions.len(), pack.words.len()), (pack.tokens(), pack.tokens()));
+        for (i, row) in refs.iter().enumerate() {
+            let encoded = &views[row.view as usize].encoded;
+            let (range, own) = (pack.offsets[i]..pack.offsets[i + 1], encoded.row(row.row as usize));
+            assert!(!range.is_empty() && range.len() <= 7);
+            assert_eq!(pack.ids[range.clone()], encoded.ids[own.clone()]);
+            assert_eq!(pack.words[range.clone()], encoded.words[own]);
+            assert!(pack.positions[range].iter().copied().eq(0..encoded.length(row.row as usize) as u32));
+        }
+    }
+}
+
+#[test]
+fn a_pack_of_an_encoding_has_all_its_rows() {
+    let encoded = tokenizer().encode(&[Input::Text("hello"), Input::Text("")], 16).unwrap();
+    let pack = Pack::of_encoded(&encoded, 3);
+    assert_eq!(pack.ids, encoded.ids);
+    assert_eq!(pack.offsets.to_vec(), encoded.offsets);
+    assert_eq!(pack.rows, [RowRef { view: 3, row: 0 }, RowRef { view: 3, row: 1 }]);
+    assert_eq!(pack.words.last(), Some(&NO_WORD));
+    assert_eq!(Pack::of(&[], &[]).offsets.to_vec(), [0]);
+}

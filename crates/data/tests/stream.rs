@@ -1,0 +1,164 @@
+//! What the stream of draws promises: shares, no repetition, exact counts, restoring at every place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use polytask_data::sampler::{Equal, Temperature};
+use polytask_data::{CorpusRows, Draw, Sampler, Sampling, Stream, StreamState, random};
+
+fn corpus(name: &str, rows: u32, seed: u64) -> CorpusRows {
+    let mut rng = random::stream(seed, name, 0);
+    let tokens = (0..rows).map(|_| 2 + random::below(&mut rng, 40) as u32).collect();
+    // Row numbers with gaps: not every row is worth drawing.
+    CorpusRows { name: name.into(), candidates: (0..rows).map(|i| 3 * i + 1).collect(), tokens }
+}
+
+fn three() -> Vec<CorpusRows> {
+    vec![corpus("large", 230, 1), corpus("none", 0, 1), corpus("small", 17, 1), corpus("middle", 61, 1)]
+}
+
+fn samplers() -> Vec<Sampling> {
+    vec![
+        Sampling::default(),
+        Sampling::Equal(Equal {}),
+        Sampling::Temperature(Temperature::default()),
+        Sampling::Temperature(Temperature { temperature: 5.0, scale: 1.0, cap: Some(20.0) }),
+    ]
+}
+
+fn epoch(stream: &mut Stream) -> Vec<Vec<Draw>> {
+    std::iter::from_fn(|| stream.next()).collect()
+}
+
+#[test]
+fn draws_match_the_shares_and_counts_are_exact() {
+    for sampler in samplers() {
+        let corpora = three();
+        let rows: Vec<usize> = corpora.iter().map(|corpus| corpus.candidates.len()).collect();
+        let total: usize = rows.iter().sum();
+        let shares = sampler.shares(&rows);
+        let mut stream = Stream::new(corpora.clone(), &sampler, 128, 17);
+        assert_eq!(stream.draws_in_epoch(), total);
+        for number in 0..4 {
+            let packs_before = stream.packs_in_epoch(number);
+            assert_eq!(stream.epoch(), number);
+            let packs = epoch(&mut stream);
+            assert_eq!(packs.len(), packs_before);
+            let mut drawn = vec![0usize; corpora.len()];
+            packs.iter().flatten().for_each(|draw| drawn[draw.corpus as usize] += 1);
+            assert_eq!(drawn.iter().sum::<usize>(), total);
+            for (i, &n) in drawn.iter().enumerate() {
+                assert!(
+                    (n as f64 - shares[i] * total as f64).abs() <= 1.0,
+                    "{sampler:?} {drawn:?} {shares:?}"
+                );
+                assert_eq!(n as u64, stream.draws_by_corpus()[i]);
+            }
+        }
+    }
+}
+
+#[test]
+fn proportional_draws_every_row_once_an_epoch_in_another_order() {
+    let mut stream = Stream::new(three(), &Sampling::default(), 128, 17);
+    let draws: Vec<Vec<Draw>> = (0..3).map(|_| epoch(&mut stream).concat()).collect();
+    for draws in &draws {
+        let different: BTreeSet<&Draw> = draws.iter().collect();
+        assert_eq!((draws.len(), different.len()), (308, 308));
+        assert!(draws.iter().all(|draw| draw.row % 3 == 1));
+    }
+    assert!(draws[0] != draws[1] && draws[1] != draws[2]);
+}
+
+#[test]
+fn no_row_comes_twice_within_one_pass_over_its_corpus() {
+    let sizes: BTreeMap<u32, usize> = [(0, 230), (2, 17), (3, 61)].into();
+    for sampler in samplers() {
+        let mut stream = Stream::new(three(), &sampler, 100, 5);
+        // An epoch's draws are shuffled together, so passes are only seen as counts: after n draws of a corpus of size s,
+        // at epoch ends, each row was drawn floor(n/s) or ceil(n/s) times.
+        let mut times: BTreeMap<Draw, usize> = BTreeMap::new();
+        for _ in 0..5 {
+            epoch(&mut stream).concat().into_iter().for_each(|draw| *times.entry(draw).or_default() += 1);
+            for (&corpus, &size) in &sizes {
+                let own: Vec<usize> =
+                    times.iter().filter(|(draw, _)| draw.corpus == corpus).map(|(_, &n)| n).collect();
+                let drawn: usize = own.iter().sum();
+                assert!(own.iter().all(|&n| n == drawn / size || n == drawn.div_ceil(size)), "{sampler:?}");
+                assert!(own.len() == size || drawn < size);
+            }
+        }
+    }
+}
+
+#[test]
+fn packs_are_as_full_as_their_order_allows() {
+    let corpora = three();
+    let tokens = |draw: &Draw| corpora[draw.corpus as usize].tokens[(draw.row / 3) as usize] as usize;
+    for limit in [0, 1, 30, 41, 200, 100_000] {
+        let mut stream = Stream::new(corpora.clone(), &Sampling::default(), limit, 9);
+        let packs = epoch(&mut stream);
+        for (i, pack) in packs.iter().enumerate() {
+            let sum: usize = pack.iter().map(tokens).sum();
+            assert!(!pack.is_empty() && (sum <= limit || pack.len() == 1));
+            if let Some(next) = packs.get(i + 1) {
+                assert!(sum + tokens(&next[0]) > limit, "the next row would have fitted");
+            }
+        }
+    }
+}
+
+#[test]
+fn restoring_at_every_place_continues_the_same() {
+    for sampler in samplers() {
+        let mut stream = Stream::new(three(), &sampler, 300, 17);
+        let mut places: Vec<StreamState> = Vec::new();
+        let mut calls: Vec<Option<Vec<Draw>>> = Vec::new();
+        while stream.epoch() < 3 {
+            places.push(stream.state());
+            calls.push(stream.next());
+        }
+        for (at, place) in places.iter().enumerate() {
+            let text = serde_json::to_string(place).unwrap();
+            let mut again = Stream::new(three(), &sampler, 300, 17);
+            again.restore(serde_json::from_str(&text).unwrap()).unwrap();
+            assert_eq!(&again.state(), place);
+            for (i, expected) in calls.iter().enumerate().skip(at).take(8) {
+                assert_eq!(again.state(), places[i]);
+                assert_eq!(&again.next(), expected, "{sampler:?}, restored at call {at}, call {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_of_another_stream_is_refused() {
+    let stream = |corpora: Vec<CorpusRows>, limit: usize, seed: u64| {
+        Stream::new(corpora, &Sampling::default(), limit, seed)
+    };
+    let state = stream(three(), 100, 1).state();
+    let mut other = three();
+    other[0].tokens[3] += 1;
+    for mut wrong in [stream(three(), 100, 2), stream(three(), 101, 1), stream(other, 100, 1)] {
+        let before = wrong.state();
+        assert!(wrong.restore(state.clone()).unwrap_err().to_string().contains("does not fit"));
+        assert_eq!(wrong.state(), before);
+    }
+    let beyond = StreamState { drawn: 309, ..state };
+    assert!(stream(three(), 100, 1).restore(beyond).unwrap_err().to_string().contains("309 rows drawn"));
+}
+
+#[test]
+fn the_seed_decides_and_nothing_else() {
+    let run = |seed| epoch(&mut Stream::new(three(), &Sampling::default(), 100, seed));
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn without_rows_an_epoch_has_no_packs() {
+    for corpora in [vec![], vec![corpus("none", 0, 1)]] {
+        let mut stream = Stream::new(corpora, &Sampling::Equal(Equal {}), 100, 1);
+        assert_eq!(stream.packs_in_epoch(0), 0);
+        assert_eq!((stream.next(), stream.next(), stream.epoch()), (None, None, 2));
+    }
+}
