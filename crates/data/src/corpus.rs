@@ -108,8 +108,8 @@ pub struct CorpusConfig {
     /// is `tokens`, the last `tags`, those between `column2`, `column3`, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    /// What stands between the columns of CSV (default `,`) and of CoNLL columns (default: a tab where the file has
-    /// tabs, else any run of spaces).
+    /// What stands between the columns: of CSV `,` by default, of TSV a tab, of CoNLL columns a tab where the file has
+    /// tabs, else any run of spaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<char>,
     /// Whether the first line of CSV and TSV names the columns. Default: true, unless `columns` is given.

@@ -6,6 +6,16 @@
 //!
 //! Invariants: no tensors, no models, no printing, no environment, no clock. Everything random comes from a seed and a
 //! stream name ([`random`]). What leaves [`read()`] is checked: behind it no row is malformed.
+//!
+//! ```
+//! use polytask_data::{Input, Pack, Tokenizer, TokenizerConfig};
+//!
+//! let tokenizer = Tokenizer::train(&["one text", "another text"], &TokenizerConfig::default())?;
+//! let encoded = tokenizer.encode(&[Input::Text("one text"), Input::Text("text")], 128)?;
+//! let pack = Pack::of_encoded(&encoded, 0);
+//! assert_eq!((pack.len(), pack.offsets[1]), (2, encoded.length(0)));
+//! # Ok::<(), polytask_data::DataError>(())
+//! ```
 
 mod cache;
 mod corpus;

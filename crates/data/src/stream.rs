@@ -60,6 +60,9 @@ pub struct Stream {
     plan: Option<Vec<Planned>>,
 }
 
+/// No run has more epochs; so draws of all epochs can be counted in 64 bits.
+const MAX_EPOCH: u64 = u32::MAX as u64 - 1;
+
 /// A draw and its tokens.
 #[derive(Debug, Clone, Copy)]
 struct Planned {
@@ -150,6 +153,9 @@ impl Stream {
                 state.drawn,
                 self.draws_in_epoch()
             ));
+        }
+        if state.epoch > MAX_EPOCH {
+            return wrong(format!("epoch {}, expected at most {MAX_EPOCH}", state.epoch));
         }
         self.epoch = state.epoch as usize;
         self.drawn = state.drawn as usize;

@@ -71,8 +71,8 @@ impl Encoded {
 
 /// A tokenizer in the `tokenizer.json` format of Hugging Face. Cheap to clone.
 ///
-/// Padding and truncation that the file asks for are switched off: packs need no padding, and truncation is done here,
-/// where it is counted: of a row longer than `max_length` tokens the first are kept, and the special tokens at its end.
+/// Padding, truncation and BPE dropout that the file asks for are switched off: packs need no padding, the same text always
+/// gives the same tokens, and truncation is done here, where it is counted: of a row longer than `max_length` tokens the first are kept, and the special tokens at its end.
 ///
 /// Words that are given one by one are tokenized as after a space, also by a byte-level tokenizer that puts no space before
 /// the first word of a text (as Hugging Face does with `add_prefix_space`).
@@ -111,9 +111,13 @@ impl Tokenizer {
 
     fn parse(json: &str, path: Option<PathBuf>) -> Result<Self, DataError> {
         let fault = |reason: String| DataError::Tokenizer { path: path.clone(), reason };
-        let settings: Json =
+        let mut settings: Json =
             serde_json::from_str(json).map_err(|error| fault(format!("is not JSON: {error}")))?;
-        let mut inner: tokenizers::Tokenizer = json.parse().map_err(|error| {
+        // BPE dropout draws from a generator without a seed: the same text would give other tokens on every call.
+        let dropout =
+            settings.pointer_mut("/model/dropout").map(Json::take).is_some_and(|rate| !rate.is_null());
+        let steady = if dropout { settings.to_string() } else { json.to_owned() };
+        let mut inner: tokenizers::Tokenizer = steady.parse().map_err(|error| {
             fault(format!("{error}; expected a tokenizer.json of the Hugging Face tokenizers library"))
         })?;
         inner.with_padding(None);

@@ -143,6 +143,10 @@ fn a_state_of_another_stream_is_refused() {
         assert!(wrong.restore(state.clone()).unwrap_err().to_string().contains("does not fit"));
         assert_eq!(wrong.state(), before);
     }
+    let late = StreamState { epoch: u64::MAX, ..state.clone() };
+    assert!(
+        stream(three(), 100, 1).restore(late).unwrap_err().to_string().contains("epoch 18446744073709551615")
+    );
     let beyond = StreamState { drawn: 309, ..state };
     assert!(stream(three(), 100, 1).restore(beyond).unwrap_err().to_string().contains("309 rows drawn"));
 }

@@ -106,6 +106,16 @@ fn a_row_without_tokens_gets_one() {
 }
 
 #[test]
+fn dropout_of_the_file_is_switched_off() {
+    let mut json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(fixture("trained.json")).unwrap()).unwrap();
+    json["model"]["dropout"] = 0.9.into();
+    let random = Tokenizer::from_json(&json.to_string()).unwrap();
+    let input = [Input::Text("play the newest song by The Beatles on Spotify")];
+    assert_eq!(random.encode(&input, 99).unwrap(), tokenizer("trained").encode(&input, 99).unwrap());
+}
+
+#[test]
 fn order_is_kept_over_many_rows() {
     let tokenizer = tokenizer("trained");
     let texts: Vec<String> = (0..5_000).map(|i| format!("row {i}")).collect();

@@ -43,6 +43,13 @@ fn read(file: &Arc<Path>) -> Result<Vec<Row>, Vec<DataError>> {
             Err(reason) => faults.push(place.error(reason)),
         }
     }
+    let promised = reader.metadata().file_metadata().num_rows();
+    if faults.is_empty() && i64::try_from(rows.len()) != Ok(promised) {
+        return Err(broken(
+            file,
+            format!("found {} rows, expected {promised} as its footer says", rows.len()),
+        ));
+    }
     faults.finish(rows)
 }
 
