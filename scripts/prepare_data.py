@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Turns the corpora of examples/ from the form in which they are published into the layout that the configs read.
+
+  python scripts/prepare_data.py --out data --snips SlotGated-SLU/data/snips \\
+      --vader vaderSentiment/additional_resources/hutto_ICWSM_2014.tar.gz --wnut17 emerging_entities_17
+
+  --snips   the folder with train/, valid/ and test/, each holding seq.in, seq.out and label
+  --vader   hutto_ICWSM_2014.tar.gz, or the folder that it unpacks to
+  --wnut17  the folder with wnut17train.conll, emerging.dev.conll and emerging.test.annotated
+
+Give one, two or all of them. Nothing is downloaded: examples/README.md says where each comes from and under what licence.
+Only Python's standard library is needed.
+"""
+import argparse, hashlib, json, pathlib, sys, tarfile
+
+VADER = ("amazonReviewSnippets", "movieReviewSnippets", "nytEditorialSnippets", "tweets")
+
+
+def lines(path):
+    try:
+        text = path.read_bytes().decode("utf8")
+    except OSError as e:
+        sys.exit(f"{path}: {e.strerror}")
+    except UnicodeDecodeError as e:
+        sys.exit(f"{path}: byte {e.start} is not UTF-8")
+    return text.replace("\r\n", "\n").rstrip("\n").split("\n")
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf8", newline="\n") as out:
+        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    print(f"{path}: {len(rows)} rows")
+
+
+def snips(source, out):
+    for split, name in (("train", "train"), ("valid", "validation"), ("test", "test")):
+        words, tags, intents = (lines(source / split / file) for file in ("seq.in", "seq.out", "label"))
+        if not len(words) == len(tags) == len(intents):
+            sys.exit(f"{source / split}: seq.in, seq.out and label have {len(words)}, {len(tags)} and {len(intents)} lines")
+        rows = []
+        for number, (w, t, intent) in enumerate(zip(words, tags, intents), 1):
+            w, t = w.split(), t.split()
+            if len(w) != len(t):
+                sys.exit(f"{source / split / 'seq.out'}:{number}: {len(t)} tags for {len(w)} words")
+            rows.append({"tokens": w, "tags": t, "text": " ".join(w), "intent": intent.strip()})
+        write(out / "snips" / f"{name}.jsonl", rows)
+
+
+def vader(source, out):
+    def text(name):
+        if source.is_dir():
+            return lines(source / name)
+        try:
+            with tarfile.open(source) as archive:
+                members = [m for m in archive if m.isfile() and m.name.rsplit("/", 1)[-1] == name]
+                if not members:
+                    sys.exit(f"{source}: holds no {name}")
+                return archive.extractfile(members[0]).read().decode("utf8").replace("\r\n", "\n").rstrip("\n").split("\n")
+        except (OSError, tarfile.TarError) as e:
+            sys.exit(f"{source}: {e}")
+
+    splits = {"train": [], "validation": [], "test": []}
+    for domain in VADER:
+        for number, line in enumerate(text(f"{domain}_GroundTruth.txt"), 1):
+            try:
+                row, score, snippet = line.split("\t")
+                score = float(score)
+            except ValueError:
+                sys.exit(f"{domain}_GroundTruth.txt:{number}: expected id, score and text between tabs, found {line!r}")
+            # Reviews and editorials are cut into sentences, DOCUMENT_SENTENCE: those of one document stay together.
+            document = row.split("_")[0]
+            part = int(hashlib.sha1((domain + document).encode()).hexdigest(), 16) % 10
+            split = "test" if part == 0 else "validation" if part == 1 else "train"
+            polarity = "positive" if score > 0.5 else "negative" if score < -0.5 else "neutral"
+            splits[split].append({"text": snippet, "score": round(score, 4), "polarity": polarity, "domain": domain})
+    for split, rows in splits.items():
+        write(out / "vader_sentiment" / f"{split}.jsonl", rows)
+
+
+def wnut17(source, out):
+    files = (("wnut17train.conll", "train"), ("emerging.dev.conll", "validation"), ("emerging.test.annotated", "test"))
+    for file, name in files:
+        rows = lines(source / file)
+        for number, line in enumerate(rows, 1):
+            if line.strip() and not line.split("\t")[-1].strip().startswith(("O", "B-", "I-")):
+                sys.exit(f"{source / file}:{number}: expected word, tab and BIO tag, found {line!r}")
+        path = out / "wnut17" / f"{name}.conll"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((source / file).read_bytes())
+        sentences = sum(bool(line.strip()) and not before.strip() for before, line in zip([""] + rows, rows))
+        print(f"{path}: {sentences} sentences")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("data"), help="default: data")
+    for name in ("snips", "vader", "wnut17"):
+        parser.add_argument(f"--{name}", type=pathlib.Path, metavar="PATH")
+    args = parser.parse_args()
+    given = [(convert, path) for convert in (snips, vader, wnut17) if (path := getattr(args, convert.__name__))]
+    if not given:
+        parser.error("give at least one of --snips, --vader, --wnut17")
+    for convert, path in given:
+        convert(path, args.out)
+
+
+main()
