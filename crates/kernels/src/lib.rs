@@ -12,6 +12,7 @@
 //!
 //! Shapes are preconditions: a wrong shape, an id outside a table or offsets that do not fit panic.
 
+mod cpu;
 mod flex;
 mod noise;
 mod ops;

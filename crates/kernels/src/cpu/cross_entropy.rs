@@ -1,0 +1,80 @@
+//! Cross-entropy of a softmax, with class weights and label smoothing.
+
+use super::{ROWS, simd};
+use crate::Classes;
+use rayon::prelude::*;
+
+/// The mean loss over rows of `logits` `[n, C]`, and, if asked for, its gradient.
+pub(crate) fn forward(logits: &[f32], classes: &Classes, keep: bool) -> (f32, Option<Vec<f32>>) {
+    let (n, total) = (classes.target.len(), classes.total());
+    let mut gradient = vec![0.0; if keep { logits.len() } else { 0 }];
+    if n == 0 || total == 0.0 {
+        return (0.0, keep.then_some(gradient));
+    }
+    let count = logits.len() / n;
+    let spread = classes.smoothing / count as f32;
+    let weights: Vec<f32> = (0..count).map(|class| classes.weight_of(class)).collect();
+    let all_weights: f32 = weights.iter().sum();
+    let chunk = ROWS.min(n) * count;
+    let rows = logits.par_chunks(chunk).zip(classes.target.par_chunks(ROWS.min(n)));
+    // Without a gradient to write there is nothing to cut; `chunks` has the same number of pieces either way.
+    let mut pieces: Vec<&mut [f32]> = gradient.chunks_mut(chunk).collect();
+    pieces.resize_with(n.div_ceil(ROWS.min(n)), Default::default);
+    let parts = rows.zip(pieces).map(|((logits, target), mut gradient)| {
+        let mut loss = 0.0;
+        for (z, &target) in logits.chunks_exact(count).zip(target) {
+            let target = target as usize;
+            let most = simd::max(z);
+            let log_sum = most + sum_exp(z, most).ln();
+            let here = (1.0 - classes.smoothing) * weights[target];
+            loss += f64::from(here * (log_sum - z[target]));
+            if spread > 0.0 {
+                loss += f64::from(spread) * spread_loss(z, &weights, log_sum);
+            }
+            if keep {
+                let row;
+                (row, gradient) = gradient.split_at_mut(count);
+                // Every class gets its probability times all the target's weight, less its share of the target.
+                let all = here + spread * all_weights;
+                differentiate(row, z, &weights, log_sum, all, spread, 1.0 / total as f32);
+                row[target] -= here / total as f32;
+            }
+        }
+        loss
+    });
+    let loss: f64 = parts.collect::<Vec<f64>>().iter().sum();
+    ((loss / total) as f32, keep.then_some(gradient))
+}
+
+simd::simd! {
+    fn sum_exp(z: &[f32], most: f32) -> f32 {
+        let (chunks, rest) = z.as_chunks::<16>();
+        let mut lanes = [0.0; 16];
+        for chunk in chunks {
+            for i in 0..16 {
+                lanes[i] += simd::exp(chunk[i] - most);
+            }
+        }
+        lanes.iter().sum::<f32>() + rest.iter().map(|&z| simd::exp(z - most)).sum::<f32>()
+    }
+
+    /// `sum_c w_c (-log p_c)`
+    fn spread_loss(z: &[f32], weights: &[f32], log_sum: f32) -> f64 {
+        z.iter().zip(weights).map(|(z, w)| f64::from(w * (log_sum - z))).sum()
+    }
+
+    /// `row := (p all - spread w) scale`
+    fn differentiate(
+        row: &mut [f32],
+        z: &[f32],
+        weights: &[f32],
+        log_sum: f32,
+        all: f32,
+        spread: f32,
+        scale: f32,
+    ) {
+        for ((row, z), w) in row.iter_mut().zip(z).zip(weights) {
+            *row = (simd::exp(z - log_sum) * all - spread * w) * scale;
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Picking rows and averaging them, and the additions that undo both.
+
+use super::simd;
+use rayon::prelude::*;
+
+/// Row `i` of the result is row `index[i]` of `x`, whose rows have `h` numbers.
+pub(crate) fn pick(x: &[f32], index: &[u32], h: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(index.len() * h);
+    for &i in index {
+        out.extend_from_slice(&x[i as usize * h..][..h]);
+    }
+    out
+}
+
+/// Adds row `i` of `dy` to row `index[i]` of a zero matrix of `n` rows, in order.
+pub(crate) fn pick_backward(dy: &[f32], index: &[u32], n: usize, h: usize) -> Vec<f32> {
+    let mut dx = vec![0.0; n * h];
+    if h > 0 {
+        for (&i, dy) in index.iter().zip(dy.chunks_exact(h)) {
+            simd::add(&mut dx[i as usize * h..][..h], dy);
+        }
+    }
+    dx
+}
+
+/// The mean of each row's tokens; zeros for a row without tokens.
+pub(crate) fn mean_rows(x: &[f32], rows: &[usize], h: usize) -> Vec<f32> {
+    let mut means = vec![0.0; (rows.len() - 1) * h];
+    if h > 0 {
+        means.par_chunks_mut(h).zip(rows.par_windows(2)).for_each(|(mean, row)| {
+            for token in x[row[0] * h..row[1] * h].chunks_exact(h) {
+                simd::add(mean, token);
+            }
+            simd::scale(mean, 1.0 / (row[1] - row[0]).max(1) as f32);
+        });
+    }
+    means
+}
+
+/// Each token's share of its row's gradient.
+pub(crate) fn mean_rows_backward(dy: &[f32], rows: &[usize], h: usize) -> Vec<f32> {
+    let mut dx = Vec::with_capacity(rows.last().map_or(0, |n| n * h));
+    for (row, mean) in rows.windows(2).zip(0..) {
+        let t = row[1] - row[0];
+        let start = dx.len();
+        if t > 0 {
+            dx.extend(dy[mean * h..][..h].iter().map(|d| d / t as f32));
+            for _ in 1..t {
+                dx.extend_from_within(start..start + h);
+            }
+        }
+    }
+    dx
+}

@@ -1,0 +1,48 @@
+//! Linear layers.
+
+use super::matmul::{Matrix, product};
+use super::{ROWS, add_up, simd};
+use rayon::prelude::*;
+
+/// `x w^T (+ b)`: `x` `[n, in]`, `w` `[out, in]`.
+pub(crate) fn forward(x: &[f32], w: &[f32], b: Option<&[f32]>, [n, inputs, outputs]: [usize; 3]) -> Vec<f32> {
+    let mut y = product(Matrix::new(x, n, inputs), Matrix::new(w, outputs, inputs).t());
+    if let Some(b) = b.filter(|b| !b.is_empty()) {
+        y.par_chunks_mut(ROWS * outputs).for_each(|rows| add_bias(rows, b));
+    }
+    y
+}
+
+/// Gradient of the input: `dy w`.
+pub(crate) fn input_gradient(dy: &[f32], w: &[f32], [n, inputs, outputs]: [usize; 3]) -> Vec<f32> {
+    product(Matrix::new(dy, n, outputs), Matrix::new(w, outputs, inputs))
+}
+
+/// Gradient of the weight: `dy^T x`.
+pub(crate) fn weight_gradient(dy: &[f32], x: &[f32], [n, inputs, outputs]: [usize; 3]) -> Vec<f32> {
+    product(Matrix::new(dy, n, outputs).t(), Matrix::new(x, n, inputs))
+}
+
+/// Gradient of the bias: column sums of `dy`.
+pub(crate) fn bias_gradient(dy: &[f32], outputs: usize) -> Vec<f32> {
+    if outputs == 0 {
+        return vec![];
+    }
+    let parts = dy.par_chunks(4 * ROWS * outputs).map(|rows| {
+        let mut total = vec![0.0; outputs];
+        rows.chunks_exact(outputs).for_each(|row| simd::add(&mut total, row));
+        [total]
+    });
+    let [total] = add_up(outputs, parts.collect());
+    total
+}
+
+simd::simd! {
+    fn add_bias(rows: &mut [f32], b: &[f32]) {
+        for row in rows.chunks_exact_mut(b.len()) {
+            for (y, b) in row.iter_mut().zip(b) {
+                *y += b;
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Layer norm, with dropout and a residual before it, and dropout on its own.
+
+use super::fresh::fresh;
+use super::{ROWS, add_up, simd};
+use crate::noise::Mask;
+use rayon::prelude::*;
+use std::mem::MaybeUninit;
+
+/// What the backward needs.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    /// The normalised values, `[n, h]`.
+    normal: Vec<f32>,
+    /// One over each row's standard deviation, `[n]`.
+    inverse: Vec<f32>,
+}
+
+/// The numbers of a norm.
+#[derive(Clone, Copy)]
+pub(crate) struct Norm<'a> {
+    pub gamma: &'a [f32],
+    pub beta: &'a [f32],
+    pub eps: f32,
+}
+
+/// `y := norm(dropout(y) + residual)`
+pub(crate) fn forward(y: &mut [f32], residual: Option<&[f32]>, norm: Norm, mask: Option<Mask>) {
+    let h = norm.gamma.len();
+    if h == 0 {
+        return;
+    }
+    y.par_chunks_mut(ROWS * h).enumerate().for_each(|(chunk, y)| {
+        let at = chunk * ROWS * h;
+        join(y, residual.map(|r| &r[at..][..y.len()]), mask, at);
+        normalise(y, norm);
+    });
+}
+
+/// [`forward`] that saves what the backward needs.
+pub(crate) fn forward_and_save(
+    y: &mut [f32],
+    residual: Option<&[f32]>,
+    norm: Norm,
+    mask: Option<Mask>,
+) -> Saved {
+    let h = norm.gamma.len();
+    if h == 0 {
+        return Saved { normal: vec![], inverse: vec![] };
+    }
+    let mut inverse = vec![0.0; y.len() / h];
+    // SAFETY: the chunks cover the whole buffer, `y` is as long, and `normalise_and_save` writes each element.
+    let (normal, ()) = unsafe {
+        fresh(y.len(), |normal| {
+            let chunks = y.par_chunks_mut(ROWS * h).zip(normal.par_chunks_mut(ROWS * h));
+            chunks.zip(inverse.par_chunks_mut(ROWS)).enumerate().for_each(
+                |(chunk, ((y, normal), inverse))| {
+                    let at = chunk * ROWS * h;
+                    join(y, residual.map(|r| &r[at..][..y.len()]), mask, at);
+                    normalise_and_save(y, normal, inverse, norm);
+                },
+            );
+        })
+    };
+    Saved { normal, inverse }
+}
+
+/// `d`: gradient of the result, becomes the gradient of the sum. Returns the gradients of scale and shift.
+pub(crate) fn backward(d: &mut [f32], saved: &Saved, gamma: &[f32]) -> [Vec<f32>; 2] {
+    let h = gamma.len();
+    if h == 0 {
+        return [vec![], vec![]];
+    }
+    let (rows, chunk) = (2 * ROWS, 2 * ROWS * h);
+    let chunks =
+        d.par_chunks_mut(chunk).zip(saved.normal.par_chunks(chunk)).zip(saved.inverse.par_chunks(rows));
+    let parts = chunks.map(|((d, normal), inverse)| {
+        let mut totals = [vec![0.0; h], vec![0.0; h]];
+        let [d_gamma, d_beta] = &mut totals;
+        differentiate(d, normal, inverse, gamma, d_gamma, d_beta);
+        totals
+    });
+    add_up(h, parts.collect())
+}
+
+/// `x := dropout(x)`, which is also its own backward.
+pub(crate) fn dropout(x: &mut [f32], mask: Mask) {
+    const CHUNK: usize = 1 << 14;
+    x.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, x)| drop_out(x, mask, chunk * CHUNK));
+}
+
+simd::simd! {
+    /// `y := dropout(y) + residual`, where `y` begins at element `at`.
+    fn join(y: &mut [f32], residual: Option<&[f32]>, mask: Option<Mask>, at: usize) {
+        match (residual, mask) {
+            (Some(residual), Some(mask)) => {
+                for (i, (y, r)) in y.iter_mut().zip(residual).enumerate() {
+                    *y = *y * mask.factor(at + i) + r;
+                }
+            }
+            (Some(residual), None) => {
+                for (y, r) in y.iter_mut().zip(residual) {
+                    *y += r;
+                }
+            }
+            (None, Some(mask)) => {
+                for (i, y) in y.iter_mut().enumerate() {
+                    *y *= mask.factor(at + i);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn normalise(y: &mut [f32], norm: Norm<'_>) {
+        for y in y.chunks_exact_mut(norm.gamma.len()) {
+            let inverse = centre(y, norm.eps);
+            for ((y, gamma), beta) in y.iter_mut().zip(norm.gamma).zip(norm.beta) {
+                *y = *y * inverse * gamma + beta;
+            }
+        }
+    }
+
+    fn normalise_and_save(y: &mut [f32], normal: &mut [MaybeUninit<f32>], inverse: &mut [f32], norm: Norm<'_>) {
+        let h = norm.gamma.len();
+        let rows = y.chunks_exact_mut(h).zip(normal.chunks_exact_mut(h)).zip(inverse);
+        for ((y, normal), inverse) in rows {
+            *inverse = centre(y, norm.eps);
+            let parameters = norm.gamma.iter().zip(norm.beta);
+            for ((y, normal), (gamma, beta)) in y.iter_mut().zip(normal).zip(parameters) {
+                let value = *y * *inverse;
+                normal.write(value);
+                *y = value * gamma + beta;
+            }
+        }
+    }
+
+    fn differentiate(
+        d: &mut [f32],
+        normal: &[f32],
+        inverse: &[f32],
+        gamma: &[f32],
+        d_gamma: &mut [f32],
+        d_beta: &mut [f32],
+    ) {
+        let h = gamma.len();
+        for ((d, normal), inverse) in d.chunks_exact_mut(h).zip(normal.chunks_exact(h)).zip(inverse) {
+            let totals = d_gamma.iter_mut().zip(d_beta.iter_mut());
+            for (((d, normal), gamma), (d_gamma, d_beta)) in d.iter_mut().zip(normal).zip(gamma).zip(totals) {
+                *d_gamma += *d * normal;
+                *d_beta += *d;
+                *d *= gamma;
+            }
+            let (mean, slope) = (simd::sum(d) / h as f32, simd::dot(d, normal) / h as f32);
+            for (d, normal) in d.iter_mut().zip(normal) {
+                *d = (*d - mean - normal * slope) * inverse;
+            }
+        }
+    }
+
+    fn drop_out(x: &mut [f32], mask: Mask, at: usize) {
+        for (i, x) in x.iter_mut().enumerate() {
+            *x *= mask.factor(at + i);
+        }
+    }
+}
+
+/// Takes the mean away; returns one over the standard deviation.
+#[inline(always)]
+fn centre(row: &mut [f32], eps: f32) -> f32 {
+    let mean = simd::sum(row) / row.len() as f32;
+    for x in row.iter_mut() {
+        *x -= mean;
+    }
+    1.0 / (simd::dot(row, row) / row.len() as f32 + eps).sqrt()
+}

@@ -1,0 +1,153 @@
+//! The CPU device: every operation of [`PackOps`] on the slices of `FlexTensor`, without autodiff and as a node of
+//! its graph. A tensor that is not f32 goes to the engine's own operations.
+
+mod blocks;
+mod node;
+
+use crate::ops::PackOps;
+use crate::{AdamW, Classes, Noise, Rows, cpu, plain};
+use blocks::{AddNorm, Attention, CrossEntropy, Dropout, Ffn, Linear, MeanRows, Norm, Pick};
+use burn::backend::{
+    Autodiff, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
+};
+use burn::tensor::{DType, TensorData};
+use burn_flex::FlexTensor;
+use node::{contiguous, infer, numbers, record, whole};
+use std::sync::Arc;
+
+/// Inference: nothing is saved.
+impl PackOps for Flex {
+    fn fused_linear(x: FlexTensor, w: FlexTensor, b: FlexTensor) -> FlexTensor {
+        infer::<Linear, 3>((), [x, w, b])
+    }
+
+    fn fused_ffn(
+        x: FlexTensor,
+        w1: FlexTensor,
+        b1: FlexTensor,
+        w2: FlexTensor,
+        b2: FlexTensor,
+    ) -> FlexTensor {
+        infer::<Ffn, 5>((), [x, w1, b1, w2, b2])
+    }
+
+    fn fused_attention(qkv: FlexTensor, rows: Rows, heads: usize, noise: Option<Noise>) -> FlexTensor {
+        infer::<Attention, 1>((rows, heads, noise), [qkv])
+    }
+
+    fn fused_add_norm(
+        y: FlexTensor,
+        residual: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        eps: f32,
+        noise: Option<Noise>,
+    ) -> FlexTensor {
+        infer::<AddNorm, 4>((eps, noise), [y, residual, gamma, beta])
+    }
+
+    fn fused_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, eps: f32) -> FlexTensor {
+        infer::<Norm, 3>(eps, [x, gamma, beta])
+    }
+
+    fn fused_dropout(x: FlexTensor, noise: Noise) -> FlexTensor {
+        infer::<Dropout, 1>(noise, [x])
+    }
+
+    fn fused_pick(x: FlexTensor, index: Arc<[u32]>) -> FlexTensor {
+        infer::<Pick, 1>(index, [x])
+    }
+
+    fn fused_mean_rows(x: FlexTensor, rows: Rows) -> FlexTensor {
+        infer::<MeanRows, 1>(rows, [x])
+    }
+
+    fn fused_cross_entropy(logits: FlexTensor, classes: Classes) -> FlexTensor {
+        infer::<CrossEntropy, 1>(classes, [logits])
+    }
+
+    fn fused_adamw(
+        w: FlexTensor,
+        g: FlexTensor,
+        m: FlexTensor,
+        v: FlexTensor,
+        step: AdamW,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        if [&w, &g, &m, &v].iter().any(|x| x.dtype() != DType::F32) {
+            return plain::adamw::<Flex>(w, g, m, v, step);
+        }
+        let ([mut w, mut m, mut v], g) = ([w, m, v].map(whole), contiguous(g));
+        cpu::adamw::step(step, w.storage_mut(), numbers(&g), m.storage_mut(), v.storage_mut());
+        (w, m, v)
+    }
+
+    fn fused_squared_norm(g: FlexTensor) -> FlexTensor {
+        if g.dtype() != DType::F32 {
+            return plain::squared_norm::<Flex>(g);
+        }
+        let sum = cpu::adamw::squared_norm(numbers(&contiguous(g)));
+        FlexTensor::from_data(TensorData::new(vec![sum], [1]))
+    }
+}
+
+/// Training: one node a call. The optimizer's operations work on plain tensors and keep their default bodies here.
+impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
+    fn fused_linear(x: FloatTensor<Self>, w: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        record::<C, Linear, 3>((), [x, w, b])
+    }
+
+    fn fused_ffn(
+        x: FloatTensor<Self>,
+        w1: FloatTensor<Self>,
+        b1: FloatTensor<Self>,
+        w2: FloatTensor<Self>,
+        b2: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        record::<C, Ffn, 5>((), [x, w1, b1, w2, b2])
+    }
+
+    fn fused_attention(
+        qkv: FloatTensor<Self>,
+        rows: Rows,
+        heads: usize,
+        noise: Option<Noise>,
+    ) -> FloatTensor<Self> {
+        record::<C, Attention, 1>((rows, heads, noise), [qkv])
+    }
+
+    fn fused_add_norm(
+        y: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        eps: f32,
+        noise: Option<Noise>,
+    ) -> FloatTensor<Self> {
+        record::<C, AddNorm, 4>((eps, noise), [y, residual, gamma, beta])
+    }
+
+    fn fused_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self> {
+        record::<C, Norm, 3>(eps, [x, gamma, beta])
+    }
+
+    fn fused_dropout(x: FloatTensor<Self>, noise: Noise) -> FloatTensor<Self> {
+        record::<C, Dropout, 1>(noise, [x])
+    }
+
+    fn fused_pick(x: FloatTensor<Self>, index: Arc<[u32]>) -> FloatTensor<Self> {
+        record::<C, Pick, 1>(index, [x])
+    }
+
+    fn fused_mean_rows(x: FloatTensor<Self>, rows: Rows) -> FloatTensor<Self> {
+        record::<C, MeanRows, 1>(rows, [x])
+    }
+
+    fn fused_cross_entropy(logits: FloatTensor<Self>, classes: Classes) -> FloatTensor<Self> {
+        record::<C, CrossEntropy, 1>(classes, [logits])
+    }
+}
