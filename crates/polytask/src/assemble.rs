@@ -59,10 +59,14 @@ fn with_views(
     Ok(Assembled { job: Job { model, views }, report })
 }
 
-/// `polytask/` in the user's folder for caches, if there is one.
+/// `polytask/` in the user's folder for caches, if there is one that can be written to: this cache is nobody's wish,
+/// so that it must not stop a run.
 fn user_cache() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache"))).map(|dir| dir.join("polytask"))
+    let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
+    let dir = caches.join("polytask");
+    let writable = std::fs::create_dir_all(&dir).and_then(|()| tempfile::tempfile_in(&dir));
+    writable.is_ok().then_some(dir)
 }
 
 fn kinds(config: &Config) -> Result<Vec<TaskSlot>, Failure> {
