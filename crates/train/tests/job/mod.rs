@@ -1,0 +1,158 @@
+//! Small jobs in memory: two corpora, three tasks, and what records a run of them.
+#![allow(dead_code)] // Every test file uses its part.
+
+use burn::tensor::Device;
+use data::{InputField, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View};
+use model::Parameters;
+use polytask_train::{
+    Event, Host, Job, Model, Outcome, RunDir, Settings, Start, TaskSlot, TrainError, Views, run,
+};
+use serde_json::{Value as Json, json};
+use std::{
+    cell::Cell,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tasks::TaskConfig;
+
+const WORDS: [&str; 12] =
+    ["Mia", "Omar", "走る", "reads", "the", "paper", "match", "🙂", "goal", "vote", "naïve", "שלום"];
+
+/// A backbone without layers, or nearly.
+pub fn bag() -> Json {
+    json!({"bag": {"width": 16, "window": 1, "dropout": 0.1}})
+}
+
+/// A transformer small enough for a test, with dropout.
+pub fn bert() -> Json {
+    json!({"bert": {"layers": 2, "hidden": 16, "heads": 2, "dropout": 0.1}})
+}
+
+pub fn settings(json: Json) -> Settings {
+    let part = |name: &str| json.get(name).cloned();
+    Settings {
+        train: serde_json::from_value(part("train").unwrap_or_else(|| json!({}))).unwrap(),
+        optimizer: serde_json::from_value(
+            part("optimizer").unwrap_or_else(|| json!({"adamw": {"learning_rate": 5e-3}})),
+        )
+        .unwrap(),
+        schedule: part("schedule").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
+        balance: part("balance").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
+        sampling: part("sampling").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
+    }
+}
+
+fn text(words: &[&str]) -> Value {
+    Value::Text(words.join(" "))
+}
+
+fn list(words: &[&str]) -> Value {
+    Value::List(words.iter().map(|w| Value::Text((*w).into())).collect())
+}
+
+fn row(file: &str, line: usize, fields: Vec<(&str, Value)>) -> Row {
+    let file: Arc<Path> = Arc::from(Path::new(file));
+    Row { place: Place { file, line }, fields: fields.into_iter().map(|(n, v)| (Arc::from(n), v)).collect() }
+}
+
+/// Rows with a topic that follows from their words, and a tag per word. Every fifth row has no topic.
+fn chat(split: Split, rows: usize) -> Arc<[Row]> {
+    let seed = split as usize * 1000;
+    let make = |i: usize| {
+        let length = 2 + (i * 7 + seed) % 6;
+        let words: Vec<&str> = (0..length).map(|j| WORDS[(i * 5 + j * j + seed / 7) % WORDS.len()]).collect();
+        let tags: Vec<&str> =
+            words.iter().map(|w| if ["Mia", "Omar"].contains(w) { "B-PER" } else { "O" }).collect();
+        let topic = if words.contains(&"goal") || words.contains(&"match") { "sport" } else { "other" };
+        let mut fields = vec![("words", list(&words)), ("tags", list(&tags))];
+        if i % 5 != 4 {
+            fields.push(("topic", Value::Text(topic.into())));
+        }
+        row(&format!("chat/{split}.jsonl"), i + 1, fields)
+    };
+    (0..rows).map(make).collect()
+}
+
+fn reviews(split: Split, rows: usize) -> Arc<[Row]> {
+    let make = |i: usize| {
+        let words: Vec<&str> = (0..2 + i % 4).map(|j| WORDS[(i * 3 + j * 2) % WORDS.len()]).collect();
+        let polarity = Value::Bool(words.contains(&"🙂"));
+        row(&format!("reviews/{split}.jsonl"), i + 1, vec![("text", text(&words)), ("polarity", polarity)])
+    };
+    (0..rows).map(make).collect()
+}
+
+/// Two corpora, three tasks: topic and tags read the same rows, polarity others.
+pub fn job(backbone: Json, seed: u64) -> Job {
+    let device = Device::flex().autodiff();
+    let configs = [
+        ("topic", json!({"corpus": "chat", "classification": {"tokens": "words", "label": "topic"}})),
+        ("tags", json!({"corpus": "chat", "tagging": {"tokens": "words", "tags": "tags"}})),
+        (
+            "polarity",
+            json!({"corpus": "reviews", "importance": 2.0, "learning_rate": 1e-2,
+                   "classification": {"text": "text", "label": "polarity", "label_smoothing": 0.1}}),
+        ),
+    ];
+    let tokenizer = Tokenizer::train(&WORDS, &TokenizerConfig { size: 300, ..Default::default() }).unwrap();
+    let mut parameters = Parameters::new(&device, seed);
+    let scratch = serde_json::from_value(backbone).unwrap();
+    let backbone = model::build(&scratch, tokenizer.vocabulary(), &mut parameters).unwrap();
+    let mut views = Views::default();
+    for (split, into) in [(Split::Train, &mut views.train), (Split::Validation, &mut views.validation)] {
+        let sizes = if split == Split::Train { (60, 30) } else { (20, 10) };
+        let view = |corpus: &str, input, rows| View::new(corpus, input, rows, &tokenizer, 32, None).unwrap();
+        into.push(view("chat", InputField::Words("words".into()), chat(split, sizes.0)));
+        into.push(view("reviews", InputField::Text("text".into()), reviews(split, sizes.1)));
+    }
+    let mut tasks = Vec::new();
+    for (name, config) in configs {
+        let config: TaskConfig = serde_json::from_value(config).unwrap();
+        let mut kind = config.build(name).unwrap();
+        let view = usize::from(config.corpus == "reviews");
+        kind.learn(&views.train[view].rows).unwrap();
+        kind.build(&mut parameters, backbone.hidden());
+        kind.attach(Split::Train, &views.train[view]).unwrap();
+        kind.attach(Split::Validation, &views.validation[view]).unwrap();
+        tasks.push(TaskSlot { name: name.into(), config, kind, view });
+    }
+    Job { model: Model { parameters, backbone, tokenizer, max_length: 32, tasks }, views }
+}
+
+/// Every weight, bit for bit.
+pub fn bits(model: &Model) -> Vec<(String, Vec<u32>)> {
+    let one = |(i, name): (usize, String)| {
+        (name, model.parameters.data(i).into_iter().map(f32::to_bits).collect())
+    };
+    model.parameters.iter().map(|p| p.name.clone()).enumerate().map(one).collect()
+}
+
+/// Runs a job and records its events; stops it after `stop_after` steps in all.
+pub fn record(
+    job: &mut Job,
+    settings: &Settings,
+    dir: &Path,
+    start: Start,
+    stop_after: Option<usize>,
+) -> (Result<Outcome, TrainError>, Vec<Event>) {
+    let stop = AtomicBool::new(false);
+    let mut events = Vec::new();
+    let ticks = Cell::new(0);
+    let clock = || {
+        ticks.set(ticks.get() + 1);
+        Duration::from_millis(ticks.get())
+    };
+    let mut emit = |event: &Event| {
+        if matches!(event, Event::Step(s) if Some(s.step) == stop_after) {
+            stop.store(true, Ordering::Relaxed);
+        }
+        events.push(event.clone());
+    };
+    let host = Host { stop: &stop, clock: &clock, emit: &mut emit };
+    let outcome = run(job, settings, &RunDir::new(dir), start, host);
+    (outcome, events)
+}

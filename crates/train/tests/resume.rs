@@ -1,0 +1,153 @@
+//! Going on from a checkpoint gives the same bits as never having stopped.
+
+mod job;
+
+use job::{bag, bert, bits, job, record, settings};
+use polytask_train::{Event, Outcome, RunDir, Settings, Start, TrainError, checkpoints};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// 40 steps in one go.
+fn whole(backbone: Value, settings: &Settings) -> (Vec<(String, Vec<u32>)>, Vec<Event>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = job(backbone, 17);
+    let (outcome, events) = record(&mut job, settings, dir.path(), Start::Fresh, None);
+    assert!(matches!(outcome.unwrap(), Outcome::Finished { .. }));
+    (bits(&job.model), events, dir)
+}
+
+/// The same, stopped after each of `stops` and gone on with by a new job each time.
+fn in_parts(
+    backbone: Value,
+    settings: &Settings,
+    stops: &[usize],
+) -> (Vec<(String, Vec<u32>)>, Vec<Event>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut events = Vec::new();
+    let mut start = Start::Fresh;
+    for stop in stops {
+        let mut job = job(backbone.clone(), 17);
+        let (outcome, part) = record(&mut job, settings, dir.path(), start, Some(*stop));
+        let checkpoint = RunDir::new(dir.path()).checkpoint(*stop);
+        assert_eq!(outcome.unwrap(), Outcome::Interrupted { step: *stop, checkpoint });
+        events.extend(part);
+        start = Start::Resume;
+    }
+    let mut job = job(backbone, 17);
+    let (outcome, part) = record(&mut job, settings, dir.path(), start, None);
+    assert!(matches!(outcome.unwrap(), Outcome::Finished { .. }));
+    events.extend(part);
+    (bits(&job.model), events, dir)
+}
+
+/// What was measured, without times.
+fn measured(events: &[Event]) -> Vec<Event> {
+    let timeless = |event: &Event| match event.clone() {
+        Event::Step(s) => Some(Event::Step(polytask_train::Step { seconds: 0.0, elapsed: 0.0, ..s })),
+        Event::Evaluated(e) => {
+            Some(Event::Evaluated(polytask_train::Evaluated { seconds: 0.0, elapsed: 0.0, ..e }))
+        }
+        _ => None,
+    };
+    events.iter().filter_map(timeless).collect()
+}
+
+fn files(dir: &Path, names: &[&str]) -> Vec<blake3::Hash> {
+    names.iter().map(|n| blake3::hash(&std::fs::read(dir.join(n)).unwrap())).collect()
+}
+
+fn same_bits(backbone: Value, settings: &Settings, stops: &[usize]) {
+    let (weights, events, dir) = whole(backbone.clone(), settings);
+    let (weights_in_parts, events_in_parts, dir_in_parts) = in_parts(backbone, settings, stops);
+    assert_eq!(measured(&events), measured(&events_in_parts));
+    assert!(weights == weights_in_parts, "the result's weights differ");
+    let last = *checkpoints(&RunDir::new(dir.path())).unwrap().last().unwrap();
+    let names = ["weights.safetensors", "optimizer.safetensors"];
+    let checkpoint = |dir: &tempfile::TempDir| files(&RunDir::new(dir.path()).checkpoint(last), &names);
+    assert_eq!(checkpoint(&dir), checkpoint(&dir_in_parts));
+    let names = ["model.safetensors", "heads.safetensors", "polytask.json", "tokenizer.json", "config.json"];
+    assert_eq!(files(&dir.path().join("model"), &names), files(&dir_in_parts.path().join("model"), &names));
+}
+
+#[test]
+fn a_bag_goes_on_bit_for_bit() {
+    let settings = settings(json!({"train": {"epochs": 50, "max_steps": 40, "tokens_per_step": 64}}));
+    same_bits(bag(), &settings, &[20]);
+}
+
+#[test]
+fn a_transformer_with_dropout_accumulation_and_uncertainty_goes_on_bit_for_bit() {
+    let settings = settings(json!({
+        "train": {"epochs": 50, "max_steps": 40, "tokens_per_step": 48, "accumulate": 2, "evaluate_every": 7,
+                  "checkpoint_every": 6, "keep": 1},
+        "balance": {"uncertainty": {}},
+        "schedule": {"cosine": {"warmup": 0.2}},
+        "sampling": {"temperature": {"temperature": 2.0}},
+    }));
+    // 20 lies inside an epoch, 21 is followed by an evaluation that is then still due, 28 too.
+    same_bits(bert(), &settings, &[20, 21, 28]);
+}
+
+#[test]
+fn a_broken_checkpoint_is_set_aside_for_an_older_one() {
+    let settings = settings(json!({
+        "train": {"epochs": 50, "max_steps": 20, "tokens_per_step": 64, "checkpoint_every": 4, "keep": 3}
+    }));
+    let (weights, _, _dir) = whole(bag(), &settings);
+    let dir = tempfile::tempdir().unwrap();
+    let (outcome, _) = record(&mut job(bag(), 17), &settings, dir.path(), Start::Fresh, Some(14));
+    outcome.unwrap();
+    let run_dir = RunDir::new(dir.path());
+    let path = run_dir.checkpoint(14).join("weights.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let mut again = job(bag(), 17);
+    let (outcome, events) = record(&mut again, &settings, dir.path(), Start::Resume, None);
+    outcome.unwrap();
+    let Event::BrokenCheckpoint(broken) = &events[0] else { panic!("{:?}", events[0]) };
+    assert!(broken.step == 14 && broken.reason.contains("weights.safetensors: its blake3 hash"), "{broken:?}");
+    assert!(std::path::Path::new(&broken.moved_to).exists());
+    let Event::Started(started) = &events[1] else { panic!("{:?}", events[1]) };
+    assert!(started.resumed && started.step < 14);
+    assert!(weights == bits(&again.model));
+}
+
+#[test]
+fn without_any_whole_checkpoint_it_says_so() {
+    let settings = settings(json!({"train": {"max_steps": 6, "tokens_per_step": 64}}));
+    let dir = tempfile::tempdir().unwrap();
+    record(&mut job(bag(), 17), &settings, dir.path(), Start::Fresh, Some(3)).0.unwrap();
+    std::fs::write(RunDir::new(dir.path()).checkpoint(3).join("state.json"), "{").unwrap();
+    let error = record(&mut job(bag(), 17), &settings, dir.path(), Start::Resume, None).0.unwrap_err();
+    assert!(matches!(error, TrainError::NoUsableCheckpoint { .. }), "{error}");
+}
+
+#[test]
+fn another_config_is_refused_and_named() {
+    let config = |seed: u64, keep: usize| {
+        settings(json!({"train": {"max_steps": 6, "tokens_per_step": 64, "seed": seed, "keep": keep}}))
+    };
+    let dir = tempfile::tempdir().unwrap();
+    record(&mut job(bag(), 17), &config(17, 2), dir.path(), Start::Fresh, Some(3)).0.unwrap();
+    let error = record(&mut job(bag(), 17), &config(18, 2), dir.path(), Start::Resume, None).0.unwrap_err();
+    assert!(error.to_string().contains("train.seed: 17 in the checkpoint, 18 now"), "{error}");
+    let error = record(&mut job(bert(), 17), &config(17, 2), dir.path(), Start::Resume, None).0.unwrap_err();
+    assert!(matches!(error, TrainError::OtherRun { .. }), "{error}");
+    // How many checkpoints to keep shapes nothing.
+    record(&mut job(bag(), 17), &config(17, 5), dir.path(), Start::Resume, None).0.unwrap();
+}
+
+#[test]
+fn a_directory_with_checkpoints_is_not_begun_anew() {
+    let settings = settings(json!({"train": {"max_steps": 2, "tokens_per_step": 64}}));
+    let dir = tempfile::tempdir().unwrap();
+    record(&mut job(bag(), 17), &settings, dir.path(), Start::Fresh, None).0.unwrap();
+    let error = record(&mut job(bag(), 17), &settings, dir.path(), Start::Fresh, None).0.unwrap_err();
+    assert!(matches!(error, TrainError::Occupied { .. }), "{error}");
+    // Resuming a complete run completes it again; resuming where nothing is begins.
+    record(&mut job(bag(), 17), &settings, dir.path(), Start::Resume, None).0.unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    record(&mut job(bag(), 17), &settings, empty.path(), Start::Resume, None).0.unwrap();
+}
