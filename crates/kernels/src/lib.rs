@@ -17,6 +17,8 @@ mod flex;
 mod noise;
 mod ops;
 mod plain;
+#[cfg(test)]
+mod tests;
 
 pub use noise::Noise;
 pub use ops::{AdamW, Classes};

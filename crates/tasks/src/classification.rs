@@ -210,18 +210,28 @@ impl Classification {
         ))
     }
 
-    /// The state of each given row of the pack, `[rows, hidden]`.
+    /// The state of each given row of the pack, `[rows, hidden]`; zeros for a row without tokens.
     fn pooled(&self, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
+        let offsets = &batch.pack.offsets;
         match self.config.pooling {
             Pooling::Mean => {
-                let means = kernels::mean_rows(batch.states.clone(), &batch.pack.offsets);
+                let means = kernels::mean_rows(batch.states.clone(), offsets);
                 let all =
                     pack_rows.len() == batch.pack.len() && pack_rows.iter().zip(0..).all(|(a, b)| *a == b);
                 if all { means } else { kernels::pick(means, pack_rows) }
             }
             Pooling::First => {
-                let first = |row: &u32| batch.pack.offsets[*row as usize] as u32;
-                kernels::pick(batch.states.clone(), &pack_rows.iter().map(first).collect::<Vec<_>>())
+                let length = |row: u32| offsets[row as usize + 1] - offsets[row as usize];
+                let filled: Vec<u32> = pack_rows.iter().copied().filter(|row| length(*row) > 0).collect();
+                let tokens: Vec<u32> = filled.iter().map(|row| offsets[*row as usize] as u32).collect();
+                let states = kernels::pick(batch.states.clone(), &tokens);
+                if filled.len() == pack_rows.len() {
+                    return states;
+                }
+                // One token for each filled row and none for the others: their means are these tokens, and zeros.
+                let mut ends = vec![0];
+                pack_rows.iter().for_each(|row| ends.push(ends[ends.len() - 1] + length(*row).min(1)));
+                kernels::mean_rows(states, &ends.into())
             }
         }
     }

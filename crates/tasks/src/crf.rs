@@ -411,7 +411,8 @@ mod tests {
                 let chain = chain(&mut seed, tags);
                 let emissions = numbers(&mut seed, words * tags);
                 let score = |p: &Vec<u32>| chain.score(&emissions, p);
-                let best = paths(tags, words).into_iter().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap();
+                let best =
+                    paths(tags, words).into_iter().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap();
                 let (path, found) = chain.viterbi(&emissions).unwrap();
                 assert_eq!(path, best);
                 close(found, score(&best));
@@ -457,7 +458,11 @@ mod tests {
             let (emissions, gold) = (&emissions[start * 3..end * 3], &gold[start..end]);
             let agrees = |p: &Vec<u32>| p.iter().zip(gold).all(|(a, g)| *g == MASKED || a == g);
             let sum = |keep: &dyn Fn(&Vec<u32>) -> bool| -> f64 {
-                paths(3, end - start).iter().filter(|p| keep(p)).map(|p| chain.score(emissions, p).exp()).sum()
+                paths(3, end - start)
+                    .iter()
+                    .filter(|p| keep(p))
+                    .map(|p| chain.score(emissions, p).exp())
+                    .sum()
             };
             sum(&|_| true).ln() - sum(&agrees).ln()
         };
