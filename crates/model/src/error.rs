@@ -147,12 +147,21 @@ impl fmt::Display for TensorProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { name, expected } => write!(f, "{name}: missing, expected shape {expected:?}"),
-            Self::Shape { name, found, expected } => write!(f, "{name}: found shape {found:?}, expected {expected:?}"),
-            Self::Type { name, found } => write!(f, "{name}: found numbers of type {found}, expected F32, F16 or BF16"),
-            Self::Unknown { name, found } => {
-                write!(f, "{name}: found with shape {found:?}, but the sizes in config.json leave no place for it")
+            Self::Shape { name, found, expected } => {
+                write!(f, "{name}: found shape {found:?}, expected {expected:?}")
             }
-            Self::NotFinite { name, index, found } => write!(f, "{name}: found {found} at index {index}, expected finite numbers"),
+            Self::Type { name, found } => {
+                write!(f, "{name}: found numbers of type {found}, expected F32, F16 or BF16")
+            }
+            Self::Unknown { name, found } => {
+                write!(
+                    f,
+                    "{name}: found with shape {found:?}, but the sizes in config.json leave no place for it"
+                )
+            }
+            Self::NotFinite { name, index, found } => {
+                write!(f, "{name}: found {found} at index {index}, expected finite numbers")
+            }
         }
     }
 }

@@ -43,7 +43,8 @@ impl Spec {
     /// # Errors
     /// [`ModelError::Hub`] where it is not of that form.
     pub fn parse(text: &str) -> Result<Self, ModelError> {
-        let (repository, revision) = text.strip_prefix("hf:").unwrap_or(text).split_once('@').unwrap_or((text, "main"));
+        let (repository, revision) =
+            text.strip_prefix("hf:").unwrap_or(text).split_once('@').unwrap_or((text, "main"));
         let repository = repository.strip_prefix("hf:").unwrap_or(repository);
         let sound = |part: &str| {
             !part.is_empty()
@@ -83,7 +84,8 @@ pub fn fetch(spec: &str, cache: &Path, endpoint: &str) -> Result<PathBuf, ModelE
     let (commit, files) = match client.describe() {
         Ok(found) => found,
         Err(failure) if failure.unreachable => {
-            let last = repository.commit(&spec.revision).map(|commit| repository.complete(&commit)).transpose()?;
+            let last =
+                repository.commit(&spec.revision).map(|commit| repository.complete(&commit)).transpose()?;
             return last.flatten().ok_or(failure.error);
         }
         Err(failure) => return Err(failure.error),
@@ -115,7 +117,8 @@ pub fn fetch(spec: &str, cache: &Path, endpoint: &str) -> Result<PathBuf, ModelE
             get(&shard)?;
         }
     } else {
-        let remedy = "another revision, or converting in Python: AutoModel.from_pretrained(NAME).save_pretrained(DIR)";
+        let remedy =
+            "another revision, or converting in Python: AutoModel.from_pretrained(NAME).save_pretrained(DIR)";
         return Err(client.error("the model has no weights as safetensors".into(), remedy).error);
     }
     repository.point(&spec.revision, &commit)?;
@@ -129,9 +132,11 @@ fn shards(index: &Path) -> Result<Vec<String>, ModelError> {
     let mut files: Vec<String> = named.filter_map(|(_, file)| Some(file.as_str()?.to_owned())).collect();
     files.sort();
     files.dedup();
-    let plain = |file: &String| file.ends_with(".safetensors") && !file.contains(['/', '\\', '\0', '%', '?', '#']);
+    let plain =
+        |file: &String| file.ends_with(".safetensors") && !file.contains(['/', '\\', '\0', '%', '?', '#']);
     if files.is_empty() || !files.iter().all(plain) {
-        let (path, remedy) = (index.to_owned(), "another revision: opening this one would read other files".into());
+        let (path, remedy) =
+            (index.to_owned(), "another revision: opening this one would read other files".into());
         let reason = "its weight_map does not name safetensors files beside it".into();
         return Err(ModelError::Broken { path, reason, remedy });
     }
@@ -149,7 +154,21 @@ mod tests {
         assert_eq!(spec("hf:a/b"), of("a/b", "main"));
         assert_eq!(spec("a/b.c_d-e@v1.0"), of("a/b.c_d-e", "v1.0"));
         assert_eq!(spec("hf:bert-base-uncased@refs/pr/3"), of("bert-base-uncased", "refs/pr/3"));
-        for bad in ["", "a/b/c", "a/../b", "../a", "a/b@", "a/b@../c", "a b", "a//b", "/a", "a/b@x//y", "a--b/c", "a/b?c", "a/b@v/../../x"] {
+        for bad in [
+            "",
+            "a/b/c",
+            "a/../b",
+            "../a",
+            "a/b@",
+            "a/b@../c",
+            "a b",
+            "a//b",
+            "/a",
+            "a/b@x//y",
+            "a--b/c",
+            "a/b?c",
+            "a/b@v/../../x",
+        ] {
             assert_eq!(spec(bad), None, "{bad:?}");
         }
     }

@@ -29,7 +29,9 @@ pub enum Weight {
 impl Weight {
     fn from_values(values: Vec<f32>, shape: &[usize], device: &Device) -> Self {
         match *shape {
-            [rows, columns] => Self::Matrix(Tensor::from_data(TensorData::new(values, [rows, columns]), device)),
+            [rows, columns] => {
+                Self::Matrix(Tensor::from_data(TensorData::new(values, [rows, columns]), device))
+            }
             _ => {
                 let len = values.len();
                 Self::Vector(Tensor::from_data(TensorData::new(values, [len]), device))

@@ -84,7 +84,11 @@ impl Bag {
     ///
     /// # Errors
     /// [`ModelError::Size`].
-    pub fn new(config: &BagConfig, vocabulary: usize, parameters: &mut Parameters) -> Result<Self, ModelError> {
+    pub fn new(
+        config: &BagConfig,
+        vocabulary: usize,
+        parameters: &mut Parameters,
+    ) -> Result<Self, ModelError> {
         let names = Self::names(config, vocabulary)?;
         Ok(Self::assemble(config, vocabulary, names, parameters, &mut |_, init| init))
     }
@@ -165,7 +169,14 @@ impl Backbone for Bag {
             parameters.get(m.w2),
             parameters.at(m.b2),
         );
-        kernels::add_norm(y, x, parameters.at(m.gamma), parameters.at(m.beta), EPS, noise(rate, noise_seed, 1))
+        kernels::add_norm(
+            y,
+            x,
+            parameters.at(m.gamma),
+            parameters.at(m.beta),
+            EPS,
+            noise(rate, noise_seed, 1),
+        )
     }
 
     fn config_json(&self) -> serde_json::Value {
@@ -215,10 +226,7 @@ mod tests {
     fn sizes_out_of_range_are_refused() {
         let mut parameters = Parameters::new(&burn::tensor::Device::flex(), 1);
         let error = Bag::new(&BagConfig { width: 0, ..Default::default() }, 10, &mut parameters).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "model.backbone.bag.width: found 0, expected a number from 1 to 65536"
-        );
+        assert_eq!(error.to_string(), "model.backbone.bag.width: found 0, expected a number from 1 to 65536");
         let error = Bag::new(&BagConfig { dropout: f32::NAN, ..Default::default() }, 10, &mut parameters);
         assert!(error.unwrap_err().to_string().contains("expected a rate from 0 to 0.95"));
     }

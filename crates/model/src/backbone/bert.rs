@@ -129,7 +129,9 @@ impl Bert {
 
     /// Rows of the position table for the pack's tokens.
     fn positions(&self, tokens: Tokens<'_>) -> Vec<u32> {
-        let Some(padding) = self.settings.padding_before_positions() else { return tokens.positions.to_vec() };
+        let Some(padding) = self.settings.padding_before_positions() else {
+            return tokens.positions.to_vec();
+        };
         // As transformers counts: a padding id inside a row sits at the padding's own place and is not counted.
         let mut positions = Vec::with_capacity(tokens.ids.len());
         for row in tokens.rows.windows(2) {
@@ -196,7 +198,8 @@ impl Backbone for Bert {
         let mut x = kernels::dropout(x, noise(s.dropout, noise_seed, 0));
         for (i, layer) in self.layers.iter().enumerate() {
             let first = 1 + SITES * i as u64;
-            x = layer.states(parameters, x, tokens.rows, s, |rate, site| noise(rate, noise_seed, first + site));
+            x = layer
+                .states(parameters, x, tokens.rows, s, |rate, site| noise(rate, noise_seed, first + site));
         }
         x
     }

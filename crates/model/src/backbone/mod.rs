@@ -110,7 +110,11 @@ fn size(key: &'static str, value: usize, least: usize, most: usize) -> Result<us
     if (least..=most).contains(&value) {
         return Ok(value);
     }
-    Err(ModelError::Size { key, found: value.to_string(), expected: format!("a number from {least} to {most}") })
+    Err(ModelError::Size {
+        key,
+        found: value.to_string(),
+        expected: format!("a number from {least} to {most}"),
+    })
 }
 
 /// A dropout rate in `0..=0.95`, else an error about `key`.
@@ -137,8 +141,10 @@ mod tests {
 
     #[test]
     fn sites_and_seeds_have_their_own_noise() {
-        let seeds: Vec<u64> =
-            [(1, 0), (1, 1), (2, 0), (2, 1)].iter().map(|&(s, site)| noise(0.1, Some(s), site).unwrap().seed).collect();
+        let seeds: Vec<u64> = [(1, 0), (1, 1), (2, 0), (2, 1)]
+            .iter()
+            .map(|&(s, site)| noise(0.1, Some(s), site).unwrap().seed)
+            .collect();
         for (i, a) in seeds.iter().enumerate() {
             assert!(seeds[i + 1..].iter().all(|b| a != b));
         }
@@ -148,7 +154,10 @@ mod tests {
     #[test]
     fn the_config_reads_a_folder_or_a_table() {
         let parse = |text: &str| serde_json::from_str::<ModelConfig>(text);
-        assert_eq!(parse(r#"{"backbone": "a/b"}"#).unwrap().backbone, BackboneConfig::Pretrained("a/b".into()));
+        assert_eq!(
+            parse(r#"{"backbone": "a/b"}"#).unwrap().backbone,
+            BackboneConfig::Pretrained("a/b".into())
+        );
         let bag = parse(r#"{"backbone": {"bag": {"width": 64}}}"#).unwrap().backbone;
         let BackboneConfig::Scratch(Scratch::Bag(bag)) = bag else { panic!("{bag:?}") };
         assert_eq!((bag.width, bag.window), (64, 2));

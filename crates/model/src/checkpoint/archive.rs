@@ -73,7 +73,9 @@ impl Archive {
         let (mut shards, mut tensors) = (Vec::new(), BTreeMap::new());
         for (name, file) in map {
             let file = file.as_str().filter(|file| is_plain(file)).ok_or_else(|| {
-                broken(format!("weight_map.{name}: found {file}, expected the name of a file beside the index"))
+                broken(format!(
+                    "weight_map.{name}: found {file}, expected the name of a file beside the index"
+                ))
             })?;
             let number = match numbers.get(file) {
                 Some(number) => *number,
@@ -126,7 +128,13 @@ impl Archive {
         match dtype {
             Dtype::F32 => values.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
             Dtype::BF16 => {
-                values.extend(bytes.as_chunks().0.iter().map(|b| f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16)));
+                values.extend(
+                    bytes
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|b| f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16)),
+                );
             }
             _ => values.extend(bytes.as_chunks().0.iter().map(|b| half(u16::from_le_bytes(*b)))),
         }
@@ -152,7 +160,8 @@ pub(super) fn check(name: &str, info: &TensorInfo, expected: &[usize]) -> Option
 /// Whether a name is that of a file in the same folder: an index may not lead elsewhere.
 fn is_plain(file: &str) -> bool {
     let mut parts = Path::new(file).components();
-    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) && !file.contains(['/', '\\', '\0'])
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+        && !file.contains(['/', '\\', '\0'])
 }
 
 impl Shard {
@@ -171,7 +180,10 @@ impl Shard {
         file.read_exact(&mut count).map_err(ModelError::io(path, "read"))?;
         let header = u64::from_le_bytes(count);
         if header > LONGEST_HEADER.min(length - 8) {
-            return Err(broken(format!("it claims a header of {header} bytes, and {} bytes follow", length - 8)));
+            return Err(broken(format!(
+                "it claims a header of {header} bytes, and {} bytes follow",
+                length - 8
+            )));
         }
         let mut text = vec![0; header as usize];
         file.read_exact(&mut text).map_err(ModelError::io(path, "read"))?;

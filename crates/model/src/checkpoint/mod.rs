@@ -58,9 +58,10 @@ pub fn open(
 ) -> Result<Box<dyn Backbone>, ModelError> {
     let path = dir.join(CONFIG);
     if !path.is_file() {
-        let remedy = "a folder that holds config.json, model.safetensors and tokenizer.json, or \"hf:owner/name\" \
+        let remedy =
+            "a folder that holds config.json, model.safetensors and tokenizer.json, or \"hf:owner/name\" \
                       for a model of the Hugging Face Hub"
-            .into();
+                .into();
         let reason = if dir.is_dir() { "the folder has no config.json" } else { "there is no such folder" };
         return Err(ModelError::NotAModel { path: dir.to_owned(), reason: reason.into(), remedy });
     }
@@ -72,7 +73,8 @@ pub fn open(
     let names = settings.names();
     let archive = Archive::open(dir)?;
     let (mut values, rest) = read(&archive, &names, settings.architecture)?;
-    let mut first = |name: &str, _| Init::Data(values.remove(name).expect("every entry of the table was read"));
+    let mut first =
+        |name: &str, _| Init::Data(values.remove(name).expect("every entry of the table was read"));
     let mut bert = Bert::assemble(settings, names, parameters, &mut first);
     (bert.kept, bert.notes) = (rest.kept, rest.notes);
     Ok(Box::new(bert))
@@ -94,14 +96,16 @@ fn open_bag(
         map.remove("vocab_size")
     });
     let vocabulary = removed.as_ref().and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-    let vocabulary = vocabulary.ok_or_else(|| wrong("vocab_size", format!("{removed:?}"), "a whole number"))?;
+    let vocabulary =
+        vocabulary.ok_or_else(|| wrong("vocab_size", format!("{removed:?}"), "a whole number"))?;
     let mut config: BagConfig = serde_json::from_value(json)
         .map_err(|error| wrong("the sizes", error.to_string(), "width, window, dropout and max_length"))?;
     config.dropout = dropout.unwrap_or(config.dropout);
     let names = Bag::names(&config, vocabulary)
         .map_err(|error| wrong("the sizes", error.to_string(), "what polytask writes"))?;
     let (mut values, _) = read(&Archive::open(dir)?, &names, &PLAIN)?;
-    let mut first = |name: &str, _| Init::Data(values.remove(name).expect("every entry of the table was read"));
+    let mut first =
+        |name: &str, _| Init::Data(values.remove(name).expect("every entry of the table was read"));
     Ok(Box::new(Bag::assemble(&config, vocabulary, names, parameters, &mut first)))
 }
 
@@ -128,7 +132,9 @@ fn read(
         let expected = entry.part_shape();
         for name in &entry.theirs {
             match found.real.get(name.as_str()).and_then(|real| archive.info(real).map(|info| (real, info))) {
-                None => problems.push(TensorProblem::Missing { name: name.clone(), expected: expected.clone() }),
+                None => {
+                    problems.push(TensorProblem::Missing { name: name.clone(), expected: expected.clone() })
+                }
                 Some((real, info)) => problems.extend(archive::check(real, info, &expected)),
             }
         }
@@ -226,7 +232,8 @@ fn modern(name: &str) -> String {
 /// [`ModelError::Io`]; [`ModelError::Weights`] if a weight is not finite: such a model is never written.
 pub fn save(dir: &Path, backbone: &dyn Backbone, parameters: &Parameters) -> Result<(), ModelError> {
     std::fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
-    let mut json = serde_json::to_string_pretty(&backbone.config_json()).expect("a JSON value is always writable");
+    let mut json =
+        serde_json::to_string_pretty(&backbone.config_json()).expect("a JSON value is always writable");
     json.push('\n');
     let tensors = write::trunk(backbone, parameters);
     write::safetensors(&dir.join("model.safetensors"), parameters, tensors)?;
@@ -265,8 +272,9 @@ pub(crate) fn read_json(path: &Path) -> Result<Value, ModelError> {
     let mut text = Vec::new();
     file.take(LONGEST_JSON).read_to_end(&mut text).map_err(ModelError::io(path, "read"))?;
     let json = serde_json::from_slice::<Value>(&text).map_err(|error| error.to_string());
-    json.and_then(|json| if json.is_object() { Ok(json) } else { Err("found no JSON object".into()) }).map_err(|reason| {
-        let remedy = "a fresh copy of the file".into();
-        ModelError::Broken { path: path.to_owned(), reason: format!("not valid JSON: {reason}"), remedy }
-    })
+    json.and_then(|json| if json.is_object() { Ok(json) } else { Err("found no JSON object".into()) })
+        .map_err(|reason| {
+            let remedy = "a fresh copy of the file".into();
+            ModelError::Broken { path: path.to_owned(), reason: format!("not valid JSON: {reason}"), remedy }
+        })
 }

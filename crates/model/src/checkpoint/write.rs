@@ -21,7 +21,11 @@ pub(super) struct Tensor<'a> {
 
 enum Source<'a> {
     /// The part of this number of a parameter.
-    Parameter { parameters: &'a Parameters, index: usize, part: usize },
+    Parameter {
+        parameters: &'a Parameters,
+        index: usize,
+        part: usize,
+    },
     Bytes(&'a [u8]),
 }
 
@@ -94,7 +98,8 @@ pub(super) fn safetensors(
         }
     }
     if !problems.is_empty() {
-        let remedy = "an earlier checkpoint, then a lower learning rate or clipping: nothing was written".into();
+        let remedy =
+            "an earlier checkpoint, then a lower learning rate or clipping: nothing was written".into();
         return Err(ModelError::Weights { path: path.to_owned(), problems, remedy });
     }
     // The format's own order: wide types first, so that every tensor is aligned, then by name.

@@ -135,7 +135,10 @@ pub static DISTILBERT: Architecture = Architecture {
     },
     embeddings: EMBEDDINGS,
     layer: &[
-        ("attention.qkv.weight", &["attention.q_lin.weight", "attention.k_lin.weight", "attention.v_lin.weight"]),
+        (
+            "attention.qkv.weight",
+            &["attention.q_lin.weight", "attention.k_lin.weight", "attention.v_lin.weight"],
+        ),
         ("attention.qkv.bias", &["attention.q_lin.bias", "attention.k_lin.bias", "attention.v_lin.bias"]),
         ("attention.output.weight", &["attention.out_lin.weight"]),
         ("attention.output.bias", &["attention.out_lin.bias"]),

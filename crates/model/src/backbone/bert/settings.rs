@@ -67,7 +67,12 @@ impl Settings {
             hidden: size("bert.hidden", config.hidden, 1, 65_536)?,
             layers: size("bert.layers", config.layers, 1, 1000)?,
             heads: size("bert.heads", config.heads, 1, 65_536)?,
-            feed_forward: size("bert.feed_forward", config.feed_forward.unwrap_or(4 * config.hidden), 1, 1 << 20)?,
+            feed_forward: size(
+                "bert.feed_forward",
+                config.feed_forward.unwrap_or(4 * config.hidden),
+                1,
+                1 << 20,
+            )?,
         };
         if !sizes.hidden.is_multiple_of(sizes.heads) {
             let expected = format!("a divisor of hidden = {}", sizes.hidden);
@@ -120,7 +125,11 @@ impl Settings {
         if !sizes.hidden.is_multiple_of(sizes.heads) {
             return Err(read.wrong(keys.heads, format!("a divisor of {} = {}", keys.hidden, sizes.hidden)));
         }
-        read.only(keys.activation, &["gelu", "gelu_python"], "the exact gelu is the only activation that is supported")?;
+        read.only(
+            keys.activation,
+            &["gelu", "gelu_python"],
+            "the exact gelu is the only activation that is supported",
+        )?;
         read.only("position_embedding_type", &["absolute"], "relative positions are not supported")?;
         for key in ["is_decoder", "add_cross_attention"] {
             if json.get(key).and_then(Value::as_bool) == Some(true) {
@@ -133,17 +142,18 @@ impl Settings {
         }
         let padding = match json.get("pad_token_id") {
             None | Some(Value::Null) => architecture.padding,
-            Some(found) => found
-                .as_u64()
-                .map(|id| id as usize)
-                .filter(|id| *id < sizes.vocabulary)
-                .ok_or_else(|| read.wrong("pad_token_id", format!("an id below vocab_size = {}", sizes.vocabulary)))?,
+            Some(found) => {
+                found.as_u64().map(|id| id as usize).filter(|id| *id < sizes.vocabulary).ok_or_else(|| {
+                    read.wrong("pad_token_id", format!("an id below vocab_size = {}", sizes.vocabulary))
+                })?
+            }
         };
         if architecture.positions_after_padding && padding + 1 >= sizes.positions {
             let expected = format!("more than pad_token_id + 1 = {}", padding + 1);
             return Err(read.wrong("max_position_embeddings", expected));
         }
-        let (own_dropout, own_attention_dropout) = (read.rate(keys.dropout)?, read.rate(keys.attention_dropout)?);
+        let (own_dropout, own_attention_dropout) =
+            (read.rate(keys.dropout)?, read.rate(keys.attention_dropout)?);
         if let Some(dropout) = dropout {
             rate("dropout", dropout)?;
         }

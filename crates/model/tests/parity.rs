@@ -1,0 +1,69 @@
+//! States equal those of transformers: small random checkpoints of every architecture, and MiniLM.
+
+mod fixture;
+
+use fixture::{CHECKPOINTS, Expected, folder, largest_difference, opened, states};
+use std::path::Path;
+
+#[test]
+fn a_pack_of_rows_has_the_states_that_transformers_computes_row_by_row() {
+    for name in CHECKPOINTS {
+        let (backbone, parameters) = opened(&folder(name));
+        let expected = Expected::read(&folder(name).join("states.safetensors"));
+        let found = states(&*backbone, &parameters, &expected.ids, &expected.rows, None);
+        let difference = largest_difference(&found, &expected.states);
+        println!("{name}: largest difference {difference:.1e}");
+        assert!(difference < 1e-5, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn sizes_come_from_the_config() {
+    let sizes = |name: &str| {
+        let (backbone, parameters) = opened(&folder(name));
+        (backbone.hidden(), backbone.max_length(), backbone.vocabulary(), parameters.size(None))
+    };
+    // 60 x 32 words, 40 x 32 positions, 2 x 32 types, norm; three layers of 4 (32 x 32 + 32) + 2 (32 x 48) + 48 + 32 + norms.
+    let layer = 4 * (32 * 32 + 32) + 2 * 32 * 48 + 48 + 32 + 4 * 32;
+    assert_eq!(sizes("bert"), (32, 40, 60, 102 * 32 + 64 + 3 * layer));
+    assert_eq!(sizes("distilbert"), (32, 40, 60, 100 * 32 + 64 + 3 * layer));
+    // Positions begin after the padding id, 1.
+    assert_eq!(sizes("roberta"), (32, 38, 60, 101 * 32 + 64 + 2 * layer));
+}
+
+#[test]
+fn weights_of_other_heads_are_left_out_and_told() {
+    let (backbone, _) = opened(&folder("bert-inside"));
+    let notes = backbone.notes().join("\n");
+    assert!(notes.contains("left out") && notes.contains("cls.predictions.bias"), "{notes}");
+    assert_eq!(
+        backbone.kept().iter().map(|k| k.name.as_str()).collect::<Vec<_>>(),
+        ["pooler.dense.bias", "pooler.dense.weight"]
+    );
+    assert!(opened(&folder("bert")).0.notes().is_empty());
+}
+
+#[test]
+fn dropout_is_a_function_of_the_seed_and_can_be_overridden() {
+    let expected = Expected::read(&folder("bert/states.safetensors"));
+    let run = |dropout, seed| {
+        let mut parameters = polytask_model::Parameters::new(&burn::tensor::Device::flex(), 1);
+        let backbone = polytask_model::open(&folder("bert"), &mut parameters, dropout).unwrap();
+        states(&*backbone, &parameters, &expected.ids, &expected.rows, seed)
+    };
+    assert_eq!(run(None, Some(3)), run(None, Some(3)));
+    assert!(largest_difference(&run(None, Some(3)), &run(None, Some(4))) > 0.1);
+    assert_eq!(run(Some(0.0), Some(3)), run(None, None));
+}
+
+#[test]
+#[ignore = "needs all-MiniLM-L6-v2: set POLYTASK_MINILM to its folder"]
+fn minilm_has_the_states_that_transformers_computes() {
+    let dir = std::env::var("POLYTASK_MINILM").expect("POLYTASK_MINILM names the folder of all-MiniLM-L6-v2");
+    let (backbone, parameters) = opened(Path::new(&dir));
+    let expected = Expected::read(&folder("minilm-states.safetensors"));
+    let found = states(&*backbone, &parameters, &expected.ids, &expected.rows, None);
+    let difference = largest_difference(&found, &expected.states);
+    println!("MiniLM-L6: largest difference {difference:.1e}");
+    assert!(difference < 1e-5, "{difference}");
+}
