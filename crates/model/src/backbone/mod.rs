@@ -64,10 +64,6 @@ pub struct ModelConfig {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.95))]
     pub dropout: Option<f32>,
-    /// Rows are cut after this many tokens, which is counted and reported. Left out: what the backbone can take.
-    #[serde(default)]
-    #[schemars(range(min = 2))]
-    pub max_length: Option<usize>,
 }
 
 /// Where the backbone comes from.
