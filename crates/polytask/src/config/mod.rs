@@ -16,11 +16,12 @@ mod read;
 mod rules;
 pub mod schema;
 mod walk;
+mod wording;
 
 pub use diagnostic::{Diagnostic, Level, Report, Source, Span};
 pub use in_order::InOrder;
 pub(crate) use nearest::nearest;
-pub(crate) use walk::summary;
+pub(crate) use wording::summary;
 
 use document::Node;
 use schema::Schema;

@@ -6,7 +6,7 @@ use super::{
     document::Node,
     nearest::nearest,
     schema::ticked,
-    walk::dotted,
+    wording::dotted,
 };
 use model::{BackboneConfig, Scratch};
 use tasks::{Kind, TaskError};

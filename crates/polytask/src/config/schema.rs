@@ -4,6 +4,7 @@
 //! `additionalProperties`, lists, `oneOf` for enums (a string or a table with one key), `anyOf` for options and
 //! untagged enums, `const` and `enum`, ranges. Not the whole of JSON Schema.
 
+use super::wording::table_name;
 use schemars::JsonSchema;
 use serde_json::Value;
 
@@ -89,6 +90,41 @@ impl Schema {
     /// The schema at the end of a way of keys.
     pub fn at(&self, path: &[&str]) -> Option<&Value> {
         path.iter().try_fold(&self.root, |schema, key| self.child(schema, key))
+    }
+
+    /// The tables that have this key, as headers; `None` if there is none, or too many to be of use.
+    pub fn home(&self, key: &str) -> Option<String> {
+        let mut homes = Vec::new();
+        self.search(&self.root, key, &mut Vec::new(), &mut homes);
+        homes.sort();
+        homes.dedup();
+        (!homes.is_empty() && homes.len() <= 4).then(|| homes.join(", "))
+    }
+
+    fn search<'a>(&'a self, schema: &'a Value, key: &str, path: &mut Vec<&'a str>, homes: &mut Vec<String>) {
+        // No table lies deeper; the bound is for types that hold themselves.
+        if path.len() > 4 {
+            return;
+        }
+        let mut inner = Vec::new();
+        for branch in self.branches(schema) {
+            match branch {
+                Branch::Variant { name, content, .. } => inner.push((name, content)),
+                Branch::Plain(plain) => {
+                    let properties = plain["properties"].as_object();
+                    if properties.is_some_and(|p| p.contains_key(key)) {
+                        homes.push(table_name(path, None));
+                    }
+                    inner.extend(properties.into_iter().flatten().map(|(k, s)| (k.as_str(), s)));
+                    inner.extend(additional(plain).map(|s| ("NAME", s)));
+                }
+            }
+        }
+        for (name, schema) in inner {
+            path.push(name);
+            self.search(schema, key, path, homes);
+            path.pop();
+        }
     }
 
     /// The names of an enum's table variants; empty if the schema is no such enum.

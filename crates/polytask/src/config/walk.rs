@@ -5,6 +5,7 @@ use super::{
     document::{Data, Entry, Node, quoted},
     nearest::nearest,
     schema::{self, Branch, Schema, ticked},
+    wording::{dotted, summary, table_name},
 };
 use serde_json::Value;
 
@@ -274,7 +275,7 @@ impl<'a> Walker<'a> {
         let near = nearest(&entry.key, known.iter().copied());
         if let Some(near) = near {
             error = error.help(format!("did you mean `{near}`?"));
-        } else if let Some(home) = self.home(&entry.key) {
+        } else if let Some(home) = self.schema.home(&entry.key) {
             error = error.help(format!("`{}` is a key of {home}", entry.key));
         }
         error = error.help(match known.as_slice() {
@@ -283,43 +284,6 @@ impl<'a> Walker<'a> {
         });
         self.push(error);
         near
-    }
-
-    /// The tables that a key belongs in, if it stands in a wrong one.
-    fn home(&self, key: &str) -> Option<String> {
-        let mut homes = Vec::new();
-        let mut path = Vec::new();
-        self.search(self.schema.root(), key, &mut path, &mut homes);
-        homes.sort();
-        homes.dedup();
-        (!homes.is_empty() && homes.len() <= 4).then(|| homes.join(", "))
-    }
-
-    fn search(&self, schema: &Value, key: &str, path: &mut Vec<String>, homes: &mut Vec<String>) {
-        if path.len() > 4 {
-            return;
-        }
-        for branch in self.schema.branches(schema) {
-            match branch {
-                Branch::Variant { name, content, .. } => {
-                    path.push(name.into());
-                    self.search(content, key, path, homes);
-                    path.pop();
-                }
-                Branch::Plain(plain) => {
-                    let properties = plain["properties"].as_object();
-                    if properties.is_some_and(|p| p.contains_key(key)) {
-                        homes.push(table_name(path, None));
-                    }
-                    let named = properties.into_iter().flatten().map(|(k, s)| (k.as_str(), s));
-                    for (name, inner) in named.chain(schema::additional(plain).map(|s| ("NAME", s))) {
-                        path.push(name.into());
-                        self.search(inner, key, path, homes);
-                        path.pop();
-                    }
-                }
-            }
-        }
     }
 
     fn wrong_type(&mut self, node: &Node, schema: &Value) {
@@ -389,41 +353,4 @@ fn plain_for<'a>(branch: &Branch<'a>, data: &Data) -> Option<&'a Value> {
         Data::Date(_) => &[],
     };
     (types.is_empty() || types.iter().any(|t| wanted.contains(t))).then_some(*plain)
-}
-
-/// The first sentence of a description, on one line, with a small first letter.
-pub(crate) fn summary(description: &str) -> String {
-    let paragraph = description.split("\n\n").next().unwrap_or_default();
-    let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-    let sentence = line.split_once(". ").map_or(line.as_str(), |(first, _)| first);
-    sentence.trim_end_matches('.').to_string()
-}
-
-/// A way of keys as one writes it, quoted where TOML asks for it; `[3]` is an entry of a list.
-pub fn dotted<S: AsRef<str>>(path: &[S]) -> String {
-    let mut out = String::new();
-    for key in path.iter().map(AsRef::as_ref) {
-        let index = key.strip_prefix('[').and_then(|k| k.strip_suffix(']'));
-        if index.is_some_and(|i| i.parse::<usize>().is_ok()) {
-            out.push_str(key);
-            continue;
-        }
-        if !out.is_empty() {
-            out.push('.');
-        }
-        out.push_str(&bare(key));
-    }
-    out
-}
-
-fn bare(key: &str) -> String {
-    let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if plain { key.into() } else { format!("{key:?}") }
-}
-
-/// The header of a table, or of one below it.
-fn table_name<S: AsRef<str>>(path: &[S], below: Option<&str>) -> String {
-    let mut path: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
-    path.extend(below);
-    if path.is_empty() { "the top level".into() } else { format!("[{}]", dotted(&path)) }
 }
