@@ -1,6 +1,6 @@
 //! Keys, tables and descriptions as they stand in messages.
 
-/// The first sentence of a description, on one line, with a small first letter.
+/// The first sentence of a description, on one line, without its full stop.
 pub fn summary(description: &str) -> String {
     let paragraph = description.split("\n\n").next().unwrap_or_default();
     let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
