@@ -37,7 +37,8 @@ pub use config::{EarlyStopping, Fault, Pick, Settings, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, TaskScores, evaluate, predict};
 pub use events::{
-    BadStep, BadTask, BrokenCheckpoint, Evaluated, Event, Finished, Interrupted, Saved, Started, Step, StoppedEarly,
+    BadStep, BadTask, BrokenCheckpoint, Evaluated, Event, Finished, Interrupted, Saved, Started, Step,
+    StoppedEarly,
 };
 pub use gradients::Gradients;
 pub use history::{Resumption, truncate};

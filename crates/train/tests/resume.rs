@@ -107,7 +107,10 @@ fn a_broken_checkpoint_is_set_aside_for_an_older_one() {
     let (outcome, events) = record(&mut again, &settings, dir.path(), Start::Resume, None);
     outcome.unwrap();
     let Event::BrokenCheckpoint(broken) = &events[0] else { panic!("{:?}", events[0]) };
-    assert!(broken.step == 14 && broken.reason.contains("weights.safetensors: its blake3 hash"), "{broken:?}");
+    assert!(
+        broken.step == 14 && broken.reason.contains("weights.safetensors: its blake3 hash"),
+        "{broken:?}"
+    );
     assert!(std::path::Path::new(&broken.moved_to).exists());
     let Event::Started(started) = &events[1] else { panic!("{:?}", events[1]) };
     assert!(started.resumed && started.step < 14);

@@ -40,7 +40,10 @@ fn every_schedule_stays_between_nothing_and_all() {
             let schedule: Schedule = serde_json::from_value(config).unwrap();
             for total in [0, 1, 2, 7, 1000] {
                 let factors: Vec<f64> = (0..total + 3).map(|step| schedule.factor(step, total)).collect();
-                assert!(factors.iter().all(|f| (0.0..=1.0).contains(f)), "{name} {warmup} {total}: {factors:?}");
+                assert!(
+                    factors.iter().all(|f| (0.0..=1.0).contains(f)),
+                    "{name} {warmup} {total}: {factors:?}"
+                );
             }
         }
     }

@@ -125,9 +125,8 @@ pub fn job(backbone: Json, seed: u64) -> Job {
 
 /// Every weight, bit for bit.
 pub fn bits(model: &Model) -> Vec<(String, Vec<u32>)> {
-    let one = |(i, name): (usize, String)| {
-        (name, model.parameters.data(i).into_iter().map(f32::to_bits).collect())
-    };
+    let one =
+        |(i, name): (usize, String)| (name, model.parameters.data(i).into_iter().map(f32::to_bits).collect());
     model.parameters.iter().map(|p| p.name.clone()).enumerate().map(one).collect()
 }
 
