@@ -1,0 +1,161 @@
+//! The tricky gradients against central differences of the plain mathematics in f64.
+
+use super::{numbers, relative, rows, run, vector};
+use crate::Noise;
+use crate::noise::Mask;
+use burn::tensor::Tensor;
+
+const NOISE: Option<Noise> = Some(Noise { rate: 0.25, seed: 21 });
+
+/// Compares an operation with `f`, the same in f64, and its gradients with differences of `sum(f * weights)`.
+fn check(
+    name: &str,
+    inputs: &[(Vec<f32>, [usize; 2])],
+    operation: &dyn Fn(&[Tensor<2>]) -> Tensor<2>,
+    f: &dyn Fn(&[Vec<f64>]) -> Vec<f64>,
+) {
+    let (y, gradients) = run(inputs, operation);
+    let mut x: Vec<Vec<f64>> =
+        inputs.iter().map(|(x, _)| x.iter().map(|&x| f64::from(x)).collect()).collect();
+    let far = relative(&y, &f(&x));
+    assert!(far < 1e-6, "{name}: result {far:e}");
+    let weights = numbers(y.len(), 99);
+    let sum = |x: &[Vec<f64>]| f(x).iter().zip(&weights).map(|(y, &w)| y * f64::from(w)).sum::<f64>();
+    for (i, gradient) in gradients.iter().enumerate() {
+        let mut right = vec![];
+        for j in 0..x[i].len() {
+            let (at, step) = (x[i][j], 1e-5);
+            x[i][j] = at + step;
+            let above = sum(&x);
+            x[i][j] = at - step;
+            right.push((above - sum(&x)) / (2.0 * step));
+            x[i][j] = at;
+        }
+        let far = relative(gradient, &right);
+        assert!(far < 3e-6, "{name}: gradient {i} {far:e}");
+    }
+}
+
+fn factors(noise: Option<Noise>, len: usize) -> Vec<f64> {
+    Mask::of(noise).map_or(vec![1.0; len], |mask| mask.factors(len).into_iter().map(f64::from).collect())
+}
+
+fn softmax(z: &[f64]) -> Vec<f64> {
+    let most = z.iter().copied().fold(f64::MIN, f64::max);
+    let sum: f64 = z.iter().map(|z| (z - most).exp()).sum();
+    z.iter().map(|z| (z - most).exp() / sum).collect()
+}
+
+#[test]
+fn attention_with_dropout() {
+    let (lengths, heads, d) = ([5, 1, 3], 2, 3);
+    let (h, offsets) = (heads * d, rows(&lengths));
+    let math = |x: &[Vec<f64>]| {
+        let qkv = &x[0];
+        let mut context = vec![0.0; 9 * h];
+        let mut keep = factors(NOISE, heads * (25 + 1 + 9)).into_iter();
+        for row in offsets.windows(2) {
+            for head in 0..heads {
+                for i in row[0]..row[1] {
+                    let at =
+                        |token: usize, part: usize, c: usize| qkv[token * 3 * h + part * h + head * d + c];
+                    let score =
+                        |j| (0..d).map(|c| at(i, 0, c) * at(j, 1, c)).sum::<f64>() / (d as f64).sqrt();
+                    let p = softmax(&(row[0]..row[1]).map(score).collect::<Vec<_>>());
+                    for (j, p) in (row[0]..row[1]).zip(p) {
+                        let p = p * keep.next().unwrap();
+                        for c in 0..d {
+                            context[i * h + head * d + c] += p * at(j, 2, c);
+                        }
+                    }
+                }
+            }
+        }
+        context
+    };
+    let qkv: Vec<f32> = numbers(9 * 3 * h, 3).iter().map(|x| x * 2.0).collect();
+    let fused = |x: &[Tensor<2>]| crate::attention(x[0].clone(), &offsets, heads, NOISE);
+    check("attention", &[(qkv, [9, 3 * h])], &fused, &math);
+}
+
+#[test]
+fn add_norm_with_dropout() {
+    let (n, h, eps) = (4, 11, 1e-3);
+    let math = |x: &[Vec<f64>]| {
+        let keep = factors(NOISE, n * h);
+        let mut out = vec![];
+        for row in 0..n {
+            let z: Vec<f64> = (row * h..(row + 1) * h).map(|i| x[0][i] * keep[i] + x[1][i]).collect();
+            let mean = z.iter().sum::<f64>() / h as f64;
+            let variance = z.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / h as f64;
+            let root = (variance + f64::from(eps as f32)).sqrt();
+            out.extend((0..h).map(|i| (z[i] - mean) / root * x[2][i] + x[3][i]));
+        }
+        out
+    };
+    let inputs: Vec<_> = [[n, h], [n, h], [1, h], [1, h]]
+        .iter()
+        .enumerate()
+        .map(|(i, &s)| (numbers(s[0] * s[1], i as u32), s))
+        .collect();
+    let fused = |x: &[Tensor<2>]| {
+        crate::add_norm(x[0].clone(), x[1].clone(), vector(&x[2]), vector(&x[3]), eps as f32, NOISE)
+    };
+    check("add_norm", &inputs, &fused, &math);
+}
+
+#[test]
+fn feed_forward() {
+    let (n, h, f) = (3, 4, 9);
+    // The normal distribution function by Simpson's rule: no relation to the kernel's polynomials.
+    let below = |x: f64| {
+        let phi = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
+        let step = x / 400.0;
+        let part = |i: i32| {
+            let a = f64::from(i) * step;
+            step / 6.0 * (phi(a) + 4.0 * phi(a + step / 2.0) + phi(a + step))
+        };
+        0.5 + (0..400).map(part).sum::<f64>()
+    };
+    let layer = |x: &[f64], w: &[f64], b: &[f64]| -> Vec<f64> {
+        let inputs = w.len() / b.len();
+        let row = |x: &[f64]| -> Vec<f64> {
+            let sum = |o: usize| x.iter().zip(&w[o * inputs..]).map(|(x, w)| x * w).sum::<f64>() + b[o];
+            (0..b.len()).map(sum).collect()
+        };
+        x.chunks(inputs).flat_map(row).collect()
+    };
+    let math = |x: &[Vec<f64>]| {
+        let inner: Vec<f64> = layer(&x[0], &x[1], &x[2]).into_iter().map(|z| z * below(z)).collect();
+        layer(&inner, &x[3], &x[4])
+    };
+    let shapes = [[n, h], [f, h], [1, f], [h, f], [1, h]];
+    let inputs: Vec<_> =
+        shapes.iter().enumerate().map(|(i, &s)| (numbers(s[0] * s[1], i as u32), s)).collect();
+    let fused =
+        |x: &[Tensor<2>]| crate::ffn(x[0].clone(), x[1].clone(), vector(&x[2]), x[3].clone(), vector(&x[4]));
+    check("ffn", &inputs, &fused, &math);
+}
+
+#[test]
+fn weighted_and_smoothed_cross_entropy() {
+    let (n, count, smoothing) = (6, 5, 0.2f32);
+    let target: Vec<u32> = vec![0, 4, 2, 2, 1, 4];
+    let weight = [0.5f32, 2.0, 0.0, 1.25, 3.0];
+    let math = |x: &[Vec<f64>]| {
+        let (w, s) = (|c: usize| f64::from(weight[c]), f64::from(smoothing));
+        let (mut loss, mut total) = (0.0, 0.0);
+        for (z, &y) in x[0].chunks(count).zip(&target) {
+            let p = softmax(z);
+            loss -= (1.0 - s) * w(y as usize) * p[y as usize].ln();
+            loss -= s / count as f64 * (0..count).map(|c| w(c) * p[c].ln()).sum::<f64>();
+            total += w(y as usize);
+        }
+        vec![loss / total]
+    };
+    let logits: Vec<f32> = numbers(n * count, 8).iter().map(|x| x * 4.0).collect();
+    let fused = |x: &[Tensor<2>]| {
+        crate::cross_entropy(x[0].clone(), &target, Some(&weight), smoothing).reshape([1, 1])
+    };
+    check("cross_entropy", &[(logits, [n, count])], &fused, &math);
+}

@@ -1,0 +1,186 @@
+//! Every operation, forward and every gradient, against the engine's own operations on the same device.
+
+use super::{numbers, relative, rows, run, vector};
+use crate::{Classes, Noise, plain};
+use burn::backend::Dispatch;
+use burn::tensor::Tensor;
+
+type Operation<'a> = dyn Fn(&[Tensor<2>]) -> Tensor<2> + 'a;
+
+const NOISE: Option<Noise> = Some(Noise { rate: 0.3, seed: 11 });
+
+fn check(name: &str, shapes: &[[usize; 2]], fused: &Operation<'_>, plain: &Operation<'_>) {
+    let input = |(i, shape): (usize, &[usize; 2])| (numbers(shape[0] * shape[1], i as u32 + 1), *shape);
+    let inputs: Vec<_> = shapes.iter().enumerate().map(input).collect();
+    let ((y, dy), (right, d_right)) = (run(&inputs, fused), run(&inputs, plain));
+    let wide = |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| f64::from(x)).collect() };
+    let far = relative(&y, &wide(&right));
+    assert!(far < 1e-5, "{name} {shapes:?}: result {far:e}");
+    for (i, (dy, right)) in dy.iter().zip(&d_right).enumerate() {
+        let far = relative(dy, &wide(right));
+        assert!(far < 1e-5, "{name} {shapes:?}: gradient {i} {far:e}");
+    }
+}
+
+fn dispatched(x: &Tensor<2>) -> burn::backend::DispatchTensor {
+    x.clone().into_dispatch()
+}
+
+fn flat(x: &Tensor<2>) -> burn::backend::DispatchTensor {
+    vector(x).into_dispatch()
+}
+
+#[test]
+fn linear() {
+    for [n, i, o] in [[1, 1, 1], [1, 7, 3], [70, 33, 45], [300, 64, 96]] {
+        check(
+            "linear",
+            &[[n, i], [o, i], [1, o]],
+            &|x| crate::linear(x[0].clone(), x[1].clone(), vector(&x[2])),
+            &|x| {
+                let y = plain::linear::<Dispatch>(dispatched(&x[0]), dispatched(&x[1]), flat(&x[2]));
+                Tensor::from_dispatch(y)
+            },
+        );
+    }
+}
+
+#[test]
+fn linear_of_views() {
+    // A transposed weight and a sliced input: neither is contiguous.
+    check(
+        "linear",
+        &[[9, 8], [5, 4], [1, 4]],
+        &|x| crate::linear(x[0].clone().slice([2..7, 1..6]), x[1].clone().transpose(), vector(&x[2])),
+        &|x| {
+            let cut = x[0].clone().slice([2..7, 1..6]);
+            cut.matmul(x[1].clone()) + vector(&x[2]).reshape([1, 4])
+        },
+    );
+}
+
+#[test]
+fn ffn() {
+    for [n, h, f, o] in [[1, 1, 1, 1], [1, 5, 7, 5], [70, 24, 96, 24], [131, 33, 65, 17]] {
+        check(
+            "ffn",
+            &[[n, h], [f, h], [1, f], [o, f], [1, o]],
+            &|x| crate::ffn(x[0].clone(), x[1].clone(), vector(&x[2]), x[3].clone(), vector(&x[4])),
+            &|x| {
+                let (x0, w1, w2) = (dispatched(&x[0]), dispatched(&x[1]), dispatched(&x[3]));
+                Tensor::from_dispatch(plain::ffn::<Dispatch>(x0, w1, flat(&x[2]), w2, flat(&x[4])))
+            },
+        );
+    }
+}
+
+#[test]
+fn attention() {
+    let packs: &[&[usize]] = &[&[1], &[4, 4, 4], &[5, 17, 1, 33], &[3, 0, 2], &[130, 1]];
+    for lengths in packs {
+        for noise in [None, NOISE] {
+            for (heads, h) in [(1, 3), (4, 20), (2, 64)] {
+                let rows = rows(lengths);
+                check(
+                    "attention",
+                    &[[rows[rows.len() - 1], 3 * h]],
+                    &|x| crate::attention(x[0].clone() * 3.0, &rows, heads, noise),
+                    &|x| {
+                        let qkv = (x[0].clone() * 3.0).into_dispatch();
+                        Tensor::from_dispatch(plain::attention::<Dispatch>(qkv, &rows, heads, noise))
+                    },
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn add_norm() {
+    for [n, h] in [[1, 3], [5, 33], [200, 64]] {
+        for noise in [None, NOISE] {
+            check(
+                "add_norm",
+                &[[n, h], [n, h], [1, h], [1, h]],
+                &|x| crate::add_norm(x[0].clone(), x[1].clone(), vector(&x[2]), vector(&x[3]), 1e-5, noise),
+                &|x| {
+                    let (y, residual) = (dispatched(&x[0]), dispatched(&x[1]));
+                    let z = plain::add_norm::<Dispatch>(y, residual, flat(&x[2]), flat(&x[3]), 1e-5, noise);
+                    Tensor::from_dispatch(z)
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn norm() {
+    for [n, h] in [[1, 3], [5, 33], [200, 64]] {
+        check(
+            "norm",
+            &[[n, h], [1, h], [1, h]],
+            &|x| crate::norm(x[0].clone(), vector(&x[1]), vector(&x[2]), 1e-12),
+            &|x| {
+                let y = plain::norm::<Dispatch>(dispatched(&x[0]), flat(&x[1]), flat(&x[2]), 1e-12);
+                Tensor::from_dispatch(y)
+            },
+        );
+    }
+}
+
+#[test]
+fn dropout() {
+    for shape in [[1, 1], [7, 13], [300, 129]] {
+        check("dropout", &[shape], &|x| crate::dropout(x[0].clone(), NOISE), &|x| {
+            Tensor::from_dispatch(plain::dropout::<Dispatch>(dispatched(&x[0]), NOISE))
+        });
+    }
+}
+
+#[test]
+fn pick_and_embed() {
+    for index in [&[0][..], &[4, 0, 4, 4, 2], &[1, 3]] {
+        check("pick", &[[5, 7]], &|x| crate::pick(x[0].clone(), index), &|x| {
+            Tensor::from_dispatch(plain::pick::<Dispatch>(dispatched(&x[0]), index))
+        });
+        check("embed", &[[5, 7]], &|x| crate::embed(x[0].clone(), index), &|x| {
+            Tensor::from_dispatch(plain::pick::<Dispatch>(dispatched(&x[0]), index))
+        });
+    }
+}
+
+#[test]
+fn mean_rows() {
+    for lengths in [&[1][..], &[3, 0, 2], &[17, 1, 40]] {
+        let rows = rows(lengths);
+        check("mean_rows", &[[rows[rows.len() - 1], 9]], &|x| crate::mean_rows(x[0].clone(), &rows), &|x| {
+            Tensor::from_dispatch(plain::mean_rows::<Dispatch>(dispatched(&x[0]), &rows))
+        });
+    }
+}
+
+#[test]
+fn cross_entropy() {
+    for [n, count] in [[1, 1], [1, 2], [150, 7], [3, 40]] {
+        for (weighted, smoothing) in [(false, 0.0), (true, 0.0), (false, 0.1), (true, 0.3)] {
+            let target: Vec<u32> = (0..n as u32).map(|i| i * 7 % count as u32).collect();
+            let weight: Option<Vec<f32>> =
+                weighted.then(|| numbers(count, 5).iter().map(|w| w + 1.5).collect());
+            let classes =
+                Classes { target: target.clone().into(), weight: weight.clone().map(Into::into), smoothing };
+            check(
+                "cross_entropy",
+                &[[n, count]],
+                &|x| {
+                    let logits = x[0].clone() * 8.0;
+                    crate::cross_entropy(logits, &target, weight.as_deref(), smoothing).reshape([1, 1])
+                },
+                &|x| {
+                    let loss =
+                        plain::cross_entropy::<Dispatch>((x[0].clone() * 8.0).into_dispatch(), &classes);
+                    Tensor::<1>::from_dispatch(loss).reshape([1, 1])
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Values from PyTorch (`scripts/make_kernel_fixtures.py`).
+
+use super::{matrix, relative, values};
+use crate::{AdamW, adamw, cross_entropy};
+use burn::tensor::{Device, Tensor, TensorData};
+use serde_json::Value;
+
+fn cases(text: &str) -> Vec<Value> {
+    serde_json::from_str(text).unwrap()
+}
+
+fn wide(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+fn narrow(value: &Value) -> Vec<f32> {
+    wide(value).iter().map(|&x| x as f32).collect()
+}
+
+fn number(value: &Value) -> f32 {
+    value.as_f64().unwrap() as f32
+}
+
+#[test]
+fn cross_entropy_and_its_gradient() {
+    let device = Device::flex().autodiff();
+    for case in cases(include_str!("../../tests/fixtures/cross_entropy.json")) {
+        let target: Vec<u32> = wide(&case["target"]).iter().map(|&x| x as u32).collect();
+        let shape = [target.len(), case["classes"].as_u64().unwrap() as usize];
+        let logits = matrix(narrow(&case["logits"]), shape, &device).require_grad();
+        let weight = (!case["weight"].is_null()).then(|| narrow(&case["weight"]));
+        let loss = cross_entropy(logits.clone(), &target, weight.as_deref(), number(&case["smoothing"]));
+        let gradients = loss.clone().backward();
+        assert!(relative(&values(loss), &[case["loss"].as_f64().unwrap()]) < 1e-5, "{case}");
+        let gradient = values(logits.grad(&gradients).unwrap());
+        assert!(relative(&gradient, &wide(&case["gradient"])) < 1e-5, "{case}");
+    }
+}
+
+#[test]
+fn adamw_trajectory() {
+    let device = Device::flex();
+    let tensor = |values: Vec<f32>| {
+        let len = values.len();
+        Tensor::<1>::from_data(TensorData::new(values, [len]), &device)
+    };
+    for case in cases(include_str!("../../tests/fixtures/adamw.json")) {
+        let mut w = tensor(narrow(&case["start"]));
+        let (mut m, mut v) = (w.zeros_like(), w.zeros_like());
+        let steps = case["gradients"].as_array().unwrap().iter().zip(case["weights"].as_array().unwrap());
+        for ((g, right), time) in steps.zip(1..) {
+            let step = AdamW {
+                beta1: number(&case["beta1"]),
+                beta2: number(&case["beta2"]),
+                eps: number(&case["eps"]),
+                decay: number(&case["decay"]),
+                learning_rate: number(&case["learning_rate"]),
+                time,
+            };
+            (w, m, v) = adamw(step, w, tensor(narrow(g)), m, v);
+            for (w, right) in values(w.clone()).iter().zip(wide(right)) {
+                assert!(
+                    (f64::from(*w) - right).abs() < 1e-6 * right.abs().max(1.0),
+                    "step {time}: {w} {right}"
+                );
+            }
+        }
+    }
+}

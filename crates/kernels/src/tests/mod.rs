@@ -1,0 +1,67 @@
+//! Tests of the operations as they are called: against the engine's own operations, against mathematics in f64,
+//! against PyTorch.
+
+mod against_f64;
+mod against_plain;
+mod against_torch;
+mod repeat;
+
+use crate::Rows;
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Numbers that look random and are the same every time, within -1..1.
+fn numbers(len: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(next).collect()
+}
+
+fn matrix(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+fn vector(x: &Tensor<2>) -> Tensor<1> {
+    let len = x.dims().iter().product::<usize>();
+    x.clone().reshape([len])
+}
+
+fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.into_data().try_into_vec().unwrap()
+}
+
+fn rows(lengths: &[usize]) -> Rows {
+    let ends = lengths.iter().scan(0, |end, t| {
+        *end += t;
+        Some(*end)
+    });
+    std::iter::once(0).chain(ends).collect()
+}
+
+/// Runs an operation of some matrices and returns the result and the gradient of `sum(result * weights)` by each.
+fn run(
+    inputs: &[(Vec<f32>, [usize; 2])],
+    operation: &dyn Fn(&[Tensor<2>]) -> Tensor<2>,
+) -> (Vec<f32>, Vec<Vec<f32>>) {
+    let device = Device::flex().autodiff();
+    let tracked =
+        |(values, shape): &(Vec<f32>, [usize; 2])| matrix(values.clone(), *shape, &device).require_grad();
+    let inputs: Vec<Tensor<2>> = inputs.iter().map(tracked).collect();
+    let result = operation(&inputs);
+    let [n, h] = result.dims();
+    let weights = matrix(numbers(n * h, 99), [n, h], &device);
+    let gradients = (result.clone() * weights).sum().backward();
+    let gradient = |x: &Tensor<2>| x.grad(&gradients).map(values).unwrap_or_default();
+    let by_input = inputs.iter().map(gradient).collect();
+    (values(result), by_input)
+}
+
+/// Distance over size, in the Euclidean norm.
+fn relative(a: &[f32], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let far: f64 = a.iter().zip(b).map(|(&a, b)| (f64::from(a) - b).powi(2)).sum();
+    let size: f64 = b.iter().map(|b| b * b).sum();
+    if far == 0.0 { 0.0 } else { (far / size).sqrt() }
+}
