@@ -32,8 +32,9 @@ impl Sources {
                         rows.insert(split, found.into());
                         fingerprints.insert((name.clone(), split), hash);
                     }
-                    (Err(errors), _) => faults.extend(errors.iter().map(|e| in_corpus(name, split, e))),
-                    (_, Err(error)) => faults.push(in_corpus(name, split, &error)),
+                    (Err(errors), _) | (_, Err(errors)) => {
+                        faults.extend(errors.iter().map(|e| in_corpus(name, split, e)));
+                    }
                 }
             }
             corpora.insert(name.clone(), rows);

@@ -1,0 +1,112 @@
+//! Settings: what is accepted, and what the user sees when it is not.
+
+use polytask_tasks::{CATALOGUE, ClassWeights, NamedWeights, TaskConfig};
+use serde_json::{Value, json};
+
+fn parse(json: Value) -> Result<TaskConfig, String> {
+    serde_json::from_value(json).map_err(|e| e.to_string())
+}
+
+fn fault(json: Value) -> String {
+    parse(json).unwrap().build("intent").err().expect("a fault").to_string()
+}
+
+fn with(kind: &str, table: Value) -> Value {
+    json!({ "corpus": "c", kind: table })
+}
+
+#[test]
+fn a_task_has_exactly_one_kind() {
+    assert_eq!(
+        fault(json!({ "corpus": "c" })),
+        "task.intent: found no kind, expected one of classification, tagging, such as `classification = { .. }`"
+    );
+    let both = json!({ "corpus": "c", "classification": { "text": "text", "label": "y" }, "tagging": {} });
+    assert_eq!(
+        fault(both),
+        "task.intent: found the kinds classification, tagging; a task has exactly one (two tasks may read the same corpus)"
+    );
+    assert_eq!(parse(with("tagging", json!({}))).unwrap().kind("t"), Ok("tagging"));
+}
+
+#[test]
+fn settings_out_of_range_name_the_key() {
+    let class = |extra: Value| {
+        let mut table = json!({ "text": "text", "label": "y" });
+        table.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        with("classification", table)
+    };
+    for (config, says) in [
+        (class(json!({ "dropout": 1.0 })), "task.intent.classification.dropout: found 1, expected 0 or more"),
+        (class(json!({ "label_smoothing": -0.5 })), "task.intent.classification.label_smoothing: found -0.5"),
+        (class(json!({ "tokens": "tokens" })), "task.intent.classification: found both `text` and `tokens`"),
+        (with("classification", json!({ "label": "y" })), "found neither `text` nor `tokens`"),
+        (class(json!({ "class_weights": { "a": -1 } })), "classification.class_weights.a: found -1"),
+        (with("tagging", json!({ "dropout": 2 })), "task.intent.tagging.dropout: found 2"),
+        (
+            with("tagging", json!({ "crf": true, "label_smoothing": 0.1 })),
+            "tagging.label_smoothing: found 0.1",
+        ),
+        (with("tagging", json!({ "tags": "tokens" })), "tagging.tags: found \"tokens\", the same field"),
+        (
+            with("tagging", json!({ "scheme": "none", "constrained": true })),
+            "tagging.constrained: found true",
+        ),
+    ] {
+        let fault = fault(config);
+        assert!(fault.contains(says), "{fault}");
+    }
+    let mut config = with("tagging", json!({}));
+    config["importance"] = json!(-1);
+    assert_eq!(fault(config.clone()), "task.intent.importance: found -1, expected a number, 0 or more");
+    config["importance"] = json!(1);
+    config["metric"] = json!("accuracy");
+    let allowed = "span_f1, span_precision, span_recall, span_macro_f1, token_accuracy";
+    assert_eq!(fault(config), format!("task.intent.metric: found \"accuracy\", expected one of {allowed}"));
+}
+
+#[test]
+fn misspelt_keys_and_values_are_refused() {
+    let fault = parse(with("classification", json!({ "text": "t", "lable": "y" }))).unwrap_err();
+    assert!(fault.contains("unknown field `lable`") && fault.contains("`label`"), "{fault}");
+    let fault = parse(with("tagging", json!({ "scheme": "iob" }))).unwrap_err();
+    assert!(fault.contains("`bio`, `bioes`, `none`"), "{fault}");
+    let fault = parse(with("classification", json!({ "text": "t", "label": "y", "class_weights": "even" })));
+    assert!(fault.unwrap_err().contains("expected \"none\", \"balanced\", or a table"));
+}
+
+#[test]
+fn class_weights_have_three_forms() {
+    let weights = |value: Value| {
+        let config =
+            parse(with("classification", json!({ "text": "t", "label": "y", "class_weights": value })));
+        config.unwrap().classification.unwrap().class_weights
+    };
+    assert_eq!(weights(json!("none")), ClassWeights::default());
+    assert_eq!(weights(json!("balanced")), ClassWeights::Named(NamedWeights::Balanced));
+    assert_eq!(weights(json!({ "a": 2 })), ClassWeights::Table([("a".to_owned(), 2.0)].into()));
+}
+
+#[test]
+fn a_resolved_config_reads_the_same_again() {
+    let config = parse(with("classification", json!({ "text": "t", "label": "y" }))).unwrap();
+    let written = serde_json::to_value(&config).unwrap();
+    let expected = json!({ "corpus": "c", "importance": 1.0, "classification": {
+        "text": "t", "label": "y", "pooling": "mean", "class_weights": "none", "label_smoothing": 0.0,
+        "dropout": 0.1f32, "max_labels": 1000,
+    } });
+    assert_eq!(written, expected);
+    assert_eq!(serde_json::to_value(parse(written).unwrap()).unwrap(), expected);
+}
+
+#[test]
+fn every_kind_is_documented_and_in_the_schema() {
+    let schema = serde_json::to_value(schemars::schema_for!(TaskConfig)).unwrap();
+    for (name, source) in CATALOGUE {
+        assert!(
+            source.starts_with("//! ") && source.contains("//! Example: `"),
+            "{name} lacks a leading comment"
+        );
+        assert!(schema["properties"][*name]["description"].is_string(), "{name} is not in the schema");
+    }
+}

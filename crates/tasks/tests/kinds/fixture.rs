@@ -1,0 +1,151 @@
+//! Rows, views and packs in a few words, and the numbers that `scripts/make_task_fixtures.py` wrote.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use data::{Encoded, InputField, NO_WORD, Pack, Place, Row, RowRef, Split, Value, View};
+use model::{Parameters, Weight};
+use polytask_tasks::{Batch, BatchRow, Kind, Prediction, TaskConfig};
+use serde_json::{Value as Json, json};
+
+/// The config of a task `[task.t]` with the given kind table.
+pub fn config(kind: &str, table: Json) -> TaskConfig {
+    serde_json::from_value(json!({ "corpus": "c", kind: table })).expect("a good config")
+}
+
+pub fn kind(name: &str, table: Json) -> Box<dyn Kind> {
+    config(name, table).build("t").expect("a good config")
+}
+
+/// Rows of `data.jsonl`, one for each object.
+pub fn rows(objects: Json) -> Vec<Row> {
+    let objects = objects.as_array().expect("a list of rows");
+    let row = |(i, object): (usize, &Json)| {
+        let place = Place { file: Arc::from(Path::new("data.jsonl")), line: i + 1 };
+        let fields = object.as_object().expect("a row").iter().map(|(k, v)| (k.as_str().into(), value(v)));
+        Row { place, fields: fields.collect() }
+    };
+    objects.iter().enumerate().map(row).collect()
+}
+
+fn value(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(b) => Value::Bool(*b),
+        Json::Number(n) => Value::Number(n.as_f64().unwrap()),
+        Json::String(s) => Value::Text(s.clone()),
+        Json::Array(items) => Value::List(items.iter().map(value).collect()),
+        Json::Object(fields) => {
+            Value::Record(fields.iter().map(|(k, v)| (k.as_str().into(), value(v))).collect())
+        }
+    }
+}
+
+/// A view in which each row has the given words per token (`None`: a special token); `cut[i]` tokens were lost.
+pub fn view(input: InputField, rows: Vec<Row>, words: &[Vec<Option<u32>>], cut: &[u32]) -> View {
+    let mut encoded = Encoded { offsets: vec![0], cut: cut.to_vec(), ..Default::default() };
+    for row in words {
+        encoded.words.extend(row.iter().map(|word| word.unwrap_or(NO_WORD)));
+        encoded.ids.resize(encoded.words.len(), 1);
+        encoded.offsets.push(encoded.words.len());
+    }
+    assert_eq!((rows.len(), words.len()), (cut.len(), cut.len()));
+    View { corpus: "c".into(), input, rows: rows.into(), encoded }
+}
+
+/// The pack of all rows of a view.
+pub fn pack(view: &View) -> Pack {
+    let rows: Vec<RowRef> = (0..view.rows.len() as u32).map(|row| RowRef { view: 0, row }).collect();
+    Pack::of(std::slice::from_ref(view), &rows)
+}
+
+/// Rows of the pack that are the same rows of the view.
+pub fn same(rows: &[u32]) -> Vec<BatchRow> {
+    rows.iter().map(|row| BatchRow { pack_row: *row, row: *row }).collect()
+}
+
+/// Predictions of classes by probability 1, and of tags.
+pub fn label(labels: usize, best: usize) -> Prediction {
+    Prediction::Label((0..labels).map(|i| if i == best { 1.0 } else { 0.0 }).collect())
+}
+
+pub fn floats(json: &Json) -> Vec<f32> {
+    json.as_array().expect("a list").iter().map(|x| x.as_f64().expect("a number") as f32).collect()
+}
+
+pub fn near(found: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        assert!((f - e).abs() <= 2e-6 * (1.0 + e.abs()), "{what}[{i}]: {f} against {e}");
+    }
+}
+
+/// The numbers from PyTorch.
+pub struct Heads {
+    pub json: Json,
+    pub states: Vec<f32>,
+    pub hidden: usize,
+    /// Word of each token of each row.
+    pub words: Vec<Vec<Option<u32>>>,
+}
+
+impl Heads {
+    pub fn read() -> Self {
+        let json: Json = serde_json::from_str(include_str!("../fixtures/heads.json")).unwrap();
+        Heads {
+            states: floats(&json["inputs"]["states"]),
+            hidden: json["hidden"].as_u64().unwrap() as usize,
+            words: serde_json::from_value(json["words"].clone()).unwrap(),
+            json,
+        }
+    }
+
+    pub fn input(&self, name: &str) -> Vec<f32> {
+        floats(&self.json["inputs"][name])
+    }
+
+    /// Token states `[tokens, hidden]`.
+    pub fn states(&self, device: &Device) -> Tensor<2> {
+        let shape = [self.states.len() / self.hidden, self.hidden];
+        Tensor::from_data(TensorData::new(self.states.clone(), shape), device)
+    }
+
+    /// Builds the head of task `t` with PyTorch's weights.
+    pub fn build(&self, kind: &mut dyn Kind, device: &Device) -> Parameters {
+        let mut parameters = Parameters::new(device, 1);
+        kind.build(&mut parameters, self.hidden);
+        for name in ["weight", "bias", "start", "transitions", "end"] {
+            if let Some(index) = parameters.find(&format!("head.t.{name}")) {
+                parameters.set_data(index, self.input(name)).unwrap();
+            }
+        }
+        parameters
+    }
+
+    /// Loss and all gradients of the task against those of a case.
+    pub fn compare(&self, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], items: usize, case: &Json) {
+        let device = Device::flex().autodiff();
+        let parameters = self.build(kind, &device);
+        let states = self.states(&device).require_grad();
+        let rows = same(rows);
+        let batch = Batch { states: &states, pack, split: Split::Train, rows: &rows, noise_seed: None };
+        let loss = kind.loss(&parameters, &batch).expect("rows with labels");
+        assert_eq!(loss.items, items);
+        let value: Vec<f32> = loss.mean.clone().into_data().try_into_vec().unwrap();
+        near(&value, &[case["loss"].as_f64().unwrap() as f32], "loss");
+        let gradients = loss.mean.backward();
+        let vec = |data: TensorData| data.try_into_vec::<f32>().unwrap();
+        let expected = case["gradients"].as_object().unwrap();
+        for (name, expected) in expected {
+            let found =
+                match parameters.find(&format!("head.t.{name}")).map(|i| parameters.parameter(i).value()) {
+                    None => vec(states.grad(&gradients).unwrap().into_data()),
+                    Some(Weight::Matrix(w)) => vec(w.grad(&gradients).unwrap().into_data()),
+                    Some(Weight::Vector(w)) => vec(w.grad(&gradients).unwrap().into_data()),
+                };
+            near(&found, &floats(expected), name);
+        }
+        assert_eq!(expected.len(), parameters.len() + 1, "a gradient for each parameter and the states");
+    }
+}

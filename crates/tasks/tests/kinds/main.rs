@@ -1,0 +1,6 @@
+//! Tasks from config to scores: against PyTorch's numbers, and against rows as users write them.
+
+mod classification;
+mod config;
+mod fixture;
+mod tagging;

@@ -1,0 +1,95 @@
+"""Writes crates/tasks/tests/fixtures/heads.json: losses, gradients and decodings of the heads as PyTorch's autograd computes
+them in float64, the CRF by enumeration of all rows of tags.
+
+  pip install torch
+  python scripts/make_task_fixtures.py
+"""
+import itertools
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+OUT = Path(__file__).resolve().parent.parent / "crates" / "tasks" / "tests" / "fixtures" / "heads.json"
+torch.manual_seed(11)
+torch.set_default_dtype(torch.float64)
+HIDDEN, LABELS, LENGTHS = 5, 3, [3, 1, 4, 2, 6]
+OFFSETS = [0, *itertools.accumulate(LENGTHS)]
+
+
+def draw(*shape):
+    """f32 numbers, so that the reader has exactly the same inputs."""
+    return torch.randn(*shape).float().double().requires_grad_()
+
+
+states, weight, bias = draw(OFFSETS[-1], HIDDEN), draw(LABELS, HIDDEN), draw(LABELS)
+start, transitions, end = draw(LABELS), draw(LABELS, LABELS), draw(LABELS)
+inputs = {"states": states, "weight": weight, "bias": bias, "start": start, "transitions": transitions, "end": end}
+
+
+def case(loss):
+    """The loss and its gradient for each input that it depends on."""
+    used = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True)
+    return {"loss": loss.item(), "gradients": {n: g.flatten().tolist() for n, g in zip(inputs, used) if g is not None}}
+
+
+def logits(x):
+    return x @ weight.T + bias
+
+
+# Rows 0, 2, 3 and 4 belong to the task; row 3 has no label.
+ROWS, TARGETS, CLASS_WEIGHTS = [0, 2, 4], [2, 0, 1], [0.5, 1.0, 2.5]
+mean = torch.stack([states[OFFSETS[r]:OFFSETS[r + 1]].mean(0) for r in ROWS])
+first = torch.stack([states[OFFSETS[r]] for r in ROWS])
+classes = torch.tensor(TARGETS)
+classification = {
+    "mean": case(F.cross_entropy(logits(mean), classes)),
+    "first_weighted_smoothed": case(
+        F.cross_entropy(logits(first), classes, weight=torch.tensor(CLASS_WEIGHTS), label_smoothing=0.1)
+    ),
+    "probabilities": torch.softmax(logits(mean), 1).flatten().tolist(),
+}
+
+# Word of each token (None: special). Row 0 has 2 words, row 2 has 3 of which the last is cut, row 4 has 4.
+WORDS = [[None, 0, 1], [None], [0, 0, 1, 1], [None, None], [None, 0, 1, 1, 2, 3]]
+TAGS = {0: [0, 2], 2: [1, 1, 2], 4: [2, None, 0, 1]}
+chains = []
+for row, tags in TAGS.items():
+    firsts = [WORDS[row].index(w) for w in sorted({w for w in WORDS[row] if w is not None})]
+    chains.append(([OFFSETS[row] + t for t in firsts], tags[:len(firsts)]))
+tokens = [t for ts, gs in chains for t, g in zip(ts, gs) if g is not None]
+gold = torch.tensor([g for ts, gs in chains for t, g in zip(ts, gs) if g is not None])
+
+
+def score(emissions, path):
+    total = start[path[0]] + end[path[-1]] + sum(emissions[t, tag] for t, tag in enumerate(path))
+    return total + sum(transitions[a, b] for a, b in zip(path, path[1:]))
+
+
+nll, best, marginals = 0.0, [], []
+for ts, gs in chains:
+    emissions = logits(states[ts])
+    paths = list(itertools.product(range(LABELS), repeat=len(ts)))
+    scores = torch.stack([score(emissions, p) for p in paths])
+    agrees = torch.tensor([all(g is None or g == tag for g, tag in zip(gs, p)) for p in paths])
+    nll = nll + torch.logsumexp(scores, 0) - torch.logsumexp(scores[agrees], 0)
+    best.append(list(paths[scores.argmax()]))
+    share = torch.softmax(scores, 0)
+    marginals.append([sum(s.item() for s, p in zip(share, paths) if p[t] == tag) for t, tag in enumerate(best[-1])])
+tagging = {
+    "plain_smoothed": case(F.cross_entropy(logits(states[tokens]), gold, label_smoothing=0.2)),
+    "crf": case(nll / len(tokens)),
+    "greedy": [logits(states[ts]).argmax(1).tolist() for ts, _ in chains],
+    "best": best,
+    "marginals": marginals,
+}
+
+OUT.parent.mkdir(parents=True, exist_ok=True)
+OUT.write_text(json.dumps({
+    "hidden": HIDDEN, "labels": LABELS, "lengths": LENGTHS,
+    "inputs": {name: value.flatten().tolist() for name, value in inputs.items()},
+    "class_weights": CLASS_WEIGHTS, "rows": ROWS, "targets": TARGETS, "words": WORDS,
+    "tags": {str(row): tags for row, tags in TAGS.items()},
+    "classification": classification, "tagging": tagging,
+}) + "\n")
