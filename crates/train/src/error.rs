@@ -65,6 +65,18 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The best checkpoint, which should become the result, is not whole any more.
+    #[error(
+        "the best checkpoint, {}, is broken: {reason}\n  set train.result = \"last\" and resume to have the last \
+         weights as the result",
+        path.display()
+    )]
+    LostBest {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Every checkpoint is broken.
     #[error("no checkpoint of {} can be used; the last one tried: {reason}", path.display())]
     NoUsableCheckpoint {

@@ -1,5 +1,8 @@
 //! A run from its first step, or from a checkpoint, to its result.
 
+mod resume;
+mod save;
+
 use crate::{
     best::{Criterion, Judged, ScoreTable},
     checkpoint,
@@ -143,65 +146,6 @@ impl<'a, 'h> Run<'a, 'h> {
         })
     }
 
-    /// Takes up a checkpoint where there is one to go on from.
-    fn begin(&mut self, start: Start) -> Result<(), TrainError> {
-        checkpoint::recover(self.dir)?;
-        let saved = checkpoint::list(self.dir)?;
-        if start == Start::Fresh && !saved.is_empty() {
-            return Err(TrainError::Occupied { path: self.dir.checkpoints() });
-        }
-        let resumed = self.resume(saved)?;
-        if start == Start::Resume {
-            let (step, evaluation_due) = (self.progress.step, self.progress.evaluation_due);
-            history::truncate(&self.dir.metrics(), Resumption { step, evaluation_due })?;
-        }
-        let (trunk_parameters, head_parameters) = self.job.model.sizes();
-        self.emit(Event::Started(events::Started {
-            step: self.progress.step,
-            resumed,
-            steps: self.timetable.total(),
-            epochs: self.timetable.epochs(),
-            tasks: self.job.model.tasks.iter().map(|t| t.name.clone()).collect(),
-            trunk_parameters,
-            head_parameters,
-        }));
-        Ok(())
-    }
-
-    /// Takes up the newest of the checkpoints that is whole; false where there are none.
-    fn resume(&mut self, mut saved: Vec<usize>) -> Result<bool, TrainError> {
-        let mut reason = None;
-        while let Some(step) = saved.pop() {
-            match self.restore(step) {
-                Ok(()) => return Ok(true),
-                Err(TrainError::BrokenCheckpoint { reason: found, .. }) => {
-                    let moved_to = checkpoint::set_aside(self.dir, step)?;
-                    let reason = reason.insert(found).clone();
-                    self.emit(Event::BrokenCheckpoint(events::BrokenCheckpoint { step, reason, moved_to }));
-                }
-                Err(other) => return Err(other),
-            }
-        }
-        match reason {
-            Some(reason) => Err(TrainError::NoUsableCheckpoint { path: self.dir.checkpoints(), reason }),
-            None => Ok(false),
-        }
-    }
-
-    fn restore(&mut self, step: usize) -> Result<(), TrainError> {
-        let path = self.dir.checkpoint(step);
-        let checkpoint = checkpoint::open(&path)?;
-        fingerprint::compare(&path, &checkpoint.state.fingerprint, &self.fingerprint)?;
-        let state = &checkpoint.state;
-        self.feed.stream.restore(state.stream.clone()).map_err(|e| TrainError::broken(&path, e))?;
-        self.balancer.restore(&state.balancer).map_err(|e| TrainError::broken(&path, e))?;
-        checkpoint.restore(&path, &mut self.job.model.parameters, &mut self.moments)?;
-        self.progress = state.progress.clone();
-        self.elapsed_before = state.progress.elapsed;
-        self.saved_at = Some(step);
-        Ok(())
-    }
-
     /// The loop: what is due, then the next step.
     fn go(&mut self) -> Result<Outcome, TrainError> {
         loop {
@@ -326,65 +270,6 @@ impl<'a, 'h> Run<'a, 'h> {
             self.emit(Event::StoppedEarly(events::StoppedEarly { step, best, evaluations }));
         }
         Ok(())
-    }
-
-    fn save(&mut self) -> Result<(), TrainError> {
-        let began = (self.host.clock)();
-        self.tick();
-        self.progress.checkpoint_due = false;
-        let step = self.progress.step;
-        let state = State {
-            progress: self.progress.clone(),
-            stream: self.feed.stream.state(),
-            balancer: self.balancer.state(),
-            updates: BTreeMap::new(),
-            fingerprint: self.fingerprint.clone(),
-        };
-        checkpoint::save(self.dir, &self.job.model.parameters, &self.moments, state)?;
-        self.saved_at = Some(step);
-        let best = self.progress.standing.best.as_ref().map(|b| b.step);
-        checkpoint::prune(self.dir, self.settings.train.keep, best)?;
-        let path = self.dir.checkpoint(step).display().to_string();
-        self.emit(Event::Saved(events::Saved { step, path, seconds: self.since(began) }));
-        Ok(())
-    }
-
-    fn interrupt(&mut self) -> Result<Outcome, TrainError> {
-        let step = self.progress.step;
-        if self.saved_at != Some(step) || self.progress.checkpoint_due {
-            self.save()?;
-        }
-        let checkpoint = self.dir.checkpoint(step);
-        let (steps, path) = (self.timetable.total(), checkpoint.display().to_string());
-        self.emit(Event::Interrupted(events::Interrupted { step, steps, checkpoint: path }));
-        Ok(Outcome::Interrupted { step, checkpoint })
-    }
-
-    /// Writes the result.
-    fn finish(&mut self) -> Result<Outcome, TrainError> {
-        let last = self.progress.step;
-        let standing = &self.progress.standing;
-        let chosen = match self.settings.train.result {
-            Pick::Best => standing.best.as_ref(),
-            Pick::Last => None,
-        };
-        let step = chosen.map_or(last, |b| b.step);
-        let judged = chosen.or(standing.latest.as_ref().filter(|l| l.step == step));
-        let scores = judged.map(|j| j.scores.clone()).unwrap_or_default();
-        if step != last {
-            checkpoint::restore_weights(&self.dir.checkpoint(step), &mut self.job.model.parameters)?;
-        }
-        let model = self.dir.model();
-        self.job.model.save(&model, step, scores)?;
-        self.tick();
-        self.emit(Event::Finished(events::Finished {
-            step: last,
-            result: step,
-            model: model.display().to_string(),
-            tokens: self.progress.tokens,
-            elapsed: self.progress.elapsed,
-        }));
-        Ok(Outcome::Finished { step, model })
     }
 
     fn emit(&mut self, event: Event) {

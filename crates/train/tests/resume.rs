@@ -52,6 +52,13 @@ fn measured(events: &[Event]) -> Vec<Event> {
     events.iter().filter_map(timeless).collect()
 }
 
+/// The steps in `metrics.jsonl`, every line of which is an event.
+fn steps_written(dir: &Path) -> Vec<usize> {
+    let text = std::fs::read_to_string(RunDir::new(dir).metrics()).unwrap();
+    let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    events.filter_map(|e: Event| if let Event::Step(s) = e { Some(s.step) } else { None }).collect()
+}
+
 fn files(dir: &Path, names: &[&str]) -> Vec<blake3::Hash> {
     names.iter().map(|n| blake3::hash(&std::fs::read(dir.join(n)).unwrap())).collect()
 }
@@ -115,6 +122,28 @@ fn a_broken_checkpoint_is_set_aside_for_an_older_one() {
     let Event::Started(started) = &events[1] else { panic!("{:?}", events[1]) };
     assert!(started.resumed && started.step < 14);
     assert!(weights == bits(&again.model));
+    assert_eq!(steps_written(dir.path()), (1..=20).collect::<Vec<_>>(), "no step is there twice");
+}
+
+#[test]
+fn a_lost_best_checkpoint_says_what_to_do() {
+    let config = |result: &str| {
+        settings(json!({
+            "train": {"max_steps": 6, "tokens_per_step": 64, "evaluate_every": 2, "keep": 1, "result": result},
+            "optimizer": {"adamw": {"learning_rate": 1e-12}},
+        }))
+    };
+    let small = || {
+        let mut small = job(bag(), 17);
+        small.model.tasks.iter_mut().for_each(|t| t.config.learning_rate = None);
+        small
+    };
+    let dir = tempfile::tempdir().unwrap();
+    record(&mut small(), &config("best"), dir.path(), Start::Fresh, Some(5)).0.unwrap();
+    std::fs::remove_file(RunDir::new(dir.path()).checkpoint(2).join("weights.safetensors")).unwrap();
+    let error = record(&mut small(), &config("best"), dir.path(), Start::Resume, None).0.unwrap_err();
+    assert!(error.to_string().contains("train.result = \"last\""), "{error}");
+    record(&mut small(), &config("last"), dir.path(), Start::Resume, None).0.unwrap();
 }
 
 #[test]

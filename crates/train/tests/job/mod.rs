@@ -10,6 +10,8 @@ use polytask_train::{
 use serde_json::{Value as Json, json};
 use std::{
     cell::Cell,
+    fs::OpenOptions,
+    io::Write,
     path::Path,
     sync::{
         Arc,
@@ -130,7 +132,7 @@ pub fn bits(model: &Model) -> Vec<(String, Vec<u32>)> {
     model.parameters.iter().map(|p| p.name.clone()).enumerate().map(one).collect()
 }
 
-/// Runs a job and records its events; stops it after `stop_after` steps in all.
+/// Runs a job and records its events, in `metrics.jsonl` too; stops it after `stop_after` steps in all.
 pub fn record(
     job: &mut Job,
     settings: &Settings,
@@ -140,6 +142,7 @@ pub fn record(
 ) -> (Result<Outcome, TrainError>, Vec<Event>) {
     let stop = AtomicBool::new(false);
     let mut events = Vec::new();
+    let mut metrics = OpenOptions::new().create(true).append(true).open(RunDir::new(dir).metrics()).unwrap();
     let ticks = Cell::new(0);
     let clock = || {
         ticks.set(ticks.get() + 1);
@@ -150,6 +153,7 @@ pub fn record(
             stop.store(true, Ordering::Relaxed);
         }
         events.push(event.clone());
+        writeln!(metrics, "{}", serde_json::to_string(event).unwrap()).unwrap();
     };
     let host = Host { stop: &stop, clock: &clock, emit: &mut emit };
     let outcome = run(job, settings, &RunDir::new(dir), start, host);

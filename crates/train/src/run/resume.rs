@@ -1,0 +1,71 @@
+//! Where a run begins: at its first step, or at the newest checkpoint that is whole.
+
+use super::{Run, Start};
+use crate::{
+    checkpoint,
+    error::TrainError,
+    events::{self, Event},
+    fingerprint,
+    history::{self, Resumption},
+};
+
+impl Run<'_, '_> {
+    /// Takes up a checkpoint where there is one to go on from.
+    pub(super) fn begin(&mut self, start: Start) -> Result<(), TrainError> {
+        checkpoint::recover(self.dir)?;
+        let saved = checkpoint::list(self.dir)?;
+        if start == Start::Fresh && !saved.is_empty() {
+            return Err(TrainError::Occupied { path: self.dir.checkpoints() });
+        }
+        let resumed = self.resume(saved)?;
+        if start == Start::Resume {
+            let (step, evaluation_due) = (self.progress.step, self.progress.evaluation_due);
+            history::truncate(&self.dir.metrics(), Resumption { step, evaluation_due })?;
+        }
+        let (trunk_parameters, head_parameters) = self.job.model.sizes();
+        self.emit(Event::Started(events::Started {
+            step: self.progress.step,
+            resumed,
+            steps: self.timetable.total(),
+            epochs: self.timetable.epochs(),
+            tasks: self.job.model.tasks.iter().map(|t| t.name.clone()).collect(),
+            trunk_parameters,
+            head_parameters,
+        }));
+        Ok(())
+    }
+
+    /// Takes up the newest of the checkpoints that is whole; false where there are none.
+    fn resume(&mut self, mut saved: Vec<usize>) -> Result<bool, TrainError> {
+        let mut reason = None;
+        while let Some(step) = saved.pop() {
+            match self.restore(step) {
+                Ok(()) => return Ok(true),
+                Err(TrainError::BrokenCheckpoint { reason: found, .. }) => {
+                    let moved_to = checkpoint::set_aside(self.dir, step)?;
+                    let reason = reason.insert(found).clone();
+                    self.emit(Event::BrokenCheckpoint(events::BrokenCheckpoint { step, reason, moved_to }));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        match reason {
+            Some(reason) => Err(TrainError::NoUsableCheckpoint { path: self.dir.checkpoints(), reason }),
+            None => Ok(false),
+        }
+    }
+
+    fn restore(&mut self, step: usize) -> Result<(), TrainError> {
+        let path = self.dir.checkpoint(step);
+        let checkpoint = checkpoint::open(&path)?;
+        fingerprint::compare(&path, &checkpoint.state.fingerprint, &self.fingerprint)?;
+        let state = &checkpoint.state;
+        self.feed.stream.restore(state.stream.clone()).map_err(|e| TrainError::broken(&path, e))?;
+        self.balancer.restore(&state.balancer).map_err(|e| TrainError::broken(&path, e))?;
+        checkpoint.restore(&path, &mut self.job.model.parameters, &mut self.moments)?;
+        self.progress = state.progress.clone();
+        self.elapsed_before = state.progress.elapsed;
+        self.saved_at = Some(step);
+        Ok(())
+    }
+}
