@@ -5,19 +5,17 @@ mod save;
 
 use crate::{
     best::{Criterion, Judged, ScoreTable},
-    checkpoint,
-    config::{Pick, Settings},
+    config::Settings,
     durable,
     error::TrainError,
     evaluate::{Evaluation, evaluate},
     events::{self, Event},
     fingerprint,
-    history::{self, Resumption},
     job::Job,
     optimizer::{Moments, Rates},
     run_dir::RunDir,
     setup::{self, Feed},
-    state::{Progress, State},
+    state::Progress,
     step::{self, Movers},
     timetable::Timetable,
 };

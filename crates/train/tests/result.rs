@@ -24,7 +24,7 @@ fn it_learns_and_the_best_becomes_the_result() {
     let mut trained = job(bag(), 17);
     let (outcome, events) = record(&mut trained, &settings, dir.path(), Start::Fresh, None);
     let evaluations = evaluations(&events);
-    let best = evaluations.iter().filter(|e| e.best).next_back().unwrap();
+    let best = evaluations.iter().rfind(|e| e.best).unwrap();
     assert!(best.value > 0.8 && best.value == best.scores["topic"]["accuracy"], "{best:?}");
     assert!(evaluations.iter().all(|e| e.value <= best.value));
     let last = evaluations.last().unwrap().step;

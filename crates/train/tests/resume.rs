@@ -7,8 +7,11 @@ use polytask_train::{Event, Outcome, RunDir, Settings, Start, TrainError, checkp
 use serde_json::{Value, json};
 use std::path::Path;
 
+/// Every weight of a result, the events on the way, and the run's directory.
+type Ran = (Vec<(String, Vec<u32>)>, Vec<Event>, tempfile::TempDir);
+
 /// 40 steps in one go.
-fn whole(backbone: Value, settings: &Settings) -> (Vec<(String, Vec<u32>)>, Vec<Event>, tempfile::TempDir) {
+fn whole(backbone: Value, settings: &Settings) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let mut job = job(backbone, 17);
     let (outcome, events) = record(&mut job, settings, dir.path(), Start::Fresh, None);
@@ -17,11 +20,7 @@ fn whole(backbone: Value, settings: &Settings) -> (Vec<(String, Vec<u32>)>, Vec<
 }
 
 /// The same, stopped after each of `stops` and gone on with by a new job each time.
-fn in_parts(
-    backbone: Value,
-    settings: &Settings,
-    stops: &[usize],
-) -> (Vec<(String, Vec<u32>)>, Vec<Event>, tempfile::TempDir) {
+fn in_parts(backbone: Value, settings: &Settings, stops: &[usize]) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let mut events = Vec::new();
     let mut start = Start::Fresh;
