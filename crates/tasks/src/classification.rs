@@ -138,10 +138,10 @@ impl ClassificationConfig {
         };
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.into())?;
-        if let ClassWeights::Table(weights) = &self.class_weights {
-            for (label, weight) in weights.iter().filter(|(_, w)| !(w.is_finite() && **w >= 0.0)) {
-                return setting(&format!("class_weights.{label}"), weight.to_string(), "a number, 0 or more");
-            }
+        if let ClassWeights::Table(weights) = &self.class_weights
+            && let Some((label, weight)) = weights.iter().find(|(_, w)| !(w.is_finite() && **w >= 0.0))
+        {
+            return setting(&format!("class_weights.{label}"), weight.to_string(), "a number, 0 or more");
         }
         Ok(Box::new(Classification {
             task: task.to_owned(),

@@ -14,12 +14,14 @@ mod answer;
 mod chain_head;
 mod classification;
 mod crf;
+mod decoder;
 mod error;
 mod head;
 mod kind;
 mod kinds;
 mod labels;
 mod tagging;
+mod words;
 
 pub use classification::{ClassWeights, ClassificationConfig, NamedWeights, Pooling};
 pub use error::TaskError;

@@ -29,7 +29,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use data::{DataError, Faults, InputField, NO_WORD, Row, Split, Value, View};
+use data::{DataError, Faults, InputField, Row, Split, View};
 use model::Parameters;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -37,10 +37,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer;
 use crate::chain_head::ChainHead;
-use crate::crf::Chain;
+use crate::decoder::Decoder;
 use crate::head::{self, Head};
-use crate::labels::{Labels, MASKED, Targets, as_label};
-use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError, WordTag};
+use crate::labels::{Labels, MASKED};
+use crate::words::{self, Lost, WordTargets, first_tokens};
+use crate::{Batch, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError, WordTag};
 
 const SPAN_METRICS: &[&str] =
     &["span_f1", "span_precision", "span_recall", "span_macro_f1", "token_accuracy"];
@@ -98,7 +99,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// The scheme of spans, if any.
-    fn spans(self) -> Option<metrics::Scheme> {
+    pub(crate) fn spans(self) -> Option<metrics::Scheme> {
         match self {
             Scheme::Bio => Some(metrics::Scheme::Bio),
             Scheme::Bioes => Some(metrics::Scheme::Bioes),
@@ -106,7 +107,8 @@ impl Scheme {
         }
     }
 
-    fn allowed(self) -> &'static str {
+    /// The tags that there may be, for a message.
+    pub(crate) fn allowed(self) -> &'static str {
         match self {
             Scheme::Bio => "O, B-TYPE or I-TYPE (scheme = \"bio\"; there are \"bioes\" and \"none\", too)",
             Scheme::Bioes => {
@@ -185,65 +187,7 @@ struct Tagging {
     targets: HashMap<Split, WordTargets>,
 }
 
-/// The tags of a split, row after row.
-#[derive(Default)]
-struct WordTargets {
-    /// Rows + 1: where each row's words begin. A row without tags has no words.
-    offsets: Vec<usize>,
-    words: Targets,
-}
-
-impl WordTargets {
-    /// The tags of a row; none for a row that does not exist.
-    fn row(&self, row: usize) -> &[u32] {
-        match self.offsets.get(row..row + 2) {
-            Some(&[start, end]) => &self.words.ids[start..end],
-            _ => &[],
-        }
-    }
-}
-
 impl Tagging {
-    /// A row's tags, `None` for words without one; `None` for a row without tags.
-    fn tags(&self, row: &Row) -> Result<Option<Vec<Option<String>>>, DataError> {
-        let field = &self.config.tags;
-        let tags: Vec<Option<String>> = match row.get(field) {
-            None => return Ok(None),
-            Some(Value::Text(text)) if text.is_empty() => Vec::new(),
-            Some(Value::Text(text)) => {
-                text.split(' ').map(|tag| Some(tag.to_owned()).filter(|t| !t.is_empty())).collect()
-            }
-            Some(Value::List(items)) => items
-                .iter()
-                .map(|item| {
-                    as_label(item)
-                        .map_err(|()| row.error(field, item.preview(), "a tag (text) for each word"))
-                })
-                .collect::<Result<_, _>>()?,
-            Some(other) => {
-                return Err(row.error(field, other.preview(), "a list of tags, one for each word"));
-            }
-        };
-        let words = row.words(&self.config.tokens)?.ok_or_else(|| row.missing(&self.config.tokens))?.len();
-        if tags.len() != words {
-            let expected = format!("{words}, one for each word of field {:?}", self.config.tokens);
-            return Err(row.error(field, format!("{} tags", tags.len()), expected));
-        }
-        if let Some(scheme) = self.config.scheme.spans()
-            && let Some((at, tag)) = tags
-                .iter()
-                .enumerate()
-                .find_map(|(i, t)| t.as_ref().filter(|t| !scheme.knows(t)).map(|t| (i, t)))
-        {
-            return Err(row.error(
-                field,
-                format!("tag {tag:?} at word {}", at + 1),
-                self.config.scheme.allowed(),
-            ));
-        }
-        Ok(Some(tags))
-    }
-
     fn key(&self, name: &str) -> String {
         format!("task.{}.tagging.{name}", self.task)
     }
@@ -252,41 +196,11 @@ impl Tagging {
         self.head.expect("the head is built before the first batch")
     }
 
-    /// The chain of decoding, if the tags of a row are decoded together.
-    fn decoder(&self, parameters: &Parameters) -> Option<Chain> {
-        let scheme =
-            self.config.scheme.spans().filter(|_| self.config.constrained.unwrap_or(self.config.crf));
-        let chain = match (&self.chain, scheme) {
-            (Some(chain), _) => chain.chain(parameters),
-            (None, Some(_)) => Chain::neutral(self.labels.len()),
-            (None, None) => return None,
-        };
-        let Some(scheme) = scheme else { return Some(chain) };
-        let name = |tag: usize| self.labels.names()[tag].as_str();
-        Some(chain.constrained(|from, to| scheme.allows(from.map(name), to.map(name))))
-    }
-
-    /// Tags and probabilities of one row's words, of emissions `[words, tags]` in log space.
-    fn decode(&self, decoder: Option<&Chain>, logits: &[f32]) -> Vec<WordTag> {
-        let k = self.labels.len();
-        let greedy = || {
-            logits.chunks(k).map(|row| {
-                let (label, largest) = head::largest(row);
-                let sum: f64 = row.iter().map(|v| f64::from(v - largest).exp()).sum();
-                WordTag { label: label as u32, probability: (1.0 / sum) as f32 }
-            })
-        };
-        let Some(chain) = decoder else { return greedy().collect() };
-        let emissions: Vec<f64> = logits.iter().map(|v| f64::from(*v)).collect();
-        // A space in which no row of tags is allowed (one that has only `I-` tags, say) is decoded freely.
-        match (chain.viterbi(&emissions), chain.marginals(&emissions)) {
-            (Some((path, _)), Some(marginals)) => path
-                .iter()
-                .zip(marginals.chunks(k))
-                .map(|(tag, row)| WordTag { label: *tag, probability: row[*tag as usize] as f32 })
-                .collect(),
-            _ => greedy().collect(),
-        }
+    /// How tags are decoded with the weights as they stand.
+    fn decoder(&self, parameters: &Parameters) -> Decoder {
+        let constrained = self.config.constrained.unwrap_or(self.config.crf);
+        let scheme = self.config.scheme.spans().filter(|_| constrained);
+        Decoder::new(self.chain.map(|chain| chain.chain(parameters)), scheme, self.labels.names())
     }
 
     /// The name of a predicted tag; a word that was lost counts as outside.
@@ -302,20 +216,6 @@ impl Tagging {
     }
 }
 
-/// The first token of each word of a row of the pack, as (token, word).
-fn first_tokens<'a>(batch: &Batch<'a>, at: BatchRow) -> impl Iterator<Item = (u32, u32)> + use<'a> {
-    let words = &batch.pack.words;
-    let mut last = NO_WORD;
-    batch.tokens(at).filter_map(move |token| {
-        let word = words[token];
-        let first = word != NO_WORD && word != last;
-        if first {
-            last = word;
-        }
-        first.then_some((token as u32, word))
-    })
-}
-
 impl Kind for Tagging {
     fn input(&self) -> InputField {
         InputField::Words(self.config.tokens.clone())
@@ -325,7 +225,7 @@ impl Kind for Tagging {
         let mut faults = Faults::new();
         let mut counted = BTreeMap::new();
         for row in rows {
-            match self.tags(row) {
+            match words::tags(&self.config, row) {
                 Ok(tags) => {
                     tags.into_iter().flatten().flatten().for_each(|tag| *counted.entry(tag).or_insert(0) += 1)
                 }
@@ -359,32 +259,20 @@ impl Kind for Tagging {
 
     fn attach(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
         let mut faults = Faults::new();
-        let mut targets = WordTargets { offsets: vec![0], words: Targets::default() };
+        let mut targets = WordTargets::default();
         let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
         for (i, row) in view.rows.iter().enumerate() {
-            match self.tags(row) {
-                Ok(Some(tags)) => {
-                    let encoded = &view.encoded.words[view.encoded.row(i)];
-                    let last = encoded.iter().copied().filter(|word| *word != NO_WORD).max();
-                    let mut seen = vec![false; tags.len()];
-                    for word in encoded.iter().filter(|word| **word != NO_WORD) {
-                        if let Some(seen) = seen.get_mut(*word as usize) {
-                            *seen = true;
-                        }
-                    }
-                    for (word, tag) in tags.iter().enumerate() {
-                        targets.words.push(&self.labels, tag.as_deref());
-                        if tag.is_some() && !seen[word] {
-                            let cut = view.encoded.cut[i] > 0 && last.is_none_or(|last| word as u32 > last);
-                            *if cut { &mut report.truncated } else { &mut report.without_token } += 1;
-                        }
-                    }
+            match words::tags(&self.config, row) {
+                Ok(tags) => {
+                    let tags = tags.unwrap_or_default();
+                    let lost = Lost::of(&tags, &view.encoded, i);
+                    report.truncated += lost.truncated;
+                    report.without_token += lost.without_token;
                     report.labelled += usize::from(tags.iter().any(Option::is_some));
+                    targets.push_row(&self.labels, &tags);
                 }
-                Ok(None) => {}
                 Err(fault) => faults.push(fault),
             }
-            targets.offsets.push(targets.words.ids.len());
         }
         faults.finish(())?;
         report.missing = report.rows - report.labelled;
@@ -443,20 +331,16 @@ impl Kind for Tagging {
         let logits = head::on_host(self.head().logits(parameters, states, None));
         let decoder = self.decoder(parameters);
         let k = self.labels.len();
-        let mut begin = 0;
-        let rows: Vec<(&[(u32, u32)], &[f32])> = firsts
-            .iter()
-            .map(|words| {
-                let end = begin + words.len() * k;
-                let row = (words.as_slice(), &logits[begin..end]);
-                begin = end;
-                row
-            })
-            .collect();
-        rows.into_par_iter()
-            .map(|(words, logits)| {
+        let begins =
+            firsts.iter().scan(0, |next, words| Some(std::mem::replace(next, *next + words.len() * k)));
+        let begins: Vec<usize> = begins.collect();
+        firsts
+            .par_iter()
+            .zip(begins)
+            .map(|(words, begin)| {
+                let logits = &logits[begin..begin + words.len() * k];
                 let mut tags = vec![None; words.last().map_or(0, |(_, word)| *word as usize + 1)];
-                for ((_, word), tag) in words.iter().zip(self.decode(decoder.as_ref(), logits)) {
+                for ((_, word), tag) in words.iter().zip(decoder.decode(logits)) {
                     tags[*word as usize] = Some(tag);
                 }
                 Prediction::Tags(tags)

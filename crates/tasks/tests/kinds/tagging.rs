@@ -167,7 +167,7 @@ fn unseen_tags_are_reported_masked_and_wrong() {
     assert_eq!(report.unseen, [("B-Y".to_owned(), 1)].into());
     let device = Device::flex();
     let parameters = heads.build(&mut *kind, &device);
-    let (pack, states, rows) = (pack(&view), heads.states(&device).slice([0..2]), same(&[0]));
+    let (pack, states, rows) = (pack(&view), heads.states(&device).narrow(0, 0, 2), same(&[0]));
     let batch =
         Batch { states: &states, pack: &pack, split: Split::Validation, rows: &rows, noise_seed: None };
     assert_eq!(kind.loss(&parameters, &batch).unwrap().items, 1);

@@ -1,0 +1,116 @@
+//! The words of a row and their tags: how they are read, and where they stand in a pack.
+
+use std::ops::Range;
+
+use data::{DataError, Encoded, NO_WORD, Row, Value};
+
+use crate::labels::{Labels, Targets, as_label};
+use crate::{Batch, BatchRow, TaggingConfig};
+
+/// A row's tags, `None` for words without one; `None` for a row without tags.
+///
+/// Errors: not one tag for each word; a tag that the scheme does not know.
+pub(crate) fn tags(config: &TaggingConfig, row: &Row) -> Result<Option<Vec<Option<String>>>, DataError> {
+    let field = &config.tags;
+    let tags: Vec<Option<String>> = match row.get(field) {
+        None => return Ok(None),
+        Some(Value::Text(text)) if text.is_empty() => Vec::new(),
+        Some(Value::Text(text)) => {
+            text.split(' ').map(|tag| Some(tag.to_owned()).filter(|t| !t.is_empty())).collect()
+        }
+        Some(Value::List(items)) => items
+            .iter()
+            .map(|item| {
+                as_label(item).map_err(|()| row.error(field, item.preview(), "a tag (text) for each word"))
+            })
+            .collect::<Result<_, _>>()?,
+        Some(other) => {
+            return Err(row.error(field, other.preview(), "a list of tags, one for each word"));
+        }
+    };
+    let words = row.words(&config.tokens)?.ok_or_else(|| row.missing(&config.tokens))?.len();
+    if tags.len() != words {
+        let expected = format!("{words}, one for each word of field {:?}", config.tokens);
+        return Err(row.error(field, format!("{} tags", tags.len()), expected));
+    }
+    if let Some(scheme) = config.scheme.spans()
+        && let Some((at, tag)) =
+            tags.iter().enumerate().find_map(|(i, t)| t.as_ref().filter(|t| !scheme.knows(t)).map(|t| (i, t)))
+    {
+        return Err(row.error(field, format!("tag {tag:?} at word {}", at + 1), config.scheme.allowed()));
+    }
+    Ok(Some(tags))
+}
+
+/// The tags of a split, row after row.
+pub(crate) struct WordTargets {
+    /// Rows + 1: where each row's words begin. A row without tags has no words.
+    pub offsets: Vec<usize>,
+    pub words: Targets,
+}
+
+impl Default for WordTargets {
+    fn default() -> Self {
+        WordTargets { offsets: vec![0], words: Targets::default() }
+    }
+}
+
+impl WordTargets {
+    /// Adds the tags of the next row.
+    pub fn push_row(&mut self, labels: &Labels, tags: &[Option<String>]) {
+        tags.iter().for_each(|tag| self.words.push(labels, tag.as_deref()));
+        self.offsets.push(self.words.ids.len());
+    }
+
+    /// The tags of a row; none for a row that does not exist.
+    pub fn row(&self, row: usize) -> &[u32] {
+        match self.offsets.get(row..row + 2) {
+            Some(&[start, end]) => &self.words.ids[start..end],
+            _ => &[],
+        }
+    }
+}
+
+/// How many tagged words of a row have no token.
+pub(crate) struct Lost {
+    /// Words behind the last one that has a token, in a row that was cut.
+    pub truncated: usize,
+    /// The others.
+    pub without_token: usize,
+}
+
+impl Lost {
+    /// Counts in row `row` of `encoded`, whose words have these tags.
+    pub fn of(tags: &[Option<String>], encoded: &Encoded, row: usize) -> Self {
+        let mut seen = vec![false; tags.len()];
+        for word in &encoded.words[encoded.row(row)] {
+            if let Some(seen) = seen.get_mut(*word as usize) {
+                *seen = true;
+            }
+        }
+        let kept = if encoded.cut[row] > 0 {
+            seen.iter().rposition(|seen| *seen).map_or(0, |last| last + 1)
+        } else {
+            tags.len()
+        };
+        let lost = |words: Range<usize>| words.filter(|word| tags[*word].is_some() && !seen[*word]).count();
+        Lost { truncated: lost(kept..tags.len()), without_token: lost(0..kept) }
+    }
+}
+
+/// The first token of each word of a row of the pack, as (token, word).
+pub(crate) fn first_tokens<'a>(
+    batch: &Batch<'a>,
+    at: BatchRow,
+) -> impl Iterator<Item = (u32, u32)> + use<'a> {
+    let words = &batch.pack.words;
+    let mut last = NO_WORD;
+    batch.tokens(at).filter_map(move |token| {
+        let word = words[token];
+        let first = word != NO_WORD && word != last;
+        if first {
+            last = word;
+        }
+        first.then_some((token as u32, word))
+    })
+}
