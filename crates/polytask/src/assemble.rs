@@ -109,7 +109,8 @@ fn backbone(
     match &config.model.backbone {
         BackboneConfig::Pretrained(name) => {
             let dir = pretrained(name)?;
-            let tokenizer = Tokenizer::from_file(&dir.join("tokenizer.json")).map_err(|e| Failure::refused([e]))?;
+            let tokenizer =
+                Tokenizer::from_file(&dir.join("tokenizer.json")).map_err(|e| Failure::refused([e]))?;
             let backbone =
                 model::open(&dir, parameters, config.model.dropout).map_err(|e| Failure::refused([e]))?;
             if tokenizer.vocabulary() > backbone.vocabulary() {

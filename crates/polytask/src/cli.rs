@@ -5,7 +5,13 @@ use std::path::PathBuf;
 
 /// Trains one language model on many tasks, and uses it.
 #[derive(Parser)]
-#[command(name = "polytask", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "polytask",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -93,8 +93,12 @@ impl Inputs {
         for (corpus, input) in &self.0 {
             for row in sources.rows(corpus, Split::Train).iter().flat_map(|rows| rows.iter()) {
                 match input {
-                    InputField::Text(field) => texts.extend(row.text(field).ok().flatten().map(str::to_string)),
-                    InputField::Words(field) => texts.extend(row.words(field).ok().flatten().map(|w| w.join(" "))),
+                    InputField::Text(field) => {
+                        texts.extend(row.text(field).ok().flatten().map(str::to_string))
+                    }
+                    InputField::Words(field) => {
+                        texts.extend(row.words(field).ok().flatten().map(|w| w.join(" ")))
+                    }
                 }
             }
         }

@@ -44,7 +44,8 @@ impl Observers {
 
     /// Ends the files.
     pub fn close(mut self) -> Result<(), Failure> {
-        let fault = self.fault.take().or_else(|| self.board.flush().and_then(|()| self.lines.sync_all()).err());
+        let fault =
+            self.fault.take().or_else(|| self.board.flush().and_then(|()| self.lines.sync_all()).err());
         fault.map_or(Ok(()), |error| Err(Failure::failed(format!("writing the run's metrics: {error}"))))
     }
 
@@ -63,7 +64,8 @@ impl Observers {
             // What an interrupted run wrote of the steps that come again no longer counts.
             return self.board.resumed(e.step as i64 + 1, time);
         }
-        let mut scalar = |tag: &str, step: usize, value: f64| self.board.scalar(tag, step as i64, time, value as f32);
+        let mut scalar =
+            |tag: &str, step: usize, value: f64| self.board.scalar(tag, step as i64, time, value as f32);
         match event {
             Event::Step(e) => {
                 for (task, loss) in &e.losses {

@@ -33,7 +33,9 @@ fn several_errors_come_at_once() {
 
 #[test]
 fn a_corpus_that_does_not_exist_is_named() {
-    broken("unknown corpus", &["newz", "news"], |b| b.edit("job.toml", "corpus = \"news\"", "corpus = \"newz\""));
+    broken("unknown corpus", &["newz", "news"], |b| {
+        b.edit("job.toml", "corpus = \"news\"", "corpus = \"newz\"")
+    });
 }
 
 #[test]
@@ -90,7 +92,11 @@ fn a_field_that_no_row_has_is_named() {
 #[test]
 fn a_model_that_is_not_there_is_named() {
     broken("no such model", &["models/none"], |b| {
-        b.edit("job.toml", "backbone = { bag = { width = 16, window = 1, dropout = 0.1 } }", "backbone = \"models/none\"");
+        b.edit(
+            "job.toml",
+            "backbone = { bag = { width = 16, window = 1, dropout = 0.1 } }",
+            "backbone = \"models/none\"",
+        );
     });
 }
 
@@ -109,7 +115,11 @@ fn truncated_weights_are_refused() {
         // The fixture has no vocabulary of its own; any will do, the weights are read first or it is small enough.
         assert!(b.run(&["train", "job.toml", "--run", "run"]).ok);
         b.write("model/tokenizer.json", std::fs::read(b.path("run/model/tokenizer.json")).unwrap());
-        b.edit("job.toml", "backbone = { bag = { width = 16, window = 1, dropout = 0.1 } }", "backbone = \"model\"");
+        b.edit(
+            "job.toml",
+            "backbone = { bag = { width = 16, window = 1, dropout = 0.1 } }",
+            "backbone = \"model\"",
+        );
     });
 }
 

@@ -18,9 +18,16 @@ fn a_config_becomes_a_model_that_answers() {
 
     let trained = bench.run(&["train", "job.toml", "--run", "run"]);
     assert!(trained.ok, "{}", trained.err);
-    for name in ["config.toml", "data.json", "metrics.jsonl", "model/config.json", "model/model.safetensors",
-        "model/tokenizer.json", "model/heads.safetensors", "model/polytask.json"]
-    {
+    for name in [
+        "config.toml",
+        "data.json",
+        "metrics.jsonl",
+        "model/config.json",
+        "model/model.safetensors",
+        "model/tokenizer.json",
+        "model/heads.safetensors",
+        "model/polytask.json",
+    ] {
         assert!(bench.path("run").join(name).is_file(), "{name}");
     }
     let events = fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
@@ -50,7 +57,10 @@ fn every_line_gets_its_answer_and_broken_ones_say_why() {
     let answered = bench.feed(&["predict", "run"], lines.as_bytes());
     assert_eq!(answered.code, 3);
     let answers: Vec<Value> = answered.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(answers.iter().map(|a| a["line"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(
+        answers.iter().map(|a| a["line"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [1, 2, 3, 4, 5, 6, 7]
+    );
     let broken: Vec<bool> = answers.iter().map(|a| a.get("error").is_some()).collect();
     assert_eq!(broken, [false, true, true, false, true, true, false], "{answers:#?}");
     for answer in answers.iter().filter(|a| a.get("error").is_none()) {
@@ -69,14 +79,16 @@ fn a_terminated_run_resumes_to_the_same_bits() {
     bench.edit("job.toml", "epochs = 3", "epochs = 40\ncheckpoint_every = 7");
     assert!(bench.run(&["train", "job.toml", "--run", "whole"]).ok);
 
-    let mut child = bench.command(&["train", "job.toml", "--run", "cut"]).stdout(Stdio::null()).spawn().unwrap();
+    let mut child =
+        bench.command(&["train", "job.toml", "--run", "cut"]).stdout(Stdio::null()).spawn().unwrap();
     let metrics = bench.path("cut/metrics.jsonl");
     let patience = Instant::now();
     while !fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() > 12) {
         assert!(patience.elapsed() < Duration::from_secs(60), "the run does not begin");
         std::thread::sleep(Duration::from_millis(2));
     }
-    let killed = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let killed =
+        std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     let code = child.wait().unwrap().code();
     if code != Some(0) {
@@ -103,8 +115,13 @@ fn a_run_is_never_overwritten() {
 fn predict_survives_a_reader_that_leaves() {
     let bench = Bench::new();
     assert!(bench.run(&["train", "job.toml", "--run", "run"]).ok);
-    let mut child =
-        bench.command(&["predict", "run"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = bench
+        .command(&["predict", "run"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let _ = child.stdin.take().unwrap().write_all("the team won\n".repeat(3000).as_bytes());
     let out = child.wait_with_output().unwrap();

@@ -19,8 +19,12 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let config = super::load(&args.file, &args.overrides)?;
     super::threads(config.train.threads)?;
     let Assembled { job, report } = assemble(&config)?;
-    let timetable = train::timetable(&job, &super::train::settings(&config)).map_err(|e| Failure::refused([e]))?;
-    println!("\n  rows and tokens (lengths in tokens: shortest, median, 90 %, 99 %, longest)\n\n{}", rows(&report));
+    let timetable =
+        train::timetable(&job, &super::train::settings(&config)).map_err(|e| Failure::refused([e]))?;
+    println!(
+        "\n  rows and tokens (lengths in tokens: shortest, median, 90 %, 99 %, longest)\n\n{}",
+        rows(&report)
+    );
     println!("  labels\n\n{}", labels(&report));
     println!("  parameters\n\n{}", parameters(&job));
     println!("{}", plan(&config, &job, &report, &timetable));
@@ -29,7 +33,17 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
 }
 
 fn rows(report: &DataReport) -> String {
-    let mut table = Table::new(&["corpus", "split", "read", "tasks in one pass", "rows", "tokens", "lengths", "cut", "unknown"]);
+    let mut table = Table::new(&[
+        "corpus",
+        "split",
+        "read",
+        "tasks in one pass",
+        "rows",
+        "tokens",
+        "lengths",
+        "cut",
+        "unknown",
+    ]);
     for view in &report.views {
         let lengths: Vec<String> = view.lengths.iter().map(usize::to_string).collect();
         table.row([
@@ -52,11 +66,13 @@ fn rows(report: &DataReport) -> String {
 }
 
 fn labels(report: &DataReport) -> String {
-    let mut table = Table::new(&["task", "split", "labelled", "without", "labels", "most frequent", "remarks"]);
+    let mut table =
+        Table::new(&["task", "split", "labelled", "without", "labels", "most frequent", "remarks"]);
     for found in &report.labels {
         let mut counts: Vec<&(String, usize)> = found.counts.iter().filter(|(_, n)| *n > 0).collect();
         counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-        let named: Vec<String> = counts.iter().take(NAMED).map(|(label, n)| format!("{label} {}", count(*n))).collect();
+        let named: Vec<String> =
+            counts.iter().take(NAMED).map(|(label, n)| format!("{label} {}", count(*n))).collect();
         let more = counts.len().saturating_sub(NAMED);
         table.row([
             found.task.clone(),
@@ -74,7 +90,8 @@ fn labels(report: &DataReport) -> String {
 fn remarks(found: &TaskLabels) -> String {
     let mut remarks = Vec::new();
     if !found.unseen.is_empty() {
-        let names: Vec<String> = found.unseen.iter().take(NAMED).map(|(l, n)| format!("{l} {}", count(*n))).collect();
+        let names: Vec<String> =
+            found.unseen.iter().take(NAMED).map(|(l, n)| format!("{l} {}", count(*n))).collect();
         remarks.push(format!("never in training: {}", names.join(", ")));
     }
     if found.truncated > 0 {
@@ -92,13 +109,21 @@ fn parameters(job: &Job) -> String {
     table.row(["shared by all tasks".into(), short(trunk), job.model.backbone.kind().to_string()]);
     for slot in &job.model.tasks {
         let own = heads.get(&slot.name).copied().unwrap_or(0);
-        table.row([format!("head of {}", slot.name), short(own), slot.config.kind(&slot.name).unwrap_or_default().into()]);
+        table.row([
+            format!("head of {}", slot.name),
+            short(own),
+            slot.config.kind(&slot.name).unwrap_or_default().into(),
+        ]);
     }
     let together = trunk + heads.values().sum::<usize>();
     let apart = trunk * job.model.tasks.len() + heads.values().sum::<usize>();
     let share = 100.0 * together as f64 / apart.max(1) as f64;
     table.rule();
-    table.row(["one model".into(), short(together), format!("{share:.0} % of what {} separate models have", job.model.tasks.len())]);
+    table.row([
+        "one model".into(),
+        short(together),
+        format!("{share:.0} % of what {} separate models have", job.model.tasks.len()),
+    ]);
     table.render()
 }
 

@@ -33,16 +33,16 @@ pub fn score(config: &Config, model: Model, split: Split) -> Result<(Evaluation,
         return Err(Failure::refused([format!("no corpus of this run has a {split} split")]));
     }
     let never = AtomicBool::new(false);
-    let evaluation = train::evaluate(&model, split, views.of(split), config.train.tokens_per_step.max(2048), &never);
+    let evaluation =
+        train::evaluate(&model, split, views.of(split), config.train.tokens_per_step.max(2048), &never);
     let evaluation = evaluation.ok_or_else(|| Failure::failed("the evaluation was stopped"))?;
     Ok((evaluation, model))
 }
 
 fn split(name: &str) -> Result<Split, Failure> {
-    Split::ALL
-        .into_iter()
-        .find(|split| split.name() == name)
-        .ok_or_else(|| Failure::refused([format!("--split {name}: found `{name}`, expected train, validation or test")]))
+    Split::ALL.into_iter().find(|split| split.name() == name).ok_or_else(|| {
+        Failure::refused([format!("--split {name}: found `{name}`, expected train, validation or test")])
+    })
 }
 
 fn as_table(evaluation: &Evaluation, model: &Model, split: Split) -> String {
@@ -70,7 +70,8 @@ fn as_json(evaluation: &Evaluation, split: &str) -> Value {
     for scored in &evaluation.tasks {
         let scores: Map<String, Value> =
             scored.scores.values.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        let entry = json!({ "rows": scored.rows, "main": scored.scores.main, "loss": scored.loss, "scores": scores });
+        let entry =
+            json!({ "rows": scored.rows, "main": scored.scores.main, "loss": scored.loss, "scores": scores });
         tasks.insert(scored.task.clone(), entry);
     }
     json!({ "split": split, "mean": evaluation.mean, "tasks": tasks })

@@ -8,9 +8,9 @@ pub mod train;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
+use ::train::{Model, RunDir};
 use burn::tensor::Device;
 use std::path::Path;
-use ::train::{Model, RunDir};
 
 /// Sets how many threads compute; once per program.
 pub fn threads(wanted: Option<usize>) -> Result<(), Failure> {
@@ -23,7 +23,8 @@ pub fn threads(wanted: Option<usize>) -> Result<(), Failure> {
 /// Reads a config; prints its warnings.
 pub fn load(file: &Path, overrides: &crate::cli::Overrides) -> Result<Config, Failure> {
     let loaded = config::load(file, &overrides.set, &overrides.define);
-    let (config, warnings) = loaded.map_err(|text| Failure { messages: vec![text], code: crate::failure::REFUSED })?;
+    let (config, warnings) =
+        loaded.map_err(|text| Failure { messages: vec![text], code: crate::failure::REFUSED })?;
     for warning in warnings {
         eprintln!("{warning}");
     }
@@ -35,7 +36,9 @@ pub fn config_of_run(run: &RunDir) -> Result<Config, Failure> {
     let file = run.config();
     if !file.is_file() {
         let root = run.root().display();
-        return Err(Failure::refused([format!("{root} is no run: it has no config.toml (a run is what `train` makes)")]));
+        return Err(Failure::refused([format!(
+            "{root} is no run: it has no config.toml (a run is what `train` makes)"
+        )]));
     }
     load(&file, &crate::cli::Overrides::default())
 }

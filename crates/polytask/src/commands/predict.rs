@@ -107,7 +107,8 @@ fn from_json(model: &Model, line: &[u8]) -> Result<Question, String> {
     let Value::Object(fields) = value else { return Err("not a JSON object".into()) };
     let trained: Vec<InputField> = model.tasks.iter().map(|t| t.kind.input()).collect();
     let names = trained.iter().map(InputField::field).chain(["tokens", "text"]);
-    let Some((name, value)) = names.filter_map(|name| fields.get_key_value(name)).find(|(_, v)| !v.is_null()) else {
+    let Some((name, value)) = names.filter_map(|name| fields.get_key_value(name)).find(|(_, v)| !v.is_null())
+    else {
         let found: Vec<&str> = fields.keys().map(String::as_str).collect();
         return Err(format!("no field `text` or `tokens`; found {}", found.join(", ")));
     };
@@ -157,16 +158,19 @@ struct Predicted {
 /// One pass serves all tasks, unless the vocabulary reads a text otherwise than its words one by one; then the
 /// tasks on texts get a pass of their own, so that every task sees what it was trained on.
 fn run(model: &Model, questions: &[&Question]) -> Result<Predicted, Failure> {
-    let (texts, words): (Vec<String>, Vec<Vec<String>>) = questions.iter().map(|q| (q.text(), q.words())).unzip();
+    let (texts, words): (Vec<String>, Vec<Vec<String>>) =
+        questions.iter().map(|q| (q.text(), q.words())).unzip();
     let reads_words: Vec<bool> =
         model.tasks.iter().map(|t| matches!(t.kind.input(), InputField::Words(_))).collect();
     let of_texts = encode(model, texts.iter().map(|t| Input::Text(t)).collect())?;
     let of_words = encode(model, words.iter().map(|w| Input::Words(w)).collect())?;
-    let same = of_texts.encoded.ids == of_words.encoded.ids && of_texts.encoded.offsets == of_words.encoded.offsets;
+    let same =
+        of_texts.encoded.ids == of_words.encoded.ids && of_texts.encoded.offsets == of_words.encoded.offsets;
     let any_words = reads_words.contains(&true);
     let cut = if any_words { of_words.encoded.cut.clone() } else { of_texts.encoded.cut.clone() };
 
-    let on_words: Vec<usize> = (0..model.tasks.len()).filter(|i| reads_words[*i] || (same && any_words)).collect();
+    let on_words: Vec<usize> =
+        (0..model.tasks.len()).filter(|i| reads_words[*i] || (same && any_words)).collect();
     let on_texts: Vec<usize> = (0..model.tasks.len()).filter(|i| !on_words.contains(i)).collect();
     let mut by_task: Vec<Vec<Prediction>> = model.tasks.iter().map(|_| Vec::new()).collect();
     for (tasks, view) in [(on_words, of_words), (on_texts, of_texts)] {

@@ -110,7 +110,13 @@ fn free_name(file: &Path) -> PathBuf {
 fn describe(config: &Config) -> String {
     let tasks: Vec<&str> = config.task.keys().map(String::as_str).collect();
     let threads = rayon::current_num_threads();
-    format!("polytask {}: {} tasks ({}), seed {}, {threads} threads", env!("CARGO_PKG_VERSION"), tasks.len(), tasks.join(", "), config.train.seed)
+    format!(
+        "polytask {}: {} tasks ({}), seed {}, {threads} threads",
+        env!("CARGO_PKG_VERSION"),
+        tasks.len(),
+        tasks.join(", "),
+        config.train.seed
+    )
 }
 
 /// Writes a file whole or not at all: a temporary name, synced, renamed, the directory synced.

@@ -62,8 +62,14 @@ pub fn demo(args: &cli::Demo) -> Result<u8, Failure> {
 
 /// The demo's directory without an earlier demo in it. Nothing but what a demo wrote is removed.
 fn fresh(dir: &Path) -> Result<(), Failure> {
-    if dir.exists() && !dir.join("demo.toml").exists() && dir.read_dir().is_ok_and(|mut files| files.next().is_some()) {
-        return Err(Failure::refused([format!("{} holds something else than a demo; give another --dir", dir.display())]));
+    if dir.exists()
+        && !dir.join("demo.toml").exists()
+        && dir.read_dir().is_ok_and(|mut files| files.next().is_some())
+    {
+        return Err(Failure::refused([format!(
+            "{} holds something else than a demo; give another --dir",
+            dir.display()
+        )]));
     }
     for name in ["data", "one"].into_iter().chain(TASKS) {
         let old = dir.join(name);
@@ -147,7 +153,9 @@ fn answers(run: &Path) -> Result<(), Failure> {
             .as_array()
             .into_iter()
             .flatten()
-            .map(|e| format!("{} = {}", e["text"].as_str().unwrap_or("?"), e["label"].as_str().unwrap_or("?")))
+            .map(|e| {
+                format!("{} = {}", e["text"].as_str().unwrap_or("?"), e["label"].as_str().unwrap_or("?"))
+            })
             .collect();
         let entities = if entities.is_empty() { "no names".into() } else { entities.join(", ") };
         println!("  \"{}\"", answer["text"].as_str().unwrap_or_default());

@@ -32,7 +32,8 @@ impl Progress {
     pub fn new(quiet: bool) -> Progress {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(4));
-            let style = ProgressStyle::with_template("  {bar:24.cyan/dim} {msg}").expect("the template is valid");
+            let style =
+                ProgressStyle::with_template("  {bar:24.cyan/dim} {msg}").expect("the template is valid");
             bar.with_style(style.progress_chars("━━─"))
         });
         Progress {
@@ -55,7 +56,10 @@ impl Progress {
             Event::Step(e) => self.step(e),
             Event::Evaluated(e) => self.evaluated(e),
             Event::BrokenCheckpoint(e) => {
-                self.warn(&format!("checkpoint {} is broken ({}); set aside as {}", e.step, e.reason, e.moved_to));
+                self.warn(&format!(
+                    "checkpoint {} is broken ({}); set aside as {}",
+                    e.step, e.reason, e.moved_to
+                ));
             }
             Event::BadStep(e) => {
                 let faults: Vec<String> = e.faults.iter().map(ToString::to_string).collect();
@@ -84,7 +88,8 @@ impl Progress {
             bar.set_position(e.step as u64);
         }
         let heads: usize = e.head_parameters.values().sum();
-        let went_on = if e.resumed { format!(", going on after step {}", count(e.step)) } else { String::new() };
+        let went_on =
+            if e.resumed { format!(", going on after step {}", count(e.step)) } else { String::new() };
         self.say(&format!(
             "  {} parameters shared, {} in {} heads; {} steps in {} epochs{went_on}",
             short(e.trunk_parameters),
@@ -97,7 +102,10 @@ impl Progress {
 
     fn step(&mut self, e: &Step) {
         for (task, loss) in &e.losses {
-            self.losses.entry(task.clone()).and_modify(|mean| *mean += NEWEST * (loss - *mean)).or_insert(*loss);
+            self.losses
+                .entry(task.clone())
+                .and_modify(|mean| *mean += NEWEST * (loss - *mean))
+                .or_insert(*loss);
         }
         let (seconds, tokens) = match self.pace {
             None => (e.seconds, e.tokens as f64),
@@ -142,8 +150,11 @@ impl Progress {
             let (Some(scores), Some(main)) = (e.scores.get(task), e.main.get(task)) else { continue };
             let score = scores.get(main).copied().unwrap_or(0.0);
             let before = self.scores.insert((e.split.clone(), task.clone()), score);
-            let also: Vec<String> =
-                scores.iter().filter(|(name, _)| *name != main).map(|(n, s)| format!("{n} {}", points(*s))).collect();
+            let also: Vec<String> = scores
+                .iter()
+                .filter(|(name, _)| *name != main)
+                .map(|(n, s)| format!("{n} {}", points(*s)))
+                .collect();
             table.row([
                 task.clone(),
                 main.clone(),

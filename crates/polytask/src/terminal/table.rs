@@ -40,7 +40,8 @@ impl Table {
             if self.rules.contains(&r) {
                 out.push_str(&format!("  {line}\n"));
             }
-            let cells: Vec<String> = row.iter().enumerate().map(|(c, cell)| self.pad(c, cell, widths[c])).collect();
+            let cells: Vec<String> =
+                row.iter().enumerate().map(|(c, cell)| self.pad(c, cell, widths[c])).collect();
             out.push_str(format!("  {}", cells.join("  ")).trim_end());
             out.push('\n');
         }
@@ -50,9 +51,12 @@ impl Table {
     /// A column of figures is set to the right, with its header; a column of words to the left.
     fn pad(&self, column: usize, cell: &str, to: usize) -> String {
         let space = " ".repeat(to - width(cell));
-        let figures = self.rows.iter().skip(1).filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty());
+        let figures =
+            self.rows.iter().skip(1).filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty());
         let right = figures.clone().next().is_some()
-            && figures.clone().all(|cell| cell.starts_with(|c: char| c.is_ascii_digit() || "+-−–".contains(c)));
+            && figures
+                .clone()
+                .all(|cell| cell.starts_with(|c: char| c.is_ascii_digit() || "+-−–".contains(c)));
         if right { format!("{space}{cell}") } else { format!("{cell}{space}") }
     }
 }

@@ -58,7 +58,8 @@ impl Bench {
     pub fn new() -> Bench {
         let bench = Bench(tempfile::tempdir().unwrap());
         bench.write("job.toml", CONFIG);
-        for (file, from, to) in [("train.jsonl", 0, 120), ("valid.jsonl", 120, 150), ("test.jsonl", 150, 180)] {
+        for (file, from, to) in [("train.jsonl", 0, 120), ("valid.jsonl", 120, 150), ("test.jsonl", 150, 180)]
+        {
             let rows: Vec<String> = (from..to).map(row).collect();
             bench.write(file, &(rows.join("\n") + "\n"));
         }
