@@ -1,7 +1,7 @@
 //! Where a run's events go: the screen, `metrics.jsonl`, TensorBoard.
 
 use crate::failure::Failure;
-use crate::terminal::progress::Progress;
+use crate::terminal::progress::{Detail, Progress};
 use report::EventFile;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -19,12 +19,12 @@ pub struct Observers {
 
 impl Observers {
     /// Opens the run's files, going on where they end.
-    pub fn open(run: &RunDir, quiet: bool) -> Result<Observers, Failure> {
+    pub fn open(run: &RunDir, detail: Detail) -> Result<Observers, Failure> {
         let path = run.metrics();
         let lines = OpenOptions::new().create(true).append(true).open(&path);
         let board = EventFile::create(run.root(), now().as_secs_f64(), "polytask");
         Ok(Observers {
-            progress: Progress::new(quiet),
+            progress: Progress::new(detail),
             lines: lines.map_err(|e| Failure::io("opening", &path, e))?,
             board: board.map_err(|e| Failure::io("writing TensorBoard events in", run.root(), e))?,
             fault: None,

@@ -142,7 +142,7 @@ fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) 
         .sum();
     let work = 6.0 * in_layers as f64 * per_step as f64 / 1e9;
     format!(
-        "  plan\n\n  {} steps in {} epochs, about {} tokens a step (at most {} in a pack, {} packs a step)\n  \
+        "  plan\n\n  {} steps in {} epochs, about {} tokens a step (packs of at most {}, {} to a step)\n  \
          about {work:.1} GFLOP a step in the products with the trunk's weights, forward and backward\n  \
          {} for weights, gradients and the optimizer's two moments; activations come on top\n",
         count(steps),

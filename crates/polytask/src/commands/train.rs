@@ -1,10 +1,11 @@
 //! `polytask train`: a run from its config, or on from where it was interrupted.
 
 use crate::assemble::{Assembled, assemble};
+use crate::cli;
 use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::observe::Observers;
-use crate::{cli, terminal::figures::count};
+use crate::terminal::{figures::count, progress::Detail};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
     };
     super::threads(config.train.threads)?;
     println!("  {}", describe(&config));
-    match run_config(&config, &run, start, false)? {
+    match run_config(&config, &run, start, Detail::Tables)? {
         Outcome::Finished { .. } => {
             let root = run.root().display();
             println!("  next: polytask evaluate {root}, or echo \"a text\" | polytask predict {root}");
@@ -46,7 +47,7 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
 }
 
 /// Trains what a config describes in a run's directory.
-pub fn run_config(config: &Config, run: &RunDir, start: Start, quiet: bool) -> Result<Outcome, Failure> {
+pub fn run_config(config: &Config, run: &RunDir, start: Start, detail: Detail) -> Result<Outcome, Failure> {
     if start == Start::Fresh && run.config().exists() {
         return Err(Failure::refused([format!(
             "{} is a run already: go on with it (polytask train --resume {}), or give another directory with --run",
@@ -61,7 +62,7 @@ pub fn run_config(config: &Config, run: &RunDir, start: Start, quiet: bool) -> R
         let data = serde_json::to_vec_pretty(&report).map_err(Failure::failed)?;
         write(&run.data(), &data)?;
     }
-    let mut observers = Observers::open(run, quiet)?;
+    let mut observers = Observers::open(run, detail)?;
     let began = Instant::now();
     let outcome = train::run(
         &mut job,

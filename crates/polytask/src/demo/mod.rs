@@ -8,6 +8,7 @@ use crate::commands::{self, evaluate::score, predict::answer_lines, train::run_c
 use crate::config::{self, Config};
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::terminal::figures::{change, count, duration, points, short};
+use crate::terminal::progress::Detail;
 use crate::terminal::table::Table;
 use data::Split;
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ pub fn demo(args: &cli::Demo) -> Result<u8, Failure> {
     let together = train(args, &config_file, None)?;
     let mut apart = BTreeMap::new();
     for task in TASKS {
-        println!("  A model for {task} alone, same epochs, same backbone");
+        println!("  A model for {task} alone, with the same epochs and the same backbone");
         apart.insert(task, train(args, &config_file, Some(task))?);
     }
     println!("\n  Test split, in points of a hundred\n\n{}", comparison(&together, &apart));
@@ -88,8 +89,9 @@ fn train(args: &cli::Demo, file: &Path, alone: Option<&str>) -> Result<Measured,
     }
     let root: PathBuf = args.dir.join(alone.unwrap_or("one"));
     let run = RunDir::new(&root);
+    let detail = if alone.is_some() { Detail::Faults } else { Detail::Lines };
     let began = Instant::now();
-    let outcome = run_config(&config, &run, Start::Fresh, alone.is_some())?;
+    let outcome = run_config(&config, &run, Start::Fresh, detail)?;
     if let Outcome::Interrupted { .. } = outcome {
         return Err(Failure { messages: vec!["the demo was interrupted".into()], code: INTERRUPTED });
     }

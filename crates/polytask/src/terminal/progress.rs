@@ -13,10 +13,21 @@ const EVERY: f64 = 10.0;
 /// How much of a running mean the newest step makes.
 const NEWEST: f64 = 0.05;
 
+/// How much is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Only what went wrong.
+    Faults,
+    /// A line for every evaluation.
+    Lines,
+    /// Progress, and a table for every evaluation.
+    Tables,
+}
+
 /// Shows the events of one run.
 pub struct Progress {
     bar: Option<ProgressBar>,
-    quiet: bool,
+    detail: Detail,
     steps: usize,
     epochs: usize,
     tasks: Vec<String>,
@@ -28,9 +39,9 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar if standard error is a terminal, else plain lines. `quiet` shows nothing but what went wrong.
-    pub fn new(quiet: bool) -> Progress {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+    /// A bar if standard error is a terminal, else plain lines.
+    pub fn new(detail: Detail) -> Progress {
+        let bar = (detail != Detail::Faults && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(4));
             let style =
                 ProgressStyle::with_template("  {bar:24.cyan/dim} {msg}").expect("the template is valid");
@@ -38,7 +49,7 @@ impl Progress {
         });
         Progress {
             bar,
-            quiet,
+            detail,
             steps: 0,
             epochs: 0,
             tasks: Vec::new(),
@@ -115,7 +126,8 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(e.step as u64);
             bar.set_message(self.line(e));
-        } else if !self.quiet && (e.elapsed - self.printed >= EVERY || e.step == self.steps) {
+        } else if self.detail == Detail::Tables && (e.elapsed - self.printed >= EVERY || e.step == self.steps)
+        {
             self.printed = e.elapsed;
             println!("  {}", self.line(e));
         }
@@ -142,39 +154,38 @@ impl Progress {
     }
 
     fn evaluated(&mut self, e: &Evaluated) {
-        if self.quiet {
-            return;
-        }
-        let mut table = Table::new(&["task", "metric", "score", "change", "loss", "also"]);
+        let best = if e.best { ", the best so far" } else { "" };
+        let mut table = Table::new(&["task", "metric", "score", "change", "loss"]);
+        let mut line = Vec::new();
         for task in &self.tasks {
             let (Some(scores), Some(main)) = (e.scores.get(task), e.main.get(task)) else { continue };
             let score = scores.get(main).copied().unwrap_or(0.0);
             let before = self.scores.insert((e.split.clone(), task.clone()), score);
-            let also: Vec<String> = scores
-                .iter()
-                .filter(|(name, _)| *name != main)
-                .map(|(n, s)| format!("{n} {}", points(*s)))
-                .collect();
-            table.row([
-                task.clone(),
-                main.clone(),
-                points(score),
-                before.map(|b| change(score - b)).unwrap_or_default(),
-                e.losses.get(task).map(|l| format!("{l:.3}")).unwrap_or_default(),
-                also.join(", "),
-            ]);
+            let change = before.map(|b| change(score - b)).unwrap_or_default();
+            let loss = e.losses.get(task).map(|l| format!("{l:.3}")).unwrap_or_default();
+            line.push(format!("{task} {} {change}", points(score)).trim_end().to_string());
+            table.row([task.clone(), main.clone(), points(score), change, loss]);
         }
-        let best = if e.best { ", the best so far" } else { "" };
-        self.say(&format!(
-            "\n  {} after step {} (epoch {}): {} rows in {:.1} s; weighted mean {}{best}\n\n{}",
-            e.split,
-            count(e.step),
-            e.epoch,
-            count(e.rows),
-            e.seconds,
-            points(e.mean),
-            table.render()
-        ));
+        let mean = points(e.mean);
+        match self.detail {
+            Detail::Faults => {}
+            Detail::Lines => self.say(&format!(
+                "  epoch {:>2}/{}  {}: {}; mean {mean}{best}",
+                e.epoch,
+                self.epochs,
+                e.split,
+                line.join(", ")
+            )),
+            Detail::Tables => self.say(&format!(
+                "\n  {} after step {} (epoch {}): {} rows in {:.1} s; weighted mean {mean}{best}\n\n{}",
+                e.split,
+                count(e.step),
+                e.epoch,
+                count(e.rows),
+                e.seconds,
+                table.render()
+            )),
+        }
     }
 
     fn finished(&mut self, e: &Finished) {
@@ -197,7 +208,7 @@ impl Progress {
 
     fn say(&self, text: &str) {
         match &self.bar {
-            _ if self.quiet => {}
+            _ if self.detail == Detail::Faults => {}
             Some(bar) => bar.suspend(|| println!("{text}")),
             None => println!("{text}"),
         }
