@@ -193,12 +193,21 @@ impl Row {
 
     /// The fault that a field is absent; names the fields that the row does have.
     pub fn missing(&self, field: &str) -> DataError {
+        self.place.error(format!("no field {field:?}; the row has {}", self.names()))
+    }
+
+    /// The fault that a field is absent from all of `rows` rows, of which this is the first.
+    pub(crate) fn missing_everywhere(&self, field: &str, rows: usize) -> DataError {
+        self.place.error(format!("no field {field:?} in any of {rows} rows; the first has {}", self.names()))
+    }
+
+    fn names(&self) -> String {
         let name = |(name, value): &(Arc<str>, Value)| match value {
             Value::Null => format!("{name} (null)"),
             _ => name.to_string(),
         };
         let names: Vec<String> = self.fields.iter().map(name).collect();
-        self.place.error(format!("no field {field:?}; the row has {}", names.join(", ")))
+        names.join(", ")
     }
 }
 

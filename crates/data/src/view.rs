@@ -74,6 +74,12 @@ fn present<'a, T>(
 ) -> Result<Vec<T>, Vec<DataError>> {
     let mut faults = Faults::new();
     let mut out = Vec::with_capacity(rows.len());
+    if let [first, _, ..] = rows
+        && rows.iter().all(|row| row.get(field).is_none())
+    {
+        // A misspelt name, not thousands of bad rows.
+        return Err(vec![first.missing_everywhere(field, rows.len())]);
+    }
     for row in rows {
         match read(row) {
             Ok(Some(value)) => out.push(value),

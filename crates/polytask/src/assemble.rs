@@ -109,6 +109,12 @@ fn backbone(
     match &config.model.backbone {
         BackboneConfig::Pretrained(name) => {
             let dir = pretrained(name)?;
+            if !dir.is_dir() {
+                return Err(Failure::refused([format!(
+                    "model.backbone: {} is not a folder; it must hold config.json, model.safetensors and tokenizer.json",
+                    dir.display()
+                )]));
+            }
             let tokenizer =
                 Tokenizer::from_file(&dir.join("tokenizer.json")).map_err(|e| Failure::refused([e]))?;
             let backbone =
