@@ -77,10 +77,14 @@ fn every_row_without_its_input_is_named() {
             "rows.jsonl:3: field \"text\": found 3, expected text",
         ]
     );
-    assert_eq!(
-        View::new("c", InputField::Words("x".into()), rows, &tokenizer(), 64, None).unwrap_err().len(),
-        3
-    );
+}
+
+#[test]
+fn a_field_that_no_row_has_is_one_error() {
+    let rows = sample();
+    let errors = View::new("c", InputField::Words("token".into()), rows, &tokenizer(), 64, None).unwrap_err();
+    let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["rows.jsonl:1: no field \"token\" in any of 4 rows; the first has text, tokens"]);
 }
 
 #[test]
