@@ -40,6 +40,8 @@ pub struct AdamW {
     pub decay: f32,
     /// Step size.
     pub learning_rate: f32,
+    /// What the gradient is multiplied by before anything else: the factor of clipping, 1 without.
+    pub scale: f32,
     /// Number of this step, from 1.
     pub time: u32,
 }

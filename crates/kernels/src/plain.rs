@@ -142,6 +142,7 @@ pub(crate) fn adamw<B: Backend>(
         B::float_add(B::float_mul_scalar(old, keep.into()), B::float_mul_scalar(new, (1.0 - keep).into()))
     };
     let (first, second) = step.corrections();
+    let g = if step.scale == 1.0 { g } else { B::float_mul_scalar(g, step.scale.into()) };
     let m = mix(m, step.beta1, g.clone());
     let v = mix(v, step.beta2, B::float_mul(g.clone(), g));
     let root = B::float_div_scalar(B::float_sqrt(v.clone()), second.into());

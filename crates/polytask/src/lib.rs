@@ -5,6 +5,7 @@
 //!
 //! Only this crate prints, reads the environment and the clock, or decides on exit codes.
 
+pub mod allocator;
 pub mod assemble;
 pub mod catalogue;
 pub mod cli;

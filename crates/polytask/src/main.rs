@@ -4,14 +4,11 @@
 
 use clap::Parser;
 use polytask::cli::{Cli, Command};
-use polytask::{commands, demo};
+use polytask::{allocator, commands, demo};
 use std::process::ExitCode;
 
-// glibc gives large buffers back to the system after every step, and the next step faults them in again.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_memory();
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::demo(&args),
         Command::Train(args) => commands::train::train(&args),

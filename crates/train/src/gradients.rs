@@ -39,16 +39,6 @@ impl Gradients {
         }
     }
 
-    /// Multiplies everything by `factor`.
-    pub fn scale(&mut self, factor: f64) {
-        for weight in self.of.iter_mut().flatten() {
-            match weight {
-                Weight::Vector(t) => take_with(t, |t| t.mul_scalar(factor)),
-                Weight::Matrix(t) => take_with(t, |t| t.mul_scalar(factor)),
-            }
-        }
-    }
-
     /// The squared norm per parameter, summed in a fixed order; 0 where there is no gradient.
     pub fn squared_norms(&self) -> Vec<f64> {
         let norm = |g: &Option<Weight>| match g {
@@ -72,10 +62,4 @@ impl IntoIterator for Gradients {
     fn into_iter(self) -> Self::IntoIter {
         self.of.into_iter()
     }
-}
-
-/// Replaces a tensor by a function of itself without a second handle to its buffer.
-fn take_with<const D: usize>(tensor: &mut Tensor<D>, f: impl FnOnce(Tensor<D>) -> Tensor<D>) {
-    let empty = Tensor::empty([0; D], &tensor.device());
-    *tensor = f(std::mem::replace(tensor, empty));
 }

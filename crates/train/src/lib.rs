@@ -43,7 +43,7 @@ pub use events::{
 pub use gradients::Gradients;
 pub use history::{Resumption, truncate};
 pub use job::{Job, Model, TaskSlot, Views};
-pub use optimizer::{AdamWConfig, Optimizing};
+pub use optimizer::{AdamWConfig, Moments, Optimizing};
 pub use run::{Host, Outcome, Start, run, timetable};
 pub use run_dir::RunDir;
 pub use saved::{Card, TaskCard};

@@ -79,11 +79,8 @@ pub(crate) fn step(
         return undo(movers.balancer, bad_gradients(model, views, packs, &squares));
     }
     let shrink = clip::factor(norm, movers.settings.train.clip_norm);
-    if shrink < 1.0 {
-        gradients.scale(shrink);
-    }
     let optimizer = &movers.settings.optimizer;
-    optimizer.step(&mut model.parameters, gradients, movers.moments, movers.rates, movers.factor);
+    optimizer.step(&mut model.parameters, gradients, movers.moments, movers.rates, shrink, movers.factor);
     Ok(measures.finish(norm))
 }
 

@@ -38,8 +38,9 @@ struct Numbers {
 
 simd::simd! {
     fn update(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], numbers: &Numbers) {
-        let Numbers { step: AdamW { beta1, beta2, eps, .. }, size, root, shrink } = *numbers;
+        let Numbers { step: AdamW { beta1, beta2, eps, scale, .. }, size, root, shrink } = *numbers;
         for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+            let g = g * scale;
             *m = beta1 * *m + (1.0 - beta1) * g;
             *v = beta2 * *v + (1.0 - beta2) * g * g;
             *w = *w * shrink - size * *m / (v.sqrt() * root + eps);

@@ -1,5 +1,6 @@
 //! Picking rows and averaging them, and the additions that undo both.
 
+use super::fresh::zeros;
 use super::simd;
 use rayon::prelude::*;
 
@@ -14,7 +15,7 @@ pub(crate) fn pick(x: &[f32], index: &[u32], h: usize) -> Vec<f32> {
 
 /// Adds row `i` of `dy` to row `index[i]` of a zero matrix of `n` rows, in order.
 pub(crate) fn pick_backward(dy: &[f32], index: &[u32], n: usize, h: usize) -> Vec<f32> {
-    let mut dx = vec![0.0; n * h];
+    let mut dx = zeros(n * h);
     if h > 0 {
         for (&i, dy) in index.iter().zip(dy.chunks_exact(h)) {
             simd::add(&mut dx[i as usize * h..][..h], dy);

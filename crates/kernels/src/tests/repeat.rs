@@ -97,7 +97,8 @@ fn inputs_that_others_hold_stay_as_they_are() {
     let _ = crate::norm(x.clone(), vector(&one), vector(&one), 1e-5);
     let _ = crate::add_norm(x.clone(), x.clone(), vector(&one), vector(&one), 1e-5, None);
     let _ = crate::dropout(x.clone(), Some(Noise { rate: 0.5, seed: 1 }));
-    let step = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.1, learning_rate: 0.1, time: 1 };
+    let step =
+        AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.1, learning_rate: 0.1, scale: 1.0, time: 1 };
     let _ = adamw(step, x.clone(), x.clone(), x.clone(), x.clone());
     assert_eq!(values(x), before);
 }

@@ -17,8 +17,7 @@ const NAMED: usize = 6;
 /// Prints the plan, or every fault that was found.
 pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let config = super::load(&args.file, &args.overrides)?;
-    super::threads(config.train.threads)?;
-    let Assembled { job, report } = assemble(&config)?;
+    let Assembled { job, report } = super::with_threads(config.train.threads, || assemble(&config))?;
     let timetable =
         train::timetable(&job, &super::train::settings(&config)).map_err(|e| Failure::refused([e]))?;
     println!(

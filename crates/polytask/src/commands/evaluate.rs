@@ -14,9 +14,8 @@ pub fn evaluate(args: &cli::Evaluate) -> Result<u8, Failure> {
     let split = split(&args.split)?;
     let run = RunDir::new(&args.run);
     let config = super::config_of_run(&run)?;
-    super::threads(config.train.threads)?;
-    let model = super::open_model(&args.run)?;
-    let (evaluation, model) = score(&config, model, split)?;
+    let (evaluation, model) =
+        super::with_threads(config.train.threads, || score(&config, super::open_model(&args.run)?, split))?;
     if args.json {
         println!("{}", as_json(&evaluation, &args.split));
     } else {

@@ -12,13 +12,23 @@ use ::train::{Model, RunDir};
 use burn::tensor::Device;
 use std::path::Path;
 
-/// Sets how many threads compute; once per program.
-pub fn threads(wanted: Option<usize>) -> Result<(), Failure> {
+/// Runs `work` on `wanted` threads, all processors' by default. The thread that runs it is one of them, so that it
+/// computes along instead of sleeping until the others are done.
+///
+/// # Errors
+/// The system has no more threads to give.
+pub fn with_threads<T: Send>(
+    wanted: Option<usize>,
+    work: impl FnOnce() -> Result<T, Failure> + Send,
+) -> Result<T, Failure> {
     let most = std::thread::available_parallelism().map_or(1, |n| n.get());
-    // A second call, in one program, finds the pool as it is: the demo trains several models in a row.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(wanted.unwrap_or(most)).build_global();
-    Ok(())
+    let threads = wanted.unwrap_or(most);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build();
+    pool.map_err(|e| Failure::failed(format!("starting {threads} threads: {e}")))?.install(work)
 }
+
+/// Of each thread, in bytes: what a main thread has.
+const STACK: usize = 8 << 20;
 
 /// Reads a config; prints its warnings.
 pub fn load(file: &Path, overrides: &crate::cli::Overrides) -> Result<Config, Failure> {

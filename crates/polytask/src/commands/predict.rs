@@ -17,9 +17,10 @@ const TOKENS: usize = 4096;
 
 /// Answers standard input on standard output; exit code 3 if some lines could not be answered.
 pub fn predict(args: &cli::Predict) -> Result<u8, Failure> {
-    super::threads(args.threads)?;
-    let model = super::open_model(&args.run)?;
-    let broken = answer_lines(&model, &args.input, BufReader::new(io::stdin()), io::stdout().lock())?;
+    let broken = super::with_threads(args.threads, || {
+        let model = super::open_model(&args.run)?;
+        answer_lines(&model, &args.input, BufReader::new(io::stdin()), io::stdout().lock())
+    })?;
     if broken > 0 {
         eprintln!("warning: {broken} line(s) could not be answered; their objects have \"error\"");
     }

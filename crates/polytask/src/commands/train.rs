@@ -27,9 +27,11 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
         }
         (None, None) => return Err(Failure::refused(["give a config file, or --resume RUN"])),
     };
-    super::threads(config.train.threads)?;
-    println!("  {}", describe(&config));
-    match run_config(&config, &run, start, Detail::Tables)? {
+    let outcome = super::with_threads(config.train.threads, || {
+        println!("  {}", describe(&config));
+        run_config(&config, &run, start, Detail::Tables)
+    })?;
+    match outcome {
         Outcome::Finished { .. } => {
             let root = run.root().display();
             println!("  next: polytask evaluate {root}, or echo \"a text\" | polytask predict {root}");

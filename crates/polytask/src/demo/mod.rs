@@ -29,7 +29,10 @@ struct Measured {
 
 /// Writes the corpus, trains the four models, prints the comparison and some answers.
 pub fn demo(args: &cli::Demo) -> Result<u8, Failure> {
-    commands::threads(None)?;
+    commands::with_threads(None, || compare(args))
+}
+
+fn compare(args: &cli::Demo) -> Result<u8, Failure> {
     let data = args.dir.join("data");
     fresh(&args.dir)?;
     let corpus = grammar::corpus(args.seed);

@@ -136,12 +136,13 @@ impl Moments {
     }
 }
 
-/// Moves every parameter that has a gradient; `rate` is the learning rate of its group.
+/// Moves every parameter that has a gradient, which is multiplied by `scale` first; `rate` is the learning rate of its group.
 pub(super) fn step(
     config: &AdamWConfig,
     parameters: &mut Parameters,
     gradients: Gradients,
     moments: &mut Moments,
+    scale: f64,
     rate: impl Fn(&Group) -> f64,
 ) {
     for (i, (gradient, moment)) in gradients.into_iter().zip(&mut moments.of).enumerate() {
@@ -157,6 +158,7 @@ pub(super) fn step(
             eps: config.epsilon as f32,
             decay: decay as f32,
             learning_rate: learning_rate as f32,
+            scale: scale as f32,
             time,
         };
         let weight = parameters.take(i);

@@ -47,18 +47,19 @@ impl Optimizing {
         }
     }
 
-    /// Moves every parameter that has a gradient, in place, with the learning rates times `factor`.
-    pub(crate) fn step(
+    /// Moves every parameter that has a gradient, in place: gradients times `scale`, learning rates times `factor`.
+    pub fn step(
         &self,
         parameters: &mut Parameters,
         gradients: Gradients,
         moments: &mut Moments,
         rates: &Rates,
+        scale: f64,
         factor: f64,
     ) {
         match self {
             Optimizing::AdamW(config) => {
-                adamw::step(config, parameters, gradients, moments, |group| rates.of(group) * factor)
+                adamw::step(config, parameters, gradients, moments, scale, |group| rates.of(group) * factor)
             }
         }
     }
