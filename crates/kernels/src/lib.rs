@@ -20,6 +20,7 @@ mod plain;
 #[cfg(test)]
 mod tests;
 
+pub use cpu::matmul;
 pub use noise::Noise;
 pub use ops::{AdamW, Classes};
 

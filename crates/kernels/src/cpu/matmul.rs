@@ -5,7 +5,7 @@ use gemm::Parallelism;
 
 /// A matrix over a slice, transposed without moving anything.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
+pub struct Matrix<'a> {
     data: &'a [f32],
     shape: [usize; 2],
     steps: [usize; 2],
@@ -13,13 +13,13 @@ pub(crate) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// The whole slice, as rows of `columns` numbers.
-    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(data.len(), rows * columns, "a matrix must fill its slice");
         Matrix { data, shape: [rows, columns], steps: [columns, 1] }
     }
 
     /// A block of columns: `columns` numbers at the beginning of every `stride`.
-    pub(crate) fn block(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+    pub fn block(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(
             columns <= stride && extent(rows, columns, stride) <= data.len(),
             "a block must lie in its slice"
@@ -28,7 +28,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Transposed.
-    pub(crate) fn t(self) -> Self {
+    pub fn t(self) -> Self {
         let Matrix { data, shape: [r, c], steps: [rs, cs] } = self;
         Matrix { data, shape: [c, r], steps: [cs, rs] }
     }
@@ -41,7 +41,7 @@ fn extent(rows: usize, columns: usize, stride: usize) -> usize {
 
 /// Who works on a product.
 #[derive(Clone, Copy)]
-pub(crate) enum Threads {
+pub enum Threads {
     /// The whole pool.
     All,
     /// The calling thread: for products inside a parallel loop.
@@ -56,14 +56,7 @@ pub(crate) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
 }
 
 /// `out = factor a b`, where the rows of `out` begin every `stride` numbers.
-pub(crate) fn product_into(
-    out: &mut [f32],
-    stride: usize,
-    a: Matrix,
-    b: Matrix,
-    factor: f32,
-    threads: Threads,
-) {
+pub fn product_into(out: &mut [f32], stride: usize, a: Matrix, b: Matrix, factor: f32, threads: Threads) {
     let [m, n] = [a.shape[0], b.shape[1]];
     assert!(n <= stride && extent(m, n, stride) <= out.len(), "a product must fit its place");
     // SAFETY: the assertion above; `out` is borrowed mutably, so it overlaps neither `a` nor `b`.

@@ -10,7 +10,7 @@ pub(crate) mod embed;
 pub(crate) mod fresh;
 pub(crate) mod gelu;
 pub(crate) mod linear;
-pub(crate) mod matmul;
+pub mod matmul;
 pub(crate) mod norm;
 pub(crate) mod simd;
 

@@ -1,0 +1,85 @@
+//! What a training step, a matrix product and a prediction cost on this machine. One JSON object a measurement, so
+//! that `compare.py` can put them beside PyTorch's.
+
+mod peak;
+mod predict;
+mod products;
+mod step;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measures Polytask.
+#[derive(Parser)]
+struct Cli {
+    /// Threads [default: as many as processors]
+    #[arg(long, global = true)]
+    threads: Option<usize>,
+    /// Counted repeats; the median is told
+    #[arg(long, global = true, default_value_t = 5)]
+    repeats: usize,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Forward, backward and AdamW of a bare encoder with three-class heads
+    Step {
+        /// Sizes of the encoder and of its pack: `s1` is MiniLM-L6 on 32 rows of 64 tokens, `s2` BERT-base on 8 of 128
+        #[arg(long, default_value = "s1")]
+        shape: step::Shape,
+        /// Other rows
+        #[arg(long)]
+        rows: Option<usize>,
+        /// Other tokens a row
+        #[arg(long)]
+        length: Option<usize>,
+        /// Heads
+        #[arg(long, default_value_t = 1)]
+        tasks: usize,
+    },
+    /// The matrix products of a shape's layers, by themselves: the ceiling of a step
+    Products {
+        /// As for `step`
+        #[arg(long, default_value = "s1")]
+        shape: step::Shape,
+    },
+    /// All heads of a trained model on the test rows of its corpora, tokenized beforehand
+    Predict {
+        /// The run's directory
+        run: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    polytask::allocator::keep_memory();
+    let cli = Cli::parse();
+    let measured = polytask::commands::with_threads(cli.threads, || match &cli.what {
+        What::Step { shape, rows, length, tasks } => {
+            let mut sizes = shape.sizes();
+            sizes.rows = rows.unwrap_or(sizes.rows);
+            sizes.length = length.unwrap_or(sizes.length);
+            Ok(step::measure(sizes, *tasks, cli.repeats))
+        }
+        What::Products { shape } => Ok(products::measure(shape.sizes(), cli.repeats)),
+        What::Predict { run } => predict::measure(run, cli.repeats),
+    });
+    match measured {
+        Ok(json) => {
+            println!("{json}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            failure.messages.iter().for_each(|message| eprintln!("{message}"));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// The middle of some measurements.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

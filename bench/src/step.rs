@@ -1,0 +1,132 @@
+//! Forward, backward and optimizer of a bare encoder: what every run is made of, without data around it.
+
+use crate::{median, peak};
+use burn::tensor::Device;
+use clap::ValueEnum;
+use model::{BertConfig, Group, Init, Matrix, Parameters, Scratch, Tokens, Vector};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+use train::{Gradients, Moments, Optimizing};
+
+const VOCABULARY: usize = 30_522;
+const CLASSES: usize = 3;
+/// Steps before those that count.
+const WARM: usize = 2;
+
+/// A named shape.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Shape {
+    /// MiniLM-L6
+    S1,
+    /// BERT-base
+    S2,
+}
+
+/// Sizes of an encoder and of its pack.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    pub layers: usize,
+    pub hidden: usize,
+    pub heads: usize,
+    pub wide: usize,
+    pub rows: usize,
+    pub length: usize,
+}
+
+impl Shape {
+    /// Its sizes.
+    pub fn sizes(self) -> Sizes {
+        match self {
+            Shape::S1 => Sizes { layers: 6, hidden: 384, heads: 12, wide: 1536, rows: 32, length: 64 },
+            Shape::S2 => Sizes { layers: 12, hidden: 768, heads: 12, wide: 3072, rows: 8, length: 128 },
+        }
+    }
+}
+
+impl Sizes {
+    /// Tokens of a pack.
+    pub fn tokens(&self) -> usize {
+        self.rows * self.length
+    }
+
+    /// Floating-point operations of the matrix products of a step, forward and backward: with the weights, and of
+    /// queries, keys, probabilities and values inside each row.
+    pub fn operations(&self) -> f64 {
+        let weights = self.layers * (4 * self.hidden * self.hidden + 2 * self.hidden * self.wide);
+        let attention = self.layers * 2 * self.hidden * self.length;
+        3.0 * 2.0 * self.tokens() as f64 * (weights + attention) as f64
+    }
+}
+
+struct Head {
+    weight: Matrix,
+    bias: Vector,
+}
+
+/// Times steps on the same pack.
+pub fn measure(sizes: Sizes, tasks: usize, repeats: usize) -> Value {
+    let mut parameters = Parameters::new(&Device::flex().autodiff(), 17);
+    let config = BertConfig {
+        layers: sizes.layers,
+        hidden: sizes.hidden,
+        heads: sizes.heads,
+        feed_forward: Some(sizes.wide),
+        max_length: sizes.length.max(512),
+        dropout: 0.1,
+    };
+    let backbone =
+        model::build(&Scratch::Bert(config), VOCABULARY, &mut parameters).expect("the sizes are good");
+    let heads: Vec<Head> = (0..tasks).map(|task| head(&mut parameters, task, sizes.hidden)).collect();
+
+    let ids: Vec<u32> = (0..sizes.tokens()).map(|i| (i * 7919 % VOCABULARY) as u32).collect();
+    let positions: Vec<u32> = (0..sizes.tokens()).map(|i| (i % sizes.length) as u32).collect();
+    let rows: kernels::Rows = (0..=sizes.rows).map(|i| i * sizes.length).collect::<Arc<[usize]>>();
+    let target: Vec<u32> = (0..sizes.rows).map(|i| (i % CLASSES) as u32).collect();
+
+    let optimizer = Optimizing::default();
+    let rates = optimizer.rates([]);
+    let mut moments = Moments::new(parameters.len());
+    let (mut seconds, mut faults) = (Vec::new(), 0);
+    for step in 0..WARM + repeats {
+        if step == WARM {
+            faults = peak::faults();
+        }
+        let began = Instant::now();
+        let tokens = Tokens { ids: &ids, positions: &positions, rows: &rows };
+        let states = backbone.states(&parameters, tokens, Some(step as u64));
+        let pooled = kernels::mean_rows(states, &rows);
+        let losses = heads.iter().map(|head| {
+            let logits =
+                kernels::linear(pooled.clone(), parameters.get(head.weight), parameters.at(head.bias));
+            kernels::cross_entropy(logits, &target, None, 0.0)
+        });
+        let loss = losses.reduce(|a, b| a + b).expect("there is a head");
+        let gradients = Gradients::backward(loss, &parameters);
+        optimizer.step(&mut parameters, gradients, &mut moments, &rates, 1.0, 1.0);
+        seconds.push(began.elapsed().as_secs_f64());
+    }
+    let faults = (peak::faults() - faults) / repeats.max(1) as u64;
+    let median = median(seconds.split_off(WARM));
+    json!({
+        "milliseconds": 1e3 * median,
+        "tokens_per_second": sizes.tokens() as f64 / median,
+        "gflops": sizes.operations() / median / 1e9,
+        "page_faults_per_step": faults,
+        "threads": rayon::current_num_threads(),
+        "peak_mib": peak::mib(),
+    })
+}
+
+fn head(parameters: &mut Parameters, task: usize, hidden: usize) -> Head {
+    let group = Group::Task(task.to_string());
+    Head {
+        weight: parameters.matrix(
+            &group,
+            &format!("head.{task}.weight"),
+            [CLASSES, hidden],
+            Init::Normal(0.02),
+        ),
+        bias: parameters.vector(&group, &format!("head.{task}.bias"), CLASSES, Init::Zeros),
+    }
+}
