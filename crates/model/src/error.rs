@@ -69,6 +69,14 @@ pub enum ModelError {
         /// What may stand there.
         expected: String,
     },
+    /// More layers are to be frozen than there are.
+    #[error("model.freeze.layers: found {found}, expected at most {most}, the layers of the backbone")]
+    Layers {
+        /// How many are to be frozen.
+        found: usize,
+        /// How many there are.
+        most: usize,
+    },
     /// Values of the wrong number were given for a parameter.
     #[error("parameter {name}: found {found} values, expected {expected}")]
     Length {

@@ -25,7 +25,10 @@ pub fn assemble(config: &Config) -> Result<Assembled, Failure> {
     let inputs = place(&mut tasks, &sources);
 
     let mut parameters = Parameters::new(&Device::flex().autodiff(), config.train.seed);
-    let (backbone, tokenizer) = backbone(config, &mut parameters, || inputs.training_texts(&sources))?;
+    let (mut backbone, tokenizer) = backbone(config, &mut parameters, || inputs.training_texts(&sources))?;
+    if let Some(freeze) = &config.model.freeze {
+        freeze.apply(&mut *backbone, &mut parameters).map_err(|e| Failure::refused([e]))?;
+    }
     for slot in &mut tasks {
         slot.kind.build(&mut parameters, backbone.hidden());
     }

@@ -19,6 +19,8 @@ pub struct Settings {
     pub balance: Balancing,
     /// `[sampling.NAME]`
     pub sampling: Sampling,
+    /// `[model] freeze.cache`: keep what the frozen part of the backbone says of the training rows.
+    pub cache_frozen: bool,
 }
 
 /// `[train]`: how long to train, how much at once, how often to evaluate and to save.

@@ -35,6 +35,14 @@ pub(crate) fn remove_dir(path: &Path) -> Result<(), TrainError> {
     }
 }
 
+/// Removes a file; nothing happens where there is none.
+pub(crate) fn remove_file(path: &Path) -> Result<(), TrainError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(TrainError::io("removing", path, e)),
+        _ => Ok(()),
+    }
+}
+
 /// Renames a file or directory and syncs the directory that holds it.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), TrainError> {
     fs::rename(from, to).map_err(|e| TrainError::io("renaming", from, e))?;

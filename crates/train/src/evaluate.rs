@@ -148,7 +148,7 @@ fn states(model: &Model, parameters: &Parameters, pack: &Pack) -> Tensor<2> {
 }
 
 /// The rows that carry a label of any task.
-fn labelled(tasks: &[TaskSlot], split: Split, views: &[View]) -> Vec<RowRef> {
+pub(crate) fn labelled(tasks: &[TaskSlot], split: Split, views: &[View]) -> Vec<RowRef> {
     let mut rows = Vec::new();
     for (i, view) in views.iter().enumerate() {
         let readers: Vec<&TaskSlot> = tasks.iter().filter(|t| t.view == i).collect();
@@ -160,7 +160,7 @@ fn labelled(tasks: &[TaskSlot], split: Split, views: &[View]) -> Vec<RowRef> {
 }
 
 /// Longest first: the largest pack comes at once, and packs hold rows of like length.
-fn sort_by_length(rows: &mut [RowRef], views: &[View]) {
+pub(crate) fn sort_by_length(rows: &mut [RowRef], views: &[View]) {
     rows.sort_by_key(|r| std::cmp::Reverse(length(views, *r)));
 }
 
@@ -169,7 +169,7 @@ fn length(views: &[View], row: RowRef) -> usize {
 }
 
 /// Cuts rows into packs of at most `tokens` tokens; a longer row stands alone.
-fn packs(rows: &[RowRef], views: &[View], tokens: usize) -> impl Iterator<Item = Pack> {
+pub(crate) fn packs(rows: &[RowRef], views: &[View], tokens: usize) -> impl Iterator<Item = Pack> {
     let mut left = rows;
     std::iter::from_fn(move || {
         let mut size = 0;

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub enum Event {
     /// The run begins, or goes on after an interruption.
     Started(Started),
+    /// What the frozen part of the backbone says of the training rows was computed and written down.
+    Cached(Cached),
     /// A newest checkpoint was broken and set aside; an older one is tried.
     BrokenCheckpoint(BrokenCheckpoint),
     /// A step moved the weights.
@@ -33,6 +35,7 @@ impl Event {
     pub fn step(&self) -> usize {
         match self {
             Event::Started(e) => e.step,
+            Event::Cached(e) => e.step,
             Event::BrokenCheckpoint(e) => e.step,
             Event::Step(e) => e.step,
             Event::BadStep(e) => e.step,
@@ -165,6 +168,21 @@ pub struct Evaluated {
     pub seconds: f64,
     /// Time of training so far, evaluations included.
     pub elapsed: f64,
+}
+
+/// States of the frozen part, written down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cached {
+    /// Steps done.
+    pub step: usize,
+    /// Layers that no step computes any more.
+    pub layers: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Size of the file.
+    pub bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
 }
 
 /// A saved checkpoint.

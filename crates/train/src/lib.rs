@@ -18,6 +18,7 @@ mod error;
 mod evaluate;
 mod events;
 mod fingerprint;
+mod frozen;
 mod gradients;
 mod history;
 mod job;
@@ -37,8 +38,8 @@ pub use config::{EarlyStopping, Fault, Pick, Settings, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, TaskScores, evaluate, predict};
 pub use events::{
-    BadStep, BadTask, BrokenCheckpoint, Evaluated, Event, Finished, Interrupted, Saved, Started, Step,
-    StoppedEarly,
+    BadStep, BadTask, BrokenCheckpoint, Cached, Evaluated, Event, Finished, Interrupted, Saved, Started,
+    Step, StoppedEarly,
 };
 pub use gradients::Gradients;
 pub use history::{Resumption, truncate};

@@ -11,6 +11,7 @@ use crate::{
     evaluate::{Evaluation, evaluate},
     events::{self, Event},
     fingerprint,
+    frozen::FrozenStates,
     job::Job,
     optimizer::{Moments, Rates},
     run_dir::RunDir,
@@ -20,7 +21,8 @@ use crate::{
     timetable::Timetable,
 };
 use balance::Balancer;
-use data::Split;
+use burn::tensor::Tensor;
+use data::{Pack, Split};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -109,6 +111,8 @@ struct Run<'a, 'h> {
     balancer: Box<dyn Balancer>,
     moments: Moments,
     progress: Progress,
+    /// What the frozen part of the backbone says, where that is kept.
+    frozen: Option<FrozenStates>,
     /// The step of the checkpoint that was saved or taken up last.
     saved_at: Option<usize>,
     /// The time on the host's clock when this part of the run began, and the seconds of the parts before it.
@@ -133,6 +137,7 @@ impl<'a, 'h> Run<'a, 'h> {
             balancer: setup::balancer(job, settings)?,
             moments: Moments::new(job.model.parameters.len()),
             progress: Progress::default(),
+            frozen: None,
             saved_at: None,
             began: (host.clock)(),
             elapsed_before: 0.0,
@@ -156,6 +161,8 @@ impl<'a, 'h> Run<'a, 'h> {
                 self.save()?;
             } else if self.is_done() {
                 return self.finish();
+            } else if self.settings.cache_frozen && self.frozen.is_none() {
+                self.cache()?;
             } else {
                 self.step()?;
             }
@@ -173,6 +180,7 @@ impl<'a, 'h> Run<'a, 'h> {
         if packs.is_empty() {
             return Err(TrainError::NothingToTrain);
         }
+        let below = self.below(&packs)?;
         let factor = self.settings.schedule.factor(index, self.timetable.total());
         let movers = Movers {
             settings: self.settings,
@@ -181,7 +189,7 @@ impl<'a, 'h> Run<'a, 'h> {
             rates: &self.rates,
             factor,
         };
-        let moved = step::step(&mut self.job.model, &self.job.views, &packs, index, movers);
+        let moved = step::step(&mut self.job.model, &self.job.views, &packs, below, index, movers);
         let step = index + 1;
         let epoch = self.timetable.epoch(index) + 1;
         self.progress.step = step;
@@ -211,6 +219,32 @@ impl<'a, 'h> Run<'a, 'h> {
             }
             Err(faults) => self.bad_step(step, epoch, faults),
         }
+    }
+
+    /// The states below the trained part of the backbone, per pack, where they are kept.
+    fn below(&mut self, packs: &[Pack]) -> Result<Vec<Option<Tensor<2>>>, TrainError> {
+        let device = self.job.model.device();
+        let mut of = |pack: &Pack| self.frozen.as_mut().map(|frozen| frozen.of(pack, device)).transpose();
+        packs.iter().map(&mut of).collect()
+    }
+
+    /// Computes what the frozen part of the backbone says of the training rows, or opens what was computed before.
+    fn cache(&mut self) -> Result<(), TrainError> {
+        let began = (self.host.clock)();
+        let (model, views) = (&self.job.model, &self.job.views.train);
+        let (path, tokens) = (self.dir.frozen_states(), self.settings.train.tokens_per_step);
+        let Some(frozen) = FrozenStates::prepare(&path, model, views, tokens, self.host.stop)? else {
+            return Ok(()); // Asked to stop.
+        };
+        let (computed, bytes) = (frozen.computed, frozen.bytes());
+        self.frozen = Some(frozen);
+        if let Some(rows) = computed {
+            let (step, seconds) = (self.progress.step, self.since(began));
+            let layers = self.job.model.backbone.frozen().unwrap_or(0);
+            self.emit(Event::Cached(events::Cached { step, layers, rows, bytes, seconds }));
+        }
+        self.tick();
+        Ok(())
     }
 
     fn bad_step(

@@ -49,6 +49,11 @@ impl RunDir {
         self.root.join("model")
     }
 
+    /// `frozen.states`: while the run lasts, what the frozen part of the backbone says of the training rows.
+    pub fn frozen_states(&self) -> PathBuf {
+        self.root.join("frozen.states")
+    }
+
     /// `report.html`
     pub fn report(&self) -> PathBuf {
         self.root.join("report.html")

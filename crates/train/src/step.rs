@@ -44,12 +44,14 @@ struct Losses {
     values: Vec<Option<f64>>,
 }
 
-/// Does step number `index` (from 0) on its packs. `Err` says which tasks had a loss or gradient that is no finite
+/// Does step number `index` (from 0) on its packs. `below` holds for each the states of the backbone's frozen part, where
+/// they are known. `Err` says which tasks had a loss or gradient that is no finite
 /// number; then neither weights nor moments nor the balancer have moved.
 pub(crate) fn step(
     model: &mut Model,
     views: &Views,
     packs: &[Pack],
+    below: Vec<Option<Tensor<2>>>,
     index: usize,
     movers: Movers<'_>,
 ) -> Result<Measured, Vec<BadTask>> {
@@ -61,8 +63,9 @@ pub(crate) fn step(
     };
     let mut gradients = Gradients::none(model.parameters.len());
     let mut measures = Measures::default();
-    for (micro, pack) in packs.iter().enumerate() {
-        let losses = forward(model, pack, &|name| noise(movers.settings.train.seed, name, index, micro));
+    for (micro, (pack, below)) in packs.iter().zip(below).enumerate() {
+        let noise = |name: &str| noise(movers.settings.train.seed, name, index, micro);
+        let losses = forward(model, pack, below, &noise);
         let faults = bad_losses(model, views, pack, &losses.values);
         if !faults.is_empty() {
             return undo(movers.balancer, faults);
@@ -89,10 +92,13 @@ fn noise(seed: u64, name: &str, step: usize, micro: usize) -> u64 {
     random::seed_of(seed, &format!("dropout of {name} in pack {micro}"), step as u64)
 }
 
-/// The trunk once, then every task's head on the rows that carry its labels.
-fn forward(model: &Model, pack: &Pack, noise: &dyn Fn(&str) -> u64) -> Losses {
+/// The trunk once, from the states `below` its trained part if they are known, then every task's head on the rows that
+/// carry its labels.
+fn forward(model: &Model, pack: &Pack, below: Option<Tensor<2>>, noise: &dyn Fn(&str) -> u64) -> Losses {
     let tokens = Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets };
-    let states = model.backbone.states(&model.parameters, tokens, Some(noise("the trunk")));
+    let noise_seed = Some(noise("the trunk"));
+    let below = below.unwrap_or_else(|| model.backbone.lower(&model.parameters, tokens, noise_seed));
+    let states = model.backbone.upper(&model.parameters, below, tokens, noise_seed);
     let loss = |task: &crate::job::TaskSlot| {
         let rows = batch_rows(pack, task.view, |row| task.kind.labelled(Split::Train, row));
         if rows.is_empty() {

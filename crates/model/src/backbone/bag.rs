@@ -19,7 +19,7 @@
 //! Papers: Joulin et al. 2017, "Bag of tricks for efficient text classification" (the average); Collobert et al. 2011,
 //! "Natural language processing (almost) from scratch" (the window).
 
-use super::{Backbone, Tokens, noise, rate, size};
+use super::{Backbone, Tokens, freeze_named, noise, rate, size};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::names::{Maker, NameTable};
@@ -60,6 +60,7 @@ pub struct Bag {
     vocabulary: usize,
     embeddings: Matrix,
     mixing: Option<Mixing>,
+    frozen: Option<usize>,
     names: NameTable,
 }
 
@@ -135,7 +136,33 @@ impl Bag {
             gamma: make.vector("backbone.norm.weight", Init::Ones),
             beta: make.vector("backbone.norm.bias", Init::Zeros),
         });
-        Self { config: config.clone(), vocabulary, embeddings, mixing, names }
+        Self { config: config.clone(), vocabulary, embeddings, mixing, frozen: None, names }
+    }
+}
+
+impl Bag {
+    /// What a token sees of its neighbours, added to its own vector.
+    fn mix(
+        &self,
+        m: &Mixing,
+        parameters: &Parameters,
+        x: Tensor<2>,
+        tokens: Tokens<'_>,
+        noise_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let [n, width] = x.dims();
+        let with_edge = Tensor::cat(vec![x.clone(), parameters.get(m.edge)], 0);
+        let around = kernels::pick(with_edge, &neighbours(tokens.rows, self.config.window));
+        let around = around.reshape([n, (2 * self.config.window + 1) * width]);
+        let y = kernels::ffn(
+            around,
+            parameters.get(m.w1),
+            parameters.at(m.b1),
+            parameters.get(m.w2),
+            parameters.at(m.b2),
+        );
+        let (gamma, beta) = (parameters.at(m.gamma), parameters.at(m.beta));
+        kernels::add_norm(y, x, gamma, beta, EPS, noise(self.config.dropout, noise_seed, 1))
     }
 }
 
@@ -153,30 +180,39 @@ impl Backbone for Bag {
         self.vocabulary
     }
 
-    fn states(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
-        let rate = self.config.dropout;
+    fn layers(&self) -> usize {
+        usize::from(self.mixing.is_some())
+    }
+    fn frozen(&self) -> Option<usize> {
+        self.frozen
+    }
+    fn freeze(&mut self, layers: usize, parameters: &mut Parameters) {
+        let prefix = if layers == 0 { "backbone.embeddings" } else { "backbone." };
+        freeze_named(parameters, &[prefix.into()]);
+        self.frozen = Some(layers);
+    }
+
+    fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
+        let noise_seed = noise_seed.filter(|_| self.frozen.is_none());
         let x = kernels::embed(parameters.get(self.embeddings), tokens.ids);
-        let x = kernels::dropout(x, noise(rate, noise_seed, 0));
-        let Some(m) = &self.mixing else { return x };
-        let [n, width] = x.dims();
-        let with_edge = Tensor::cat(vec![x.clone(), parameters.get(m.edge)], 0);
-        let around = kernels::pick(with_edge, &neighbours(tokens.rows, self.config.window));
-        let around = around.reshape([n, (2 * self.config.window + 1) * width]);
-        let y = kernels::ffn(
-            around,
-            parameters.get(m.w1),
-            parameters.at(m.b1),
-            parameters.get(m.w2),
-            parameters.at(m.b2),
-        );
-        kernels::add_norm(
-            y,
-            x,
-            parameters.at(m.gamma),
-            parameters.at(m.beta),
-            EPS,
-            noise(rate, noise_seed, 1),
-        )
+        let x = kernels::dropout(x, noise(self.config.dropout, noise_seed, 0));
+        match (self.frozen, &self.mixing) {
+            (Some(1..), Some(mixing)) => self.mix(mixing, parameters, x, tokens, None),
+            _ => x,
+        }
+    }
+
+    fn upper(
+        &self,
+        parameters: &Parameters,
+        below: Tensor<2>,
+        tokens: Tokens<'_>,
+        noise_seed: Option<u64>,
+    ) -> Tensor<2> {
+        match (self.frozen, &self.mixing) {
+            (None | Some(0), Some(mixing)) => self.mix(mixing, parameters, below, tokens, noise_seed),
+            _ => below,
+        }
     }
 
     fn config_json(&self) -> serde_json::Value {

@@ -25,7 +25,7 @@
 pub mod architecture;
 mod settings;
 
-use super::{Backbone, Tokens, noise};
+use super::{Backbone, Tokens, freeze_named, noise};
 use crate::checkpoint::Kept;
 use crate::error::ModelError;
 use crate::init::Init;
@@ -33,6 +33,7 @@ use crate::names::{Maker, NameTable};
 use crate::parameters::{Matrix, Parameters, Vector};
 use burn::tensor::Tensor;
 pub use settings::{BertConfig, Settings};
+use std::ops::Range;
 
 /// The network: see the module.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub struct Bert {
     types: Option<Matrix>,
     norm: Norm,
     layers: Vec<Layer>,
+    frozen: Option<usize>,
     pub(crate) kept: Vec<Kept>,
     pub(crate) notes: Vec<String>,
 }
@@ -124,7 +126,35 @@ impl Bert {
             })
             .collect();
         let (kept, notes) = (Vec::new(), Vec::new());
-        Self { settings, names, word, position, types, norm: embedding_norm, layers, kept, notes }
+        Self {
+            settings,
+            names,
+            word,
+            position,
+            types,
+            norm: embedding_norm,
+            layers,
+            frozen: None,
+            kept,
+            notes,
+        }
+    }
+
+    /// States after some layers from those before.
+    fn run(
+        &self,
+        layers: Range<usize>,
+        parameters: &Parameters,
+        mut x: Tensor<2>,
+        tokens: Tokens<'_>,
+        noise_seed: Option<u64>,
+    ) -> Tensor<2> {
+        for i in layers {
+            let first = 1 + SITES * i as u64;
+            let noise = |rate, site| noise(rate, noise_seed, first + site);
+            x = self.layers[i].states(parameters, x, tokens.rows, &self.settings, noise);
+        }
+        x
     }
 
     /// Rows of the position table for the pack's tokens.
@@ -186,8 +216,24 @@ impl Backbone for Bert {
         self.settings.sizes.vocabulary
     }
 
-    fn states(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
+    fn layers(&self) -> usize {
+        self.layers.len()
+    }
+    fn frozen(&self) -> Option<usize> {
+        self.frozen
+    }
+    fn freeze(&mut self, layers: usize, parameters: &mut Parameters) {
+        let below = (0..layers).map(|i| format!("backbone.layer.{i}."));
+        freeze_named(
+            parameters,
+            &["backbone.embeddings.".into()].into_iter().chain(below).collect::<Vec<_>>(),
+        );
+        self.frozen = Some(layers);
+    }
+
+    fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
         let s = &self.settings;
+        let noise_seed = noise_seed.filter(|_| self.frozen.is_none());
         let mut x = kernels::embed(parameters.get(self.word), tokens.ids)
             + kernels::embed(parameters.get(self.position), &self.positions(tokens));
         if let Some(types) = self.types {
@@ -195,13 +241,18 @@ impl Backbone for Bert {
         }
         let (gamma, beta) = (parameters.at(self.norm.gamma), parameters.at(self.norm.beta));
         let x = kernels::norm(x, gamma, beta, s.eps);
-        let mut x = kernels::dropout(x, noise(s.dropout, noise_seed, 0));
-        for (i, layer) in self.layers.iter().enumerate() {
-            let first = 1 + SITES * i as u64;
-            x = layer
-                .states(parameters, x, tokens.rows, s, |rate, site| noise(rate, noise_seed, first + site));
-        }
-        x
+        let x = kernels::dropout(x, noise(s.dropout, noise_seed, 0));
+        self.run(0..self.frozen.unwrap_or(0), parameters, x, tokens, None)
+    }
+
+    fn upper(
+        &self,
+        parameters: &Parameters,
+        below: Tensor<2>,
+        tokens: Tokens<'_>,
+        noise_seed: Option<u64>,
+    ) -> Tensor<2> {
+        self.run(self.frozen.unwrap_or(0)..self.layers.len(), parameters, below, tokens, noise_seed)
     }
 
     fn config_json(&self) -> serde_json::Value {

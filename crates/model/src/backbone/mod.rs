@@ -36,8 +36,29 @@ pub trait Backbone: Send + Sync {
     fn max_length(&self) -> usize;
     /// How many token ids it knows.
     fn vocabulary(&self) -> usize;
+    /// How many layers stand above the embeddings.
+    fn layers(&self) -> usize;
+    /// How many of them are frozen together with the embeddings; `None` where everything is trained.
+    fn frozen(&self) -> Option<usize>;
+    /// Freezes the embeddings and the first `layers` layers (at most [`Backbone::layers`]): their parameters are not
+    /// trained, nothing is saved for their gradients, and there is no dropout in them.
+    fn freeze(&mut self, layers: usize, parameters: &mut Parameters);
+    /// States `[tokens, hidden]` below the lowest trained layer: out of the frozen part, or out of the embeddings where
+    /// nothing is frozen. With `noise_seed` there is dropout outside the frozen part, a pure function of the seed.
+    fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2>;
+    /// States `[tokens, hidden]` of the whole backbone from those below the lowest trained layer.
+    fn upper(
+        &self,
+        parameters: &Parameters,
+        below: Tensor<2>,
+        tokens: Tokens<'_>,
+        noise_seed: Option<u64>,
+    ) -> Tensor<2>;
     /// States `[tokens, hidden]`. With `noise_seed` there is dropout, a pure function of the seed; `None` is evaluation.
-    fn states(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2>;
+    fn states(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
+        let below = self.lower(parameters, tokens, noise_seed);
+        self.upper(parameters, below, tokens, noise_seed)
+    }
     /// `config.json`: what [`crate::open`] needs to build it again.
     fn config_json(&self) -> serde_json::Value;
     /// The names of its parameters here and in `model.safetensors`.
@@ -64,6 +85,48 @@ pub struct ModelConfig {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.95))]
     pub dropout: Option<f32>,
+    /// The lower part of the backbone that stays as it is: `freeze = { layers = 4 }`. Off by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
+}
+
+/// `freeze = { layers = 4, cache = true }`: embeddings and lower layers that are not trained. They are not differentiated,
+/// and there is no dropout in them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Freeze {
+    /// How many layers are frozen together with the embeddings; 0 freezes the embeddings alone, all of them leaves only
+    /// the heads to train.
+    pub layers: usize,
+    /// Keep what the frozen part says of every training row in a file of the run's folder, so that later epochs do not
+    /// compute it again. It takes 4 bytes for each token and number of a state, and is removed at the end of the run.
+    #[serde(default)]
+    pub cache: bool,
+}
+
+impl Freeze {
+    /// Freezes the lower part of a backbone.
+    ///
+    /// # Errors
+    /// [`ModelError::Layers`] if it has fewer layers.
+    pub fn apply(&self, backbone: &mut dyn Backbone, parameters: &mut Parameters) -> Result<(), ModelError> {
+        let (found, most) = (self.layers, backbone.layers());
+        if found > most {
+            return Err(ModelError::Layers { found, most });
+        }
+        backbone.freeze(found, parameters);
+        Ok(())
+    }
+}
+
+/// Freezes the parameters whose names begin with one of `prefixes`.
+fn freeze_named(parameters: &mut Parameters, prefixes: &[String]) {
+    for index in 0..parameters.len() {
+        let name = &parameters.parameter(index).name;
+        if prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
+            parameters.set_trainable(index, false);
+        }
+    }
 }
 
 /// Where the backbone comes from.

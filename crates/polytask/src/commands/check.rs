@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::terminal::figures::{bytes, count, short};
 use crate::terminal::table::Table;
 use data::Split;
-use model::Group;
+use model::{Group, Parameter};
 use train::{Job, Timetable};
 
 /// How many labels a line names.
@@ -106,6 +106,10 @@ fn parameters(job: &Job) -> String {
     let (trunk, heads) = job.model.sizes();
     let mut table = Table::new(&["part", "parameters", ""]);
     table.row(["shared by all tasks".into(), short(trunk), job.model.backbone.kind().to_string()]);
+    let frozen: usize = job.model.parameters.iter().filter(|p| !p.trainable).map(|p| p.size()).sum();
+    if let Some(layers) = job.model.backbone.frozen() {
+        table.row(["of them frozen".into(), short(frozen), format!("embeddings and {layers} layers")]);
+    }
     for slot in &job.model.tasks {
         let own = heads.get(&slot.name).copied().unwrap_or(0);
         table.row([
@@ -131,15 +135,17 @@ fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) 
     let tokens: usize = trained.map(|v| v.tokens).sum();
     let (steps, epochs) = (timetable.total(), timetable.epochs());
     let per_step = (tokens * epochs.len()).div_ceil(steps.max(1));
-    let all = job.model.parameters.iter().map(|p| p.size()).sum::<usize>();
-    let in_layers: usize = job
-        .model
-        .parameters
-        .iter()
-        .filter(|p| p.group == Group::Trunk && p.shape().len() == 2 && !p.name.contains("embedding"))
-        .map(|p| p.size())
-        .sum();
-    let work = 6.0 * in_layers as f64 * per_step as f64 / 1e9;
+    let size = |wanted: &dyn Fn(&Parameter) -> bool| {
+        job.model.parameters.iter().filter(|p| wanted(p)).map(Parameter::size).sum::<usize>()
+    };
+    let in_layers =
+        |p: &Parameter| p.group == Group::Trunk && p.shape().len() == 2 && !p.name.contains("embedding");
+    let trained = size(&|p| in_layers(p) && p.trainable);
+    // Two operations a weight and token forward, four more backward; a frozen layer only forward, or once for all.
+    let cached = config.model.freeze.as_ref().is_some_and(|freeze| freeze.cache);
+    let frozen = if cached { 0 } else { size(&|p| in_layers(p) && !p.trainable) };
+    let work = (6.0 * trained as f64 + 2.0 * frozen as f64) * per_step as f64 / 1e9;
+    let memory = 4 * size(&|_| true) + 12 * size(&|p| p.trainable);
     format!(
         "  plan\n\n  {} steps in {} epochs, about {} tokens a step (packs of at most {}, {} to a step)\n  \
          about {work:.1} GFLOP a step in the products with the trunk's weights, forward and backward\n  \
@@ -149,6 +155,6 @@ fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) 
         count(per_step),
         count(config.train.tokens_per_step),
         config.train.accumulate,
-        bytes(16 * all),
+        bytes(memory),
     )
 }

@@ -86,6 +86,7 @@ pub fn settings(config: &Config) -> Settings {
         schedule: config.schedule.clone(),
         balance: config.balance.clone(),
         sampling: config.sampling.clone(),
+        cache_frozen: config.model.freeze.as_ref().is_some_and(|freeze| freeze.cache),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A run as people watch it: a bar on a terminal, plain lines elsewhere, a table after every evaluation.
 
-use super::figures::{change, count, duration, points, short};
+use super::figures::{bytes, change, count, duration, points, short};
 use super::table::Table;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
@@ -64,6 +64,13 @@ impl Progress {
     pub fn show(&mut self, event: &Event) {
         match event {
             Event::Started(e) => self.started(e),
+            Event::Cached(e) => self.say(&format!(
+                "  {} frozen layers computed once for {} rows: {} on the disk, {:.1} s",
+                e.layers,
+                count(e.rows),
+                bytes(e.bytes as usize),
+                e.seconds
+            )),
             Event::Step(e) => self.step(e),
             Event::Evaluated(e) => self.evaluated(e),
             Event::BrokenCheckpoint(e) => {

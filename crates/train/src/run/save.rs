@@ -4,6 +4,7 @@ use super::{Outcome, Run};
 use crate::{
     checkpoint,
     config::Pick,
+    durable,
     error::TrainError,
     events::{self, Event},
     state::State,
@@ -62,6 +63,8 @@ impl Run<'_, '_> {
             let path = self.dir.checkpoint(step);
             checkpoint::restore_weights(&path, &mut self.job.model.parameters).map_err(hint)?;
         }
+        self.frozen = None;
+        durable::remove_file(&self.dir.frozen_states())?;
         let model = self.dir.model();
         self.job.model.save(&model, step, scores)?;
         self.tick();

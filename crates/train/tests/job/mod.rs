@@ -45,6 +45,7 @@ pub fn settings(json: Json) -> Settings {
         schedule: part("schedule").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
         balance: part("balance").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
         sampling: part("sampling").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
+        cache_frozen: json.get("cache_frozen").is_some_and(|c| c == true),
     }
 }
 

@@ -1,0 +1,90 @@
+//! A frozen lower part: no gradients, no dropout, and the same states as ever.
+
+mod fixture;
+
+use burn::tensor::Device;
+use fixture::positions;
+use polytask_model::{Backbone, BagConfig, BertConfig, Freeze, Parameters, Scratch, Tokens, Weight, build};
+use std::sync::Arc;
+
+const IDS: [u32; 6] = [4, 8, 49, 0, 7, 7];
+
+fn backbones() -> [Scratch; 3] {
+    let bag = |window| Scratch::Bag(BagConfig { width: 16, window, ..Default::default() });
+    let bert = BertConfig { layers: 3, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
+    [bag(0), bag(2), Scratch::Bert(bert)]
+}
+
+fn make(scratch: &Scratch, layers: Option<usize>, device: &Device) -> (Box<dyn Backbone>, Parameters) {
+    let mut parameters = Parameters::new(device, 5);
+    let mut backbone = build(scratch, 50, &mut parameters).unwrap();
+    if let Some(layers) = layers {
+        Freeze { layers, cache: false }.apply(&mut *backbone, &mut parameters).unwrap();
+    }
+    (backbone, parameters)
+}
+
+fn with_tokens<T>(run: impl FnOnce(Tokens<'_>) -> T) -> T {
+    let rows: kernels::Rows = Arc::from([0, 4, 6]);
+    run(Tokens { ids: &IDS, positions: &positions(&rows), rows: &rows })
+}
+
+fn whole(backbone: &dyn Backbone, parameters: &Parameters, noise: Option<u64>) -> Vec<f32> {
+    with_tokens(|tokens| backbone.states(parameters, tokens, noise).into_data().try_into_vec().unwrap())
+}
+
+#[test]
+fn what_is_frozen_has_no_gradient_and_no_dropout() {
+    for scratch in backbones() {
+        let (all, _) = make(&scratch, None, &Device::flex());
+        for layers in 0..=all.layers() {
+            let (backbone, parameters) = make(&scratch, Some(layers), &Device::flex().autodiff());
+            assert_eq!((backbone.frozen(), all.frozen()), (Some(layers), None));
+            let trained: Vec<bool> = parameters.iter().map(|p| p.trainable).collect();
+            assert_eq!(trained.contains(&true), layers < all.layers(), "{scratch:?} {layers}");
+
+            let lower = |noise| with_tokens(|tokens| backbone.lower(&parameters, tokens, noise));
+            let values = |x: burn::tensor::Tensor<2>| x.into_data().try_into_vec::<f32>().unwrap();
+            assert_eq!(values(lower(Some(3))), values(lower(None)));
+            assert_ne!(
+                layers == all.layers(),
+                whole(&*backbone, &parameters, Some(3)) != whole(&*backbone, &parameters, None)
+            );
+            if layers == all.layers() {
+                continue;
+            }
+            let states = with_tokens(|tokens| backbone.states(&parameters, tokens, Some(3)));
+            let gradients = states.powf_scalar(3.0).sum().backward();
+            for p in parameters.iter() {
+                let found = match p.value() {
+                    Weight::Vector(t) => t.grad(&gradients).is_some(),
+                    Weight::Matrix(t) => t.grad(&gradients).is_some(),
+                };
+                assert_eq!(found, p.trainable, "{} of {scratch:?} with {layers}", p.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn states_are_those_of_the_whole_backbone() {
+    for scratch in backbones() {
+        let (all, parameters) = make(&scratch, None, &Device::flex());
+        let right = whole(&*all, &parameters, None);
+        for layers in 0..=all.layers() {
+            let (frozen, parameters) = make(&scratch, Some(layers), &Device::flex());
+            assert_eq!(whole(&*frozen, &parameters, None), right);
+        }
+    }
+}
+
+#[test]
+fn more_layers_than_there_are_cannot_be_frozen() {
+    let mut parameters = Parameters::new(&Device::flex(), 5);
+    let mut backbone = build(&backbones()[2], 50, &mut parameters).unwrap();
+    let error = Freeze { layers: 4, cache: false }.apply(&mut *backbone, &mut parameters).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "model.freeze.layers: found 4, expected at most 3, the layers of the backbone"
+    );
+}
