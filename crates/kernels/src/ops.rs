@@ -1,7 +1,7 @@
 //! The extension trait: what a backend must be able to do, with bodies made of the engine's own operations.
 
 use crate::{Noise, Rows, plain};
-use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
+use burn::backend::{Backend, ExtensionType, backend_extension, tensor::FloatTensor};
 use std::sync::Arc;
 
 /// The targets of a cross-entropy and how they count.
@@ -54,6 +54,57 @@ impl AdamW {
     }
 }
 
+/// Input and weights of a post-norm transformer layer: thirteen tensors.
+///
+/// The order of [`LayerInputs::into_array`] is that of the fields.
+#[derive(Clone, ExtensionType)]
+pub(crate) struct LayerInputs<B: Backend> {
+    pub x: FloatTensor<B>,
+    pub qkv_weight: FloatTensor<B>,
+    pub qkv_bias: FloatTensor<B>,
+    pub output_weight: FloatTensor<B>,
+    pub output_bias: FloatTensor<B>,
+    pub attention_gamma: FloatTensor<B>,
+    pub attention_beta: FloatTensor<B>,
+    pub wide_weight: FloatTensor<B>,
+    pub wide_bias: FloatTensor<B>,
+    pub narrow_weight: FloatTensor<B>,
+    pub narrow_bias: FloatTensor<B>,
+    pub gamma: FloatTensor<B>,
+    pub beta: FloatTensor<B>,
+}
+
+impl<B: Backend> LayerInputs<B> {
+    pub(crate) fn into_array(self) -> [FloatTensor<B>; 13] {
+        [
+            self.x,
+            self.qkv_weight,
+            self.qkv_bias,
+            self.output_weight,
+            self.output_bias,
+            self.attention_gamma,
+            self.attention_beta,
+            self.wide_weight,
+            self.wide_bias,
+            self.narrow_weight,
+            self.narrow_bias,
+            self.gamma,
+            self.beta,
+        ]
+    }
+}
+
+/// What a transformer layer needs besides tensors.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerSettings {
+    /// Attention heads.
+    pub heads: usize,
+    /// Added to the variance in both norms.
+    pub eps: f32,
+    /// Dropout of attention probabilities, of the attention's output, of the feed-forward block's output.
+    pub noise: [Option<Noise>; 3],
+}
+
 /// Operations over packs. `Flex` (the CPU) overrides all of them; every other backend keeps these bodies.
 ///
 /// The names begin with `fused_` so that they do not hide the engine's own.
@@ -80,6 +131,14 @@ pub(crate) trait PackOps: Backend {
         noise: Option<Noise>,
     ) -> FloatTensor<Self> {
         plain::attention::<Self>(qkv, &rows, heads, noise)
+    }
+
+    fn fused_layer(
+        #[extension_type] inputs: LayerInputs<Self>,
+        rows: Rows,
+        settings: LayerSettings,
+    ) -> FloatTensor<Self> {
+        plain::layer::<Self>(inputs.into_array(), &rows, settings)
     }
 
     fn fused_add_norm(

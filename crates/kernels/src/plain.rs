@@ -2,7 +2,7 @@
 //! hand-written kernels are tested against. Generic, so that any backend can fall back to it.
 
 use crate::noise::Mask;
-use crate::{AdamW, Classes, Noise, Rows};
+use crate::{AdamW, Classes, LayerSettings, Noise, Rows};
 use burn::backend::{
     Backend, Slice, TensorMetadata, get_or_init_device_settings,
     tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
@@ -65,6 +65,18 @@ pub(crate) fn attention<B: Backend>(
         at += heads * t * t;
     }
     B::float_cat(parts, 0)
+}
+
+pub(crate) fn layer<B: Backend>(
+    inputs: [FloatTensor<B>; 13],
+    rows: &Rows,
+    settings: LayerSettings,
+) -> FloatTensor<B> {
+    let LayerSettings { heads, eps, noise: [attention_noise, output_noise, noise] } = settings;
+    let [x, wqkv, bqkv, wo, bo, gamma_a, beta_a, w1, b1, w2, b2, gamma, beta] = inputs;
+    let a = attention::<B>(linear::<B>(x.clone(), wqkv, bqkv), rows, heads, attention_noise);
+    let x = add_norm::<B>(linear::<B>(a, wo, bo), x, gamma_a, beta_a, eps, output_noise);
+    add_norm::<B>(ffn::<B>(x.clone(), w1, b1, w2, b2), x, gamma, beta, eps, noise)
 }
 
 pub(crate) fn add_norm<B: Backend>(

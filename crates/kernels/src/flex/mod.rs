@@ -2,16 +2,18 @@
 //! its graph. A tensor that is not f32 goes to the engine's own operations.
 
 mod blocks;
+mod layer;
 mod node;
 
-use crate::ops::PackOps;
-use crate::{AdamW, Classes, Noise, Rows, cpu, plain};
+use crate::ops::{LayerInputs, PackOps};
+use crate::{AdamW, Classes, LayerSettings, Noise, Rows, cpu, plain};
 use blocks::{AddNorm, Attention, CrossEntropy, Dropout, Ffn, Linear, MeanRows, Norm, Pick};
 use burn::backend::{
     Autodiff, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
 };
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
+use layer::Layer;
 use node::{contiguous, infer, numbers, record, whole};
 use std::sync::Arc;
 
@@ -33,6 +35,10 @@ impl PackOps for Flex {
 
     fn fused_attention(qkv: FlexTensor, rows: Rows, heads: usize, noise: Option<Noise>) -> FlexTensor {
         infer::<Attention, 1>((rows, heads, noise), [qkv])
+    }
+
+    fn fused_layer(inputs: LayerInputs<Self>, rows: Rows, settings: LayerSettings) -> FlexTensor {
+        infer::<Layer, 13>((rows, settings), inputs.into_array())
     }
 
     fn fused_add_norm(
@@ -113,6 +119,10 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         noise: Option<Noise>,
     ) -> FloatTensor<Self> {
         record::<C, Attention, 1>((rows, heads, noise), [qkv])
+    }
+
+    fn fused_layer(inputs: LayerInputs<Self>, rows: Rows, settings: LayerSettings) -> FloatTensor<Self> {
+        record::<C, Layer, 13>((rows, settings), inputs.into_array())
     }
 
     fn fused_add_norm(

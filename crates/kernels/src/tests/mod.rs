@@ -4,6 +4,7 @@
 mod against_f64;
 mod against_plain;
 mod against_torch;
+mod recompute;
 mod repeat;
 
 use crate::Rows;

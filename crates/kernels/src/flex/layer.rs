@@ -1,0 +1,135 @@
+//! A whole transformer layer that keeps only its input: its backward pass runs the forward pass again, block by block,
+//! before it goes back through the blocks.
+
+use super::blocks::{AddNorm, Attention, Ffn, Linear};
+use super::node::{Block, whole};
+use crate::cpu::simd;
+use crate::{LayerSettings, Rows, plain};
+use burn::backend::{Backend, tensor::FloatTensor};
+use burn_flex::FlexTensor;
+
+/// The thirteen tensors of [`crate::ops::LayerInputs`] `->` states after the layer.
+pub(super) struct Layer {
+    inputs: [FlexTensor; 13],
+    rows: Rows,
+    settings: LayerSettings,
+}
+
+impl Block<13> for Layer {
+    type Settings = (Rows, LayerSettings);
+
+    fn forward(
+        (rows, settings): Self::Settings,
+        inputs: [FlexTensor; 13],
+        need: [bool; 13],
+    ) -> (FlexTensor, Option<Self>) {
+        let layer = Layer { inputs, rows, settings };
+        let (y, _) = layer.run([false; 13]);
+        (y, need.contains(&true).then_some(layer))
+    }
+
+    fn backward(&self, d: FlexTensor, need: [bool; 13]) -> [Option<FlexTensor>; 13] {
+        self.run(need).1.backward(d, need)
+    }
+
+    fn plain<B: Backend>((rows, settings): Self::Settings, inputs: [FloatTensor<B>; 13]) -> FloatTensor<B> {
+        plain::layer::<B>(inputs, &rows, settings)
+    }
+}
+
+/// What the blocks of one run saved; `None` for a block none of whose inputs needs a gradient.
+struct Trace {
+    qkv: Option<Linear>,
+    attention: Option<Attention>,
+    output: Option<Linear>,
+    attention_norm: Option<AddNorm>,
+    ffn: Option<Ffn>,
+    norm: Option<AddNorm>,
+}
+
+/// Which states need a gradient, given which inputs do: what the attention reads, its output before and after its norm,
+/// and the output of the feed-forward block.
+fn states_in_need(need: [bool; 13]) -> [bool; 4] {
+    let qkv = need[..3].contains(&true);
+    let output = qkv || need[3..5].contains(&true);
+    let middle = output || need[5..7].contains(&true);
+    [qkv, output, middle, middle || need[7..11].contains(&true)]
+}
+
+impl Layer {
+    fn run(&self, need: [bool; 13]) -> (FlexTensor, Trace) {
+        let LayerSettings { heads, eps, noise: [attention_noise, output_noise, noise] } = self.settings;
+        let [x, wqkv, bqkv, wo, bo, gamma_a, beta_a, w1, b1, w2, b2, gamma, beta] = self.inputs.clone();
+        let [n_qkv, n_output, n_middle, n_ffn] = states_in_need(need);
+        let (y, qkv) = Linear::forward((), [x.clone(), wqkv, bqkv], [need[0], need[1], need[2]]);
+        let (y, attention) = Attention::forward((self.rows.clone(), heads, attention_noise), [y], [n_qkv]);
+        let (y, output) = Linear::forward((), [y, wo, bo], [n_qkv, need[3], need[4]]);
+        let (middle, attention_norm) = AddNorm::forward(
+            (eps, output_noise),
+            [y, x, gamma_a, beta_a],
+            [n_output, need[0], need[5], need[6]],
+        );
+        let (y, ffn) = Ffn::forward(
+            (),
+            [middle.clone(), w1, b1, w2, b2],
+            [n_middle, need[7], need[8], need[9], need[10]],
+        );
+        let (y, norm) =
+            AddNorm::forward((eps, noise), [y, middle, gamma, beta], [n_ffn, n_middle, need[11], need[12]]);
+        (y, Trace { qkv, attention, output, attention_norm, ffn, norm })
+    }
+}
+
+impl Trace {
+    /// The gradients of the thirteen inputs from that of the result.
+    fn backward(self, d: FlexTensor, need: [bool; 13]) -> [Option<FlexTensor>; 13] {
+        let [n_qkv, n_output, n_middle, n_ffn] = states_in_need(need);
+        let [d_ffn, d_middle, d_gamma, d_beta] =
+            back(self.norm, Some(d), [n_ffn, n_middle, need[11], need[12]]);
+        let [d_inner, d_w1, d_b1, d_w2, d_b2] =
+            back(self.ffn, d_ffn, [n_middle, need[7], need[8], need[9], need[10]]);
+        let [d_output, d_x, d_gamma_a, d_beta_a] =
+            back(self.attention_norm, sum(d_middle, d_inner), [n_output, need[0], need[5], need[6]]);
+        let [d_context, d_wo, d_bo] = back(self.output, d_output, [n_qkv, need[3], need[4]]);
+        let [d_qkv] = back(self.attention, d_context, [n_qkv]);
+        let [d_read, d_wqkv, d_bqkv] = back(self.qkv, d_qkv, [need[0], need[1], need[2]]);
+        [
+            sum(d_x, d_read),
+            d_wqkv,
+            d_bqkv,
+            d_wo,
+            d_bo,
+            d_gamma_a,
+            d_beta_a,
+            d_w1,
+            d_b1,
+            d_w2,
+            d_b2,
+            d_gamma,
+            d_beta,
+        ]
+    }
+}
+
+/// Goes back through a block, if it saved anything and has a gradient to go back with.
+fn back<K: Block<N>, const N: usize>(
+    block: Option<K>,
+    d: Option<FlexTensor>,
+    need: [bool; N],
+) -> [Option<FlexTensor>; N] {
+    match (block, d) {
+        (Some(block), Some(d)) => block.backward(d, need),
+        _ => [const { None }; N],
+    }
+}
+
+fn sum(a: Option<FlexTensor>, b: Option<FlexTensor>) -> Option<FlexTensor> {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            let mut total = whole(a);
+            simd::add(total.storage_mut(), super::node::numbers(&b));
+            Some(total)
+        }
+        (a, b) => a.or(b),
+    }
+}

@@ -1,0 +1,86 @@
+//! The layer that computes itself again: the same bits as its blocks, whatever needs a gradient.
+
+use super::{matrix, numbers, rows, values, vector};
+use crate::{LayerSettings, LayerWeights, Noise, Rows, recomputed_layer};
+use burn::tensor::{Device, Tensor};
+
+fn blocks(x: Tensor<2>, w: LayerWeights, rows: &Rows, settings: LayerSettings) -> Tensor<2> {
+    let LayerSettings { heads, eps, noise } = settings;
+    let a = crate::attention(crate::linear(x.clone(), w.qkv.0, w.qkv.1), rows, heads, noise[0]);
+    let y = crate::linear(a, w.output.0, w.output.1);
+    let x = crate::add_norm(y, x, w.attention_norm.0, w.attention_norm.1, eps, noise[1]);
+    let y = crate::ffn(x.clone(), w.wide.0, w.wide.1, w.narrow.0, w.narrow.1);
+    crate::add_norm(y, x, w.norm.0, w.norm.1, eps, noise[2])
+}
+
+/// Result and the gradients of the thirteen inputs, of which those in `need` are tracked.
+fn run(
+    layer: impl Fn(Tensor<2>, LayerWeights, &Rows, LayerSettings) -> Tensor<2>,
+    lengths: &[usize],
+    need: impl Fn(usize) -> bool,
+) -> (Vec<f32>, Vec<Option<Vec<f32>>>) {
+    let (rows, h, f) = (rows(lengths), 24, 40);
+    let n = rows[rows.len() - 1];
+    let shapes = [
+        [n, h],
+        [3 * h, h],
+        [1, 3 * h],
+        [h, h],
+        [1, h],
+        [1, h],
+        [1, h],
+        [f, h],
+        [1, f],
+        [h, f],
+        [1, h],
+        [1, h],
+        [1, h],
+    ];
+    let device = Device::flex().autodiff();
+    let input = |(i, shape): (usize, &[usize; 2])| {
+        let x = matrix(numbers(shape[0] * shape[1], i as u32 + 1), *shape, &device);
+        if need(i) { x.require_grad() } else { x }
+    };
+    let t: Vec<Tensor<2>> = shapes.iter().enumerate().map(input).collect();
+    let pair = |w: usize, b: usize| (t[w].clone(), vector(&t[b]));
+    let norm = |gamma: usize| (vector(&t[gamma]), vector(&t[gamma + 1]));
+    let weights = LayerWeights {
+        qkv: pair(1, 2),
+        output: pair(3, 4),
+        attention_norm: norm(5),
+        wide: pair(7, 8),
+        narrow: pair(9, 10),
+        norm: norm(11),
+    };
+    let noise = |seed| Some(Noise { rate: 0.2, seed });
+    let settings = LayerSettings { heads: 3, eps: 1e-5, noise: [noise(1), noise(2), noise(3)] };
+    let y = layer(t[0].clone(), weights, &rows, settings);
+    if !(0..13).any(&need) {
+        return (values(y), vec![None; 13]);
+    }
+    let gradients = (y.clone() * matrix(numbers(n * h, 99), [n, h], &device)).sum().backward();
+    (values(y), t.iter().map(|x| x.grad(&gradients).map(values)).collect())
+}
+
+#[test]
+fn the_same_bits_as_its_blocks() {
+    for lengths in [&[1][..], &[5, 17, 1, 0, 33], &[80, 70]] {
+        assert!(run(recomputed_layer, lengths, |_| true) == run(blocks, lengths, |_| true));
+    }
+}
+
+#[test]
+fn only_what_needs_a_gradient_gets_one() {
+    let lengths = [4, 9];
+    let whole = run(blocks, &lengths, |_| true).1;
+    for alone in 0..13 {
+        for need in [&(|i: usize| i == alone) as &dyn Fn(usize) -> bool, &|i| i != alone, &|i| i >= alone] {
+            let (y, gradients) = run(recomputed_layer, &lengths, need);
+            assert_eq!(y, run(blocks, &lengths, |_| true).0);
+            for (i, gradient) in gradients.iter().enumerate() {
+                assert_eq!(*gradient, whole[i].clone().filter(|_| need(i)), "{i} of those beside {alone}");
+            }
+        }
+    }
+    assert_eq!(run(recomputed_layer, &lengths, |_| false), run(blocks, &lengths, |_| false));
+}
