@@ -39,6 +39,9 @@ enum What {
         /// Heads
         #[arg(long, default_value_t = 1)]
         tasks: usize,
+        /// Keep only what enters each layer, and compute the rest again in the backward pass
+        #[arg(long)]
+        recompute: bool,
     },
     /// The matrix products of a shape's layers, by themselves: the ceiling of a step
     Products {
@@ -57,11 +60,11 @@ fn main() -> ExitCode {
     polytask::allocator::keep_memory();
     let cli = Cli::parse();
     let measured = polytask::commands::with_threads(cli.threads, || match &cli.what {
-        What::Step { shape, rows, length, tasks } => {
+        What::Step { shape, rows, length, tasks, recompute } => {
             let mut sizes = shape.sizes();
             sizes.rows = rows.unwrap_or(sizes.rows);
             sizes.length = length.unwrap_or(sizes.length);
-            Ok(step::measure(sizes, *tasks, cli.repeats))
+            Ok(step::measure(sizes, *tasks, *recompute, cli.repeats))
         }
         What::Products { shape } => Ok(products::measure(shape.sizes(), cli.repeats)),
         What::Predict { run } => predict::measure(run, cli.repeats),

@@ -65,7 +65,7 @@ struct Head {
 }
 
 /// Times steps on the same pack.
-pub fn measure(sizes: Sizes, tasks: usize, repeats: usize) -> Value {
+pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, repeats: usize) -> Value {
     let mut parameters = Parameters::new(&Device::flex().autodiff(), 17);
     let config = BertConfig {
         layers: sizes.layers,
@@ -75,8 +75,11 @@ pub fn measure(sizes: Sizes, tasks: usize, repeats: usize) -> Value {
         max_length: sizes.length.max(512),
         dropout: 0.1,
     };
-    let backbone =
+    let mut backbone =
         model::build(&Scratch::Bert(config), VOCABULARY, &mut parameters).expect("the sizes are good");
+    if recompute {
+        backbone.recompute_layers().expect("a BERT has layers");
+    }
     let heads: Vec<Head> = (0..tasks).map(|task| head(&mut parameters, task, sizes.hidden)).collect();
 
     let ids: Vec<u32> = (0..sizes.tokens()).map(|i| (i * 7919 % VOCABULARY) as u32).collect();

@@ -77,6 +77,14 @@ pub enum ModelError {
         /// How many there are.
         most: usize,
     },
+    /// The backbone has no layers that could be computed again.
+    #[error(
+        "train.recompute = \"layers\": the backbone `{kind}` has no transformer layers to compute again; leave it out"
+    )]
+    NoRecompute {
+        /// The backbone.
+        kind: &'static str,
+    },
     /// Values of the wrong number were given for a parameter.
     #[error("parameter {name}: found {found} values, expected {expected}")]
     Length {

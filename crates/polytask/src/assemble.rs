@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use data::{InputField, Split, Tokenizer};
 use model::{Backbone, BackboneConfig, Parameters, Scratch};
 use std::path::{Path, PathBuf};
-use train::{Job, Model, TaskSlot};
+use train::{Job, Model, Recompute, TaskSlot};
 
 /// A job, ready to train or to score, and what was found in its data.
 pub struct Assembled {
@@ -28,6 +28,9 @@ pub fn assemble(config: &Config) -> Result<Assembled, Failure> {
     let (mut backbone, tokenizer) = backbone(config, &mut parameters, || inputs.training_texts(&sources))?;
     if let Some(freeze) = &config.model.freeze {
         freeze.apply(&mut *backbone, &mut parameters).map_err(|e| Failure::refused([e]))?;
+    }
+    if config.train.recompute == Recompute::Layers {
+        backbone.recompute_layers().map_err(|e| Failure::refused([e]))?;
     }
     for slot in &mut tasks {
         slot.kind.build(&mut parameters, backbone.hidden());

@@ -1,8 +1,7 @@
 //! What shapes a run, key by key: a checkpoint is continued only where all of it is equal.
 //!
 //! Left out, and so free to change between interruption and resumption: where files lie, `train.keep`,
-//! `train.checkpoint_every`, `train.bad_steps`, `train.result` and `train.threads` (with another number of threads the
-//! run goes on, but sums may round differently).
+//! `train.checkpoint_every`, `train.bad_steps`, `train.result`, `train.recompute` and `train.threads`.
 
 use crate::{config::Settings, error::TrainError, job::Job};
 use data::{Split, View};
@@ -11,8 +10,14 @@ use serde_json::Value;
 use std::{collections::BTreeMap, path::Path};
 
 /// Keys of `[train]` that do not change what a step does.
-const FREE: [&str; 5] =
-    ["train.keep", "train.checkpoint_every", "train.bad_steps", "train.result", "train.threads"];
+const FREE: [&str; 6] = [
+    "train.keep",
+    "train.checkpoint_every",
+    "train.bad_steps",
+    "train.result",
+    "train.recompute",
+    "train.threads",
+];
 
 /// Settings, model, vocabulary, tasks and data of a run as key and value.
 pub(crate) fn of(job: &Job, settings: &Settings) -> BTreeMap<String, Value> {

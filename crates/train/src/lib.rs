@@ -34,7 +34,7 @@ mod timetable;
 
 pub use best::{Criterion, Judged, ScoreTable, Standing};
 pub use checkpoint::list as checkpoints;
-pub use config::{EarlyStopping, Fault, Pick, Settings, TrainConfig};
+pub use config::{EarlyStopping, Fault, Pick, Recompute, Settings, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, TaskScores, evaluate, predict};
 pub use events::{

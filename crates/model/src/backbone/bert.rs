@@ -32,6 +32,7 @@ use crate::init::Init;
 use crate::names::{Maker, NameTable};
 use crate::parameters::{Matrix, Parameters, Vector};
 use burn::tensor::Tensor;
+use kernels::{LayerSettings, LayerWeights};
 pub use settings::{BertConfig, Settings};
 use std::ops::Range;
 
@@ -46,6 +47,7 @@ pub struct Bert {
     norm: Norm,
     layers: Vec<Layer>,
     frozen: Option<usize>,
+    recompute: bool,
     pub(crate) kept: Vec<Kept>,
     pub(crate) notes: Vec<String>,
 }
@@ -135,6 +137,7 @@ impl Bert {
             norm: embedding_norm,
             layers,
             frozen: None,
+            recompute: false,
             kept,
             notes,
         }
@@ -149,10 +152,17 @@ impl Bert {
         tokens: Tokens<'_>,
         noise_seed: Option<u64>,
     ) -> Tensor<2> {
+        let s = &self.settings;
+        let output_rate = if s.architecture.attention_output_dropout { s.dropout } else { 0.0 };
         for i in layers {
             let first = 1 + SITES * i as u64;
             let noise = |rate, site| noise(rate, noise_seed, first + site);
-            x = self.layers[i].states(parameters, x, tokens.rows, &self.settings, noise);
+            let settings = LayerSettings {
+                heads: s.sizes.heads,
+                eps: s.eps,
+                noise: [noise(s.attention_dropout, 0), noise(output_rate, 1), noise(s.dropout, 2)],
+            };
+            x = self.layers[i].states(parameters, x, tokens.rows, settings, self.recompute);
         }
         x
     }
@@ -180,25 +190,39 @@ impl Bert {
 }
 
 impl Layer {
+    /// States after the layer from those before. With `recompute` the backward pass computes it again.
     fn states(
         &self,
         parameters: &Parameters,
         x: Tensor<2>,
         rows: &kernels::Rows,
-        settings: &Settings,
-        noise_at: impl Fn(f32, u64) -> Option<kernels::Noise>,
+        settings: LayerSettings,
+        recompute: bool,
     ) -> Tensor<2> {
-        let (m, v) = (|h| parameters.get(h), |h| parameters.at(h));
-        let (rate, eps) = (settings.dropout, settings.eps);
-        let output_rate = if settings.architecture.attention_output_dropout { rate } else { 0.0 };
-        let qkv = kernels::linear(x.clone(), m(self.qkv.weight), v(self.qkv.bias));
-        let a = kernels::attention(qkv, rows, settings.sizes.heads, noise_at(settings.attention_dropout, 0));
-        let y = kernels::linear(a, m(self.output.weight), v(self.output.bias));
-        let n = &self.attention_norm;
-        let x = kernels::add_norm(y, x, v(n.gamma), v(n.beta), eps, noise_at(output_rate, 1));
-        let (wide, narrow) = (&self.wide, &self.narrow);
-        let y = kernels::ffn(x.clone(), m(wide.weight), v(wide.bias), m(narrow.weight), v(narrow.bias));
-        kernels::add_norm(y, x, v(self.norm.gamma), v(self.norm.beta), eps, noise_at(rate, 2))
+        let w = self.weights(parameters);
+        if recompute {
+            return kernels::recomputed_layer(x, w, rows, settings);
+        }
+        let LayerSettings { heads, eps, noise: [attention_noise, output_noise, noise] } = settings;
+        let qkv = kernels::linear(x.clone(), w.qkv.0, w.qkv.1);
+        let a = kernels::attention(qkv, rows, heads, attention_noise);
+        let y = kernels::linear(a, w.output.0, w.output.1);
+        let x = kernels::add_norm(y, x, w.attention_norm.0, w.attention_norm.1, eps, output_noise);
+        let y = kernels::ffn(x.clone(), w.wide.0, w.wide.1, w.narrow.0, w.narrow.1);
+        kernels::add_norm(y, x, w.norm.0, w.norm.1, eps, noise)
+    }
+
+    fn weights(&self, parameters: &Parameters) -> LayerWeights {
+        let linear = |l: &Linear| (parameters.get(l.weight), parameters.at(l.bias));
+        let norm = |n: &Norm| (parameters.at(n.gamma), parameters.at(n.beta));
+        LayerWeights {
+            qkv: linear(&self.qkv),
+            output: linear(&self.output),
+            attention_norm: norm(&self.attention_norm),
+            wide: linear(&self.wide),
+            narrow: linear(&self.narrow),
+            norm: norm(&self.norm),
+        }
     }
 }
 
@@ -229,6 +253,10 @@ impl Backbone for Bert {
             &["backbone.embeddings.".into()].into_iter().chain(below).collect::<Vec<_>>(),
         );
         self.frozen = Some(layers);
+    }
+    fn recompute_layers(&mut self) -> Result<(), ModelError> {
+        self.recompute = true;
+        Ok(())
     }
 
     fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {

@@ -43,6 +43,14 @@ pub trait Backbone: Send + Sync {
     /// Freezes the embeddings and the first `layers` layers (at most [`Backbone::layers`]): their parameters are not
     /// trained, nothing is saved for their gradients, and there is no dropout in them.
     fn freeze(&mut self, layers: usize, parameters: &mut Parameters);
+    /// From now on keeps only what enters each trained layer for the backward pass, and computes the rest of the layer again
+    /// then: the same numbers, less memory, about a third more time.
+    ///
+    /// # Errors
+    /// [`ModelError::NoRecompute`] for a backbone that is not made of such layers.
+    fn recompute_layers(&mut self) -> Result<(), ModelError> {
+        Err(ModelError::NoRecompute { kind: self.kind() })
+    }
     /// States `[tokens, hidden]` below the lowest trained layer: out of the frozen part, or out of the embeddings where
     /// nothing is frozen. With `noise_seed` there is dropout outside the frozen part, a pure function of the seed.
     fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2>;

@@ -18,8 +18,7 @@ const NAMED: usize = 6;
 pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let config = super::load(&args.file, &args.overrides)?;
     let Assembled { job, report } = super::with_threads(config.train.threads, || assemble(&config))?;
-    let timetable =
-        train::timetable(&job, &super::train::settings(&config)).map_err(|e| Failure::refused([e]))?;
+    let timetable = train::timetable(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     println!(
         "\n  rows and tokens (lengths in tokens: shortest, median, 90 %, 99 %, longest)\n\n{}",
         rows(&report)

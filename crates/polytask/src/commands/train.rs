@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use train::{Host, Outcome, RunDir, Settings, Start};
+use train::{Host, Outcome, RunDir, Start};
 
 /// Trains; exit code 130 if interrupted.
 pub fn train(args: &cli::Train) -> Result<u8, Failure> {
@@ -68,7 +68,7 @@ pub fn run_config(config: &Config, run: &RunDir, start: Start, detail: Detail) -
     let began = Instant::now();
     let outcome = train::run(
         &mut job,
-        &settings(config),
+        &config.settings(),
         run,
         start,
         Host { stop: stop_flag(), clock: &|| began.elapsed(), emit: &mut |event| observers.take(event) },
@@ -76,18 +76,6 @@ pub fn run_config(config: &Config, run: &RunDir, start: Start, detail: Detail) -
     let closed = observers.close();
     let outcome = outcome.map_err(Failure::failed)?;
     closed.map(|()| outcome)
-}
-
-/// The part of a config that says how to train.
-pub fn settings(config: &Config) -> Settings {
-    Settings {
-        train: config.train.clone(),
-        optimizer: config.optimizer.clone(),
-        schedule: config.schedule.clone(),
-        balance: config.balance.clone(),
-        sampling: config.sampling.clone(),
-        cache_frozen: config.model.freeze.as_ref().is_some_and(|freeze| freeze.cache),
-    }
 }
 
 /// A flag that SIGINT, SIGTERM and SIGHUP set. A second signal ends the program at once.

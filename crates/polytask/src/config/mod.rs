@@ -212,6 +212,18 @@ fn checked<T: DeserializeOwned>(
 }
 
 impl Config {
+    /// The part that says how to train.
+    pub fn settings(&self) -> train::Settings {
+        train::Settings {
+            train: self.train.clone(),
+            optimizer: self.optimizer.clone(),
+            schedule: self.schedule.clone(),
+            balance: self.balance.clone(),
+            sampling: self.sampling.clone(),
+            cache_frozen: self.model.freeze.as_ref().is_some_and(|freeze| freeze.cache),
+        }
+    }
+
     /// The config with every default written out and paths absolute, as TOML that reads as the same config.
     pub fn resolved_toml(&self) -> String {
         // Every type below is made of what TOML has; a float that it lacks, or a null, cannot come out of a config.

@@ -178,13 +178,7 @@ impl Rules<'_> {
 
     fn train(&mut self) {
         let config = self.config;
-        let settings = train::Settings {
-            train: config.train.clone(),
-            optimizer: config.optimizer.clone(),
-            schedule: config.schedule.clone(),
-            balance: config.balance.clone(),
-            sampling: config.sampling.clone(),
-        };
+        let settings = config.settings();
         // A fault of a key that is not written follows from one that is.
         let mut faults = settings.faults();
         let written =
