@@ -8,7 +8,7 @@
 //! engine's own operations (`plain.rs`). Both compute the same function; dropout draws the same mask.
 //!
 //! Gradients are computed for tracked inputs only, and nothing is saved for a backward pass that cannot come.
-//! Results are the same from run to run for a given number of threads.
+//! Results are the same to the bit from run to run and for every number of threads.
 //!
 //! Shapes are preconditions: a wrong shape, an id outside a table or offsets that do not fit panic.
 

@@ -48,8 +48,7 @@ pub struct TrainConfig {
     /// switches clipping off.
     #[schemars(range(min = 0.0))]
     pub clip_norm: f64,
-    /// Processor threads; all that the machine has by default. Results are bit-identical for equal numbers of
-    /// threads.
+    /// Processor threads; all that the machine has by default. The result is the same to the bit for every number.
     #[schemars(range(min = 1))]
     pub threads: Option<usize>,
     /// `"layers"`: keep only what enters each layer of the backbone for the backward pass, and compute the rest of the layer

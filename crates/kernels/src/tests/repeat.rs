@@ -35,6 +35,21 @@ fn the_same_bits_every_time() {
 }
 
 #[test]
+fn the_same_bits_for_every_number_of_threads() {
+    let lengths = [300, 1, 90, 64, 145];
+    let inputs = layer_inputs(600, 96, 384);
+    let noise = Some(Noise { rate: 0.1, seed: 3 });
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| run(&inputs, &|x| layer(x, &lengths, noise)))
+    };
+    let one = with(1);
+    for threads in [2, 3, 4, 7, 16] {
+        assert!(with(threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
 fn inference_equals_training() {
     let inputs = layer_inputs(70, 64, 96);
     let trained = run(&inputs, &|x| layer(x, &[30, 40], None)).0;

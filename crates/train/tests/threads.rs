@@ -1,0 +1,26 @@
+//! A run does not depend on how many threads compute it.
+
+mod job;
+
+use job::{bag, bert, bits, job, record, settings};
+use polytask_train::Start;
+use serde_json::json;
+
+#[test]
+fn the_same_weights_for_every_number_of_threads() {
+    let settings = settings(json!({"train": {"max_steps": 15, "tokens_per_step": 256, "seed": 9}}));
+    for backbone in [bag(), bert()] {
+        let trained = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let (mut job, dir) = (job(backbone.clone(), 9), tempfile::tempdir().unwrap());
+                record(&mut job, &settings, dir.path(), Start::Fresh, None).0.unwrap();
+                bits(&job.model)
+            })
+        };
+        let one = trained(1);
+        for threads in [2, 3, 8] {
+            assert!(trained(threads) == one, "{threads} threads");
+        }
+    }
+}
