@@ -85,8 +85,9 @@ class Bench:
     def predict(self):
         if not (self.run / "model").is_dir():
             sys.exit("predict needs the run that train makes: --only train,predict")
-        theirs = self.variants("predict", "--model", str(self.run / "model"), "--data", str(self.o.data))
-        commands = {"Polytask f32": self.ours("predict", str(self.run)), **theirs}
+        few = ("--repeats", "2")
+        theirs = self.variants("predict", "--model", str(self.run / "model"), "--data", str(self.o.data), *few)
+        commands = {"Polytask f32": self.ours("predict", str(self.run), *few), **theirs}
         table(
             "Prediction, four tasks in one pass, test rows of three corpora",
             {"rows/s": "rows_per_second", "peak MiB": "peak_mib"},
