@@ -8,7 +8,7 @@ with PyTorch and transformers, the MiniLM-L6 checkpoint (unless --model names on
 is the median over the rounds; in a round, each program has its turn. Close other programs first: a ratio stands noise
 better than a time does, but not any noise.
 """
-import argparse, json, os, pathlib, queue, statistics, subprocess, sys, threading, time, zipfile
+import argparse, json, os, pathlib, queue, shutil, statistics, subprocess, sys, threading, time, zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "target" / "bench"
@@ -21,6 +21,7 @@ def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--data", required=True, type=pathlib.Path)
     a.add_argument("--model", type=pathlib.Path)
+    a.add_argument("--run", type=pathlib.Path, help="a finished run for predict [default: what train makes]")
     a.add_argument("--python", help="an interpreter that has the packages already")
     a.add_argument("--rounds", type=int, default=3)
     a.add_argument("--steps", type=int, default=60, help="training steps a turn")
@@ -42,7 +43,7 @@ class Bench:
         self.model = (o.model or checkpoint(self.python)).resolve()
         run(["cargo", "build", "--release", "--locked", "-p", "polytask", "-p", "polytask-bench"], cwd=ROOT)
         self.bf16 = o.bf16 or has_bf16()
-        self.run = WORK / "run"
+        self.trained = WORK / "run"
 
     def ours(self, *arguments):
         return [str(ROOT / "target/release/polytask-bench"), "--threads", str(self.o.threads), *arguments]
@@ -68,7 +69,7 @@ class Bench:
     def train(self):
         o = self.o
         config = ROOT / "examples/four-tasks.toml"
-        ours = [str(ROOT / "target/release/polytask"), "train", str(config), "--run", str(self.run)]
+        ours = [str(ROOT / "target/release/polytask"), "train", str(config), "--run", str(self.trained)]
         ours += ["--define", f"data={o.data.resolve()}", "--define", f"model={self.model}"]
         ours += ["--set", f"train.max_steps={o.steps}", "--set", f"train.threads={o.threads}"]
         common = ["train", "--model", str(self.model), "--data", str(o.data), "--max-steps", str(o.steps)]
@@ -79,15 +80,16 @@ class Bench:
         table(
             f"Training, examples/four-tasks.toml, {o.steps} steps",
             {"tokens/s": "tokens_per_second", "s to the first step": "first_step", "peak MiB": "peak_mib"},
-            self.in_turns(commands, lambda command: trained(command, self.run)),
+            self.in_turns(commands, lambda command: trained(command, self.trained if command is ours else None)),
         )
 
     def predict(self):
-        if not (self.run / "model").is_dir():
-            sys.exit("predict needs the run that train makes: --only train,predict")
+        run = (self.o.run or self.trained).resolve()
+        if not (run / "model").is_dir():
+            sys.exit("predict needs a finished run: --only train,predict, or --run DIR")
         few = ("--repeats", "2")
-        theirs = self.variants("predict", "--model", str(self.run / "model"), "--data", str(self.o.data), *few)
-        commands = {"Polytask f32": self.ours("predict", str(self.run), *few), **theirs}
+        theirs = self.variants("predict", "--model", str(run / "model"), "--data", str(self.o.data), *few)
+        commands = {"Polytask f32": self.ours("predict", str(run), *few), **theirs}
         table(
             "Prediction, four tasks in one pass, test rows of three corpora",
             {"rows/s": "rows_per_second", "peak MiB": "peak_mib"},
@@ -166,8 +168,8 @@ def printed(command):
 
 def trained(command, run_dir):
     """A training program, watched: when its first step is done, how fast it goes on, its memory."""
-    if run_dir.exists():
-        subprocess.run(["rm", "-rf", str(run_dir)], check=True)
+    if run_dir:
+        shutil.rmtree(run_dir, ignore_errors=True)
     began, lines = time.monotonic(), queue.Queue()
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     reader = threading.Thread(target=lambda: [lines.put((time.monotonic(), line)) for line in child.stdout])
@@ -179,9 +181,9 @@ def trained(command, run_dir):
     said = list(lines.queue)
     first = next(at for at, line in said if "first step" in line or "  step 1/" in line)
     found = {"first_step": first - began, "peak_mib": usage.ru_maxrss / 1024}
-    metrics = run_dir / "metrics.jsonl"
-    if metrics.exists():
-        steps = [e for e in map(json.loads, metrics.read_text().splitlines()) if e["event"] == "step"]
+    if run_dir:
+        events = map(json.loads, (run_dir / "metrics.jsonl").read_text().splitlines())
+        steps = [e for e in events if e["event"] == "step"]
         tokens = sum(e["tokens"] for e in steps)
         return found | {"tokens_per_second": tokens / (steps[-1]["elapsed"] - steps[0]["elapsed"] + steps[0]["seconds"])}
     return found | {"tokens_per_second": json.loads(said[-1][1])["tokens_per_second"]}
@@ -190,7 +192,7 @@ def trained(command, run_dir):
 def table(title, columns, found):
     """Medians, and beside each of PyTorch's how ours compares: above 1 ours is better."""
     print(f"### {title}\n")
-    print("| | " + " | ".join(columns) + " |\n|---" * 1 + "|---:" * len(columns) + "|")
+    print("| | " + " | ".join(columns) + " |\n|---" + "|---:" * len(columns) + "|")
     ours = found.get("Polytask f32")
     for name, values in found.items():
         cells = [cell(values[key], ours and ours[key], key, name.startswith("PyTorch")) for key in columns.values()]
