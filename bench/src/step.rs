@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use train::{Gradients, Moments, Optimizing};
 
-const VOCABULARY: usize = 30_522;
 const CLASSES: usize = 3;
 /// Steps before those that count.
 const WARM: usize = 2;
@@ -21,11 +20,14 @@ pub enum Shape {
     S1,
     /// BERT-base
     S2,
+    /// Two layers of 128, for counting instructions
+    Tiny,
 }
 
 /// Sizes of an encoder and of its pack.
 #[derive(Clone, Copy)]
 pub struct Sizes {
+    pub vocabulary: usize,
     pub layers: usize,
     pub hidden: usize,
     pub heads: usize,
@@ -38,8 +40,9 @@ impl Shape {
     /// Its sizes.
     pub fn sizes(self) -> Sizes {
         match self {
-            Shape::S1 => Sizes { layers: 6, hidden: 384, heads: 12, wide: 1536, rows: 32, length: 64 },
-            Shape::S2 => Sizes { layers: 12, hidden: 768, heads: 12, wide: 3072, rows: 8, length: 128 },
+            Shape::S1 => sizes(30_522, 6, [384, 1536], 12, [32, 64]),
+            Shape::S2 => sizes(30_522, 12, [768, 3072], 12, [8, 128]),
+            Shape::Tiny => sizes(1_000, 2, [128, 512], 4, [4, 16]),
         }
     }
 }
@@ -59,6 +62,16 @@ impl Sizes {
     }
 }
 
+fn sizes(
+    vocabulary: usize,
+    layers: usize,
+    [hidden, wide]: [usize; 2],
+    heads: usize,
+    [rows, length]: [usize; 2],
+) -> Sizes {
+    Sizes { vocabulary, layers, hidden, heads, wide, rows, length }
+}
+
 struct Head {
     weight: Matrix,
     bias: Vector,
@@ -76,13 +89,13 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, repeats: usize) -> V
         dropout: 0.1,
     };
     let mut backbone =
-        model::build(&Scratch::Bert(config), VOCABULARY, &mut parameters).expect("the sizes are good");
+        model::build(&Scratch::Bert(config), sizes.vocabulary, &mut parameters).expect("the sizes are good");
     if recompute {
         backbone.recompute_layers().expect("a BERT has layers");
     }
     let heads: Vec<Head> = (0..tasks).map(|task| head(&mut parameters, task, sizes.hidden)).collect();
 
-    let ids: Vec<u32> = (0..sizes.tokens()).map(|i| (i * 7919 % VOCABULARY) as u32).collect();
+    let ids: Vec<u32> = (0..sizes.tokens()).map(|i| (i * 7919 % sizes.vocabulary) as u32).collect();
     let positions: Vec<u32> = (0..sizes.tokens()).map(|i| (i % sizes.length) as u32).collect();
     let rows: kernels::Rows = (0..=sizes.rows).map(|i| i * sizes.length).collect::<Arc<[usize]>>();
     let target: Vec<u32> = (0..sizes.rows).map(|i| (i % CLASSES) as u32).collect();
