@@ -91,7 +91,7 @@ pub struct LayerWeights {
 /// A post-norm transformer layer (Vaswani et al. 2017) that keeps only its input `x` `[n, h]` for the backward pass, which
 /// computes the rest again (Chen et al. 2016, "Training deep nets with sublinear memory cost"): the same numbers as
 /// [`linear`], [`attention`], [`linear`], [`add_norm`], [`ffn`] and [`add_norm`] one after the other, bit for bit, in a
-/// fraction of their memory and about a third more time. Result `[n, h]`.
+/// fraction of their memory and about a quarter more time. Result `[n, h]`.
 ///
 /// Devices without hand-written kernels keep everything all the same.
 pub fn recomputed_layer(

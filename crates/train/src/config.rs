@@ -52,7 +52,7 @@ pub struct TrainConfig {
     #[schemars(range(min = 1))]
     pub threads: Option<usize>,
     /// `"layers"`: keep only what enters each layer of the backbone for the backward pass, and compute the rest of the layer
-    /// again then. The same weights to the bit, less memory, about a third more time. `"nothing"` by default.
+    /// again then. The same weights to the bit, less memory, about a quarter more time. `"nothing"` by default.
     pub recompute: Recompute,
     /// Evaluate on the validation split every so many steps; by default at the end of every epoch. The end of
     /// the run is evaluated in any case.

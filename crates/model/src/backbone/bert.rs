@@ -247,11 +247,9 @@ impl Backbone for Bert {
         self.frozen
     }
     fn freeze(&mut self, layers: usize, parameters: &mut Parameters) {
-        let below = (0..layers).map(|i| format!("backbone.layer.{i}."));
-        freeze_named(
-            parameters,
-            &["backbone.embeddings.".into()].into_iter().chain(below).collect::<Vec<_>>(),
-        );
+        let mut prefixes = vec!["backbone.embeddings.".to_owned()];
+        prefixes.extend((0..layers).map(|i| format!("backbone.layer.{i}.")));
+        freeze_named(parameters, &prefixes);
         self.frozen = Some(layers);
     }
     fn recompute_layers(&mut self) -> Result<(), ModelError> {

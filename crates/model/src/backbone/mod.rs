@@ -44,7 +44,7 @@ pub trait Backbone: Send + Sync {
     /// trained, nothing is saved for their gradients, and there is no dropout in them.
     fn freeze(&mut self, layers: usize, parameters: &mut Parameters);
     /// From now on keeps only what enters each trained layer for the backward pass, and computes the rest of the layer again
-    /// then: the same numbers, less memory, about a third more time.
+    /// then: the same numbers, less memory, about a quarter more time.
     ///
     /// # Errors
     /// [`ModelError::NoRecompute`] for a backbone that is not made of such layers.

@@ -141,8 +141,7 @@ fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) 
         |p: &Parameter| p.group == Group::Trunk && p.shape().len() == 2 && !p.name.contains("embedding");
     let trained = size(&|p| in_layers(p) && p.trainable);
     // Two operations a weight and token forward, four more backward; a frozen layer only forward, or once for all.
-    let cached = config.model.freeze.as_ref().is_some_and(|freeze| freeze.cache);
-    let frozen = if cached { 0 } else { size(&|p| in_layers(p) && !p.trainable) };
+    let frozen = if config.settings().cache_frozen { 0 } else { size(&|p| in_layers(p) && !p.trainable) };
     let work = (6.0 * trained as f64 + 2.0 * frozen as f64) * per_step as f64 / 1e9;
     let memory = 4 * size(&|_| true) + 12 * size(&|p| p.trainable);
     format!(
