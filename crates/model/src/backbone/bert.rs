@@ -32,7 +32,7 @@ use crate::init::Init;
 use crate::names::{Maker, NameTable};
 use crate::parameters::{Matrix, Parameters, Vector};
 use burn::tensor::Tensor;
-use kernels::{LayerSettings, LayerWeights};
+use kernels::{AttentionSettings, LayerSettings, LayerWeights};
 pub use settings::{BertConfig, Settings};
 use std::ops::Range;
 
@@ -205,7 +205,8 @@ impl Layer {
         }
         let LayerSettings { heads, eps, noise: [attention_noise, output_noise, noise] } = settings;
         let qkv = kernels::linear(x.clone(), w.qkv.0, w.qkv.1);
-        let a = kernels::attention(qkv, rows, heads, attention_noise);
+        let attend = AttentionSettings { heads, causal: false, noise: attention_noise };
+        let a = kernels::attention(qkv, rows, attend);
         let y = kernels::linear(a, w.output.0, w.output.1);
         let x = kernels::add_norm(y, x, w.attention_norm.0, w.attention_norm.1, eps, output_noise);
         let y = kernels::ffn(x.clone(), w.wide.0, w.wide.1, w.narrow.0, w.narrow.1);
@@ -260,14 +261,18 @@ impl Backbone for Bert {
     fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
         let s = &self.settings;
         let noise_seed = noise_seed.filter(|_| self.frozen.is_none());
-        let mut x = kernels::embed(parameters.get(self.word), tokens.ids)
-            + kernels::embed(parameters.get(self.position), &self.positions(tokens));
-        if let Some(types) = self.types {
-            x = x + parameters.get(types).slice([0..1, 0..s.sizes.hidden]);
-        }
+        let (positions, segments) = (self.positions(tokens), vec![0; tokens.ids.len()]);
+        let types = match self.types {
+            Some(types) => parameters.get(types),
+            None => Tensor::zeros([1, s.sizes.hidden], parameters.device()),
+        };
+        let tables = [
+            (parameters.get(self.word), tokens.ids),
+            (parameters.get(self.position), &positions),
+            (types, &segments),
+        ];
         let (gamma, beta) = (parameters.at(self.norm.gamma), parameters.at(self.norm.beta));
-        let x = kernels::norm(x, gamma, beta, s.eps);
-        let x = kernels::dropout(x, noise(s.dropout, noise_seed, 0));
+        let x = kernels::embed_norm(tables, gamma, beta, s.eps, noise(s.dropout, noise_seed, 0));
         self.run(0..self.frozen.unwrap_or(0), parameters, x, tokens, None)
     }
 
