@@ -20,7 +20,13 @@ pub(crate) fn ffn<B: Backend>(
     w2: FloatTensor<B>,
     b2: FloatTensor<B>,
 ) -> FloatTensor<B> {
-    linear::<B>(B::gelu(linear::<B>(x, w1, b1)), w2, b2)
+    linear::<B>(gelu::<B>(linear::<B>(x, w1, b1)), w2, b2)
+}
+
+/// `x (1 + erf(x / sqrt(2))) / 2`. Not the engine's, whose gradient is that of an approximation on most devices.
+fn gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let erf = B::float_erf(B::float_mul_scalar(x.clone(), std::f32::consts::FRAC_1_SQRT_2.into()));
+    B::float_mul(B::float_mul_scalar(x, 0.5.into()), B::float_add_scalar(erf, 1.0.into()))
 }
 
 pub(crate) fn attention<B: Backend>(
