@@ -142,11 +142,11 @@ pub(crate) fn cross_entropy<B: Backend>(logits: FloatTensor<B>, classes: &Classe
     let of_all = (0..count).map(|class| classes.smoothing / count as f32 * weight_of(class));
     let of_all = host::<B>(of_all.collect(), [1, count], &logits);
     let log_p = B::log_softmax(logits, 1);
-    let hit = B::float_sum(B::float_mul(B::float_gather(1, log_p.clone(), target), of_target));
+    let hit = sum::<B>(B::float_mul(B::float_gather(1, log_p.clone(), target), of_target));
     if classes.smoothing == 0.0 {
         return hit;
     }
-    B::float_add(hit, B::float_sum(B::float_mul(log_p, of_all)))
+    B::float_add(hit, sum::<B>(B::float_mul(log_p, of_all)))
 }
 
 pub(crate) fn adamw<B: Backend>(
@@ -171,7 +171,14 @@ pub(crate) fn adamw<B: Backend>(
 }
 
 pub(crate) fn squared_norm<B: Backend>(g: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_sum(B::float_mul(g.clone(), g))
+    sum::<B>(B::float_mul(g.clone(), g))
+}
+
+/// The sum of all elements, `[1]`, one dimension after the other. Not the engine's, which on a card adds up in the order in
+/// which threads arrive, another one each time.
+fn sum<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let sum = (0..x.shape().num_dims()).rev().fold(x, B::float_sum_dim);
+    B::float_reshape(sum, Shape::new([1]))
 }
 
 /// Host numbers on the device and in the element type of `like`.
