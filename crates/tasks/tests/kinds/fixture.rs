@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use data::{Encoded, InputField, NO_WORD, Pack, Place, Row, RowRef, Split, Value, View};
-use model::{Parameters, Weight};
+use model::{DeviceName, Parameters, Weight};
 use polytask_tasks::{Batch, BatchRow, Kind, Prediction, TaskConfig};
 use serde_json::{Value as Json, json};
 
@@ -90,6 +90,11 @@ pub struct Heads {
     pub words: Vec<Vec<Option<u32>>>,
 }
 
+/// The devices that are built in, the processor first.
+pub fn devices() -> Vec<Device> {
+    DeviceName::BUILT.iter().map(|name| name.open().unwrap()).collect()
+}
+
 impl Heads {
     pub fn read() -> Self {
         let json: Json = serde_json::from_str(include_str!("../fixtures/heads.json")).unwrap();
@@ -123,9 +128,22 @@ impl Heads {
         parameters
     }
 
-    /// Loss and all gradients of the task against those of a case.
+    /// Loss and all gradients of the task, on every device, against those of a case.
     pub fn compare(&self, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], items: usize, case: &Json) {
-        let device = Device::flex().autodiff();
+        for device in devices() {
+            self.compare_on(device.autodiff(), kind, pack, rows, items, case);
+        }
+    }
+
+    fn compare_on(
+        &self,
+        device: Device,
+        kind: &mut dyn Kind,
+        pack: &Pack,
+        rows: &[u32],
+        items: usize,
+        case: &Json,
+    ) {
         let parameters = self.build(kind, &device);
         let states = self.states(&device).require_grad();
         let rows = same(rows);

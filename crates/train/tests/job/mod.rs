@@ -3,7 +3,7 @@
 
 use burn::tensor::Device;
 use data::{InputField, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View};
-use model::{DeviceError, DeviceName, Parameters};
+use model::{DeviceName, Parameters};
 use polytask_train::{
     Event, Host, Job, Model, Outcome, RunDir, Settings, Start, TaskSlot, TrainError, Views, run,
 };
@@ -91,8 +91,7 @@ fn reviews(split: Split, rows: usize) -> Arc<[Row]> {
 
 /// The devices that are built in, the processor first.
 pub fn devices() -> Vec<Device> {
-    let built = |device: &Result<_, _>| !matches!(device, Err(DeviceError::NotBuilt { .. }));
-    DeviceName::ALL.map(DeviceName::open).into_iter().filter(built).map(Result::unwrap).collect()
+    DeviceName::BUILT.iter().map(|name| name.open().unwrap()).collect()
 }
 
 /// Two corpora, three tasks: topic and tags read the same rows, polarity others. On the processor.
