@@ -13,6 +13,8 @@
 //! Shapes are preconditions: a wrong shape, an id outside a table or offsets that do not fit panic.
 
 mod cpu;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod cube;
 mod flex;
 mod noise;
 mod ops;
@@ -25,7 +27,7 @@ pub use noise::Noise;
 pub use ops::{AdamW, AttentionSettings, Classes, LayerSettings};
 
 use burn::backend::Dispatch;
-use burn::tensor::{ElementConversion, Tensor};
+use burn::tensor::Tensor;
 use ops::{EmbedSettings, LayerInputs, PackOps};
 use std::sync::Arc;
 
@@ -329,11 +331,11 @@ pub fn adamw<const D: usize>(
     (Tensor::from_dispatch(w), Tensor::from_dispatch(m), Tensor::from_dispatch(v))
 }
 
-/// The sum of the squares of all elements, for clipping by norm. On the CPU it is accumulated in f64, in an order
-/// that does not depend on the threads.
-pub fn squared_norm<const D: usize>(g: &Tensor<D>) -> f64 {
-    let sum = Dispatch::fused_squared_norm(g.clone().into_dispatch());
-    Tensor::<1>::from_dispatch(sum).into_scalar::<f64>().elem()
+/// The sum of the squares of all elements, for clipping by norm; `[1]`. It stays on the device, because every number that
+/// is read waits for all work before it. On the CPU it is accumulated in f64, in an order that does not depend on the
+/// threads; elsewhere in the type of `g`.
+pub fn squared_norm<const D: usize>(g: &Tensor<D>) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::fused_squared_norm(g.clone().into_dispatch()))
 }
 
 fn check_rows(operation: &str, rows: &Rows, tokens: usize) {

@@ -133,7 +133,7 @@ pub struct LayerSettings {
 /// Operations over packs. `Flex` (the CPU) overrides all of them; every other backend keeps these bodies.
 ///
 /// The names begin with `fused_` so that they do not hide the engine's own.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(any(feature = "cuda", feature = "wgpu")))]
 pub(crate) trait PackOps: Backend {
     fn fused_linear(x: FloatTensor<Self>, w: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         plain::linear::<Self>(x, w, b)

@@ -20,7 +20,7 @@ pub(crate) fn linear_gelu<B: Backend>(
     w: FloatTensor<B>,
     b: FloatTensor<B>,
 ) -> FloatTensor<B> {
-    B::gelu(linear::<B>(x, w, b))
+    gelu::<B>(linear::<B>(x, w, b))
 }
 
 pub(crate) fn ffn<B: Backend>(
@@ -31,6 +31,12 @@ pub(crate) fn ffn<B: Backend>(
     b2: FloatTensor<B>,
 ) -> FloatTensor<B> {
     linear::<B>(linear_gelu::<B>(x, w1, b1), w2, b2)
+}
+
+/// `x (1 + erf(x / sqrt(2))) / 2`. Not the engine's, whose gradient is that of an approximation on most devices.
+fn gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let erf = B::float_erf(B::float_mul_scalar(x.clone(), std::f32::consts::FRAC_1_SQRT_2.into()));
+    B::float_mul(B::float_mul_scalar(x, 0.5.into()), B::float_add_scalar(erf, 1.0.into()))
 }
 
 pub(crate) fn attention<B: Backend>(
@@ -211,11 +217,11 @@ pub(crate) fn cross_entropy<B: Backend>(logits: FloatTensor<B>, classes: &Classe
     let of_all = (0..count).map(|class| classes.smoothing / count as f32 * weight_of(class));
     let of_all = host::<B>(of_all.collect(), [1, count], &logits);
     let log_p = B::log_softmax(logits, 1);
-    let hit = B::float_sum(B::float_mul(B::float_gather(1, log_p.clone(), target), of_target));
+    let hit = sum::<B>(B::float_mul(B::float_gather(1, log_p.clone(), target), of_target));
     if classes.smoothing == 0.0 {
         return hit;
     }
-    B::float_add(hit, B::float_sum(B::float_mul(log_p, of_all)))
+    B::float_add(hit, sum::<B>(B::float_mul(log_p, of_all)))
 }
 
 pub(crate) fn adamw<B: Backend>(
@@ -240,7 +246,14 @@ pub(crate) fn adamw<B: Backend>(
 }
 
 pub(crate) fn squared_norm<B: Backend>(g: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_sum(B::float_mul(g.clone(), g))
+    sum::<B>(B::float_mul(g.clone(), g))
+}
+
+/// The sum of all elements, `[1]`, one dimension after the other. Not the engine's, which on a card adds up in the order in
+/// which threads arrive, another one each time.
+fn sum<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let sum = (0..x.shape().num_dims()).rev().fold(x, B::float_sum_dim);
+    B::float_reshape(sum, Shape::new([1]))
 }
 
 /// Host numbers on the device and in the element type of `like`.

@@ -9,6 +9,7 @@
 
 pub mod backbone;
 mod checkpoint;
+mod device;
 mod error;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -20,6 +21,7 @@ pub use backbone::bag::BagConfig;
 pub use backbone::bert::BertConfig;
 pub use backbone::{Backbone, BackboneConfig, CATALOGUE, Freeze, ModelConfig, Read, Scratch, Tokens, build};
 pub use checkpoint::{Kept, load_heads, open, save, save_heads};
+pub use device::{DeviceError, DeviceName, make_of};
 pub use error::{ModelError, TensorProblem};
 pub use init::Init;
 pub use names::{Entry, NameTable};

@@ -222,7 +222,8 @@ impl Parameters {
     /// Takes a parameter's tensor out, leaving a placeholder, so that an optimizer holds the only handle and can write in
     /// place. [`Parameters::put`] must follow before the parameter is used again.
     pub fn take(&mut self, index: usize) -> Weight {
-        let device = self.device.clone().inner();
+        // On the processor, whatever the device: a placeholder is not worth a transfer.
+        let device = Device::flex();
         let parameter = &mut self.table[index];
         let placeholder = match parameter.value {
             Weight::Vector(_) => Weight::from_values(vec![f32::NAN], &[1], &device),

@@ -3,7 +3,7 @@
 mod fixture;
 
 use burn::tensor::Device;
-use fixture::{positions, states};
+use fixture::{devices, positions, states};
 use polytask_model::{Backbone, BagConfig, BertConfig, Parameters, Scratch, Tokens, Weight, build};
 use std::sync::Arc;
 
@@ -21,8 +21,10 @@ fn make(scratch: &Scratch, device: &Device) -> (Box<dyn Backbone>, Parameters) {
 
 #[test]
 fn every_parameter_has_a_gradient() {
-    for scratch in scratches() {
-        let (backbone, parameters) = make(&scratch, &Device::flex().autodiff());
+    for (device, scratch) in
+        devices().into_iter().flat_map(|d| scratches().map(|s| (d.clone().autodiff(), s)))
+    {
+        let (backbone, parameters) = make(&scratch, &device);
         let (ids, rows): (_, kernels::Rows) = ([4, 8, 49, 0, 7, 7], Arc::from([0, 4, 6]));
         let tokens = Tokens { ids: &ids, positions: &positions(&rows), rows: &rows };
         let states = backbone.states(&parameters, tokens, Some(3));

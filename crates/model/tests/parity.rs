@@ -2,18 +2,20 @@
 
 mod fixture;
 
-use fixture::{CHECKPOINTS, Expected, folder, largest_difference, opened, states};
+use fixture::{CHECKPOINTS, Expected, devices, folder, largest_difference, opened, opened_on, states};
 use std::path::Path;
 
 #[test]
 fn a_pack_of_rows_has_the_states_that_transformers_computes_row_by_row() {
-    for name in CHECKPOINTS {
-        let (backbone, parameters) = opened(&folder(name));
-        let expected = Expected::read(&folder(name).join("states.safetensors"));
-        let found = states(&*backbone, &parameters, &expected.ids, &expected.rows, None);
-        let difference = largest_difference(&found, &expected.states);
-        println!("{name}: largest difference {difference:.1e}");
-        assert!(difference < 1e-5, "{name}: {difference}");
+    for device in devices() {
+        for name in CHECKPOINTS {
+            let (backbone, parameters) = opened_on(&device, &folder(name));
+            let expected = Expected::read(&folder(name).join("states.safetensors"));
+            let found = states(&*backbone, &parameters, &expected.ids, &expected.rows, None);
+            let difference = largest_difference(&found, &expected.states);
+            println!("{name} on {device:?}: largest difference {difference:.1e}");
+            assert!(difference < 1e-5, "{name} on {device:?}: {difference}");
+        }
     }
 }
 

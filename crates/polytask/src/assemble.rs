@@ -17,14 +17,14 @@ pub struct Assembled {
     pub report: DataReport,
 }
 
-/// Builds everything that the config describes, from the checkpoint or from scratch, on an autodiff device.
-pub fn assemble(config: &Config) -> Result<Assembled, Failure> {
+/// Builds everything that the config describes, from the checkpoint or from scratch, to be trained on `device`.
+pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> {
     let sources = Sources::read(config, &Split::ALL)?;
     let mut tasks = kinds(config)?;
     learn(&mut tasks, &sources)?;
     let inputs = place(&mut tasks, &sources);
 
-    let mut parameters = Parameters::new(&Device::flex().autodiff(), config.train.seed);
+    let mut parameters = Parameters::new(&device.clone().autodiff(), config.train.seed);
     let (mut backbone, tokenizer) = backbone(config, &mut parameters, || inputs.training_texts(&sources))?;
     if let Some(freeze) = &config.model.freeze {
         freeze.apply(&mut *backbone, &mut parameters).map_err(|e| Failure::refused([e]))?;

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, in words; `commands` does it.
 
 use clap::{Args, Parser, Subcommand};
+use model::DeviceName;
 use std::path::PathBuf;
 
 /// Trains one language model on many tasks, and uses it.
@@ -64,6 +65,9 @@ pub struct Demo {
     /// Seed of the corpus, of the weights and of every draw
     #[arg(long, default_value_t = 17)]
     pub seed: u64,
+    /// What computes: cpu, cuda or wgpu
+    #[arg(long, value_parser = device, default_value_t)]
+    pub device: DeviceName,
     /// Where to put the corpus, the configs and the runs
     #[arg(long, value_name = "DIR", default_value = "runs/demo")]
     pub dir: PathBuf,
@@ -91,6 +95,9 @@ pub struct Train {
 pub struct Evaluate {
     /// The run's directory
     pub run: PathBuf,
+    /// What computes: cpu, cuda or wgpu [default: what the run was trained on]
+    #[arg(long, value_parser = device)]
+    pub device: Option<DeviceName>,
     /// The split to score: train, validation or test
     #[arg(long, default_value = "test")]
     pub split: String,
@@ -110,6 +117,9 @@ pub struct Predict {
     /// Threads [default: as many as processors]
     #[arg(long)]
     pub threads: Option<usize>,
+    /// What computes: cpu, cuda or wgpu
+    #[arg(long, value_parser = device, default_value_t)]
+    pub device: DeviceName,
 }
 
 /// `polytask check`
@@ -128,6 +138,12 @@ pub struct Init {
     /// The file to write
     #[arg(default_value = "polytask.toml")]
     pub file: PathBuf,
+}
+
+/// A device by its name.
+fn device(name: &str) -> Result<DeviceName, String> {
+    let found = DeviceName::ALL.into_iter().find(|device| device.name() == name);
+    found.ok_or_else(|| format!("expected {}", DeviceName::ALL.map(DeviceName::name).join(", ")))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::{optimizer::Optimizing, schedule::Schedule};
 use balance::Balancing;
 use data::Sampling;
+use model::DeviceName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,10 @@ pub struct TrainConfig {
     /// Processor threads; all that the machine has by default. The result is the same to the bit for every number.
     #[schemars(range(min = 1))]
     pub threads: Option<usize>,
+    /// What computes: `"cpu"` by default; `"cuda"`, an NVIDIA card, and `"wgpu"`, a card by Vulkan, Metal or DirectX, where
+    /// they are built in (`cargo build --features cuda`, `wgpu`). Another device rounds otherwise, so that a checkpoint is
+    /// continued on the device that it was made on.
+    pub device: DeviceName,
     /// `"layers"`: keep only what enters each layer of the backbone for the backward pass, and compute the rest of the layer
     /// again then. The same weights to the bit, less memory, about a quarter more time. `"nothing"` by default.
     pub recompute: Recompute,
@@ -87,6 +92,7 @@ impl Default for TrainConfig {
             seed: 17,
             clip_norm: 1.0,
             threads: None,
+            device: DeviceName::Cpu,
             recompute: Recompute::Nothing,
             evaluate_every: None,
             checkpoint_every: None,

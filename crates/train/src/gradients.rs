@@ -41,18 +41,26 @@ impl Gradients {
 
     /// The squared norm per parameter, summed in a fixed order; 0 where there is no gradient.
     pub fn squared_norms(&self) -> Vec<f64> {
-        let norm = |g: &Option<Weight>| match g {
-            Some(Weight::Vector(t)) => kernels::squared_norm(t),
-            Some(Weight::Matrix(t)) => kernels::squared_norm(t),
-            None => 0.0,
+        let norm = |g: &Weight| match g {
+            Weight::Vector(t) => kernels::squared_norm(t),
+            Weight::Matrix(t) => kernels::squared_norm(t),
         };
-        self.of.iter().map(norm).collect()
+        let mut norms = read(self.of.iter().flatten().map(norm).collect()).into_iter();
+        self.of.iter().map(|g| g.as_ref().and_then(|_| norms.next()).unwrap_or(0.0)).collect()
     }
 
     /// Whether no parameter has a gradient.
     pub fn is_empty(&self) -> bool {
         self.of.iter().all(Option::is_none)
     }
+}
+
+/// The numbers of tensors `[1]`, read all at once: every read waits until the device has done what it was given.
+pub(crate) fn read(numbers: Vec<Tensor<1>>) -> Vec<f64> {
+    if numbers.is_empty() {
+        return Vec::new();
+    }
+    Tensor::cat(numbers, 0).into_data().iter().collect()
 }
 
 impl IntoIterator for Gradients {

@@ -5,7 +5,7 @@ use crate::{
     config::Settings,
     evaluate::batch_rows,
     events::BadTask,
-    gradients::Gradients,
+    gradients::{Gradients, read},
     job::{Model, TaskSlot, Views},
     optimizer::{Moments, Rates},
     trunk::{self, Pass},
@@ -109,8 +109,8 @@ fn forward(model: &Model, pack: &Pack, below: Option<Tensor<2>>, noise: &dyn Fn(
         task.kind.loss(&model.parameters, &batch)
     };
     let of: Vec<Option<Loss>> = model.tasks.iter().zip(&rows).map(loss).collect();
-    let value = |loss: &Loss| f64::from(loss.mean.clone().into_scalar::<f32>());
-    let values = of.iter().map(|loss| loss.as_ref().map(value)).collect();
+    let mut means = read(of.iter().flatten().map(|loss| loss.mean.clone().inner()).collect()).into_iter();
+    let values = of.iter().map(|loss| loss.as_ref().and_then(|_| means.next())).collect();
     Losses { of, values }
 }
 

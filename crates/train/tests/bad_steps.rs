@@ -1,9 +1,11 @@
-//! A loss that is no finite number moves nothing, names the rows, and stops the run when it happens again and again.
+//! A loss that is no finite number moves nothing, names the rows, and stops the run when it happens again and again; on
+//! every device.
 
 mod job;
 
+use burn::tensor::Device;
 use data::{DataError, InputField, Pack, Row, Split, View};
-use job::{bag, bits, job, record, settings};
+use job::{bag, bits, devices, job_on, record, settings};
 use model::Parameters;
 use polytask_train::{Event, RunDir, Start, TrainError, checkpoints};
 use serde_json::{Value, json};
@@ -65,8 +67,8 @@ impl Kind for Poisoned {
 }
 
 /// The small job, in which some rows of `polarity` are poisoned.
-fn poisoned(rows: std::ops::Range<u32>) -> polytask_train::Job {
-    let mut job = job(bag(), 17);
+fn poisoned(device: &Device, rows: std::ops::Range<u32>) -> polytask_train::Job {
+    let mut job = job_on(device, bag(), 17);
     let slot = job.model.tasks.pop().unwrap();
     assert_eq!(slot.name, "polarity");
     let kind = Box::new(Poisoned { inner: slot.kind, rows });
@@ -76,51 +78,61 @@ fn poisoned(rows: std::ops::Range<u32>) -> polytask_train::Job {
 
 #[test]
 fn one_bad_row_is_named_and_skipped() {
-    let settings = settings(json!({
-        "train": {"epochs": 2, "tokens_per_step": 40},
-        "balance": {"uncertainty": {}},
-    }));
-    let dir = tempfile::tempdir().unwrap();
-    let (outcome, events) = record(&mut poisoned(3..4), &settings, dir.path(), Start::Fresh, None);
-    outcome.unwrap();
-    let bad: Vec<_> =
-        events.iter().filter_map(|e| if let Event::BadStep(b) = e { Some(b) } else { None }).collect();
-    assert_eq!(bad.len(), 2, "once an epoch");
-    for step in bad {
-        assert_eq!((step.in_a_row, step.faults.len()), (1, 1));
-        let fault = &step.faults[0];
-        assert_eq!((fault.task.as_str(), fault.found.as_str()), ("polarity", "loss inf"));
-        assert!(fault.of <= 5 && fault.rows.contains(&"reviews/train.jsonl:4".to_string()), "{fault}");
+    for device in &devices() {
+        let settings = settings(json!({
+            "train": {"epochs": 2, "tokens_per_step": 40},
+            "balance": {"uncertainty": {}},
+        }));
+        let dir = tempfile::tempdir().unwrap();
+        let (outcome, events) =
+            record(&mut poisoned(device, 3..4), &settings, dir.path(), Start::Fresh, None);
+        outcome.unwrap();
+        let bad: Vec<_> =
+            events.iter().filter_map(|e| if let Event::BadStep(b) = e { Some(b) } else { None }).collect();
+        assert_eq!(bad.len(), 2, "once an epoch");
+        for step in bad {
+            assert_eq!((step.in_a_row, step.faults.len()), (1, 1));
+            let fault = &step.faults[0];
+            assert_eq!((fault.task.as_str(), fault.found.as_str()), ("polarity", "loss inf"));
+            assert!(fault.of <= 5 && fault.rows.contains(&"reviews/train.jsonl:4".to_string()), "{fault}");
+        }
     }
 }
 
 #[test]
 fn nothing_moves_in_a_bad_step() {
-    let settings = settings(json!({
-        "train": {"epochs": 4, "tokens_per_step": 100000, "bad_steps": 3, "accumulate": 2},
-        "balance": {"uncertainty": {}},
-    }));
-    let dir = tempfile::tempdir().unwrap();
-    let mut job = poisoned(0..1000);
-    let before = bits(&job.model);
-    let (outcome, events) = record(&mut job, &settings, dir.path(), Start::Fresh, None);
-    let error = outcome.unwrap_err();
-    assert!(matches!(error, TrainError::BadSteps { in_a_row: 3, .. }), "{error}");
-    let message = error.to_string();
-    assert!(message.contains("task `polarity`: loss inf on 30 row(s): reviews/train.jsonl:"), "{message}");
-    assert!(before == bits(&job.model), "weights have moved");
-    assert_eq!(events.iter().filter(|e| matches!(e, Event::Step(_))).count(), 0);
-    assert!(checkpoints(&RunDir::new(dir.path())).unwrap().len() < 3, "no checkpoint of the last step");
+    for device in &devices() {
+        let settings = settings(json!({
+            "train": {"epochs": 4, "tokens_per_step": 100000, "bad_steps": 3, "accumulate": 2},
+            "balance": {"uncertainty": {}},
+        }));
+        let dir = tempfile::tempdir().unwrap();
+        let mut job = poisoned(device, 0..1000);
+        let before = bits(&job.model);
+        let (outcome, events) = record(&mut job, &settings, dir.path(), Start::Fresh, None);
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, TrainError::BadSteps { in_a_row: 3, .. }), "{error}");
+        let message = error.to_string();
+        assert!(
+            message.contains("task `polarity`: loss inf on 30 row(s): reviews/train.jsonl:"),
+            "{message}"
+        );
+        assert!(before == bits(&job.model), "weights have moved");
+        assert_eq!(events.iter().filter(|e| matches!(e, Event::Step(_))).count(), 0);
+        assert!(checkpoints(&RunDir::new(dir.path())).unwrap().len() < 3, "no checkpoint of the last step");
+    }
 }
 
 #[test]
 fn weights_that_are_no_numbers_are_never_saved() {
-    let mut job = job(bag(), 17);
-    let index = job.model.parameters.find("head.topic.bias").unwrap();
-    job.model.parameters.set_data(index, vec![f32::NAN; 2]).unwrap();
-    let settings = settings(json!({"train": {"max_steps": 1, "tokens_per_step": 100000}}));
-    let dir = tempfile::tempdir().unwrap();
-    let error = record(&mut job, &settings, dir.path(), Start::Fresh, None).0.unwrap_err();
-    assert!(matches!(error, TrainError::BadWeight { .. }), "{error}");
-    assert!(checkpoints(&RunDir::new(dir.path())).unwrap().is_empty());
+    for device in &devices() {
+        let mut job = job_on(device, bag(), 17);
+        let index = job.model.parameters.find("head.topic.bias").unwrap();
+        job.model.parameters.set_data(index, vec![f32::NAN; 2]).unwrap();
+        let settings = settings(json!({"train": {"max_steps": 1, "tokens_per_step": 100000}}));
+        let dir = tempfile::tempdir().unwrap();
+        let error = record(&mut job, &settings, dir.path(), Start::Fresh, None).0.unwrap_err();
+        assert!(matches!(error, TrainError::BadWeight { .. }), "{error}");
+        assert!(checkpoints(&RunDir::new(dir.path())).unwrap().is_empty());
+    }
 }

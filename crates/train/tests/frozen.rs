@@ -2,14 +2,15 @@
 
 mod job;
 
-use job::{bert, bits, job, record, settings};
+use burn::tensor::Device;
+use job::{bert, bits, devices, job_on, record, settings};
 use model::Freeze;
 use polytask_train::{Event, Job, RunDir, Settings, Start};
 use serde_json::json;
 use std::fs;
 
-fn frozen_job() -> Job {
-    let mut job = job(bert(), 3);
+fn frozen_job(device: &Device) -> Job {
+    let mut job = job_on(device, bert(), 3);
     let model = &mut job.model;
     Freeze { layers: 1, cache: true }.apply(&mut *model.backbone, &mut model.parameters).unwrap();
     job
@@ -29,8 +30,12 @@ fn losses(events: &[Event]) -> Vec<f64> {
 
 #[test]
 fn cached_states_train_the_same_model() {
+    devices().iter().for_each(cached_states_train_the_same_model_on);
+}
+
+fn cached_states_train_the_same_model_on(device: &Device) {
     let (plain_dir, cached_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (mut plain, mut cached) = (frozen_job(), frozen_job());
+    let (mut plain, mut cached) = (frozen_job(device), frozen_job(device));
     let before = bits(&plain.model);
     let (outcome, plain_events) =
         record(&mut plain, &with_cache(false), plain_dir.path(), Start::Fresh, None);
@@ -56,21 +61,22 @@ fn cached_states_train_the_same_model() {
 
 #[test]
 fn an_interrupted_run_uses_the_file_again_unless_it_is_another() {
+    let device = &Device::flex();
     let whole_dir = tempfile::tempdir().unwrap();
-    let mut whole = frozen_job();
+    let mut whole = frozen_job(device);
     record(&mut whole, &with_cache(true), whole_dir.path(), Start::Fresh, None).0.unwrap();
     let right = bits(&whole.model);
 
     for spoil in [None, Some(b"not it".to_vec()), Some(vec![])] {
         let dir = tempfile::tempdir().unwrap();
-        let mut first = frozen_job();
+        let mut first = frozen_job(device);
         record(&mut first, &with_cache(true), dir.path(), Start::Fresh, Some(4)).0.unwrap();
         let file = RunDir::new(dir.path()).frozen_states();
         assert!(file.exists());
         if let Some(bytes) = &spoil {
             fs::write(&file, bytes).unwrap();
         }
-        let mut second = frozen_job();
+        let mut second = frozen_job(device);
         let (outcome, events) = record(&mut second, &with_cache(true), dir.path(), Start::Resume, None);
         outcome.unwrap();
         let computed = events.iter().any(|e| matches!(e, Event::Cached(_)));

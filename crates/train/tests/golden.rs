@@ -1,10 +1,11 @@
-//! Whole steps against PyTorch: losses, gradient norms and final weights (`scripts/make_training_fixture.py`).
+//! Whole steps on every device against PyTorch: losses, gradient norms and final weights
+//! (`scripts/make_training_fixture.py`).
 
 mod job;
 
 use burn::tensor::Device;
 use data::{Encoded, InputField, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View};
-use job::{record, settings};
+use job::{devices, record, settings};
 use model::Parameters;
 use polytask_train::{Event, Job, Model, Start, TaskSlot, Views};
 use serde::Deserialize;
@@ -65,9 +66,9 @@ fn view(fixture: &Fixture) -> View {
     View { corpus: "fixture".into(), input: InputField::Words("words".into()), rows, encoded }
 }
 
-fn fixture_job(fixture: &Fixture) -> Job {
+fn fixture_job(device: &Device, fixture: &Fixture) -> Job {
     let view = view(fixture);
-    let mut parameters = Parameters::new(&Device::flex().autodiff(), 1);
+    let mut parameters = Parameters::new(&device.clone().autodiff(), 1);
     let scratch = json!({"bag": {"width": fixture.width, "window": 0, "dropout": 0.0}});
     let scratch = serde_json::from_value(scratch).unwrap();
     let backbone = model::build(&scratch, fixture.vocabulary, &mut parameters).unwrap();
@@ -103,7 +104,7 @@ fn fixture_job(fixture: &Fixture) -> Job {
 #[test]
 fn steps_equal_pytorch() {
     let fixture: Fixture = serde_json::from_str(include_str!("fixtures/training.json")).unwrap();
-    for case in &fixture.cases {
+    for (device, case) in devices().iter().flat_map(|d| fixture.cases.iter().map(move |case| (d, case))) {
         let one_row_a_pack = case.packs > 1;
         let settings = settings(json!({
             "train": {"epochs": fixture.steps, "clip_norm": fixture.clip_norm, "accumulate": case.packs,
@@ -112,7 +113,7 @@ fn steps_equal_pytorch() {
                                     "head_learning_rate": fixture.head_learning_rate}},
             "schedule": {"linear": {"warmup": fixture.warmup}},
         }));
-        let mut job = fixture_job(&fixture);
+        let mut job = fixture_job(device, &fixture);
         let dir = tempfile::tempdir().unwrap();
         let (outcome, events) = record(&mut job, &settings, dir.path(), Start::Fresh, None);
         outcome.unwrap();

@@ -1,8 +1,9 @@
-//! Going on from a checkpoint gives the same bits as never having stopped.
+//! Going on from a checkpoint gives the same bits as never having stopped, on every device.
 
 mod job;
 
-use job::{bag, bert, bits, job, record, settings};
+use burn::tensor::Device;
+use job::{bag, bert, bits, devices, job, job_on, record, settings};
 use polytask_train::{Event, Outcome, RunDir, Settings, Start, TrainError, checkpoints};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -11,28 +12,28 @@ use std::path::Path;
 type Ran = (Vec<(String, Vec<u32>)>, Vec<Event>, tempfile::TempDir);
 
 /// 40 steps in one go.
-fn whole(backbone: Value, settings: &Settings) -> Ran {
+fn whole(device: &Device, backbone: Value, settings: &Settings) -> Ran {
     let dir = tempfile::tempdir().unwrap();
-    let mut job = job(backbone, 17);
+    let mut job = job_on(device, backbone, 17);
     let (outcome, events) = record(&mut job, settings, dir.path(), Start::Fresh, None);
     assert!(matches!(outcome.unwrap(), Outcome::Finished { .. }));
     (bits(&job.model), events, dir)
 }
 
 /// The same, stopped after each of `stops` and gone on with by a new job each time.
-fn in_parts(backbone: Value, settings: &Settings, stops: &[usize]) -> Ran {
+fn in_parts(device: &Device, backbone: Value, settings: &Settings, stops: &[usize]) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let mut events = Vec::new();
     let mut start = Start::Fresh;
     for stop in stops {
-        let mut job = job(backbone.clone(), 17);
+        let mut job = job_on(device, backbone.clone(), 17);
         let (outcome, part) = record(&mut job, settings, dir.path(), start, Some(*stop));
         let checkpoint = RunDir::new(dir.path()).checkpoint(*stop);
         assert_eq!(outcome.unwrap(), Outcome::Interrupted { step: *stop, checkpoint });
         events.extend(part);
         start = Start::Resume;
     }
-    let mut job = job(backbone, 17);
+    let mut job = job_on(device, backbone, 17);
     let (outcome, part) = record(&mut job, settings, dir.path(), start, None);
     assert!(matches!(outcome.unwrap(), Outcome::Finished { .. }));
     events.extend(part);
@@ -63,8 +64,14 @@ fn files(dir: &Path, names: &[&str]) -> Vec<blake3::Hash> {
 }
 
 fn same_bits(backbone: Value, settings: &Settings, stops: &[usize]) {
-    let (weights, events, dir) = whole(backbone.clone(), settings);
-    let (weights_in_parts, events_in_parts, dir_in_parts) = in_parts(backbone, settings, stops);
+    for device in devices() {
+        same_bits_on(&device, backbone.clone(), settings, stops);
+    }
+}
+
+fn same_bits_on(device: &Device, backbone: Value, settings: &Settings, stops: &[usize]) {
+    let (weights, events, dir) = whole(device, backbone.clone(), settings);
+    let (weights_in_parts, events_in_parts, dir_in_parts) = in_parts(device, backbone, settings, stops);
     assert_eq!(measured(&events), measured(&events_in_parts));
     assert!(weights == weights_in_parts, "the result's weights differ");
     let last = *checkpoints(&RunDir::new(dir.path())).unwrap().last().unwrap();
@@ -99,7 +106,7 @@ fn a_broken_checkpoint_is_set_aside_for_an_older_one() {
     let settings = settings(json!({
         "train": {"epochs": 50, "max_steps": 20, "tokens_per_step": 64, "checkpoint_every": 4, "keep": 3}
     }));
-    let (weights, _, _dir) = whole(bag(), &settings);
+    let (weights, _, _dir) = whole(&Device::flex(), bag(), &settings);
     let dir = tempfile::tempdir().unwrap();
     let (outcome, _) = record(&mut job(bag(), 17), &settings, dir.path(), Start::Fresh, Some(14));
     outcome.unwrap();

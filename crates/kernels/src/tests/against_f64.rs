@@ -1,6 +1,6 @@
 //! The tricky gradients against central differences of the plain mathematics in f64.
 
-use super::{numbers, relative, rows, run, vector};
+use super::{devices, numbers, relative, rows, run, vector};
 use crate::noise::Mask;
 use crate::{AttentionSettings, Noise};
 use burn::tensor::Tensor;
@@ -14,25 +14,32 @@ fn check(
     operation: &dyn Fn(&[Tensor<2>]) -> Tensor<2>,
     f: &dyn Fn(&[Vec<f64>]) -> Vec<f64>,
 ) {
-    let (y, gradients) = run(inputs, operation);
     let mut x: Vec<Vec<f64>> =
         inputs.iter().map(|(x, _)| x.iter().map(|&x| f64::from(x)).collect()).collect();
-    let far = relative(&y, &f(&x));
-    assert!(far < 1e-6, "{name}: result {far:e}");
-    let weights = numbers(y.len(), 99);
+    let right = f(&x);
+    let weights = numbers(right.len(), 99);
     let sum = |x: &[Vec<f64>]| f(x).iter().zip(&weights).map(|(y, &w)| y * f64::from(w)).sum::<f64>();
-    for (i, gradient) in gradients.iter().enumerate() {
-        let mut right = vec![];
+    let mut d_right = vec![];
+    for i in 0..x.len() {
+        let mut differences = vec![];
         for j in 0..x[i].len() {
             let (at, step) = (x[i][j], 1e-5);
             x[i][j] = at + step;
             let above = sum(&x);
             x[i][j] = at - step;
-            right.push((above - sum(&x)) / (2.0 * step));
+            differences.push((above - sum(&x)) / (2.0 * step));
             x[i][j] = at;
         }
-        let far = relative(gradient, &right);
-        assert!(far < 3e-6, "{name}: gradient {i} {far:e}");
+        d_right.push(differences);
+    }
+    for device in devices() {
+        let (y, gradients) = run(&device, inputs, operation);
+        let far = relative(&y, &right);
+        assert!(far < 1e-6, "{name} on {device:?}: result {far:e}");
+        for (i, (gradient, right)) in gradients.iter().zip(&d_right).enumerate() {
+            let far = relative(gradient, right);
+            assert!(far < 3e-6, "{name} on {device:?}: gradient {i} {far:e}");
+        }
     }
 }
 

@@ -1,10 +1,10 @@
-//! Every operation, forward and every gradient, against the engine's own operations on the same device.
+//! Every operation, forward and every gradient, on every device against the engine's own operations on the processor.
 
-use super::{numbers, relative, rows, run, vector};
+use super::{devices, numbers, relative, rows, run, vector};
 use crate::ops::EmbedSettings;
 use crate::{AttentionSettings, Classes, Noise, plain};
 use burn::backend::Dispatch;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 type Operation<'a> = dyn Fn(&[Tensor<2>]) -> Tensor<2> + 'a;
 
@@ -15,13 +15,16 @@ const NOISE: Option<Noise> = Some(Noise { rate: 0.3, seed: 11 });
 fn check(name: &str, shapes: &[[usize; 2]], fused: &Operation<'_>, plain: &Operation<'_>) {
     let input = |(i, shape): (usize, &[usize; 2])| (numbers(shape[0] * shape[1], i as u32 + 1), *shape);
     let inputs: Vec<_> = shapes.iter().enumerate().map(input).collect();
-    let ((y, dy), (right, d_right)) = (run(&inputs, fused), run(&inputs, plain));
+    let (right, d_right) = run(&Device::flex(), &inputs, plain);
     let wide = |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| f64::from(x)).collect() };
-    let far = relative(&y, &wide(&right));
-    assert!(far < 1e-5, "{name} {shapes:?}: result {far:e}");
-    for (i, (dy, right)) in dy.iter().zip(&d_right).enumerate() {
-        let far = relative(dy, &wide(right));
-        assert!(far < 1e-5, "{name} {shapes:?}: gradient {i} {far:e}");
+    for device in devices() {
+        let (y, dy) = run(&device, &inputs, fused);
+        let far = relative(&y, &wide(&right));
+        assert!(far < 1e-5, "{name} {shapes:?} on {device:?}: result {far:e}");
+        for (i, (dy, right)) in dy.iter().zip(&d_right).enumerate() {
+            let far = relative(dy, &wide(right));
+            assert!(far < 1e-5, "{name} {shapes:?} on {device:?}: gradient {i} {far:e}");
+        }
     }
 }
 

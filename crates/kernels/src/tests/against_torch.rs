@@ -1,8 +1,8 @@
 //! Values from PyTorch (`scripts/make_kernel_fixtures.py`).
 
-use super::{matrix, relative, values};
+use super::{devices, matrix, relative, values};
 use crate::{AdamW, adamw, cross_entropy};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use serde_json::Value;
 
 fn cases(text: &str) -> Vec<Value> {
@@ -23,11 +23,11 @@ fn number(value: &Value) -> f32 {
 
 #[test]
 fn cross_entropy_and_its_gradient() {
-    let device = Device::flex().autodiff();
-    for case in cases(include_str!("../../tests/fixtures/cross_entropy.json")) {
+    let cases = cases(include_str!("../../tests/fixtures/cross_entropy.json"));
+    for (device, case) in devices().iter().flat_map(|device| cases.iter().map(move |case| (device, case))) {
         let target: Vec<u32> = wide(&case["target"]).iter().map(|&x| x as u32).collect();
         let shape = [target.len(), case["classes"].as_u64().unwrap() as usize];
-        let logits = matrix(narrow(&case["logits"]), shape, &device).require_grad();
+        let logits = matrix(narrow(&case["logits"]), shape, &device.clone().autodiff()).require_grad();
         let weight = (!case["weight"].is_null()).then(|| narrow(&case["weight"]));
         let loss = cross_entropy(logits.clone(), &target, weight.as_deref(), number(&case["smoothing"]));
         let gradients = loss.clone().backward();
@@ -39,12 +39,12 @@ fn cross_entropy_and_its_gradient() {
 
 #[test]
 fn adamw_trajectory() {
-    let device = Device::flex();
-    let tensor = |values: Vec<f32>| {
-        let len = values.len();
-        Tensor::<1>::from_data(TensorData::new(values, [len]), &device)
-    };
-    for case in cases(include_str!("../../tests/fixtures/adamw.json")) {
+    let cases = cases(include_str!("../../tests/fixtures/adamw.json"));
+    for (device, case) in devices().iter().flat_map(|device| cases.iter().map(move |case| (device, case))) {
+        let tensor = |values: Vec<f32>| {
+            let len = values.len();
+            Tensor::<1>::from_data(TensorData::new(values, [len]), device)
+        };
         let mut w = tensor(narrow(&case["start"]));
         let (mut m, mut v) = (w.zeros_like(), w.zeros_like());
         let steps = case["gradients"].as_array().unwrap().iter().zip(case["weights"].as_array().unwrap());
@@ -63,7 +63,7 @@ fn adamw_trajectory() {
             for (w, right) in values(w.clone()).iter().zip(wide(right)) {
                 assert!(
                     (f64::from(*w) - right).abs() < 1e-6 * right.abs().max(1.0),
-                    "step {time}: {w} {right}"
+                    "step {time} on {device:?}: {w} {right}"
                 );
             }
         }

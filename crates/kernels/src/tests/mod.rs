@@ -1,5 +1,5 @@
 //! Tests of the operations as they are called: against the engine's own operations, against mathematics in f64,
-//! against PyTorch.
+//! against PyTorch. Each runs on every device that is built in.
 
 mod against_f64;
 mod against_plain;
@@ -41,12 +41,22 @@ fn rows(lengths: &[usize]) -> Rows {
     std::iter::once(0).chain(ends).collect()
 }
 
+/// The devices that are built in, the processor first.
+fn devices() -> Vec<Device> {
+    vec![
+        Device::flex(),
+        #[cfg(feature = "wgpu")]
+        Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+    ]
+}
+
 /// Runs an operation of some matrices and returns the result and the gradient of `sum(result * weights)` by each.
 fn run(
+    device: &Device,
     inputs: &[(Vec<f32>, [usize; 2])],
     operation: &dyn Fn(&[Tensor<2>]) -> Tensor<2>,
 ) -> (Vec<f32>, Vec<Vec<f32>>) {
-    let device = Device::flex().autodiff();
+    let device = device.clone().autodiff();
     let tracked =
         |(values, shape): &(Vec<f32>, [usize; 2])| matrix(values.clone(), *shape, &device).require_grad();
     let inputs: Vec<Tensor<2>> = inputs.iter().map(tracked).collect();

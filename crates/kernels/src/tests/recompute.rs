@@ -1,6 +1,6 @@
 //! The layer that computes itself again: the same bits as its blocks, whatever needs a gradient.
 
-use super::{matrix, numbers, rows, values, vector};
+use super::{devices, matrix, numbers, rows, values, vector};
 use crate::{AttentionSettings, LayerSettings, LayerWeights, Noise, Rows, recomputed_layer};
 use burn::tensor::{Device, Tensor};
 
@@ -16,6 +16,7 @@ fn blocks(x: Tensor<2>, w: LayerWeights, rows: &Rows, settings: LayerSettings) -
 
 /// Result and the gradients of the thirteen inputs, of which those in `need` are tracked.
 fn run(
+    device: &Device,
     layer: impl Fn(Tensor<2>, LayerWeights, &Rows, LayerSettings) -> Tensor<2>,
     lengths: &[usize],
     need: impl Fn(usize) -> bool,
@@ -37,7 +38,7 @@ fn run(
         [1, h],
         [1, h],
     ];
-    let device = Device::flex().autodiff();
+    let device = device.clone().autodiff();
     let input = |(i, shape): (usize, &[usize; 2])| {
         let x = matrix(numbers(shape[0] * shape[1], i as u32 + 1), *shape, &device);
         if need(i) { x.require_grad() } else { x }
@@ -65,23 +66,26 @@ fn run(
 
 #[test]
 fn the_same_bits_as_its_blocks() {
-    for lengths in [&[1][..], &[5, 17, 1, 0, 33], &[80, 70]] {
-        assert!(run(recomputed_layer, lengths, |_| true) == run(blocks, lengths, |_| true));
+    for device in &devices() {
+        for lengths in [&[1][..], &[5, 17, 1, 0, 33], &[80, 70]] {
+            let again = run(device, recomputed_layer, lengths, |_| true);
+            assert!(again == run(device, blocks, lengths, |_| true), "{device:?}");
+        }
     }
 }
 
 #[test]
 fn only_what_needs_a_gradient_gets_one() {
-    let lengths = [4, 9];
-    let whole = run(blocks, &lengths, |_| true).1;
+    let (device, lengths) = (&Device::flex(), [4, 9]);
+    let whole = run(device, blocks, &lengths, |_| true).1;
     for alone in 0..13 {
         for need in [&(|i: usize| i == alone) as &dyn Fn(usize) -> bool, &|i| i != alone, &|i| i >= alone] {
-            let (y, gradients) = run(recomputed_layer, &lengths, need);
-            assert_eq!(y, run(blocks, &lengths, |_| true).0);
+            let (y, gradients) = run(device, recomputed_layer, &lengths, need);
+            assert_eq!(y, run(device, blocks, &lengths, |_| true).0);
             for (i, gradient) in gradients.iter().enumerate() {
                 assert_eq!(*gradient, whole[i].clone().filter(|_| need(i)), "{i} of those beside {alone}");
             }
         }
     }
-    assert_eq!(run(recomputed_layer, &lengths, |_| false), run(blocks, &lengths, |_| false));
+    assert_eq!(run(device, recomputed_layer, &lengths, |_| false), run(device, blocks, &lengths, |_| false));
 }

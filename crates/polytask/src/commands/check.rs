@@ -17,7 +17,8 @@ const NAMED: usize = 6;
 /// Prints the plan, or every fault that was found.
 pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let config = super::load(&args.file, &args.overrides)?;
-    let Assembled { job, report } = super::with_threads(config.train.threads, || assemble(&config))?;
+    let device = super::open_device(config.train.device)?;
+    let Assembled { job, report } = super::with_threads(config.train.threads, || assemble(&config, &device))?;
     let timetable = train::timetable(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     println!(
         "\n  rows and tokens (lengths in tokens: shortest, median, 90 %, 99 %, longest)\n\n{}",
@@ -147,12 +148,14 @@ fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) 
     format!(
         "  plan\n\n  {} steps in {} epochs, about {} tokens a step (packs of at most {}, {} to a step)\n  \
          about {work:.1} GFLOP a step in the products with the trunk's weights, forward and backward\n  \
-         {} for weights, gradients and the optimizer's two moments; activations come on top\n",
+         {} for weights, gradients and the optimizer's two moments; activations come on top\n  \
+         computed on {}\n",
         count(steps),
         epochs.len(),
         count(per_step),
         count(config.train.tokens_per_step),
         config.train.accumulate,
         bytes(memory),
+        super::describe_device(config.train.device, job.model.device()),
     )
 }

@@ -14,8 +14,10 @@ pub fn evaluate(args: &cli::Evaluate) -> Result<u8, Failure> {
     let split = split(&args.split)?;
     let run = RunDir::new(&args.run);
     let config = super::config_of_run(&run)?;
-    let (evaluation, model) =
-        super::with_threads(config.train.threads, || score(&config, super::open_model(&args.run)?, split))?;
+    let device = super::open_device(args.device.unwrap_or(config.train.device))?;
+    let (evaluation, model) = super::with_threads(config.train.threads, || {
+        score(&config, super::open_model(&args.run, &device)?, split)
+    })?;
     if args.json {
         println!("{}", as_json(&evaluation, &args.split));
     } else {

@@ -8,6 +8,7 @@ pub mod train;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
+use ::model::DeviceName;
 use ::train::{Model, RunDir};
 use burn::tensor::Device;
 use std::path::Path;
@@ -25,6 +26,16 @@ pub fn with_threads<T: Send>(
     let threads = wanted.unwrap_or(most);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build();
     pool.map_err(|e| Failure::failed(format!("starting {threads} threads: {e}")))?.install(work)
+}
+
+/// Opens a device; exit code 2 where that cannot be. To be done before anything is read.
+pub fn open_device(name: DeviceName) -> Result<Device, Failure> {
+    name.open().map_err(|e| Failure::refused([format!("device = \"{name}\": {e}")]))
+}
+
+/// A device in words: its name, and its make where that is known.
+pub fn describe_device(name: DeviceName, device: &Device) -> String {
+    ::model::make_of(device).map_or_else(|| name.to_string(), |make| format!("{name} ({make})"))
 }
 
 /// Of each thread, in bytes: what a main thread has.
@@ -53,8 +64,8 @@ pub fn config_of_run(run: &RunDir) -> Result<Config, Failure> {
     load(&file, &crate::cli::Overrides::default())
 }
 
-/// The result of a run, given the run or its `model/`.
-pub fn open_model(run: &Path) -> Result<Model, Failure> {
+/// The result of a run, given the run or its `model/`, on `device`.
+pub fn open_model(run: &Path, device: &Device) -> Result<Model, Failure> {
     let inside = run.join("model");
     let dir = if inside.is_dir() { inside } else { run.to_path_buf() };
     if !dir.join("polytask.json").is_file() {
@@ -64,6 +75,6 @@ pub fn open_model(run: &Path) -> Result<Model, Failure> {
             run.display()
         )]));
     }
-    let opened = Model::open(&dir, &Device::flex()).map_err(|e| Failure::refused([e]))?;
+    let opened = Model::open(&dir, device).map_err(|e| Failure::refused([e]))?;
     Ok(opened.0)
 }

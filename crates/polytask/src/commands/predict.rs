@@ -17,8 +17,9 @@ const TOKENS: usize = 4096;
 
 /// Answers standard input on standard output; exit code 3 if some lines could not be answered.
 pub fn predict(args: &cli::Predict) -> Result<u8, Failure> {
+    let device = super::open_device(args.device)?;
     let broken = super::with_threads(args.threads, || {
-        let model = super::open_model(&args.run)?;
+        let model = super::open_model(&args.run, &device)?;
         answer_lines(&model, &args.input, BufReader::new(io::stdin()), io::stdout().lock())
     })?;
     if broken > 0 {

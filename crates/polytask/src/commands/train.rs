@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::observe::Observers;
 use crate::terminal::{figures::count, progress::Detail};
+use burn::tensor::Device;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,9 +28,10 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
         }
         (None, None) => return Err(Failure::refused(["give a config file, or --resume RUN"])),
     };
+    let device = super::open_device(config.train.device)?;
     let outcome = super::with_threads(config.train.threads, || {
-        println!("  {}", describe(&config));
-        run_config(&config, &run, start, Detail::Tables)
+        println!("  {}", describe(&config, &device));
+        run_config(&config, &device, &run, start, Detail::Tables)
     })?;
     match outcome {
         Outcome::Finished { .. } => {
@@ -48,8 +50,14 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
     }
 }
 
-/// Trains what a config describes in a run's directory.
-pub fn run_config(config: &Config, run: &RunDir, start: Start, detail: Detail) -> Result<Outcome, Failure> {
+/// Trains what a config describes on its device, in a run's directory.
+pub fn run_config(
+    config: &Config,
+    device: &Device,
+    run: &RunDir,
+    start: Start,
+    detail: Detail,
+) -> Result<Outcome, Failure> {
     if start == Start::Fresh && run.config().exists() {
         return Err(Failure::refused([format!(
             "{} is a run already: go on with it (polytask train --resume {}), or give another directory with --run",
@@ -57,7 +65,7 @@ pub fn run_config(config: &Config, run: &RunDir, start: Start, detail: Detail) -
             run.root().display()
         )]));
     }
-    let Assembled { mut job, report } = assemble(config)?;
+    let Assembled { mut job, report } = assemble(config, device)?;
     fs::create_dir_all(run.root()).map_err(|e| Failure::io("making", run.root(), e))?;
     if start == Start::Fresh {
         write(&run.config(), config.resolved_toml().as_bytes())?;
@@ -99,15 +107,16 @@ fn free_name(file: &Path) -> PathBuf {
     free.expect("some number is free")
 }
 
-fn describe(config: &Config) -> String {
+fn describe(config: &Config, device: &Device) -> String {
     let tasks: Vec<&str> = config.task.keys().map(String::as_str).collect();
     let threads = rayon::current_num_threads();
     format!(
-        "polytask {}: {} tasks ({}), seed {}, {threads} threads",
+        "polytask {}: {} tasks ({}), seed {}, {threads} threads, on {}",
         env!("CARGO_PKG_VERSION"),
         tasks.len(),
         tasks.join(", "),
-        config.train.seed
+        config.train.seed,
+        super::describe_device(config.train.device, device)
     )
 }
 

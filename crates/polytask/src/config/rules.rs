@@ -8,8 +8,9 @@ use super::{
     schema::ticked,
     wording::dotted,
 };
-use model::{BackboneConfig, Scratch};
+use model::{BackboneConfig, DeviceName, Scratch};
 use tasks::{Kind, TaskError};
+use train::Recompute;
 
 /// Every rule that the config breaks, and what it probably does not mean.
 pub fn check(config: &Config, root: &Node) -> Vec<Diagnostic> {
@@ -193,6 +194,13 @@ impl Rules<'_> {
         }
         if let Err(error) = config.sampling.check() {
             self.push(Diagnostic::error(error.to_string(), self.at(&["sampling", config.sampling.name()])));
+        }
+
+        let device = config.train.device;
+        if config.train.recompute == Recompute::Layers && device != DeviceName::Cpu {
+            let message = format!("`train.recompute = \"layers\"` works on the cpu alone, not on {device}");
+            let error = Diagnostic::error(message, self.at(&["train", "recompute"]));
+            self.push(error.help("remove it, or lower `train.tokens_per_step` and raise `train.accumulate`"));
         }
 
         let validated = |task: &str| {

@@ -10,6 +10,7 @@ use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::terminal::figures::{change, count, duration, points, short};
 use crate::terminal::progress::Detail;
 use crate::terminal::table::Table;
+use burn::tensor::Device;
 use data::Split;
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,10 +30,11 @@ struct Measured {
 
 /// Writes the corpus, trains the four models, prints the comparison and some answers.
 pub fn demo(args: &cli::Demo) -> Result<u8, Failure> {
-    commands::with_threads(None, || compare(args))
+    let device = commands::open_device(args.device)?;
+    commands::with_threads(None, || compare(args, &device))
 }
 
-fn compare(args: &cli::Demo) -> Result<u8, Failure> {
+fn compare(args: &cli::Demo, device: &Device) -> Result<u8, Failure> {
     let data = args.dir.join("data");
     fresh(&args.dir)?;
     let corpus = grammar::corpus(args.seed);
@@ -49,15 +51,15 @@ fn compare(args: &cli::Demo) -> Result<u8, Failure> {
     commands::train::write(&config_file, CONFIG.as_bytes())?;
 
     println!("  One model for the three tasks ({})\n", config_file.display());
-    let together = train(args, &config_file, None)?;
+    let together = train(args, device, &config_file, None)?;
     let mut apart = BTreeMap::new();
     for task in TASKS {
         println!("  A model for {task} alone, with the same epochs and the same backbone");
-        apart.insert(task, train(args, &config_file, Some(task))?);
+        apart.insert(task, train(args, device, &config_file, Some(task))?);
     }
     println!("\n  Test split, in points of a hundred\n\n{}", comparison(&together, &apart));
     println!("  What the one model says of three sentences that it never saw\n");
-    answers(&args.dir.join("one"))?;
+    answers(&args.dir.join("one"), device)?;
     let root = args.dir.join("one");
     println!("\n  Ask it yourself:  echo \"a sentence\" | polytask predict {}", root.display());
     println!("  Your own data:    polytask init, then polytask check and polytask train");
@@ -85,8 +87,8 @@ fn fresh(dir: &Path) -> Result<(), Failure> {
 }
 
 /// Trains the config, for all tasks or for one alone, and scores the test split.
-fn train(args: &cli::Demo, file: &Path, alone: Option<&str>) -> Result<Measured, Failure> {
-    let mut config: Config = read(file, args.seed)?;
+fn train(args: &cli::Demo, device: &Device, file: &Path, alone: Option<&str>) -> Result<Measured, Failure> {
+    let mut config: Config = read(file, args)?;
     if let Some(task) = alone {
         config.task.retain(|name, _| name == task);
     }
@@ -94,19 +96,20 @@ fn train(args: &cli::Demo, file: &Path, alone: Option<&str>) -> Result<Measured,
     let run = RunDir::new(&root);
     let detail = if alone.is_some() { Detail::Faults } else { Detail::Lines };
     let began = Instant::now();
-    let outcome = run_config(&config, &run, Start::Fresh, detail)?;
+    let outcome = run_config(&config, device, &run, Start::Fresh, detail)?;
     if let Outcome::Interrupted { .. } = outcome {
         return Err(Failure { messages: vec!["the demo was interrupted".into()], code: INTERRUPTED });
     }
     let time = began.elapsed();
-    let model = commands::open_model(&root)?;
+    let model = commands::open_model(&root, device)?;
     let (trunk, heads) = model.sizes();
     let (test, _) = score(&config, model, Split::Test)?;
     Ok(Measured { test, parameters: trunk + heads.values().sum::<usize>(), time })
 }
 
-fn read(file: &Path, seed: u64) -> Result<Config, Failure> {
-    let loaded = config::load(file, &[format!("train.seed={seed}")], &[]);
+fn read(file: &Path, args: &cli::Demo) -> Result<Config, Failure> {
+    let set = [format!("train.seed={}", args.seed), format!("train.device={}", args.device)];
+    let loaded = config::load(file, &set, &[]);
     loaded.map(|(config, _)| config).map_err(|text| Failure { messages: vec![text], code: FAILED })
 }
 
@@ -143,8 +146,8 @@ fn comparison(together: &Measured, apart: &BTreeMap<&str, Measured>) -> String {
     table.render()
 }
 
-fn answers(run: &Path) -> Result<(), Failure> {
-    let model = commands::open_model(run)?;
+fn answers(run: &Path, device: &Device) -> Result<(), Failure> {
+    let model = commands::open_model(run, device)?;
     let mut out = Vec::new();
     answer_lines(&model, "text", SENTENCES.as_bytes(), &mut out)?;
     for line in String::from_utf8_lossy(&out).lines() {

@@ -5,7 +5,7 @@ use data::{InputField, Split};
 use polytask_tasks::{Batch, Kind, Prediction, Source};
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, floats, kind, label, near, pack, rows, same, view};
+use crate::fixture::{Heads, devices, floats, kind, label, near, pack, rows, same, view};
 
 fn classification(extra: Json) -> Box<dyn Kind> {
     let mut table = json!({ "text": "text", "label": "label" });
@@ -92,15 +92,18 @@ fn rows_without_tokens_pool_to_zeros() {
         kind.learn(&labelled(json!(["a", "b", "c"]))).unwrap();
         let words = vec![vec![None; 16], vec![]];
         let view = view(InputField::Text("text".into()), labelled(json!(["a", "b"])), &words, &[0, 0]);
-        let device = Device::flex();
-        let parameters = heads.build(&mut *kind, &device);
-        let (pack, states, rows) = (pack(&view), heads.states(&device), same(&[0, 1]));
-        let batch = Batch { states: &states, pack: &pack, split: Split::Test, rows: &rows, noise_seed: None };
-        let predictions = kind.predict(&parameters, &batch);
         let bias: Vec<f32> = heads.input("bias").iter().map(|b| b.exp()).collect();
         let sum: f32 = bias.iter().sum();
-        let Prediction::Label(found) = &predictions[1] else { panic!("a label") };
-        near(found, &bias.iter().map(|b| b / sum).collect::<Vec<_>>(), pooling);
+        let (pack, rows) = (pack(&view), same(&[0, 1]));
+        for device in devices() {
+            let parameters = heads.build(&mut *kind, &device);
+            let states = heads.states(&device);
+            let batch =
+                Batch { states: &states, pack: &pack, split: Split::Test, rows: &rows, noise_seed: None };
+            let predictions = kind.predict(&parameters, &batch);
+            let Prediction::Label(found) = &predictions[1] else { panic!("a label") };
+            near(found, &bias.iter().map(|b| b / sum).collect::<Vec<_>>(), pooling);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use data::{Encoded, InputField, NO_WORD, Pack, Place, Row, RowRef, Split, Value, View};
-use model::{Parameters, Weight};
+use model::{DeviceName, Parameters, Weight};
 use polytask_tasks::{Batch, BatchRow, Kind, Prediction, TaskConfig};
 use serde_json::{Value as Json, json};
 
@@ -90,6 +90,11 @@ pub struct Heads {
     pub words: Vec<Vec<Option<u32>>>,
 }
 
+/// The devices that are built in, the processor first.
+pub fn devices() -> Vec<Device> {
+    DeviceName::BUILT.iter().map(|name| name.open().unwrap()).collect()
+}
+
 impl Heads {
     pub fn read() -> Self {
         let json: Json = serde_json::from_str(include_str!("../fixtures/heads.json")).unwrap();
@@ -123,16 +128,29 @@ impl Heads {
         parameters
     }
 
-    /// Loss and all gradients of the task against those of a case; from whole rows, and from the tokens alone that the
-    /// task says it reads.
+    /// Loss and all gradients of the task, on every device, against those of a case; from whole rows, and from the tokens
+    /// alone that the task says it reads.
     pub fn compare(&self, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], items: usize, case: &Json) {
+        for device in devices() {
+            self.compare_on(device.autodiff(), kind, pack, rows, items, case);
+        }
+    }
+
+    fn compare_on(
+        &self,
+        device: Device,
+        kind: &mut dyn Kind,
+        pack: &Pack,
+        rows: &[u32],
+        items: usize,
+        case: &Json,
+    ) {
         let rows = same(rows);
         let mut read = vec![false; pack.tokens()];
         kind.reads(pack, &rows, &mut read);
         let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
         let all: Vec<u32> = (0..pack.tokens() as u32).collect();
         for tokens in [all, read] {
-            let device = Device::flex().autodiff();
             let parameters = self.build(kind, &device);
             let states = self.states(&device).require_grad();
             let (part, seen) = (pack.only(&tokens), kernels::pick(states.clone(), &tokens));

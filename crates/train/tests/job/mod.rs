@@ -3,7 +3,7 @@
 
 use burn::tensor::Device;
 use data::{InputField, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View};
-use model::Parameters;
+use model::{DeviceName, Parameters};
 use polytask_train::{
     Event, Host, Job, Model, Outcome, RunDir, Settings, Start, TaskSlot, TrainError, Views, run,
 };
@@ -89,9 +89,19 @@ fn reviews(split: Split, rows: usize) -> Arc<[Row]> {
     (0..rows).map(make).collect()
 }
 
-/// Two corpora, three tasks: topic and tags read the same rows, polarity others.
+/// The devices that are built in, the processor first.
+pub fn devices() -> Vec<Device> {
+    DeviceName::BUILT.iter().map(|name| name.open().unwrap()).collect()
+}
+
+/// Two corpora, three tasks: topic and tags read the same rows, polarity others. On the processor.
 pub fn job(backbone: Json, seed: u64) -> Job {
-    let device = Device::flex().autodiff();
+    job_on(&Device::flex(), backbone, seed)
+}
+
+/// The same on any device.
+pub fn job_on(device: &Device, backbone: Json, seed: u64) -> Job {
+    let device = device.clone().autodiff();
     let configs = [
         ("topic", json!({"corpus": "chat", "classification": {"tokens": "words", "label": "topic"}})),
         ("tags", json!({"corpus": "chat", "tagging": {"tokens": "words", "tags": "tags"}})),

@@ -1,0 +1,7 @@
+//! CUDA and wgpu, which the engine has as one backend: every operation keeps the body that `plain.rs` gives it.
+
+use crate::ops::PackOps;
+use burn::backend::{Autodiff, Cube, autodiff::checkpoint::strategy::CheckpointStrategy};
+
+impl PackOps for Cube {}
+impl<C: CheckpointStrategy> PackOps for Autodiff<Cube, C> {}
