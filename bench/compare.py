@@ -76,11 +76,12 @@ class Bench:
         commands = {"Polytask f32": ours, "PyTorch f32, random batches": self.torch(*common)}
         commands["PyTorch f32, grouped"] = self.torch(*common, "--group")
         if self.bf16:
+            commands["Polytask bf16"] = [*ours, "--set", "train.precision=bf16"]
             commands["PyTorch bf16, grouped"] = self.torch(*common, "--group", "--bf16")
         table(
             f"Training, examples/four-tasks.toml, {o.steps} steps",
             {"tokens/s": "tokens_per_second", "s to the first step": "first_step", "peak MiB": "peak_mib"},
-            self.in_turns(commands, lambda command: trained(command, self.trained if command is ours else None)),
+            self.in_turns(commands, lambda command: trained(command, self.trained if command[0] == ours[0] else None)),
         )
 
     def predict(self):
@@ -99,6 +100,8 @@ class Bench:
     def step(self):
         for shape, means in (("s1", "MiniLM-L6, 32 rows of 64 tokens"), ("s2", "BERT-base, 8 rows of 128 tokens")):
             commands = {"Polytask f32": self.ours("step", "--shape", shape), **self.variants("step", "--shape", shape)}
+            if self.bf16:
+                commands["Polytask bf16"] = self.ours("step", "--shape", shape, "--bf16")
             commands["the products alone"] = self.ours("products", "--shape", shape)
             found = self.in_turns(commands, printed)
             ceiling = found.pop("the products alone")["gflops"]
@@ -193,8 +196,8 @@ def table(title, columns, found):
     """Medians, and beside each of PyTorch's how ours compares: above 1 ours is better."""
     print(f"### {title}\n")
     print("| | " + " | ".join(columns) + " |\n|---" + "|---:" * len(columns) + "|")
-    ours = found.get("Polytask f32")
     for name, values in found.items():
+        ours = found.get("Polytask bf16" if "bf16" in name else "Polytask f32")
         cells = [cell(values[key], ours and ours[key], key, name.startswith("PyTorch")) for key in columns.values()]
         print(f"| {name} | " + " | ".join(cells) + " |")
     print(flush=True)

@@ -6,6 +6,7 @@ mod products;
 mod step;
 
 use clap::{Parser, Subcommand};
+use model::Precision;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,6 +42,9 @@ enum What {
         /// Keep only what enters each layer, and compute the rest again in the backward pass
         #[arg(long)]
         recompute: bool,
+        /// Operands of the large products rounded to bf16, where the processor multiplies such numbers
+        #[arg(long)]
+        bf16: bool,
     },
     /// The matrix products of a shape's layers, by themselves: the ceiling of a step
     Products {
@@ -59,11 +63,12 @@ fn main() -> ExitCode {
     polytask::allocator::keep_memory();
     let cli = Cli::parse();
     let measured = polytask::commands::with_threads(cli.threads, || match &cli.what {
-        What::Step { shape, rows, length, tasks, recompute } => {
+        What::Step { shape, rows, length, tasks, recompute, bf16 } => {
             let mut sizes = shape.sizes();
             sizes.rows = rows.unwrap_or(sizes.rows);
             sizes.length = length.unwrap_or(sizes.length);
-            Ok(step::measure(sizes, *tasks, *recompute, cli.repeats))
+            let precision = if *bf16 { Precision::Bf16 } else { Precision::F32 };
+            Ok(step::measure(sizes, *tasks, *recompute, precision, cli.repeats))
         }
         What::Products { shape } => Ok(products::measure(shape.sizes(), cli.repeats)),
         What::Predict { run } => predict::measure(run, cli.repeats),

@@ -3,7 +3,7 @@
 use crate::{median, peak_mib};
 use burn::tensor::Device;
 use clap::ValueEnum;
-use model::{BertConfig, Group, Init, Matrix, Parameters, Scratch, Tokens, Vector};
+use model::{BertConfig, Group, Init, Matrix, Parameters, Precision, Scratch, Tokens, Vector};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,7 +78,7 @@ struct Head {
 }
 
 /// Times steps on the same pack.
-pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, repeats: usize) -> Value {
+pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, precision: Precision, repeats: usize) -> Value {
     let mut parameters = Parameters::new(&Device::flex().autodiff(), 17);
     let config = BertConfig {
         layers: sizes.layers,
@@ -90,6 +90,7 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, repeats: usize) -> V
     };
     let mut backbone =
         model::build(&Scratch::Bert(config), sizes.vocabulary, &mut parameters).expect("the sizes are good");
+    backbone.set_precision(precision);
     if recompute {
         backbone.recompute_layers().expect("a BERT has layers");
     }
@@ -113,8 +114,12 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, repeats: usize) -> V
         let states = backbone.states(&parameters, tokens, Some(step as u64));
         let pooled = kernels::mean_rows(states, &rows);
         let losses = heads.iter().map(|head| {
-            let logits =
-                kernels::linear(pooled.clone(), parameters.get(head.weight), parameters.at(head.bias));
+            let logits = kernels::linear(
+                pooled.clone(),
+                parameters.get(head.weight),
+                parameters.at(head.bias),
+                Precision::F32,
+            );
             kernels::cross_entropy(logits, &target, None, 0.0)
         });
         let loss = losses.reduce(|a, b| a + b).expect("there is a head");

@@ -19,12 +19,14 @@ mod flex;
 mod noise;
 mod ops;
 mod plain;
+mod precision;
 #[cfg(test)]
 mod tests;
 
 pub use cpu::matmul;
 pub use noise::Noise;
 pub use ops::{AdamW, AttentionSettings, Classes, LayerSettings};
+pub use precision::Precision;
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
@@ -38,15 +40,20 @@ pub type Rows = Arc<[usize]>;
 /// Linear layer: `x w^T + b`.
 ///
 /// `x` `[n, in]`, `w` `[out, in]`, `b` `[out]`, result `[n, out]`.
-pub fn linear(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>) -> Tensor<2> {
+pub fn linear(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>, precision: Precision) -> Tensor<2> {
     let [_, inputs] = x.dims();
     let [outputs, _] = w.dims();
     assert_eq!((w.dims()[1], b.dims()[0]), (inputs, outputs), "linear: weight and bias must fit the input");
-    Tensor::from_dispatch(Dispatch::fused_linear(x.into_dispatch(), w.into_dispatch(), b.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::fused_linear(
+        x.into_dispatch(),
+        w.into_dispatch(),
+        b.into_dispatch(),
+        precision,
+    ))
 }
 
 /// Linear layer with the exact GELU: `gelu(x w^T + b)`. Shapes as in [`linear`].
-pub fn linear_gelu(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>) -> Tensor<2> {
+pub fn linear_gelu(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>, precision: Precision) -> Tensor<2> {
     let ([_, inputs], [outputs, _]) = (x.dims(), w.dims());
     let fits = (w.dims()[1], b.dims()[0]) == (inputs, outputs);
     assert!(fits, "linear_gelu: weight and bias must fit the input");
@@ -54,13 +61,21 @@ pub fn linear_gelu(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>) -> Tensor<2> {
         x.into_dispatch(),
         w.into_dispatch(),
         b.into_dispatch(),
+        precision,
     ))
 }
 
 /// Feed-forward block: `gelu(x w1^T + b1) w2^T + b2`, with the exact GELU `x Phi(x)` (Hendrycks and Gimpel 2016).
 ///
 /// `x` `[n, h]`, `w1` `[f, h]`, `b1` `[f]`, `w2` `[out, f]`, `b2` `[out]`, result `[n, out]`.
-pub fn ffn(x: Tensor<2>, w1: Tensor<2>, b1: Tensor<1>, w2: Tensor<2>, b2: Tensor<1>) -> Tensor<2> {
+pub fn ffn(
+    x: Tensor<2>,
+    w1: Tensor<2>,
+    b1: Tensor<1>,
+    w2: Tensor<2>,
+    b2: Tensor<1>,
+    precision: Precision,
+) -> Tensor<2> {
     let ([_, h], [f, _], [out, _]) = (x.dims(), w1.dims(), w2.dims());
     assert_eq!((w1.dims()[1], b1.dims()[0]), (h, f), "ffn: first weight and bias must fit the input");
     assert_eq!((w2.dims()[1], b2.dims()[0]), (f, out), "ffn: second weight and bias must fit the first");
@@ -70,6 +85,7 @@ pub fn ffn(x: Tensor<2>, w1: Tensor<2>, b1: Tensor<1>, w2: Tensor<2>, b2: Tensor
         b1.into_dispatch(),
         w2.into_dispatch(),
         b2.into_dispatch(),
+        precision,
     ))
 }
 

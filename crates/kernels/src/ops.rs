@@ -1,6 +1,6 @@
 //! The extension trait: what a backend must be able to do, with bodies made of the engine's own operations.
 
-use crate::{Noise, Rows, plain};
+use crate::{Noise, Precision, Rows, plain};
 use burn::backend::{Backend, ExtensionType, backend_extension, tensor::FloatTensor};
 use std::sync::Arc;
 
@@ -124,6 +124,8 @@ pub(crate) struct EmbedSettings {
 pub struct LayerSettings {
     /// Attention heads.
     pub heads: usize,
+    /// What its products are made of; those of the attention itself are f32.
+    pub precision: Precision,
     /// Added to the variance in both norms.
     pub eps: f32,
     /// Dropout of attention probabilities, of the attention's output, of the feed-forward block's output.
@@ -135,16 +137,22 @@ pub struct LayerSettings {
 /// The names begin with `fused_` so that they do not hide the engine's own.
 #[backend_extension(Autodiff, Flex, Cube: cfg(any(feature = "cuda", feature = "wgpu")))]
 pub(crate) trait PackOps: Backend {
-    fn fused_linear(x: FloatTensor<Self>, w: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
-        plain::linear::<Self>(x, w, b)
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        plain::linear::<Self>(x, w, b, precision)
     }
 
     fn fused_linear_gelu(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
         b: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        plain::linear_gelu::<Self>(x, w, b)
+        plain::linear_gelu::<Self>(x, w, b, precision)
     }
 
     fn fused_ffn(
@@ -153,8 +161,9 @@ pub(crate) trait PackOps: Backend {
         b1: FloatTensor<Self>,
         w2: FloatTensor<Self>,
         b2: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        plain::ffn::<Self>(x, w1, b1, w2, b2)
+        plain::ffn::<Self>(x, w1, b1, w2, b2, precision)
     }
 
     fn fused_attention(qkv: FloatTensor<Self>, rows: Rows, settings: AttentionSettings) -> FloatTensor<Self> {

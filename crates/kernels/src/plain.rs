@@ -3,24 +3,37 @@
 
 use crate::noise::Mask;
 use crate::ops::EmbedSettings;
-use crate::{AdamW, AttentionSettings, Classes, LayerSettings, Noise, Rows};
+use crate::{AdamW, AttentionSettings, Classes, LayerSettings, Noise, Precision, Rows};
 use burn::backend::{
     Backend, Slice, TensorMetadata, get_or_init_device_settings,
     tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
 };
-use burn::tensor::{Shape, TensorData};
+use burn::tensor::{FloatDType, Shape, TensorData};
 use std::ops::Range;
 
-pub(crate) fn linear<B: Backend>(x: FloatTensor<B>, w: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
-    B::linear(x, B::float_swap_dims(w, 0, 1), Some(b))
+pub(crate) fn linear<B: Backend>(
+    x: FloatTensor<B>,
+    w: FloatTensor<B>,
+    b: FloatTensor<B>,
+    precision: Precision,
+) -> FloatTensor<B> {
+    let w = B::float_swap_dims(w, 0, 1);
+    if !precision.rounds() {
+        return B::linear(x, w, Some(b));
+    }
+    let (dtype, outputs) = (x.dtype(), w.shape()[1]);
+    let [x, w] = [x, w].map(|x| B::float_cast(x, FloatDType::BF16));
+    let y = B::float_cast(B::float_matmul(x, w), dtype.into());
+    B::float_add(y, B::float_reshape(b, Shape::new([1, outputs])))
 }
 
 pub(crate) fn linear_gelu<B: Backend>(
     x: FloatTensor<B>,
     w: FloatTensor<B>,
     b: FloatTensor<B>,
+    precision: Precision,
 ) -> FloatTensor<B> {
-    gelu::<B>(linear::<B>(x, w, b))
+    gelu::<B>(linear::<B>(x, w, b, precision))
 }
 
 pub(crate) fn ffn<B: Backend>(
@@ -29,8 +42,9 @@ pub(crate) fn ffn<B: Backend>(
     b1: FloatTensor<B>,
     w2: FloatTensor<B>,
     b2: FloatTensor<B>,
+    precision: Precision,
 ) -> FloatTensor<B> {
-    linear::<B>(linear_gelu::<B>(x, w1, b1), w2, b2)
+    linear::<B>(linear_gelu::<B>(x, w1, b1, precision), w2, b2, precision)
 }
 
 /// `x (1 + erf(x / sqrt(2))) / 2`. Not the engine's, whose gradient is that of an approximation on most devices.
@@ -124,12 +138,12 @@ pub(crate) fn layer<B: Backend>(
     rows: &Rows,
     settings: LayerSettings,
 ) -> FloatTensor<B> {
-    let LayerSettings { heads, eps, noise: [attention_noise, output_noise, noise] } = settings;
+    let LayerSettings { heads, precision, eps, noise: [attention_noise, output_noise, noise] } = settings;
     let [x, wqkv, bqkv, wo, bo, gamma_a, beta_a, w1, b1, w2, b2, gamma, beta] = inputs;
     let attend = AttentionSettings { heads, causal: false, noise: attention_noise };
-    let a = attention::<B>(linear::<B>(x.clone(), wqkv, bqkv), rows, attend);
-    let x = add_norm::<B>(linear::<B>(a, wo, bo), x, gamma_a, beta_a, eps, output_noise);
-    add_norm::<B>(ffn::<B>(x.clone(), w1, b1, w2, b2), x, gamma, beta, eps, noise)
+    let a = attention::<B>(linear::<B>(x.clone(), wqkv, bqkv, precision), rows, attend);
+    let x = add_norm::<B>(linear::<B>(a, wo, bo, precision), x, gamma_a, beta_a, eps, output_noise);
+    add_norm::<B>(ffn::<B>(x.clone(), w1, b1, w2, b2, precision), x, gamma, beta, eps, noise)
 }
 
 pub(crate) fn add_norm<B: Backend>(

@@ -24,5 +24,6 @@ pub use checkpoint::{Kept, load_heads, open, save, save_heads};
 pub use device::{DeviceError, DeviceName, make_of};
 pub use error::{ModelError, TensorProblem};
 pub use init::Init;
+pub use kernels::Precision;
 pub use names::{Entry, NameTable};
 pub use parameters::{Group, Matrix, Parameter, Parameters, Vector, Weight};

@@ -29,6 +29,7 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     if let Some(freeze) = &config.model.freeze {
         freeze.apply(&mut *backbone, &mut parameters).map_err(|e| Failure::refused([e]))?;
     }
+    backbone.set_precision(config.train.precision);
     if config.train.recompute == Recompute::Layers {
         backbone.recompute_layers().map_err(|e| Failure::refused([e]))?;
     }

@@ -1,7 +1,7 @@
 //! The layer that most heads end with: dropout, then a linear map to one logit per label.
 
 use burn::tensor::{Tensor, activation};
-use kernels::Noise;
+use kernels::{Noise, Precision};
 use model::{Group, Init, Matrix, Parameters, Vector};
 
 /// `logits = dropout(x) W^T + b`, `W` `[labels, hidden]`, `b` `[labels]`.
@@ -31,7 +31,8 @@ impl Head {
 
     /// `[n, hidden]` to `[n, labels]`.
     pub fn logits(&self, parameters: &Parameters, x: Tensor<2>, noise: Option<Noise>) -> Tensor<2> {
-        kernels::linear(kernels::dropout(x, noise), parameters.get(self.weight), parameters.at(self.bias))
+        let (weight, bias) = (parameters.get(self.weight), parameters.at(self.bias));
+        kernels::linear(kernels::dropout(x, noise), weight, bias, Precision::F32)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 use burn::tensor::Device;
 use data::{InputField, Tokenizer};
-use model::Parameters;
+use model::{Parameters, Precision};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tasks::TaskConfig;
@@ -37,6 +37,9 @@ pub struct Card {
     pub step: usize,
     /// Rows are cut to so many tokens.
     pub max_length: usize,
+    /// What its large products were made of in training, and are when it is used.
+    #[serde(default)]
+    pub precision: Precision,
     /// The tasks, in the order of the config.
     pub tasks: Vec<TaskCard>,
     /// Scores on the validation split, where it was evaluated at that step.
@@ -89,7 +92,8 @@ impl Model {
             space: t.kind.space(),
         };
         let tasks = self.tasks.iter().map(task).collect();
-        let card = Card { format: FORMAT, step, max_length: self.max_length, tasks, validation };
+        let (max_length, precision) = (self.max_length, self.backbone.precision());
+        let card = Card { format: FORMAT, step, max_length, precision, tasks, validation };
         let text = serde_json::to_vec_pretty(&card).map_err(|e| TrainError::saved(&dir.join(CARD), e))?;
         durable::replace_dir(dir, |place| {
             model::save(place, self.backbone.as_ref(), &self.parameters)?;
@@ -109,7 +113,8 @@ impl Model {
         let card = read_card(&path)?;
         let tokenizer = Tokenizer::from_file(&dir.join(TOKENIZER))?;
         let mut parameters = Parameters::new(device, 0);
-        let backbone = model::open(dir, &mut parameters, None)?;
+        let mut backbone = model::open(dir, &mut parameters, None)?;
+        backbone.set_precision(card.precision);
         if tokenizer.vocabulary() > backbone.vocabulary() {
             let (found, most) = (tokenizer.vocabulary(), backbone.vocabulary());
             let reason = format!("its vocabulary has {found} entries, the backbone only knows {most}");

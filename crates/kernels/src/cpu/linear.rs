@@ -1,12 +1,19 @@
 //! Linear layers.
 
-use super::matmul::{Matrix, product};
+use super::matmul::Matrix;
 use super::{ROWS, add_up, simd};
+use crate::precision::Products;
 use rayon::prelude::*;
 
 /// `x w^T (+ b)`: `x` `[n, in]`, `w` `[out, in]`.
-pub(crate) fn forward(x: &[f32], w: &[f32], b: Option<&[f32]>, [n, inputs, outputs]: [usize; 3]) -> Vec<f32> {
-    let mut y = product(Matrix::new(x, n, inputs), Matrix::new(w, outputs, inputs).t());
+pub(crate) fn forward(
+    x: &[f32],
+    w: &[f32],
+    b: Option<&[f32]>,
+    [n, inputs, outputs]: [usize; 3],
+    products: Products,
+) -> Vec<f32> {
+    let mut y = products.product(Matrix::new(x, n, inputs), Matrix::new(w, outputs, inputs).t());
     if let Some(b) = b.filter(|b| !b.is_empty()) {
         y.par_chunks_mut(ROWS * outputs).for_each(|rows| add_bias(rows, b));
     }
@@ -14,13 +21,23 @@ pub(crate) fn forward(x: &[f32], w: &[f32], b: Option<&[f32]>, [n, inputs, outpu
 }
 
 /// Gradient of the input: `dy w`.
-pub(crate) fn input_gradient(dy: &[f32], w: &[f32], [n, inputs, outputs]: [usize; 3]) -> Vec<f32> {
-    product(Matrix::new(dy, n, outputs), Matrix::new(w, outputs, inputs))
+pub(crate) fn input_gradient(
+    dy: &[f32],
+    w: &[f32],
+    [n, inputs, outputs]: [usize; 3],
+    products: Products,
+) -> Vec<f32> {
+    products.product(Matrix::new(dy, n, outputs), Matrix::new(w, outputs, inputs))
 }
 
 /// Gradient of the weight: `dy^T x`.
-pub(crate) fn weight_gradient(dy: &[f32], x: &[f32], [n, inputs, outputs]: [usize; 3]) -> Vec<f32> {
-    product(Matrix::new(dy, n, outputs).t(), Matrix::new(x, n, inputs))
+pub(crate) fn weight_gradient(
+    dy: &[f32],
+    x: &[f32],
+    [n, inputs, outputs]: [usize; 3],
+    products: Products,
+) -> Vec<f32> {
+    products.product(Matrix::new(dy, n, outputs).t(), Matrix::new(x, n, inputs))
 }
 
 /// Gradient of the bias: column sums of `dy`.

@@ -27,6 +27,35 @@ impl<'a> Matrix<'a> {
         Matrix { data, shape: [rows, columns], steps: [stride, 1] }
     }
 
+    /// Rows and columns.
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// `rows` rows from row `first` on.
+    pub(crate) fn rows(self, first: usize, rows: usize) -> Self {
+        assert!(first + rows <= self.shape[0], "rows must lie in their matrix");
+        Matrix { data: &self.data[first * self.steps[0]..], shape: [rows, self.shape[1]], steps: self.steps }
+    }
+
+    /// An element.
+    #[cfg(test)]
+    pub(crate) fn at(&self, row: usize, column: usize) -> f32 {
+        self.data[row * self.steps[0] + column * self.steps[1]]
+    }
+
+    /// Whether the elements of a column lie beside each other.
+    #[inline(always)]
+    pub(crate) fn columns_lie_whole(&self) -> bool {
+        self.steps[0] == 1
+    }
+
+    /// Some elements of a column, which must lie beside each other.
+    #[inline(always)]
+    pub(crate) fn column(&self, column: usize, first: usize, rows: usize) -> &'a [f32] {
+        &self.data[first + column * self.steps[1]..][..rows]
+    }
+
     /// Transposed.
     pub fn t(self) -> Self {
         let Matrix { data, shape: [r, c], steps: [rs, cs] } = self;

@@ -5,6 +5,7 @@
 
 pub(crate) mod adamw;
 pub(crate) mod attention;
+pub(crate) mod bf16;
 pub(crate) mod cross_entropy;
 pub(crate) mod embed;
 pub(crate) mod fresh;

@@ -2,6 +2,7 @@
 
 use super::node::{Block, dim, like, numbers, tensor};
 use crate::cpu::{cross_entropy, gelu, linear};
+use crate::precision::{Precision, Products};
 use crate::{Classes, plain};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
@@ -13,24 +14,29 @@ pub(super) struct Linear {
     /// Saved for the gradient of the input.
     w: Option<FlexTensor>,
     shape: [usize; 3],
+    products: Products,
 }
 
 impl Block<3> for Linear {
-    type Settings = ();
+    type Settings = Precision;
 
-    fn forward(_: (), [x, w, b]: [FlexTensor; 3], need: [bool; 3]) -> (FlexTensor, Option<Self>) {
-        let shape = [dim(&x, 0), dim(&x, 1), dim(&w, 0)];
-        let y = linear::forward(numbers(&x), numbers(&w), Some(numbers(&b)), shape);
-        let saved = Linear { x: need[1].then_some(x), w: need[0].then_some(w), shape };
+    fn forward(
+        precision: Precision,
+        [x, w, b]: [FlexTensor; 3],
+        need: [bool; 3],
+    ) -> (FlexTensor, Option<Self>) {
+        let (shape, products) = ([dim(&x, 0), dim(&x, 1), dim(&w, 0)], Products::of(precision));
+        let y = linear::forward(numbers(&x), numbers(&w), Some(numbers(&b)), shape, products);
+        let saved = Linear { x: need[1].then_some(x), w: need[0].then_some(w), shape, products };
         (tensor(y, [shape[0], shape[2]]), need.contains(&true).then_some(saved))
     }
 
     fn backward(&self, d: FlexTensor, need: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let (d, [n, inputs, outputs]) = (numbers(&d), self.shape);
-        let dx =
-            self.w.as_ref().filter(|_| need[0]).map(|w| linear::input_gradient(d, numbers(w), self.shape));
-        let dw =
-            self.x.as_ref().filter(|_| need[1]).map(|x| linear::weight_gradient(d, numbers(x), self.shape));
+        let (d, shape, products) = (numbers(&d), self.shape, self.products);
+        let [n, inputs, outputs] = shape;
+        let (w, x) = (self.w.as_ref().filter(|_| need[0]), self.x.as_ref().filter(|_| need[1]));
+        let dx = w.map(|w| linear::input_gradient(d, numbers(w), shape, products));
+        let dw = x.map(|x| linear::weight_gradient(d, numbers(x), shape, products));
         let db = need[2].then(|| linear::bias_gradient(d, outputs));
         [
             dx.map(|dx| tensor(dx, [n, inputs])),
@@ -39,8 +45,8 @@ impl Block<3> for Linear {
         ]
     }
 
-    fn plain<B: Backend>(_: (), [x, w, b]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
-        plain::linear::<B>(x, w, b)
+    fn plain<B: Backend>(precision: Precision, [x, w, b]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
+        plain::linear::<B>(x, w, b, precision)
     }
 }
 
@@ -53,15 +59,21 @@ pub(super) struct Ffn {
     slope: Vec<f32>,
     /// The activation.
     inner: Vec<f32>,
+    products: Products,
 }
 
 impl Block<5> for Ffn {
-    type Settings = ();
+    type Settings = Precision;
 
-    fn forward(_: (), [x, w1, b1, w2, b2]: [FlexTensor; 5], need: [bool; 5]) -> (FlexTensor, Option<Self>) {
+    fn forward(
+        precision: Precision,
+        [x, w1, b1, w2, b2]: [FlexTensor; 5],
+        need: [bool; 5],
+    ) -> (FlexTensor, Option<Self>) {
+        let products = Products::of(precision);
         let [n, h, f, out] = [dim(&x, 0), dim(&x, 1), dim(&w1, 0), dim(&w2, 0)];
         let keep = need.contains(&true);
-        let mut wide = linear::forward(numbers(&x), numbers(&w1), None, [n, h, f]);
+        let mut wide = linear::forward(numbers(&x), numbers(&w1), None, [n, h, f], products);
         let (slope, inner) = if keep {
             let inner = gelu::forward_and_slope(&mut wide, numbers(&b1));
             (wide, inner)
@@ -69,27 +81,28 @@ impl Block<5> for Ffn {
             gelu::forward(&mut wide, numbers(&b1));
             (vec![], wide)
         };
-        let y = linear::forward(&inner, numbers(&w2), Some(numbers(&b2)), [n, f, out]);
-        (tensor(y, [n, out]), keep.then_some(Ffn { x, w1, w2, slope, inner }))
+        let y = linear::forward(&inner, numbers(&w2), Some(numbers(&b2)), [n, f, out], products);
+        (tensor(y, [n, out]), keep.then_some(Ffn { x, w1, w2, slope, inner, products }))
     }
 
     fn backward(&self, d: FlexTensor, need: [bool; 5]) -> [Option<FlexTensor>; 5] {
         let [n, h, f, out] = [dim(&self.x, 0), dim(&self.x, 1), dim(&self.w1, 0), dim(&self.w2, 0)];
-        let d = numbers(&d);
-        let dw2 = need[3].then(|| like(linear::weight_gradient(d, &self.inner, [n, f, out]), &self.w2));
+        let (d, products) = (numbers(&d), self.products);
+        let dw2 =
+            need[3].then(|| like(linear::weight_gradient(d, &self.inner, [n, f, out], products), &self.w2));
         let db2 = need[4].then(|| tensor(linear::bias_gradient(d, out), [out]));
         if !need[..3].contains(&true) {
             return [None, None, None, dw2, db2];
         }
-        let mut wide = linear::input_gradient(d, numbers(&self.w2), [n, f, out]);
+        let mut wide = linear::input_gradient(d, numbers(&self.w2), [n, f, out], products);
         let db1 = gelu::backward(&mut wide, &self.slope, f);
-        let dw1 = || like(linear::weight_gradient(&wide, numbers(&self.x), [n, h, f]), &self.w1);
-        let dx = || like(linear::input_gradient(&wide, numbers(&self.w1), [n, h, f]), &self.x);
+        let dw1 = || like(linear::weight_gradient(&wide, numbers(&self.x), [n, h, f], products), &self.w1);
+        let dx = || like(linear::input_gradient(&wide, numbers(&self.w1), [n, h, f], products), &self.x);
         [need[0].then(dx), need[1].then(dw1), need[2].then(|| tensor(db1, [f])), dw2, db2]
     }
 
-    fn plain<B: Backend>(_: (), [x, w1, b1, w2, b2]: [FloatTensor<B>; 5]) -> FloatTensor<B> {
-        plain::ffn::<B>(x, w1, b1, w2, b2)
+    fn plain<B: Backend>(precision: Precision, [x, w1, b1, w2, b2]: [FloatTensor<B>; 5]) -> FloatTensor<B> {
+        plain::ffn::<B>(x, w1, b1, w2, b2, precision)
     }
 }
 
@@ -99,37 +112,43 @@ pub(super) struct LinearGelu {
     w: FlexTensor,
     /// The activation's derivative at each place.
     slope: Vec<f32>,
+    products: Products,
 }
 
 impl Block<3> for LinearGelu {
-    type Settings = ();
+    type Settings = Precision;
 
-    fn forward(_: (), [x, w, b]: [FlexTensor; 3], need: [bool; 3]) -> (FlexTensor, Option<Self>) {
-        let [n, inputs, outputs] = [dim(&x, 0), dim(&x, 1), dim(&w, 0)];
-        let mut y = linear::forward(numbers(&x), numbers(&w), None, [n, inputs, outputs]);
+    fn forward(
+        precision: Precision,
+        [x, w, b]: [FlexTensor; 3],
+        need: [bool; 3],
+    ) -> (FlexTensor, Option<Self>) {
+        let (shape, products) = ([dim(&x, 0), dim(&x, 1), dim(&w, 0)], Products::of(precision));
+        let [n, _, outputs] = shape;
+        let mut y = linear::forward(numbers(&x), numbers(&w), None, shape, products);
         if !need.contains(&true) {
             gelu::forward(&mut y, numbers(&b));
             return (tensor(y, [n, outputs]), None);
         }
         let activation = gelu::forward_and_slope(&mut y, numbers(&b));
-        (tensor(activation, [n, outputs]), Some(LinearGelu { x, w, slope: y }))
+        (tensor(activation, [n, outputs]), Some(LinearGelu { x, w, slope: y, products }))
     }
 
     fn backward(&self, d: FlexTensor, need: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let [n, inputs, outputs] = [dim(&self.x, 0), dim(&self.x, 1), dim(&self.w, 0)];
+        let (shape, products) = ([dim(&self.x, 0), dim(&self.x, 1), dim(&self.w, 0)], self.products);
         let mut d = numbers(&d).to_vec();
-        let db = gelu::backward(&mut d, &self.slope, outputs);
-        let dx = || linear::input_gradient(&d, numbers(&self.w), [n, inputs, outputs]);
-        let dw = || linear::weight_gradient(&d, numbers(&self.x), [n, inputs, outputs]);
+        let db = gelu::backward(&mut d, &self.slope, shape[2]);
+        let dx = || linear::input_gradient(&d, numbers(&self.w), shape, products);
+        let dw = || linear::weight_gradient(&d, numbers(&self.x), shape, products);
         [
             need[0].then(|| like(dx(), &self.x)),
             need[1].then(|| like(dw(), &self.w)),
-            need[2].then(|| tensor(db, [outputs])),
+            need[2].then(|| tensor(db, [shape[2]])),
         ]
     }
 
-    fn plain<B: Backend>(_: (), [x, w, b]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
-        plain::linear_gelu::<B>(x, w, b)
+    fn plain<B: Backend>(precision: Precision, [x, w, b]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
+        plain::linear_gelu::<B>(x, w, b, precision)
     }
 }
 

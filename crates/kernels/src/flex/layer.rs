@@ -60,20 +60,21 @@ fn states_in_need(need: [bool; 13]) -> [bool; 4] {
 
 impl Layer {
     fn run(&self, need: [bool; 13]) -> (FlexTensor, Trace) {
-        let LayerSettings { heads, eps, noise: [attention_noise, output_noise, noise] } = self.settings;
+        let LayerSettings { heads, precision, eps, noise: [attention_noise, output_noise, noise] } =
+            self.settings;
         let [x, wqkv, bqkv, wo, bo, gamma_a, beta_a, w1, b1, w2, b2, gamma, beta] = self.inputs.clone();
         let [n_qkv, n_output, n_middle, n_ffn] = states_in_need(need);
-        let (y, qkv) = Linear::forward((), [x.clone(), wqkv, bqkv], [need[0], need[1], need[2]]);
+        let (y, qkv) = Linear::forward(precision, [x.clone(), wqkv, bqkv], [need[0], need[1], need[2]]);
         let settings = AttentionSettings { heads, causal: false, noise: attention_noise };
         let (y, attention) = Attention::forward((self.rows.clone(), settings), [y], [n_qkv]);
-        let (y, output) = Linear::forward((), [y, wo, bo], [n_qkv, need[3], need[4]]);
+        let (y, output) = Linear::forward(precision, [y, wo, bo], [n_qkv, need[3], need[4]]);
         let (middle, attention_norm) = AddNorm::forward(
             (eps, output_noise),
             [y, x, gamma_a, beta_a],
             [n_output, need[0], need[5], need[6]],
         );
         let (y, ffn) = Ffn::forward(
-            (),
+            precision,
             [middle.clone(), w1, b1, w2, b2],
             [n_middle, need[7], need[8], need[9], need[10]],
         );

@@ -9,7 +9,7 @@ mod node;
 mod norm;
 
 use crate::ops::{EmbedSettings, LayerInputs, PackOps};
-use crate::{AdamW, AttentionSettings, Classes, LayerSettings, Noise, Rows, cpu, plain};
+use crate::{AdamW, AttentionSettings, Classes, LayerSettings, Noise, Precision, Rows, cpu, plain};
 use attention::{Attention, CrossAttention};
 use blocks::{CrossEntropy, Ffn, Linear, LinearGelu};
 use burn::backend::{
@@ -25,12 +25,12 @@ use std::sync::Arc;
 
 /// Inference: nothing is saved.
 impl PackOps for Flex {
-    fn fused_linear(x: FlexTensor, w: FlexTensor, b: FlexTensor) -> FlexTensor {
-        infer::<Linear, 3>((), [x, w, b])
+    fn fused_linear(x: FlexTensor, w: FlexTensor, b: FlexTensor, precision: Precision) -> FlexTensor {
+        infer::<Linear, 3>(precision, [x, w, b])
     }
 
-    fn fused_linear_gelu(x: FlexTensor, w: FlexTensor, b: FlexTensor) -> FlexTensor {
-        infer::<LinearGelu, 3>((), [x, w, b])
+    fn fused_linear_gelu(x: FlexTensor, w: FlexTensor, b: FlexTensor, precision: Precision) -> FlexTensor {
+        infer::<LinearGelu, 3>(precision, [x, w, b])
     }
 
     fn fused_ffn(
@@ -39,8 +39,9 @@ impl PackOps for Flex {
         b1: FlexTensor,
         w2: FlexTensor,
         b2: FlexTensor,
+        precision: Precision,
     ) -> FlexTensor {
-        infer::<Ffn, 5>((), [x, w1, b1, w2, b2])
+        infer::<Ffn, 5>(precision, [x, w1, b1, w2, b2])
     }
 
     fn fused_attention(qkv: FlexTensor, rows: Rows, settings: AttentionSettings) -> FlexTensor {
@@ -142,16 +143,22 @@ impl PackOps for Flex {
 
 /// Training: one node a call. The optimizer's operations work on plain tensors and keep their default bodies here.
 impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
-    fn fused_linear(x: FloatTensor<Self>, w: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
-        record::<C, Linear, 3>((), [x, w, b])
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        record::<C, Linear, 3>(precision, [x, w, b])
     }
 
     fn fused_linear_gelu(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
         b: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        record::<C, LinearGelu, 3>((), [x, w, b])
+        record::<C, LinearGelu, 3>(precision, [x, w, b])
     }
 
     fn fused_ffn(
@@ -160,8 +167,9 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         b1: FloatTensor<Self>,
         w2: FloatTensor<Self>,
         b2: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        record::<C, Ffn, 5>((), [x, w1, b1, w2, b2])
+        record::<C, Ffn, 5>(precision, [x, w1, b1, w2, b2])
     }
 
     fn fused_attention(qkv: FloatTensor<Self>, rows: Rows, settings: AttentionSettings) -> FloatTensor<Self> {

@@ -2,7 +2,7 @@
 
 use super::{devices, numbers, relative, rows, run, vector};
 use crate::noise::Mask;
-use crate::{AttentionSettings, Noise};
+use crate::{AttentionSettings, Noise, Precision::F32};
 use burn::tensor::Tensor;
 
 const NOISE: Option<Noise> = Some(Noise { rate: 0.25, seed: 21 });
@@ -200,8 +200,9 @@ fn feed_forward() {
     let shapes = [[n, h], [f, h], [1, f], [h, f], [1, h]];
     let inputs: Vec<_> =
         shapes.iter().enumerate().map(|(i, &s)| (numbers(s[0] * s[1], i as u32), s)).collect();
-    let fused =
-        |x: &[Tensor<2>]| crate::ffn(x[0].clone(), x[1].clone(), vector(&x[2]), x[3].clone(), vector(&x[4]));
+    let fused = |x: &[Tensor<2>]| {
+        crate::ffn(x[0].clone(), x[1].clone(), vector(&x[2]), x[3].clone(), vector(&x[4]), F32)
+    };
     check("ffn", &inputs, &fused, &math);
 }
 

@@ -2,7 +2,7 @@
 
 use super::{devices, numbers, relative, rows, run, vector};
 use crate::ops::EmbedSettings;
-use crate::{AttentionSettings, Classes, Noise, plain};
+use crate::{AttentionSettings, Classes, Noise, Precision::F32, plain};
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
 
@@ -42,9 +42,9 @@ fn linear() {
         check(
             "linear",
             &[[n, i], [o, i], [1, o]],
-            &|x| crate::linear(x[0].clone(), x[1].clone(), vector(&x[2])),
+            &|x| crate::linear(x[0].clone(), x[1].clone(), vector(&x[2]), F32),
             &|x| {
-                let y = plain::linear::<Dispatch>(dispatched(&x[0]), dispatched(&x[1]), flat(&x[2]));
+                let y = plain::linear::<Dispatch>(dispatched(&x[0]), dispatched(&x[1]), flat(&x[2]), F32);
                 Tensor::from_dispatch(y)
             },
         );
@@ -57,7 +57,7 @@ fn linear_of_views() {
     check(
         "linear",
         &[[9, 8], [5, 4], [1, 4]],
-        &|x| crate::linear(x[0].clone().slice([2..7, 1..6]), x[1].clone().transpose(), vector(&x[2])),
+        &|x| crate::linear(x[0].clone().slice([2..7, 1..6]), x[1].clone().transpose(), vector(&x[2]), F32),
         &|x| {
             let cut = x[0].clone().slice([2..7, 1..6]);
             cut.matmul(x[1].clone()) + vector(&x[2]).reshape([1, 4])
@@ -71,9 +71,10 @@ fn linear_gelu() {
         check(
             "linear_gelu",
             &[[n, i], [o, i], [1, o]],
-            &|x| crate::linear_gelu(x[0].clone(), x[1].clone(), vector(&x[2])),
+            &|x| crate::linear_gelu(x[0].clone(), x[1].clone(), vector(&x[2]), F32),
             &|x| {
-                let y = plain::linear_gelu::<Dispatch>(dispatched(&x[0]), dispatched(&x[1]), flat(&x[2]));
+                let y =
+                    plain::linear_gelu::<Dispatch>(dispatched(&x[0]), dispatched(&x[1]), flat(&x[2]), F32);
                 Tensor::from_dispatch(y)
             },
         );
@@ -86,10 +87,10 @@ fn ffn() {
         check(
             "ffn",
             &[[n, h], [f, h], [1, f], [o, f], [1, o]],
-            &|x| crate::ffn(x[0].clone(), x[1].clone(), vector(&x[2]), x[3].clone(), vector(&x[4])),
+            &|x| crate::ffn(x[0].clone(), x[1].clone(), vector(&x[2]), x[3].clone(), vector(&x[4]), F32),
             &|x| {
                 let (x0, w1, w2) = (dispatched(&x[0]), dispatched(&x[1]), dispatched(&x[3]));
-                Tensor::from_dispatch(plain::ffn::<Dispatch>(x0, w1, flat(&x[2]), w2, flat(&x[4])))
+                Tensor::from_dispatch(plain::ffn::<Dispatch>(x0, w1, flat(&x[2]), w2, flat(&x[4]), F32))
             },
         );
     }

@@ -4,6 +4,7 @@
 mod against_f64;
 mod against_plain;
 mod against_torch;
+mod bf16;
 mod recompute;
 mod repeat;
 

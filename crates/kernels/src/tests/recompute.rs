@@ -1,16 +1,16 @@
 //! The layer that computes itself again: the same bits as its blocks, whatever needs a gradient.
 
 use super::{devices, matrix, numbers, rows, values, vector};
-use crate::{AttentionSettings, LayerSettings, LayerWeights, Noise, Rows, recomputed_layer};
+use crate::{AttentionSettings, LayerSettings, LayerWeights, Noise, Precision, Rows, recomputed_layer};
 use burn::tensor::{Device, Tensor};
 
 fn blocks(x: Tensor<2>, w: LayerWeights, rows: &Rows, settings: LayerSettings) -> Tensor<2> {
-    let LayerSettings { heads, eps, noise } = settings;
+    let LayerSettings { heads, precision, eps, noise } = settings;
     let attend = AttentionSettings { heads, causal: false, noise: noise[0] };
-    let a = crate::attention(crate::linear(x.clone(), w.qkv.0, w.qkv.1), rows, attend);
-    let y = crate::linear(a, w.output.0, w.output.1);
+    let a = crate::attention(crate::linear(x.clone(), w.qkv.0, w.qkv.1, precision), rows, attend);
+    let y = crate::linear(a, w.output.0, w.output.1, precision);
     let x = crate::add_norm(y, x, w.attention_norm.0, w.attention_norm.1, eps, noise[1]);
-    let y = crate::ffn(x.clone(), w.wide.0, w.wide.1, w.narrow.0, w.narrow.1);
+    let y = crate::ffn(x.clone(), w.wide.0, w.wide.1, w.narrow.0, w.narrow.1, precision);
     crate::add_norm(y, x, w.norm.0, w.norm.1, eps, noise[2])
 }
 
@@ -55,7 +55,12 @@ fn run(
         norm: norm(11),
     };
     let noise = |seed| Some(Noise { rate: 0.2, seed });
-    let settings = LayerSettings { heads: 3, eps: 1e-5, noise: [noise(1), noise(2), noise(3)] };
+    let settings = LayerSettings {
+        heads: 3,
+        precision: Precision::F32,
+        eps: 1e-5,
+        noise: [noise(1), noise(2), noise(3)],
+    };
     let y = layer(t[0].clone(), weights, &rows, settings);
     if !(0..13).any(&need) {
         return (values(y), vec![None; 13]);

@@ -25,6 +25,7 @@ use crate::init::Init;
 use crate::names::{Maker, NameTable};
 use crate::parameters::{Matrix, Parameters, Vector};
 use burn::tensor::Tensor;
+use kernels::Precision;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -61,6 +62,7 @@ pub struct Bag {
     embeddings: Matrix,
     mixing: Option<Mixing>,
     frozen: Option<usize>,
+    precision: Precision,
     names: NameTable,
 }
 
@@ -136,7 +138,15 @@ impl Bag {
             gamma: make.vector("backbone.norm.weight", Init::Ones),
             beta: make.vector("backbone.norm.bias", Init::Zeros),
         });
-        Self { config: config.clone(), vocabulary, embeddings, mixing, frozen: None, names }
+        Self {
+            config: config.clone(),
+            vocabulary,
+            embeddings,
+            mixing,
+            frozen: None,
+            precision: Precision::F32,
+            names,
+        }
     }
 }
 
@@ -168,6 +178,7 @@ impl Bag {
             parameters.at(m.b1),
             parameters.get(m.w2),
             parameters.at(m.b2),
+            self.precision,
         );
         let (gamma, beta) = (parameters.at(m.gamma), parameters.at(m.beta));
         kernels::add_norm(y, x, gamma, beta, EPS, noise(self.config.dropout, noise_seed, 1))
@@ -198,6 +209,13 @@ impl Backbone for Bag {
         let prefix = if layers == 0 { "backbone.embeddings" } else { "backbone." };
         freeze_named(parameters, &[prefix.into()]);
         self.frozen = Some(layers);
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+    fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {

@@ -32,7 +32,7 @@ use crate::init::Init;
 use crate::names::{Maker, NameTable};
 use crate::parameters::{Matrix, Parameters, Vector};
 use burn::tensor::Tensor;
-use kernels::{AttentionSettings, LayerSettings, LayerWeights};
+use kernels::{AttentionSettings, LayerSettings, LayerWeights, Precision};
 pub use settings::{BertConfig, Settings};
 use std::ops::Range;
 
@@ -47,6 +47,7 @@ pub struct Bert {
     norm: Norm,
     layers: Vec<Layer>,
     frozen: Option<usize>,
+    precision: Precision,
     recompute: bool,
     pub(crate) kept: Vec<Kept>,
     pub(crate) notes: Vec<String>,
@@ -137,6 +138,7 @@ impl Bert {
             norm: embedding_norm,
             layers,
             frozen: None,
+            precision: Precision::F32,
             recompute: false,
             kept,
             notes,
@@ -164,6 +166,7 @@ impl Bert {
         let noise = |rate, site| noise(rate, noise_seed, 1 + SITES * layer as u64 + site);
         LayerSettings {
             heads: s.sizes.heads,
+            precision: self.precision,
             eps: s.eps,
             noise: [noise(s.attention_dropout, 0), noise(output_rate, 1), noise(s.dropout, 2)],
         }
@@ -205,7 +208,7 @@ impl Layer {
         if recompute {
             return kernels::recomputed_layer(x, w, rows, settings);
         }
-        let qkv = kernels::linear(x.clone(), w.qkv.0.clone(), w.qkv.1.clone());
+        let qkv = kernels::linear(x.clone(), w.qkv.0.clone(), w.qkv.1.clone(), settings.precision);
         let a = kernels::attention(qkv, rows, attention(settings));
         after_attention(a, x, w, settings)
     }
@@ -225,9 +228,9 @@ impl Layer {
             (weight.clone().slice([columns.clone(), 0..h]), bias.clone().slice([columns]))
         };
         let ((w_q, b_q), (w_kv, b_kv)) = (part(0..h), part(h..3 * h));
-        let kv = kernels::linear(x.clone(), w_kv, b_kv);
+        let kv = kernels::linear(x.clone(), w_kv, b_kv, settings.precision);
         let x = kernels::pick(x, read.tokens);
-        let q = kernels::linear(x.clone(), w_q, b_q);
+        let q = kernels::linear(x.clone(), w_q, b_q, settings.precision);
         let a = kernels::cross_attention(q, kv, [read.rows, rows], attention(settings));
         after_attention(a, x, w, settings)
     }
@@ -252,10 +255,10 @@ fn attention(settings: LayerSettings) -> AttentionSettings {
 
 /// What a layer makes of what its attention found and of the states before it.
 fn after_attention(a: Tensor<2>, x: Tensor<2>, w: LayerWeights, settings: LayerSettings) -> Tensor<2> {
-    let LayerSettings { eps, noise: [_, output_noise, noise], .. } = settings;
-    let y = kernels::linear(a, w.output.0, w.output.1);
+    let LayerSettings { precision, eps, noise: [_, output_noise, noise], .. } = settings;
+    let y = kernels::linear(a, w.output.0, w.output.1, precision);
     let x = kernels::add_norm(y, x, w.attention_norm.0, w.attention_norm.1, eps, output_noise);
-    let y = kernels::ffn(x.clone(), w.wide.0, w.wide.1, w.narrow.0, w.narrow.1);
+    let y = kernels::ffn(x.clone(), w.wide.0, w.wide.1, w.narrow.0, w.narrow.1, precision);
     kernels::add_norm(y, x, w.norm.0, w.norm.1, eps, noise)
 }
 
@@ -288,6 +291,13 @@ impl Backbone for Bert {
     fn recompute_layers(&mut self) -> Result<(), ModelError> {
         self.recompute = true;
         Ok(())
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+    fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {

@@ -9,6 +9,7 @@ use crate::parameters::Parameters;
 use bag::BagConfig;
 use bert::BertConfig;
 use burn::tensor::Tensor;
+use kernels::Precision;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,10 @@ pub trait Backbone: Send + Sync {
     /// Freezes the embeddings and the first `layers` layers (at most [`Backbone::layers`]): their parameters are not
     /// trained, nothing is saved for their gradients, and there is no dropout in them.
     fn freeze(&mut self, layers: usize, parameters: &mut Parameters);
+    /// What its large products are made of; f32 to begin with.
+    fn precision(&self) -> Precision;
+    /// From now on makes its large products of such numbers, where the device can.
+    fn set_precision(&mut self, precision: Precision);
     /// From now on keeps only what enters each trained layer for the backward pass, and computes the rest of the layer again
     /// then: the same numbers, less memory, about a quarter more time.
     ///

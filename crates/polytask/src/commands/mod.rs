@@ -8,8 +8,8 @@ pub mod train;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
-use ::model::DeviceName;
-use ::train::{Model, RunDir};
+use ::model::{DeviceName, Precision};
+use ::train::{Model, RunDir, TrainConfig};
 use burn::tensor::Device;
 use std::path::Path;
 
@@ -36,6 +36,15 @@ pub fn open_device(name: DeviceName) -> Result<Device, Failure> {
 /// A device in words: its name, and its make where that is known.
 pub fn describe_device(name: DeviceName, device: &Device) -> String {
     ::model::make_of(device).map_or_else(|| name.to_string(), |make| format!("{name} ({make})"))
+}
+
+/// What the products are made of, in words, where the config does not leave it at f32.
+pub fn describe_precision(train: &TrainConfig) -> String {
+    match (train.precision, train.device) {
+        (Precision::F32, _) => String::new(),
+        (precision, DeviceName::Cpu) => format!(", products in {}", precision.on_this_processor()),
+        _ => ", products in bf16".to_owned(),
+    }
 }
 
 /// Of each thread, in bytes: what a main thread has.

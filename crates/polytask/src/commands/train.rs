@@ -111,12 +111,13 @@ fn describe(config: &Config, device: &Device) -> String {
     let tasks: Vec<&str> = config.task.keys().map(String::as_str).collect();
     let threads = rayon::current_num_threads();
     format!(
-        "polytask {}: {} tasks ({}), seed {}, {threads} threads, on {}",
+        "polytask {}: {} tasks ({}), seed {}, {threads} threads, on {}{}",
         env!("CARGO_PKG_VERSION"),
         tasks.len(),
         tasks.join(", "),
         config.train.seed,
-        super::describe_device(config.train.device, device)
+        super::describe_device(config.train.device, device),
+        super::describe_precision(&config.train)
     )
 }
 

@@ -8,7 +8,7 @@ use super::{
     schema::ticked,
     wording::dotted,
 };
-use model::{BackboneConfig, DeviceName, Scratch};
+use model::{BackboneConfig, DeviceName, Precision, Scratch};
 use tasks::{Kind, TaskError};
 use train::Recompute;
 
@@ -201,6 +201,12 @@ impl Rules<'_> {
             let message = format!("`train.recompute = \"layers\"` works on the cpu alone, not on {device}");
             let error = Diagnostic::error(message, self.at(&["train", "recompute"]));
             self.push(error.help("remove it, or lower `train.tokens_per_step` and raise `train.accumulate`"));
+        }
+
+        if config.train.precision == Precision::Bf16 && device == DeviceName::Wgpu {
+            let message = "`train.precision = \"bf16\"` works on cpu and cuda, not on wgpu".to_owned();
+            let error = Diagnostic::error(message, self.at(&["train", "precision"]));
+            self.push(error.help("remove it"));
         }
 
         let validated = |task: &str| {
