@@ -149,7 +149,7 @@ fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) 
         "  plan\n\n  {} steps in {} epochs, about {} tokens a step (packs of at most {}, {} to a step)\n  \
          about {work:.1} GFLOP a step in the products with the trunk's weights, forward and backward\n  \
          {} for weights, gradients and the optimizer's two moments; activations come on top\n  \
-         computed on {}\n",
+         computed on {}{}\n",
         count(steps),
         epochs.len(),
         count(per_step),
@@ -157,5 +157,6 @@ fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) 
         config.train.accumulate,
         bytes(memory),
         super::describe_device(config.train.device, job.model.device()),
+        super::describe_precision(&config.train),
     )
 }
