@@ -16,6 +16,7 @@ mod cpu;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod cube;
 mod flex;
+mod jacobian;
 mod noise;
 mod ops;
 mod plain;
@@ -24,6 +25,7 @@ mod precision;
 mod tests;
 
 pub use cpu::matmul;
+pub use jacobian::{add_products, combine};
 pub use noise::Noise;
 pub use ops::{AdamW, AttentionSettings, Classes, LayerSettings};
 pub use precision::Precision;

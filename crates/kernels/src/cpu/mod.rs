@@ -10,6 +10,7 @@ pub(crate) mod cross_entropy;
 pub(crate) mod embed;
 pub(crate) mod fresh;
 pub(crate) mod gelu;
+pub(crate) mod jacobian;
 pub(crate) mod linear;
 pub mod matmul;
 pub(crate) mod norm;

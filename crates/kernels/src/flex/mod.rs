@@ -13,15 +13,37 @@ use crate::{AdamW, AttentionSettings, Classes, LayerSettings, Noise, Precision, 
 use attention::{Attention, CrossAttention};
 use blocks::{CrossEntropy, Ffn, Linear, LinearGelu};
 use burn::backend::{
-    Autodiff, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
+    Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
+    autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
 };
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::FlexTensor;
 use embed::{EmbedNorm, MeanRows, Pick};
 use layer::Layer;
 use node::{contiguous, infer, numbers, record, whole};
 use norm::{AddNorm, AddRmsNorm, Dropout, Norm, RmsNorm};
 use std::sync::Arc;
+
+/// The processor's own tensor behind a plain f32 tensor, its numbers in order; `None` for any other.
+pub(crate) fn on_flex<const D: usize>(x: &Tensor<D>) -> Option<FlexTensor> {
+    match x.clone().into_dispatch().kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(x)) if x.dtype() == DType::F32 => Some(contiguous(x)),
+        _ => None,
+    }
+}
+
+/// The numbers of a tensor that [`on_flex`] gave.
+pub(crate) fn numbers_of(x: &FlexTensor) -> &[f32] {
+    numbers(x)
+}
+
+/// The tensor after `write`, in place if nobody else holds it.
+pub(crate) fn written<const D: usize>(x: FlexTensor, write: impl FnOnce(&mut [f32])) -> Tensor<D> {
+    let mut x = whole(x);
+    write(x.storage_mut());
+    let kind = DispatchTensorKind::Flex(BackendTensor::Float(x));
+    Tensor::from_dispatch(DispatchTensor { kind, autodiff: DispatchAutodiffContext::Disabled })
+}
 
 /// Inference: nothing is saved.
 impl PackOps for Flex {

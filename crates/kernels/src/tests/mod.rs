@@ -5,6 +5,7 @@ mod against_f64;
 mod against_plain;
 mod against_torch;
 mod bf16;
+mod jacobian;
 mod recompute;
 mod repeat;
 

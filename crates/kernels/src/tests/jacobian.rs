@@ -1,0 +1,44 @@
+//! Inner products and weighted sums of rows, on every device against plain loops in f64.
+
+use super::{devices, matrix, numbers, values};
+use crate::{add_products, combine};
+
+#[test]
+fn products_and_sums_of_rows() {
+    for device in devices() {
+        for (k, shape) in [(1, [1, 1]), (3, [7, 5]), (8, [130, 200]), (4, [0, 3]), (0, [2, 2])] {
+            let len = shape[0] * shape[1];
+            let rows: Vec<Vec<f32>> = (0..k).map(|i| numbers(len, i as u32 + 1)).collect();
+            let tensors = || rows.iter().map(|row| matrix(row.clone(), shape, &device));
+            let mut products = vec![0.5; k * k];
+            add_products(&tensors().collect::<Vec<_>>(), &mut products);
+            for i in 0..k {
+                for j in 0..k {
+                    let pairs = rows[i].iter().zip(&rows[j]);
+                    let right: f64 = pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                    let far = (products[i * k + j] - 0.5 - right).abs();
+                    assert!(far <= 1e-6 * (1.0 + len as f64), "{k} {shape:?} on {device:?}: {far:e}");
+                }
+            }
+            let weight = |i: usize| 0.25 * i as f64 - 0.6;
+            let sum = combine(tensors().enumerate().map(|(i, row)| (weight(i), row)).collect());
+            assert_eq!(sum.is_some(), k > 0);
+            for (at, found) in sum.map(values).unwrap_or_default().into_iter().enumerate() {
+                let right: f64 = rows.iter().enumerate().map(|(i, row)| weight(i) * f64::from(row[at])).sum();
+                assert!((f64::from(found) - right).abs() < 1e-6, "{k} {shape:?} on {device:?}");
+            }
+        }
+    }
+}
+
+/// The rows that were given stay as they are where somebody holds them.
+#[test]
+fn a_sum_writes_over_nothing_that_is_held() {
+    for device in devices() {
+        let row = matrix(numbers(12, 3), [3, 4], &device);
+        let sum = combine(vec![(2.0, row.clone()), (1.0, row.clone())]).expect("two rows");
+        assert_eq!(values(row), numbers(12, 3));
+        let tripled: Vec<f32> = numbers(12, 3).iter().map(|x| x * 2.0 + x).collect();
+        assert_eq!(values(sum), tripled);
+    }
+}
