@@ -1,7 +1,6 @@
 //! What a training step, a matrix product and a prediction cost on this machine. One JSON object a measurement, so
 //! that `compare.py` can put them beside PyTorch's.
 
-mod peak;
 mod predict;
 mod products;
 mod step;
@@ -85,4 +84,9 @@ fn main() -> ExitCode {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The largest resident size so far in MiB; 0 where the system does not tell.
+fn peak_mib() -> f64 {
+    polytask::memory::peak().unwrap_or(0) as f64 / f64::from(1 << 20)
 }

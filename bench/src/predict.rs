@@ -1,6 +1,6 @@
 //! Predictions of all heads, from one pass.
 
-use crate::{median, peak};
+use crate::{median, peak_mib};
 use burn::tensor::Device;
 use data::Split;
 use polytask::assemble::assemble_saved;
@@ -28,5 +28,5 @@ pub fn measure(run: &Path, repeats: usize) -> Result<Value, Failure> {
         began.elapsed().as_secs_f64()
     };
     let median = median((0..repeats).map(|_| pass()).collect());
-    Ok(json!({ "rows": rows, "rows_per_second": rows as f64 / median, "peak_mib": peak::mib() }))
+    Ok(json!({ "rows": rows, "rows_per_second": rows as f64 / median, "peak_mib": peak_mib() }))
 }

@@ -1,6 +1,6 @@
 //! Forward, backward and optimizer of a bare encoder: what every run is made of, without data around it.
 
-use crate::{median, peak};
+use crate::{median, peak_mib};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use model::{BertConfig, Group, Init, Matrix, Parameters, Scratch, Tokens, Vector};
@@ -106,7 +106,7 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, repeats: usize) -> V
     let (mut seconds, mut faults) = (Vec::new(), 0);
     for step in 0..WARM + repeats {
         if step == WARM {
-            faults = peak::faults();
+            faults = polytask::memory::faults().unwrap_or(0);
         }
         let began = Instant::now();
         let tokens = Tokens { ids: &ids, positions: &positions, rows: &rows };
@@ -122,7 +122,7 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, repeats: usize) -> V
         optimizer.step(&mut parameters, gradients, &mut moments, &rates, 1.0, 1.0);
         seconds.push(began.elapsed().as_secs_f64());
     }
-    let faults = (peak::faults() - faults) / repeats.max(1) as u64;
+    let faults = (polytask::memory::faults().unwrap_or(0) - faults) / repeats.max(1) as u64;
     let median = median(seconds.split_off(WARM));
     json!({
         "milliseconds": 1e3 * median,
@@ -130,7 +130,7 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, repeats: usize) -> V
         "gflops": sizes.operations() / median / 1e9,
         "page_faults_per_step": faults,
         "threads": rayon::current_num_threads(),
-        "peak_mib": peak::mib(),
+        "peak_mib": peak_mib(),
     })
 }
 

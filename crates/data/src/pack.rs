@@ -60,6 +60,19 @@ impl Pack {
         Pack { ids, positions, offsets: offsets.into(), words, rows: refs }
     }
 
+    /// The same rows with only some of their tokens, given by their places in this pack, rising.
+    pub fn only(&self, tokens: &[u32]) -> Pack {
+        let of = |values: &[u32]| tokens.iter().map(|token| values[*token as usize]).collect();
+        let before = |end: &usize| tokens.partition_point(|token| (*token as usize) < *end);
+        Pack {
+            ids: of(&self.ids),
+            positions: of(&self.positions),
+            offsets: self.offsets.iter().map(before).collect(),
+            words: of(&self.words),
+            rows: self.rows.clone(),
+        }
+    }
+
     /// How many tokens.
     pub fn tokens(&self) -> usize {
         self.ids.len()

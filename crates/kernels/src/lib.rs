@@ -24,11 +24,11 @@ mod tests;
 
 pub use cpu::matmul;
 pub use noise::Noise;
-pub use ops::{AdamW, Classes, LayerSettings};
+pub use ops::{AdamW, AttentionSettings, Classes, LayerSettings};
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
-use ops::{LayerInputs, PackOps};
+use ops::{EmbedSettings, LayerInputs, PackOps};
 use std::sync::Arc;
 
 /// Where a pack's rows begin and end: row `i` is tokens `rows[i]..rows[i + 1]`. Rises from 0 to the number of
@@ -43,6 +43,18 @@ pub fn linear(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>) -> Tensor<2> {
     let [outputs, _] = w.dims();
     assert_eq!((w.dims()[1], b.dims()[0]), (inputs, outputs), "linear: weight and bias must fit the input");
     Tensor::from_dispatch(Dispatch::fused_linear(x.into_dispatch(), w.into_dispatch(), b.into_dispatch()))
+}
+
+/// Linear layer with the exact GELU: `gelu(x w^T + b)`. Shapes as in [`linear`].
+pub fn linear_gelu(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>) -> Tensor<2> {
+    let ([_, inputs], [outputs, _]) = (x.dims(), w.dims());
+    let fits = (w.dims()[1], b.dims()[0]) == (inputs, outputs);
+    assert!(fits, "linear_gelu: weight and bias must fit the input");
+    Tensor::from_dispatch(Dispatch::fused_linear_gelu(
+        x.into_dispatch(),
+        w.into_dispatch(),
+        b.into_dispatch(),
+    ))
 }
 
 /// Feed-forward block: `gelu(x w1^T + b1) w2^T + b2`, with the exact GELU `x Phi(x)` (Hendrycks and Gimpel 2016).
@@ -64,13 +76,39 @@ pub fn ffn(x: Tensor<2>, w1: Tensor<2>, b1: Tensor<1>, w2: Tensor<2>, b2: Tensor
 /// Self-attention inside each row of a pack (Vaswani et al. 2017): `dropout(softmax(q k^T / sqrt(d))) v` per head.
 ///
 /// `qkv` `[n, 3h]` holds queries, keys and values side by side, each as `heads` blocks of `d = h / heads` columns;
-/// result `[n, h]`. `noise` drops attention probabilities; element `(head, query, key)` of row `r` of `t` tokens has
-/// the index `(head t + query) t + key` after `heads` times the squared lengths of the rows before.
-pub fn attention(qkv: Tensor<2>, rows: &Rows, heads: usize, noise: Option<Noise>) -> Tensor<2> {
+/// result `[n, h]`.
+pub fn attention(qkv: Tensor<2>, rows: &Rows, settings: AttentionSettings) -> Tensor<2> {
     let [n, width] = qkv.dims();
+    let heads = settings.heads;
     assert!(heads > 0 && width.is_multiple_of(3 * heads), "attention: {width} columns, {heads} heads");
     check_rows("attention", rows, n);
-    Tensor::from_dispatch(Dispatch::fused_attention(qkv.into_dispatch(), rows.clone(), heads, noise))
+    Tensor::from_dispatch(Dispatch::fused_attention(qkv.into_dispatch(), rows.clone(), settings))
+}
+
+/// Attention from the queries of each row to keys and values of the row of the same number in another pack: what a
+/// decoder reads of the encoder, or some tokens of all of their row. See [`attention`].
+///
+/// `q` `[m, h]` in rows `q_rows`, `kv` `[n, 2h]`, keys before values, in as many rows `kv_rows`; result `[m, h]`, zeros for
+/// queries whose row has no keys.
+pub fn cross_attention(
+    q: Tensor<2>,
+    kv: Tensor<2>,
+    [q_rows, kv_rows]: [&Rows; 2],
+    settings: AttentionSettings,
+) -> Tensor<2> {
+    let ([m, h], [n, width], heads) = (q.dims(), kv.dims(), settings.heads);
+    assert!(heads > 0 && h.is_multiple_of(heads), "cross_attention: {h} columns, {heads} heads");
+    assert_eq!(width, 2 * h, "cross_attention: keys and values must fit the queries");
+    assert_eq!(q_rows.len(), kv_rows.len(), "cross_attention: both sides must have the same rows");
+    check_rows("cross_attention", q_rows, m);
+    check_rows("cross_attention", kv_rows, n);
+    let rows = [q_rows.clone(), kv_rows.clone()];
+    Tensor::from_dispatch(Dispatch::fused_cross_attention(
+        q.into_dispatch(),
+        kv.into_dispatch(),
+        rows,
+        settings,
+    ))
 }
 
 /// The weights of a post-norm transformer layer.
@@ -168,6 +206,35 @@ pub fn norm(x: Tensor<2>, gamma: Tensor<1>, beta: Tensor<1>, eps: f32) -> Tensor
     ))
 }
 
+/// RMS norm over the last dimension (Zhang and Sennrich 2019): `x / sqrt(mean(x^2) + eps) gamma`.
+///
+/// `x` `[n, h]`, `gamma` `[h]`, result `[n, h]`.
+pub fn rms_norm(x: Tensor<2>, gamma: Tensor<1>, eps: f32) -> Tensor<2> {
+    assert_eq!(gamma.dims()[0], x.dims()[1], "rms_norm: scale must fit the input");
+    Tensor::from_dispatch(Dispatch::fused_rms_norm(x.into_dispatch(), gamma.into_dispatch(), eps))
+}
+
+/// End of a post-norm block with an RMS norm: `rms_norm(dropout(y) + residual)`.
+///
+/// `y` and `residual` `[n, h]`, `gamma` `[h]`, result `[n, h]`. See [`rms_norm`].
+pub fn add_rms_norm(
+    y: Tensor<2>,
+    residual: Tensor<2>,
+    gamma: Tensor<1>,
+    eps: f32,
+    noise: Option<Noise>,
+) -> Tensor<2> {
+    assert_eq!(y.dims(), residual.dims(), "add_rms_norm: both summands must have the same shape");
+    assert_eq!(gamma.dims()[0], y.dims()[1], "add_rms_norm: scale must fit the input");
+    Tensor::from_dispatch(Dispatch::fused_add_rms_norm(
+        y.into_dispatch(),
+        residual.into_dispatch(),
+        gamma.into_dispatch(),
+        eps,
+        noise,
+    ))
+}
+
 /// Dropout (Srivastava et al. 2014). `None`, or a rate of 0, gives `x` back.
 pub fn dropout(x: Tensor<2>, noise: Option<Noise>) -> Tensor<2> {
     match noise.filter(|noise| noise.rate > 0.0) {
@@ -184,14 +251,35 @@ pub fn embed(table: Tensor<2>, ids: &[u32]) -> Tensor<2> {
     pick(table, ids)
 }
 
+/// The embeddings of a BERT-like network: `dropout(norm(a[i] + b[j] + c[k]))`, for each token a row of three tables
+/// (words, positions, segments). The backward pass adds up the gradients of repeated ids.
+///
+/// Tables `[size, h]` with `[n]` ids each, `gamma` and `beta` `[h]`, result `[n, h]`. See [`norm`].
+pub fn embed_norm(
+    tables: [(Tensor<2>, &[u32]); 3],
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    eps: f32,
+    noise: Option<Noise>,
+) -> Tensor<2> {
+    let n = tables[0].1.len();
+    for (table, ids) in &tables {
+        assert_eq!(ids.len(), n, "embed_norm: one row of each table for each token");
+        check_index("embed_norm", ids, table.dims()[0]);
+        check_norm(table, &gamma, &beta);
+    }
+    let ids = tables.each_ref().map(|(_, ids)| Arc::from(*ids));
+    let [a, b, c] = tables.map(|(table, _)| table.into_dispatch());
+    let settings = EmbedSettings { ids, eps, noise };
+    let (gamma, beta) = (gamma.into_dispatch(), beta.into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused_embed_norm(a, b, c, gamma, beta, settings))
+}
+
 /// Picks rows: row `i` of the result is row `index[i]` of `x`. The same row may be picked many times.
 ///
 /// `x` `[n, h]`, `index` `[m]`, result `[m, h]`.
 pub fn pick(x: Tensor<2>, index: &[u32]) -> Tensor<2> {
-    let n = x.dims()[0];
-    if let Some(outside) = index.iter().find(|&&i| i as usize >= n) {
-        panic!("pick: index {outside} is outside the {n} rows");
-    }
+    check_index("pick", index, x.dims()[0]);
     Tensor::from_dispatch(Dispatch::fused_pick(x.into_dispatch(), index.into()))
 }
 
@@ -253,6 +341,12 @@ pub fn squared_norm<const D: usize>(g: &Tensor<D>) -> Tensor<1> {
 fn check_rows(operation: &str, rows: &Rows, tokens: usize) {
     let fits = rows.first() == Some(&0) && rows.last() == Some(&tokens) && rows.is_sorted();
     assert!(fits, "{operation}: row offsets must rise from 0 to the {tokens} tokens");
+}
+
+fn check_index(operation: &str, index: &[u32], rows: usize) {
+    if let Some(outside) = index.iter().find(|&&i| i as usize >= rows) {
+        panic!("{operation}: index {outside} is outside the {rows} rows");
+    }
 }
 
 fn check_norm(x: &Tensor<2>, gamma: &Tensor<1>, beta: &Tensor<1>) {

@@ -94,6 +94,31 @@ impl<B: Backend> LayerInputs<B> {
     }
 }
 
+/// What an attention needs besides tensors and rows.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionSettings {
+    /// Heads, which divide the columns evenly.
+    pub heads: usize,
+    /// Whether a query sees only the keys up to its own place. Places are counted from the end of the row, so that the
+    /// last query sees every key, also where there are fewer queries than keys. A query that comes before the first key
+    /// sees nothing and gets zeros.
+    pub causal: bool,
+    /// Drops attention probabilities. In a row of `m` queries and `n` keys element `(head, query, key)` has the index
+    /// `(head m + query) n + key` after `heads m n` for each of the rows before.
+    pub noise: Option<Noise>,
+}
+
+/// What embeddings need besides their tables.
+#[derive(Clone, Debug)]
+pub(crate) struct EmbedSettings {
+    /// For each table the row of each token.
+    pub ids: [Arc<[u32]>; 3],
+    /// Added to the variance.
+    pub eps: f32,
+    /// Drops the result.
+    pub noise: Option<Noise>,
+}
+
 /// What a transformer layer needs besides tensors.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerSettings {
@@ -114,6 +139,14 @@ pub(crate) trait PackOps: Backend {
         plain::linear::<Self>(x, w, b)
     }
 
+    fn fused_linear_gelu(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        plain::linear_gelu::<Self>(x, w, b)
+    }
+
     fn fused_ffn(
         x: FloatTensor<Self>,
         w1: FloatTensor<Self>,
@@ -124,13 +157,17 @@ pub(crate) trait PackOps: Backend {
         plain::ffn::<Self>(x, w1, b1, w2, b2)
     }
 
-    fn fused_attention(
-        qkv: FloatTensor<Self>,
-        rows: Rows,
-        heads: usize,
-        noise: Option<Noise>,
+    fn fused_attention(qkv: FloatTensor<Self>, rows: Rows, settings: AttentionSettings) -> FloatTensor<Self> {
+        plain::attention::<Self>(qkv, &rows, settings)
+    }
+
+    fn fused_cross_attention(
+        q: FloatTensor<Self>,
+        kv: FloatTensor<Self>,
+        rows: [Rows; 2],
+        settings: AttentionSettings,
     ) -> FloatTensor<Self> {
-        plain::attention::<Self>(qkv, &rows, heads, noise)
+        plain::cross_attention::<Self>(q, kv, &rows, settings)
     }
 
     fn fused_layer(
@@ -159,6 +196,31 @@ pub(crate) trait PackOps: Backend {
         eps: f32,
     ) -> FloatTensor<Self> {
         plain::norm::<Self>(x, gamma, beta, eps)
+    }
+
+    fn fused_add_rms_norm(
+        y: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        eps: f32,
+        noise: Option<Noise>,
+    ) -> FloatTensor<Self> {
+        plain::add_rms_norm::<Self>(y, residual, gamma, eps, noise)
+    }
+
+    fn fused_rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, eps: f32) -> FloatTensor<Self> {
+        plain::rms_norm::<Self>(x, gamma, eps)
+    }
+
+    fn fused_embed_norm(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        settings: EmbedSettings,
+    ) -> FloatTensor<Self> {
+        plain::embed_norm::<Self>([a, b, c, gamma, beta], &settings)
     }
 
     fn fused_dropout(x: FloatTensor<Self>, noise: Noise) -> FloatTensor<Self> {

@@ -2,15 +2,31 @@
 //! hand-written kernels are tested against. Generic, so that any backend can fall back to it.
 
 use crate::noise::Mask;
-use crate::{AdamW, Classes, LayerSettings, Noise, Rows};
+use crate::ops::EmbedSettings;
+use crate::{AdamW, AttentionSettings, Classes, LayerSettings, Noise, Rows};
 use burn::backend::{
     Backend, Slice, TensorMetadata, get_or_init_device_settings,
     tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
 };
 use burn::tensor::{Shape, TensorData};
+use std::ops::Range;
 
 pub(crate) fn linear<B: Backend>(x: FloatTensor<B>, w: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
     B::linear(x, B::float_swap_dims(w, 0, 1), Some(b))
+}
+
+pub(crate) fn linear_gelu<B: Backend>(
+    x: FloatTensor<B>,
+    w: FloatTensor<B>,
+    b: FloatTensor<B>,
+) -> FloatTensor<B> {
+    gelu::<B>(linear::<B>(x, w, b))
+}
+
+/// `x (1 + erf(x / sqrt(2))) / 2`. Not the engine's, whose gradient is that of an approximation on most devices.
+fn gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let erf = B::float_erf(B::float_mul_scalar(x.clone(), std::f32::consts::FRAC_1_SQRT_2.into()));
+    B::float_mul(B::float_mul_scalar(x, 0.5.into()), B::float_add_scalar(erf, 1.0.into()))
 }
 
 pub(crate) fn ffn<B: Backend>(
@@ -20,57 +36,87 @@ pub(crate) fn ffn<B: Backend>(
     w2: FloatTensor<B>,
     b2: FloatTensor<B>,
 ) -> FloatTensor<B> {
-    linear::<B>(gelu::<B>(linear::<B>(x, w1, b1)), w2, b2)
-}
-
-/// `x (1 + erf(x / sqrt(2))) / 2`. Not the engine's, whose gradient is that of an approximation on most devices.
-fn gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    let erf = B::float_erf(B::float_mul_scalar(x.clone(), std::f32::consts::FRAC_1_SQRT_2.into()));
-    B::float_mul(B::float_mul_scalar(x, 0.5.into()), B::float_add_scalar(erf, 1.0.into()))
+    linear::<B>(linear_gelu::<B>(x, w1, b1), w2, b2)
 }
 
 pub(crate) fn attention<B: Backend>(
     qkv: FloatTensor<B>,
     rows: &Rows,
-    heads: usize,
-    noise: Option<Noise>,
+    settings: AttentionSettings,
 ) -> FloatTensor<B> {
-    let h = qkv.shape()[1] / 3;
-    let lengths: Vec<usize> = rows.windows(2).map(|row| row[1] - row[0]).collect();
-    let probabilities = lengths.iter().map(|t| heads * t * t).sum();
-    let factors = Mask::of(noise).map(|mask| mask.factors(probabilities));
-    // `batch` rows of equal length that begin at token `start` and probability `at`.
-    let part = |start: usize, at: usize, batch: usize, t: usize| {
-        let [q, k, v] = [0, 1, 2].map(|i| {
-            let tokens = Slice::from(start..start + batch * t);
-            let x = B::float_slice(qkv.clone(), &[tokens, Slice::from(i * h..(i + 1) * h)]);
-            let x = B::float_reshape(x, Shape::new([batch, t, heads, h / heads]));
-            B::float_swap_dims(x, 1, 2)
-        });
+    let [n, width] = qkv.shape().dims();
+    let part =
+        |columns: Range<usize>| B::float_slice(qkv.clone(), &[Slice::from(0..n), Slice::from(columns)]);
+    let (q, kv) = (part(0..width / 3), part(width / 3..width));
+    cross_attention::<B>(q, kv, &[rows.clone(), rows.clone()], settings)
+}
+
+pub(crate) fn cross_attention<B: Backend>(
+    q: FloatTensor<B>,
+    kv: FloatTensor<B>,
+    rows: &[Rows; 2],
+    settings: AttentionSettings,
+) -> FloatTensor<B> {
+    let (h, heads) = (q.shape()[1], settings.heads);
+    let lengths = |rows: &Rows| rows.windows(2).map(|row| row[1] - row[0]).collect::<Vec<usize>>();
+    let (queries, keys) = (lengths(&rows[0]), lengths(&rows[1]));
+    let sizes = || queries.iter().zip(&keys).map(|(q, k)| heads * q * k);
+    let factors = Mask::of(settings.noise).map(|mask| mask.factors(sizes().sum()));
+    // `batch` rows of equal lengths from row `row` on, whose probabilities begin at `at`.
+    let part = |row: usize, at: usize, batch: usize| {
+        let (m, n) = (queries[row], keys[row]);
+        let heads_of = |x: &FloatTensor<B>, rows: &Rows, t: usize, column: usize| {
+            let tokens = Slice::from(rows[row]..rows[row] + batch * t);
+            let x = B::float_slice(x.clone(), &[tokens, Slice::from(column..column + h)]);
+            B::float_swap_dims(B::float_reshape(x, Shape::new([batch, t, heads, h / heads])), 1, 2)
+        };
+        let (q, k, v) =
+            (heads_of(&q, &rows[0], m, 0), heads_of(&kv, &rows[1], n, 0), heads_of(&kv, &rows[1], n, h));
         let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
-        let scores = B::float_mul_scalar(scores, (1.0 / ((h / heads) as f32).sqrt()).into());
+        let mut scores = B::float_mul_scalar(scores, (1.0 / ((h / heads) as f32).sqrt()).into());
+        let hidden = settings.causal.then(|| hidden(m, n));
+        if let Some(hidden) = &hidden {
+            let far = hidden.iter().map(|hidden| if *hidden { -1e30 } else { 0.0 }).collect();
+            scores = B::float_add(scores, host::<B>(far, [1, 1, m, n], &kv));
+        }
         let mut p = B::softmax(scores, 3);
+        if let Some(hidden) = &hidden {
+            let seen = hidden.iter().map(|hidden| f32::from(!hidden)).collect();
+            p = B::float_mul(p, host::<B>(seen, [1, 1, m, n], &kv));
+        }
         if let Some(factors) = &factors {
-            let shape = [batch, heads, t, t];
+            let shape = [batch, heads, m, n];
             let size = shape.iter().product::<usize>();
-            p = B::float_mul(p, host::<B>(factors[at..at + size].to_vec(), shape, &qkv));
+            p = B::float_mul(p, host::<B>(factors[at..at + size].to_vec(), shape, &kv));
         }
         let context = B::float_swap_dims(B::float_matmul(p, v), 1, 2);
-        B::float_reshape(context, Shape::new([batch * t, h]))
+        B::float_reshape(context, Shape::new([batch * m, h]))
     };
-    let Some(&first) = lengths.iter().find(|&&t| t > 0) else {
-        return B::float_slice(qkv, &[Slice::from(0..0), Slice::from(0..h)]);
-    };
-    if lengths.iter().all(|&t| t == first) {
-        return part(0, 0, lengths.len(), first);
+    let same = |lengths: &[usize]| lengths.iter().all(|t| *t > 0 && *t == lengths[0]);
+    if !queries.is_empty() && same(&queries) && same(&keys) {
+        return part(0, 0, queries.len());
     }
     let mut at = 0;
-    let mut parts = vec![];
-    for (&start, &t) in rows.iter().zip(&lengths).filter(|&(_, &t)| t > 0) {
-        parts.push(part(start, at, 1, t));
-        at += heads * t * t;
+    let mut parts = vec![B::float_slice(q.clone(), &[Slice::from(0..0), Slice::from(0..h)])];
+    for (row, size) in sizes().enumerate() {
+        match size {
+            // Queries without a key: zeros that still belong to the graph.
+            0 => {
+                let tokens = Slice::from(rows[0][row]..rows[0][row + 1]);
+                let q = B::float_slice(q.clone(), &[tokens, Slice::from(0..h)]);
+                parts.push(B::float_mul_scalar(q, 0.0.into()));
+            }
+            _ => parts.push(part(row, at, 1)),
+        }
+        at += size;
     }
     B::float_cat(parts, 0)
+}
+
+/// `[queries, keys]`: which keys a query of a causal attention does not see.
+fn hidden(queries: usize, keys: usize) -> Vec<bool> {
+    let of = |query: usize| (0..keys).map(move |key| key + queries > query + keys);
+    (0..queries).flat_map(of).collect()
 }
 
 pub(crate) fn layer<B: Backend>(
@@ -80,7 +126,8 @@ pub(crate) fn layer<B: Backend>(
 ) -> FloatTensor<B> {
     let LayerSettings { heads, eps, noise: [attention_noise, output_noise, noise] } = settings;
     let [x, wqkv, bqkv, wo, bo, gamma_a, beta_a, w1, b1, w2, b2, gamma, beta] = inputs;
-    let a = attention::<B>(linear::<B>(x.clone(), wqkv, bqkv), rows, heads, attention_noise);
+    let attend = AttentionSettings { heads, causal: false, noise: attention_noise };
+    let a = attention::<B>(linear::<B>(x.clone(), wqkv, bqkv), rows, attend);
     let x = add_norm::<B>(linear::<B>(a, wo, bo), x, gamma_a, beta_a, eps, output_noise);
     add_norm::<B>(ffn::<B>(x.clone(), w1, b1, w2, b2), x, gamma, beta, eps, noise)
 }
@@ -103,6 +150,34 @@ pub(crate) fn norm<B: Backend>(
     eps: f32,
 ) -> FloatTensor<B> {
     B::layer_norm(x, gamma, Some(beta), eps.into())
+}
+
+pub(crate) fn rms_norm<B: Backend>(x: FloatTensor<B>, gamma: FloatTensor<B>, eps: f32) -> FloatTensor<B> {
+    let h = x.shape()[1];
+    let square = B::float_mul(x.clone(), x.clone());
+    let mean = B::float_div_scalar(B::float_sum_dim(square, 1), (h as f32).into());
+    let root = B::float_sqrt(B::float_add_scalar(mean, eps.into()));
+    B::float_mul(B::float_div(x, root), B::float_reshape(gamma, Shape::new([1, h])))
+}
+
+pub(crate) fn add_rms_norm<B: Backend>(
+    y: FloatTensor<B>,
+    residual: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    eps: f32,
+    noise: Option<Noise>,
+) -> FloatTensor<B> {
+    rms_norm::<B>(B::float_add(dropout::<B>(y, noise), residual), gamma, eps)
+}
+
+pub(crate) fn embed_norm<B: Backend>(
+    [a, b, c, gamma, beta]: [FloatTensor<B>; 5],
+    settings: &EmbedSettings,
+) -> FloatTensor<B> {
+    let [of_a, of_b, of_c] = &settings.ids;
+    let sum = B::float_add(pick::<B>(a, of_a), pick::<B>(b, of_b));
+    let sum = B::float_add(sum, pick::<B>(c, of_c));
+    dropout::<B>(norm::<B>(sum, gamma, beta, settings.eps), settings.noise)
 }
 
 pub(crate) fn dropout<B: Backend>(x: FloatTensor<B>, noise: Option<Noise>) -> FloatTensor<B> {

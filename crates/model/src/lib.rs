@@ -19,7 +19,7 @@ mod parameters;
 
 pub use backbone::bag::BagConfig;
 pub use backbone::bert::BertConfig;
-pub use backbone::{Backbone, BackboneConfig, CATALOGUE, Freeze, ModelConfig, Scratch, Tokens, build};
+pub use backbone::{Backbone, BackboneConfig, CATALOGUE, Freeze, ModelConfig, Read, Scratch, Tokens, build};
 pub use checkpoint::{Kept, load_heads, open, save, save_heads};
 pub use device::{DeviceError, DeviceName, make_of};
 pub use error::{ModelError, TensorProblem};

@@ -2,9 +2,11 @@
 
 mod fixture;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use fixture::positions;
-use polytask_model::{Backbone, BagConfig, BertConfig, Freeze, Parameters, Scratch, Tokens, Weight, build};
+use polytask_model::{
+    Backbone, BagConfig, BertConfig, Freeze, Parameters, Read, Scratch, Tokens, Weight, build,
+};
 use std::sync::Arc;
 
 const IDS: [u32; 6] = [4, 8, 49, 0, 7, 7];
@@ -33,6 +35,59 @@ fn whole(backbone: &dyn Backbone, parameters: &Parameters, noise: Option<u64>) -
     with_tokens(|tokens| backbone.states(parameters, tokens, noise).into_data().try_into_vec().unwrap())
 }
 
+/// The last layer for some tokens only says of them what it says of them among all, and so do the gradients.
+#[test]
+fn some_tokens_are_read_alone() {
+    let all_tokens = [0, 1, 2, 3, 4, 5];
+    let some: [(&[u32], [usize; 3]); 4] =
+        [(&[0, 4], [0, 1, 2]), (&[1, 2, 5], [0, 2, 3]), (&[3], [0, 1, 1]), (&all_tokens, [0, 4, 6])];
+    for scratch in backbones() {
+        let most = make(&scratch, None, &Device::flex()).0.layers();
+        for layers in std::iter::once(None).chain((0..=most).map(Some)) {
+            for (tokens_read, rows) in some {
+                let (backbone, parameters) = make(&scratch, layers, &Device::flex().autodiff());
+                let rows: kernels::Rows = Arc::from(rows);
+                let (read, part) = with_tokens(|tokens| {
+                    let below = || backbone.lower(&parameters, tokens, None);
+                    let read = Read { tokens: tokens_read, rows: &rows };
+                    let all = backbone.upper(&parameters, below(), tokens, None, None);
+                    let part = backbone.upper(&parameters, below(), tokens, Some(read), None);
+                    (kernels::pick(all, tokens_read), part)
+                });
+                let what = format!("{scratch:?}, {layers:?} frozen, {tokens_read:?}");
+                assert_near(&values(read.clone()), &values(part.clone()), &what);
+                if !parameters.iter().any(|p| p.trainable) {
+                    continue;
+                }
+                let back = |states: Tensor<2>| states.powf_scalar(3.0).sum().backward();
+                let (of_read, of_part) = (back(read), back(part));
+                for p in parameters.iter().filter(|p| p.trainable) {
+                    let gradient = |gradients| match p.value() {
+                        Weight::Vector(t) => t.grad(gradients).map(|g| g.into_data()),
+                        Weight::Matrix(t) => t.grad(gradients).map(|g| g.into_data()),
+                    };
+                    let numbers = |gradients| gradient(gradients).map(|g| g.try_into_vec::<f32>().unwrap());
+                    match (numbers(&of_read), numbers(&of_part)) {
+                        (Some(a), Some(b)) => assert_near(&a, &b, &format!("{what}: {}", p.name)),
+                        (a, b) => assert_eq!(a, b, "{what}: {}", p.name),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Equal but for rounding.
+fn assert_near(a: &[f32], b: &[f32], what: &str) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    let size = a.iter().fold(1e-3f32, |size, x| size.max(x.abs()));
+    assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 * size), "{what}: {a:?} {b:?}");
+}
+
+fn values(x: Tensor<2>) -> Vec<f32> {
+    x.into_data().try_into_vec().unwrap()
+}
+
 #[test]
 fn what_is_frozen_has_no_gradient_and_no_dropout() {
     for scratch in backbones() {
@@ -44,7 +99,6 @@ fn what_is_frozen_has_no_gradient_and_no_dropout() {
             assert_eq!(trained.contains(&true), layers < all.layers(), "{scratch:?} {layers}");
 
             let lower = |noise| with_tokens(|tokens| backbone.lower(&parameters, tokens, noise));
-            let values = |x: burn::tensor::Tensor<2>| x.into_data().try_into_vec::<f32>().unwrap();
             assert_eq!(values(lower(Some(3))), values(lower(None)));
             assert_ne!(
                 layers == all.layers(),

@@ -15,5 +15,6 @@ pub mod corpora;
 pub mod demo;
 pub mod failure;
 pub mod hub;
+pub mod memory;
 pub mod observe;
 pub mod terminal;

@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use burn::tensor::Tensor;
-use data::{DataError, Faults, InputField, Row, Split, View};
+use data::{DataError, Faults, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ use serde_json::json;
 
 use crate::head::{self, Head};
 use crate::labels::{Labels, MASKED, Targets, as_label};
-use crate::{Batch, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError};
+use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError};
 
 const METRICS: &[&str] = &["accuracy", "macro_f1", "micro_f1", "matthews"];
 
@@ -312,6 +312,16 @@ impl Kind for Classification {
 
     fn labelled(&self, split: Split, row: usize) -> bool {
         self.targets.get(&split).and_then(|t| t.ids.get(row)).is_some_and(|id| *id != MASKED)
+    }
+
+    fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
+        for at in rows {
+            let read = &mut read[at.tokens(pack)];
+            match self.config.pooling {
+                Pooling::Mean => read.fill(true),
+                Pooling::First => read.iter_mut().take(1).for_each(|first| *first = true),
+            }
+        }
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {

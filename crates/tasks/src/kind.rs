@@ -49,6 +49,10 @@ pub trait Kind: Send + Sync {
     /// Whether a row of an attached split carries a label of this task. False for a split that is not attached.
     fn labelled(&self, split: Split, row: usize) -> bool;
 
+    /// Marks the tokens of the pack whose states [`Kind::loss`] and [`Kind::predict`] read for the given rows, in `read`
+    /// `[tokens]`. A batch may then hold only the marked tokens of its rows.
+    fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]);
+
     /// The mean loss over the labelled items (rows or words) of the batch; `None` where there are none. Only labelled
     /// items go through the head.
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss>;
@@ -78,9 +82,9 @@ pub struct Loss {
 /// One step's states, and which of its rows belong to the task.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
-    /// `[tokens, hidden]` token states of the whole pack.
+    /// `[tokens, hidden]` states of the pack's tokens.
     pub states: &'a Tensor<2>,
-    /// The pack.
+    /// The pack: whole rows, or of each row at least the tokens that the task reads ([`Kind::reads`]).
     pub pack: &'a Pack,
     /// Which split the rows are of.
     pub split: Split,
@@ -90,13 +94,6 @@ pub struct Batch<'a> {
     pub noise_seed: Option<u64>,
 }
 
-impl Batch<'_> {
-    /// The tokens of a row of the pack.
-    pub(crate) fn tokens(&self, row: BatchRow) -> Range<usize> {
-        self.pack.offsets[row.pack_row as usize]..self.pack.offsets[row.pack_row as usize + 1]
-    }
-}
-
 /// A row of the task's view inside a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchRow {
@@ -104,6 +101,13 @@ pub struct BatchRow {
     pub pack_row: u32,
     /// Which row of the view, and so of the attached split.
     pub row: u32,
+}
+
+impl BatchRow {
+    /// The row's tokens in the pack.
+    pub(crate) fn tokens(self, pack: &Pack) -> Range<usize> {
+        pack.offsets[self.pack_row as usize]..pack.offsets[self.pack_row as usize + 1]
+    }
 }
 
 /// What was found while the targets of a split were read.

@@ -29,7 +29,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use data::{DataError, Faults, InputField, Row, Split, View};
+use data::{DataError, Faults, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -41,7 +41,7 @@ use crate::decoder::Decoder;
 use crate::head::{self, Head};
 use crate::labels::{Labels, MASKED};
 use crate::words::{self, Lost, WordTargets, first_tokens};
-use crate::{Batch, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError, WordTag};
+use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError, WordTag};
 
 const SPAN_METRICS: &[&str] =
     &["span_f1", "span_precision", "span_recall", "span_macro_f1", "token_accuracy"];
@@ -285,6 +285,11 @@ impl Kind for Tagging {
         self.targets.get(&split).is_some_and(|targets| targets.row(row).iter().any(|id| *id != MASKED))
     }
 
+    fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
+        let tokens = rows.iter().flat_map(|at| first_tokens(pack, *at));
+        tokens.for_each(|(token, _)| read[token as usize] = true);
+    }
+
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
         let targets = self.targets.get(&batch.split)?;
         let known = |id: u32| (id as usize) < self.labels.len();
@@ -292,7 +297,7 @@ impl Kind for Tagging {
         for at in batch.rows {
             let tags = targets.row(at.row as usize);
             let begin = tokens.len();
-            for (token, word) in first_tokens(batch, *at) {
+            for (token, word) in first_tokens(batch.pack, *at) {
                 let tag = tags.get(word as usize).copied().filter(|tag| known(*tag));
                 // A chain runs through words without a tag; by itself such a word has no loss.
                 if tag.is_some() || self.chain.is_some() {
@@ -322,7 +327,7 @@ impl Kind for Tagging {
 
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
         let firsts: Vec<Vec<(u32, u32)>> =
-            batch.rows.iter().map(|at| first_tokens(batch, *at).collect()).collect();
+            batch.rows.iter().map(|at| first_tokens(batch.pack, *at).collect()).collect();
         let tokens: Vec<u32> = firsts.iter().flatten().map(|(token, _)| *token).collect();
         if tokens.is_empty() {
             return vec![Prediction::Tags(Vec::new()); batch.rows.len()];

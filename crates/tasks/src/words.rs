@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use data::{DataError, Encoded, NO_WORD, Row, Value};
+use data::{DataError, Encoded, NO_WORD, Pack, Row, Value};
 
 use crate::labels::{Labels, Targets, as_label};
-use crate::{Batch, BatchRow, TaggingConfig};
+use crate::{BatchRow, TaggingConfig};
 
 /// A row's tags, `None` for words without one; `None` for a row without tags.
 ///
@@ -99,13 +99,10 @@ impl Lost {
 }
 
 /// The first token of each word of a row of the pack, as (token, word).
-pub(crate) fn first_tokens<'a>(
-    batch: &Batch<'a>,
-    at: BatchRow,
-) -> impl Iterator<Item = (u32, u32)> + use<'a> {
-    let words = &batch.pack.words;
+pub(crate) fn first_tokens(pack: &Pack, at: BatchRow) -> impl Iterator<Item = (u32, u32)> {
+    let words = &pack.words;
     let mut last = NO_WORD;
-    batch.tokens(at).filter_map(move |token| {
+    at.tokens(pack).filter_map(move |token| {
         let word = words[token];
         let first = word != NO_WORD && word != last;
         if first {

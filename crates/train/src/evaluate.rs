@@ -1,9 +1,9 @@
 //! Running a model without learning: predictions and scores of every task from one pass over the rows.
 
 use crate::job::{Model, TaskSlot};
-use burn::tensor::Tensor;
+use crate::trunk::{self, Pass};
 use data::{Pack, RowRef, Split, View};
-use model::{Parameters, Tokens};
+use model::Parameters;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tasks::{Batch, BatchRow, Prediction, Scores};
 
@@ -65,14 +65,14 @@ pub fn evaluate(
         if stop.load(Ordering::Relaxed) {
             return None;
         }
-        let states = states(model, &parameters, &pack);
-        for (task, tally) in model.tasks.iter().zip(&mut tallies) {
-            let rows = batch_rows(&pack, task.view, |row| task.kind.labelled(split, row));
-            if rows.is_empty() {
-                continue;
+        let labelled = |task: &TaskSlot| batch_rows(&pack, task.view, |row| task.kind.labelled(split, row));
+        let rows: Vec<Vec<BatchRow>> = model.tasks.iter().map(labelled).collect();
+        let Pass { states, pack } = trunk::pass(model, &parameters, &pack, &rows, None, None);
+        for ((task, rows), tally) in model.tasks.iter().zip(&rows).zip(&mut tallies) {
+            if !rows.is_empty() {
+                let batch = Batch { states: &states, pack: &pack, split, rows, noise_seed: None };
+                tally.take_in(task, &parameters, &batch);
             }
-            let batch = Batch { states: &states, pack: &pack, split, rows: &rows, noise_seed: None };
-            tally.take_in(task, &parameters, &batch);
         }
     }
     Some(summarize(model, split, tallies, rows.len()))
@@ -119,8 +119,10 @@ pub fn predict(model: &Model, tasks: &[usize], view: &View, tokens: usize) -> Ve
     sort_by_length(&mut rows, views);
     let mut out: Vec<Vec<(u32, Prediction)>> = tasks.iter().map(|_| Vec::with_capacity(rows.len())).collect();
     for pack in packs(&rows, views, tokens) {
-        let states = states(model, &parameters, &pack);
         let rows = batch_rows(&pack, 0, |_| true);
+        let of_task = |task| if tasks.contains(&task) { rows.clone() } else { Vec::new() };
+        let rows_read: Vec<Vec<BatchRow>> = (0..model.tasks.len()).map(of_task).collect();
+        let Pass { states, pack } = trunk::pass(model, &parameters, &pack, &rows_read, None, None);
         let batch = Batch { states: &states, pack: &pack, split: Split::Test, rows: &rows, noise_seed: None };
         for (out, task) in out.iter_mut().zip(tasks) {
             let Some(task) = model.tasks.get(*task) else { continue };
@@ -140,11 +142,6 @@ pub(crate) fn batch_rows(pack: &Pack, view: usize, wanted: impl Fn(usize) -> boo
     rows.filter(|(_, r)| r.view as usize == view && wanted(r.row as usize))
         .map(|(i, r)| BatchRow { pack_row: i as u32, row: r.row })
         .collect()
-}
-
-fn states(model: &Model, parameters: &Parameters, pack: &Pack) -> Tensor<2> {
-    let tokens = Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets };
-    model.backbone.states(parameters, tokens, None)
 }
 
 /// The rows that carry a label of any task.

@@ -31,6 +31,7 @@ mod setup;
 mod state;
 mod step;
 mod timetable;
+mod trunk;
 
 pub use best::{Criterion, Judged, ScoreTable, Standing};
 pub use checkpoint::list as checkpoints;

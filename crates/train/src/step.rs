@@ -6,15 +6,16 @@ use crate::{
     evaluate::batch_rows,
     events::BadTask,
     gradients::{Gradients, read},
-    job::{Model, Views},
+    job::{Model, TaskSlot, Views},
     optimizer::{Moments, Rates},
+    trunk::{self, Pass},
 };
 use balance::Balancer;
 use burn::tensor::Tensor;
 use data::{Pack, Split, random};
-use model::{Group, Tokens};
+use model::Group;
 use std::collections::BTreeMap;
-use tasks::{Batch, Loss};
+use tasks::{Batch, BatchRow, Loss};
 
 /// How many rows a bad step names per task.
 const ROWS_NAMED: usize = 5;
@@ -95,20 +96,19 @@ fn noise(seed: u64, name: &str, step: usize, micro: usize) -> u64 {
 /// The trunk once, from the states `below` its trained part if they are known, then every task's head on the rows that
 /// carry its labels.
 fn forward(model: &Model, pack: &Pack, below: Option<Tensor<2>>, noise: &dyn Fn(&str) -> u64) -> Losses {
-    let tokens = Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets };
-    let noise_seed = Some(noise("the trunk"));
-    let below = below.unwrap_or_else(|| model.backbone.lower(&model.parameters, tokens, noise_seed));
-    let states = model.backbone.upper(&model.parameters, below, tokens, noise_seed);
-    let loss = |task: &crate::job::TaskSlot| {
-        let rows = batch_rows(pack, task.view, |row| task.kind.labelled(Split::Train, row));
+    let labelled = |task: &TaskSlot| batch_rows(pack, task.view, |row| task.kind.labelled(Split::Train, row));
+    let rows: Vec<Vec<BatchRow>> = model.tasks.iter().map(labelled).collect();
+    let Pass { states, pack } =
+        trunk::pass(model, &model.parameters, pack, &rows, below, Some(noise("the trunk")));
+    let loss = |(task, rows): (&TaskSlot, &Vec<BatchRow>)| {
         if rows.is_empty() {
             return None;
         }
         let noise_seed = Some(noise(&format!("task {}", task.name)));
-        let batch = Batch { states: &states, pack, split: Split::Train, rows: &rows, noise_seed };
+        let batch = Batch { states: &states, pack: &pack, split: Split::Train, rows, noise_seed };
         task.kind.loss(&model.parameters, &batch)
     };
-    let of: Vec<Option<Loss>> = model.tasks.iter().map(loss).collect();
+    let of: Vec<Option<Loss>> = model.tasks.iter().zip(&rows).map(loss).collect();
     let mut means = read(of.iter().flatten().map(|loss| loss.mean.clone().inner()).collect()).into_iter();
     let values = of.iter().map(|loss| loss.as_ref().and_then(|_| means.next())).collect();
     Losses { of, values }

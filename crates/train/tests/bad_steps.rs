@@ -4,12 +4,12 @@
 mod job;
 
 use burn::tensor::Device;
-use data::{DataError, InputField, Row, Split, View};
+use data::{DataError, InputField, Pack, Row, Split, View};
 use job::{bag, bits, devices, job_on, record, settings};
 use model::Parameters;
 use polytask_train::{Event, RunDir, Start, TrainError, checkpoints};
 use serde_json::{Value, json};
-use tasks::{Batch, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError};
+use tasks::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError};
 
 /// A kind whose loss is infinite wherever one of some rows is in the batch.
 struct Poisoned {
@@ -48,6 +48,9 @@ impl Kind for Poisoned {
     }
     fn labelled(&self, split: Split, row: usize) -> bool {
         self.inner.labelled(split, row)
+    }
+    fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
+        self.inner.reads(pack, rows, read)
     }
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
         self.inner.predict(parameters, batch)

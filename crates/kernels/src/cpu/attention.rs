@@ -1,19 +1,55 @@
-//! Self-attention inside each row of a pack. Rows are worked on in parallel, the heads of a row one by one.
+//! Attention inside each row of a pack, from queries to keys and values of the same row. Rows are worked on in parallel,
+//! the heads of a row one by one.
 
 use super::matmul::{Matrix, Threads, product_into};
 use super::simd;
 use crate::noise::Mask;
 use rayon::prelude::*;
 
-/// The shape of an attention over a pack.
+/// Tokens of a pack, laid out as rows of `width` numbers; the wanted ones begin at `column`.
+#[derive(Clone, Copy)]
+pub(crate) struct Side<'a> {
+    /// `[n, width]`
+    pub data: &'a [f32],
+    /// Offsets of the pack's rows.
+    pub rows: &'a [usize],
+    /// Numbers of a token.
+    pub width: usize,
+    /// Where in a token the queries, or the keys, begin; the values follow the keys.
+    pub column: usize,
+}
+
+impl<'a> Side<'a> {
+    /// Tokens of a row.
+    fn tokens(&self, row: usize) -> usize {
+        self.rows[row + 1] - self.rows[row]
+    }
+
+    /// `d` columns of each of the row's tokens, from `column` of the wanted ones on.
+    fn block(&self, row: usize, column: usize, d: usize) -> Matrix<'a> {
+        let begin = self.rows[row] * self.width + self.column + column;
+        Matrix::block(&self.data[begin..], self.tokens(row), d, self.width)
+    }
+
+    /// Cuts a buffer with `width` numbers a token into the pack's rows.
+    fn cut<'b>(&self, buffer: &'b mut [f32], width: usize) -> Vec<&'b mut [f32]> {
+        cut(buffer, self.rows.windows(2).map(|row| (row[1] - row[0]) * width))
+    }
+}
+
+/// An attention over a pack.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape<'a> {
-    /// Offsets of the rows.
-    pub rows: &'a [usize],
+    /// `h` columns of queries.
+    pub q: Side<'a>,
+    /// `h` columns of keys, `h` of values. As many rows as there are of queries.
+    pub kv: Side<'a>,
     /// Number of heads.
     pub heads: usize,
     /// Columns of all heads together.
     pub h: usize,
+    /// Whether a query sees only the keys up to its own place, both counted from the end of their row.
+    pub causal: bool,
 }
 
 impl Shape<'_> {
@@ -27,67 +63,82 @@ impl Shape<'_> {
         1.0 / (self.d() as f32).sqrt()
     }
 
-    /// Tokens of each row.
-    fn lengths(&self) -> impl Iterator<Item = usize> {
-        self.rows.windows(2).map(|row| row[1] - row[0])
+    /// Queries and keys of a row.
+    fn lengths(&self, row: usize) -> (usize, usize) {
+        (self.q.tokens(row), self.kv.tokens(row))
     }
 
-    /// Probabilities of all rows: `heads t^2` each.
-    fn probabilities(&self) -> usize {
-        self.lengths().map(|t| self.heads * t * t).sum()
+    /// Probabilities of each row.
+    fn probabilities(&self) -> impl Iterator<Item = usize> {
+        let of_row = |row| self.heads * self.q.tokens(row) * self.kv.tokens(row);
+        (0..self.q.rows.len() - 1).map(of_row)
     }
 
     /// Index of each row's first probability.
     fn starts(&self) -> Vec<usize> {
-        let next = |at: &mut usize, t: usize| Some(std::mem::replace(at, *at + self.heads * t * t));
-        self.lengths().scan(0, next).collect()
+        let next = |at: &mut usize, size: usize| Some(std::mem::replace(at, *at + size));
+        self.probabilities().scan(0, next).collect()
     }
 
-    /// Cuts a buffer with `each(t)` numbers for a row of `t` tokens into its rows.
-    fn cut<'a>(&self, mut buffer: &'a mut [f32], each: impl Fn(usize) -> usize) -> Vec<&'a mut [f32]> {
-        let rows = self.lengths().map(|t| {
-            let row;
-            (row, buffer) = std::mem::take(&mut buffer).split_at_mut(each(t));
-            row
-        });
-        rows.collect()
-    }
-
-    /// The same for a buffer that is only read.
-    fn row<'a>(&self, buffer: &'a [f32], row: usize, width: usize) -> &'a [f32] {
-        &buffer[self.rows[row] * width..self.rows[row + 1] * width]
+    /// How many keys the first query of a row sees, and how many more each later one does.
+    fn sight(&self, row: usize) -> Sight {
+        let (queries, keys) = self.lengths(row);
+        Sight { queries, keys, causal: self.causal }
     }
 }
 
-/// `qkv` `[n, 3h]` -> context `[n, h]` and, if asked for, the probabilities before dropout.
-pub(crate) fn forward(
-    qkv: &[f32],
-    shape: Shape,
-    mask: Option<Mask>,
-    keep: bool,
-) -> (Vec<f32>, Option<Vec<f32>>) {
+/// Which keys the queries of a row see.
+#[derive(Clone, Copy)]
+struct Sight {
+    queries: usize,
+    keys: usize,
+    causal: bool,
+}
+
+impl Sight {
+    /// How many keys, from the first on.
+    #[inline(always)]
+    fn of(&self, query: usize) -> usize {
+        if self.causal { (query + 1 + self.keys).saturating_sub(self.queries) } else { self.keys }
+    }
+}
+
+/// Cuts a buffer into pieces of the given sizes.
+fn cut(mut buffer: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
+    let piece = |size| {
+        let piece;
+        (piece, buffer) = std::mem::take(&mut buffer).split_at_mut(size);
+        piece
+    };
+    sizes.map(piece).collect()
+}
+
+/// Context `[queries, h]` and, if asked for, the probabilities before dropout.
+pub(crate) fn forward(shape: Shape, mask: Option<Mask>, keep: bool) -> (Vec<f32>, Option<Vec<f32>>) {
     let (h, heads, d) = (shape.h, shape.heads, shape.d());
-    let mut context = vec![0.0; qkv.len() / 3];
-    let mut kept = vec![0.0; if keep { shape.probabilities() } else { 0 }];
-    let outputs = shape.cut(&mut context, |t| t * h);
-    let kept_rows = shape.cut(&mut kept, |t| if keep { heads * t * t } else { 0 });
+    let tokens = shape.q.rows.last().copied().unwrap_or(0);
+    let mut context = vec![0.0; tokens * h];
+    let mut kept = vec![0.0; if keep { shape.probabilities().sum() } else { 0 }];
+    let outputs = shape.q.cut(&mut context, h);
+    let kept_rows = cut(&mut kept, shape.probabilities().map(|size| if keep { size } else { 0 }));
     let rows: Vec<_> = outputs.into_iter().zip(kept_rows).zip(shape.starts()).enumerate().collect();
     rows.into_par_iter().for_each(|(row, ((out, kept), start))| {
-        let x = shape.row(qkv, row, 3 * h);
-        let t = out.len() / h;
-        if t == 0 {
+        let (queries, keys) = shape.lengths(row);
+        let size = queries * keys;
+        if size == 0 {
             return;
         }
-        let mut scratch = vec![0.0; if keep && mask.is_none() { 0 } else { t * t }];
+        let mut scratch = vec![0.0; if keep && mask.is_none() { 0 } else { size }];
         for head in 0..heads {
-            let [q, k, v] = [0, h, 2 * h].map(|part| Matrix::block(&x[part + head * d..], t, d, 3 * h));
-            let at = start + head * t * t;
-            let p = if keep { &mut kept[head * t * t..][..t * t] } else { &mut scratch[..] };
-            product_into(p, t, q, k.t(), shape.factor(), Threads::Own);
-            softmax(p, t);
+            let q = shape.q.block(row, head * d, d);
+            let [k, v] = [0, h].map(|part| shape.kv.block(row, part + head * d, d));
+            let at = start + head * size;
+            let p = if keep { &mut kept[head * size..][..size] } else { &mut scratch[..] };
+            product_into(p, keys, q, k.t(), shape.factor(), Threads::Own);
+            softmax(p, shape.sight(row));
             let p = match mask {
                 Some(mask) if keep => {
-                    copy_dropped(&mut scratch, &kept[head * t * t..][..t * t], mask, at);
+                    copy_dropped(&mut scratch, &kept[head * size..][..size], mask, at);
                     &scratch[..]
                 }
                 Some(mask) => {
@@ -96,33 +147,84 @@ pub(crate) fn forward(
                 }
                 None => &p[..],
             };
-            product_into(&mut out[head * d..], h, Matrix::new(p, t, t), v, 1.0, Threads::Own);
+            let p = Matrix::new(p, queries, keys);
+            product_into(&mut out[head * d..], h, p, v, 1.0, Threads::Own);
         }
     });
     (context, keep.then_some(kept))
 }
 
-/// Gradient of `qkv` from that of the context, `dy` `[n, h]`.
-pub(crate) fn backward(dy: &[f32], qkv: &[f32], kept: &[f32], shape: Shape, mask: Option<Mask>) -> Vec<f32> {
-    let (h, heads, d) = (shape.h, shape.heads, shape.d());
-    let mut gradient = vec![0.0; qkv.len()];
-    let outputs = shape.cut(&mut gradient, |t| t * 3 * h);
+/// Gradient of queries, keys and values that lie side by side, `[n, 3h]`, from that of the context, `dy` `[n, h]`.
+pub(crate) fn self_backward(dy: &[f32], kept: &[f32], shape: Shape, mask: Option<Mask>) -> Vec<f32> {
+    let h = shape.h;
+    let mut gradient = vec![0.0; shape.q.data.len()];
+    let outputs = shape.q.cut(&mut gradient, 3 * h);
+    backward(outputs, dy, kept, shape, mask, |out, head| {
+        let at = |part: usize, out: &mut [f32], a: Matrix, b: Matrix| {
+            product_into(&mut out[part * h + head.column..], 3 * h, a, b, 1.0, Threads::Own);
+        };
+        at(0, out, head.d_scores, head.k);
+        at(1, out, head.d_scores.t(), head.q);
+        at(2, out, head.seen.t(), head.dy);
+    });
+    gradient
+}
+
+/// Gradients of the queries `[queries, h]` and of keys and values `[keys, 2h]` from that of the context.
+pub(crate) fn cross_backward(dy: &[f32], kept: &[f32], shape: Shape, mask: Option<Mask>) -> [Vec<f32>; 2] {
+    let h = shape.h;
+    let (mut d_q, mut d_kv) = (vec![0.0; shape.q.data.len()], vec![0.0; shape.kv.data.len()]);
+    let outputs = shape.q.cut(&mut d_q, h).into_iter().zip(shape.kv.cut(&mut d_kv, 2 * h)).collect();
+    backward(outputs, dy, kept, shape, mask, |(d_q, d_kv), head| {
+        product_into(&mut d_q[head.column..], h, head.d_scores, head.k, 1.0, Threads::Own);
+        product_into(&mut d_kv[head.column..], 2 * h, head.d_scores.t(), head.q, 1.0, Threads::Own);
+        product_into(&mut d_kv[h + head.column..], 2 * h, head.seen.t(), head.dy, 1.0, Threads::Own);
+    });
+    [d_q, d_kv]
+}
+
+/// One head of one row on the way back.
+struct Head<'a> {
+    /// Where its columns begin.
+    column: usize,
+    q: Matrix<'a>,
+    k: Matrix<'a>,
+    /// Gradient of the context.
+    dy: Matrix<'a>,
+    /// Gradient of the scores, `[queries, keys]`.
+    d_scores: Matrix<'a>,
+    /// The probabilities after dropout.
+    seen: Matrix<'a>,
+}
+
+/// Hands every head of every row, with the row's piece of the output, to `write`.
+fn backward<T: Send>(
+    outputs: Vec<T>,
+    dy: &[f32],
+    kept: &[f32],
+    shape: Shape,
+    mask: Option<Mask>,
+    write: impl Fn(&mut T, Head<'_>) + Sync,
+) {
+    let (h, d) = (shape.h, shape.d());
+    let dy = Side { data: dy, rows: shape.q.rows, width: h, column: 0 };
     let rows: Vec<_> = outputs.into_iter().zip(shape.starts()).enumerate().collect();
-    rows.into_par_iter().for_each(|(row, (out, start))| {
-        let (x, dy) = (shape.row(qkv, row, 3 * h), shape.row(dy, row, h));
-        let t = dy.len() / h;
-        if t == 0 {
+    rows.into_par_iter().for_each(|(row, (mut out, start))| {
+        let (queries, keys) = shape.lengths(row);
+        let size = queries * keys;
+        if size == 0 {
             return;
         }
-        let mut scores = vec![0.0; t * t];
-        let mut dropped = vec![0.0; if mask.is_some() { t * t } else { 0 }];
-        for head in 0..heads {
-            let [q, k, v] = [0, h, 2 * h].map(|part| Matrix::block(&x[part + head * d..], t, d, 3 * h));
-            let dy = Matrix::block(&dy[head * d..], t, d, h);
-            let at = start + head * t * t;
-            let p = &kept[at..][..t * t];
+        let mut scores = vec![0.0; size];
+        let mut dropped = vec![0.0; if mask.is_some() { size } else { 0 }];
+        for head in 0..shape.heads {
+            let column = head * d;
+            let (q, dy) = (shape.q.block(row, column, d), dy.block(row, column, d));
+            let [k, v] = [0, h].map(|part| shape.kv.block(row, part + column, d));
+            let at = start + head * size;
+            let p = &kept[at..][..size];
             // d of the dropped-out probabilities, then of the scores.
-            product_into(&mut scores, t, dy, v.t(), 1.0, Threads::Own);
+            product_into(&mut scores, keys, dy, v.t(), 1.0, Threads::Own);
             let seen = match mask {
                 Some(mask) => {
                     drop_out(&mut scores, mask, at);
@@ -131,35 +233,33 @@ pub(crate) fn backward(dy: &[f32], qkv: &[f32], kept: &[f32], shape: Shape, mask
                 }
                 None => p,
             };
-            softmax_backward(&mut scores, p, t, shape.factor());
-            let d_scores = Matrix::new(&scores, t, t);
-            let column = |part: usize| part * h + head * d;
-            product_into(&mut out[column(0)..], 3 * h, d_scores, k, 1.0, Threads::Own);
-            product_into(&mut out[column(1)..], 3 * h, d_scores.t(), q, 1.0, Threads::Own);
-            product_into(&mut out[column(2)..], 3 * h, Matrix::new(seen, t, t).t(), dy, 1.0, Threads::Own);
+            softmax_backward(&mut scores, p, keys, shape.factor());
+            let [d_scores, seen] = [&scores[..], seen].map(|x| Matrix::new(x, queries, keys));
+            write(&mut out, Head { column, q, k, dy, d_scores, seen });
         }
     });
-    gradient
 }
 
 simd::simd! {
-    /// Softmax of each row of a square.
-    fn softmax(square: &mut [f32], t: usize) {
-        for row in square.chunks_exact_mut(t) {
+    /// Softmax of each query's scores, over the keys that it sees; zeros for the others.
+    fn softmax(scores: &mut [f32], sight: Sight) {
+        for (query, row) in scores.chunks_exact_mut(sight.keys).enumerate() {
+            let (row, unseen) = row.split_at_mut(sight.of(query));
+            unseen.fill(0.0);
             let most = simd::max(row);
             for x in row.iter_mut() {
                 *x = simd::exp(*x - most);
             }
             let inverse = 1.0 / simd::sum(row);
-            for x in row.iter_mut() {
+            for x in row {
                 *x *= inverse;
             }
         }
     }
 
     /// `d := (d - d.p) p factor` for each row.
-    fn softmax_backward(d: &mut [f32], p: &[f32], t: usize, factor: f32) {
-        for (d, p) in d.chunks_exact_mut(t).zip(p.chunks_exact(t)) {
+    fn softmax_backward(d: &mut [f32], p: &[f32], keys: usize, factor: f32) {
+        for (d, p) in d.chunks_exact_mut(keys).zip(p.chunks_exact(keys)) {
             let along = simd::dot(d, p);
             for (d, p) in d.iter_mut().zip(p) {
                 *d = (*d - along) * p * factor;

@@ -1,7 +1,7 @@
 //! Picking rows and averaging them, and the additions that undo both.
 
 use super::fresh::zeros;
-use super::simd;
+use super::{ROWS, simd};
 use rayon::prelude::*;
 
 /// Row `i` of the result is row `index[i]` of `x`, whose rows have `h` numbers.
@@ -9,6 +9,21 @@ pub(crate) fn pick(x: &[f32], index: &[u32], h: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(index.len() * h);
     for &i in index {
         out.extend_from_slice(&x[i as usize * h..][..h]);
+    }
+    out
+}
+
+/// Row `i` of the result is the sum of row `ids[t][i]` of every table `t`, first to last.
+pub(crate) fn add_tables<const N: usize>(tables: [&[f32]; N], ids: [&[u32]; N], h: usize) -> Vec<f32> {
+    let mut out = pick(tables[0], ids[0], h);
+    if h > 0 {
+        out.par_chunks_mut(ROWS * h).enumerate().for_each(|(chunk, out)| {
+            for (row, i) in out.chunks_exact_mut(h).zip(chunk * ROWS..) {
+                for (table, ids) in tables.iter().zip(ids).skip(1) {
+                    simd::add(row, &table[ids[i] as usize * h..][..h]);
+                }
+            }
+        });
     }
     out
 }

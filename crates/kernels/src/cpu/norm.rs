@@ -1,4 +1,4 @@
-//! Layer norm, with dropout and a residual before it, and dropout on its own.
+//! Layer norm and RMS norm, with dropout and a residual before them, and dropout on its own.
 
 use super::fresh::fresh;
 use super::{ROWS, add_up, simd};
@@ -19,8 +19,24 @@ pub(crate) struct Saved {
 #[derive(Clone, Copy)]
 pub(crate) struct Norm<'a> {
     pub gamma: &'a [f32],
-    pub beta: &'a [f32],
+    /// `None` in an RMS norm.
+    pub beta: Option<&'a [f32]>,
     pub eps: f32,
+}
+
+impl Norm<'_> {
+    pub(crate) fn kind(&self) -> Kind {
+        if self.beta.is_some() { Kind::Layer } else { Kind::Rms }
+    }
+}
+
+/// What a row is freed of before it is scaled.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    /// Its mean, and then its standard deviation.
+    Layer,
+    /// The root of its mean square.
+    Rms,
 }
 
 /// `y := norm(dropout(y) + residual)`
@@ -65,7 +81,7 @@ pub(crate) fn forward_and_save(
 }
 
 /// `d`: gradient of the result, becomes the gradient of the sum. Returns the gradients of scale and shift.
-pub(crate) fn backward(d: &mut [f32], saved: &Saved, gamma: &[f32]) -> [Vec<f32>; 2] {
+pub(crate) fn backward(d: &mut [f32], saved: &Saved, gamma: &[f32], kind: Kind) -> [Vec<f32>; 2] {
     let h = gamma.len();
     if h == 0 {
         return [vec![], vec![]];
@@ -76,7 +92,7 @@ pub(crate) fn backward(d: &mut [f32], saved: &Saved, gamma: &[f32]) -> [Vec<f32>
     let parts = chunks.map(|((d, normal), inverse)| {
         let mut totals = [vec![0.0; h], vec![0.0; h]];
         let [d_gamma, d_beta] = &mut totals;
-        differentiate(d, normal, inverse, gamma, d_gamma, d_beta);
+        differentiate(d, normal, inverse, gamma, kind, d_gamma, d_beta);
         totals
     });
     add_up(h, parts.collect())
@@ -113,9 +129,18 @@ simd::simd! {
 
     fn normalise(y: &mut [f32], norm: Norm<'_>) {
         for y in y.chunks_exact_mut(norm.gamma.len()) {
-            let inverse = centre(y, norm.eps);
-            for ((y, gamma), beta) in y.iter_mut().zip(norm.gamma).zip(norm.beta) {
-                *y = *y * inverse * gamma + beta;
+            let inverse = centre(y, norm);
+            match norm.beta {
+                Some(beta) => {
+                    for ((y, gamma), beta) in y.iter_mut().zip(norm.gamma).zip(beta) {
+                        *y = *y * inverse * gamma + beta;
+                    }
+                }
+                None => {
+                    for (y, gamma) in y.iter_mut().zip(norm.gamma) {
+                        *y = *y * inverse * gamma;
+                    }
+                }
             }
         }
     }
@@ -124,12 +149,23 @@ simd::simd! {
         let h = norm.gamma.len();
         let rows = y.chunks_exact_mut(h).zip(normal.chunks_exact_mut(h)).zip(inverse);
         for ((y, normal), inverse) in rows {
-            *inverse = centre(y, norm.eps);
-            let parameters = norm.gamma.iter().zip(norm.beta);
-            for ((y, normal), (gamma, beta)) in y.iter_mut().zip(normal).zip(parameters) {
-                let value = *y * *inverse;
-                normal.write(value);
-                *y = value * gamma + beta;
+            *inverse = centre(y, norm);
+            let row = y.iter_mut().zip(normal).zip(norm.gamma);
+            match norm.beta {
+                Some(beta) => {
+                    for (((y, normal), gamma), beta) in row.zip(beta) {
+                        let value = *y * *inverse;
+                        normal.write(value);
+                        *y = value * gamma + beta;
+                    }
+                }
+                None => {
+                    for ((y, normal), gamma) in row {
+                        let value = *y * *inverse;
+                        normal.write(value);
+                        *y = value * gamma;
+                    }
+                }
             }
         }
     }
@@ -139,6 +175,7 @@ simd::simd! {
         normal: &[f32],
         inverse: &[f32],
         gamma: &[f32],
+        kind: Kind,
         d_gamma: &mut [f32],
         d_beta: &mut [f32],
     ) {
@@ -150,7 +187,8 @@ simd::simd! {
                 *d_beta += *d;
                 *d *= gamma;
             }
-            let (mean, slope) = (simd::sum(d) / h as f32, simd::dot(d, normal) / h as f32);
+            let mean = if kind == Kind::Layer { simd::sum(d) / h as f32 } else { 0.0 };
+            let slope = simd::dot(d, normal) / h as f32;
             for (d, normal) in d.iter_mut().zip(normal) {
                 *d = (*d - mean - normal * slope) * inverse;
             }
@@ -164,12 +202,14 @@ simd::simd! {
     }
 }
 
-/// Takes the mean away; returns one over the standard deviation.
+/// Takes the mean away in a layer norm; returns one over the root of what is then the mean square.
 #[inline(always)]
-fn centre(row: &mut [f32], eps: f32) -> f32 {
-    let mean = simd::sum(row) / row.len() as f32;
-    for x in row.iter_mut() {
-        *x -= mean;
+fn centre(row: &mut [f32], norm: Norm<'_>) -> f32 {
+    if norm.beta.is_some() {
+        let mean = simd::sum(row) / row.len() as f32;
+        for x in row.iter_mut() {
+            *x -= mean;
+        }
     }
-    1.0 / (simd::dot(row, row) / row.len() as f32 + eps).sqrt()
+    1.0 / (simd::dot(row, row) / row.len() as f32 + norm.eps).sqrt()
 }

@@ -1,12 +1,10 @@
-//! Each operation's forward, what it saves, and its backward, over the kernels of `cpu/`.
+//! Linear layers and the loss: forward, what it saves, and backward, over the kernels of `cpu/`.
 
-use super::node::{Block, dim, like, numbers, tensor, whole};
-use crate::cpu::{attention, cross_entropy, embed, gelu, linear, norm};
-use crate::noise::Mask;
-use crate::{Classes, Noise, Rows, plain};
+use super::node::{Block, dim, like, numbers, tensor};
+use crate::cpu::{cross_entropy, gelu, linear};
+use crate::{Classes, plain};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
-use std::sync::Arc;
 
 /// `x, w, b -> x w^T + b`
 pub(super) struct Linear {
@@ -95,201 +93,43 @@ impl Block<5> for Ffn {
     }
 }
 
-/// `qkv -> context`
-pub(super) struct Attention {
-    qkv: FlexTensor,
-    /// Probabilities before dropout, row by row and head by head.
-    probabilities: Vec<f32>,
-    rows: Rows,
-    heads: usize,
-    mask: Option<Mask>,
+/// `x, w, b -> gelu(x w^T + b)`
+pub(super) struct LinearGelu {
+    x: FlexTensor,
+    w: FlexTensor,
+    /// The activation's derivative at each place.
+    slope: Vec<f32>,
 }
 
-impl Block<1> for Attention {
-    type Settings = (Rows, usize, Option<Noise>);
+impl Block<3> for LinearGelu {
+    type Settings = ();
 
-    fn forward(
-        (rows, heads, noise): Self::Settings,
-        [qkv]: [FlexTensor; 1],
-        need: [bool; 1],
-    ) -> (FlexTensor, Option<Self>) {
-        let (n, h, mask) = (dim(&qkv, 0), dim(&qkv, 1) / 3, Mask::of(noise));
-        let shape = attention::Shape { rows: &rows, heads, h };
-        let (y, kept) = attention::forward(numbers(&qkv), shape, mask, need[0]);
-        let saved = kept.map(|probabilities| Attention { qkv, probabilities, rows, heads, mask });
-        (tensor(y, [n, h]), saved)
-    }
-
-    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let shape = attention::Shape { rows: &self.rows, heads: self.heads, h: dim(&d, 1) };
-        let gradient =
-            attention::backward(numbers(&d), numbers(&self.qkv), &self.probabilities, shape, self.mask);
-        [Some(like(gradient, &self.qkv))]
-    }
-
-    fn plain<B: Backend>((rows, heads, noise): Self::Settings, [qkv]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        plain::attention::<B>(qkv, &rows, heads, noise)
-    }
-}
-
-/// `y, residual, gamma, beta -> norm(dropout(y) + residual)`
-pub(super) struct AddNorm {
-    norm: norm::Saved,
-    gamma: FlexTensor,
-    mask: Option<Mask>,
-}
-
-impl Block<4> for AddNorm {
-    type Settings = (f32, Option<Noise>);
-
-    fn forward(
-        (eps, noise): Self::Settings,
-        [y, residual, gamma, beta]: [FlexTensor; 4],
-        need: [bool; 4],
-    ) -> (FlexTensor, Option<Self>) {
-        let (mut y, mask) = (whole(y), Mask::of(noise));
-        let numbers_of = norm::Norm { gamma: numbers(&gamma), beta: numbers(&beta), eps };
+    fn forward(_: (), [x, w, b]: [FlexTensor; 3], need: [bool; 3]) -> (FlexTensor, Option<Self>) {
+        let [n, inputs, outputs] = [dim(&x, 0), dim(&x, 1), dim(&w, 0)];
+        let mut y = linear::forward(numbers(&x), numbers(&w), None, [n, inputs, outputs]);
         if !need.contains(&true) {
-            norm::forward(y.storage_mut(), Some(numbers(&residual)), numbers_of, mask);
-            return (y, None);
+            gelu::forward(&mut y, numbers(&b));
+            return (tensor(y, [n, outputs]), None);
         }
-        let norm = norm::forward_and_save(y.storage_mut(), Some(numbers(&residual)), numbers_of, mask);
-        (y, Some(AddNorm { norm, gamma, mask }))
-    }
-
-    fn backward(&self, d: FlexTensor, need: [bool; 4]) -> [Option<FlexTensor>; 4] {
-        let mut d = whole(d);
-        let [d_gamma, d_beta] = norm::backward(d.storage_mut(), &self.norm, numbers(&self.gamma));
-        let residual = need[1].then(|| d.clone());
-        let y = need[0].then(|| match self.mask {
-            Some(mask) => {
-                norm::dropout(d.storage_mut(), mask);
-                d
-            }
-            None => d,
-        });
-        let width = d_gamma.len();
-        let sums = [(need[2], d_gamma), (need[3], d_beta)];
-        let [d_gamma, d_beta] = sums.map(|(need, sum)| need.then(|| tensor(sum, [width])));
-        [y, residual, d_gamma, d_beta]
-    }
-
-    fn plain<B: Backend>(
-        (eps, noise): Self::Settings,
-        [y, residual, gamma, beta]: [FloatTensor<B>; 4],
-    ) -> FloatTensor<B> {
-        plain::add_norm::<B>(y, residual, gamma, beta, eps, noise)
-    }
-}
-
-/// `x, gamma, beta -> norm(x)`
-pub(super) struct Norm {
-    norm: norm::Saved,
-    gamma: FlexTensor,
-}
-
-impl Block<3> for Norm {
-    type Settings = f32;
-
-    fn forward(eps: f32, [x, gamma, beta]: [FlexTensor; 3], need: [bool; 3]) -> (FlexTensor, Option<Self>) {
-        let mut y = whole(x);
-        let numbers_of = norm::Norm { gamma: numbers(&gamma), beta: numbers(&beta), eps };
-        if !need.contains(&true) {
-            norm::forward(y.storage_mut(), None, numbers_of, None);
-            return (y, None);
-        }
-        let norm = norm::forward_and_save(y.storage_mut(), None, numbers_of, None);
-        (y, Some(Norm { norm, gamma }))
+        let activation = gelu::forward_and_slope(&mut y, numbers(&b));
+        (tensor(activation, [n, outputs]), Some(LinearGelu { x, w, slope: y }))
     }
 
     fn backward(&self, d: FlexTensor, need: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let mut d = whole(d);
-        let [d_gamma, d_beta] = norm::backward(d.storage_mut(), &self.norm, numbers(&self.gamma));
-        let width = d_gamma.len();
-        let sums = [(need[1], d_gamma), (need[2], d_beta)];
-        let [d_gamma, d_beta] = sums.map(|(need, sum)| need.then(|| tensor(sum, [width])));
-        [need[0].then_some(d), d_gamma, d_beta]
+        let [n, inputs, outputs] = [dim(&self.x, 0), dim(&self.x, 1), dim(&self.w, 0)];
+        let mut d = numbers(&d).to_vec();
+        let db = gelu::backward(&mut d, &self.slope, outputs);
+        let dx = || linear::input_gradient(&d, numbers(&self.w), [n, inputs, outputs]);
+        let dw = || linear::weight_gradient(&d, numbers(&self.x), [n, inputs, outputs]);
+        [
+            need[0].then(|| like(dx(), &self.x)),
+            need[1].then(|| like(dw(), &self.w)),
+            need[2].then(|| tensor(db, [outputs])),
+        ]
     }
 
-    fn plain<B: Backend>(eps: f32, [x, gamma, beta]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
-        plain::norm::<B>(x, gamma, beta, eps)
-    }
-}
-
-/// `x -> dropout(x)`
-pub(super) struct Dropout(Option<Mask>);
-
-impl Block<1> for Dropout {
-    type Settings = Noise;
-
-    fn forward(noise: Noise, [x]: [FlexTensor; 1], need: [bool; 1]) -> (FlexTensor, Option<Self>) {
-        let block = Dropout(Mask::of(Some(noise)));
-        (block.apply(x), need[0].then_some(block))
-    }
-
-    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        [Some(self.apply(d))]
-    }
-
-    fn plain<B: Backend>(noise: Noise, [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        plain::dropout::<B>(x, Some(noise))
-    }
-}
-
-impl Dropout {
-    fn apply(&self, x: FlexTensor) -> FlexTensor {
-        let mut x = whole(x);
-        if let Some(mask) = self.0 {
-            norm::dropout(x.storage_mut(), mask);
-        }
-        x
-    }
-}
-
-/// `x -> rows of x`
-pub(super) struct Pick {
-    index: Arc<[u32]>,
-    shape: [usize; 2],
-}
-
-impl Block<1> for Pick {
-    type Settings = Arc<[u32]>;
-
-    fn forward(index: Arc<[u32]>, [x]: [FlexTensor; 1], need: [bool; 1]) -> (FlexTensor, Option<Self>) {
-        let shape = [dim(&x, 0), dim(&x, 1)];
-        let y = tensor(embed::pick(numbers(&x), &index, shape[1]), [index.len(), shape[1]]);
-        (y, need[0].then_some(Pick { index, shape }))
-    }
-
-    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let [n, h] = self.shape;
-        [Some(tensor(embed::pick_backward(numbers(&d), &self.index, n, h), [n, h]))]
-    }
-
-    fn plain<B: Backend>(index: Arc<[u32]>, [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        plain::pick::<B>(x, &index)
-    }
-}
-
-/// `x -> mean of each row's tokens`
-pub(super) struct MeanRows(Rows);
-
-impl Block<1> for MeanRows {
-    type Settings = Rows;
-
-    fn forward(rows: Rows, [x]: [FlexTensor; 1], need: [bool; 1]) -> (FlexTensor, Option<Self>) {
-        let h = dim(&x, 1);
-        let y = tensor(embed::mean_rows(numbers(&x), &rows, h), [rows.len() - 1, h]);
-        (y, need[0].then_some(MeanRows(rows)))
-    }
-
-    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let (h, n) = (dim(&d, 1), self.0[self.0.len() - 1]);
-        [Some(tensor(embed::mean_rows_backward(numbers(&d), &self.0, h), [n, h]))]
-    }
-
-    fn plain<B: Backend>(rows: Rows, [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        plain::mean_rows::<B>(x, &rows)
+    fn plain<B: Backend>(_: (), [x, w, b]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
+        plain::linear_gelu::<B>(x, w, b)
     }
 }
 

@@ -1,10 +1,12 @@
 //! A whole transformer layer that keeps only its input: its backward pass runs the forward pass again, block by block,
 //! before it goes back through the blocks.
 
-use super::blocks::{AddNorm, Attention, Ffn, Linear};
+use super::attention::Attention;
+use super::blocks::{Ffn, Linear};
 use super::node::{Block, whole};
+use super::norm::AddNorm;
 use crate::cpu::simd;
-use crate::{LayerSettings, Rows, plain};
+use crate::{AttentionSettings, LayerSettings, Rows, plain};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
 
@@ -62,7 +64,8 @@ impl Layer {
         let [x, wqkv, bqkv, wo, bo, gamma_a, beta_a, w1, b1, w2, b2, gamma, beta] = self.inputs.clone();
         let [n_qkv, n_output, n_middle, n_ffn] = states_in_need(need);
         let (y, qkv) = Linear::forward((), [x.clone(), wqkv, bqkv], [need[0], need[1], need[2]]);
-        let (y, attention) = Attention::forward((self.rows.clone(), heads, attention_noise), [y], [n_qkv]);
+        let settings = AttentionSettings { heads, causal: false, noise: attention_noise };
+        let (y, attention) = Attention::forward((self.rows.clone(), settings), [y], [n_qkv]);
         let (y, output) = Linear::forward((), [y, wo, bo], [n_qkv, need[3], need[4]]);
         let (middle, attention_norm) = AddNorm::forward(
             (eps, output_noise),

@@ -1,26 +1,36 @@
 //! The CPU device: every operation of [`PackOps`] on the slices of `FlexTensor`, without autodiff and as a node of
 //! its graph. A tensor that is not f32 goes to the engine's own operations.
 
+mod attention;
 mod blocks;
+mod embed;
 mod layer;
 mod node;
+mod norm;
 
-use crate::ops::{LayerInputs, PackOps};
-use crate::{AdamW, Classes, LayerSettings, Noise, Rows, cpu, plain};
-use blocks::{AddNorm, Attention, CrossEntropy, Dropout, Ffn, Linear, MeanRows, Norm, Pick};
+use crate::ops::{EmbedSettings, LayerInputs, PackOps};
+use crate::{AdamW, AttentionSettings, Classes, LayerSettings, Noise, Rows, cpu, plain};
+use attention::{Attention, CrossAttention};
+use blocks::{CrossEntropy, Ffn, Linear, LinearGelu};
 use burn::backend::{
     Autodiff, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
 };
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
+use embed::{EmbedNorm, MeanRows, Pick};
 use layer::Layer;
 use node::{contiguous, infer, numbers, record, whole};
+use norm::{AddNorm, AddRmsNorm, Dropout, Norm, RmsNorm};
 use std::sync::Arc;
 
 /// Inference: nothing is saved.
 impl PackOps for Flex {
     fn fused_linear(x: FlexTensor, w: FlexTensor, b: FlexTensor) -> FlexTensor {
         infer::<Linear, 3>((), [x, w, b])
+    }
+
+    fn fused_linear_gelu(x: FlexTensor, w: FlexTensor, b: FlexTensor) -> FlexTensor {
+        infer::<LinearGelu, 3>((), [x, w, b])
     }
 
     fn fused_ffn(
@@ -33,8 +43,17 @@ impl PackOps for Flex {
         infer::<Ffn, 5>((), [x, w1, b1, w2, b2])
     }
 
-    fn fused_attention(qkv: FlexTensor, rows: Rows, heads: usize, noise: Option<Noise>) -> FlexTensor {
-        infer::<Attention, 1>((rows, heads, noise), [qkv])
+    fn fused_attention(qkv: FlexTensor, rows: Rows, settings: AttentionSettings) -> FlexTensor {
+        infer::<Attention, 1>((rows, settings), [qkv])
+    }
+
+    fn fused_cross_attention(
+        q: FlexTensor,
+        kv: FlexTensor,
+        rows: [Rows; 2],
+        settings: AttentionSettings,
+    ) -> FlexTensor {
+        infer::<CrossAttention, 2>((rows, settings), [q, kv])
     }
 
     fn fused_layer(inputs: LayerInputs<Self>, rows: Rows, settings: LayerSettings) -> FlexTensor {
@@ -54,6 +73,31 @@ impl PackOps for Flex {
 
     fn fused_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, eps: f32) -> FlexTensor {
         infer::<Norm, 3>(eps, [x, gamma, beta])
+    }
+
+    fn fused_add_rms_norm(
+        y: FlexTensor,
+        residual: FlexTensor,
+        gamma: FlexTensor,
+        eps: f32,
+        noise: Option<Noise>,
+    ) -> FlexTensor {
+        infer::<AddRmsNorm, 3>((eps, noise), [y, residual, gamma])
+    }
+
+    fn fused_rms_norm(x: FlexTensor, gamma: FlexTensor, eps: f32) -> FlexTensor {
+        infer::<RmsNorm, 2>(eps, [x, gamma])
+    }
+
+    fn fused_embed_norm(
+        a: FlexTensor,
+        b: FlexTensor,
+        c: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        settings: EmbedSettings,
+    ) -> FlexTensor {
+        infer::<EmbedNorm, 5>(settings, [a, b, c, gamma, beta])
     }
 
     fn fused_dropout(x: FlexTensor, noise: Noise) -> FlexTensor {
@@ -102,6 +146,14 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         record::<C, Linear, 3>((), [x, w, b])
     }
 
+    fn fused_linear_gelu(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        record::<C, LinearGelu, 3>((), [x, w, b])
+    }
+
     fn fused_ffn(
         x: FloatTensor<Self>,
         w1: FloatTensor<Self>,
@@ -112,13 +164,17 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         record::<C, Ffn, 5>((), [x, w1, b1, w2, b2])
     }
 
-    fn fused_attention(
-        qkv: FloatTensor<Self>,
-        rows: Rows,
-        heads: usize,
-        noise: Option<Noise>,
+    fn fused_attention(qkv: FloatTensor<Self>, rows: Rows, settings: AttentionSettings) -> FloatTensor<Self> {
+        record::<C, Attention, 1>((rows, settings), [qkv])
+    }
+
+    fn fused_cross_attention(
+        q: FloatTensor<Self>,
+        kv: FloatTensor<Self>,
+        rows: [Rows; 2],
+        settings: AttentionSettings,
     ) -> FloatTensor<Self> {
-        record::<C, Attention, 1>((rows, heads, noise), [qkv])
+        record::<C, CrossAttention, 2>((rows, settings), [q, kv])
     }
 
     fn fused_layer(inputs: LayerInputs<Self>, rows: Rows, settings: LayerSettings) -> FloatTensor<Self> {
@@ -143,6 +199,31 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         eps: f32,
     ) -> FloatTensor<Self> {
         record::<C, Norm, 3>(eps, [x, gamma, beta])
+    }
+
+    fn fused_add_rms_norm(
+        y: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        eps: f32,
+        noise: Option<Noise>,
+    ) -> FloatTensor<Self> {
+        record::<C, AddRmsNorm, 3>((eps, noise), [y, residual, gamma])
+    }
+
+    fn fused_rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, eps: f32) -> FloatTensor<Self> {
+        record::<C, RmsNorm, 2>(eps, [x, gamma])
+    }
+
+    fn fused_embed_norm(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        settings: EmbedSettings,
+    ) -> FloatTensor<Self> {
+        record::<C, EmbedNorm, 5>(settings, [a, b, c, gamma, beta])
     }
 
     fn fused_dropout(x: FloatTensor<Self>, noise: Noise) -> FloatTensor<Self> {

@@ -1,8 +1,8 @@
 //! The tricky gradients against central differences of the plain mathematics in f64.
 
 use super::{devices, numbers, relative, rows, run, vector};
-use crate::Noise;
 use crate::noise::Mask;
+use crate::{AttentionSettings, Noise};
 use burn::tensor::Tensor;
 
 const NOISE: Option<Noise> = Some(Noise { rate: 0.25, seed: 21 });
@@ -53,36 +53,97 @@ fn softmax(z: &[f64]) -> Vec<f64> {
     z.iter().map(|z| (z - most).exp() / sum).collect()
 }
 
-#[test]
-fn attention_with_dropout() {
-    let (lengths, heads, d) = ([5, 1, 3], 2, 3);
-    let (h, offsets) = (heads * d, rows(&lengths));
-    let math = |x: &[Vec<f64>]| {
-        let qkv = &x[0];
-        let mut context = vec![0.0; 9 * h];
-        let mut keep = factors(NOISE, heads * (25 + 1 + 9)).into_iter();
-        for row in offsets.windows(2) {
-            for head in 0..heads {
-                for i in row[0]..row[1] {
-                    let at =
-                        |token: usize, part: usize, c: usize| qkv[token * 3 * h + part * h + head * d + c];
-                    let score =
-                        |j| (0..d).map(|c| at(i, 0, c) * at(j, 1, c)).sum::<f64>() / (d as f64).sqrt();
-                    let p = softmax(&(row[0]..row[1]).map(score).collect::<Vec<_>>());
-                    for (j, p) in (row[0]..row[1]).zip(p) {
-                        let p = p * keep.next().unwrap();
-                        for c in 0..d {
-                            context[i * h + head * d + c] += p * at(j, 2, c);
-                        }
+/// Attention with dropout from `q` `[m, h]` to `kv` `[n, 2h]`, token by token.
+fn attend(
+    q: &[f64],
+    kv: &[f64],
+    [q_rows, kv_rows]: [&[usize]; 2],
+    (heads, d): (usize, usize),
+    causal: bool,
+) -> Vec<f64> {
+    let h = heads * d;
+    let mut context = vec![0.0; q.len()];
+    let rows = || q_rows.windows(2).zip(kv_rows.windows(2));
+    let probabilities = rows().map(|(q, kv)| heads * (q[1] - q[0]) * (kv[1] - kv[0])).sum();
+    let keep = factors(NOISE, probabilities);
+    let mut before = 0;
+    for (q_row, kv_row) in rows() {
+        let (m, n) = (q_row[1] - q_row[0], kv_row[1] - kv_row[0]);
+        for head in 0..heads {
+            for i in 0..m {
+                // Places from the end: the last query stands where the last key does.
+                let sees = |j: usize| !causal || n - j >= m - i;
+                let q = |c: usize| q[(q_row[0] + i) * h + head * d + c];
+                let of_key =
+                    |j: usize, part: usize, c: usize| kv[(kv_row[0] + j) * 2 * h + part * h + head * d + c];
+                let score = |j| (0..d).map(|c| q(c) * of_key(j, 0, c)).sum::<f64>() / (d as f64).sqrt();
+                let seen: Vec<usize> = (0..n).filter(|j| sees(*j)).collect();
+                let p = softmax(&seen.iter().map(|j| score(*j)).collect::<Vec<_>>());
+                for (j, p) in seen.into_iter().zip(p) {
+                    let p = p * keep[before + (head * m + i) * n + j];
+                    for c in 0..d {
+                        context[(q_row[0] + i) * h + head * d + c] += p * of_key(j, 1, c);
                     }
                 }
             }
         }
-        context
+        before += heads * m * n;
+    }
+    context
+}
+
+#[test]
+fn attention_with_dropout() {
+    let (heads, d, offsets) = (2, 3, rows(&[5, 1, 3]));
+    let h = heads * d;
+    for causal in [false, true] {
+        let math = |x: &[Vec<f64>]| {
+            let (q, kv): (Vec<_>, Vec<_>) = x[0].chunks(3 * h).map(|token| token.split_at(h)).unzip();
+            attend(&q.concat(), &kv.concat(), [&offsets, &offsets], (heads, d), causal)
+        };
+        let qkv: Vec<f32> = numbers(9 * 3 * h, 3).iter().map(|x| x * 2.0).collect();
+        let settings = AttentionSettings { heads, causal, noise: NOISE };
+        let fused = |x: &[Tensor<2>]| crate::attention(x[0].clone(), &offsets, settings);
+        check("attention", &[(qkv, [9, 3 * h])], &fused, &math);
+    }
+}
+
+#[test]
+fn cross_attention_with_dropout() {
+    let (heads, d) = (2, 3);
+    let (h, q_rows, kv_rows) = (heads * d, rows(&[3, 0, 1, 4]), rows(&[2, 3, 5, 4]));
+    for causal in [false, true] {
+        let math = |x: &[Vec<f64>]| attend(&x[0], &x[1], [&q_rows, &kv_rows], (heads, d), causal);
+        let q: Vec<f32> = numbers(8 * h, 3).iter().map(|x| x * 3.0).collect();
+        let inputs = [(q, [8, h]), (numbers(14 * 2 * h, 4), [14, 2 * h])];
+        let settings = AttentionSettings { heads, causal, noise: NOISE };
+        let fused = |x: &[Tensor<2>]| {
+            crate::cross_attention(x[0].clone(), x[1].clone(), [&q_rows, &kv_rows], settings)
+        };
+        check("cross_attention", &inputs, &fused, &math);
+    }
+}
+
+#[test]
+fn rms_norm_with_dropout() {
+    let (n, h, eps) = (4, 11, 1e-3);
+    let math = |x: &[Vec<f64>]| {
+        let keep = factors(NOISE, n * h);
+        let mut out = vec![];
+        for row in 0..n {
+            let z: Vec<f64> = (row * h..(row + 1) * h).map(|i| x[0][i] * keep[i] + x[1][i]).collect();
+            let square = z.iter().map(|z| z * z).sum::<f64>() / h as f64;
+            let root = (square + f64::from(eps as f32)).sqrt();
+            out.extend((0..h).map(|i| z[i] / root * x[2][i]));
+        }
+        out
     };
-    let qkv: Vec<f32> = numbers(9 * 3 * h, 3).iter().map(|x| x * 2.0).collect();
-    let fused = |x: &[Tensor<2>]| crate::attention(x[0].clone(), &offsets, heads, NOISE);
-    check("attention", &[(qkv, [9, 3 * h])], &fused, &math);
+    let shapes = [[n, h], [n, h], [1, h]];
+    let inputs: Vec<_> =
+        shapes.iter().enumerate().map(|(i, &s)| (numbers(s[0] * s[1], i as u32), s)).collect();
+    let fused =
+        |x: &[Tensor<2>]| crate::add_rms_norm(x[0].clone(), x[1].clone(), vector(&x[2]), eps as f32, NOISE);
+    check("add_rms_norm", &inputs, &fused, &math);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Every operation, forward and every gradient, on every device against the engine's own operations on the processor.
 
 use super::{devices, numbers, relative, rows, run, vector};
-use crate::{Classes, Noise, plain};
+use crate::ops::EmbedSettings;
+use crate::{AttentionSettings, Classes, Noise, plain};
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
 
 type Operation<'a> = dyn Fn(&[Tensor<2>]) -> Tensor<2> + 'a;
 
+/// Rows and columns that norms are tried with.
+const NORMS: [[usize; 2]; 4] = [[1, 3], [5, 33], [200, 64], [0, 5]];
 const NOISE: Option<Noise> = Some(Noise { rate: 0.3, seed: 11 });
 
 fn check(name: &str, shapes: &[[usize; 2]], fused: &Operation<'_>, plain: &Operation<'_>) {
@@ -35,7 +38,7 @@ fn flat(x: &Tensor<2>) -> burn::backend::DispatchTensor {
 
 #[test]
 fn linear() {
-    for [n, i, o] in [[1, 1, 1], [1, 7, 3], [70, 33, 45], [300, 64, 96]] {
+    for [n, i, o] in [[1, 1, 1], [1, 7, 3], [70, 33, 45], [300, 64, 96], [0, 5, 3]] {
         check(
             "linear",
             &[[n, i], [o, i], [1, o]],
@@ -63,8 +66,23 @@ fn linear_of_views() {
 }
 
 #[test]
+fn linear_gelu() {
+    for [n, i, o] in [[1, 1, 1], [1, 7, 3], [131, 33, 65], [0, 5, 3]] {
+        check(
+            "linear_gelu",
+            &[[n, i], [o, i], [1, o]],
+            &|x| crate::linear_gelu(x[0].clone(), x[1].clone(), vector(&x[2])),
+            &|x| {
+                let y = plain::linear_gelu::<Dispatch>(dispatched(&x[0]), dispatched(&x[1]), flat(&x[2]));
+                Tensor::from_dispatch(y)
+            },
+        );
+    }
+}
+
+#[test]
 fn ffn() {
-    for [n, h, f, o] in [[1, 1, 1, 1], [1, 5, 7, 5], [70, 24, 96, 24], [131, 33, 65, 17]] {
+    for [n, h, f, o] in [[1, 1, 1, 1], [1, 5, 7, 5], [70, 24, 96, 24], [131, 33, 65, 17], [0, 4, 6, 4]] {
         check(
             "ffn",
             &[[n, h], [f, h], [1, f], [o, f], [1, o]],
@@ -77,30 +95,86 @@ fn ffn() {
     }
 }
 
+/// Heads, columns, dropout and sight that an attention is tried with.
+fn attentions() -> impl Iterator<Item = (usize, AttentionSettings)> {
+    let shapes = [(1, 3), (4, 20), (2, 64)];
+    let of = |(heads, h)| {
+        let settings = [(None, false), (NOISE, false), (None, true), (NOISE, true)];
+        settings.map(|(noise, causal)| (h, AttentionSettings { heads, causal, noise }))
+    };
+    shapes.into_iter().flat_map(of)
+}
+
 #[test]
 fn attention() {
-    let packs: &[&[usize]] = &[&[1], &[4, 4, 4], &[5, 17, 1, 33], &[3, 0, 2], &[130, 1]];
+    let packs: &[&[usize]] = &[&[1], &[4, 4, 4], &[5, 17, 1, 33], &[3, 0, 2], &[130, 1], &[0, 0], &[]];
     for lengths in packs {
-        for noise in [None, NOISE] {
-            for (heads, h) in [(1, 3), (4, 20), (2, 64)] {
-                let rows = rows(lengths);
-                check(
-                    "attention",
-                    &[[rows[rows.len() - 1], 3 * h]],
-                    &|x| crate::attention(x[0].clone() * 3.0, &rows, heads, noise),
-                    &|x| {
-                        let qkv = (x[0].clone() * 3.0).into_dispatch();
-                        Tensor::from_dispatch(plain::attention::<Dispatch>(qkv, &rows, heads, noise))
-                    },
-                );
-            }
+        for (h, settings) in attentions() {
+            let rows = rows(lengths);
+            check(
+                "attention",
+                &[[rows[rows.len() - 1], 3 * h]],
+                &|x| crate::attention(x[0].clone() * 3.0, &rows, settings),
+                &|x| {
+                    let qkv = (x[0].clone() * 3.0).into_dispatch();
+                    Tensor::from_dispatch(plain::attention::<Dispatch>(qkv, &rows, settings))
+                },
+            );
         }
     }
 }
 
 #[test]
+fn cross_attention() {
+    let packs: &[(&[usize], &[usize])] = &[
+        (&[1], &[1]),
+        (&[3, 3], &[5, 5]),
+        (&[1, 1, 1], &[7, 1, 12]),
+        (&[5, 0, 2, 9], &[3, 4, 0, 40]),
+        (&[0, 0], &[2, 3]),
+        (&[2], &[0]),
+        (&[], &[]),
+    ];
+    for (queries, keys) in packs {
+        for (h, settings) in attentions() {
+            let (q_rows, kv_rows) = (rows(queries), rows(keys));
+            let shapes = [[q_rows[queries.len()], h], [kv_rows[keys.len()], 2 * h]];
+            check(
+                "cross_attention",
+                &shapes,
+                &|x| {
+                    let rows = [&q_rows, &kv_rows];
+                    crate::cross_attention(x[0].clone() * 3.0, x[1].clone(), rows, settings)
+                },
+                &|x| {
+                    let (q, kv) = ((x[0].clone() * 3.0).into_dispatch(), dispatched(&x[1]));
+                    let rows = [q_rows.clone(), kv_rows.clone()];
+                    Tensor::from_dispatch(plain::cross_attention::<Dispatch>(q, kv, &rows, settings))
+                },
+            );
+        }
+    }
+}
+
+/// Some queries of a row, or all of them in a call of their own, get what they get among all.
+#[test]
+fn queries_do_not_depend_on_each_other() {
+    let (h, all) = (8, rows(&[4, 1, 6]));
+    let device = burn::tensor::Device::flex();
+    let qkv = super::matrix(numbers(11 * 3 * h, 5), [11, 3 * h], &device);
+    let (q, kv) = (qkv.clone().slice([0..11, 0..h]), qkv.clone().slice([0..11, h..3 * h]));
+    let some = [0, 3, 4, 9, 10];
+    let settings = AttentionSettings { heads: 2, causal: false, noise: None };
+    let whole = crate::pick(crate::attention(qkv, &all, settings), &some);
+    let q_rows = rows(&[2, 1, 2]);
+    let part = crate::cross_attention(crate::pick(q, &some), kv.clone(), [&q_rows, &all], settings);
+    let wide = |x: Tensor<2>| super::values(x).iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
+    assert!(relative(&super::values(part), &wide(whole)) < 1e-6);
+}
+
+#[test]
 fn add_norm() {
-    for [n, h] in [[1, 3], [5, 33], [200, 64]] {
+    for [n, h] in NORMS {
         for noise in [None, NOISE] {
             check(
                 "add_norm",
@@ -118,7 +192,7 @@ fn add_norm() {
 
 #[test]
 fn norm() {
-    for [n, h] in [[1, 3], [5, 33], [200, 64]] {
+    for [n, h] in NORMS {
         check(
             "norm",
             &[[n, h], [1, h], [1, h]],
@@ -128,6 +202,57 @@ fn norm() {
                 Tensor::from_dispatch(y)
             },
         );
+    }
+}
+
+#[test]
+fn rms_norm() {
+    for [n, h] in NORMS {
+        check("rms_norm", &[[n, h], [1, h]], &|x| crate::rms_norm(x[0].clone(), vector(&x[1]), 1e-6), &|x| {
+            Tensor::from_dispatch(plain::rms_norm::<Dispatch>(dispatched(&x[0]), flat(&x[1]), 1e-6))
+        });
+        for noise in [None, NOISE] {
+            check(
+                "add_rms_norm",
+                &[[n, h], [n, h], [1, h]],
+                &|x| crate::add_rms_norm(x[0].clone(), x[1].clone(), vector(&x[2]), 1e-5, noise),
+                &|x| {
+                    let (y, residual) = (dispatched(&x[0]), dispatched(&x[1]));
+                    let z = plain::add_rms_norm::<Dispatch>(y, residual, flat(&x[2]), 1e-5, noise);
+                    Tensor::from_dispatch(z)
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn embed_norm() {
+    let ids: &[[&[u32]; 3]] = &[
+        [&[4], &[0], &[1]],
+        [&[6, 2, 6, 6, 0], &[0, 1, 2, 0, 1], &[0, 0, 1, 1, 1]],
+        [&[1, 2, 3], &[0, 1, 2], &[0, 0, 0]],
+        [&[], &[], &[]],
+    ];
+    for [words, places, segments] in ids {
+        for (noise, h) in [(None, 9), (NOISE, 9), (None, 64), (NOISE, 33)] {
+            check(
+                "embed_norm",
+                &[[7, h], [3, h], [2, h], [1, h], [1, h]],
+                &|x| {
+                    let tables = [(x[0].clone(), *words), (x[1].clone(), *places), (x[2].clone(), *segments)];
+                    crate::embed_norm(tables, vector(&x[3]), vector(&x[4]), 1e-5, noise)
+                },
+                &|x| {
+                    let tensors = [dispatched(&x[0]), dispatched(&x[1]), dispatched(&x[2])];
+                    let [a, b, c] = tensors;
+                    let ids = [(*words).into(), (*places).into(), (*segments).into()];
+                    let settings = EmbedSettings { ids, eps: 1e-5, noise };
+                    let inputs = [a, b, c, flat(&x[3]), flat(&x[4])];
+                    Tensor::from_dispatch(plain::embed_norm::<Dispatch>(inputs, &settings))
+                },
+            );
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The layer that computes itself again: the same bits as its blocks, whatever needs a gradient.
 
 use super::{devices, matrix, numbers, rows, values, vector};
-use crate::{LayerSettings, LayerWeights, Noise, Rows, recomputed_layer};
+use crate::{AttentionSettings, LayerSettings, LayerWeights, Noise, Rows, recomputed_layer};
 use burn::tensor::{Device, Tensor};
 
 fn blocks(x: Tensor<2>, w: LayerWeights, rows: &Rows, settings: LayerSettings) -> Tensor<2> {
     let LayerSettings { heads, eps, noise } = settings;
-    let a = crate::attention(crate::linear(x.clone(), w.qkv.0, w.qkv.1), rows, heads, noise[0]);
+    let attend = AttentionSettings { heads, causal: false, noise: noise[0] };
+    let a = crate::attention(crate::linear(x.clone(), w.qkv.0, w.qkv.1), rows, attend);
     let y = crate::linear(a, w.output.0, w.output.1);
     let x = crate::add_norm(y, x, w.attention_norm.0, w.attention_norm.1, eps, noise[1]);
     let y = crate::ffn(x.clone(), w.wide.0, w.wide.1, w.narrow.0, w.narrow.1);

@@ -1,13 +1,14 @@
 //! Sameness from run to run, memory, and packs without tokens.
 
 use super::{devices, matrix, numbers, rows, run, values, vector};
-use crate::{AdamW, Noise, adamw, squared_norm};
+use crate::{AdamW, AttentionSettings, Noise, adamw, squared_norm};
 use burn::tensor::{Device, Tensor};
 
 fn layer(x: &[Tensor<2>], lengths: &[usize], noise: Option<Noise>) -> Tensor<2> {
     let h = x[0].dims()[1];
     let qkv = crate::linear(x[0].clone(), x[1].clone(), vector(&x[2]));
-    let a = crate::attention(qkv, &rows(lengths), 4, noise);
+    let settings = AttentionSettings { heads: 4, causal: false, noise };
+    let a = crate::attention(qkv, &rows(lengths), settings);
     let one = vector(&x[2]).narrow(0, 0, h);
     let x1 = crate::add_norm(a, x[0].clone(), one.clone(), one.clone(), 1e-5, noise);
     let f = crate::ffn(x1.clone(), x[3].clone(), vector(&x[4]), x[5].clone(), one.clone());

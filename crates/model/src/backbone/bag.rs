@@ -19,7 +19,7 @@
 //! Papers: Joulin et al. 2017, "Bag of tricks for efficient text classification" (the average); Collobert et al. 2011,
 //! "Natural language processing (almost) from scratch" (the window).
 
-use super::{Backbone, Tokens, freeze_named, noise, rate, size};
+use super::{Backbone, Read, Tokens, freeze_named, noise, rate, size};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::names::{Maker, NameTable};
@@ -141,19 +141,27 @@ impl Bag {
 }
 
 impl Bag {
-    /// What a token sees of its neighbours, added to its own vector.
+    /// What a token sees of its neighbours, added to its own vector; of the tokens read, where `read` is given.
     fn mix(
         &self,
         m: &Mixing,
         parameters: &Parameters,
         x: Tensor<2>,
-        tokens: Tokens<'_>,
+        (tokens, read): (Tokens<'_>, Option<Read<'_>>),
         noise_seed: Option<u64>,
     ) -> Tensor<2> {
-        let [n, width] = x.dims();
+        let (seen, width) = (2 * self.config.window + 1, self.config.width);
+        let mut around = neighbours(tokens.rows, self.config.window);
         let with_edge = Tensor::cat(vec![x.clone(), parameters.get(m.edge)], 0);
-        let around = kernels::pick(with_edge, &neighbours(tokens.rows, self.config.window));
-        let around = around.reshape([n, (2 * self.config.window + 1) * width]);
+        let x = match read {
+            None => x,
+            Some(read) => {
+                let of = |token: &u32| &around[*token as usize * seen..][..seen];
+                around = read.tokens.iter().flat_map(of).copied().collect();
+                kernels::pick(x, read.tokens)
+            }
+        };
+        let around = kernels::pick(with_edge, &around).reshape([x.dims()[0], seen * width]);
         let y = kernels::ffn(
             around,
             parameters.get(m.w1),
@@ -197,7 +205,7 @@ impl Backbone for Bag {
         let x = kernels::embed(parameters.get(self.embeddings), tokens.ids);
         let x = kernels::dropout(x, noise(self.config.dropout, noise_seed, 0));
         match (self.frozen, &self.mixing) {
-            (Some(1..), Some(mixing)) => self.mix(mixing, parameters, x, tokens, None),
+            (Some(1..), Some(mixing)) => self.mix(mixing, parameters, x, (tokens, None), None),
             _ => x,
         }
     }
@@ -207,11 +215,15 @@ impl Backbone for Bag {
         parameters: &Parameters,
         below: Tensor<2>,
         tokens: Tokens<'_>,
+        read: Option<Read<'_>>,
         noise_seed: Option<u64>,
     ) -> Tensor<2> {
-        match (self.frozen, &self.mixing) {
-            (None | Some(0), Some(mixing)) => self.mix(mixing, parameters, below, tokens, noise_seed),
-            _ => below,
+        match (self.frozen, &self.mixing, read) {
+            (None | Some(0), Some(mixing), _) => {
+                self.mix(mixing, parameters, below, (tokens, read), noise_seed)
+            }
+            (_, _, Some(read)) => kernels::pick(below, read.tokens),
+            (_, _, None) => below,
         }
     }
 

@@ -25,14 +25,14 @@
 pub mod architecture;
 mod settings;
 
-use super::{Backbone, Tokens, freeze_named, noise};
+use super::{Backbone, Read, Tokens, freeze_named, noise};
 use crate::checkpoint::Kept;
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::names::{Maker, NameTable};
 use crate::parameters::{Matrix, Parameters, Vector};
 use burn::tensor::Tensor;
-use kernels::{LayerSettings, LayerWeights};
+use kernels::{AttentionSettings, LayerSettings, LayerWeights};
 pub use settings::{BertConfig, Settings};
 use std::ops::Range;
 
@@ -148,23 +148,25 @@ impl Bert {
         &self,
         layers: Range<usize>,
         parameters: &Parameters,
-        mut x: Tensor<2>,
+        x: Tensor<2>,
         tokens: Tokens<'_>,
         noise_seed: Option<u64>,
     ) -> Tensor<2> {
+        layers.fold(x, |x, i| {
+            let settings = self.layer_settings(i, noise_seed);
+            self.layers[i].states(parameters, x, tokens.rows, settings, self.recompute)
+        })
+    }
+
+    fn layer_settings(&self, layer: usize, noise_seed: Option<u64>) -> LayerSettings {
         let s = &self.settings;
         let output_rate = if s.architecture.attention_output_dropout { s.dropout } else { 0.0 };
-        for i in layers {
-            let first = 1 + SITES * i as u64;
-            let noise = |rate, site| noise(rate, noise_seed, first + site);
-            let settings = LayerSettings {
-                heads: s.sizes.heads,
-                eps: s.eps,
-                noise: [noise(s.attention_dropout, 0), noise(output_rate, 1), noise(s.dropout, 2)],
-            };
-            x = self.layers[i].states(parameters, x, tokens.rows, settings, self.recompute);
+        let noise = |rate, site| noise(rate, noise_seed, 1 + SITES * layer as u64 + site);
+        LayerSettings {
+            heads: s.sizes.heads,
+            eps: s.eps,
+            noise: [noise(s.attention_dropout, 0), noise(output_rate, 1), noise(s.dropout, 2)],
         }
-        x
     }
 
     /// Rows of the position table for the pack's tokens.
@@ -203,13 +205,31 @@ impl Layer {
         if recompute {
             return kernels::recomputed_layer(x, w, rows, settings);
         }
-        let LayerSettings { heads, eps, noise: [attention_noise, output_noise, noise] } = settings;
-        let qkv = kernels::linear(x.clone(), w.qkv.0, w.qkv.1);
-        let a = kernels::attention(qkv, rows, heads, attention_noise);
-        let y = kernels::linear(a, w.output.0, w.output.1);
-        let x = kernels::add_norm(y, x, w.attention_norm.0, w.attention_norm.1, eps, output_noise);
-        let y = kernels::ffn(x.clone(), w.wide.0, w.wide.1, w.narrow.0, w.narrow.1);
-        kernels::add_norm(y, x, w.norm.0, w.norm.1, eps, noise)
+        let qkv = kernels::linear(x.clone(), w.qkv.0.clone(), w.qkv.1.clone());
+        let a = kernels::attention(qkv, rows, attention(settings));
+        after_attention(a, x, w, settings)
+    }
+
+    /// States after the layer of the tokens that are read: keys and values are made of all tokens, the rest only for these.
+    fn states_read(
+        &self,
+        parameters: &Parameters,
+        x: Tensor<2>,
+        rows: &kernels::Rows,
+        read: Read<'_>,
+        settings: LayerSettings,
+    ) -> Tensor<2> {
+        let (w, h) = (self.weights(parameters), x.dims()[1]);
+        let part = |columns: Range<usize>| {
+            let (weight, bias) = &w.qkv;
+            (weight.clone().slice([columns.clone(), 0..h]), bias.clone().slice([columns]))
+        };
+        let ((w_q, b_q), (w_kv, b_kv)) = (part(0..h), part(h..3 * h));
+        let kv = kernels::linear(x.clone(), w_kv, b_kv);
+        let x = kernels::pick(x, read.tokens);
+        let q = kernels::linear(x.clone(), w_q, b_q);
+        let a = kernels::cross_attention(q, kv, [read.rows, rows], attention(settings));
+        after_attention(a, x, w, settings)
     }
 
     fn weights(&self, parameters: &Parameters) -> LayerWeights {
@@ -224,6 +244,19 @@ impl Layer {
             norm: norm(&self.norm),
         }
     }
+}
+
+fn attention(settings: LayerSettings) -> AttentionSettings {
+    AttentionSettings { heads: settings.heads, causal: false, noise: settings.noise[0] }
+}
+
+/// What a layer makes of what its attention found and of the states before it.
+fn after_attention(a: Tensor<2>, x: Tensor<2>, w: LayerWeights, settings: LayerSettings) -> Tensor<2> {
+    let LayerSettings { eps, noise: [_, output_noise, noise], .. } = settings;
+    let y = kernels::linear(a, w.output.0, w.output.1);
+    let x = kernels::add_norm(y, x, w.attention_norm.0, w.attention_norm.1, eps, output_noise);
+    let y = kernels::ffn(x.clone(), w.wide.0, w.wide.1, w.narrow.0, w.narrow.1);
+    kernels::add_norm(y, x, w.norm.0, w.norm.1, eps, noise)
 }
 
 impl Backbone for Bert {
@@ -260,14 +293,18 @@ impl Backbone for Bert {
     fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
         let s = &self.settings;
         let noise_seed = noise_seed.filter(|_| self.frozen.is_none());
-        let mut x = kernels::embed(parameters.get(self.word), tokens.ids)
-            + kernels::embed(parameters.get(self.position), &self.positions(tokens));
-        if let Some(types) = self.types {
-            x = x + parameters.get(types).slice([0..1, 0..s.sizes.hidden]);
-        }
+        let (positions, segments) = (self.positions(tokens), vec![0; tokens.ids.len()]);
+        let types = match self.types {
+            Some(types) => parameters.get(types),
+            None => Tensor::zeros([1, s.sizes.hidden], parameters.device()),
+        };
+        let tables = [
+            (parameters.get(self.word), tokens.ids),
+            (parameters.get(self.position), &positions),
+            (types, &segments),
+        ];
         let (gamma, beta) = (parameters.at(self.norm.gamma), parameters.at(self.norm.beta));
-        let x = kernels::norm(x, gamma, beta, s.eps);
-        let x = kernels::dropout(x, noise(s.dropout, noise_seed, 0));
+        let x = kernels::embed_norm(tables, gamma, beta, s.eps, noise(s.dropout, noise_seed, 0));
         self.run(0..self.frozen.unwrap_or(0), parameters, x, tokens, None)
     }
 
@@ -276,9 +313,17 @@ impl Backbone for Bert {
         parameters: &Parameters,
         below: Tensor<2>,
         tokens: Tokens<'_>,
+        read: Option<Read<'_>>,
         noise_seed: Option<u64>,
     ) -> Tensor<2> {
-        self.run(self.frozen.unwrap_or(0)..self.layers.len(), parameters, below, tokens, noise_seed)
+        let (first, end) = (self.frozen.unwrap_or(0), self.layers.len());
+        let Some(read) = read else { return self.run(first..end, parameters, below, tokens, noise_seed) };
+        if first == end {
+            return kernels::pick(below, read.tokens);
+        }
+        let below = self.run(first..end - 1, parameters, below, tokens, noise_seed);
+        let settings = self.layer_settings(end - 1, noise_seed);
+        self.layers[end - 1].states_read(parameters, below, tokens.rows, read, settings)
     }
 
     fn config_json(&self) -> serde_json::Value {

@@ -26,6 +26,15 @@ pub struct Tokens<'a> {
     pub rows: &'a kernels::Rows,
 }
 
+/// Those tokens of a pack whose states somebody reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Read<'a> {
+    /// Their places in the pack, rising.
+    pub tokens: &'a [u32],
+    /// `[rows + 1]`: where each row of the pack begins among them, and their number.
+    pub rows: &'a kernels::Rows,
+}
+
 /// A network from tokens to states. It holds sizes and handles; the weights are in [`Parameters`].
 pub trait Backbone: Send + Sync {
     /// Its name in the catalogue.
@@ -54,18 +63,20 @@ pub trait Backbone: Send + Sync {
     /// States `[tokens, hidden]` below the lowest trained layer: out of the frozen part, or out of the embeddings where
     /// nothing is frozen. With `noise_seed` there is dropout outside the frozen part, a pure function of the seed.
     fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2>;
-    /// States `[tokens, hidden]` of the whole backbone from those below the lowest trained layer.
+    /// States `[tokens, hidden]` of the whole backbone from those below the lowest trained layer; where `read` is given, only
+    /// those of the tokens read, in their order. The last layer then does for the other tokens only what these see of them.
     fn upper(
         &self,
         parameters: &Parameters,
         below: Tensor<2>,
         tokens: Tokens<'_>,
+        read: Option<Read<'_>>,
         noise_seed: Option<u64>,
     ) -> Tensor<2>;
-    /// States `[tokens, hidden]`. With `noise_seed` there is dropout, a pure function of the seed; `None` is evaluation.
+    /// States `[tokens, hidden]` of all tokens. With `noise_seed` there is dropout, a pure function of the seed; `None` is evaluation.
     fn states(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
         let below = self.lower(parameters, tokens, noise_seed);
-        self.upper(parameters, below, tokens, noise_seed)
+        self.upper(parameters, below, tokens, None, noise_seed)
     }
     /// `config.json`: what [`crate::open`] needs to build it again.
     fn config_json(&self) -> serde_json::Value;

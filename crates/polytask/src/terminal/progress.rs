@@ -2,6 +2,7 @@
 
 use super::figures::{bytes, change, count, duration, points, short};
 use super::table::Table;
+use crate::memory;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -199,9 +200,10 @@ impl Progress {
         self.clear();
         let time = Duration::from_secs_f64(e.elapsed);
         self.say(&format!(
-            "  {} tokens in {}; the model of step {} lies in {}",
+            "  {} tokens in {}{}; the model of step {} lies in {}",
             count(e.tokens as usize),
             duration(time),
+            memory::peak().map(|peak| format!(", at most {} of memory", bytes(peak))).unwrap_or_default(),
             count(e.result),
             e.model
         ));

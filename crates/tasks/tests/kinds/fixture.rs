@@ -128,42 +128,51 @@ impl Heads {
         parameters
     }
 
-    /// Loss and all gradients of the task, on every device, against those of a case.
+    /// Loss and all gradients of the task, on every device, against those of a case; from whole rows, and from the tokens
+    /// alone that the task says it reads.
     pub fn compare(&self, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], items: usize, case: &Json) {
         for device in devices() {
-            self.compare_on(device.autodiff(), kind, pack, rows, items, case);
+            self.compare_on(&device.autodiff(), kind, pack, rows, items, case);
         }
     }
 
     fn compare_on(
         &self,
-        device: Device,
+        device: &Device,
         kind: &mut dyn Kind,
         pack: &Pack,
         rows: &[u32],
         items: usize,
         case: &Json,
     ) {
-        let parameters = self.build(kind, &device);
-        let states = self.states(&device).require_grad();
         let rows = same(rows);
-        let batch = Batch { states: &states, pack, split: Split::Train, rows: &rows, noise_seed: None };
-        let loss = kind.loss(&parameters, &batch).expect("rows with labels");
-        assert_eq!(loss.items, items);
-        let value: Vec<f32> = loss.mean.clone().into_data().try_into_vec().unwrap();
-        near(&value, &[case["loss"].as_f64().unwrap() as f32], "loss");
-        let gradients = loss.mean.backward();
-        let vec = |data: TensorData| data.try_into_vec::<f32>().unwrap();
-        let expected = case["gradients"].as_object().unwrap();
-        for (name, expected) in expected {
-            let found =
-                match parameters.find(&format!("head.t.{name}")).map(|i| parameters.parameter(i).value()) {
+        let mut read = vec![false; pack.tokens()];
+        kind.reads(pack, &rows, &mut read);
+        let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
+        let all: Vec<u32> = (0..pack.tokens() as u32).collect();
+        for tokens in [all, read] {
+            let parameters = self.build(kind, device);
+            let states = self.states(device).require_grad();
+            let (part, seen) = (pack.only(&tokens), kernels::pick(states.clone(), &tokens));
+            let batch =
+                Batch { states: &seen, pack: &part, split: Split::Train, rows: &rows, noise_seed: None };
+            let loss = kind.loss(&parameters, &batch).expect("rows with labels");
+            assert_eq!(loss.items, items);
+            let value: Vec<f32> = loss.mean.clone().into_data().try_into_vec().unwrap();
+            near(&value, &[case["loss"].as_f64().unwrap() as f32], "loss");
+            let gradients = loss.mean.backward();
+            let vec = |data: TensorData| data.try_into_vec::<f32>().unwrap();
+            let expected = case["gradients"].as_object().unwrap();
+            for (name, expected) in expected {
+                let parameter = parameters.find(&format!("head.t.{name}"));
+                let found = match parameter.map(|i| parameters.parameter(i).value()) {
                     None => vec(states.grad(&gradients).unwrap().into_data()),
                     Some(Weight::Matrix(w)) => vec(w.grad(&gradients).unwrap().into_data()),
                     Some(Weight::Vector(w)) => vec(w.grad(&gradients).unwrap().into_data()),
                 };
-            near(&found, &floats(expected), name);
+                near(&found, &floats(expected), name);
+            }
+            assert_eq!(expected.len(), parameters.len() + 1, "a gradient for each parameter and the states");
         }
-        assert_eq!(expected.len(), parameters.len() + 1, "a gradient for each parameter and the states");
     }
 }

@@ -1,0 +1,51 @@
+//! One pass through the trunk, which serves every task of a pack: states of the tokens that some head reads, and no more.
+
+use crate::job::Model;
+use burn::tensor::Tensor;
+use data::Pack;
+use model::{Parameters, Read, Tokens};
+use std::borrow::Cow;
+use tasks::BatchRow;
+
+/// Leaving fewer than one token in this many out of the last layer costs more than it saves.
+const WORTHWHILE: usize = 16;
+
+/// What the heads get.
+pub(crate) struct Pass<'p> {
+    /// `[tokens, hidden]`, of the tokens of `pack`.
+    pub(crate) states: Tensor<2>,
+    /// The pack, or its rows with only those tokens that a head reads.
+    pub(crate) pack: Cow<'p, Pack>,
+}
+
+/// Runs the trunk. `rows` holds for each task of the model the rows of the pack that it reads; `below` the states of the
+/// backbone's frozen part, where they are known.
+pub(crate) fn pass<'p>(
+    model: &Model,
+    parameters: &Parameters,
+    pack: &'p Pack,
+    rows: &[Vec<BatchRow>],
+    below: Option<Tensor<2>>,
+    noise_seed: Option<u64>,
+) -> Pass<'p> {
+    let tokens = Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets };
+    let below = below.unwrap_or_else(|| model.backbone.lower(parameters, tokens, noise_seed));
+    let read = tokens_read(model, pack, rows);
+    if (pack.tokens() - read.len()) * WORTHWHILE < pack.tokens() {
+        let states = model.backbone.upper(parameters, below, tokens, None, noise_seed);
+        return Pass { states, pack: Cow::Borrowed(pack) };
+    }
+    let seen = pack.only(&read);
+    let read = Read { tokens: &read, rows: &seen.offsets };
+    let states = model.backbone.upper(parameters, below, tokens, Some(read), noise_seed);
+    Pass { states, pack: Cow::Owned(seen) }
+}
+
+/// The tokens of a pack that some task reads of its rows, rising.
+fn tokens_read(model: &Model, pack: &Pack, rows: &[Vec<BatchRow>]) -> Vec<u32> {
+    let mut read = vec![false; pack.tokens()];
+    for (task, rows) in model.tasks.iter().zip(rows) {
+        task.kind.reads(pack, rows, &mut read);
+    }
+    (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect()
+}
