@@ -59,6 +59,9 @@ pub(crate) fn attention<B: Backend>(
     settings: AttentionSettings,
 ) -> FloatTensor<B> {
     let [n, width] = qkv.shape().dims();
+    if n == 0 {
+        return B::float_reshape(qkv, Shape::new([0, width / 3])); // Slices of nothing are too much for the engine.
+    }
     let part =
         |columns: Range<usize>| B::float_slice(qkv.clone(), &[Slice::from(0..n), Slice::from(columns)]);
     let (q, kv) = (part(0..width / 3), part(width / 3..width));
@@ -111,9 +114,10 @@ pub(crate) fn cross_attention<B: Backend>(
         return part(0, 0, queries.len());
     }
     let mut at = 0;
-    let mut parts = vec![B::float_slice(q.clone(), &[Slice::from(0..0), Slice::from(0..h)])];
+    let mut parts = vec![];
     for (row, size) in sizes().enumerate() {
         match size {
+            0 if queries[row] == 0 => {}
             // Queries without a key: zeros that still belong to the graph.
             0 => {
                 let tokens = Slice::from(rows[0][row]..rows[0][row + 1]);
@@ -124,7 +128,7 @@ pub(crate) fn cross_attention<B: Backend>(
         }
         at += size;
     }
-    B::float_cat(parts, 0)
+    if parts.is_empty() { q } else { B::float_cat(parts, 0) }
 }
 
 /// `[queries, keys]`: which keys a query of a causal attention does not see.
@@ -263,12 +267,26 @@ pub(crate) fn squared_norm<B: Backend>(g: FloatTensor<B>) -> FloatTensor<B> {
     sum::<B>(B::float_mul(g.clone(), g))
 }
 
-/// The sum of all elements, `[1]`, one dimension after the other. Not the engine's, which on a card adds up in the order in
-/// which threads arrive, another one each time.
+/// The sum of all elements, `[1]`, by runs of [`RUN`]. Not the engine's, which on a card adds up in the order in which threads
+/// arrive, another one each time.
 fn sum<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    let sum = (0..x.shape().num_dims()).rev().fold(x, B::float_sum_dim);
-    B::float_reshape(sum, Shape::new([1]))
+    let n = x.shape().num_elements();
+    let x = B::float_reshape(x, Shape::new([n]));
+    if n <= RUN {
+        return B::float_sum_dim(x, 0);
+    }
+    let part = |range: Range<usize>| B::float_slice(x.clone(), &[Slice::from(range)]);
+    let whole = n - n % RUN;
+    let runs = B::float_reshape(part(0..whole), Shape::new([whole / RUN, RUN]));
+    let mut sums = vec![B::float_reshape(B::float_sum_dim(runs, 1), Shape::new([whole / RUN]))];
+    if whole < n {
+        sums.push(B::float_sum_dim(part(whole..n), 0));
+    }
+    sum::<B>(B::float_cat(sums, 0))
 }
+
+/// How many numbers are added up in one go. Mesa's software driver ends every loop after 65,535 rounds, and says nothing.
+const RUN: usize = 1024;
 
 /// Host numbers on the device and in the element type of `like`.
 fn host<B: Backend>(values: Vec<f32>, shape: impl Into<Shape>, like: &FloatTensor<B>) -> FloatTensor<B> {

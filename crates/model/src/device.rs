@@ -17,7 +17,8 @@ pub enum DeviceName {
     Cpu,
     /// The first NVIDIA card, by its driver.
     Cuda,
-    /// A card by Vulkan, Metal or DirectX, a dedicated one before others; also a software driver such as Mesa's lavapipe.
+    /// A card by Vulkan (on Linux), Metal or DirectX, a dedicated one before others; also a software driver such as Mesa's
+    /// lavapipe.
     Wgpu,
 }
 
@@ -72,9 +73,17 @@ impl DeviceName {
         match self {
             DeviceName::Cpu => Ok(Device::flex()),
             #[cfg(feature = "cuda")]
-            DeviceName::Cuda => cuda(),
+            name @ DeviceName::Cuda => cuda().map_err(|reason| DeviceError::NotThere {
+                name,
+                reason,
+                remedy: "NVIDIA's driver (`nvidia-smi` lists its cards) and the toolkit's libdevice (CUDA_PATH names the toolkit)",
+            }),
             #[cfg(feature = "wgpu")]
-            DeviceName::Wgpu => wgpu(),
+            name @ DeviceName::Wgpu => wgpu().map_err(|reason| DeviceError::NotThere {
+                name,
+                reason,
+                remedy: "a Vulkan driver (Debian: apt-get install mesa-vulkan-drivers; `vulkaninfo --summary` lists them)",
+            }),
             #[cfg(not(all(feature = "cuda", feature = "wgpu")))]
             name => Err(DeviceError::NotBuilt { name }),
         }
@@ -88,27 +97,29 @@ fn built() -> String {
 }
 
 #[cfg(feature = "cuda")]
-fn cuda() -> Result<Device, DeviceError> {
+fn cuda() -> Result<Device, String> {
     if Device::enumerate(burn::tensor::DeviceType::Cuda).is_empty() {
-        return Err(DeviceError::NotThere {
-            name: DeviceName::Cuda,
-            reason: "there is no driver (libcuda), or no card".into(),
-            remedy: "NVIDIA's driver (`nvidia-smi` lists its cards)",
-        });
+        return Err("there is no driver (libcuda), or no card".into());
     }
-    Ok(Device::cuda(0))
+    tried(Device::cuda(0))
 }
 
 #[cfg(feature = "wgpu")]
-fn wgpu() -> Result<Device, DeviceError> {
+fn wgpu() -> Result<Device, String> {
+    use burn::tensor::wgpu::WgpuBackend;
     // The engine refuses to open a device that is open.
     static OPENED: std::sync::OnceLock<Result<Device, String>> = std::sync::OnceLock::new();
-    let opened = OPENED.get_or_init(|| Device::wgpu_options().init().map_err(|e| e.to_string()));
-    opened.clone().map_err(|reason| DeviceError::NotThere {
-        name: DeviceName::Wgpu,
-        reason,
-        remedy: "a Vulkan driver (Debian: apt-get install mesa-vulkan-drivers; `vulkaninfo --summary` lists what is there)",
-    })
+    // On Linux there is OpenGL where Vulkan is missing, and Mesa's aborts the program at its end.
+    let api = if cfg!(target_os = "linux") { WgpuBackend::Vulkan } else { WgpuBackend::Auto };
+    let open = || Device::wgpu_options().graphics_api(api).init().map_err(|e| e.to_string()).and_then(tried);
+    OPENED.get_or_init(open).clone()
+}
+
+/// The device, if a kernel can be compiled for it and its number be read.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn tried(device: Device) -> Result<Device, String> {
+    let one = burn::tensor::Tensor::<1>::zeros([1], &device).exp().try_into_scalar::<f32>();
+    one.map(|_| device).map_err(|e| e.to_string())
 }
 
 /// The make of a device, as its driver calls it; `None` for the processor.

@@ -25,6 +25,9 @@ pub fn check(config: &Config, root: &Node) -> Vec<Diagnostic> {
     rules.out
 }
 
+/// Mesa's llvmpipe ends every loop after 65,535 rounds without a word; sums over a pack's tokens are such loops.
+const MOST_TOKENS_ON_WGPU: usize = 65_000;
+
 struct Rules<'a> {
     config: &'a Config,
     root: &'a Node,
@@ -207,6 +210,15 @@ impl Rules<'_> {
             let message = "`train.precision = \"bf16\"` works on cpu and cuda, not on wgpu".to_owned();
             let error = Diagnostic::error(message, self.at(&["train", "precision"]));
             self.push(error.help("remove it"));
+        }
+
+        if device == DeviceName::Wgpu && config.train.tokens_per_step > MOST_TOKENS_ON_WGPU {
+            let most = MOST_TOKENS_ON_WGPU;
+            let message = format!(
+                "`train.tokens_per_step` may be at most {most} on wgpu: software drivers end longer loops"
+            );
+            let error = Diagnostic::error(message, self.at(&["train", "tokens_per_step"]));
+            self.push(error.help("lower it, and raise `train.accumulate`"));
         }
 
         let validated = |task: &str| {

@@ -132,13 +132,13 @@ impl Heads {
     /// alone that the task says it reads.
     pub fn compare(&self, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], items: usize, case: &Json) {
         for device in devices() {
-            self.compare_on(device.autodiff(), kind, pack, rows, items, case);
+            self.compare_on(&device.autodiff(), kind, pack, rows, items, case);
         }
     }
 
     fn compare_on(
         &self,
-        device: Device,
+        device: &Device,
         kind: &mut dyn Kind,
         pack: &Pack,
         rows: &[u32],
@@ -151,8 +151,8 @@ impl Heads {
         let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
         let all: Vec<u32> = (0..pack.tokens() as u32).collect();
         for tokens in [all, read] {
-            let parameters = self.build(kind, &device);
-            let states = self.states(&device).require_grad();
+            let parameters = self.build(kind, device);
+            let states = self.states(device).require_grad();
             let (part, seen) = (pack.only(&tokens), kernels::pick(states.clone(), &tokens));
             let batch =
                 Batch { states: &seen, pack: &part, split: Split::Train, rows: &rows, noise_seed: None };
