@@ -28,6 +28,7 @@ pub(crate) fn present_of(rows: &[&[f64]], losses: &[f64], importance: &[f64]) ->
 pub(crate) fn losses_present(losses: &[f64], importance: &[f64]) -> Present<'static> {
     Present {
         at: (0..losses.len()).collect(),
+        order: &[],
         names: NAMES[..losses.len()].to_vec(),
         losses: losses.to_vec(),
         importance: importance.to_vec(),

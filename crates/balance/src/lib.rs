@@ -46,19 +46,27 @@ mod aligned_mtl;
 mod balancer;
 mod cagrad;
 mod config;
+mod cosmos;
 mod cr_mogm;
 mod db_mtl;
 mod dualproj;
+mod dwa;
 mod equal;
 mod error;
 mod fairgrad;
+mod famo;
+mod gls;
 #[cfg(test)]
 mod golden;
+mod gradnorm;
 mod gradvac;
 mod gramian;
+mod imtl;
 mod imtl_g;
+mod imtl_l;
 mod mgda;
 mod nash_mtl;
+mod pbi;
 mod pcgrad;
 mod random;
 mod random_weights;
@@ -66,6 +74,7 @@ mod rule;
 mod softmax;
 mod solve;
 mod static_weights;
+mod stch;
 mod uncertainty;
 mod upgrad;
 
@@ -73,20 +82,29 @@ pub use aligned_mtl::{AlignedMtl, Scale};
 pub use balancer::{Balancer, Needs, Step};
 pub use cagrad::{CaGrad, Rescale};
 pub use config::ConFig;
+pub use cosmos::Cosmos;
 pub use cr_mogm::CrMogm;
 pub use db_mtl::DbMtl;
 pub use dualproj::DualProj;
+pub use dwa::Dwa;
 pub use equal::Equal;
 pub use error::BalanceError;
 pub use fairgrad::FairGrad;
+pub use famo::Famo;
+pub use gls::Gls;
+pub use gradnorm::GradNorm;
 pub use gradvac::GradVac;
 pub use gramian::Gramian;
+pub use imtl::Imtl;
 pub use imtl_g::ImtlG;
+pub use imtl_l::ImtlL;
 pub use mgda::{Mgda, Normalize};
 pub use nash_mtl::NashMtl;
+pub use pbi::Pbi;
 pub use pcgrad::PcGrad;
 pub use random_weights::{On, Random};
 pub use static_weights::Static;
+pub use stch::Stch;
 pub use uncertainty::Uncertainty;
 pub use upgrad::UpGrad;
 
@@ -99,11 +117,20 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("static", include_str!("static_weights.rs")),
     ("random", include_str!("random_weights.rs")),
     ("uncertainty", include_str!("uncertainty.rs")),
+    ("imtl_l", include_str!("imtl_l.rs")),
+    ("dwa", include_str!("dwa.rs")),
+    ("gls", include_str!("gls.rs")),
+    ("stch", include_str!("stch.rs")),
+    ("famo", include_str!("famo.rs")),
+    ("cosmos", include_str!("cosmos.rs")),
+    ("pbi", include_str!("pbi.rs")),
+    ("gradnorm", include_str!("gradnorm.rs")),
     ("mgda", include_str!("mgda.rs")),
     ("pcgrad", include_str!("pcgrad.rs")),
     ("gradvac", include_str!("gradvac.rs")),
     ("cagrad", include_str!("cagrad.rs")),
     ("imtl_g", include_str!("imtl_g.rs")),
+    ("imtl", include_str!("imtl.rs")),
     ("nash_mtl", include_str!("nash_mtl.rs")),
     ("fairgrad", include_str!("fairgrad.rs")),
     ("aligned_mtl", include_str!("aligned_mtl.rs")),
@@ -132,6 +159,30 @@ pub enum Balancing {
     /// Weights learned from the noise of each task (Kendall et al. 2018).
     #[serde(rename = "uncertainty")]
     Uncertainty(Uncertainty),
+    /// Scales learned so that all losses are equally large (Liu et al. 2021).
+    #[serde(rename = "imtl_l")]
+    ImtlL(ImtlL),
+    /// Weights by how fast losses fell from one epoch to the next (Liu et al. 2019).
+    #[serde(rename = "dwa")]
+    Dwa(Dwa),
+    /// The geometric mean of the losses (Chennupati et al. 2019).
+    #[serde(rename = "gls")]
+    Gls(Gls),
+    /// The largest loss, smoothly (Lin et al. 2024).
+    #[serde(rename = "stch")]
+    Stch(Stch),
+    /// Weights learned from how the losses change (Liu et al. 2023).
+    #[serde(rename = "famo")]
+    Famo(Famo),
+    /// Weighted losses in a chosen proportion (Ruchte and Grabocka 2021).
+    #[serde(rename = "cosmos")]
+    Cosmos(Cosmos),
+    /// Along the line of the preferences, with a penalty for leaving it (Zhang and Li 2007).
+    #[serde(rename = "pbi")]
+    Pbi(Pbi),
+    /// Equally long weighted gradients, longer for tasks that lag behind (Chen et al. 2018).
+    #[serde(rename = "gradnorm")]
+    GradNorm(GradNorm),
     /// The shortest weighted mean of the gradients (Desideri 2012; Sener and Koltun 2018).
     #[serde(rename = "mgda")]
     Mgda(Mgda),
@@ -147,6 +198,9 @@ pub enum Balancing {
     /// Equal projections onto all gradients (Liu et al. 2021).
     #[serde(rename = "imtl_g")]
     ImtlG(ImtlG),
+    /// Equal losses, and equal projections onto their gradients (Liu et al. 2021).
+    #[serde(rename = "imtl")]
+    Imtl(Imtl),
     /// Nash's bargaining solution (Navon et al. 2022).
     #[serde(rename = "nash_mtl")]
     NashMtl(NashMtl),
@@ -202,11 +256,20 @@ impl Balancing {
             Balancing::Static(settings) => settings,
             Balancing::Random(settings) => settings,
             Balancing::Uncertainty(settings) => settings,
+            Balancing::ImtlL(settings) => settings,
+            Balancing::Dwa(settings) => settings,
+            Balancing::Gls(settings) => settings,
+            Balancing::Stch(settings) => settings,
+            Balancing::Famo(settings) => settings,
+            Balancing::Cosmos(settings) => settings,
+            Balancing::Pbi(settings) => settings,
+            Balancing::GradNorm(settings) => settings,
             Balancing::Mgda(settings) => settings,
             Balancing::PcGrad(settings) => settings,
             Balancing::GradVac(settings) => settings,
             Balancing::CaGrad(settings) => settings,
             Balancing::ImtlG(settings) => settings,
+            Balancing::Imtl(settings) => settings,
             Balancing::NashMtl(settings) => settings,
             Balancing::FairGrad(settings) => settings,
             Balancing::AlignedMtl(settings) => settings,

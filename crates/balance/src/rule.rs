@@ -90,6 +90,8 @@ impl Memory for u64 {
 pub(crate) struct Present<'a> {
     /// Their places among all tasks.
     pub at: Vec<usize>,
+    /// The places of all tasks, sorted by name.
+    pub order: &'a [usize],
     /// Their names.
     pub names: Vec<&'a str>,
     /// Their losses, finite.
@@ -144,6 +146,7 @@ impl<R: Rule> AtWork<R> {
             names: at.iter().map(|&task| self.names[task].as_str()).collect(),
             losses: at.iter().filter_map(|&task| step.losses[task]).collect(),
             importance: at.iter().map(|&task| self.importance[task]).collect(),
+            order: &self.order,
             gramian,
             scale,
             at,
