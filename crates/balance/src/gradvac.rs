@@ -85,8 +85,9 @@ impl Rule for GradVac {
         for i in 0..present.len() {
             let mut row = vec![0.0; present.len()];
             row[i] = 1.0;
+            let mut length = norms[i];
             for j in random_order(self.seed, usual.steps, present, i) {
-                let (product, length) = (gramian.times(&row)[j], gramian.square(&row).sqrt());
+                let product = gramian.product(j, &row);
                 // A gradient of which nothing is left has no cosine.
                 if !(length > 0.0) {
                     continue;
@@ -97,6 +98,7 @@ impl Rule for GradVac {
                 if cosine < aim {
                     let (far, near) = ((1.0 - cosine * cosine).sqrt(), (1.0 - aim * aim).sqrt());
                     row[j] += length * (aim * far - cosine * near) / (norms[j] * near);
+                    length = gramian.square(&row).sqrt();
                 }
                 *mean = (1.0 - self.beta) * *mean + self.beta * cosine;
             }

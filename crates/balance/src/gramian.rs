@@ -150,6 +150,11 @@ impl Gramian {
         self.values.chunks_exact(self.tasks.max(1)).map(|row| dot(row, weights)).collect()
     }
 
+    /// The inner product of one gradient with `J^T w`.
+    pub(crate) fn product(&self, task: usize, weights: &[f64]) -> f64 {
+        dot(&self.values[task * self.tasks..][..self.tasks], weights)
+    }
+
     /// `w^T G w`, the squared norm of `J^T w`, at least 0.
     pub(crate) fn square(&self, weights: &[f64]) -> f64 {
         dot(weights, &self.times(weights)).max(0.0)

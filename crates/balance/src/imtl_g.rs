@@ -52,7 +52,9 @@ pub(crate) fn equal_projections(gramian: &Gramian, scales: &[f64]) -> Vec<f64> {
     let weights: Vec<f64> = units.iter().zip(gramian.norms()).map(|(unit, norm)| unit / norm).collect();
     let terms = weights.iter().zip(scales).map(|(weight, scale)| weight / scale);
     let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
-    if !(sum.abs() > NOTHING * size) {
+    // Gradients that cancel: nothing but rounding is left of the combination, or of the sum.
+    let found = units.iter().any(|unit| unit.abs() > NOTHING);
+    if !(found && sum.abs() > NOTHING * size) {
         return vec![0.0; weights.len()];
     }
     weights.iter().map(|weight| weight / sum).collect()

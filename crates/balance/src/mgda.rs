@@ -3,9 +3,10 @@
 //! Formula: `w = argmin w^T G w` over `w >= 0, sum w = 1`. The direction `d = J^T w` has `<d, g_i> >= ||d||^2` for every
 //! task: no loss goes up, and where d is 0 the point is Pareto-stationary.
 //!
-//! Defaults: `normalize = "none"`, as LibMTL and TorchJD have it. `"l2"`, `"loss"` and `"loss_l2"` look for the weights
-//! among gradients divided by their norm, by their loss, or by both, and then apply them to the gradients as they are,
-//! as Sener and Koltun's code and LibMTL do. The optimum is exact (Wolfe's method), not 20 to 250 steps of Frank and Wolfe.
+//! Defaults: `normalize = "none"`, as LibMTL and TorchJD have it. `"l2"`, `"loss"` and `"loss_l2"` find the shortest mean of
+//! the gradients divided by their norm, by their loss, or by both, and go along it, as LibMTL does over all shared
+//! parameters: that is what no loss goes up against. (Sener and Koltun's code applies the weights to the gradients as they
+//! are.) The optimum is exact (Wolfe's method), not up to 250 steps of Frank and Wolfe.
 //!
 //! Importance: the guaranteed decrease of a task is in proportion to its importance (the optimum is sought among
 //! `g_i / importance_i`). The paper has none; with equal importances this is the paper's method.
@@ -25,8 +26,8 @@ use crate::{Needs, solve};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Losses below it are taken for it where gradients are divided by them.
-const SMALLEST_LOSS: f64 = 1e-8;
+/// Losses are cut to this range where gradients are divided by them.
+const LOSSES: (f64, f64) = (1e-8, 1e100);
 
 /// The shortest weighted mean of the gradients.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,9 +64,9 @@ impl Rule for Mgda {
     fn weigh(&self, _memory: &mut (), present: &Present<'_>) -> Vec<f64> {
         let mean = present.importance.iter().sum::<f64>() / present.len() as f64;
         let share: Vec<f64> = present.importance.iter().map(|importance| importance / mean).collect();
-        let norms = present.gramian.norms();
+        let norms: Vec<f64> = present.gramian.norms().iter().map(|norm| norm * present.scale).collect();
         let size = |i: usize| {
-            let loss = present.losses[i].abs().max(SMALLEST_LOSS);
+            let loss = present.losses[i].abs().clamp(LOSSES.0, LOSSES.1);
             match self.normalize {
                 Normalize::None => 1.0,
                 Normalize::L2 => norms[i],
@@ -74,11 +75,11 @@ impl Rule for Mgda {
             }
         };
         let factors: Vec<f64> = (0..present.len()).map(|i| 1.0 / size(i) / share[i]).collect();
-        // Only ratios matter; the largest factor is 1, so that no product overflows.
+        // To the solver only ratios matter; the largest is 1, so that no product overflows.
         let largest = factors.iter().copied().fold(0.0, f64::max);
-        let factors: Vec<f64> = factors.iter().map(|factor| factor / largest).collect();
-        let weights = solve::shortest_mean(&present.gramian.scaled(&factors));
-        weights.iter().zip(share).map(|(weight, share)| weight / share).collect()
+        let ratios: Vec<f64> = factors.iter().map(|factor| factor / largest).collect();
+        let weights = solve::shortest_mean(&present.gramian.scaled(&ratios));
+        weights.iter().zip(factors).map(|(weight, factor)| weight * factor).collect()
     }
 }
 
@@ -95,15 +96,15 @@ mod tests {
         close(&of(crate::golden::SCALED), &[0.049774, 0.950226]);
     }
 
-    /// Two orthogonal gradients: without normalization the weights are as 1 / norm^2.
+    /// Two orthogonal gradients: shares are as 1 / norm^2 of what is averaged, weights the shares of what was divided.
     #[test]
-    fn normalized_gradients_weigh_the_same() {
+    fn orthogonal_gradients_have_a_closed_form() {
         let rows: &[&[f64]] = &[&[2.0, 0.0], &[0.0, 1.0]];
         let with = |normalize| Mgda { normalize }.weigh(&mut (), &present_of(rows, &[4.0, 1.0], &[1.0, 1.0]));
         close(&with(Normalize::None), &[0.2, 0.8]);
-        close(&with(Normalize::L2), &[0.5, 0.5]);
-        close(&with(Normalize::Loss), &[0.8, 0.2]);
-        close(&with(Normalize::LossL2), &[16.0 / 17.0, 1.0 / 17.0]);
+        close(&with(Normalize::L2), &[0.25, 0.5]);
+        close(&with(Normalize::Loss), &[0.2, 0.2]);
+        close(&with(Normalize::LossL2), &[2.0 / 17.0, 1.0 / 17.0]);
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn without_conflicts(gramian: &Gramian, task: usize, order: &[usize]) -> Vec<f64
     let mut row = vec![0.0; gramian.tasks()];
     row[task] = 1.0;
     for &other in order {
-        let product = gramian.times(&row)[other];
+        let product = gramian.product(other, &row);
         if product < 0.0 {
             row[other] -= product / gramian.at(other, other);
         }
