@@ -8,7 +8,7 @@
 //! When to use: first, always: it is the baseline that any other method must beat, and often does not. Losses of very
 //! different size make it favour the largest one.
 
-use crate::{BalanceError, Balancer, fixed_weights, restore_nothing};
+use crate::{BalanceError, Balancer, Method, Step, fixed_weights, restore_nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -24,13 +24,23 @@ impl Equal {
     }
 }
 
+impl Method for Equal {
+    fn name(&self) -> &'static str {
+        "equal"
+    }
+
+    fn at_work(&self, _tasks: &[&str], importance: &[f64]) -> Result<Box<dyn Balancer>, BalanceError> {
+        Ok(Box::new(self.build(importance)))
+    }
+}
+
 pub(crate) struct EqualWeights {
     importance: Vec<f64>,
 }
 
 impl Balancer for EqualWeights {
-    fn weights(&mut self, losses: &[Option<f64>]) -> Vec<f64> {
-        fixed_weights(&self.importance, losses)
+    fn weigh(&mut self, step: &Step<'_>) -> Vec<f64> {
+        fixed_weights(&self.importance, step.losses)
     }
 
     fn state(&self) -> Value {

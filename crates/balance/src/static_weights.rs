@@ -10,7 +10,8 @@
 //! Errors: a weight for a task that does not exist, a weight outside 0 to 1e9, and weights that are all 0. A task of weight
 //! 0 is evaluated but not trained.
 
-use crate::{BalanceError, Balancer, LARGEST_WEIGHT, fixed_weights, in_range, restore_nothing};
+use crate::error::in_range;
+use crate::{BalanceError, Balancer, LARGEST_WEIGHT, Method, Step, fixed_weights, restore_nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -47,13 +48,23 @@ impl Static {
     }
 }
 
+impl Method for Static {
+    fn name(&self) -> &'static str {
+        "static"
+    }
+
+    fn at_work(&self, tasks: &[&str], importance: &[f64]) -> Result<Box<dyn Balancer>, BalanceError> {
+        Ok(Box::new(self.build(tasks, importance)?))
+    }
+}
+
 pub(crate) struct StaticWeights {
     weights: Vec<f64>,
 }
 
 impl Balancer for StaticWeights {
-    fn weights(&mut self, losses: &[Option<f64>]) -> Vec<f64> {
-        fixed_weights(&self.weights, losses)
+    fn weigh(&mut self, step: &Step<'_>) -> Vec<f64> {
+        fixed_weights(&self.weights, step.losses)
     }
 
     fn state(&self) -> Value {

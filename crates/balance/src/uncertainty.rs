@@ -21,7 +21,8 @@
 //! Paper: Kendall, Gal and Cipolla, "Multi-task learning using uncertainty to weigh losses", CVPR 2018 (arXiv:1705.07115).
 
 use crate::adam::Adam;
-use crate::{BalanceError, Balancer, in_range, restore_nothing};
+use crate::error::in_range;
+use crate::{BalanceError, Balancer, Method, Step, restore_nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -67,6 +68,16 @@ impl Uncertainty {
     }
 }
 
+impl Method for Uncertainty {
+    fn name(&self) -> &'static str {
+        "uncertainty"
+    }
+
+    fn at_work(&self, tasks: &[&str], importance: &[f64]) -> Result<Box<dyn Balancer>, BalanceError> {
+        Ok(Box::new(self.build(tasks, importance)?))
+    }
+}
+
 pub(crate) struct UncertaintyWeights {
     importance: Vec<f64>,
     learning_rate: f64,
@@ -93,7 +104,8 @@ impl Learned {
 }
 
 impl Balancer for UncertaintyWeights {
-    fn weights(&mut self, losses: &[Option<f64>]) -> Vec<f64> {
+    fn weigh(&mut self, step: &Step<'_>) -> Vec<f64> {
+        let losses = step.losses;
         assert_eq!(losses.len(), self.learned.len(), "one loss, or None, a task");
         let tasks = self.learned.iter_mut().zip(&self.importance);
         tasks

@@ -256,7 +256,14 @@ fn the_schema_describes_every_key() {
     let mut bare = Vec::new();
     let mut way = vec![(String::new(), schema.root())];
     let mut seen = 0;
+    let mut met = Vec::new();
     while let Some((path, table)) = way.pop() {
+        // A method that wraps another one contains the family again.
+        let definition = std::ptr::from_ref(schema.resolve(table));
+        if met.contains(&definition) {
+            continue;
+        }
+        met.push(definition);
         for (key, found) in schema.keys(table) {
             seen += 1;
             let path = format!("{path}.{key}");

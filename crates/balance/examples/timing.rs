@@ -1,0 +1,43 @@
+//! What a step of every method costs, for 8 and for 32 tasks whose gradients are random.
+//!
+//! ```text
+//! cargo run --release -p polytask-balance --example timing
+//! ```
+
+use polytask_balance::{Balancing, Gramian, Step};
+use std::time::Instant;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("{:12} {:>10} {:>10}   microseconds a step, K = 8 and K = 32", "method", 8, 32);
+    for (name, _) in polytask_balance::CATALOGUE {
+        let settings = match *name {
+            "static" => r#"{ "static": { "weights": {} } }"#.to_owned(),
+            "cr_mogm" => r#"{ "cr_mogm": { "method": { "cagrad": {} } } }"#.to_owned(),
+            name => format!(r#"{{ "{name}": {{}} }}"#),
+        };
+        let method: Balancing = serde_json::from_str(&settings)?;
+        let mut micros = Vec::new();
+        for tasks in [8, 32] {
+            let names: Vec<String> = (0..tasks).map(|i| i.to_string()).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let mut balancer = method.build(&names, &vec![1.0; tasks])?;
+            let gramians: Vec<Gramian> = (0..20).map(|seed| gramian(seed, tasks)).collect();
+            let losses = vec![Some(1.0); tasks];
+            let start = Instant::now();
+            for gramian in gramians.iter().cycle().take(200) {
+                balancer.weigh(&Step { losses: &losses, gramian: Some(gramian) });
+            }
+            micros.push(start.elapsed().as_secs_f64() * 1e6 / 200.0);
+        }
+        println!("{name:12} {:10.1} {:10.1}", micros[0], micros[1]);
+    }
+    Ok(())
+}
+
+/// Of gradients of 64 numbers that conflict in about half of the pairs.
+fn gramian(seed: usize, tasks: usize) -> Gramian {
+    let number =
+        |i: usize, k: usize| (((seed * 8191 + i * 131 + k * 17) as f64 * 12.9898).sin() * 43758.5453).fract();
+    let rows: Vec<Vec<f64>> = (0..tasks).map(|i| (0..64).map(|k| number(i, k)).collect()).collect();
+    Gramian::of_rows(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}

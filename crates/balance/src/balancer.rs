@@ -1,0 +1,63 @@
+//! What every balancing method can do.
+
+use crate::{BalanceError, Gramian};
+
+/// What a method looks at in every step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// The task losses. One backward pass of the weighted sum serves trunk and heads.
+    Losses,
+    /// The losses and the Gramian of their gradients over the shared parameters. The weights are for the shared parameters
+    /// alone: `direction = J^T w`; every head takes its own task's gradient as it is.
+    Gramian,
+}
+
+/// What a method is told about one step. The order of the tasks is that of [`Balancing::build`](crate::Balancing::build).
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Each task's loss; `None` for a task that is absent from the step.
+    pub losses: &'a [Option<f64>],
+    /// The Gramian of all tasks, where the method [needs](Balancer::needs) it. The rows of absent tasks are not looked at.
+    pub gramian: Option<&'a Gramian>,
+}
+
+/// A balancing method at work.
+pub trait Balancer: Send {
+    /// What [`Step`] has to hold.
+    fn needs(&self) -> Needs {
+        Needs::Losses
+    }
+
+    /// The weights for this step, in the order of the tasks, each finite; the direction to go is the gradient of the sum
+    /// of `weight x loss`. Weights are at least 0 except where a method's documentation says otherwise. Each call moves
+    /// the methods that have state: once a step, or once a pack where a step accumulates several.
+    ///
+    /// `None` is a task that is absent from the step: its weight is 0 and its state does not move. A loss or gradient
+    /// that is NaN or infinite is treated as absent, so that it cannot poison the state; leave such a task out of the
+    /// sum (0 times NaN is NaN), and better, skip the step. To a method that needs the Gramian, a gradient of exactly 0
+    /// and an importance of 0 are absent as well: there is nothing to balance about them.
+    ///
+    /// # Panics
+    /// When the step does not hold what the method needs, or not one entry a task.
+    fn weigh(&mut self, step: &Step<'_>) -> Vec<f64>;
+
+    /// [`weigh`](Balancer::weigh) for a method to which losses are enough.
+    ///
+    /// # Panics
+    /// As `weigh`; so for a method that needs more than losses.
+    fn weights(&mut self, losses: &[Option<f64>]) -> Vec<f64> {
+        self.weigh(&Step { losses, gramian: None })
+    }
+
+    /// Says that an epoch is over, to the methods that compare epochs.
+    fn epoch_end(&mut self) {}
+
+    /// What the method has learned so far, with the name of the method; every float survives JSON bit for bit.
+    fn state(&self) -> serde_json::Value;
+
+    /// Takes up where [`state`](Balancer::state) was called.
+    ///
+    /// # Errors
+    /// When `state` is not one that this method made for these tasks; then nothing has changed.
+    fn restore(&mut self, state: &serde_json::Value) -> Result<(), BalanceError>;
+}

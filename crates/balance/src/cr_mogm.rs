@@ -1,0 +1,149 @@
+//! CR-MOGM: a moving mean over the steps of the weights that another method gives.
+//!
+//! Formula: `w <- alpha w + (1 - alpha) w'`, w' the weights of the wrapped method: `[balance.cr_mogm]` with
+//! `method = { cagrad = {} }`. A task that is absent from a step keeps its mean.
+//!
+//! Defaults: `alpha = 0.9`, as in TorchJD. A task's mean starts at its first weight; TorchJD starts at 1/K, which is of
+//! another size than the weights of many methods.
+//!
+//! Importance is the wrapped method's matter.
+//!
+//! Cost: that of the wrapped method. State: a weight a task, and the wrapped method's.
+//!
+//! When to use: where the weights of a gradient method jump from step to step with the noise of small packs: the moving
+//! mean is what makes such methods converge with stochastic gradients.
+//!
+//! Paper: Zhou et al., "On the convergence of stochastic multi-objective gradient manipulation and beyond", NeurIPS 2022.
+
+use crate::error::in_range;
+use crate::{BalanceError, Balancer, Balancing, Method, Needs, Step, restore_nothing};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// A moving mean of another method's weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CrMogm {
+    /// The method whose weights are smoothed: `{ cagrad = {} }`.
+    pub method: Box<Balancing>,
+    /// The share of the mean that stays in a step.
+    #[serde(default = "most_stays")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub alpha: f64,
+}
+
+fn most_stays() -> f64 {
+    0.9
+}
+
+impl CrMogm {
+    pub(crate) fn build(&self, tasks: &[&str], importance: &[f64]) -> Result<Smoothed, BalanceError> {
+        in_range("balance.cr_mogm.alpha".to_owned(), self.alpha, 0.0, 1.0)?;
+        Ok(Smoothed {
+            inner: self
+                .method
+                .build(tasks, importance)
+                .map_err(|error| error.below("balance.cr_mogm.method"))?,
+            alpha: self.alpha,
+            names: tasks.iter().map(|&task| task.to_owned()).collect(),
+            means: vec![None; tasks.len()],
+        })
+    }
+}
+
+impl Method for CrMogm {
+    fn name(&self) -> &'static str {
+        "cr_mogm"
+    }
+
+    fn at_work(&self, tasks: &[&str], importance: &[f64]) -> Result<Box<dyn Balancer>, BalanceError> {
+        Ok(Box::new(self.build(tasks, importance)?))
+    }
+}
+
+pub(crate) struct Smoothed {
+    inner: Box<dyn Balancer>,
+    alpha: f64,
+    names: Vec<String>,
+    /// `None` before a task's first step.
+    means: Vec<Option<f64>>,
+}
+
+impl Balancer for Smoothed {
+    fn needs(&self) -> Needs {
+        self.inner.needs()
+    }
+
+    fn weigh(&mut self, step: &Step<'_>) -> Vec<f64> {
+        let mut weights = self.inner.weigh(step);
+        let has_gradient = |task: usize| {
+            step.gramian.is_none_or(|gramian| gramian.is_sound(task) && gramian.at(task, task) > 0.0)
+        };
+        for (task, (weight, mean)) in weights.iter_mut().zip(&mut self.means).enumerate() {
+            if step.losses[task].is_some_and(f64::is_finite) && has_gradient(task) {
+                *weight = mean.map_or(*weight, |mean| self.alpha * mean + (1.0 - self.alpha) * *weight);
+                *mean = Some(*weight);
+            }
+        }
+        weights
+    }
+
+    fn epoch_end(&mut self) {
+        self.inner.epoch_end();
+    }
+
+    fn state(&self) -> Value {
+        json!({ "method": "cr_mogm", "tasks": self.names, "means": self.means, "inner": self.inner.state() })
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), BalanceError> {
+        restore_nothing("cr_mogm", state)?;
+        let wrong = |reason: String| BalanceError::State { method: "cr_mogm", reason };
+        if state["tasks"] != json!(self.names) {
+            let (found, expected) = (&state["tasks"], self.names.join(", "));
+            return Err(wrong(format!("it is of the tasks {found}, expected {expected}")));
+        }
+        let means =
+            Vec::<Option<f64>>::deserialize(&state["means"]).map_err(|e| wrong(format!("`means`: {e}")))?;
+        if means.len() != self.names.len() || means.iter().flatten().any(|mean| !mean.is_finite()) {
+            return Err(wrong("`means` has a number out of range, or too few or too many".to_owned()));
+        }
+        self.inner.restore(&state["inner"])?;
+        self.means = means;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden::{BASE, SCALED, close, gramian};
+    use crate::{CaGrad, Mgda};
+
+    /// MGDA's weights are 0.6 and 0.4 on the first matrix, 0.049774 and 0.950226 on the second.
+    #[test]
+    fn weights_are_a_moving_mean() {
+        let config = CrMogm { method: Box::new(Balancing::Mgda(Mgda::default())), alpha: 0.75 };
+        let mut balancer = config.build(&["a", "b"], &[1.0, 1.0]).expect("valid");
+        let losses = [Some(1.0), Some(1.0)];
+        let mut step = |rows| balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian(rows)) });
+        close(&step(BASE), &[0.6, 0.4]);
+        close(&step(SCALED), &[0.75 * 0.6 + 0.25 * 0.049774, 0.75 * 0.4 + 0.25 * 0.950226]);
+    }
+
+    #[test]
+    fn the_wrapped_method_reads_from_the_config() {
+        let config: CrMogm = serde_json::from_value(json!({ "method": { "cagrad": {} } })).expect("valid");
+        assert_eq!(config, CrMogm { method: Box::new(Balancing::CaGrad(CaGrad::default())), alpha: 0.9 });
+        let bad = CrMogm {
+            method: Box::new(Balancing::CaGrad(CaGrad { c: -1.0, ..CaGrad::default() })),
+            alpha: 0.9,
+        };
+        let error = bad.build(&["a"], &[1.0]).err().map(|e| e.to_string());
+        assert_eq!(
+            error.as_deref(),
+            Some("balance.cr_mogm.method.cagrad.c = -1, expected a number from 0 to 100")
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! FairGrad: decreases that are fair in the sense of a chosen alpha, from the largest sum to the best for the worst off.
+//!
+//! Formula: the weights w with `(G w)_i = w_i^(-1/alpha)`, `w > 0`: `d = J^T w` maximises the sum of the decreases' utilities
+//! `x^(1 - alpha) / (1 - alpha)` (at 1: `ln x`). Near 0 all weights become 1; alpha = 1 is Nash-MTL without the clipping;
+//! large alphas care for the smallest decrease.
+//!
+//! Defaults: `alpha = 1`, LibMTL's. The solution is exact (Newton's method on a convex function); the libraries use least
+//! squares from random starts.
+//!
+//! Importance multiplies the weights that are found; the paper has none.
+//!
+//! Cost: the K gradients and some twenty systems of K equations. State: none.
+//!
+//! When to use: to choose between total and even progress by one number. The direction's length follows the gradients'
+//! only as their power `(1 - alpha) / (1 + alpha)`: at 1 it is always sqrt(K).
+//!
+//! Paper: Ban and Ji, "Fair resource allocation in multi-task learning", ICML 2024 (arXiv:2402.15638).
+
+use crate::rule::{Present, Rule};
+use crate::{BalanceError, Needs, solve};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// alpha-fair decreases.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FairGrad {
+    /// How much fairness counts: 1 is proportional fairness, larger values look at the worst off.
+    #[schemars(range(min = 0.1, max = 20.0))]
+    pub alpha: f64,
+}
+
+impl Default for FairGrad {
+    fn default() -> Self {
+        FairGrad { alpha: 1.0 }
+    }
+}
+
+impl Rule for FairGrad {
+    const NAME: &'static str = "fairgrad";
+    type Memory = ();
+
+    fn needs(&self) -> Needs {
+        Needs::Gramian
+    }
+
+    fn check(&self) -> Result<(), BalanceError> {
+        self.setting("alpha", self.alpha, 0.1, 20.0)
+    }
+
+    fn weigh(&self, _memory: &mut (), present: &Present<'_>) -> Vec<f64> {
+        // With all gradients s times as long, weights are s^(-2 alpha / (1 + alpha)) times as large.
+        let unit = present.scale.powf(-2.0 * self.alpha / (1.0 + self.alpha));
+        solve::bargain(&present.gramian, self.alpha).iter().map(|weight| weight * unit).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden::{BASE, SCALED, THREE, close, weights};
+
+    #[test]
+    fn golden_values() {
+        let check = |alpha: f64, base: &[f64], three: &[f64], scaled: &[f64]| {
+            close(&weights(&FairGrad { alpha }, BASE), base);
+            close(&weights(&FairGrad { alpha }, THREE), three);
+            close(&weights(&FairGrad { alpha }, SCALED), scaled);
+        };
+        check(0.5, &[0.742828, 0.525393], &[0.70326, 0.460826, 0.53169], &[0.279, 3.01065]);
+        check(1.0, &[0.591461, 0.407071], &[0.572063, 0.311981, 0.399261], &[0.184776, 2.613126]);
+        check(2.0, &[0.471363, 0.319454], &[0.462684, 0.211007, 0.303395], &[0.16725, 2.855963]);
+        check(5.0, &[0.375942, 0.25231], &[0.373078, 0.142589, 0.232616], &[0.184529, 3.410145]);
+    }
+}

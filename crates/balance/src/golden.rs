@@ -1,0 +1,75 @@
+//! The matrices of the golden values, and what a rule makes of them. Values are from float64 computations of the papers'
+//! formulas outside this crate, which agree with TorchJD's own tests where it has the same matrix.
+
+use crate::rule::{Memory, Present, Rule};
+use crate::{Balancer, Gramian, Step};
+
+/// TorchJD's example.
+pub(crate) const BASE: &[&[f64]] = &[&[-4.0, 1.0, 1.0], &[6.0, 1.0, 1.0]];
+/// Three tasks, two conflicts.
+pub(crate) const THREE: &[&[f64]] = &[&[1.0, 2.0, 0.0, -1.0], &[-1.0, 1.0, 3.0, 0.0], &[2.0, -3.0, 1.0, 1.0]];
+/// Two conflicting gradients of very different length.
+pub(crate) const SCALED: &[&[f64]] = &[&[10.0, 0.0], &[-0.5, 0.5]];
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+pub(crate) fn gramian(rows: &[&[f64]]) -> Gramian {
+    Gramian::of_rows(rows)
+}
+
+/// A step in which these tasks are present, as a rule sees it.
+pub(crate) fn present_of(rows: &[&[f64]], losses: &[f64], importance: &[f64]) -> Present<'static> {
+    let scale = gramian(rows).norms().into_iter().fold(0.0, f64::max);
+    let gramian = gramian(rows).scaled(&vec![1.0 / scale; rows.len()]);
+    Present { gramian, scale, ..losses_present(losses, importance) }
+}
+
+/// A step of which only the losses are known.
+pub(crate) fn losses_present(losses: &[f64], importance: &[f64]) -> Present<'static> {
+    Present {
+        at: (0..losses.len()).collect(),
+        order: &[],
+        names: NAMES[..losses.len()].to_vec(),
+        losses: losses.to_vec(),
+        importance: importance.to_vec(),
+        gramian: gramian(&[]),
+        scale: 0.0,
+    }
+}
+
+/// The balancer for so many tasks of importance 1.
+pub(crate) fn balancer<R: Rule + Clone>(rule: &R, tasks: usize) -> Box<dyn Balancer> {
+    rule.build(&NAMES[..tasks], &vec![1.0; tasks]).expect("valid settings")
+}
+
+/// The weights of the first step.
+pub(crate) fn weights<R: Rule + Clone>(rule: &R, rows: &[&[f64]]) -> Vec<f64> {
+    weights_with(rule, rows, &vec![1.0; rows.len()])
+}
+
+/// The weights of the first step with importances.
+pub(crate) fn weights_with<R: Rule + Clone>(rule: &R, rows: &[&[f64]], importance: &[f64]) -> Vec<f64> {
+    let mut balancer = rule.build(&NAMES[..rows.len()], importance).expect("valid settings");
+    let losses = vec![Some(1.0); rows.len()];
+    balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian(rows)) })
+}
+
+/// `J^T w` of the first step.
+pub(crate) fn direction<R: Rule + Clone>(rule: &R, rows: &[&[f64]]) -> Vec<f64> {
+    let weights = weights(rule, rows);
+    (0..rows[0].len()).map(|k| rows.iter().zip(&weights).map(|(row, weight)| row[k] * weight).sum()).collect()
+}
+
+/// The memory before the first step.
+pub(crate) fn fresh<R: Rule>(_rule: &R, tasks: usize) -> R::Memory {
+    R::Memory::of_start(tasks)
+}
+
+/// Equal up to the six digits in which golden values are printed.
+#[track_caller]
+pub(crate) fn close(ours: &[f64], golden: &[f64]) {
+    assert_eq!(ours.len(), golden.len());
+    for (o, g) in ours.iter().zip(golden) {
+        assert!((o - g).abs() < 1e-5 * g.abs().max(0.1), "{ours:?}, expected {golden:?}");
+    }
+}

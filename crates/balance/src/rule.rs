@@ -1,0 +1,206 @@
+//! What most methods share: which tasks take part in a step, where their weights go, how their memory is kept.
+//!
+//! A method is a [`Rule`], which sees the tasks that are present, nothing else; [`AtWork`] makes a
+//! [`Balancer`](crate::Balancer) of it. Rules see the tasks sorted by name, so the order in a config changes no bit.
+
+use crate::error::in_range;
+use crate::{BalanceError, Balancer, Gramian, Needs, Step, restore_nothing};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+/// No weight is further from 0, so that weights stay within f32's range.
+const FURTHEST: f64 = 1e30;
+
+/// A method: its settings, and what they make of a step.
+pub(crate) trait Rule: Send + Sized + 'static {
+    /// As in `[balance.NAME]`.
+    const NAME: &'static str;
+    /// Whether the rule looks at the importances itself; otherwise its weights are multiplied by them.
+    const PREFERS: bool = false;
+    /// What it keeps from step to step.
+    type Memory: Memory;
+
+    /// What it looks at.
+    fn needs(&self) -> Needs;
+
+    /// Whether the settings fit.
+    fn check(&self) -> Result<(), BalanceError> {
+        Ok(())
+    }
+
+    /// One weight a task that is present; there is at least one.
+    fn weigh(&self, memory: &mut Self::Memory, present: &Present<'_>) -> Vec<f64>;
+
+    /// An epoch is over.
+    fn epoch_end(&self, _memory: &mut Self::Memory) {}
+
+    /// Checks one of the settings.
+    fn setting(&self, name: &str, found: f64, least: f64, most: f64) -> Result<(), BalanceError> {
+        in_range(format!("balance.{}.{name}", Self::NAME), found, least, most)
+    }
+
+    /// The method at work.
+    fn build(&self, tasks: &[&str], importance: &[f64]) -> Result<Box<dyn Balancer>, BalanceError>
+    where
+        Self: Clone,
+    {
+        self.check()?;
+        let mut order: Vec<usize> = (0..tasks.len()).collect();
+        order.sort_by_key(|&task| tasks[task]);
+        Ok(Box::new(AtWork {
+            rule: self.clone(),
+            names: tasks.iter().map(|&task| task.to_owned()).collect(),
+            importance: importance.to_vec(),
+            order,
+            memory: Self::Memory::of_start(tasks.len()),
+        }))
+    }
+}
+
+/// What a rule keeps from step to step.
+pub(crate) trait Memory: Serialize + DeserializeOwned + Send {
+    /// Before the first step of so many tasks.
+    fn of_start(tasks: usize) -> Self;
+
+    /// Whether it is one that the rule can have reached with so many tasks.
+    fn is_sound(&self, tasks: usize) -> bool;
+}
+
+/// Nothing.
+impl Memory for () {
+    fn of_start(_tasks: usize) {}
+
+    fn is_sound(&self, _tasks: usize) -> bool {
+        true
+    }
+}
+
+/// How many steps there were.
+impl Memory for u64 {
+    fn of_start(_tasks: usize) -> u64 {
+        0
+    }
+
+    fn is_sound(&self, _tasks: usize) -> bool {
+        true
+    }
+}
+
+/// The tasks that take part in a step, sorted by name.
+pub(crate) struct Present<'a> {
+    /// Their places among all tasks.
+    pub at: Vec<usize>,
+    /// The places of all tasks, sorted by name.
+    pub order: &'a [usize],
+    /// Their names.
+    pub names: Vec<&'a str>,
+    /// Their losses, finite.
+    pub losses: Vec<f64>,
+    /// Their importances.
+    pub importance: Vec<f64>,
+    /// Their Gramian, divided by `scale^2` so that the largest norm is 1; no norm is 0. Without tasks, where the rule
+    /// needs losses only.
+    pub gramian: Gramian,
+    /// The largest norm among their gradients.
+    pub scale: f64,
+}
+
+impl Present<'_> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.at.len()
+    }
+
+    /// Their importances, divided by how many there are.
+    pub fn shares(&self) -> Vec<f64> {
+        self.importance.iter().map(|importance| importance / self.len() as f64).collect()
+    }
+}
+
+/// A rule, the tasks it is for, and what it remembers.
+struct AtWork<R: Rule> {
+    rule: R,
+    names: Vec<String>,
+    importance: Vec<f64>,
+    order: Vec<usize>,
+    memory: R::Memory,
+}
+
+impl<R: Rule> AtWork<R> {
+    fn present(&self, step: &Step<'_>) -> Present<'_> {
+        assert_eq!(step.losses.len(), self.names.len(), "one loss, or None, a task");
+        let has_loss = |&task: &usize| step.losses[task].is_some_and(f64::is_finite);
+        let mut at: Vec<usize> = self.order.iter().copied().filter(has_loss).collect();
+        let (mut gramian, mut scale) = (Gramian::of_rows::<f64>(&[]), 0.0);
+        if self.rule.needs() == Needs::Gramian {
+            let all = step.gramian.unwrap_or_else(|| panic!("{} needs the Gramian", R::NAME));
+            assert_eq!(all.tasks(), self.names.len(), "a Gramian of all tasks");
+            at.retain(|&i| all.is_sound(i) && all.at(i, i) >= f64::MIN_POSITIVE && self.importance[i] > 0.0);
+            let largest = at.iter().map(|&i| all.at(i, i)).fold(0.0, f64::max);
+            // A gradient 140 orders of magnitude below another is as good as 0; its square would be no normal number.
+            at.retain(|&i| all.at(i, i) / largest >= 1e-280);
+            scale = largest.sqrt();
+            gramian = all.of(&at).scaled(&vec![1.0 / scale; at.len()]);
+        }
+        Present {
+            names: at.iter().map(|&task| self.names[task].as_str()).collect(),
+            losses: at.iter().filter_map(|&task| step.losses[task]).collect(),
+            importance: at.iter().map(|&task| self.importance[task]).collect(),
+            order: &self.order,
+            gramian,
+            scale,
+            at,
+        }
+    }
+
+    fn wrong(reason: String) -> BalanceError {
+        BalanceError::State { method: R::NAME, reason }
+    }
+}
+
+impl<R: Rule> Balancer for AtWork<R> {
+    fn needs(&self) -> Needs {
+        self.rule.needs()
+    }
+
+    fn weigh(&mut self, step: &Step<'_>) -> Vec<f64> {
+        let mut weights = vec![0.0; self.names.len()];
+        // The memory leaves `self` while the present tasks borrow their names from it.
+        let mut memory = std::mem::replace(&mut self.memory, R::Memory::of_start(0));
+        let present = self.present(step);
+        if present.len() > 0 {
+            let found = self.rule.weigh(&mut memory, &present);
+            for ((&task, weight), importance) in present.at.iter().zip(found).zip(&present.importance) {
+                let weight = if R::PREFERS { weight } else { weight * importance };
+                weights[task] = weight.clamp(-FURTHEST, FURTHEST);
+            }
+        }
+        self.memory = memory;
+        weights
+    }
+
+    fn epoch_end(&mut self) {
+        self.rule.epoch_end(&mut self.memory);
+    }
+
+    fn state(&self) -> Value {
+        json!({ "method": R::NAME, "tasks": self.names, "memory": self.memory })
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), BalanceError> {
+        restore_nothing(R::NAME, state)?;
+        let tasks = state.get("tasks").unwrap_or(&Value::Null);
+        if *tasks != json!(self.names) {
+            let expected = self.names.join(", ");
+            return Err(Self::wrong(format!("it is of the tasks {tasks}, expected {expected}")));
+        }
+        let memory = state.get("memory").cloned().unwrap_or(Value::Null);
+        let memory: R::Memory =
+            serde_json::from_value(memory).map_err(|error| Self::wrong(format!("`memory`: {error}")))?;
+        if !memory.is_sound(self.names.len()) {
+            return Err(Self::wrong("`memory` has a number out of range, or too few or too many".to_owned()));
+        }
+        self.memory = memory;
+        Ok(())
+    }
+}

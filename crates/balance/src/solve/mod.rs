@@ -1,0 +1,78 @@
+//! The small problems that gradient methods pose, over K x K matrices in f64. Each solver is exact (an active set, or
+//! Newton's method to the end) and does not care in which units the gradients come: multiplied by any factors, the
+//! solution is divided by them. Nothing here panics or loops for ever on a matrix that rounding made slightly indefinite.
+
+mod bargain;
+mod cone;
+mod eigen;
+mod linear;
+mod simplex;
+
+pub(crate) use bargain::bargain;
+pub(crate) use cone::shortest_above;
+pub(crate) use eigen::Eigen;
+pub(crate) use simplex::shortest_mean;
+
+#[cfg(test)]
+pub(crate) mod samples {
+    //! Random Gramians of chosen rank, and numbers to make them of.
+
+    use crate::Gramian;
+    use crate::random::normal;
+
+    /// `tasks` gradients of `length` numbers whose rank is at most `rank`.
+    pub fn rows(seed: u32, tasks: usize, length: usize, rank: usize) -> Vec<Vec<f64>> {
+        let number = |what: &str, i: usize, j: usize| normal(seed, (i * 1000 + j) as u64, what);
+        let entry =
+            |i: usize, j: usize| (0..rank).map(|r| number("left", i, r) * number("right", r, j)).sum();
+        (0..tasks).map(|i| (0..length).map(|j| entry(i, j)).collect()).collect()
+    }
+
+    /// Their Gramian.
+    pub fn gramian(rows: &[Vec<f64>]) -> Gramian {
+        Gramian::of_rows(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// (seed, tasks, length, rank) of many problems small enough to try every set of tasks.
+    pub fn small() -> impl Iterator<Item = (u32, usize, usize, usize)> {
+        (0..60).map(|seed| {
+            let tasks = 1 + seed as usize % 7;
+            (seed, tasks, 9, 1 + (seed as usize / 7) % 9)
+        })
+    }
+
+    /// Every set of tasks that is not empty.
+    pub fn subsets(tasks: usize) -> impl Iterator<Item = Vec<usize>> {
+        (1u32..1 << tasks).map(move |bits| (0..tasks).filter(|i| bits >> i & 1 == 1).collect())
+    }
+
+    /// Gauss with full pivoting: `None` if the matrix is singular. Shares nothing with the solvers.
+    pub fn gauss(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Option<Vec<f64>> {
+        let n = b.len();
+        let mut columns: Vec<usize> = (0..n).collect();
+        for k in 0..n {
+            let cells = (k..n).flat_map(|i| (k..n).map(move |j| (i, j)));
+            let (i, j) = cells.max_by(|x, y| a[x.0][x.1].abs().total_cmp(&a[y.0][y.1].abs()))?;
+            if a[i][j].abs() < 1e-11 {
+                return None;
+            }
+            a.swap(i, k);
+            b.swap(i, k);
+            columns.swap(j, k);
+            a.iter_mut().for_each(|row| row.swap(j, k));
+            for i in k + 1..n {
+                let factor = a[i][k] / a[k][k];
+                for j in k..n {
+                    a[i][j] -= factor * a[k][j];
+                }
+                b[i] -= factor * b[k];
+            }
+        }
+        let mut x = vec![0.0; n];
+        for k in (0..n).rev() {
+            let known: f64 = (k + 1..n).map(|j| a[k][j] * x[columns[j]]).sum();
+            x[columns[k]] = (b[k] - known) / a[k][k];
+        }
+        Some(x)
+    }
+}
