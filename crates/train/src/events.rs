@@ -95,6 +95,9 @@ pub struct Step {
     pub learning_rate: f64,
     /// Global norm of the gradient before clipping.
     pub gradient_norm: f64,
+    /// How the tasks' gradients lie to each other, where the balancer looks at them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_gradients: Option<TaskGradients>,
     /// Rows in the step.
     pub rows: usize,
     /// Tokens in the step; there is no padding.
@@ -103,6 +106,27 @@ pub struct Step {
     pub seconds: f64,
     /// Time of training so far, evaluations and earlier parts of the run included.
     pub elapsed: f64,
+}
+
+/// The gradients of the tasks over the shared parameters, before weights and clipping. Only of tasks that had labels in the
+/// step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskGradients {
+    /// Norm per task.
+    pub norms: BTreeMap<String, f64>,
+    /// Cosine per pair of tasks; pairs in which a gradient is 0 have none.
+    pub cosines: Vec<Cosine>,
+    /// The share of these pairs that point apart; `None` where there is no pair.
+    pub conflicts: Option<f64>,
+}
+
+/// The cosine between the gradients of two tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cosine {
+    /// The two tasks, in the order of the config.
+    pub tasks: (String, String),
+    /// From -1 to 1.
+    pub cosine: f64,
 }
 
 /// A step whose loss or gradient is no finite number.

@@ -39,6 +39,31 @@ impl Gradients {
         }
     }
 
+    /// Those of the parameters that `wanted` picks, and the others.
+    pub(crate) fn split(self, wanted: impl Fn(usize) -> bool) -> (Gradients, Gradients) {
+        let (mut these, mut others) = (Gradients::none(self.of.len()), Gradients::none(self.of.len()));
+        for (index, gradient) in self.of.into_iter().enumerate() {
+            let to = if wanted(index) { &mut these } else { &mut others };
+            to.of[index] = gradient;
+        }
+        (these, others)
+    }
+
+    /// The gradient of a parameter.
+    pub(crate) fn get(&self, index: usize) -> Option<&Weight> {
+        self.of.get(index)?.as_ref()
+    }
+
+    /// Gives a parameter a gradient in place of what it had.
+    pub(crate) fn set(&mut self, index: usize, gradient: Weight) {
+        self.of[index] = Some(gradient);
+    }
+
+    /// How many parameters there are, with a gradient or without.
+    pub(crate) fn len(&self) -> usize {
+        self.of.len()
+    }
+
     /// The squared norm per parameter, summed in a fixed order; 0 where there is no gradient.
     pub fn squared_norms(&self) -> Vec<f64> {
         let norm = |g: &Weight| match g {

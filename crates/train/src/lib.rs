@@ -21,6 +21,7 @@ mod fingerprint;
 mod frozen;
 mod gradients;
 mod history;
+mod jacobian;
 mod job;
 pub mod optimizer;
 mod run;
@@ -39,8 +40,8 @@ pub use config::{EarlyStopping, Fault, Pick, Recompute, Settings, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, TaskScores, evaluate, predict};
 pub use events::{
-    BadStep, BadTask, BrokenCheckpoint, Cached, Evaluated, Event, Finished, Interrupted, Saved, Started,
-    Step, StoppedEarly,
+    BadStep, BadTask, BrokenCheckpoint, Cached, Cosine, Evaluated, Event, Finished, Interrupted, Saved,
+    Started, Step, StoppedEarly, TaskGradients,
 };
 pub use gradients::Gradients;
 pub use history::{Resumption, truncate};

@@ -192,6 +192,9 @@ impl<'a, 'h> Run<'a, 'h> {
         let moved = step::step(&mut self.job.model, &self.job.views, &packs, below, index, movers);
         let step = index + 1;
         let epoch = self.timetable.epoch(index) + 1;
+        if self.timetable.ends_epoch(step) {
+            self.balancer.epoch_end();
+        }
         self.progress.step = step;
         self.progress.evaluation_due =
             self.criterion.is_some() && self.timetable.evaluates(&self.settings.train, step);
@@ -210,6 +213,7 @@ impl<'a, 'h> Run<'a, 'h> {
                     items: measured.items,
                     learning_rate: self.rates.trunk * factor,
                     gradient_norm: measured.gradient_norm,
+                    task_gradients: measured.task_gradients,
                     rows: packs.iter().map(|p| p.len()).sum(),
                     tokens,
                     seconds: self.since(began),

@@ -4,15 +4,16 @@ use crate::{
     clip,
     config::Settings,
     evaluate::batch_rows,
-    events::BadTask,
+    events::{BadTask, Cosine, TaskGradients},
     gradients::{Gradients, read},
+    jacobian::Jacobian,
     job::{Model, TaskSlot, Views},
     optimizer::{Moments, Rates},
     trunk::{self, Pass},
 };
-use balance::Balancer;
+use balance::{Balancer, Gramian, Needs, Step};
 use burn::tensor::Tensor;
-use data::{Pack, Split, random};
+use data::{Pack, RowRef, Split, random};
 use model::Group;
 use std::collections::BTreeMap;
 use tasks::{Batch, BatchRow, Loss};
@@ -37,6 +38,7 @@ pub(crate) struct Measured {
     pub(crate) weights: BTreeMap<String, f64>,
     pub(crate) items: BTreeMap<String, usize>,
     pub(crate) gradient_norm: f64,
+    pub(crate) task_gradients: Option<TaskGradients>,
 }
 
 /// The losses of one pack, per task of the model; `None` for tasks without labels in it.
@@ -62,21 +64,15 @@ pub(crate) fn step(
         let _ = balancer.restore(&balancer_before);
         Err(faults)
     };
-    let mut gradients = Gradients::none(model.parameters.len());
-    let mut measures = Measures::default();
-    for (micro, (pack, below)) in packs.iter().zip(below).enumerate() {
-        let noise = |name: &str| noise(movers.settings.train.seed, name, index, micro);
-        let losses = forward(model, pack, below, &noise);
-        let faults = bad_losses(model, views, pack, &losses.values);
-        if !faults.is_empty() {
-            return undo(movers.balancer, faults);
-        }
-        let weights = movers.balancer.weights(&losses.values);
-        measures.take_in(model, &losses, &weights);
-        if let Some(sum) = weighted_sum(losses, &weights, 1.0 / packs.len() as f64) {
-            gradients.add(Gradients::backward(sum, &model.parameters));
-        }
-    }
+    let step = Packs { model, views, packs, index, seed: movers.settings.train.seed };
+    let gathered = match movers.balancer.needs() {
+        Needs::Losses => together(step, below, movers.balancer),
+        Needs::Gramian => apart(step, below, movers.balancer),
+    };
+    let Gathered { gradients, measured } = match gathered {
+        Ok(gathered) => gathered,
+        Err(faults) => return undo(movers.balancer, faults),
+    };
     let squares = gradients.squared_norms();
     let norm = squares.iter().sum::<f64>().sqrt();
     if !norm.is_finite() {
@@ -85,7 +81,136 @@ pub(crate) fn step(
     let shrink = clip::factor(norm, movers.settings.train.clip_norm);
     let optimizer = &movers.settings.optimizer;
     optimizer.step(&mut model.parameters, gradients, movers.moments, movers.rates, shrink, movers.factor);
-    Ok(measures.finish(norm))
+    Ok(Measured { gradient_norm: norm, ..measured })
+}
+
+/// The packs of a step, and what they run through.
+#[derive(Clone, Copy)]
+struct Packs<'a> {
+    model: &'a Model,
+    views: &'a Views,
+    packs: &'a [Pack],
+    index: usize,
+    seed: u64,
+}
+
+/// The gradient of a step, and what was measured on the way.
+struct Gathered {
+    gradients: Gradients,
+    measured: Measured,
+}
+
+/// One pass a pack for all tasks, one backward pass of the weighted sum of their losses.
+fn together(
+    step: Packs<'_>,
+    below: Vec<Option<Tensor<2>>>,
+    balancer: &mut dyn Balancer,
+) -> Result<Gathered, Vec<BadTask>> {
+    let Packs { model, views, packs, .. } = step;
+    let mut gradients = Gradients::none(model.parameters.len());
+    let mut measures = Measures::default();
+    for (micro, (pack, below)) in packs.iter().zip(below).enumerate() {
+        let noise = |name: &str| noise(step.seed, name, step.index, micro);
+        let all = |_: &TaskSlot| true;
+        let losses = forward(model, pack, below, &all, &noise);
+        let faults = bad_losses(model, views, pack, &losses.values);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let weights = balancer.weights(&losses.values);
+        measures.losses(model, &losses);
+        measures.weights(model, &losses.values, &weights);
+        if let Some(sum) = weighted_sum(losses, &weights, 1.0 / packs.len() as f64) {
+            gradients.add(Gradients::backward(sum, &model.parameters));
+        }
+    }
+    Ok(Gathered { gradients, measured: measures.finish() })
+}
+
+/// Each task's rows by themselves: a gradient for every task, of which the balancer sees the inner products. Rows that
+/// several tasks share run once for each of them.
+fn apart(
+    step: Packs<'_>,
+    below: Vec<Option<Tensor<2>>>,
+    balancer: &mut dyn Balancer,
+) -> Result<Gathered, Vec<BadTask>> {
+    let Packs { model, views, packs, .. } = step;
+    let mut jacobian = Jacobian::none(model.tasks.len(), &model.parameters);
+    let mut measures = Measures::default();
+    for (micro, (pack, below)) in packs.iter().zip(below).enumerate() {
+        for (index, task) in model.tasks.iter().enumerate() {
+            let (part, below) = rows_of(task, views, pack, below.as_ref());
+            if part.is_empty() {
+                continue;
+            }
+            let noise =
+                |name: &str| noise(step.seed, &format!("{name} for {}", task.name), step.index, micro);
+            let losses = forward(model, &part, below, &|other| other.name == task.name, &noise);
+            let faults = bad_losses(model, views, &part, &losses.values);
+            if !faults.is_empty() {
+                return Err(faults);
+            }
+            measures.losses(model, &losses);
+            let mut alone = vec![0.0; model.tasks.len()];
+            alone[index] = 1.0;
+            if let Some(loss) = weighted_sum(losses, &alone, 1.0 / packs.len() as f64) {
+                jacobian.add(index, Gradients::backward(loss, &model.parameters), &model.parameters);
+            }
+        }
+    }
+    let losses = measures.means(model);
+    let tasks = model.tasks.len();
+    let products = jacobian.products();
+    let finite = |i: &usize| products[i * tasks..][..tasks].iter().all(|x| x.is_finite());
+    let broken: Vec<usize> = (0..tasks).filter(|i| !finite(i)).collect();
+    let gramian = Gramian::new(tasks, products);
+    let Some(gramian) = gramian.ok().filter(|_| broken.is_empty()) else {
+        let named = if broken.is_empty() { (0..tasks).collect() } else { broken };
+        let fault = |i| bad_task(model, views, packs, i, "gradient not finite".into());
+        return Err(named.into_iter().map(fault).filter(|f| f.of > 0).collect());
+    };
+    let weights = balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian) });
+    measures.weights(model, &losses, &weights);
+    let mut measured = measures.finish();
+    measured.task_gradients = Some(task_gradients(model, &losses, &gramian));
+    Ok(Gathered { gradients: jacobian.direction(&weights), measured })
+}
+
+/// The rows of a pack that carry a label of a task, and the states below them.
+fn rows_of(
+    task: &TaskSlot,
+    views: &Views,
+    pack: &Pack,
+    below: Option<&Tensor<2>>,
+) -> (Pack, Option<Tensor<2>>) {
+    let rows = batch_rows(pack, task.view, |row| task.kind.labelled(Split::Train, row));
+    let refs: Vec<RowRef> = rows.iter().map(|row| pack.rows[row.pack_row as usize]).collect();
+    let below = below.map(|below| {
+        let offset = |row: usize| pack.offsets[row] as u32;
+        let tokens = rows.iter().flat_map(|row| {
+            let row = row.pack_row as usize;
+            offset(row)..offset(row + 1)
+        });
+        kernels::pick(below.clone(), &tokens.collect::<Vec<u32>>())
+    });
+    (Pack::of(&views.train, &refs), below)
+}
+
+/// Norms and cosines of the tasks that took part.
+fn task_gradients(model: &Model, losses: &[Option<f64>], gramian: &Gramian) -> TaskGradients {
+    let present: Vec<usize> = (0..losses.len()).filter(|i| losses[*i].is_some()).collect();
+    let name = |i: usize| model.tasks[i].name.clone();
+    let norms = gramian.norms();
+    let pairs =
+        present.iter().enumerate().flat_map(|(at, i)| present[at + 1..].iter().map(move |j| (*i, *j)));
+    let cosine = |(i, j)| Some(Cosine { tasks: (name(i), name(j)), cosine: gramian.cosine(i, j)? });
+    let cosines: Vec<Cosine> = pairs.filter_map(cosine).collect();
+    let apart = cosines.iter().filter(|pair| pair.cosine < 0.0).count();
+    TaskGradients {
+        norms: present.iter().map(|i| (name(*i), norms[*i])).collect(),
+        conflicts: (!cosines.is_empty()).then(|| apart as f64 / cosines.len() as f64),
+        cosines,
+    }
 }
 
 /// The seed of a step's dropout: trunk and heads, steps and packs all draw apart.
@@ -93,10 +218,18 @@ fn noise(seed: u64, name: &str, step: usize, micro: usize) -> u64 {
     random::seed_of(seed, &format!("dropout of {name} in pack {micro}"), step as u64)
 }
 
-/// The trunk once, from the states `below` its trained part if they are known, then every task's head on the rows that
-/// carry its labels.
-fn forward(model: &Model, pack: &Pack, below: Option<Tensor<2>>, noise: &dyn Fn(&str) -> u64) -> Losses {
-    let labelled = |task: &TaskSlot| batch_rows(pack, task.view, |row| task.kind.labelled(Split::Train, row));
+/// The trunk once, from the states `below` its trained part if they are known, then the head of every task that is `wanted`
+/// on the rows that carry its labels.
+fn forward(
+    model: &Model,
+    pack: &Pack,
+    below: Option<Tensor<2>>,
+    wanted: &dyn Fn(&TaskSlot) -> bool,
+    noise: &dyn Fn(&str) -> u64,
+) -> Losses {
+    let labelled = |task: &TaskSlot| {
+        batch_rows(pack, task.view, |row| wanted(task) && task.kind.labelled(Split::Train, row))
+    };
     let rows: Vec<Vec<BatchRow>> = model.tasks.iter().map(labelled).collect();
     let Pass { states, pack } =
         trunk::pass(model, &model.parameters, pack, &rows, below, Some(noise("the trunk")));
@@ -169,27 +302,46 @@ struct Measures {
 struct Sums {
     packs: usize,
     loss: f64,
+    weighings: usize,
     weight: f64,
     items: usize,
 }
 
 impl Measures {
-    fn take_in(&mut self, model: &Model, losses: &Losses, weights: &[f64]) {
+    /// Takes in what a pack gave.
+    fn losses(&mut self, model: &Model, losses: &Losses) {
         for (i, task) in model.tasks.iter().enumerate() {
             let (Some(loss), Some(value)) = (&losses.of[i], losses.values[i]) else { continue };
             let sums = self.of.entry(task.name.clone()).or_default();
             sums.packs += 1;
             sums.loss += value;
-            sums.weight += weights[i];
             sums.items += loss.items;
         }
     }
 
-    fn finish(self, gradient_norm: f64) -> Measured {
-        let mut measured = Measured { gradient_norm, ..Default::default() };
+    /// Takes in the weights of the tasks that have a loss.
+    fn weights(&mut self, model: &Model, losses: &[Option<f64>], weights: &[f64]) {
+        for ((task, loss), weight) in model.tasks.iter().zip(losses).zip(weights) {
+            if loss.is_some() {
+                let sums = self.of.entry(task.name.clone()).or_default();
+                sums.weighings += 1;
+                sums.weight += weight;
+            }
+        }
+    }
+
+    /// The mean loss of each task of the model over the packs that had it; `None` where none had.
+    fn means(&self, model: &Model) -> Vec<Option<f64>> {
+        let mean = |sums: &Sums| sums.loss / sums.packs as f64;
+        model.tasks.iter().map(|task| self.of.get(&task.name).map(mean)).collect()
+    }
+
+    /// All but the norm of the gradient.
+    fn finish(self) -> Measured {
+        let mut measured = Measured::default();
         for (task, sums) in self.of {
             measured.losses.insert(task.clone(), sums.loss / sums.packs as f64);
-            measured.weights.insert(task.clone(), sums.weight / sums.packs as f64);
+            measured.weights.insert(task.clone(), sums.weight / sums.weighings as f64);
             measured.items.insert(task, sums.items);
         }
         measured

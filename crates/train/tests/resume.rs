@@ -63,6 +63,23 @@ fn files(dir: &Path, names: &[&str]) -> Vec<blake3::Hash> {
     names.iter().map(|n| blake3::hash(&std::fs::read(dir.join(n)).unwrap())).collect()
 }
 
+/// Methods that look at gradients, with something to remember.
+#[test]
+fn balancers_of_gradients_go_on_where_they_were() {
+    for balance in [
+        json!({"gradvac": {}}),
+        json!({"cr_mogm": {"method": {"upgrad": {}}}}),
+        json!({"gradnorm": {}}),
+        json!({"pcgrad": {}}),
+    ] {
+        let settings = settings(json!({
+            "train": {"epochs": 10, "max_steps": 40, "tokens_per_step": 100, "accumulate": 2, "seed": 11},
+            "balance": balance,
+        }));
+        same_bits_on(&Device::flex(), bag(), &settings, &[3, 17]);
+    }
+}
+
 fn same_bits(backbone: Value, settings: &Settings, stops: &[usize]) {
     for device in devices() {
         same_bits_on(&device, backbone.clone(), settings, stops);

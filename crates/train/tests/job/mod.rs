@@ -101,6 +101,11 @@ pub fn job(backbone: Json, seed: u64) -> Job {
 
 /// The same on any device.
 pub fn job_on(device: &Device, backbone: Json, seed: u64) -> Job {
+    job_with(device, backbone, seed, 0.1)
+}
+
+/// The same with another dropout of the heads.
+pub fn job_with(device: &Device, backbone: Json, seed: u64, dropout: f64) -> Job {
     let device = device.clone().autodiff();
     let configs = [
         ("topic", json!({"corpus": "chat", "classification": {"tokens": "words", "label": "topic"}})),
@@ -111,6 +116,11 @@ pub fn job_on(device: &Device, backbone: Json, seed: u64) -> Job {
                    "classification": {"text": "text", "label": "polarity", "label_smoothing": 0.1}}),
         ),
     ];
+    let configs = configs.map(|(name, mut config): (&str, Json)| {
+        let kind = if config["tagging"].is_object() { "tagging" } else { "classification" };
+        config[kind]["dropout"] = dropout.into();
+        (name, config)
+    });
     let tokenizer = Tokenizer::train(&WORDS, &TokenizerConfig { size: 300, ..Default::default() }).unwrap();
     let mut parameters = Parameters::new(&device, seed);
     let scratch = serde_json::from_value(backbone).unwrap();
