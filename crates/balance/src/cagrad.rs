@@ -83,7 +83,7 @@ fn averse(gramian: &Gramian, c: f64) -> Vec<f64> {
     let square = dot(&mean, &products).max(0.0);
     let reach = c * square.sqrt();
     // Gradients that cancel: within reach of their mean, 0, there is nothing but 0.
-    if !(reach > 1e-140) {
+    if reach <= 1e-140 {
         return mean;
     }
     // With ||g_w|| = reach x shift, w is the shortest mean of the gradients g_i + shift x g0.

@@ -49,7 +49,7 @@ impl Rule for ConFig {
         let units = towards(&present.gramian, &aims);
         let products = present.gramian.of_units().times(&units);
         let square = dot(&units, &products);
-        if !(square > NOTHING) {
+        if square <= NOTHING {
             return vec![0.0; present.len()];
         }
         let norms = present.gramian.norms();

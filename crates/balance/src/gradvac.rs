@@ -89,7 +89,7 @@ impl Rule for GradVac {
             for j in random_order(self.seed, usual.steps, present, i) {
                 let product = gramian.product(j, &row);
                 // A gradient of which nothing is left has no cosine.
-                if !(length > 0.0) {
+                if length <= 0.0 {
                     continue;
                 }
                 let cosine = (product / length / norms[j]).clamp(-1.0, 1.0);

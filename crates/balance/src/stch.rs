@@ -92,7 +92,7 @@ impl Rule for Stch {
     fn weigh(&self, nadir: &mut Nadir, present: &Present<'_>) -> Vec<f64> {
         let sum: f64 = present.importance.iter().sum();
         // All importances 0: nothing of this step is to be trained.
-        if !(sum > 0.0) {
+        if sum <= 0.0 {
             return vec![0.0; present.len()];
         }
         let lambda: Vec<f64> = present.importance.iter().map(|importance| importance / sum).collect();

@@ -32,7 +32,7 @@ pub(crate) fn bargain(gramian: &Gramian, alpha: f64) -> Vec<f64> {
         let way = linear::solve(matrix, gradient.iter().map(|slope| -slope).collect());
         let descent = dot(&way, &gradient);
         let relative = way.iter().zip(&y).map(|(way, y)| (way / y).abs()).fold(0.0, f64::max);
-        if !(descent < 0.0) {
+        if descent >= 0.0 || descent.is_nan() {
             break;
         }
         // Never more than nine tenths of the way to 0, and not past the valley.

@@ -62,9 +62,8 @@ pub(crate) mod samples {
             a.iter_mut().for_each(|row| row.swap(j, k));
             for i in k + 1..n {
                 let factor = a[i][k] / a[k][k];
-                for j in k..n {
-                    a[i][j] -= factor * a[k][j];
-                }
+                let (above, below) = a.split_at_mut(i);
+                below[0].iter_mut().zip(&above[k]).for_each(|(x, y)| *x -= factor * y);
                 b[i] -= factor * b[k];
             }
         }
