@@ -58,14 +58,6 @@ pub enum BalanceError {
         /// What is wrong with them.
         reason: String,
     },
-    /// A method that needs gradients is to run where only losses are at hand.
-    #[error(
-        "[balance.{method}] needs the gradient of every task, and only losses are at hand; choose a method that needs losses alone"
-    )]
-    LossesOnly {
-        /// The method.
-        method: &'static str,
-    },
 }
 
 impl BalanceError {

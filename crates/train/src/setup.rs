@@ -7,7 +7,7 @@ use crate::{
     job::{Job, corpora},
     timetable::Timetable,
 };
-use balance::{BalanceError, Balancer, Needs};
+use balance::Balancer;
 use data::{CorpusRows, Draw, Pack, RowRef, Split, Stream};
 use std::sync::Arc;
 
@@ -85,15 +85,11 @@ pub(crate) fn timetable(feed: &Feed, settings: &Settings) -> Timetable {
     Timetable::new(&settings.train, |epoch| feed.stream.packs_in_epoch(epoch))
 }
 
-/// The balancer over the job's tasks, one to which losses are enough: no step forms the gradient of each task yet.
+/// The balancer over the job's tasks.
 pub(crate) fn balancer(job: &Job, settings: &Settings) -> Result<Box<dyn Balancer>, TrainError> {
     let names: Vec<&str> = job.model.tasks.iter().map(|t| t.name.as_str()).collect();
     let importance: Vec<f64> = job.model.tasks.iter().map(|t| t.config.importance).collect();
-    let balancer = settings.balance.build(&names, &importance)?;
-    if balancer.needs() != Needs::Losses {
-        return Err(BalanceError::LossesOnly { method: settings.balance.name() }.into());
-    }
-    Ok(balancer)
+    Ok(settings.balance.build(&names, &importance)?)
 }
 
 /// What decides which evaluation is best; `None` where there is nothing to evaluate.
