@@ -90,7 +90,7 @@ fn descend(method: &Balancing, start: Point) -> Result<Vec<Point>, Box<dyn std::
         // FAMO takes logarithms: as in the authors' code, losses are measured from the least they can be.
         let lift = if method.name() == "famo" { 20.0 } else { 0.0 };
         let losses = [losses[0] + UNIT * lift, losses[1] + lift].map(Some);
-        let weights = balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian) });
+        let weights = balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian), ..Step::default() });
         for k in 0..2 {
             let slope = weights[0] * gradients[0][k] + weights[1] * gradients[1][k];
             mean[k] = 0.9 * mean[k] + 0.1 * slope;

@@ -1,6 +1,6 @@
 //! What every balancing method can do.
 
-use crate::{BalanceError, Gramian};
+use crate::{BalanceError, Gramian, Halves};
 
 /// What a method looks at in every step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,15 +10,27 @@ pub enum Needs {
     /// The losses and the Gramian of their gradients over the shared parameters. The weights are for the shared parameters
     /// alone: `direction = J^T w`; every head takes its own task's gradient as it is.
     Gramian,
+    /// The losses and the inner products between the gradients of one half of the step's rows and those of the other half,
+    /// which are independent of each other. The weights are for the shared parameters alone, as with `Gramian`.
+    TwoHalves,
+    /// The losses and, for each task, the inner product of its gradient with the gradient of the summed validation losses
+    /// after a trial step: the shared parameters moved along the gradients with the weights of the last step (1 each
+    /// before the first), without the optimizer's moments.
+    Lookahead,
 }
 
 /// What a method is told about one step. The order of the tasks is that of [`Balancing::build`](crate::Balancing::build).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Step<'a> {
     /// Each task's loss; `None` for a task that is absent from the step.
     pub losses: &'a [Option<f64>],
     /// The Gramian of all tasks, where the method [needs](Balancer::needs) it. The rows of absent tasks are not looked at.
     pub gramian: Option<&'a Gramian>,
+    /// Between the two halves of the rows, where the method needs it.
+    pub halves: Option<&'a Halves>,
+    /// One inner product a task, where the method needs them; those of absent tasks are not looked at. A number that is not
+    /// finite makes its task absent.
+    pub lookahead: Option<&'a [f64]>,
 }
 
 /// A balancing method at work.
@@ -46,7 +58,7 @@ pub trait Balancer: Send {
     /// # Panics
     /// As `weigh`; so for a method that needs more than losses.
     fn weights(&mut self, losses: &[Option<f64>]) -> Vec<f64> {
-        self.weigh(&Step { losses, gramian: None })
+        self.weigh(&Step { losses, ..Step::default() })
     }
 
     /// Says that an epoch is over, to the methods that compare epochs.

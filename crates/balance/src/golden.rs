@@ -2,7 +2,7 @@
 //! formulas outside this crate, which agree with TorchJD's own tests where it has the same matrix.
 
 use crate::rule::{Memory, Present, Rule};
-use crate::{Balancer, Gramian, Step};
+use crate::{Balancer, Gramian, Halves, Step};
 
 /// TorchJD's example.
 pub(crate) const BASE: &[&[f64]] = &[&[-4.0, 1.0, 1.0], &[6.0, 1.0, 1.0]];
@@ -34,6 +34,17 @@ pub(crate) fn losses_present(losses: &[f64], importance: &[f64]) -> Present<'sta
         importance: importance.to_vec(),
         gramian: gramian(&[]),
         scale: 0.0,
+        halves: Halves::of_rows::<f64>(&[], &[]),
+        lookahead: Vec::new(),
+    }
+}
+
+/// A step of which the inner products of the halves are these.
+pub(crate) fn halves_present(rows: &[&[f64]]) -> Present<'static> {
+    let ones = vec![1.0; rows.len()];
+    Present {
+        halves: Halves::new(rows.len(), rows.concat()).expect("square"),
+        ..losses_present(&ones, &ones)
     }
 }
 
@@ -51,7 +62,7 @@ pub(crate) fn weights<R: Rule + Clone>(rule: &R, rows: &[&[f64]]) -> Vec<f64> {
 pub(crate) fn weights_with<R: Rule + Clone>(rule: &R, rows: &[&[f64]], importance: &[f64]) -> Vec<f64> {
     let mut balancer = rule.build(&NAMES[..rows.len()], importance).expect("valid settings");
     let losses = vec![Some(1.0); rows.len()];
-    balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian(rows)) })
+    balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian(rows)), ..Step::default() })
 }
 
 /// `J^T w` of the first step.

@@ -4,7 +4,7 @@
 //! [`Balancer`](crate::Balancer) of it. Rules see the tasks sorted by name, so the order in a config changes no bit.
 
 use crate::error::in_range;
-use crate::{BalanceError, Balancer, Gramian, Needs, Step, restore_nothing};
+use crate::{BalanceError, Balancer, Gramian, Halves, Needs, Step, restore_nothing};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -103,6 +103,10 @@ pub(crate) struct Present<'a> {
     pub gramian: Gramian,
     /// The largest norm among their gradients.
     pub scale: f64,
+    /// Between the halves of the rows, of these tasks. Without tasks, where the rule does not need it.
+    pub halves: Halves,
+    /// One inner product each. Empty, where the rule does not need them.
+    pub lookahead: Vec<f64>,
 }
 
 impl Present<'_> {
@@ -132,15 +136,32 @@ impl<R: Rule> AtWork<R> {
         let has_loss = |&task: &usize| step.losses[task].is_some_and(f64::is_finite);
         let mut at: Vec<usize> = self.order.iter().copied().filter(has_loss).collect();
         let (mut gramian, mut scale) = (Gramian::of_rows::<f64>(&[]), 0.0);
-        if self.rule.needs() == Needs::Gramian {
-            let all = step.gramian.unwrap_or_else(|| panic!("{} needs the Gramian", R::NAME));
-            assert_eq!(all.tasks(), self.names.len(), "a Gramian of all tasks");
-            at.retain(|&i| all.is_sound(i) && all.at(i, i) >= f64::MIN_POSITIVE && self.importance[i] > 0.0);
-            let largest = at.iter().map(|&i| all.at(i, i)).fold(0.0, f64::max);
-            // A gradient 140 orders of magnitude below another is as good as 0; its square would be no normal number.
-            at.retain(|&i| all.at(i, i) / largest >= 1e-280);
-            scale = largest.sqrt();
-            gramian = all.of(&at).scaled(&vec![1.0 / scale; at.len()]);
+        let (mut halves, mut lookahead) = (Halves::of_rows::<f64>(&[], &[]), Vec::new());
+        match self.rule.needs() {
+            Needs::Losses => {}
+            Needs::Gramian => {
+                let all = step.gramian.unwrap_or_else(|| panic!("{} needs the Gramian", R::NAME));
+                assert_eq!(all.tasks(), self.names.len(), "a Gramian of all tasks");
+                let is_some = |square: f64| square.is_finite() && square >= f64::MIN_POSITIVE;
+                at.retain(|&i| is_some(all.at(i, i)) && self.importance[i] > 0.0);
+                let largest = at.iter().map(|&i| all.at(i, i)).fold(0.0, f64::max);
+                // A gradient 140 orders of magnitude below another is as good as 0; its square is no normal number.
+                at.retain(|&i| all.at(i, i) / largest >= 1e-280);
+                scale = largest.sqrt();
+                gramian = all.of(&at).scaled(&vec![1.0 / scale; at.len()]);
+            }
+            Needs::TwoHalves => {
+                let all = step.halves.unwrap_or_else(|| panic!("{} needs the two halves", R::NAME));
+                assert_eq!(all.tasks(), self.names.len(), "halves of all tasks");
+                at.retain(|&i| all.is_sound(i) && self.importance[i] > 0.0);
+                halves = all.of(&at);
+            }
+            Needs::Lookahead => {
+                let all = step.lookahead.unwrap_or_else(|| panic!("{} needs the lookahead", R::NAME));
+                assert_eq!(all.len(), self.names.len(), "one inner product a task");
+                at.retain(|&i| all[i].is_finite());
+                lookahead = at.iter().map(|&i| all[i]).collect();
+            }
         }
         Present {
             names: at.iter().map(|&task| self.names[task].as_str()).collect(),
@@ -149,6 +170,8 @@ impl<R: Rule> AtWork<R> {
             order: &self.order,
             gramian,
             scale,
+            halves,
+            lookahead,
             at,
         }
     }

@@ -71,7 +71,11 @@ fn weights_with(method: &Value, rows: &[Vec<f64>], importance: &[f64]) -> Vec<f6
     let names = names(rows.len());
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut balancer = method.build(&names, importance).expect("valid");
-    balancer.weigh(&Step { losses: &vec![Some(1.0); rows.len()], gramian: Some(&gramian(rows)) })
+    balancer.weigh(&Step {
+        losses: &vec![Some(1.0); rows.len()],
+        gramian: Some(&gramian(rows)),
+        ..Step::default()
+    })
 }
 
 fn weights(method: &Value, rows: &[Vec<f64>]) -> Vec<f64> {
