@@ -16,7 +16,7 @@
 //! Paper: Zhou et al., "On the convergence of stochastic multi-objective gradient manipulation and beyond", NeurIPS 2022.
 
 use crate::error::in_range;
-use crate::{BalanceError, Balancer, Balancing, Method, Needs, Step, restore_nothing};
+use crate::{BalanceError, Balancer, Balancing, Method, Needs, Rows, Step, restore_nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ impl Balancer for Smoothed {
     fn weigh(&mut self, step: &Step<'_>) -> Vec<f64> {
         let mut weights = self.inner.weigh(step);
         let has_gradient = |task: usize| match self.inner.needs() {
-            Needs::Losses => true,
+            Needs::Losses | Needs::Rows => true,
             Needs::Gramian => step.gramian.is_some_and(|g| g.is_sound(task) && g.at(task, task) > 0.0),
             Needs::TwoHalves => step.halves.is_some_and(|halves| halves.is_sound(task)),
             Needs::Lookahead => step.lookahead.is_some_and(|products| products[task].is_finite()),
@@ -90,6 +90,10 @@ impl Balancer for Smoothed {
             }
         }
         weights
+    }
+
+    fn rows(&mut self) -> Option<&mut dyn Rows> {
+        self.inner.rows()
     }
 
     fn epoch_end(&mut self) {

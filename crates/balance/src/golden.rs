@@ -48,6 +48,26 @@ pub(crate) fn halves_present(rows: &[&[f64]]) -> Present<'static> {
     }
 }
 
+/// What a method makes of gradients, handed to it in chunks, of tasks with losses of 1.
+pub(crate) fn pass(
+    of: &mut dyn Balancer,
+    rows: &[Vec<f32>],
+    buffers: &mut [Vec<f32>],
+    chunk: usize,
+) -> Vec<Vec<f32>> {
+    let mut rows = rows.to_vec();
+    let method = of.rows().expect("it sees rows");
+    assert_eq!(method.keeps_buffers(), !buffers.is_empty());
+    let length = rows[0].len();
+    for first in (0..length).step_by(chunk) {
+        let range = first..(first + chunk).min(length);
+        let mut slices: Vec<&mut [f32]> = rows.iter_mut().map(|row| &mut row[range.clone()]).collect();
+        let mut kept: Vec<&mut [f32]> = buffers.iter_mut().map(|buffer| &mut buffer[range.clone()]).collect();
+        method.pass(first as u64, &vec![Some(1.0); slices.len()], &mut slices, &mut kept);
+    }
+    rows
+}
+
 /// The balancer for so many tasks of importance 1.
 pub(crate) fn balancer<R: Rule + Clone>(rule: &R, tasks: usize) -> Box<dyn Balancer> {
     rule.build(&NAMES[..tasks], &vec![1.0; tasks]).expect("valid settings")

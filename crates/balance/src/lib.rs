@@ -54,11 +54,13 @@ mod dualproj;
 mod dwa;
 mod equal;
 mod error;
+mod excess_mtl;
 mod fairgrad;
 mod famo;
 mod gls;
 #[cfg(test)]
 mod golden;
+mod graddrop;
 mod gradnorm;
 mod gradvac;
 mod gramian;
@@ -67,6 +69,7 @@ mod imtl;
 mod imtl_g;
 mod imtl_l;
 mod mgda;
+mod moco;
 mod modo;
 mod nash_mtl;
 mod pbi;
@@ -84,7 +87,7 @@ mod upgrad;
 
 pub use aligned_mtl::{AlignedMtl, Scale};
 pub use auto_lambda::AutoLambda;
-pub use balancer::{Balancer, Needs, Step};
+pub use balancer::{Balancer, Needs, Rows, Step};
 pub use cagrad::{CaGrad, Rescale};
 pub use config::ConFig;
 pub use cosmos::Cosmos;
@@ -94,9 +97,11 @@ pub use dualproj::DualProj;
 pub use dwa::Dwa;
 pub use equal::Equal;
 pub use error::BalanceError;
+pub use excess_mtl::ExcessMtl;
 pub use fairgrad::FairGrad;
 pub use famo::Famo;
 pub use gls::Gls;
+pub use graddrop::GradDrop;
 pub use gradnorm::GradNorm;
 pub use gradvac::GradVac;
 pub use gramian::Gramian;
@@ -105,6 +110,7 @@ pub use imtl::Imtl;
 pub use imtl_g::ImtlG;
 pub use imtl_l::ImtlL;
 pub use mgda::{Mgda, Normalize};
+pub use moco::MoCo;
 pub use modo::MoDo;
 pub use nash_mtl::NashMtl;
 pub use pbi::Pbi;
@@ -149,6 +155,9 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("modo", include_str!("modo.rs")),
     ("sdmgrad", include_str!("sdmgrad.rs")),
     ("auto_lambda", include_str!("auto_lambda.rs")),
+    ("graddrop", include_str!("graddrop.rs")),
+    ("moco", include_str!("moco.rs")),
+    ("excess_mtl", include_str!("excess_mtl.rs")),
     ("cr_mogm", include_str!("cr_mogm.rs")),
 ];
 
@@ -242,6 +251,15 @@ pub enum Balancing {
     /// What lowers the validation losses (Liu et al. 2022).
     #[serde(rename = "auto_lambda")]
     AutoLambda(AutoLambda),
+    /// Gradients of one sign at a time (Chen et al. 2020).
+    #[serde(rename = "graddrop")]
+    GradDrop(GradDrop),
+    /// Smoothed gradients and weights (Fernando et al. 2023).
+    #[serde(rename = "moco")]
+    MoCo(MoCo),
+    /// Weights by how far each task still has to go (He et al. 2024).
+    #[serde(rename = "excess_mtl")]
+    ExcessMtl(ExcessMtl),
     /// A moving mean of another method's weights (Zhou et al. 2022).
     #[serde(rename = "cr_mogm")]
     CrMogm(CrMogm),
@@ -300,6 +318,9 @@ impl Balancing {
             Balancing::MoDo(settings) => settings,
             Balancing::SdmGrad(settings) => settings,
             Balancing::AutoLambda(settings) => settings,
+            Balancing::GradDrop(settings) => settings,
+            Balancing::MoCo(settings) => settings,
+            Balancing::ExcessMtl(settings) => settings,
             Balancing::CrMogm(settings) => settings,
         }
     }
