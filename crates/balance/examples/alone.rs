@@ -24,7 +24,8 @@ fn main() -> Result<(), BalanceError> {
             let gradients = [2.0 * (x - 1.0), UNIT * 2.0 * (x - 2.0)];
             // Methods to which losses are enough do not look at the Gramian.
             let gramian = Gramian::of_rows(&gradients.each_ref().map(std::slice::from_ref));
-            let weights = balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian) });
+            let weights =
+                balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian), ..Step::default() });
             let direction = weights[0] * gradients[0] + weights[1] * gradients[1];
             x -= 0.01 * direction / (weights[0] + UNIT * weights[1]);
         }

@@ -4,7 +4,7 @@
 //! cargo run --release -p polytask-balance --example timing
 //! ```
 
-use polytask_balance::{Balancing, Gramian, Step};
+use polytask_balance::{Balancing, Gramian, Halves, Step};
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,9 +23,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut balancer = method.build(&names, &vec![1.0; tasks])?;
             let gramians: Vec<Gramian> = (0..20).map(|seed| gramian(seed, tasks)).collect();
             let losses = vec![Some(1.0); tasks];
+            let lookahead: Vec<f64> = (0..tasks).map(|i| (i as f64).sin()).collect();
+            let products = (0..tasks * tasks).map(|at| gramians[0].at(at / tasks, at % tasks)).collect();
+            let halves = Halves::new(tasks, products).ok_or("not square")?;
             let start = Instant::now();
             for gramian in gramians.iter().cycle().take(200) {
-                balancer.weigh(&Step { losses: &losses, gramian: Some(gramian) });
+                balancer.weigh(&Step {
+                    losses: &losses,
+                    gramian: Some(gramian),
+                    halves: Some(&halves),
+                    lookahead: Some(&lookahead),
+                });
             }
             micros.push(start.elapsed().as_secs_f64() * 1e6 / 200.0);
         }

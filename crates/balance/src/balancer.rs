@@ -1,6 +1,6 @@
 //! What every balancing method can do.
 
-use crate::{BalanceError, Gramian};
+use crate::{BalanceError, Gramian, Halves};
 
 /// What a method looks at in every step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,15 +10,50 @@ pub enum Needs {
     /// The losses and the Gramian of their gradients over the shared parameters. The weights are for the shared parameters
     /// alone: `direction = J^T w`; every head takes its own task's gradient as it is.
     Gramian,
+    /// The losses; the gradients themselves have gone through [`Balancer::rows`]. The weights are for the shared parameters
+    /// alone, as with `Gramian`.
+    Rows,
+    /// The losses and the inner products between the gradients of one half of the step's rows and those of the other half,
+    /// which are independent of each other. The weights are for the shared parameters alone, as with `Gramian`.
+    TwoHalves,
+    /// The losses and, for each task, the inner product of its gradient with the gradient of the summed validation losses
+    /// after a trial step: the shared parameters moved along the gradients with the weights of the last step (1 each
+    /// before the first), without the optimizer's moments.
+    Lookahead,
 }
 
 /// What a method is told about one step. The order of the tasks is that of [`Balancing::build`](crate::Balancing::build).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Step<'a> {
     /// Each task's loss; `None` for a task that is absent from the step.
     pub losses: &'a [Option<f64>],
     /// The Gramian of all tasks, where the method [needs](Balancer::needs) it. The rows of absent tasks are not looked at.
     pub gramian: Option<&'a Gramian>,
+    /// Between the two halves of the rows, where the method needs it.
+    pub halves: Option<&'a Halves>,
+    /// One inner product a task, where the method needs them; those of absent tasks are not looked at. A number that is not
+    /// finite makes its task absent.
+    pub lookahead: Option<&'a [f64]>,
+}
+
+/// Sees, and may change, the gradients of a step over the shared parameters, one chunk of parameters after the other.
+pub trait Rows {
+    /// Whether the method keeps a number a task and parameter. These buffers are the trainer's: 0 at the start, handed in
+    /// with every chunk, saved in checkpoints.
+    fn keeps_buffers(&self) -> bool;
+
+    /// One chunk: of each task its row and, where the method keeps them, its buffer, all of one length; `first` is the place
+    /// of its first parameter among all. Rows and buffers of absent tasks (loss `None` or not finite) stay as they are.
+    ///
+    /// # Panics
+    /// When there is not one loss, one row and, if they are kept, one buffer a task, or lengths differ.
+    fn pass(
+        &mut self,
+        first: u64,
+        losses: &[Option<f64>],
+        rows: &mut [&mut [f32]],
+        buffers: &mut [&mut [f32]],
+    );
 }
 
 /// A balancing method at work.
@@ -46,7 +81,14 @@ pub trait Balancer: Send {
     /// # Panics
     /// As `weigh`; so for a method that needs more than losses.
     fn weights(&mut self, losses: &[Option<f64>]) -> Vec<f64> {
-        self.weigh(&Step { losses, gramian: None })
+        self.weigh(&Step { losses, ..Step::default() })
+    }
+
+    /// The method's way to see and change the gradients themselves, where it has one: every chunk goes through it once in a
+    /// step, before [`weigh`](Balancer::weigh) and before the Gramian is formed. Only a step whose gradients are all finite
+    /// may go through.
+    fn rows(&mut self) -> Option<&mut dyn Rows> {
+        None
     }
 
     /// Says that an epoch is over, to the methods that compare epochs.

@@ -16,7 +16,7 @@
 //! Paper: Zhou et al., "On the convergence of stochastic multi-objective gradient manipulation and beyond", NeurIPS 2022.
 
 use crate::error::in_range;
-use crate::{BalanceError, Balancer, Balancing, Method, Needs, Step, restore_nothing};
+use crate::{BalanceError, Balancer, Balancing, Method, Needs, Rows, Step, restore_nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -77,8 +77,11 @@ impl Balancer for Smoothed {
 
     fn weigh(&mut self, step: &Step<'_>) -> Vec<f64> {
         let mut weights = self.inner.weigh(step);
-        let has_gradient = |task: usize| {
-            step.gramian.is_none_or(|gramian| gramian.is_sound(task) && gramian.at(task, task) > 0.0)
+        let has_gradient = |task: usize| match self.inner.needs() {
+            Needs::Losses | Needs::Rows => true,
+            Needs::Gramian => step.gramian.is_some_and(|g| g.is_sound(task) && g.at(task, task) > 0.0),
+            Needs::TwoHalves => step.halves.is_some_and(|halves| halves.is_sound(task)),
+            Needs::Lookahead => step.lookahead.is_some_and(|products| products[task].is_finite()),
         };
         for (task, (weight, mean)) in weights.iter_mut().zip(&mut self.means).enumerate() {
             if step.losses[task].is_some_and(f64::is_finite) && has_gradient(task) {
@@ -87,6 +90,10 @@ impl Balancer for Smoothed {
             }
         }
         weights
+    }
+
+    fn rows(&mut self) -> Option<&mut dyn Rows> {
+        self.inner.rows()
     }
 
     fn epoch_end(&mut self) {
@@ -127,7 +134,9 @@ mod tests {
         let config = CrMogm { method: Box::new(Balancing::Mgda(Mgda::default())), alpha: 0.75 };
         let mut balancer = config.build(&["a", "b"], &[1.0, 1.0]).expect("valid");
         let losses = [Some(1.0), Some(1.0)];
-        let mut step = |rows| balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian(rows)) });
+        let mut step = |rows| {
+            balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian(rows)), ..Step::default() })
+        };
         close(&step(BASE), &[0.6, 0.4]);
         close(&step(SCALED), &[0.75 * 0.6 + 0.25 * 0.049774, 0.75 * 0.4 + 0.25 * 0.950226]);
     }

@@ -1,23 +1,24 @@
 //! DB-MTL: logarithms of the losses, and gradients brought to the length of the longest.
 //!
-//! Formula: `h_i = g_i / (l_i + 1e-8)`, the gradient of `ln(l_i + 1e-8)`; `d = sum_i max_j ||h_j|| / ||h_i|| h_i`. In
-//! weights: `w_i = max_j ||h_j|| / ||g_i||`. The paper also smooths the gradients over the steps, which needs a buffer of
-//! K gradients; here it is left out (its beta = 0).
+//! Formula: `h_i = g_i / (l_i + 1e-8)`, the gradient of `ln(l_i + 1e-8)`, smoothed over the steps:
+//! `m_i <- h_i + beta / t^sigma (m_i - h_i)` at step t, from 0. The direction is `sum_i max_j ||m_j|| / ||m_i|| m_i`.
 //!
-//! Defaults: `log_losses = true`, as in the authors' code and LibMTL. Without, gradients are brought to one length as they
-//! are. A loss below 0 counts as 0.
+//! Defaults: `log_losses = true`, as in the authors' code and LibMTL; without, gradients are smoothed and brought to one
+//! length as they are. `beta = 0`: nothing is smoothed, and no buffers are needed; the authors and LibMTL take 0.9 with
+//! `sigma = 0`. A loss below 0 counts as 0.
 //!
 //! Importance multiplies the weights that are found; the paper has none.
 //!
-//! Cost: the K gradients; of their Gramian only the diagonal is looked at. State: none.
+//! Cost: the K gradients; of their Gramian only the diagonal is looked at. With `beta` above 0, a pass over the gradients and
+//! K buffers as large as the shared parameters. State: how many steps there were, and the buffers.
 //!
 //! When to use: losses of very different size. All tasks then push equally hard, also those that are learned, so the
 //! learning rate's schedule has to end the training.
 //!
 //! Paper: Lin et al., "Dual-balancing for multi-task learning", 2023 (arXiv:2308.12029).
 
-use crate::Needs;
-use crate::rule::{Present, Rule};
+use crate::rule::{Chunk, Present, Rule, SeesRows};
+use crate::{BalanceError, Needs};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,26 +31,63 @@ const EPSILON: f64 = 1e-8;
 pub struct DbMtl {
     /// Whether the logarithms of the losses are taken, or the losses themselves.
     pub log_losses: bool,
+    /// The share of the smoothed gradients that stays in the first step; 0: nothing is smoothed.
+    #[schemars(range(min = 0.0, max = 0.9999))]
+    pub beta: f64,
+    /// How fast that share falls, as a power of the number of the step; without meaning where `beta` is 0.
+    #[schemars(range(min = 0.0, max = 10.0))]
+    pub sigma: f64,
 }
 
 impl Default for DbMtl {
     fn default() -> Self {
-        DbMtl { log_losses: true }
+        DbMtl { log_losses: true, beta: 0.0, sigma: 0.0 }
+    }
+}
+
+impl DbMtl {
+    /// What the gradient of a loss is multiplied by.
+    fn slope(&self, loss: f64) -> f64 {
+        if self.log_losses { 1.0 / (loss.max(0.0) + EPSILON) } else { 1.0 }
     }
 }
 
 impl Rule for DbMtl {
     const NAME: &'static str = "db_mtl";
-    type Memory = ();
+    /// How many steps there were.
+    type Memory = u64;
 
     fn needs(&self) -> Needs {
         Needs::Gramian
     }
 
-    fn weigh(&self, _memory: &mut (), present: &Present<'_>) -> Vec<f64> {
+    fn check(&self) -> Result<(), BalanceError> {
+        self.setting("beta", self.beta, 0.0, 0.9999)?;
+        self.setting("sigma", self.sigma, 0.0, 10.0)
+    }
+
+    fn sees_rows(&self) -> SeesRows {
+        if self.beta > 0.0 { SeesRows::WithBuffers } else { SeesRows::Not }
+    }
+
+    fn pass(&self, steps: &mut u64, chunk: Chunk<'_, '_, '_>) {
+        let stays = (self.beta / (*steps as f64 + 1.0).powf(self.sigma)) as f32;
+        for (&task, &loss) in chunk.at.iter().zip(&chunk.losses) {
+            let slope = self.slope(loss) as f32;
+            for (g, mean) in chunk.rows[task].iter_mut().zip(chunk.buffers[task].iter_mut()) {
+                let now = slope * *g;
+                *mean = now + stays * (*mean - now);
+                *g = *mean;
+            }
+        }
+    }
+
+    fn weigh(&self, steps: &mut u64, present: &Present<'_>) -> Vec<f64> {
+        *steps = steps.saturating_add(1);
         let norms = present.gramian.norms();
-        let slope = |loss: &f64| if self.log_losses { 1.0 / (loss.max(0.0) + EPSILON) } else { 1.0 };
-        let lengths = norms.iter().zip(&present.losses).map(|(norm, loss)| norm * slope(loss));
+        // Gradients that have been smoothed are those of the logarithms already.
+        let slope = |loss: f64| if self.beta > 0.0 { 1.0 } else { self.slope(loss) };
+        let lengths = norms.iter().zip(&present.losses).map(|(norm, &loss)| norm * slope(loss));
         let longest = lengths.fold(0.0, f64::max);
         norms.iter().map(|norm| longest / norm).collect()
     }
@@ -58,11 +96,11 @@ impl Rule for DbMtl {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::golden::{BASE, SCALED, THREE, close, present_of, weights};
+    use crate::golden::{BASE, SCALED, THREE, balancer, close, pass, present_of, weights};
 
     #[test]
     fn golden_values() {
-        let plain = DbMtl { log_losses: false };
+        let plain = DbMtl { log_losses: false, ..DbMtl::default() };
         close(&weights(&plain, BASE), &[1.452966, 1.0]);
         close(&weights(&plain, THREE), &[1.581139, 1.167748, 1.0]);
         close(&weights(&plain, SCALED), &[1.0, 14.142136]);
@@ -72,7 +110,27 @@ mod tests {
     fn logarithms_decide_the_length_but_not_the_ratio() {
         let rows: &[&[f64]] = &[&[3.0, 4.0], &[0.0, 2.0]];
         // The log-gradients have norms 5 / 10 and 2 / 0.5.
-        let found = DbMtl::default().weigh(&mut (), &present_of(rows, &[10.0, 0.5], &[1.0, 1.0]));
+        let found = DbMtl::default().weigh(&mut 0, &present_of(rows, &[10.0, 0.5], &[1.0, 1.0]));
         close(&found, &[4.0 / 5.0, 4.0 / 2.0]);
+    }
+
+    /// By hand, with losses of 1: a tenth of the first gradient, then `0.9 / 2` of that and the rest of the second.
+    #[test]
+    fn gradients_are_smoothed() {
+        let mut db_mtl = balancer(&DbMtl { beta: 0.9, sigma: 1.0, log_losses: true }, 2);
+        let mut buffers = vec![vec![0.0; 1]; 2];
+        let first = pass(&mut *db_mtl, &[vec![10.0], vec![-20.0]], &mut buffers, 1);
+        assert!((first[0][0] - 1.0).abs() < 1e-6 && (first[1][0] + 2.0).abs() < 1e-6, "{first:?}");
+        db_mtl.weigh(&crate::Step {
+            losses: &[Some(1.0); 2],
+            gramian: Some(&crate::golden::gramian(&[&[1.0], &[-2.0]])),
+            ..Default::default()
+        });
+        let second = pass(&mut *db_mtl, &[vec![2.0], vec![2.0]], &mut buffers, 1);
+        assert!(
+            (second[0][0] - (2.0 - 0.45)).abs() < 1e-6 && (second[1][0] - (2.0 - 1.8)).abs() < 1e-6,
+            "{second:?}"
+        );
+        assert_eq!(buffers, second);
     }
 }

@@ -2,7 +2,7 @@
 //! formulas outside this crate, which agree with TorchJD's own tests where it has the same matrix.
 
 use crate::rule::{Memory, Present, Rule};
-use crate::{Balancer, Gramian, Step};
+use crate::{Balancer, Gramian, Halves, Step};
 
 /// TorchJD's example.
 pub(crate) const BASE: &[&[f64]] = &[&[-4.0, 1.0, 1.0], &[6.0, 1.0, 1.0]];
@@ -34,7 +34,38 @@ pub(crate) fn losses_present(losses: &[f64], importance: &[f64]) -> Present<'sta
         importance: importance.to_vec(),
         gramian: gramian(&[]),
         scale: 0.0,
+        halves: Halves::of_rows::<f64>(&[], &[]),
+        lookahead: Vec::new(),
     }
+}
+
+/// A step of which the inner products of the halves are these.
+pub(crate) fn halves_present(rows: &[&[f64]]) -> Present<'static> {
+    let ones = vec![1.0; rows.len()];
+    Present {
+        halves: Halves::new(rows.len(), rows.concat()).expect("square"),
+        ..losses_present(&ones, &ones)
+    }
+}
+
+/// What a method makes of gradients, handed to it in chunks, of tasks with losses of 1.
+pub(crate) fn pass(
+    of: &mut dyn Balancer,
+    rows: &[Vec<f32>],
+    buffers: &mut [Vec<f32>],
+    chunk: usize,
+) -> Vec<Vec<f32>> {
+    let mut rows = rows.to_vec();
+    let method = of.rows().expect("it sees rows");
+    assert_eq!(method.keeps_buffers(), !buffers.is_empty());
+    let length = rows[0].len();
+    for first in (0..length).step_by(chunk) {
+        let range = first..(first + chunk).min(length);
+        let mut slices: Vec<&mut [f32]> = rows.iter_mut().map(|row| &mut row[range.clone()]).collect();
+        let mut kept: Vec<&mut [f32]> = buffers.iter_mut().map(|buffer| &mut buffer[range.clone()]).collect();
+        method.pass(first as u64, &vec![Some(1.0); slices.len()], &mut slices, &mut kept);
+    }
+    rows
 }
 
 /// The balancer for so many tasks of importance 1.
@@ -51,7 +82,7 @@ pub(crate) fn weights<R: Rule + Clone>(rule: &R, rows: &[&[f64]]) -> Vec<f64> {
 pub(crate) fn weights_with<R: Rule + Clone>(rule: &R, rows: &[&[f64]], importance: &[f64]) -> Vec<f64> {
     let mut balancer = rule.build(&NAMES[..rows.len()], importance).expect("valid settings");
     let losses = vec![Some(1.0); rows.len()];
-    balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian(rows)) })
+    balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian(rows)), ..Step::default() })
 }
 
 /// `J^T w` of the first step.

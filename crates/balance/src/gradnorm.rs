@@ -158,7 +158,8 @@ mod tests {
         let gramian = gramian(rows);
         let mut weights = Vec::new();
         for _ in 0..6000 {
-            weights = gradnorm.weigh(&Step { losses: &[Some(1.0); 3], gramian: Some(&gramian) });
+            weights =
+                gradnorm.weigh(&Step { losses: &[Some(1.0); 3], gramian: Some(&gramian), ..Step::default() });
         }
         let norms: Vec<f64> = weights.iter().zip([5.0, 2.0, 1.0]).map(|(w, n)| w * n).collect();
         assert!(norms.iter().all(|n| (n / norms[0] - 1.0).abs() < 0.02), "{norms:?}");

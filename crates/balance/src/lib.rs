@@ -27,7 +27,7 @@
 //! let mut balancer = Balancing::UpGrad(UpGrad::default()).build(&["intent", "slots"], &[1.0, 1.0])?;
 //! let gradients: [&[f32]; 2] = [&[-4.0, 1.0, 1.0], &[6.0, 1.0, 1.0]];
 //! let gramian = Gramian::of_rows(&gradients);
-//! let weights = balancer.weigh(&Step { losses: &[Some(1.2), Some(3.4)], gramian: Some(&gramian) });
+//! let weights = balancer.weigh(&Step { losses: &[Some(1.2), Some(3.4)], gramian: Some(&gramian), ..Step::default() });
 //! // The gradients conflict; the direction does not go against either.
 //! let direction: Vec<f64> =
 //!     (0..3).map(|k| (0..2).map(|i| weights[i] * f64::from(gradients[i][k])).sum()).collect();
@@ -43,6 +43,7 @@
 
 mod adam;
 mod aligned_mtl;
+mod auto_lambda;
 mod balancer;
 mod cagrad;
 mod config;
@@ -53,24 +54,30 @@ mod dualproj;
 mod dwa;
 mod equal;
 mod error;
+mod excess_mtl;
 mod fairgrad;
 mod famo;
 mod gls;
 #[cfg(test)]
 mod golden;
+mod graddrop;
 mod gradnorm;
 mod gradvac;
 mod gramian;
+mod halves;
 mod imtl;
 mod imtl_g;
 mod imtl_l;
 mod mgda;
+mod moco;
+mod modo;
 mod nash_mtl;
 mod pbi;
 mod pcgrad;
 mod random;
 mod random_weights;
 mod rule;
+mod sdmgrad;
 mod softmax;
 mod solve;
 mod static_weights;
@@ -79,7 +86,8 @@ mod uncertainty;
 mod upgrad;
 
 pub use aligned_mtl::{AlignedMtl, Scale};
-pub use balancer::{Balancer, Needs, Step};
+pub use auto_lambda::AutoLambda;
+pub use balancer::{Balancer, Needs, Rows, Step};
 pub use cagrad::{CaGrad, Rescale};
 pub use config::ConFig;
 pub use cosmos::Cosmos;
@@ -89,20 +97,26 @@ pub use dualproj::DualProj;
 pub use dwa::Dwa;
 pub use equal::Equal;
 pub use error::BalanceError;
+pub use excess_mtl::ExcessMtl;
 pub use fairgrad::FairGrad;
 pub use famo::Famo;
 pub use gls::Gls;
+pub use graddrop::GradDrop;
 pub use gradnorm::GradNorm;
 pub use gradvac::GradVac;
 pub use gramian::Gramian;
+pub use halves::Halves;
 pub use imtl::Imtl;
 pub use imtl_g::ImtlG;
 pub use imtl_l::ImtlL;
 pub use mgda::{Mgda, Normalize};
+pub use moco::MoCo;
+pub use modo::MoDo;
 pub use nash_mtl::NashMtl;
 pub use pbi::Pbi;
 pub use pcgrad::PcGrad;
 pub use random_weights::{On, Random};
+pub use sdmgrad::SdmGrad;
 pub use static_weights::Static;
 pub use stch::Stch;
 pub use uncertainty::Uncertainty;
@@ -138,6 +152,12 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("dualproj", include_str!("dualproj.rs")),
     ("config", include_str!("config.rs")),
     ("db_mtl", include_str!("db_mtl.rs")),
+    ("modo", include_str!("modo.rs")),
+    ("sdmgrad", include_str!("sdmgrad.rs")),
+    ("auto_lambda", include_str!("auto_lambda.rs")),
+    ("graddrop", include_str!("graddrop.rs")),
+    ("moco", include_str!("moco.rs")),
+    ("excess_mtl", include_str!("excess_mtl.rs")),
     ("cr_mogm", include_str!("cr_mogm.rs")),
 ];
 
@@ -222,6 +242,24 @@ pub enum Balancing {
     /// Log-losses whose gradients are equally long (Lin et al. 2023).
     #[serde(rename = "db_mtl")]
     DbMtl(DbMtl),
+    /// The shortest mean of the gradients, followed step by step (Chen et al. 2023).
+    #[serde(rename = "modo")]
+    MoDo(MoDo),
+    /// The shortest mean near the plain mean (Xiao et al. 2023).
+    #[serde(rename = "sdmgrad")]
+    SdmGrad(SdmGrad),
+    /// What lowers the validation losses (Liu et al. 2022).
+    #[serde(rename = "auto_lambda")]
+    AutoLambda(AutoLambda),
+    /// Gradients of one sign at a time (Chen et al. 2020).
+    #[serde(rename = "graddrop")]
+    GradDrop(GradDrop),
+    /// Smoothed gradients and weights (Fernando et al. 2023).
+    #[serde(rename = "moco")]
+    MoCo(MoCo),
+    /// Weights by how far each task still has to go (He et al. 2024).
+    #[serde(rename = "excess_mtl")]
+    ExcessMtl(ExcessMtl),
     /// A moving mean of another method's weights (Zhou et al. 2022).
     #[serde(rename = "cr_mogm")]
     CrMogm(CrMogm),
@@ -277,6 +315,12 @@ impl Balancing {
             Balancing::DualProj(settings) => settings,
             Balancing::ConFig(settings) => settings,
             Balancing::DbMtl(settings) => settings,
+            Balancing::MoDo(settings) => settings,
+            Balancing::SdmGrad(settings) => settings,
+            Balancing::AutoLambda(settings) => settings,
+            Balancing::GradDrop(settings) => settings,
+            Balancing::MoCo(settings) => settings,
+            Balancing::ExcessMtl(settings) => settings,
             Balancing::CrMogm(settings) => settings,
         }
     }

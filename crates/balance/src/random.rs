@@ -8,15 +8,24 @@ pub(crate) fn draw(seed: u32, step: u64, names: &[&str]) -> u64 {
     let hash = numbers.chain(names).fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mix(hash)
+}
+
+/// The finalizer of SplitMix64: every bit depends on every bit.
+pub(crate) fn mix(bits: u64) -> u64 {
+    let mixed = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
 
+/// A number within 0 and 1, never 0, from 64 random bits.
+pub(crate) fn uniform(bits: u64) -> f64 {
+    ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+}
+
 /// A number of the standard normal distribution (Box and Muller 1958).
 pub(crate) fn normal(seed: u32, step: u64, name: &str) -> f64 {
-    // Within (0, 1), never 0.
-    let uniform = |part| ((draw(seed, step, &[name, part]) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    let uniform = |part| uniform(draw(seed, step, &[name, part]));
     (-2.0 * uniform("radius").ln()).sqrt() * (std::f64::consts::TAU * uniform("angle")).cos()
 }
 

@@ -4,7 +4,7 @@
 //! [`Balancer`](crate::Balancer) of it. Rules see the tasks sorted by name, so the order in a config changes no bit.
 
 use crate::error::in_range;
-use crate::{BalanceError, Balancer, Gramian, Needs, Step, restore_nothing};
+use crate::{BalanceError, Balancer, Gramian, Halves, Needs, Rows, Step, restore_nothing};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -34,6 +34,14 @@ pub(crate) trait Rule: Send + Sized + 'static {
     /// An epoch is over.
     fn epoch_end(&self, _memory: &mut Self::Memory) {}
 
+    /// How it sees the gradients themselves.
+    fn sees_rows(&self) -> SeesRows {
+        SeesRows::Not
+    }
+
+    /// One chunk of the gradients, where it sees them.
+    fn pass(&self, _memory: &mut Self::Memory, _chunk: Chunk<'_, '_, '_>) {}
+
     /// Checks one of the settings.
     fn setting(&self, name: &str, found: f64, least: f64, most: f64) -> Result<(), BalanceError> {
         in_range(format!("balance.{}.{name}", Self::NAME), found, least, most)
@@ -55,6 +63,28 @@ pub(crate) trait Rule: Send + Sized + 'static {
             memory: Self::Memory::of_start(tasks.len()),
         }))
     }
+}
+
+/// Whether a rule sees the gradients themselves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SeesRows {
+    Not,
+    WithoutBuffers,
+    WithBuffers,
+}
+
+/// A chunk of the gradients.
+pub(crate) struct Chunk<'a, 'r, 'b> {
+    /// The place of its first parameter among all.
+    pub first: u64,
+    /// The places of the tasks that are present, sorted by name.
+    pub at: Vec<usize>,
+    /// Their losses.
+    pub losses: Vec<f64>,
+    /// Of all tasks.
+    pub rows: &'a mut [&'r mut [f32]],
+    /// Of all tasks, where the rule keeps them.
+    pub buffers: &'a mut [&'b mut [f32]],
 }
 
 /// What a rule keeps from step to step.
@@ -103,6 +133,10 @@ pub(crate) struct Present<'a> {
     pub gramian: Gramian,
     /// The largest norm among their gradients.
     pub scale: f64,
+    /// Between the halves of the rows, of these tasks. Without tasks, where the rule does not need it.
+    pub halves: Halves,
+    /// One inner product each. Empty, where the rule does not need them.
+    pub lookahead: Vec<f64>,
 }
 
 impl Present<'_> {
@@ -132,15 +166,32 @@ impl<R: Rule> AtWork<R> {
         let has_loss = |&task: &usize| step.losses[task].is_some_and(f64::is_finite);
         let mut at: Vec<usize> = self.order.iter().copied().filter(has_loss).collect();
         let (mut gramian, mut scale) = (Gramian::of_rows::<f64>(&[]), 0.0);
-        if self.rule.needs() == Needs::Gramian {
-            let all = step.gramian.unwrap_or_else(|| panic!("{} needs the Gramian", R::NAME));
-            assert_eq!(all.tasks(), self.names.len(), "a Gramian of all tasks");
-            at.retain(|&i| all.is_sound(i) && all.at(i, i) >= f64::MIN_POSITIVE && self.importance[i] > 0.0);
-            let largest = at.iter().map(|&i| all.at(i, i)).fold(0.0, f64::max);
-            // A gradient 140 orders of magnitude below another is as good as 0; its square would be no normal number.
-            at.retain(|&i| all.at(i, i) / largest >= 1e-280);
-            scale = largest.sqrt();
-            gramian = all.of(&at).scaled(&vec![1.0 / scale; at.len()]);
+        let (mut halves, mut lookahead) = (Halves::of_rows::<f64>(&[], &[]), Vec::new());
+        match self.rule.needs() {
+            Needs::Losses | Needs::Rows => {}
+            Needs::Gramian => {
+                let all = step.gramian.unwrap_or_else(|| panic!("{} needs the Gramian", R::NAME));
+                assert_eq!(all.tasks(), self.names.len(), "a Gramian of all tasks");
+                let is_some = |square: f64| square.is_finite() && square >= f64::MIN_POSITIVE;
+                at.retain(|&i| is_some(all.at(i, i)) && self.importance[i] > 0.0);
+                let largest = at.iter().map(|&i| all.at(i, i)).fold(0.0, f64::max);
+                // A gradient 140 orders of magnitude below another is as good as 0; its square is no normal number.
+                at.retain(|&i| all.at(i, i) / largest >= 1e-280);
+                scale = largest.sqrt();
+                gramian = all.of(&at).scaled(&vec![1.0 / scale; at.len()]);
+            }
+            Needs::TwoHalves => {
+                let all = step.halves.unwrap_or_else(|| panic!("{} needs the two halves", R::NAME));
+                assert_eq!(all.tasks(), self.names.len(), "halves of all tasks");
+                at.retain(|&i| all.is_sound(i) && self.importance[i] > 0.0);
+                halves = all.of(&at);
+            }
+            Needs::Lookahead => {
+                let all = step.lookahead.unwrap_or_else(|| panic!("{} needs the lookahead", R::NAME));
+                assert_eq!(all.len(), self.names.len(), "one inner product a task");
+                at.retain(|&i| all[i].is_finite());
+                lookahead = at.iter().map(|&i| all[i]).collect();
+            }
         }
         Present {
             names: at.iter().map(|&task| self.names[task].as_str()).collect(),
@@ -149,12 +200,40 @@ impl<R: Rule> AtWork<R> {
             order: &self.order,
             gramian,
             scale,
+            halves,
+            lookahead,
             at,
         }
     }
 
     fn wrong(reason: String) -> BalanceError {
         BalanceError::State { method: R::NAME, reason }
+    }
+}
+
+impl<R: Rule> Rows for AtWork<R> {
+    fn keeps_buffers(&self) -> bool {
+        self.rule.sees_rows() == SeesRows::WithBuffers
+    }
+
+    fn pass(
+        &mut self,
+        first: u64,
+        losses: &[Option<f64>],
+        rows: &mut [&mut [f32]],
+        buffers: &mut [&mut [f32]],
+    ) {
+        let tasks = self.names.len();
+        assert!(losses.len() == tasks && rows.len() == tasks, "one loss, or None, and one row a task");
+        assert!(!self.keeps_buffers() || buffers.len() == tasks, "one buffer a task");
+        let length = rows.first().map_or(0, |row| row.len());
+        let lengths = rows.iter().chain(buffers.iter()).map(|slice| slice.len());
+        assert!(lengths.into_iter().all(|of| of == length), "rows and buffers of one length");
+        let is_present =
+            |&task: &usize| losses[task].is_some_and(f64::is_finite) && self.importance[task] > 0.0;
+        let at: Vec<usize> = self.order.iter().copied().filter(is_present).collect();
+        let losses = at.iter().filter_map(|&task| losses[task]).collect();
+        self.rule.pass(&mut self.memory, Chunk { first, at, losses, rows, buffers });
     }
 }
 
@@ -177,6 +256,13 @@ impl<R: Rule> Balancer for AtWork<R> {
         }
         self.memory = memory;
         weights
+    }
+
+    fn rows(&mut self) -> Option<&mut dyn Rows> {
+        match self.rule.sees_rows() {
+            SeesRows::Not => None,
+            SeesRows::WithoutBuffers | SeesRows::WithBuffers => Some(self),
+        }
     }
 
     fn epoch_end(&mut self) {

@@ -1,7 +1,7 @@
 //! What every balancing method must do: one row a method, every property for every row.
 
 use polytask_balance::{
-    BalanceError, Balancer, Balancing, CATALOGUE, Gramian, Needs, Static, Step, Uncertainty,
+    BalanceError, Balancer, Balancing, CATALOGUE, Gramian, Halves, Needs, Static, Step, Uncertainty,
 };
 use serde_json::{Value, json};
 
@@ -64,8 +64,22 @@ fn methods() -> Vec<Balancing> {
         json!({ "config": {} }),
         json!({ "db_mtl": {} }),
         json!({ "db_mtl": { "log_losses": false } }),
+        json!({ "db_mtl": { "beta": 0.9, "sigma": 0.5 } }),
+        json!({ "modo": {} }),
+        json!({ "modo": { "gamma": 1.0, "rho": 0.0 } }),
+        json!({ "sdmgrad": {} }),
+        json!({ "sdmgrad": { "lambda": 0.0, "iterations": 1, "momentum": 0.0 } }),
+        json!({ "auto_lambda": {} }),
+        json!({ "auto_lambda": { "learning_rate": 1.0 } }),
+        json!({ "graddrop": {} }),
+        json!({ "graddrop": { "leak": 0.5, "seed": 2 } }),
+        json!({ "moco": {} }),
+        json!({ "moco": { "beta": 1.0, "rho": 1.0 } }),
+        json!({ "excess_mtl": {} }),
+        json!({ "excess_mtl": { "eta": 100.0 } }),
         json!({ "cr_mogm": { "method": { "cagrad": {} } } }),
         json!({ "cr_mogm": { "method": { "uncertainty": {} }, "alpha": 0.5 } }),
+        json!({ "cr_mogm": { "method": { "moco": {} } } }),
     ];
     rows.into_iter()
         .map(|row| serde_json::from_value(row.clone()).unwrap_or_else(|e| panic!("{row}: {e}")))
@@ -92,13 +106,38 @@ fn rows(step: usize) -> [[f64; 6]; 4] {
     std::array::from_fn(|task| std::array::from_fn(|k| number(task, k)))
 }
 
-fn gramian_of(rows: &[[f64; 6]]) -> Gramian {
-    Gramian::of_rows(&rows.iter().map(|row| row.as_slice()).collect::<Vec<_>>())
+/// Asks with everything that any method needs, all made from the rows. Buffers start at 0 in every step.
+fn ask(balancer: &mut dyn Balancer, losses: &[Option<f64>], rows: &[[f64; 6]]) -> Vec<f64> {
+    let mut own: Vec<Vec<f64>> = rows.iter().map(|row| row.to_vec()).collect();
+    if let Some(method) = balancer.rows() {
+        let mut single: Vec<[f32; 6]> = rows.iter().map(|row| row.map(|x| x as f32)).collect();
+        let mut buffers = vec![[0.0; 6]; rows.len()];
+        for first in [0, 2, 4] {
+            let mut chunk: Vec<&mut [f32]> =
+                single.iter_mut().map(|row| &mut row[first..first + 2]).collect();
+            let mut kept: Vec<&mut [f32]> =
+                buffers.iter_mut().map(|row| &mut row[first..first + 2]).collect();
+            method.pass(first as u64, losses, &mut chunk, &mut kept);
+        }
+        own = single.iter().map(|row| row.iter().map(|&x| x.into()).collect()).collect();
+    }
+    let other: Vec<[f64; 6]> =
+        rows.iter().map(|row| std::array::from_fn(|k| 0.8 * row[k] + 0.3 * row[(k + 1) % 6])).collect();
+    let own: Vec<&[f64]> = own.iter().map(Vec::as_slice).collect();
+    let other: Vec<&[f64]> = other.iter().map(|row| row.as_slice()).collect();
+    let validation = [0.7, -0.2, 0.4, -1.0, 0.1, 0.3];
+    let products: Vec<f64> =
+        rows.iter().map(|row| row.iter().zip(validation).map(|(x, v)| x * v).sum()).collect();
+    balancer.weigh(&Step {
+        losses,
+        gramian: Some(&Gramian::of_rows(&own)),
+        halves: Some(&Halves::of_rows(&own, &other)),
+        lookahead: Some(&products),
+    })
 }
 
 fn weigh(balancer: &mut dyn Balancer, losses: &[Option<f64>], step: usize) -> Vec<f64> {
-    let gramian = gramian_of(&rows(step)[..losses.len()]);
-    balancer.weigh(&Step { losses, gramian: Some(&gramian) })
+    ask(balancer, losses, &rows(step)[..losses.len()])
 }
 
 fn bits(weights: &[f64]) -> Vec<u64> {
@@ -174,26 +213,29 @@ fn absent_and_broken_losses_change_nothing() {
     }
 }
 
-/// The gradient of an absent task is not looked at, and a broken or zero gradient is an absent one.
+/// The gradient of an absent task is not looked at, and a broken gradient is an absent one; to the Gramian, zero too.
 #[test]
 fn absent_and_broken_gradients_change_nothing() {
     for method in methods() {
-        if build(&method).needs() == Needs::Losses {
-            continue;
-        }
-        for broken in [0.0, f64::NAN, f64::INFINITY, 1e200, 1e-170] {
+        let broken = match build(&method).needs() {
+            // Only steps whose gradients are finite may go through a method that sees them.
+            Needs::Losses | Needs::Rows => continue,
+            Needs::Gramian => [f64::NAN, f64::INFINITY, 1e200, 0.0, 1e-170].as_slice(),
+            Needs::TwoHalves => &[f64::NAN, f64::INFINITY, 1e200],
+            Needs::Lookahead => &[f64::NAN, f64::INFINITY],
+        };
+        for &broken in broken {
             let (mut with, mut without) = (build(&method), build(&method));
             weigh(&mut *with, &losses(1), 1);
             weigh(&mut *without, &losses(1), 1);
             let before = with.state();
-            let nothing = Gramian::of_rows(&[[broken; 6].as_slice(); 4]);
-            let zeros = with.weigh(&Step { losses: &[Some(1.0); 4], gramian: Some(&nothing) });
+            let zeros = ask(&mut *with, &[Some(1.0); 4], &[[broken; 6]; 4]);
             assert_eq!(zeros, [0.0; 4], "{method:?}");
             assert_eq!(with.state(), before, "{method:?}, {broken}");
             let mut rows = rows(3);
             rows[1] = [broken; 6];
             rows[3] = [broken; 6];
-            let found = with.weigh(&Step { losses: &[Some(2.0); 4], gramian: Some(&gramian_of(&rows)) });
+            let found = ask(&mut *with, &[Some(2.0); 4], &rows);
             let expected = weigh(&mut *without, &[Some(2.0), None, Some(2.0), None], 3);
             assert_eq!(found, expected, "{method:?}, {broken}");
             assert_eq!(with.state(), without.state(), "{method:?}");
@@ -212,8 +254,7 @@ fn losses_and_gradients_of_any_size_leave_weights_and_state_usable() {
                     let mut rows = rows(step);
                     rows[step % 4] = rows[step % 4].map(|x| x * size);
                     let losses = [Some(extreme), Some(1.0), None, Some(extreme)];
-                    let weights =
-                        balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian_of(&rows)) });
+                    let weights = ask(&mut *balancer, &losses, &rows);
                     assert!(
                         weights.iter().all(|w| w.is_finite() && (signed || *w >= 0.0)),
                         "{method:?}, {extreme}, {size}: {weights:?}"
@@ -268,8 +309,7 @@ fn the_order_of_the_tasks_does_not_matter() {
         for step in 0..50 {
             let losses = losses(step);
             let expected = weigh(&mut *straight, &losses, step);
-            let gramian = gramian_of(&order.map(|i| rows(step)[i]));
-            let found = turned.weigh(&Step { losses: &order.map(|i| losses[i]), gramian: Some(&gramian) });
+            let found = ask(&mut *turned, &order.map(|i| losses[i]), &order.map(|i| rows(step)[i]));
             assert_eq!(found, order.map(|i| expected[i]), "{method:?}");
             if step % 20 == 19 {
                 straight.epoch_end();
@@ -375,6 +415,12 @@ fn a_number_out_of_range_in_a_state_is_refused() {
     check(json!({ "pcgrad": {} }), "/memory", json!(-1), "`memory`");
     check(json!({ "imtl_l": {} }), "/memory/0/value", json!(31.0), "out of range");
     check(json!({ "imtl": {} }), "/memory", json!([]), "too few");
+    check(json!({ "modo": {} }), "/memory/0", json!(0.9), "out of range");
+    check(json!({ "moco": {} }), "/memory/shares", json!([1.0]), "too few");
+    check(json!({ "excess_mtl": {} }), "/memory/first/0", json!(-1.0), "out of range");
+    check(json!({ "excess_mtl": {} }), "/memory/logarithms", json!([0.0]), "too few");
+    check(json!({ "sdmgrad": {} }), "/memory", json!([1.0]), "too few");
+    check(json!({ "auto_lambda": {} }), "/memory/0/value", json!(-31.0), "out of range");
     check(json!({ "dwa": {} }), "/memory/0/steps", json!(-1), "`memory`");
     check(json!({ "dwa": {} }), "/memory", json!([]), "too few");
     check(json!({ "stch": {} }), "/memory/means", json!([1.0]), "too few");
@@ -417,6 +463,19 @@ fn settings_outside_their_range_name_their_key() {
     bad("nash_mtl", "max_norm", 0.0, "from 0.000001 to 1000000");
     bad("fairgrad", "alpha", 0.0, "from 0.1 to 20");
     bad("upgrad", "regularization", 2.0, "from 0 to 1");
+    bad("graddrop", "leak", 2.0, "from 0 to 1");
+    bad("moco", "beta", 2.0, "from 0 to 1");
+    bad("moco", "gamma", -1.0, "from 0 to 1000");
+    bad("moco", "rho", -1.0, "from 0 to 1000");
+    bad("excess_mtl", "eta", -1.0, "from 0 to 100");
+    bad("db_mtl", "beta", 1.0, "from 0 to 0.9999");
+    bad("db_mtl", "sigma", -1.0, "from 0 to 10");
+    bad("modo", "gamma", -1.0, "from 0 to 1000");
+    bad("modo", "rho", -1.0, "from 0 to 1000");
+    bad("sdmgrad", "lambda", -1.0, "from 0 to 1000");
+    bad("sdmgrad", "learning_rate", -1.0, "from 0 to 1000");
+    bad("sdmgrad", "momentum", 1.0, "from 0 to 0.99");
+    bad("auto_lambda", "learning_rate", 2.0, "from 0 to 1");
     bad("dualproj", "regularization", -1.0, "from 0 to 1");
     let wrapped = json!({ "cr_mogm": { "method": { "equal": {} }, "alpha": 1.5 } });
     check(wrapped, "balance.cr_mogm.alpha = 1.5, expected a number from 0 to 1");

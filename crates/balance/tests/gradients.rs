@@ -71,7 +71,11 @@ fn weights_with(method: &Value, rows: &[Vec<f64>], importance: &[f64]) -> Vec<f6
     let names = names(rows.len());
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut balancer = method.build(&names, importance).expect("valid");
-    balancer.weigh(&Step { losses: &vec![Some(1.0); rows.len()], gramian: Some(&gramian(rows)) })
+    balancer.weigh(&Step {
+        losses: &vec![Some(1.0); rows.len()],
+        gramian: Some(&gramian(rows)),
+        ..Step::default()
+    })
 }
 
 fn weights(method: &Value, rows: &[Vec<f64>]) -> Vec<f64> {
@@ -261,6 +265,42 @@ fn units_of_the_losses_do_not_matter_to_scale_free_methods() {
             let (plain, other) = (at(&rows), at(&scaled));
             let cosine = dot(&plain, &other) / norm(&plain) / norm(&other);
             assert!((cosine.abs() - 1.0).abs() < 1e-9, "{method}, seed {seed}: {cosine}");
+        }
+    }
+}
+
+/// Pairwise products that no three gradients can have together pass the checks of a Gramian, as rounding may: every
+/// method still ends, with finite weights.
+#[test]
+fn an_indefinite_matrix_is_survived() {
+    let opposed =
+        Gramian::new(3, vec![1.0, -1.0, -1.0, -1.0, 1.0, -1.0, -1.0, -1.0, 1.0]).expect("pairwise possible");
+    let mixed =
+        Gramian::new(3, vec![4.0, 2.0, -2.0, 2.0, 1.0, 1.0, -2.0, 1.0, 1.0]).expect("pairwise possible");
+    for gramian in [opposed, mixed] {
+        for method in [
+            json!({ "mgda": {} }),
+            json!({ "pcgrad": {} }),
+            json!({ "gradvac": {} }),
+            json!({ "cagrad": {} }),
+            json!({ "cagrad": { "c": 2.0 } }),
+            json!({ "imtl_g": {} }),
+            json!({ "nash_mtl": {} }),
+            json!({ "fairgrad": { "alpha": 0.1 } }),
+            json!({ "fairgrad": { "alpha": 20.0 } }),
+            json!({ "aligned_mtl": {} }),
+            json!({ "upgrad": {} }),
+            json!({ "upgrad": { "regularization": 0.0 } }),
+            json!({ "dualproj": { "regularization": 0.0 } }),
+            json!({ "config": {} }),
+            json!({ "db_mtl": {} }),
+            json!({ "gradnorm": {} }),
+        ] {
+            let settings: Balancing = serde_json::from_value(method.clone()).expect("a method");
+            let mut balancer = settings.build(&["a", "b", "c"], &[1.0, 2.0, 1.0]).expect("valid");
+            let step = Step { losses: &[Some(1.0); 3], gramian: Some(&gramian), ..Step::default() };
+            let weights = balancer.weigh(&step);
+            assert!(weights.iter().all(|weight| weight.is_finite()), "{method}: {weights:?}");
         }
     }
 }

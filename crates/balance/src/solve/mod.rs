@@ -6,11 +6,13 @@ mod bargain;
 mod cone;
 mod eigen;
 mod linear;
+mod project;
 mod simplex;
 
 pub(crate) use bargain::bargain;
 pub(crate) use cone::shortest_above;
 pub(crate) use eigen::Eigen;
+pub(crate) use project::onto_simplex;
 pub(crate) use simplex::shortest_mean;
 
 #[cfg(test)]
