@@ -17,6 +17,8 @@
 //!
 //! When to use: auxiliary tasks that may help or not. It needs validation rows, which are then no longer unseen.
 //!
+//! In this crate alone: `polytask train` does not give a balancer yet what this one needs, and refuses it.
+//!
 //! Paper: Liu et al., "Auto-Lambda: disentangling dynamic task relationships", TMLR 2022 (arXiv:2202.03091).
 
 use crate::adam::Learned;

@@ -47,6 +47,16 @@ pub enum TrainError {
         /// The directory of the checkpoints.
         path: PathBuf,
     },
+    /// The balancer needs what steps do not give.
+    #[error(
+        "[balance.{method}] needs {needs}, which training does not give to a balancer yet; choose another (`polytask list balancers`)"
+    )]
+    Balancer {
+        /// The method.
+        method: &'static str,
+        /// What it needs.
+        needs: &'static str,
+    },
     /// Reading or writing failed.
     #[error("{doing} {}: {source}", path.display())]
     Io {

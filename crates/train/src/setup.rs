@@ -7,7 +7,7 @@ use crate::{
     job::{Job, corpora},
     timetable::Timetable,
 };
-use balance::Balancer;
+use balance::{Balancer, Needs};
 use data::{CorpusRows, Draw, Pack, RowRef, Split, Stream};
 use std::sync::Arc;
 
@@ -86,10 +86,20 @@ pub(crate) fn timetable(feed: &Feed, settings: &Settings) -> Timetable {
 }
 
 /// The balancer over the job's tasks.
+///
+/// # Errors
+/// When its settings do not fit, or it needs more than losses and the Gramian.
 pub(crate) fn balancer(job: &Job, settings: &Settings) -> Result<Box<dyn Balancer>, TrainError> {
     let names: Vec<&str> = job.model.tasks.iter().map(|t| t.name.as_str()).collect();
     let importance: Vec<f64> = job.model.tasks.iter().map(|t| t.config.importance).collect();
-    Ok(settings.balance.build(&names, &importance)?)
+    let mut balancer = settings.balance.build(&names, &importance)?;
+    let beyond = match balancer.needs() {
+        Needs::Losses | Needs::Gramian if balancer.rows().is_none() => return Ok(balancer),
+        Needs::TwoHalves => "gradients of two halves of a step",
+        Needs::Lookahead => "a trial step, and gradients of validation rows",
+        Needs::Losses | Needs::Gramian | Needs::Rows => "every number of the tasks' gradients",
+    };
+    Err(TrainError::Balancer { method: settings.balance.name(), needs: beyond })
 }
 
 /// What decides which evaluation is best; `None` where there is nothing to evaluate.
@@ -122,6 +132,7 @@ pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
         return Err(TrainError::Settings(faults));
     }
     settings.sampling.check()?;
+    balancer(job, settings)?;
     for task in &job.model.tasks {
         let rows = job.views.train.get(task.view).map_or(0, |v| v.encoded.rows());
         if !(0..rows).any(|row| task.kind.labelled(Split::Train, row)) {

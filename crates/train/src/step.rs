@@ -67,7 +67,8 @@ pub(crate) fn step(
     let step = Packs { model, views, packs, index, seed: movers.settings.train.seed };
     let gathered = match movers.balancer.needs() {
         Needs::Losses => together(step, below, movers.balancer),
-        Needs::Gramian => apart(step, below, movers.balancer),
+        // `setup` lets no method in that needs more.
+        _ => apart(step, below, movers.balancer),
     };
     let Gathered { gradients, measured } = match gathered {
         Ok(gathered) => gathered,
@@ -169,7 +170,7 @@ fn apart(
         let fault = |i| bad_task(model, views, packs, i, "gradient not finite".into());
         return Err(named.into_iter().map(fault).filter(|f| f.of > 0).collect());
     };
-    let weights = balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian) });
+    let weights = balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian), ..Default::default() });
     measures.weights(model, &losses, &weights);
     let mut measured = measures.finish();
     measured.task_gradients = Some(task_gradients(model, &losses, &gramian));
