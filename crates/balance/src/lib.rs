@@ -35,6 +35,9 @@
 //! # Ok::<(), polytask_balance::BalanceError>(())
 //! ```
 //!
+//! A few methods see the gradients themselves, chunk by chunk ([`Balancer::rows`], [`Rows`]), or look at two halves of a
+//! step's rows or at a validation gradient ([`Needs`]).
+//!
 //! `examples/alone.rs` balances a small least-squares problem without any engine.
 //!
 //! # Where a method goes

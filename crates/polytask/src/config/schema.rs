@@ -98,6 +98,9 @@ impl Schema {
         self.search(&self.root, key, &mut Vec::new(), &mut homes);
         homes.sort();
         homes.dedup();
+        if homes.len() > 4 {
+            homes = families(homes);
+        }
         (!homes.is_empty() && homes.len() <= 4).then(|| homes.join(", "))
     }
 
@@ -275,4 +278,18 @@ fn variant(schema: &Value) -> Option<(&str, &Value)> {
     let (name, content) = properties.iter().next()?;
     let closed = schema["additionalProperties"] == false && properties.len() == 1;
     (closed && schema["required"][0] == name.as_str()).then_some((name, content))
+}
+
+/// Sorted headers, where more than two of a family (`[balance.cagrad]`, `[balance.famo]`, ..) are one (`[balance.*]`).
+fn families(headers: Vec<String>) -> Vec<String> {
+    let family = |header: &str| header.split_once('.').map(|(family, _)| family.to_owned());
+    let grouped = |header: &String| {
+        let of = family(header)?;
+        let siblings = headers.iter().filter(|other| family(other).as_ref() == Some(&of)).count();
+        (siblings > 2).then(|| format!("{of}.*]"))
+    };
+    let mut found: Vec<String> =
+        headers.iter().map(|header| grouped(header).unwrap_or_else(|| header.clone())).collect();
+    found.dedup();
+    found
 }
