@@ -1,39 +1,41 @@
 //! The two things that balancing does with the rows of a Jacobian, a task's gradient each: their inner products, and their
 //! weighted sum. Plain tensors, not ones that autodiff follows.
 
-use crate::cpu;
-use crate::flex::{numbers_of, on_flex};
+use crate::flex::{numbers_of, on_flex, written};
+use crate::{cpu, plain};
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
-/// Adds the inner products of K tensors of one shape, one parameter's part of K rows, to `products` `[K K]`, row by row. On
+/// Adds the inner products of K tensors of one shape, one parameter's part of K rows, to `into` `[K K]`, row by row. On
 /// the CPU in f64, in an order that does not depend on the threads, reading every row once.
-pub fn add_products<const D: usize>(rows: &[Tensor<D>], products: &mut [f64]) {
+pub fn add_products<const D: usize>(rows: &[Tensor<D>], into: &mut [f64]) {
     let k = rows.len();
-    assert_eq!(products.len(), k * k, "add_products: a square of products");
+    assert_eq!(into.len(), k * k, "add_products: a square of products");
     let shape = rows.first().map(|row| row.dims());
     assert!(rows.iter().all(|row| Some(row.dims()) == shape), "add_products: rows of one shape");
-    if let Some(on_host) = rows.iter().map(on_flex).collect::<Option<Vec<_>>>() {
-        let slices: Vec<&[f32]> = on_host.iter().map(numbers_of).collect();
-        return cpu::jacobian::add_products(&slices, products);
-    }
-    let mut pairs = Vec::new();
-    for (i, a) in rows.iter().enumerate() {
-        for b in &rows[..=i] {
-            pairs.push(total(a.clone() * b.clone()));
-        }
-    }
-    let found: Vec<f64> =
-        if pairs.is_empty() { vec![] } else { Tensor::cat(pairs, 0).into_data().iter().collect() };
-    let mut found = found.into_iter();
+    let mut found = products(rows).into_iter();
     for i in 0..k {
         for j in 0..=i {
             let product = found.next().unwrap_or(0.0);
-            products[i * k + j] += product;
+            into[i * k + j] += product;
             if i != j {
-                products[j * k + i] += product;
+                into[j * k + i] += product;
             }
         }
     }
+}
+
+/// The products of every row with itself and those before it.
+fn products<const D: usize>(rows: &[Tensor<D>]) -> Vec<f64> {
+    if let Some(on_host) = rows.iter().map(on_flex).collect::<Option<Vec<_>>>() {
+        return cpu::jacobian::products(&on_host.iter().map(numbers_of).collect::<Vec<_>>());
+    }
+    let product = |a: &Tensor<D>, b: &Tensor<D>| {
+        Tensor::<1>::from_dispatch(plain::sum::<Dispatch>((a.clone() * b.clone()).into_dispatch()))
+    };
+    let pairs = rows.iter().enumerate().flat_map(|(i, a)| rows[..=i].iter().map(move |b| product(a, b)));
+    // There is a row: none would have been on the host.
+    Tensor::cat(pairs.collect(), 0).into_data().iter().collect()
 }
 
 /// `sum_i weight_i row_i` over tensors of one shape; `None` without rows. On the CPU in place of the first, in one pass.
@@ -51,10 +53,5 @@ pub fn combine<const D: usize>(rows: Vec<(f64, Tensor<D>)>) -> Option<Tensor<D>>
     let rest = on_host.split_off(1);
     let rest: Vec<(f32, &[f32])> = weights[1..].iter().copied().zip(rest.iter().map(numbers_of)).collect();
     let first = on_host.pop()?;
-    Some(crate::flex::written(first, |out| cpu::jacobian::combine(out, weights[0], &rest)))
-}
-
-/// The sum of all elements, one dimension after the other: in a fixed order on every device.
-fn total<const D: usize>(x: Tensor<D>) -> Tensor<1> {
-    (0..D).rev().fold(x, |x, dim| x.sum_dim(dim)).reshape([1])
+    Some(written(first, |out| cpu::jacobian::combine(out, weights[0], &rest)))
 }

@@ -269,7 +269,7 @@ pub(crate) fn squared_norm<B: Backend>(g: FloatTensor<B>) -> FloatTensor<B> {
 
 /// The sum of all elements, `[1]`, by runs of [`RUN`]. Not the engine's, which on a card adds up in the order in which threads
 /// arrive, another one each time.
-fn sum<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn sum<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let n = x.shape().num_elements();
     let x = B::float_reshape(x, Shape::new([n]));
     if n <= RUN {

@@ -65,8 +65,8 @@ pub fn evaluate(
         if stop.load(Ordering::Relaxed) {
             return None;
         }
-        let labelled = |task: &TaskSlot| batch_rows(&pack, task.view, |row| task.kind.labelled(split, row));
-        let rows: Vec<Vec<BatchRow>> = model.tasks.iter().map(labelled).collect();
+        let rows: Vec<Vec<BatchRow>> =
+            model.tasks.iter().map(|task| rows_labelled(&pack, task, split)).collect();
         let Pass { states, pack } = trunk::pass(model, &parameters, &pack, &rows, None, None);
         for ((task, rows), tally) in model.tasks.iter().zip(&rows).zip(&mut tallies) {
             if !rows.is_empty() {
@@ -136,8 +136,13 @@ pub fn predict(model: &Model, tasks: &[usize], view: &View, tokens: usize) -> Ve
     out.into_iter().map(in_order).collect()
 }
 
+/// The rows of a pack that carry a label of a task.
+pub(crate) fn rows_labelled(pack: &Pack, task: &TaskSlot, split: Split) -> Vec<BatchRow> {
+    batch_rows(pack, task.view, |row| task.kind.labelled(split, row))
+}
+
 /// The rows of a pack that are of a view and pass the test.
-pub(crate) fn batch_rows(pack: &Pack, view: usize, wanted: impl Fn(usize) -> bool) -> Vec<BatchRow> {
+fn batch_rows(pack: &Pack, view: usize, wanted: impl Fn(usize) -> bool) -> Vec<BatchRow> {
     let rows = pack.rows.iter().enumerate();
     rows.filter(|(_, r)| r.view as usize == view && wanted(r.row as usize))
         .map(|(i, r)| BatchRow { pack_row: i as u32, row: r.row })

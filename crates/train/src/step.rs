@@ -3,7 +3,7 @@
 use crate::{
     clip,
     config::Settings,
-    evaluate::batch_rows,
+    evaluate::rows_labelled,
     events::{BadTask, Cosine, TaskGradients},
     gradients::{Gradients, read},
     jacobian::Jacobian,
@@ -184,7 +184,7 @@ fn rows_of(
     pack: &Pack,
     below: Option<&Tensor<2>>,
 ) -> (Pack, Option<Tensor<2>>) {
-    let rows = batch_rows(pack, task.view, |row| task.kind.labelled(Split::Train, row));
+    let rows = rows_labelled(pack, task, Split::Train);
     let refs: Vec<RowRef> = rows.iter().map(|row| pack.rows[row.pack_row as usize]).collect();
     let below = below.map(|below| {
         let offset = |row: usize| pack.offsets[row] as u32;
@@ -205,12 +205,11 @@ fn task_gradients(model: &Model, losses: &[Option<f64>], gramian: &Gramian) -> T
     let pairs =
         present.iter().enumerate().flat_map(|(at, i)| present[at + 1..].iter().map(move |j| (*i, *j)));
     let cosine = |(i, j)| Some(Cosine { tasks: (name(i), name(j)), cosine: gramian.cosine(i, j)? });
-    let cosines: Vec<Cosine> = pairs.filter_map(cosine).collect();
-    let apart = cosines.iter().filter(|pair| pair.cosine < 0.0).count();
     TaskGradients {
         norms: present.iter().map(|i| (name(*i), norms[*i])).collect(),
-        conflicts: (!cosines.is_empty()).then(|| apart as f64 / cosines.len() as f64),
-        cosines,
+        // Absent tasks have zeros in it, and so no pairs.
+        conflicts: gramian.conflicts(),
+        cosines: pairs.filter_map(cosine).collect(),
     }
 }
 
@@ -228,9 +227,8 @@ fn forward(
     wanted: &dyn Fn(&TaskSlot) -> bool,
     noise: &dyn Fn(&str) -> u64,
 ) -> Losses {
-    let labelled = |task: &TaskSlot| {
-        batch_rows(pack, task.view, |row| wanted(task) && task.kind.labelled(Split::Train, row))
-    };
+    let labelled =
+        |task: &TaskSlot| if wanted(task) { rows_labelled(pack, task, Split::Train) } else { Vec::new() };
     let rows: Vec<Vec<BatchRow>> = model.tasks.iter().map(labelled).collect();
     let Pass { states, pack } =
         trunk::pass(model, &model.parameters, pack, &rows, below, Some(noise("the trunk")));
@@ -281,9 +279,8 @@ fn bad_gradients(model: &Model, views: &Views, packs: &[Pack], squares: &[f64]) 
 
 fn bad_task(model: &Model, views: &Views, packs: &[Pack], task: usize, found: String) -> BadTask {
     let task = &model.tasks[task];
-    let labelled = |row| task.kind.labelled(Split::Train, row);
     let rows: Vec<u32> =
-        packs.iter().flat_map(|p| batch_rows(p, task.view, labelled)).map(|r| r.row).collect();
+        packs.iter().flat_map(|p| rows_labelled(p, task, Split::Train)).map(|r| r.row).collect();
     let place = |row: &u32| views.train.get(task.view)?.rows.get(*row as usize).map(|r| r.place.to_string());
     BadTask {
         task: task.name.clone(),

@@ -80,14 +80,14 @@ impl Shape<'_> {
         self.probabilities().scan(0, next).collect()
     }
 
-    /// How many keys the first query of a row sees, and how many more each later one does.
+    /// Which keys the queries of a row see.
     fn sight(&self, row: usize) -> Sight {
         let (queries, keys) = self.lengths(row);
         Sight { queries, keys, causal: self.causal }
     }
 }
 
-/// Which keys the queries of a row see.
+/// Queries and keys of a row, and whether a query sees the keys after its own place.
 #[derive(Clone, Copy)]
 struct Sight {
     queries: usize,

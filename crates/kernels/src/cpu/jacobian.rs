@@ -8,27 +8,22 @@ const CHUNK: usize = 1 << 13;
 /// Numbers that are added up in f32 before they go on in f64.
 const RUN: usize = 512;
 
-/// Adds `<row i, row j>` to `products[i K + j]` for all pairs of K rows of one length. In f64 over runs of f32, in an order that
-/// does not depend on the threads. Each row is read once.
-pub(crate) fn add_products(rows: &[&[f32]], products: &mut [f64]) {
-    let (k, len) = (rows.len(), rows.first().map_or(0, |row| row.len()));
+/// `<row i, row j>` for every row i of one length and every j up to it, i by i. In f64 over runs of f32, in an order that does
+/// not depend on the threads. Each row is read once.
+pub(crate) fn products(rows: &[&[f32]]) -> Vec<f64> {
+    let len = rows.first().map_or(0, |row| row.len());
     let chunks = (0..len.div_ceil(CHUNK)).into_par_iter().map(|chunk| {
         let range = chunk * CHUNK..len.min((chunk + 1) * CHUNK);
         let rows: Vec<&[f32]> = rows.iter().map(|row| &row[range.clone()]).collect();
-        let mut part = vec![0.0; k * k];
-        lower(&rows, &mut part);
+        let mut part = Vec::new();
+        products_of_chunk(&rows, &mut part);
         part
     });
+    let mut total = vec![0.0; rows.len() * (rows.len() + 1) / 2];
     for part in chunks.collect::<Vec<Vec<f64>>>() {
-        for i in 0..k {
-            for j in 0..=i {
-                products[i * k + j] += part[i * k + j];
-                if i != j {
-                    products[j * k + i] += part[i * k + j];
-                }
-            }
-        }
+        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
     }
+    total
 }
 
 /// `out := own out + sum_i weight_i row_i`
@@ -42,13 +37,11 @@ pub(crate) fn combine(out: &mut [f32], own: f32, rows: &[(f32, &[f32])]) {
 }
 
 simd::simd! {
-    /// The products of row i with the rows up to it.
-    fn lower(rows: &[&[f32]], products: &mut [f64]) {
-        let k = rows.len();
-        for i in 0..k {
-            for j in 0..=i {
-                let runs = rows[i].chunks(RUN).zip(rows[j].chunks(RUN));
-                products[i * k + j] = runs.map(|(a, b)| f64::from(simd::dot(a, b))).sum();
+    fn products_of_chunk(rows: &[&[f32]], products: &mut Vec<f64>) {
+        for (i, a) in rows.iter().enumerate() {
+            for b in &rows[..=i] {
+                let runs = a.chunks(RUN).zip(b.chunks(RUN));
+                products.push(runs.map(|(a, b)| f64::from(simd::dot(a, b))).sum());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Linear layers and the loss: forward, what it saves, and backward, over the kernels of `cpu/`.
 
-use super::node::{Block, dim, like, numbers, tensor};
+use super::node::{Block, back, dim, like, numbers, tensor, whole};
 use crate::cpu::{cross_entropy, gelu, linear};
 use crate::precision::{Precision, Products};
 use crate::{Classes, plain};
@@ -50,62 +50,6 @@ impl Block<3> for Linear {
     }
 }
 
-/// `x, w1, b1, w2, b2 -> gelu(x w1^T + b1) w2^T + b2`
-pub(super) struct Ffn {
-    x: FlexTensor,
-    w1: FlexTensor,
-    w2: FlexTensor,
-    /// The activation's derivative at each place.
-    slope: Vec<f32>,
-    /// The activation.
-    inner: Vec<f32>,
-    products: Products,
-}
-
-impl Block<5> for Ffn {
-    type Settings = Precision;
-
-    fn forward(
-        precision: Precision,
-        [x, w1, b1, w2, b2]: [FlexTensor; 5],
-        need: [bool; 5],
-    ) -> (FlexTensor, Option<Self>) {
-        let products = Products::of(precision);
-        let [n, h, f, out] = [dim(&x, 0), dim(&x, 1), dim(&w1, 0), dim(&w2, 0)];
-        let keep = need.contains(&true);
-        let mut wide = linear::forward(numbers(&x), numbers(&w1), None, [n, h, f], products);
-        let (slope, inner) = if keep {
-            let inner = gelu::forward_and_slope(&mut wide, numbers(&b1));
-            (wide, inner)
-        } else {
-            gelu::forward(&mut wide, numbers(&b1));
-            (vec![], wide)
-        };
-        let y = linear::forward(&inner, numbers(&w2), Some(numbers(&b2)), [n, f, out], products);
-        (tensor(y, [n, out]), keep.then_some(Ffn { x, w1, w2, slope, inner, products }))
-    }
-
-    fn backward(&self, d: FlexTensor, need: [bool; 5]) -> [Option<FlexTensor>; 5] {
-        let [n, h, f, out] = [dim(&self.x, 0), dim(&self.x, 1), dim(&self.w1, 0), dim(&self.w2, 0)];
-        let (d, products) = (numbers(&d), self.products);
-        let dw2 =
-            need[3].then(|| like(linear::weight_gradient(d, &self.inner, [n, f, out], products), &self.w2));
-        let db2 = need[4].then(|| tensor(linear::bias_gradient(d, out), [out]));
-        if !need[..3].contains(&true) {
-            return [None, None, None, dw2, db2];
-        }
-        let mut wide = linear::input_gradient(d, numbers(&self.w2), [n, f, out], products);
-        let db1 = gelu::backward(&mut wide, &self.slope, f);
-        let dw1 = || like(linear::weight_gradient(&wide, numbers(&self.x), [n, h, f], products), &self.w1);
-        let dx = || like(linear::input_gradient(&wide, numbers(&self.w1), [n, h, f], products), &self.x);
-        [need[0].then(dx), need[1].then(dw1), need[2].then(|| tensor(db1, [f])), dw2, db2]
-    }
-
-    fn plain<B: Backend>(precision: Precision, [x, w1, b1, w2, b2]: [FloatTensor<B>; 5]) -> FloatTensor<B> {
-        plain::ffn::<B>(x, w1, b1, w2, b2, precision)
-    }
-}
-
 /// `x, w, b -> gelu(x w^T + b)`
 pub(super) struct LinearGelu {
     x: FlexTensor,
@@ -136,10 +80,10 @@ impl Block<3> for LinearGelu {
 
     fn backward(&self, d: FlexTensor, need: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let (shape, products) = ([dim(&self.x, 0), dim(&self.x, 1), dim(&self.w, 0)], self.products);
-        let mut d = numbers(&d).to_vec();
-        let db = gelu::backward(&mut d, &self.slope, shape[2]);
-        let dx = || linear::input_gradient(&d, numbers(&self.w), shape, products);
-        let dw = || linear::weight_gradient(&d, numbers(&self.x), shape, products);
+        let mut d = whole(d);
+        let db = gelu::backward(d.storage_mut(), &self.slope, shape[2]);
+        let dx = || linear::input_gradient(numbers(&d), numbers(&self.w), shape, products);
+        let dw = || linear::weight_gradient(numbers(&d), numbers(&self.x), shape, products);
         [
             need[0].then(|| like(dx(), &self.x)),
             need[1].then(|| like(dw(), &self.w)),
@@ -149,6 +93,35 @@ impl Block<3> for LinearGelu {
 
     fn plain<B: Backend>(precision: Precision, [x, w, b]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
         plain::linear_gelu::<B>(x, w, b, precision)
+    }
+}
+
+/// `x, w1, b1, w2, b2 -> gelu(x w1^T + b1) w2^T + b2`; of each half what it saves, if it needs to.
+pub(super) struct Ffn(Option<LinearGelu>, Option<Linear>);
+
+impl Block<5> for Ffn {
+    type Settings = Precision;
+
+    fn forward(
+        precision: Precision,
+        [x, w1, b1, w2, b2]: [FlexTensor; 5],
+        need: [bool; 5],
+    ) -> (FlexTensor, Option<Self>) {
+        let n_inner = need[..3].contains(&true);
+        let (inner, wide) = LinearGelu::forward(precision, [x, w1, b1], [need[0], need[1], need[2]]);
+        let (y, narrow) = Linear::forward(precision, [inner, w2, b2], [n_inner, need[3], need[4]]);
+        (y, need.contains(&true).then_some(Ffn(wide, narrow)))
+    }
+
+    fn backward(&self, d: FlexTensor, need: [bool; 5]) -> [Option<FlexTensor>; 5] {
+        let n_inner = need[..3].contains(&true);
+        let [d_inner, dw2, db2] = back(self.1.as_ref(), Some(d), [n_inner, need[3], need[4]]);
+        let [dx, dw1, db1] = back(self.0.as_ref(), d_inner, [need[0], need[1], need[2]]);
+        [dx, dw1, db1, dw2, db2]
+    }
+
+    fn plain<B: Backend>(precision: Precision, [x, w1, b1, w2, b2]: [FloatTensor<B>; 5]) -> FloatTensor<B> {
+        plain::ffn::<B>(x, w1, b1, w2, b2, precision)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Looking tokens up, picking rows and averaging them.
 
-use super::node::{Block, dim, numbers, tensor};
+use super::node::{Block, dim, numbers, tensor, whole};
 use crate::cpu::{embed, norm};
 use crate::noise::Mask;
 use crate::ops::EmbedSettings;
@@ -46,14 +46,15 @@ impl Block<5> for EmbedNorm {
     }
 
     fn backward(&self, d: FlexTensor, need: [bool; 5]) -> [Option<FlexTensor>; 5] {
-        let (mut d, h) = (numbers(&d).to_vec(), dim(&self.gamma, 0));
+        let (mut d, h) = (whole(d), dim(&self.gamma, 0));
         if let Some(mask) = Mask::of(self.settings.noise) {
-            norm::dropout(&mut d, mask);
+            norm::dropout(d.storage_mut(), mask);
         }
-        let [d_gamma, d_beta] = norm::backward(&mut d, &self.norm, numbers(&self.gamma), norm::Kind::Layer);
+        let gamma = numbers(&self.gamma);
+        let [d_gamma, d_beta] = norm::backward(d.storage_mut(), &self.norm, gamma, norm::Kind::Layer);
         let table = |i: usize| {
             let size = self.sizes[i];
-            let gradient = || embed::pick_backward(&d, &self.settings.ids[i], size, h);
+            let gradient = || embed::pick_backward(numbers(&d), &self.settings.ids[i], size, h);
             need[i].then(|| tensor(gradient(), [size, h]))
         };
         let sums = [(need[3], d_gamma), (need[4], d_beta)];

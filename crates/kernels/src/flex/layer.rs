@@ -3,7 +3,7 @@
 
 use super::attention::Attention;
 use super::blocks::{Ffn, Linear};
-use super::node::{Block, whole};
+use super::node::{Block, back, whole};
 use super::norm::AddNorm;
 use crate::cpu::simd;
 use crate::{AttentionSettings, LayerSettings, Rows, plain};
@@ -89,14 +89,14 @@ impl Trace {
     fn backward(self, d: FlexTensor, need: [bool; 13]) -> [Option<FlexTensor>; 13] {
         let [n_qkv, n_output, n_middle, n_ffn] = states_in_need(need);
         let [d_ffn, d_middle, d_gamma, d_beta] =
-            back(self.norm, Some(d), [n_ffn, n_middle, need[11], need[12]]);
+            back_once(self.norm, Some(d), [n_ffn, n_middle, need[11], need[12]]);
         let [d_inner, d_w1, d_b1, d_w2, d_b2] =
-            back(self.ffn, d_ffn, [n_middle, need[7], need[8], need[9], need[10]]);
+            back_once(self.ffn, d_ffn, [n_middle, need[7], need[8], need[9], need[10]]);
         let [d_output, d_x, d_gamma_a, d_beta_a] =
-            back(self.attention_norm, sum(d_middle, d_inner), [n_output, need[0], need[5], need[6]]);
-        let [d_context, d_wo, d_bo] = back(self.output, d_output, [n_qkv, need[3], need[4]]);
-        let [d_qkv] = back(self.attention, d_context, [n_qkv]);
-        let [d_read, d_wqkv, d_bqkv] = back(self.qkv, d_qkv, [need[0], need[1], need[2]]);
+            back_once(self.attention_norm, sum(d_middle, d_inner), [n_output, need[0], need[5], need[6]]);
+        let [d_context, d_wo, d_bo] = back_once(self.output, d_output, [n_qkv, need[3], need[4]]);
+        let [d_qkv] = back_once(self.attention, d_context, [n_qkv]);
+        let [d_read, d_wqkv, d_bqkv] = back_once(self.qkv, d_qkv, [need[0], need[1], need[2]]);
         [
             sum(d_x, d_read),
             d_wqkv,
@@ -115,16 +115,13 @@ impl Trace {
     }
 }
 
-/// Goes back through a block, if it saved anything and has a gradient to go back with.
-fn back<K: Block<N>, const N: usize>(
+/// [`back`], after which what the block saved is gone: the trace is the larger part of a layer's memory.
+fn back_once<K: Block<N>, const N: usize>(
     block: Option<K>,
     d: Option<FlexTensor>,
     need: [bool; N],
 ) -> [Option<FlexTensor>; N] {
-    match (block, d) {
-        (Some(block), Some(d)) => block.backward(d, need),
-        _ => [const { None }; N],
-    }
+    back(block.as_ref(), d, need)
 }
 
 fn sum(a: Option<FlexTensor>, b: Option<FlexTensor>) -> Option<FlexTensor> {

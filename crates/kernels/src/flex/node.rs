@@ -35,6 +35,18 @@ pub(super) trait Block<const N: usize>: Send + Sync + Sized + 'static {
     fn plain<B: Backend>(settings: Self::Settings, inputs: [FloatTensor<B>; N]) -> FloatTensor<B>;
 }
 
+/// Goes back through a block, if it saved anything and has a gradient to go back with.
+pub(super) fn back<K: Block<N>, const N: usize>(
+    block: Option<&K>,
+    d: Option<FlexTensor>,
+    need: [bool; N],
+) -> [Option<FlexTensor>; N] {
+    match (block, d) {
+        (Some(block), Some(d)) => block.backward(d, need),
+        _ => [const { None }; N],
+    }
+}
+
 /// Runs a block and keeps nothing.
 pub(super) fn infer<K: Block<N>, const N: usize>(
     settings: K::Settings,

@@ -47,6 +47,16 @@ fn factors(noise: Option<Noise>, len: usize) -> Vec<f64> {
     Mask::of(noise).map_or(vec![1.0; len], |mask| mask.factors(len).into_iter().map(f64::from).collect())
 }
 
+/// `dropout(y) + residual`
+fn joined(y: &[f64], residual: &[f64]) -> Vec<f64> {
+    let summands = y.iter().zip(factors(NOISE, y.len())).zip(residual);
+    summands.map(|((y, keep), residual)| y * keep + residual).collect()
+}
+
+fn inputs_of(shapes: &[[usize; 2]]) -> Vec<(Vec<f32>, [usize; 2])> {
+    shapes.iter().enumerate().map(|(i, &s)| (numbers(s[0] * s[1], i as u32), s)).collect()
+}
+
 fn softmax(z: &[f64]) -> Vec<f64> {
     let most = z.iter().copied().fold(f64::MIN, f64::max);
     let sum: f64 = z.iter().map(|z| (z - most).exp()).sum();
@@ -128,19 +138,15 @@ fn cross_attention_with_dropout() {
 fn rms_norm_with_dropout() {
     let (n, h, eps) = (4, 11, 1e-3);
     let math = |x: &[Vec<f64>]| {
-        let keep = factors(NOISE, n * h);
         let mut out = vec![];
-        for row in 0..n {
-            let z: Vec<f64> = (row * h..(row + 1) * h).map(|i| x[0][i] * keep[i] + x[1][i]).collect();
+        for z in joined(&x[0], &x[1]).chunks(h) {
             let square = z.iter().map(|z| z * z).sum::<f64>() / h as f64;
             let root = (square + f64::from(eps as f32)).sqrt();
             out.extend((0..h).map(|i| z[i] / root * x[2][i]));
         }
         out
     };
-    let shapes = [[n, h], [n, h], [1, h]];
-    let inputs: Vec<_> =
-        shapes.iter().enumerate().map(|(i, &s)| (numbers(s[0] * s[1], i as u32), s)).collect();
+    let inputs = inputs_of(&[[n, h], [n, h], [1, h]]);
     let fused =
         |x: &[Tensor<2>]| crate::add_rms_norm(x[0].clone(), x[1].clone(), vector(&x[2]), eps as f32, NOISE);
     check("add_rms_norm", &inputs, &fused, &math);
@@ -150,10 +156,8 @@ fn rms_norm_with_dropout() {
 fn add_norm_with_dropout() {
     let (n, h, eps) = (4, 11, 1e-3);
     let math = |x: &[Vec<f64>]| {
-        let keep = factors(NOISE, n * h);
         let mut out = vec![];
-        for row in 0..n {
-            let z: Vec<f64> = (row * h..(row + 1) * h).map(|i| x[0][i] * keep[i] + x[1][i]).collect();
+        for z in joined(&x[0], &x[1]).chunks(h) {
             let mean = z.iter().sum::<f64>() / h as f64;
             let variance = z.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / h as f64;
             let root = (variance + f64::from(eps as f32)).sqrt();
@@ -161,11 +165,7 @@ fn add_norm_with_dropout() {
         }
         out
     };
-    let inputs: Vec<_> = [[n, h], [n, h], [1, h], [1, h]]
-        .iter()
-        .enumerate()
-        .map(|(i, &s)| (numbers(s[0] * s[1], i as u32), s))
-        .collect();
+    let inputs = inputs_of(&[[n, h], [n, h], [1, h], [1, h]]);
     let fused = |x: &[Tensor<2>]| {
         crate::add_norm(x[0].clone(), x[1].clone(), vector(&x[2]), vector(&x[3]), eps as f32, NOISE)
     };
@@ -197,9 +197,7 @@ fn feed_forward() {
         let inner: Vec<f64> = layer(&x[0], &x[1], &x[2]).into_iter().map(|z| z * below(z)).collect();
         layer(&inner, &x[3], &x[4])
     };
-    let shapes = [[n, h], [f, h], [1, f], [h, f], [1, h]];
-    let inputs: Vec<_> =
-        shapes.iter().enumerate().map(|(i, &s)| (numbers(s[0] * s[1], i as u32), s)).collect();
+    let inputs = inputs_of(&[[n, h], [f, h], [1, f], [h, f], [1, h]]);
     let fused = |x: &[Tensor<2>]| {
         crate::ffn(x[0].clone(), x[1].clone(), vector(&x[2]), x[3].clone(), vector(&x[4]), F32)
     };

@@ -1,6 +1,6 @@
 //! Every operation, forward and every gradient, on every device against the engine's own operations on the processor.
 
-use super::{devices, numbers, relative, rows, run, vector};
+use super::{devices, dispatched, flat, numbers, relative, rows, run, vector, wide};
 use crate::ops::EmbedSettings;
 use crate::{AttentionSettings, Classes, Noise, Precision::F32, plain};
 use burn::backend::Dispatch;
@@ -16,7 +16,6 @@ fn check(name: &str, shapes: &[[usize; 2]], fused: &Operation<'_>, plain: &Opera
     let input = |(i, shape): (usize, &[usize; 2])| (numbers(shape[0] * shape[1], i as u32 + 1), *shape);
     let inputs: Vec<_> = shapes.iter().enumerate().map(input).collect();
     let (right, d_right) = run(&Device::flex(), &inputs, plain);
-    let wide = |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| f64::from(x)).collect() };
     for device in devices() {
         let (y, dy) = run(&device, &inputs, fused);
         let far = relative(&y, &wide(&right));
@@ -26,14 +25,6 @@ fn check(name: &str, shapes: &[[usize; 2]], fused: &Operation<'_>, plain: &Opera
             assert!(far < 1e-5, "{name} {shapes:?} on {device:?}: gradient {i} {far:e}");
         }
     }
-}
-
-fn dispatched(x: &Tensor<2>) -> burn::backend::DispatchTensor {
-    x.clone().into_dispatch()
-}
-
-fn flat(x: &Tensor<2>) -> burn::backend::DispatchTensor {
-    vector(x).into_dispatch()
 }
 
 #[test]
@@ -169,8 +160,7 @@ fn queries_do_not_depend_on_each_other() {
     let whole = crate::pick(crate::attention(qkv, &all, settings), &some);
     let q_rows = rows(&[2, 1, 2]);
     let part = crate::cross_attention(crate::pick(q, &some), kv.clone(), [&q_rows, &all], settings);
-    let wide = |x: Tensor<2>| super::values(x).iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
-    assert!(relative(&super::values(part), &wide(whole)) < 1e-6);
+    assert!(relative(&super::values(part), &wide(&super::values(whole))) < 1e-6);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Products of bf16 operands inside the blocks, forward and every gradient, by plain arithmetic in place of the
 //! instruction: beside the engine's own bf16 tensors, and beside f32.
 
-use super::{numbers, relative, rows, run, vector};
-use crate::{LayerSettings, LayerWeights, Precision, plain};
+use super::{dispatched, flat, layer_shapes, layer_weights, numbers, relative, rows, run, vector, wide};
+use crate::{LayerSettings, Precision, plain};
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
 
@@ -20,7 +20,6 @@ fn check(name: &str, chain: usize, shapes: &[[usize; 2]], fused: &Operation<'_>,
         all.insert(0, y);
         all
     };
-    let wide = |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| f64::from(x)).collect() };
     let (found, engine) = (run(fused, Precision::Emulated), run(plain, Precision::Bf16));
     let exact = run(fused, Precision::F32);
     for (i, found) in found.iter().enumerate() {
@@ -30,14 +29,6 @@ fn check(name: &str, chain: usize, shapes: &[[usize; 2]], fused: &Operation<'_>,
         }
     }
     assert!(found[0].is_empty() || found != exact, "{name} {shapes:?}: nothing was rounded");
-}
-
-fn dispatched(x: &Tensor<2>) -> burn::backend::DispatchTensor {
-    x.clone().into_dispatch()
-}
-
-fn flat(x: &Tensor<2>) -> burn::backend::DispatchTensor {
-    vector(x).into_dispatch()
 }
 
 #[test]
@@ -88,39 +79,13 @@ fn layer() {
     for lengths in [&[1][..], &[5, 17, 1, 0, 33], &[]] {
         let (rows, h, f) = (rows(lengths), 24, 40);
         let n = rows[lengths.len()];
-        let shapes = [
-            [n, h],
-            [3 * h, h],
-            [1, 3 * h],
-            [h, h],
-            [1, h],
-            [1, h],
-            [1, h],
-            [f, h],
-            [1, f],
-            [h, f],
-            [1, h],
-            [1, h],
-            [1, h],
-        ];
+        let shapes = layer_shapes(n, h, f);
         let settings = |precision| LayerSettings { heads: 3, precision, eps: 1e-5, noise: [None; 3] };
         check(
             "layer",
             4,
             &shapes,
-            &|t, p| {
-                let pair = |w: usize, b: usize| (t[w].clone(), vector(&t[b]));
-                let norm = |gamma: usize| (vector(&t[gamma]), vector(&t[gamma + 1]));
-                let weights = LayerWeights {
-                    qkv: pair(1, 2),
-                    output: pair(3, 4),
-                    attention_norm: norm(5),
-                    wide: pair(7, 8),
-                    narrow: pair(9, 10),
-                    norm: norm(11),
-                };
-                crate::recomputed_layer(t[0].clone(), weights, &rows, settings(p))
-            },
+            &|t, p| crate::recomputed_layer(t[0].clone(), layer_weights(t), &rows, settings(p)),
             &|t, p| {
                 let is_matrix = |i: usize| [0, 1, 3, 7, 9].contains(&i);
                 let input = |i: usize| if is_matrix(i) { dispatched(&t[i]) } else { flat(&t[i]) };
@@ -146,8 +111,7 @@ fn this_processor() {
     };
     let (here, said) = (of(Precision::Bf16), Precision::Bf16.on_this_processor());
     if said.starts_with("bf16") {
-        let wide: Vec<f64> = of(Precision::Emulated).0.iter().map(|x| f64::from(*x)).collect();
-        assert!(relative(&here.0, &wide) < 1e-6);
+        assert!(relative(&here.0, &wide(&of(Precision::Emulated).0)) < 1e-6);
     } else {
         assert!(said.starts_with("f32, as") && here == of(Precision::F32));
     }

@@ -9,7 +9,8 @@ mod jacobian;
 mod recompute;
 mod repeat;
 
-use crate::Rows;
+use crate::{LayerWeights, Rows};
+use burn::backend::DispatchTensor;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Numbers that look random and are the same every time, within -1..1.
@@ -79,4 +80,41 @@ fn relative(a: &[f32], b: &[f64]) -> f64 {
     let far: f64 = a.iter().zip(b).map(|(&a, b)| (f64::from(a) - b).powi(2)).sum();
     let size: f64 = b.iter().map(|b| b * b).sum();
     if far == 0.0 { 0.0 } else { (far / size).sqrt() }
+}
+
+fn wide(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|&x| f64::from(x)).collect()
+}
+
+fn dispatched(x: &Tensor<2>) -> DispatchTensor {
+    x.clone().into_dispatch()
+}
+
+fn flat(x: &Tensor<2>) -> DispatchTensor {
+    vector(x).into_dispatch()
+}
+
+/// The shapes of a layer's input and twelve weights, vectors as one row.
+fn layer_shapes(n: usize, h: usize, f: usize) -> [[usize; 2]; 13] {
+    let (row, wide) = ([1, h], [1, f]);
+    let attention = [[3 * h, h], [1, 3 * h], [h, h], row, row, row];
+    let feed_forward = [[f, h], wide, [h, f], row, row, row];
+    let mut shapes = [[n, h]; 13];
+    shapes[1..7].copy_from_slice(&attention);
+    shapes[7..].copy_from_slice(&feed_forward);
+    shapes
+}
+
+/// The weights among tensors of these shapes.
+fn layer_weights(t: &[Tensor<2>]) -> LayerWeights {
+    let pair = |first: usize| (t[first].clone(), vector(&t[first + 1]));
+    let norm = |gamma: usize| (vector(&t[gamma]), vector(&t[gamma + 1]));
+    LayerWeights {
+        qkv: pair(1),
+        output: pair(3),
+        attention_norm: norm(5),
+        wide: pair(7),
+        narrow: pair(9),
+        norm: norm(11),
+    }
 }

@@ -1,6 +1,6 @@
 //! The layer that computes itself again: the same bits as its blocks, whatever needs a gradient.
 
-use super::{devices, matrix, numbers, rows, values, vector};
+use super::{devices, layer_shapes, layer_weights, matrix, numbers, rows, values};
 use crate::{AttentionSettings, LayerSettings, LayerWeights, Noise, Precision, Rows, recomputed_layer};
 use burn::tensor::{Device, Tensor};
 
@@ -23,37 +23,14 @@ fn run(
 ) -> (Vec<f32>, Vec<Option<Vec<f32>>>) {
     let (rows, h, f) = (rows(lengths), 24, 40);
     let n = rows[rows.len() - 1];
-    let shapes = [
-        [n, h],
-        [3 * h, h],
-        [1, 3 * h],
-        [h, h],
-        [1, h],
-        [1, h],
-        [1, h],
-        [f, h],
-        [1, f],
-        [h, f],
-        [1, h],
-        [1, h],
-        [1, h],
-    ];
+    let shapes = layer_shapes(n, h, f);
     let device = device.clone().autodiff();
     let input = |(i, shape): (usize, &[usize; 2])| {
         let x = matrix(numbers(shape[0] * shape[1], i as u32 + 1), *shape, &device);
         if need(i) { x.require_grad() } else { x }
     };
     let t: Vec<Tensor<2>> = shapes.iter().enumerate().map(input).collect();
-    let pair = |w: usize, b: usize| (t[w].clone(), vector(&t[b]));
-    let norm = |gamma: usize| (vector(&t[gamma]), vector(&t[gamma + 1]));
-    let weights = LayerWeights {
-        qkv: pair(1, 2),
-        output: pair(3, 4),
-        attention_norm: norm(5),
-        wide: pair(7, 8),
-        narrow: pair(9, 10),
-        norm: norm(11),
-    };
+    let weights = layer_weights(&t);
     let noise = |seed| Some(Noise { rate: 0.2, seed });
     let settings = LayerSettings {
         heads: 3,
