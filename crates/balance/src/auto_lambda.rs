@@ -17,8 +17,6 @@
 //!
 //! When to use: auxiliary tasks that may help or not. It needs validation rows, which are then no longer unseen.
 //!
-//! In this crate alone: `polytask train` does not give a balancer yet what this one needs, and refuses it.
-//!
 //! Paper: Liu et al., "Auto-Lambda: disentangling dynamic task relationships", TMLR 2022 (arXiv:2202.03091).
 
 use crate::adam::Learned;
@@ -56,13 +54,14 @@ impl Rule for AutoLambda {
         self.setting("learning_rate", self.learning_rate, 0.0, 1.0)
     }
 
+    fn trial(&self, theta: &Vec<Learned>, at: &[usize]) -> Vec<f64> {
+        let values: Vec<f64> = at.iter().map(|&task| theta[task].value).collect();
+        softmax(&values).iter().map(|share| at.len() as f64 * share).collect()
+    }
+
     fn weigh(&self, theta: &mut Vec<Learned>, present: &Present<'_>) -> Vec<f64> {
         let tasks = present.len() as f64;
-        let weights = |theta: &[Learned]| -> Vec<f64> {
-            let values: Vec<f64> = present.at.iter().map(|&task| theta[task].value).collect();
-            softmax(&values).iter().map(|share| tasks * share).collect()
-        };
-        let before = weights(theta);
+        let before = self.trial(theta, &present.at);
         // To Adam only ratios matter; the largest is 1, so that no product overflows.
         let largest = present.lookahead.iter().fold(0.0, |largest: f64, h| largest.max(h.abs()));
         if largest > 0.0 {
@@ -72,7 +71,7 @@ impl Rule for AutoLambda {
                 theta[task].descend(-weight * (gain - mean), self.learning_rate);
             }
         }
-        weights(theta)
+        self.trial(theta, &present.at)
     }
 }
 

@@ -17,8 +17,8 @@ pub enum Needs {
     /// which are independent of each other. The weights are for the shared parameters alone, as with `Gramian`.
     TwoHalves,
     /// The losses and, for each task, the inner product of its gradient with the gradient of the summed validation losses
-    /// after a trial step: the shared parameters moved along the gradients with the weights of the last step (1 each
-    /// before the first), without the optimizer's moments.
+    /// after a trial step: the shared parameters moved along the gradients with the weights of [`Balancer::trial`], without
+    /// the optimizer's moments.
     Lookahead,
 }
 
@@ -89,6 +89,12 @@ pub trait Balancer: Send {
     /// may go through.
     fn rows(&mut self) -> Option<&mut dyn Rows> {
         None
+    }
+
+    /// The weights of the trial step that [`Needs::Lookahead`] is about: those that the method would give before it has seen
+    /// this step. Moves nothing.
+    fn trial(&self, losses: &[Option<f64>]) -> Vec<f64> {
+        losses.iter().map(|loss| f64::from(u8::from(loss.is_some()))).collect()
     }
 
     /// Says that an epoch is over, to the methods that compare epochs.

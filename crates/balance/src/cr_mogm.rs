@@ -92,6 +92,10 @@ impl Balancer for Smoothed {
         weights
     }
 
+    fn trial(&self, losses: &[Option<f64>]) -> Vec<f64> {
+        self.inner.trial(losses)
+    }
+
     fn rows(&mut self) -> Option<&mut dyn Rows> {
         self.inner.rows()
     }

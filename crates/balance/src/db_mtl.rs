@@ -15,8 +15,6 @@
 //! When to use: losses of very different size. All tasks then push equally hard, also those that are learned, so the
 //! learning rate's schedule has to end the training.
 //!
-//! `polytask train` does not keep buffers for a balancer yet, and refuses `beta` above 0.
-//!
 //! Paper: Lin et al., "Dual-balancing for multi-task learning", 2023 (arXiv:2308.12029).
 
 use crate::rule::{Chunk, Present, Rule, SeesRows};

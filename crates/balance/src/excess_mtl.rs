@@ -13,8 +13,6 @@
 //! When to use: noisy labels: a task whose loss stays high because its labels are wrong has gradients that cancel over the
 //! steps, and is not given more weight for it.
 //!
-//! In this crate alone: `polytask train` does not give a balancer yet what this one needs, and refuses it.
-//!
 //! Paper: He et al., "Robust multi-task learning with excess risks", ICML 2024 (arXiv:2402.02009).
 
 use crate::rule::{Chunk, Memory, Present, Rule, SeesRows};

@@ -14,8 +14,6 @@
 //!
 //! When to use: conflicts that are spread over the parameters, with more noise in the direction as the price.
 //!
-//! In this crate alone: `polytask train` does not give a balancer yet what this one needs, and refuses it.
-//!
 //! Paper: Chen et al., "Just pick a sign: optimizing deep multitask models with gradient sign dropout", NeurIPS 2020
 //! (arXiv:2010.06808).
 

@@ -15,8 +15,6 @@
 //!
 //! When to use: small packs, where `mgda`'s weights are mostly noise, and memory for the buffers.
 //!
-//! In this crate alone: `polytask train` does not give a balancer yet what this one needs, and refuses it.
-//!
 //! Paper: Fernando et al., "Mitigating gradient bias in multi-objective learning: a provably convergent approach", ICLR
 //! 2023.
 

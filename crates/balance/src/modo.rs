@@ -14,8 +14,6 @@
 //!
 //! When to use: small packs, where `mgda`'s weights are mostly noise. gamma decides how soon conflicts count.
 //!
-//! In this crate alone: `polytask train` does not give a balancer yet what this one needs, and refuses it.
-//!
 //! Paper: Chen et al., "Three-way trade-off in multi-objective learning: optimization, generalization and
 //! conflict-avoidance", NeurIPS 2023, JMLR 2024 (arXiv:2305.20057).
 

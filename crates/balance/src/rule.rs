@@ -31,6 +31,11 @@ pub(crate) trait Rule: Send + Sized + 'static {
     /// One weight a task that is present; there is at least one.
     fn weigh(&self, memory: &mut Self::Memory, present: &Present<'_>) -> Vec<f64>;
 
+    /// The weights of the trial step, one a task that is present; 1 each unless the rule needs a lookahead.
+    fn trial(&self, _memory: &Self::Memory, at: &[usize]) -> Vec<f64> {
+        vec![1.0; at.len()]
+    }
+
     /// An epoch is over.
     fn epoch_end(&self, _memory: &mut Self::Memory) {}
 
@@ -255,6 +260,16 @@ impl<R: Rule> Balancer for AtWork<R> {
             }
         }
         self.memory = memory;
+        weights
+    }
+
+    fn trial(&self, losses: &[Option<f64>]) -> Vec<f64> {
+        let is_present = |&task: &usize| losses[task].is_some_and(f64::is_finite);
+        let at: Vec<usize> = self.order.iter().copied().filter(is_present).collect();
+        let mut weights = vec![0.0; self.names.len()];
+        for (&task, weight) in at.iter().zip(self.rule.trial(&self.memory, &at)) {
+            weights[task] = weight * if R::PREFERS { 1.0 } else { self.importance[task] };
+        }
         weights
     }
 

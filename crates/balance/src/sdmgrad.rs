@@ -17,8 +17,6 @@
 //!
 //! When to use: small packs and conflicts, with the mean loss in view: lambda leads from `modo` (0) to the mean (large).
 //!
-//! In this crate alone: `polytask train` does not give a balancer yet what this one needs, and refuses it.
-//!
 //! Paper: Xiao, Ban and Ji, "Direction-oriented multi-objective learning: simple and provable stochastic algorithms",
 //! NeurIPS 2023 (arXiv:2305.18409).
 

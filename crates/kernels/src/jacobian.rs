@@ -1,10 +1,10 @@
-//! The two things that balancing does with the rows of a Jacobian, a task's gradient each: their inner products, and their
-//! weighted sum. Plain tensors, not ones that autodiff follows.
+//! What balancing does with the rows of a Jacobian, a task's gradient each: their inner products, their weighted sum, and, for
+//! methods that change the gradients themselves, whatever these do. Plain tensors, not ones that autodiff follows.
 
-use crate::flex::{numbers_of, on_flex, written};
+use crate::flex::{all_written, numbers_of, on_flex, written};
 use crate::{cpu, plain};
 use burn::backend::Dispatch;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 
 /// Adds the inner products of K tensors of one shape, one parameter's part of K rows, to `into` `[K K]`, row by row. On
 /// the CPU in f64, in an order that does not depend on the threads, reading every row once.
@@ -54,4 +54,21 @@ pub fn combine<const D: usize>(rows: Vec<(f64, Tensor<D>)>) -> Option<Tensor<D>>
     let rest: Vec<(f32, &[f32])> = weights[1..].iter().copied().zip(rest.iter().map(numbers_of)).collect();
     let first = on_host.pop()?;
     Some(written(first, |out| cpu::jacobian::combine(out, weights[0], &rest)))
+}
+
+/// Tensors of one shape after `change`, which sees the numbers of all of them at once. On the CPU in place for each whose
+/// buffer nobody else holds.
+pub fn edit<const D: usize>(rows: Vec<Tensor<D>>, change: impl FnOnce(&mut [&mut [f32]])) -> Vec<Tensor<D>> {
+    let on_host: Option<Vec<_>> = rows.iter().map(on_flex).collect();
+    if let Some(on_host) = on_host {
+        drop(rows);
+        return all_written(on_host, change);
+    }
+    let numbers = |row: &Tensor<D>| row.to_data().try_into_vec().expect("rows of a Jacobian are f32");
+    let mut values: Vec<Vec<f32>> = rows.iter().map(numbers).collect();
+    change(&mut values.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>());
+    let back = |(row, values): (Tensor<D>, Vec<f32>)| {
+        Tensor::from_data(TensorData::new(values, row.dims()), &row.device())
+    };
+    rows.into_iter().zip(values).map(back).collect()
 }

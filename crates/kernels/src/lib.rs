@@ -25,13 +25,13 @@ mod precision;
 mod tests;
 
 pub use cpu::matmul;
-pub use jacobian::{add_products, combine};
+pub use jacobian::{add_products, combine, edit};
 pub use noise::Noise;
 pub use ops::{AdamW, AttentionSettings, Classes, LayerSettings};
 pub use precision::Precision;
 
 use burn::backend::Dispatch;
-use burn::tensor::Tensor;
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use ops::{EmbedSettings, LayerInputs, PackOps};
 use std::sync::Arc;
 
@@ -301,6 +301,22 @@ pub fn pick(x: Tensor<2>, index: &[u32]) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::fused_pick(x.into_dispatch(), index.into()))
 }
 
+/// Undoes [`pick`]: a matrix of `rows` rows, zero but for row `index[i]`, which is row `i` of `x`; rows for one place add up.
+///
+/// `x` `[m, h]`, `index` `[m]`, result `[rows, h]`. Takes plain tensors, not ones that autodiff follows.
+pub fn spread(x: Tensor<2>, index: &[u32], rows: usize) -> Tensor<2> {
+    let [m, h] = x.dims();
+    assert_eq!(index.len(), m, "spread: one place for each row");
+    check_index("spread", index, rows);
+    if let Some(x) = flex::on_flex(&x) {
+        return flex::spread(&x, index, rows);
+    }
+    let device = x.device();
+    let index: Vec<i64> = index.iter().map(|i| i64::from(*i)).collect();
+    let index = Tensor::<1, Int>::from_data(TensorData::new(index, [m]), &device);
+    Tensor::zeros([rows, h], &device).select_assign(0, index, x, IndexingUpdateOp::Add)
+}
+
 /// The mean of each row's token states; zeros for a row without tokens.
 ///
 /// `x` `[n, h]`, result `[rows, h]`.
@@ -347,6 +363,29 @@ pub fn adamw<const D: usize>(
         step,
     );
     (Tensor::from_dispatch(w), Tensor::from_dispatch(m), Tensor::from_dispatch(v))
+}
+
+/// [`adamw`] with a gradient that is zero but for some rows of `w`, given by their numbers, rising: the same result.
+///
+/// `w`, `m` and `v` `[n, h]`, `g` `[rows, h]`.
+pub fn adamw_rows(
+    step: AdamW,
+    w: Tensor<2>,
+    (rows, g): (&[u32], Tensor<2>),
+    m: Tensor<2>,
+    v: Tensor<2>,
+) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    let [n, h] = w.dims();
+    assert_eq!(g.dims(), [rows.len(), h], "adamw_rows: a gradient for each of the rows");
+    assert!(rows.is_sorted_by(|a, b| a < b), "adamw_rows: rows must rise");
+    check_index("adamw_rows", rows, n);
+    let on_host = [&w, &g, &m, &v].map(flex::on_flex);
+    let [Some(of_w), Some(of_g), Some(of_m), Some(of_v)] = on_host else {
+        return adamw(step, w, spread(g, rows, n), m, v);
+    };
+    // The only handles now: all three are written over.
+    drop((w, m, v));
+    flex::adamw_rows(step, of_w, (rows, of_g), of_m, of_v)
 }
 
 /// The sum of the squares of all elements, for clipping by norm; `[1]`. It stays on the device, because every number that

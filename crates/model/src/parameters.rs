@@ -6,7 +6,9 @@
 use crate::error::ModelError;
 use crate::init::Init;
 use burn::tensor::{Device, Tensor, TensorData};
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Whose a parameter is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -75,9 +77,15 @@ pub struct Parameter {
     pub trainable: bool,
     shape: Vec<usize>,
     value: Weight,
+    /// Which rows of the parameter these are, rising; `None` for all of it.
+    rows: Option<Arc<[u32]>>,
 }
 
 impl Parameter {
+    /// Which of its rows [`Parameter::value`] holds, rising, where that is not all of them ([`Parameters::with_rows`]).
+    pub fn rows(&self) -> Option<&Arc<[u32]>> {
+        self.rows.as_ref()
+    }
     /// Its sizes: one or two numbers.
     pub fn shape(&self) -> &[usize] {
         &self.shape
@@ -164,6 +172,7 @@ impl Parameters {
             trainable: true,
             shape: shape.to_vec(),
             value,
+            rows: None,
         });
         index
     }
@@ -275,6 +284,28 @@ impl Parameters {
         Ok(())
     }
 
+    /// The same parameters, but of `table` only the given rows, rising: a leaf of its own, whose gradient is as small as they
+    /// are. For passes that look only these rows up. Everything else is shared.
+    pub fn with_rows(&self, table: Matrix, rows: &[u32]) -> Self {
+        let mut copy = self.clone();
+        let autodiff = self.device.is_autodiff();
+        let parameter = &mut copy.table[table.0];
+        let picked = kernels::pick(self.get(table).inner(), rows);
+        parameter.value = Weight::Matrix(picked).leaf(autodiff, parameter.trainable);
+        parameter.rows = Some(rows.into());
+        copy
+    }
+
+    /// Where the rows `ids` of a table are in its tensor: in their own places, except in what [`Parameters::with_rows`] made.
+    ///
+    /// # Panics
+    /// When one of them was left out.
+    pub fn places<'a>(&self, table: Matrix, ids: &'a [u32]) -> Cow<'a, [u32]> {
+        let Some(rows) = &self.table[table.0].rows else { return Cow::Borrowed(ids) };
+        let place = |id: &u32| rows.binary_search(id).expect("every row that is looked up is there") as u32;
+        Cow::Owned(ids.iter().map(place).collect())
+    }
+
     /// The same weights on the device without differentiation: shares the memory, keeps the handles valid.
     pub fn inference(&self) -> Self {
         let mut copy = self.clone();
@@ -330,6 +361,20 @@ mod tests {
         parameters.set_trainable(w.index(), false);
         let gradients = (parameters.get(w).sum() + parameters.at(b).sum()).backward();
         assert!(parameters.get(w).grad(&gradients).is_none() && parameters.at(b).grad(&gradients).is_some());
+    }
+
+    #[test]
+    fn a_table_with_some_of_its_rows_gives_their_gradients() {
+        let (parameters, w, b) = table(&Device::flex().autodiff());
+        let some = parameters.with_rows(w, &[1]);
+        assert_eq!(&*some.places(w, &[1, 1]), [0, 0]);
+        assert_eq!(&*parameters.places(w, &[1, 1]), [1, 1]);
+        assert_eq!(some.data(w.index()), parameters.data(w.index())[3..]);
+        let picked = kernels::pick(some.get(w), &some.places(w, &[1, 1]));
+        let gradients = (picked.sum() + some.at(b).sum()).backward();
+        let gradient = some.get(w).grad(&gradients).expect("w is trainable");
+        assert_eq!(gradient.into_data().try_into_vec::<f32>().unwrap(), [2.0; 3]);
+        assert!(parameters.at(b).grad(&gradients).is_some(), "the others are shared");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `[train]`: how long, how much at once, how often to look and to save.
 
-use crate::{optimizer::Optimizing, schedule::Schedule};
+use crate::{optimizer::Optimizing, schedule::Schedule, scope::Scope};
 use balance::Balancing;
 use data::Sampling;
 use model::{DeviceName, Precision};
@@ -52,6 +52,11 @@ pub struct TrainConfig {
     /// Processor threads; all that the machine has by default. The result is the same to the bit for every number.
     #[schemars(range(min = 1))]
     pub threads: Option<usize>,
+    /// Over what a balancing method that looks at the tasks' gradients compares them: `"all_shared"` parameters by default,
+    /// the `"last_layer"` that the tasks share, or the `"representation"` that their heads get. The narrower ones take less
+    /// memory and see less; the weights that are found hold for all shared parameters.
+    #[serde(skip_serializing_if = "Scope::is_default")]
+    pub gradient_scope: Scope,
     /// What computes: `"cpu"` by default; `"cuda"`, an NVIDIA card, and `"wgpu"`, a card by Vulkan, Metal or DirectX, where
     /// they are built in (`cargo build --features cuda`, `wgpu`). Another device rounds otherwise, so that a checkpoint is
     /// continued on the device that it was made on.
@@ -96,6 +101,7 @@ impl Default for TrainConfig {
             seed: 17,
             clip_norm: 1.0,
             threads: None,
+            gradient_scope: Scope::AllShared,
             device: DeviceName::Cpu,
             precision: Precision::F32,
             recompute: Recompute::Nothing,

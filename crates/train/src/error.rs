@@ -47,15 +47,13 @@ pub enum TrainError {
         /// The directory of the checkpoints.
         path: PathBuf,
     },
-    /// The balancer needs what steps do not give.
-    #[error(
-        "[balance.{method}] needs {needs}, which training does not give to a balancer yet; choose another (`polytask list balancers`)"
-    )]
+    /// The balancer does not go with the rest.
+    #[error("[balance.{method}] {reason}")]
     Balancer {
         /// The method.
         method: &'static str,
-        /// What it needs.
-        needs: &'static str,
+        /// Why, and what would go.
+        reason: String,
     },
     /// Reading or writing failed.
     #[error("{doing} {}: {source}", path.display())]

@@ -2,12 +2,29 @@
 
 use burn::tensor::Tensor;
 use model::{Parameters, Weight};
+use std::sync::Arc;
 
-/// One gradient per parameter, in the order of the table, on the inner device; `None` where a parameter is
-/// frozen or the scalar does not depend on it.
-#[derive(Debug)]
+/// The gradient of one parameter, on the inner device.
+#[derive(Debug, Clone)]
+pub enum Gradient {
+    /// `[n]`
+    Vector(Tensor<1>),
+    /// `[rows, columns]`
+    Matrix(Tensor<2>),
+    /// Of a table of which only some rows were looked up. The gradient of all others is 0.
+    Rows {
+        /// The numbers of these rows, rising.
+        rows: Arc<[u32]>,
+        /// Their gradients `[rows, columns]`.
+        of: Tensor<2>,
+    },
+}
+
+/// One gradient per parameter, in the order of the table; `None` where a parameter is frozen or the scalar does not depend
+/// on it. A clone shares the tensors.
+#[derive(Debug, Clone)]
 pub struct Gradients {
-    of: Vec<Option<Weight>>,
+    of: Vec<Option<Gradient>>,
 }
 
 impl Gradients {
@@ -16,24 +33,40 @@ impl Gradients {
         Gradients { of: (0..parameters).map(|_| None).collect() }
     }
 
-    /// Runs the backward pass of `scalar` (shape `[1]`), which uses its graph up.
+    /// Runs the backward pass of `scalar` (shape `[1]`), which uses its graph up. `parameters` are those that the scalar was
+    /// made of; of a table of which they hold only some rows, the gradient is that of these rows.
     pub fn backward(scalar: Tensor<1>, parameters: &Parameters) -> Self {
+        Self::backward_to(scalar, parameters, None).0
+    }
+
+    /// [`Gradients::backward`], and the gradient of a tensor that is a leaf of the graph too.
+    pub(crate) fn backward_to(
+        scalar: Tensor<1>,
+        parameters: &Parameters,
+        leaf: Option<&Tensor<2>>,
+    ) -> (Self, Option<Tensor<2>>) {
         let mut all = scalar.backward();
         drop(scalar);
+        let of_leaf = leaf.and_then(|leaf| leaf.grad_remove(&mut all));
         let mut take = |p: &model::Parameter| match p.value() {
             _ if !p.trainable => None,
-            Weight::Vector(t) => t.grad_remove(&mut all).map(Weight::Vector),
-            Weight::Matrix(t) => t.grad_remove(&mut all).map(Weight::Matrix),
+            Weight::Vector(t) => t.grad_remove(&mut all).map(Gradient::Vector),
+            Weight::Matrix(t) => {
+                let of = t.grad_remove(&mut all)?;
+                Some(match p.rows() {
+                    Some(rows) => Gradient::Rows { rows: rows.clone(), of },
+                    None => Gradient::Matrix(of),
+                })
+            }
         };
-        Gradients { of: parameters.iter().map(&mut take).collect() }
+        (Gradients { of: parameters.iter().map(&mut take).collect() }, of_leaf)
     }
 
     /// Adds another gradient over the same parameters.
     pub fn add(&mut self, other: Gradients) {
         for (mine, theirs) in self.of.iter_mut().zip(other.of) {
             *mine = match (mine.take(), theirs) {
-                (Some(Weight::Vector(a)), Some(Weight::Vector(b))) => Some(Weight::Vector(a + b)),
-                (Some(Weight::Matrix(a)), Some(Weight::Matrix(b))) => Some(Weight::Matrix(a + b)),
+                (Some(mine), Some(theirs)) => Some(mine.plus(theirs)),
                 (a, b) => a.or(b),
             };
         }
@@ -50,12 +83,17 @@ impl Gradients {
     }
 
     /// The gradient of a parameter.
-    pub(crate) fn get(&self, index: usize) -> Option<&Weight> {
+    pub(crate) fn get(&self, index: usize) -> Option<&Gradient> {
         self.of.get(index)?.as_ref()
     }
 
+    /// Takes the gradient of a parameter out.
+    pub(crate) fn take(&mut self, index: usize) -> Option<Gradient> {
+        self.of.get_mut(index)?.take()
+    }
+
     /// Gives a parameter a gradient in place of what it had.
-    pub(crate) fn set(&mut self, index: usize, gradient: Weight) {
+    pub(crate) fn set(&mut self, index: usize, gradient: Gradient) {
         self.of[index] = Some(gradient);
     }
 
@@ -66,9 +104,9 @@ impl Gradients {
 
     /// The squared norm per parameter, summed in a fixed order; 0 where there is no gradient.
     pub fn squared_norms(&self) -> Vec<f64> {
-        let norm = |g: &Weight| match g {
-            Weight::Vector(t) => kernels::squared_norm(t),
-            Weight::Matrix(t) => kernels::squared_norm(t),
+        let norm = |g: &Gradient| match g {
+            Gradient::Vector(of) => kernels::squared_norm(of),
+            Gradient::Matrix(of) | Gradient::Rows { of, .. } => kernels::squared_norm(of),
         };
         let mut norms = read(self.of.iter().flatten().map(norm).collect()).into_iter();
         self.of.iter().map(|g| g.as_ref().and_then(|_| norms.next()).unwrap_or(0.0)).collect()
@@ -80,6 +118,82 @@ impl Gradients {
     }
 }
 
+impl Gradient {
+    /// The sum of two gradients of one parameter.
+    fn plus(self, other: Gradient) -> Gradient {
+        match (self, other) {
+            (Gradient::Vector(a), Gradient::Vector(b)) => Gradient::Vector(a + b),
+            (Gradient::Matrix(a), Gradient::Matrix(b)) => Gradient::Matrix(a + b),
+            (Gradient::Rows { rows, of }, Gradient::Matrix(b))
+            | (Gradient::Matrix(b), Gradient::Rows { rows, of }) => {
+                let whole = b.dims()[0];
+                Gradient::Matrix(b + kernels::spread(of, &rows, whole))
+            }
+            (Gradient::Rows { rows: a_rows, of: a }, Gradient::Rows { rows: b_rows, of: b }) => {
+                let rows = union([&*a_rows, &*b_rows]);
+                let of = over(&rows, &a_rows, a) + over(&rows, &b_rows, b);
+                Gradient::Rows { rows, of }
+            }
+            (Gradient::Vector(_), _) | (_, Gradient::Vector(_)) => {
+                unreachable!("both are of one parameter")
+            }
+        }
+    }
+}
+
+/// The gradients of one parameter by several tasks, in tensors of one shape.
+pub(crate) enum Aligned {
+    Vectors(Vec<Tensor<1>>),
+    Matrices(Vec<Tensor<2>>),
+    /// Of the same rows of a table, whose numbers come first.
+    Rows(Arc<[u32]>, Vec<Tensor<2>>),
+}
+
+/// Brings gradients of one parameter to one shape.
+pub(crate) fn aligned(gradients: Vec<Gradient>) -> Aligned {
+    let rows_of = |gradient: &Gradient| match gradient {
+        Gradient::Rows { rows, .. } => Some(rows.clone()),
+        Gradient::Vector(_) | Gradient::Matrix(_) => None,
+    };
+    let rows: Vec<Arc<[u32]>> = gradients.iter().filter_map(rows_of).collect();
+    let whole = gradients.iter().find_map(|gradient| match gradient {
+        Gradient::Matrix(of) => Some(of.dims()[0]),
+        Gradient::Vector(_) | Gradient::Rows { .. } => None,
+    });
+    let all = union(rows.iter().map(|rows| &**rows));
+    let (mut vectors, mut matrices) = (Vec::new(), Vec::new());
+    for gradient in gradients {
+        match (gradient, whole) {
+            (Gradient::Vector(of), _) => vectors.push(of),
+            (Gradient::Matrix(of), _) => matrices.push(of),
+            (Gradient::Rows { rows, of }, Some(whole)) => matrices.push(kernels::spread(of, &rows, whole)),
+            (Gradient::Rows { rows, of }, None) => matrices.push(over(&all, &rows, of)),
+        }
+    }
+    match (rows.is_empty(), whole) {
+        _ if !vectors.is_empty() => Aligned::Vectors(vectors),
+        (false, None) => Aligned::Rows(all, matrices),
+        _ => Aligned::Matrices(matrices),
+    }
+}
+
+/// All rows that occur in one of the lists, rising.
+fn union<'a>(lists: impl IntoIterator<Item = &'a [u32]>) -> Arc<[u32]> {
+    let mut all: Vec<u32> = lists.into_iter().flatten().copied().collect();
+    all.sort_unstable();
+    all.dedup();
+    all.into()
+}
+
+/// The gradient of some rows as one of more rows, zeros for the others.
+fn over(all: &[u32], rows: &[u32], of: Tensor<2>) -> Tensor<2> {
+    if all.len() == rows.len() {
+        return of;
+    }
+    let place = |row: &u32| all.partition_point(|other| other < row) as u32;
+    kernels::spread(of, &rows.iter().map(place).collect::<Vec<u32>>(), all.len())
+}
+
 /// The numbers of tensors `[1]`, read all at once: every read waits until the device has done what it was given.
 pub(crate) fn read(numbers: Vec<Tensor<1>>) -> Vec<f64> {
     if numbers.is_empty() {
@@ -89,8 +203,8 @@ pub(crate) fn read(numbers: Vec<Tensor<1>>) -> Vec<f64> {
 }
 
 impl IntoIterator for Gradients {
-    type Item = Option<Weight>;
-    type IntoIter = std::vec::IntoIter<Option<Weight>>;
+    type Item = Option<Gradient>;
+    type IntoIter = std::vec::IntoIter<Option<Gradient>>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.of.into_iter()

@@ -9,7 +9,9 @@
 //! (seed, name, step). Everything that a run remembers is in its checkpoint, so that going on from a checkpoint
 //! gives the same bits as never having stopped. Nothing that comes from outside makes it panic.
 
+mod apart;
 mod best;
+mod buffers;
 mod checkpoint;
 mod clip;
 mod config;
@@ -23,16 +25,19 @@ mod gradients;
 mod history;
 mod jacobian;
 mod job;
+mod measures;
 pub mod optimizer;
 mod run;
 mod run_dir;
 mod saved;
 pub mod schedule;
+mod scope;
 mod setup;
 mod state;
 mod step;
 mod timetable;
 mod trunk;
+mod validation;
 
 pub use best::{Criterion, Judged, ScoreTable, Standing};
 pub use checkpoint::list as checkpoints;
@@ -43,7 +48,7 @@ pub use events::{
     BadStep, BadTask, BrokenCheckpoint, Cached, Cosine, Evaluated, Event, Finished, Interrupted, Saved,
     Started, Step, StoppedEarly, TaskGradients,
 };
-pub use gradients::Gradients;
+pub use gradients::{Gradient, Gradients};
 pub use history::{Resumption, truncate};
 pub use job::{Job, Model, TaskSlot, Views};
 pub use optimizer::{AdamWConfig, Moments, Optimizing};
@@ -51,4 +56,5 @@ pub use run::{Host, Outcome, Start, run, timetable};
 pub use run_dir::RunDir;
 pub use saved::{Card, TaskCard};
 pub use schedule::Schedule;
+pub use scope::Scope;
 pub use timetable::Timetable;

@@ -5,6 +5,7 @@ mod save;
 
 use crate::{
     best::{Criterion, Judged, ScoreTable},
+    buffers::Buffers,
     config::Settings,
     durable,
     error::TrainError,
@@ -19,8 +20,9 @@ use crate::{
     state::Progress,
     step::{self, Movers},
     timetable::Timetable,
+    validation::Validation,
 };
-use balance::Balancer;
+use balance::{Balancer, Needs};
 use burn::tensor::Tensor;
 use data::{Pack, Split};
 use serde_json::Value;
@@ -109,6 +111,9 @@ struct Run<'a, 'h> {
     rates: Rates,
     fingerprint: BTreeMap<String, Value>,
     balancer: Box<dyn Balancer>,
+    buffers: Buffers,
+    /// What the balancer looks ahead at, where it needs that.
+    validation: Option<Validation>,
     moments: Moments,
     progress: Progress,
     /// What the frozen part of the backbone says, where that is kept.
@@ -129,12 +134,16 @@ impl<'a, 'h> Run<'a, 'h> {
     ) -> Result<Self, TrainError> {
         let feed = Feed::new(job, settings)?;
         let tasks = job.model.tasks.iter().map(|t| (t.name.clone(), t.config.learning_rate));
+        let balancer = setup::balancer(job, settings)?;
+        let looks_ahead = balancer.needs() == Needs::Lookahead;
         Ok(Run {
             timetable: setup::timetable(&feed, settings),
             criterion: setup::criterion(job, settings)?,
             rates: settings.optimizer.rates(tasks),
             fingerprint: fingerprint::of(job, settings),
-            balancer: setup::balancer(job, settings)?,
+            validation: looks_ahead.then(|| Validation::of(job, settings.train.tokens_per_step)).flatten(),
+            balancer,
+            buffers: Buffers::default(),
             moments: Moments::new(job.model.parameters.len()),
             progress: Progress::default(),
             frozen: None,
@@ -185,6 +194,8 @@ impl<'a, 'h> Run<'a, 'h> {
         let movers = Movers {
             settings: self.settings,
             balancer: self.balancer.as_mut(),
+            buffers: &mut self.buffers,
+            validation: self.validation.as_ref(),
             moments: &mut self.moments,
             rates: &self.rates,
             factor,

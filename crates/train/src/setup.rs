@@ -5,10 +5,13 @@ use crate::{
     config::Settings,
     error::TrainError,
     job::{Job, corpora},
+    scope::Scope,
     timetable::Timetable,
+    validation::Validation,
 };
 use balance::{Balancer, Needs};
 use data::{CorpusRows, Draw, Pack, RowRef, Split, Stream};
+use model::Group;
 use std::sync::Arc;
 
 /// Draws packs of training rows.
@@ -88,18 +91,49 @@ pub(crate) fn timetable(feed: &Feed, settings: &Settings) -> Timetable {
 /// The balancer over the job's tasks.
 ///
 /// # Errors
-/// When its settings do not fit, or it needs more than losses and the Gramian.
+/// When its settings do not fit, or it does not go with the scope, the data or what is frozen.
 pub(crate) fn balancer(job: &Job, settings: &Settings) -> Result<Box<dyn Balancer>, TrainError> {
     let names: Vec<&str> = job.model.tasks.iter().map(|t| t.name.as_str()).collect();
     let importance: Vec<f64> = job.model.tasks.iter().map(|t| t.config.importance).collect();
     let mut balancer = settings.balance.build(&names, &importance)?;
-    let beyond = match balancer.needs() {
-        Needs::Losses | Needs::Gramian if balancer.rows().is_none() => return Ok(balancer),
-        Needs::TwoHalves => "gradients of two halves of a step",
-        Needs::Lookahead => "a trial step, and gradients of validation rows",
-        Needs::Losses | Needs::Gramian | Needs::Rows => "every number of the tasks' gradients",
+    match misfit(job, settings.train.gradient_scope, balancer.as_mut()) {
+        Some(reason) => Err(TrainError::Balancer { method: settings.balance.name(), reason: reason.into() }),
+        None => Ok(balancer),
+    }
+}
+
+/// Why a balancer does not go with a job.
+fn misfit(job: &Job, scope: Scope, balancer: &mut dyn Balancer) -> Option<&'static str> {
+    let (needs, rows) = (balancer.needs(), balancer.rows().map(|rows| rows.keeps_buffers()));
+    if needs == Needs::Losses && rows.is_none() {
+        let narrow = scope != Scope::AllShared;
+        return narrow
+            .then_some("looks at losses only, so that `train.gradient_scope` has no meaning; leave it out");
+    }
+    let (backbone, parameters) = (&job.model.backbone, &job.model.parameters);
+    let trained = |prefixes: &[String]| {
+        let within = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
+        parameters.iter().any(|p| p.trainable && p.group == Group::Trunk && within(&p.name))
     };
-    Err(TrainError::Balancer { method: settings.balance.name(), needs: beyond })
+    let no_validation = || Validation::of(job, 1).is_none();
+    match scope {
+        _ if !trained(&["backbone.".into()]) => {
+            Some("compares gradients of shared parameters, and none is trained; freeze fewer layers")
+        }
+        _ if needs == Needs::Lookahead && no_validation() => {
+            Some("looks ahead at validation rows, and no row of a validation split carries a label")
+        }
+        Scope::LastLayer if !trained(&backbone.last_layer()) => {
+            Some("has no last layer to look at: none is trained; use `train.gradient_scope = \"all_shared\"`")
+        }
+        Scope::Representation if rows == Some(true) => Some(
+            "keeps numbers of every parameter, and the representation has none; use `train.gradient_scope = \"last_layer\"`",
+        ),
+        Scope::Representation if needs == Needs::Lookahead || needs == Needs::TwoHalves => Some(
+            "compares gradients of different rows, which are not the same representation; use `train.gradient_scope = \"last_layer\"`",
+        ),
+        _ => None,
+    }
 }
 
 /// What decides which evaluation is best; `None` where there is nothing to evaluate.

@@ -28,17 +28,59 @@ pub(crate) fn pass<'p>(
     below: Option<Tensor<2>>,
     noise_seed: Option<u64>,
 ) -> Pass<'p> {
-    let tokens = Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets };
+    let states = middle(model, parameters, pack, below, noise_seed);
+    last(model, parameters, pack, rows, states, noise_seed)
+}
+
+/// All but the last layer: states `[tokens, hidden]` of all tokens.
+pub(crate) fn middle(
+    model: &Model,
+    parameters: &Parameters,
+    pack: &Pack,
+    below: Option<Tensor<2>>,
+    noise_seed: Option<u64>,
+) -> Tensor<2> {
+    let tokens = tokens(pack);
     let below = below.unwrap_or_else(|| model.backbone.lower(parameters, tokens, noise_seed));
+    model.backbone.middle(parameters, below, tokens, noise_seed)
+}
+
+/// The last layer, on the states that enter it.
+pub(crate) fn last<'p>(
+    model: &Model,
+    parameters: &Parameters,
+    pack: &'p Pack,
+    rows: &[Vec<BatchRow>],
+    states: Tensor<2>,
+    noise_seed: Option<u64>,
+) -> Pass<'p> {
+    let tokens = tokens(pack);
     let read = tokens_read(model, pack, rows);
     if (pack.tokens() - read.len()) * WORTHWHILE < pack.tokens() {
-        let states = model.backbone.upper(parameters, below, tokens, None, noise_seed);
+        let states = model.backbone.last(parameters, states, tokens, None, noise_seed);
         return Pass { states, pack: Cow::Borrowed(pack) };
     }
     let seen = pack.only(&read);
     let read = Read { tokens: &read, rows: &seen.offsets };
-    let states = model.backbone.upper(parameters, below, tokens, Some(read), noise_seed);
+    let states = model.backbone.last(parameters, states, tokens, Some(read), noise_seed);
     Pass { states, pack: Cow::Owned(seen) }
+}
+
+/// The model's parameters as a training pass over a pack needs them: of the table of token vectors only the rows that occur,
+/// where it is trained.
+pub(crate) fn parameters_for(model: &Model, parameters: &Parameters, pack: &Pack) -> Parameters {
+    let table = model.backbone.token_table();
+    if !parameters.parameter(table.index()).trainable {
+        return parameters.clone();
+    }
+    let mut ids = pack.ids.clone();
+    ids.sort_unstable();
+    ids.dedup();
+    parameters.with_rows(table, &ids)
+}
+
+fn tokens(pack: &Pack) -> Tokens<'_> {
+    Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets }
 }
 
 /// The tokens of a pack that some task reads of its rows, rising.

@@ -2,14 +2,15 @@
 
 mod job;
 
-use balance::{Balancing, CATALOGUE, Gramian};
-use burn::tensor::Device;
-use data::{Pack, RowRef, Split};
+use balance::{Balancing, CATALOGUE, Gramian, Halves};
+use burn::tensor::{Device, Tensor};
+use data::{Pack, Row, RowRef, Split, View};
 use job::{bag, bert, bits, job_with, record, settings};
-use model::{Group, Tokens, Weight};
-use polytask_train::{Event, Gradients, Job, Start, Step};
+use model::{Group, Tokens};
+use polytask_train::{Event, Gradient, Gradients, Job, Start, Step};
 use serde_json::{Value, json};
-use tasks::{Batch, BatchRow};
+use std::sync::Arc;
+use tasks::{Batch, BatchRow, Loss};
 
 fn steps(events: &[Event]) -> Vec<Step> {
     let of = |event: &Event| if let Event::Step(step) = event { Some(step.clone()) } else { None };
@@ -23,130 +24,362 @@ fn train(job: &mut Job, settings: Value) -> Vec<Step> {
     steps(&events)
 }
 
-/// The gradient of a task over the trunk and over its head, from all its rows at once and without the trainer.
-fn gradient(job: &Job, task: usize) -> (Vec<f32>, Vec<f32>) {
-    let (model, slot) = (&job.model, &job.model.tasks[task]);
-    let view = &job.views.train[slot.view];
-    let labelled = (0..view.rows.len()).filter(|row| slot.kind.labelled(Split::Train, *row));
-    let refs: Vec<RowRef> = labelled.map(|row| RowRef { view: slot.view as u32, row: row as u32 }).collect();
-    let pack = Pack::of(&job.views.train, &refs);
+/// A small BERT without dropout anywhere.
+fn plain_job() -> Job {
+    let backbone = json!({"bert": {"layers": 2, "hidden": 16, "heads": 2, "dropout": 0.0}});
+    job_with(&Device::flex(), backbone, 3, 0.0)
+}
+
+/// The labelled rows of a task, without the trainer: their pack, and what says which row is which.
+fn rows_of(job: &Job, task: usize, split: Split) -> (Pack, Vec<BatchRow>) {
+    let slot = &job.model.tasks[task];
+    let views = job.views.of(split);
+    let refs: Vec<RowRef> = (0..views[slot.view].rows.len())
+        .filter(|row| slot.kind.labelled(split, *row))
+        .map(|row| RowRef { view: slot.view as u32, row: row as u32 })
+        .collect();
+    let rows = refs.iter().zip(0..).map(|(r, pack_row)| BatchRow { pack_row, row: r.row }).collect();
+    (Pack::of(views, &refs), rows)
+}
+
+fn states_of(job: &Job, pack: &Pack) -> Tensor<2> {
     let tokens = Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets };
-    let states = model.backbone.states(&model.parameters, tokens, None);
-    let rows: Vec<BatchRow> =
-        refs.iter().zip(0..).map(|(r, pack_row)| BatchRow { pack_row, row: r.row }).collect();
-    let batch = Batch { states: &states, pack: &pack, split: Split::Train, rows: &rows, noise_seed: None };
-    let loss = slot.kind.loss(&model.parameters, &batch).unwrap();
+    job.model.backbone.states(&job.model.parameters, tokens, None)
+}
+
+fn loss_of(
+    job: &Job,
+    task: usize,
+    states: &Tensor<2>,
+    (pack, rows): &(Pack, Vec<BatchRow>),
+    split: Split,
+) -> Loss {
+    let batch = Batch { states, pack, split, rows, noise_seed: None };
+    job.model.tasks[task].kind.loss(&job.model.parameters, &batch).unwrap()
+}
+
+/// The gradient of a task over the trunk and over its head.
+fn gradient_of(job: &Job, task: usize, split: Split) -> (Vec<f32>, Vec<f32>) {
+    let rows = rows_of(job, task, split);
+    let loss = loss_of(job, task, &states_of(job, &rows.0), &rows, split);
+    let parameters = &job.model.parameters;
     let (mut trunk, mut head) = (Vec::new(), Vec::new());
-    for (gradient, parameter) in
-        Gradients::backward(loss.mean, &model.parameters).into_iter().zip(model.parameters.iter())
+    for (gradient, parameter) in Gradients::backward(loss.mean, parameters).into_iter().zip(parameters.iter())
     {
-        let numbers: Vec<f32> = match gradient {
-            Some(Weight::Vector(g)) => g.into_data().try_into_vec().unwrap(),
-            Some(Weight::Matrix(g)) => g.into_data().try_into_vec().unwrap(),
-            None => continue,
-        };
+        let Some(numbers) = gradient.map(numbers) else { continue };
         if parameter.group == Group::Trunk { trunk.extend(numbers) } else { head.extend(numbers) }
     }
     (trunk, head)
+}
+
+fn gradient(job: &Job, task: usize) -> (Vec<f32>, Vec<f32>) {
+    gradient_of(job, task, Split::Train)
+}
+
+fn numbers(gradient: Gradient) -> Vec<f32> {
+    match gradient {
+        Gradient::Vector(g) => g.into_data().try_into_vec().unwrap(),
+        Gradient::Matrix(g) => g.into_data().try_into_vec().unwrap(),
+        Gradient::Rows { .. } => panic!("the whole table was looked up"),
+    }
+}
+
+/// The gradient of a task at the states of all rows of its view, with zeros for the other views.
+fn at_states(job: &Job, task: usize) -> Vec<f32> {
+    let of_view = |view: usize| {
+        let refs: Vec<RowRef> = (0..job.views.train[view].rows.len())
+            .map(|row| RowRef { view: view as u32, row: row as u32 })
+            .collect();
+        Pack::of(&job.views.train, &refs)
+    };
+    let mut all = Vec::new();
+    for view in 0..job.views.train.len() {
+        let pack = of_view(view);
+        let states = states_of(job, &pack).inner().autodiff().require_grad();
+        if view != job.model.tasks[task].view {
+            all.extend(vec![0.0; pack.tokens() * states.dims()[1]]);
+            continue;
+        }
+        let labelled = |row: &RowRef| job.model.tasks[task].kind.labelled(Split::Train, row.row as usize);
+        let rows: Vec<BatchRow> = (0..)
+            .zip(&pack.rows)
+            .filter(|(_, row)| labelled(row))
+            .map(|(pack_row, row)| BatchRow { pack_row, row: row.row })
+            .collect();
+        let mut found = loss_of(job, task, &states, &(pack, rows), Split::Train).mean.backward();
+        all.extend(states.grad_remove(&mut found).unwrap().into_data().iter::<f32>());
+    }
+    all
 }
 
 fn near(found: f64, right: f64, what: &str) {
     assert!((found - right).abs() <= 2e-5 * right.abs().max(0.1), "{what}: {found} against {right}");
 }
 
-/// Norms, cosines, weights and the length of the direction of a first step, in one pack and in several.
+fn gramian_of(rows: &[Vec<f32>]) -> Gramian {
+    Gramian::of_rows(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+/// The first of a run's steps, which takes all rows at once.
+fn first_step(job: &mut Job, method: &str, options: Value, scope: &str) -> Step {
+    let train_config = json!({"epochs": 1, "max_steps": 1, "tokens_per_step": 100_000, "clip_norm": 0.0,
+                              "gradient_scope": scope});
+    train(job, json!({"train": train_config, "balance": {method: options}})).remove(0)
+}
+
+/// Norms, cosines, weights and the length of the direction of a first step, by every scope.
 #[test]
 fn a_step_is_what_its_tasks_gradients_say() {
-    for method in ["upgrad", "cagrad", "nash_mtl", "mgda", "imtl_g"] {
-        let backbone = json!({"bert": {"layers": 2, "hidden": 16, "heads": 2, "dropout": 0.0}});
-        let mut job = job_with(&Device::flex(), backbone, 3, 0.0);
+    let none = || json!({});
+    let cases = [
+        ("upgrad", none(), "all_shared"),
+        ("cagrad", none(), "all_shared"),
+        ("nash_mtl", none(), "all_shared"),
+        ("mgda", none(), "all_shared"),
+        ("imtl_g", none(), "all_shared"),
+        ("graddrop", none(), "all_shared"),
+        ("moco", none(), "all_shared"),
+        ("excess_mtl", json!({"eta": 0.5}), "all_shared"),
+        ("db_mtl", json!({"beta": 0.9}), "all_shared"),
+        ("upgrad", none(), "last_layer"),
+        ("graddrop", json!({"leak": 0.5}), "last_layer"),
+        ("moco", none(), "last_layer"),
+        ("upgrad", none(), "representation"),
+        ("imtl", none(), "representation"),
+    ];
+    for (method, options, scope) in cases {
+        let what = format!("{method}, {scope}");
+        let mut job = plain_job();
         let names: Vec<String> = job.model.tasks.iter().map(|t| t.name.clone()).collect();
-        let gradients: Vec<_> = (0..names.len()).map(|task| gradient(&job, task)).collect();
-        let rows: Vec<&[f32]> = gradients.iter().map(|(trunk, _)| &trunk[..]).collect();
-        let gramian = Gramian::of_rows(&rows);
+        let (mut trunk, heads): (Vec<_>, Vec<_>) = (0..3).map(|task| gradient(&job, task)).unzip();
+        let first = if scope == "last_layer" { first_of_last_layer(&job) } else { 0 };
+        let mut j: Vec<Vec<f32>> = match scope {
+            "representation" => (0..3).map(|task| at_states(&job, task)).collect(),
+            _ => trunk.iter().map(|row| row[first..].to_vec()).collect(),
+        };
+        let step = first_step(&mut job, method, options.clone(), scope);
 
-        let done = train(
-            &mut job,
-            json!({"train": {"epochs": 1, "max_steps": 1, "tokens_per_step": 100_000, "clip_norm": 0.0},
-                   "balance": {method: {}}}),
-        );
-        let step = &done[0];
-        let seen = step.task_gradients.as_ref().unwrap();
+        let (gramian, seen) = (gramian_of(&j), step.task_gradients.as_ref().unwrap());
         for (i, name) in names.iter().enumerate() {
-            near(seen.norms[name], gramian.norms()[i], &format!("{method}: norm of {name}"));
+            near(seen.norms[name], gramian.norms()[i], &format!("{what}: norm of {name}"));
         }
+        let at = |name: &str| names.iter().position(|n| n == name).unwrap();
         assert_eq!(seen.cosines.len(), 3);
         for pair in &seen.cosines {
-            let at = |name: &str| names.iter().position(|n| n == name).unwrap();
             let right = gramian.cosine(at(&pair.tasks.0), at(&pair.tasks.1)).unwrap();
-            near(pair.cosine, right, &format!("{method}: {:?}", pair.tasks));
+            near(pair.cosine, right, &format!("{what}: {:?}", pair.tasks));
         }
 
-        let balancing: Balancing = serde_json::from_value(json!({method: {}})).unwrap();
+        let balancing: Balancing = serde_json::from_value(json!({method: options})).unwrap();
         let order: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut balancer = balancing.build(&order, &[1.0, 1.0, 2.0]).unwrap();
         let losses: Vec<Option<f64>> = names.iter().map(|name| Some(step.losses[name])).collect();
+        if let Some(rows) = balancer.rows() {
+            let mut buffers = vec![vec![0.0; j[0].len()]; 3];
+            let mut buffers: Vec<&mut [f32]> = buffers.iter_mut().map(Vec::as_mut_slice).collect();
+            let mut j: Vec<&mut [f32]> = j.iter_mut().map(Vec::as_mut_slice).collect();
+            rows.pass(first as u64, &losses, &mut j, &mut buffers);
+        }
+        if scope != "representation" {
+            trunk.iter_mut().zip(&j).for_each(|(row, j)| row[first..].copy_from_slice(j));
+        }
+        let gramian = gramian_of(&j);
         let weights =
             balancer.weigh(&balance::Step { losses: &losses, gramian: Some(&gramian), ..Default::default() });
         let mut square = 0.0;
         for (i, name) in names.iter().enumerate() {
             let (found, right) = (step.weights[name], weights[i]);
-            assert!(
-                (found - right).abs() <= 1e-3 * right.abs().max(0.1),
-                "{method}: {found} against {right}"
-            );
-            square += gradients[i].1.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+            assert!((found - right).abs() <= 1e-3 * right.abs().max(0.1), "{what}: {found} against {right}");
+            square += heads[i].iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
         }
         let weights: Vec<f64> = names.iter().map(|name| step.weights[name]).collect();
-        for at in 0..rows[0].len() {
-            let along: f64 = rows.iter().zip(&weights).map(|(row, w)| w * f64::from(row[at])).sum();
+        for at in 0..trunk[0].len() {
+            let along: f64 = trunk.iter().zip(&weights).map(|(row, w)| w * f64::from(row[at])).sum();
             square += along * along;
         }
-        near(step.gradient_norm, square.sqrt(), &format!("{method}: length of the step"));
+        near(step.gradient_norm, square.sqrt(), &format!("{what}: length of the step"));
     }
 }
 
-/// Methods that need what training does not give.
-const REFUSED: [&str; 6] = ["graddrop", "moco", "excess_mtl", "modo", "sdmgrad", "auto_lambda"];
+/// A job whose corpora say the same in every row, so that any half of them has the gradient of all.
+fn monotonous_job() -> Job {
+    let mut job = plain_job();
+    for (at, view) in job.views.train.iter_mut().enumerate() {
+        let rows: Arc<[Row]> = std::iter::repeat_n(view.rows[0].clone(), 8).collect();
+        *view =
+            View::new(view.corpus.clone(), view.input.clone(), rows, &job.model.tokenizer, 32, None).unwrap();
+        for task in job.model.tasks.iter_mut().filter(|task| task.view == at) {
+            task.kind.attach(Split::Train, view).unwrap();
+        }
+    }
+    job
+}
 
+/// The balancer gets the products between the gradients of two halves of the rows, each as long as that of all rows, and the
+/// direction is made of all rows.
 #[test]
-fn what_a_step_cannot_give_is_refused_before_the_first() {
-    let tables = REFUSED.map(|name| (name, json!({name: {}})));
-    for (name, table) in tables.into_iter().chain([("db_mtl", json!({"db_mtl": {"beta": 0.9}}))]) {
-        let job = job_with(&Device::flex(), bag(), 5, 0.1);
-        let refused = polytask_train::timetable(&job, &settings(json!({"balance": table}))).unwrap_err();
-        let begin = format!("[balance.{name}] needs ");
-        assert!(refused.to_string().starts_with(&begin), "{refused}");
+fn two_halves_make_a_whole() {
+    for (method, options, scope) in [
+        ("modo", json!({"gamma": 0.01}), "all_shared"),
+        ("sdmgrad", json!({"iterations": 1, "learning_rate": 0.1}), "all_shared"),
+        ("modo", json!({"gamma": 0.01}), "last_layer"),
+    ] {
+        let mut job = monotonous_job();
+        let names: Vec<String> = job.model.tasks.iter().map(|t| t.name.clone()).collect();
+        let all: Vec<_> = (0..3).map(|task| gradient(&job, task)).collect();
+        let first = if scope == "last_layer" { first_of_last_layer(&job) } else { 0 };
+        let j: Vec<&[f32]> = all.iter().map(|(trunk, _)| &trunk[first..]).collect();
+        let halves = Halves::of_rows(&j, &j);
+        let step = first_step(&mut job, method, options.clone(), scope);
+        let balancing: Balancing = serde_json::from_value(json!({method: options})).unwrap();
+        let order: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut balancer = balancing.build(&order, &[1.0, 1.0, 2.0]).unwrap();
+        let losses: Vec<Option<f64>> = names.iter().map(|name| Some(step.losses[name])).collect();
+        let right =
+            balancer.weigh(&balance::Step { losses: &losses, halves: Some(&halves), ..Default::default() });
+        for (i, name) in names.iter().enumerate() {
+            near(step.weights[name], right[i], &format!("{method}, {scope}: {name}"));
+        }
+        let weights: Vec<f64> = names.iter().map(|name| step.weights[name]).collect();
+        let along = |at: usize| all.iter().zip(&weights).map(|(g, w)| w * f64::from(g.0[at])).sum::<f64>();
+        let heads: f64 = all.iter().flat_map(|(_, head)| head).map(|x| f64::from(*x).powi(2)).sum();
+        let square = heads + (0..all[0].0.len()).map(|at| along(at).powi(2)).sum::<f64>();
+        near(step.gradient_norm, square.sqrt(), &format!("{method}, {scope}: length of the step"));
+    }
+}
+
+/// The number of shared parameters below the last layer.
+fn first_of_last_layer(job: &Job) -> usize {
+    let below = |name: &str| !name.starts_with("backbone.layer.1.");
+    job.model.parameters.iter().filter(|p| p.group == Group::Trunk && below(&p.name)).map(|p| p.size()).sum()
+}
+
+/// The weights move towards the tasks whose gradients point along that of the validation losses after a trial step.
+#[test]
+fn a_lookahead_is_the_product_with_the_validation_gradient() {
+    let rate = 0.05;
+    let mut job = plain_job();
+    let names: Vec<String> = job.model.tasks.iter().map(|t| t.name.clone()).collect();
+    let rows: Vec<Vec<f32>> = (0..3).map(|task| gradient(&job, task).0).collect();
+    let trial: Job = {
+        let mut job = plain_job();
+        let importance = [1.0, 1.0, 2.0];
+        let mut at = 0;
+        for index in 0..job.model.parameters.len() {
+            if job.model.parameters.parameter(index).group != Group::Trunk {
+                continue;
+            }
+            let mut values = job.model.parameters.data(index);
+            for value in &mut values {
+                *value -= rate * rows.iter().zip(importance).map(|(row, w)| w * row[at]).sum::<f32>();
+                at += 1;
+            }
+            job.model.parameters.set_data(index, values).unwrap();
+        }
+        job
+    };
+    let mut validation = vec![0.0; rows[0].len()];
+    for task in 0..3 {
+        let of = gradient_of(&trial, task, Split::Validation).0;
+        validation.iter_mut().zip(of).for_each(|(sum, g)| *sum += f64::from(g));
+    }
+    let products: Vec<f64> = rows
+        .iter()
+        .map(|row| row.iter().zip(&validation).map(|(g, v)| f64::from(*g) * v).sum::<f64>())
+        .collect();
+
+    let options = json!({"learning_rate": 0.1});
+    let balancing: Balancing = serde_json::from_value(json!({"auto_lambda": options})).unwrap();
+    let order: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut balancer = balancing.build(&order, &[1.0, 1.0, 2.0]).unwrap();
+    let train_config = json!({"epochs": 1, "max_steps": 2, "tokens_per_step": 100_000, "clip_norm": 0.0});
+    let settings = json!({"train": train_config, "balance": {"auto_lambda": options},
+                          "optimizer": {"adamw": {"learning_rate": rate}}, "schedule": {"constant": {}}});
+    let step = train(&mut job, settings).remove(0);
+    let losses: Vec<Option<f64>> = names.iter().map(|name| Some(step.losses[name])).collect();
+    let right =
+        balancer.weigh(&balance::Step { losses: &losses, lookahead: Some(&products), ..Default::default() });
+    for (i, name) in names.iter().enumerate() {
+        near(step.weights[name], right[i], &format!("weight of {name}, products {products:?}"));
+    }
+}
+
+/// Methods and what they do not go with, each with the beginning of the reason.
+#[test]
+fn what_cannot_be_is_refused_before_the_first_step() {
+    let window_0 = || json!({"bag": {"width": 16, "window": 0}});
+    for (backbone, scope, table, reason) in [
+        (bag(), "last_layer", json!({"equal": {}}), "looks at losses only"),
+        (bag(), "representation", json!({"famo": {}}), "looks at losses only"),
+        (bag(), "representation", json!({"moco": {}}), "keeps numbers of every parameter"),
+        (bag(), "representation", json!({"db_mtl": {"beta": 0.9}}), "keeps numbers of every parameter"),
+        (bag(), "representation", json!({"auto_lambda": {}}), "compares gradients of different rows"),
+        (bag(), "representation", json!({"modo": {}}), "compares gradients of different rows"),
+        (window_0(), "last_layer", json!({"upgrad": {}}), "has no last layer to look at"),
+    ] {
+        let job = job_with(&Device::flex(), backbone, 5, 0.1);
+        let settings = settings(json!({"train": {"gradient_scope": scope}, "balance": table}));
+        let refused = polytask_train::timetable(&job, &settings).unwrap_err().to_string();
+        assert!(refused.starts_with("[balance.") && refused.contains(&format!("] {reason}")), "{refused}");
+    }
+    let mut job = job_with(&Device::flex(), bert(), 5, 0.1);
+    job.model.backbone.freeze(2, &mut job.model.parameters);
+    let refused = polytask_train::timetable(&job, &settings(json!({"balance": {"upgrad": {}}}))).unwrap_err();
+    assert!(refused.to_string().contains("and none is trained; freeze fewer layers"), "{refused}");
+    let mut job = job_with(&Device::flex(), bert(), 5, 0.1);
+    job.views.validation.clear();
+    let refused = polytask_train::timetable(&job, &settings(json!({"balance": {"auto_lambda": {}}})));
+    assert!(refused.unwrap_err().to_string().contains("looks ahead at validation rows"));
+}
+
+/// The table of a method with settings where it needs some.
+fn table_of(name: &str) -> Value {
+    match name {
+        "static" => json!({"weights": {"tags": 2.0}}),
+        "cr_mogm" => json!({"method": {"cagrad": {}}}),
+        _ => json!({}),
     }
 }
 
 /// Every method trains on both backbones, with accumulated packs; what it says of the step is finite.
 #[test]
 fn every_method_trains() {
-    for (name, _) in CATALOGUE.iter().filter(|(name, _)| !REFUSED.contains(name)) {
-        let table = match *name {
-            "static" => json!({"weights": {"tags": 2.0}}),
-            "cr_mogm" => json!({"method": {"cagrad": {}}}),
-            _ => json!({}),
-        };
+    for (name, _) in CATALOGUE {
         for (backbone, accumulate) in [(bag(), 1), (bert(), 2)] {
-            let mut job = job_with(&Device::flex(), backbone, 5, 0.1);
-            let before = bits(&job.model);
-            let done = train(
-                &mut job,
-                json!({"train": {"epochs": 3, "tokens_per_step": 200, "accumulate": accumulate},
-                       "balance": {*name: table}}),
-            );
-            let (first, last) = (&done[0], &done[done.len() - 1]);
-            let mean = |step: &Step| step.losses.values().sum::<f64>() / step.losses.len() as f64;
-            assert!(mean(last) < mean(first), "{name}: {} to {}", mean(first), mean(last));
-            for step in &done {
-                assert!(step.weights.values().all(|w| w.is_finite()), "{name}: {:?}", step.weights);
-                assert!(step.gradient_norm.is_finite(), "{name}");
-            }
-            let after = bits(&job.model);
-            let same = before.iter().zip(&after).filter(|(a, b)| a == b).count();
-            assert_eq!(same, 0, "{name}: every parameter moves");
+            let train = json!({"epochs": 3, "tokens_per_step": 200, "accumulate": accumulate});
+            trains(name, backbone, json!({"train": train, "balance": {*name: table_of(name)}}));
         }
     }
+}
+
+/// By the narrower scopes too, where they go together, with accumulated packs.
+#[test]
+fn every_scope_trains() {
+    for name in ["upgrad", "nash_mtl", "gradnorm", "graddrop", "moco", "modo", "auto_lambda"] {
+        for scope in ["last_layer", "representation"] {
+            let train =
+                json!({"epochs": 3, "tokens_per_step": 200, "accumulate": 2, "gradient_scope": scope});
+            let settings = json!({"train": train, "balance": {name: {}}});
+            let job = job_with(&Device::flex(), bert(), 5, 0.1);
+            if polytask_train::timetable(&job, &self::settings(settings.clone())).is_ok() {
+                trains(name, bert(), settings);
+            }
+        }
+    }
+}
+
+fn trains(name: &str, backbone: Value, settings: Value) {
+    let mut job = job_with(&Device::flex(), backbone, 5, 0.1);
+    let before = bits(&job.model);
+    let done = train(&mut job, settings);
+    let (first, last) = (&done[0], &done[done.len() - 1]);
+    let mean = |step: &Step| step.losses.values().sum::<f64>() / step.losses.len() as f64;
+    assert!(mean(last) < mean(first), "{name}: {} to {}", mean(first), mean(last));
+    for step in &done {
+        assert!(step.weights.values().all(|w| w.is_finite()), "{name}: {:?}", step.weights);
+        assert!(step.gradient_norm.is_finite(), "{name}");
+    }
+    let after = bits(&job.model);
+    let same = before.iter().zip(&after).filter(|(a, b)| a == b).count();
+    assert_eq!(same, 0, "{name}: every parameter moves");
 }

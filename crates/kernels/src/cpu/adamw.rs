@@ -8,16 +8,50 @@ const CHUNK: usize = 1 << 15;
 
 /// One step in place.
 pub(crate) fn step(step: AdamW, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
-    let (first, second) = step.corrections();
-    let numbers = Numbers {
-        step,
-        size: (f64::from(step.learning_rate) / first) as f32,
-        root: (1.0 / second) as f32,
-        shrink: (1.0 - f64::from(step.learning_rate) * f64::from(step.decay)) as f32,
-    };
+    let numbers = Numbers::of(step);
     let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
     let chunks = w.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(moments);
     chunks.for_each(|((w, g), (m, v))| update(w, g, m, v, &numbers));
+}
+
+/// The gradient where no row is given, as many numbers at a time.
+static NOTHING: [f32; 1 << 12] = [0.0; 1 << 12];
+
+/// One step in place with a gradient that is zero but for some rows, given by their numbers, rising.
+pub(crate) fn step_rows(
+    step: AdamW,
+    w: &mut [f32],
+    (rows, g): (&[u32], &[f32]),
+    m: &mut [f32],
+    v: &mut [f32],
+) {
+    let h = if rows.is_empty() { w.len() } else { g.len() / rows.len() };
+    if h == 0 {
+        return;
+    }
+    let (numbers, table_rows) = (Numbers::of(step), (CHUNK / h).max(1));
+    let size = table_rows * h;
+    let moments = m.par_chunks_mut(size).zip(v.par_chunks_mut(size));
+    let chunks = w.par_chunks_mut(size).zip(moments).enumerate();
+    chunks.for_each(|(chunk, (w, (m, v)))| {
+        let (first, all) = (chunk * table_rows, w.len());
+        let before = |end: usize| rows.partition_point(|row| (*row as usize) < end);
+        let mut done = 0;
+        let mut to = |end: usize, g: Option<&[f32]>| {
+            while done < end {
+                let next = if g.is_some() { end } else { end.min(done + NOTHING.len()) };
+                let g = g.unwrap_or(&NOTHING[..next - done]);
+                update(&mut w[done..next], g, &mut m[done..next], &mut v[done..next], &numbers);
+                done = next;
+            }
+        };
+        for at in before(first)..before(first + table_rows) {
+            let begin = (rows[at] as usize - first) * h;
+            to(begin, None);
+            to(begin + h, Some(&g[at * h..][..h]));
+        }
+        to(all, None);
+    });
 }
 
 /// The sum of all squares.
@@ -34,6 +68,18 @@ struct Numbers {
     root: f32,
     /// What decay leaves of a weight.
     shrink: f32,
+}
+
+impl Numbers {
+    fn of(step: AdamW) -> Numbers {
+        let (first, second) = step.corrections();
+        Numbers {
+            step,
+            size: (f64::from(step.learning_rate) / first) as f32,
+            root: (1.0 / second) as f32,
+            shrink: (1.0 - f64::from(step.learning_rate) * f64::from(step.decay)) as f32,
+        }
+    }
 }
 
 simd::simd! {

@@ -20,7 +20,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::FlexTensor;
 use embed::{EmbedNorm, MeanRows, Pick};
 use layer::Layer;
-use node::{contiguous, infer, numbers, record, whole};
+use node::{contiguous, dim, infer, numbers, record, tensor, whole};
 use norm::{AddNorm, AddRmsNorm, Dropout, Norm, RmsNorm};
 use std::sync::Arc;
 
@@ -41,6 +41,41 @@ pub(crate) fn numbers_of(x: &FlexTensor) -> &[f32] {
 pub(crate) fn written<const D: usize>(x: FlexTensor, write: impl FnOnce(&mut [f32])) -> Tensor<D> {
     let mut x = whole(x);
     write(x.storage_mut());
+    plain_tensor(x)
+}
+
+/// The tensors after `write`, which sees all of them at once; in place as in [`written`].
+pub(crate) fn all_written<const D: usize>(
+    tensors: Vec<FlexTensor>,
+    write: impl FnOnce(&mut [&mut [f32]]),
+) -> Vec<Tensor<D>> {
+    let mut tensors: Vec<FlexTensor> = tensors.into_iter().map(whole).collect();
+    write(&mut tensors.iter_mut().map(FlexTensor::storage_mut).collect::<Vec<_>>());
+    tensors.into_iter().map(plain_tensor).collect()
+}
+
+/// [`crate::spread`] of a tensor that [`on_flex`] gave.
+pub(crate) fn spread(x: &FlexTensor, index: &[u32], rows: usize) -> Tensor<2> {
+    let h = dim(x, 1);
+    plain_tensor(tensor(cpu::embed::pick_backward(numbers(x), index, rows, h), [rows, h]))
+}
+
+/// [`crate::adamw_rows`] of tensors that [`on_flex`] gave.
+pub(crate) fn adamw_rows(
+    step: AdamW,
+    w: FlexTensor,
+    (rows, g): (&[u32], FlexTensor),
+    m: FlexTensor,
+    v: FlexTensor,
+) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    let [mut w, mut m, mut v] = [w, m, v].map(whole);
+    let g = (rows, numbers(&g));
+    cpu::adamw::step_rows(step, w.storage_mut(), g, m.storage_mut(), v.storage_mut());
+    (plain_tensor(w), plain_tensor(m), plain_tensor(v))
+}
+
+/// A tensor that autodiff does not follow.
+fn plain_tensor<const D: usize>(x: FlexTensor) -> Tensor<D> {
     let kind = DispatchTensorKind::Flex(BackendTensor::Float(x));
     Tensor::from_dispatch(DispatchTensor { kind, autodiff: DispatchAutodiffContext::Disabled })
 }

@@ -1,7 +1,7 @@
 //! Inner products and weighted sums of rows, on every device against plain loops in f64.
 
 use super::{devices, matrix, numbers, values};
-use crate::{add_products, combine};
+use crate::{add_products, combine, edit};
 
 #[test]
 fn products_and_sums_of_rows() {
@@ -40,5 +40,24 @@ fn a_sum_writes_over_nothing_that_is_held() {
         assert_eq!(values(row), numbers(12, 3));
         let tripled: Vec<f32> = numbers(12, 3).iter().map(|x| x * 2.0 + x).collect();
         assert_eq!(values(sum), tripled);
+    }
+}
+
+#[test]
+fn all_rows_are_changed_at_once_and_held_ones_stay() {
+    for device in devices() {
+        let rows: Vec<_> = (1..4).map(|seed| matrix(numbers(12, seed), [3, 4], &device)).collect();
+        let held = rows[1].clone();
+        let changed = edit(rows, |rows| {
+            let (first, others) = rows.split_at_mut(1);
+            for (at, x) in first[0].iter_mut().enumerate() {
+                *x += others[0][at] * others[1][at];
+            }
+            others[0].fill(1.0);
+        });
+        let [a, b, c] = [1, 2, 3].map(|seed| numbers(12, seed));
+        let expected: Vec<f32> = (0..12).map(|at| a[at] + b[at] * c[at]).collect();
+        assert_eq!(changed.into_iter().map(values).collect::<Vec<_>>(), [expected, vec![1.0; 12], c]);
+        assert_eq!(values(held), b, "{device:?}");
     }
 }

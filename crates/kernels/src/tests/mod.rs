@@ -8,6 +8,7 @@ mod bf16;
 mod jacobian;
 mod recompute;
 mod repeat;
+mod rows;
 
 use crate::{LayerWeights, Rows};
 use burn::backend::DispatchTensor;

@@ -199,6 +199,9 @@ impl Backbone for Bag {
         self.vocabulary
     }
 
+    fn token_table(&self) -> Matrix {
+        self.embeddings
+    }
     fn layers(&self) -> usize {
         usize::from(self.mixing.is_some())
     }
@@ -220,7 +223,8 @@ impl Backbone for Bag {
 
     fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
         let noise_seed = noise_seed.filter(|_| self.frozen.is_none());
-        let x = kernels::embed(parameters.get(self.embeddings), tokens.ids);
+        let ids = parameters.places(self.embeddings, tokens.ids);
+        let x = kernels::embed(parameters.get(self.embeddings), &ids);
         let x = kernels::dropout(x, noise(self.config.dropout, noise_seed, 0));
         match (self.frozen, &self.mixing) {
             (Some(1..), Some(mixing)) => self.mix(mixing, parameters, x, (tokens, None), None),
@@ -228,20 +232,37 @@ impl Backbone for Bag {
         }
     }
 
-    fn upper(
+    fn middle(
+        &self,
+        _parameters: &Parameters,
+        below: Tensor<2>,
+        _tokens: Tokens<'_>,
+        _noise_seed: Option<u64>,
+    ) -> Tensor<2> {
+        below
+    }
+
+    fn last(
         &self,
         parameters: &Parameters,
-        below: Tensor<2>,
+        states: Tensor<2>,
         tokens: Tokens<'_>,
         read: Option<Read<'_>>,
         noise_seed: Option<u64>,
     ) -> Tensor<2> {
         match (self.frozen, &self.mixing, read) {
             (None | Some(0), Some(mixing), _) => {
-                self.mix(mixing, parameters, below, (tokens, read), noise_seed)
+                self.mix(mixing, parameters, states, (tokens, read), noise_seed)
             }
-            (_, _, Some(read)) => kernels::pick(below, read.tokens),
-            (_, _, None) => below,
+            (_, _, Some(read)) => kernels::pick(states, read.tokens),
+            (_, _, None) => states,
+        }
+    }
+
+    fn last_layer(&self) -> Vec<String> {
+        match self.mixing {
+            Some(_) => ["edge", "window.", "output.", "norm."].map(|part| format!("backbone.{part}")).into(),
+            None => Vec::new(),
         }
     }
 

@@ -276,6 +276,9 @@ impl Backbone for Bert {
         self.settings.sizes.vocabulary
     }
 
+    fn token_table(&self) -> Matrix {
+        self.word
+    }
     fn layers(&self) -> usize {
         self.layers.len()
     }
@@ -308,8 +311,9 @@ impl Backbone for Bert {
             Some(types) => parameters.get(types),
             None => Tensor::zeros([1, s.sizes.hidden], parameters.device()),
         };
+        let ids = parameters.places(self.word, tokens.ids);
         let tables = [
-            (parameters.get(self.word), tokens.ids),
+            (parameters.get(self.word), &*ids),
             (parameters.get(self.position), &positions),
             (types, &segments),
         ];
@@ -318,22 +322,38 @@ impl Backbone for Bert {
         self.run(0..self.frozen.unwrap_or(0), parameters, x, tokens, None)
     }
 
-    fn upper(
+    fn middle(
         &self,
         parameters: &Parameters,
         below: Tensor<2>,
+        tokens: Tokens<'_>,
+        noise_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let (first, end) = (self.frozen.unwrap_or(0), self.layers.len());
+        self.run(first..end.saturating_sub(1), parameters, below, tokens, noise_seed)
+    }
+
+    fn last(
+        &self,
+        parameters: &Parameters,
+        states: Tensor<2>,
         tokens: Tokens<'_>,
         read: Option<Read<'_>>,
         noise_seed: Option<u64>,
     ) -> Tensor<2> {
         let (first, end) = (self.frozen.unwrap_or(0), self.layers.len());
-        let Some(read) = read else { return self.run(first..end, parameters, below, tokens, noise_seed) };
-        if first == end {
-            return kernels::pick(below, read.tokens);
+        match read {
+            None => self.run(first.max(end.saturating_sub(1))..end, parameters, states, tokens, noise_seed),
+            Some(read) if first == end => kernels::pick(states, read.tokens),
+            Some(read) => {
+                let settings = self.layer_settings(end - 1, noise_seed);
+                self.layers[end - 1].states_read(parameters, states, tokens.rows, read, settings)
+            }
         }
-        let below = self.run(first..end - 1, parameters, below, tokens, noise_seed);
-        let settings = self.layer_settings(end - 1, noise_seed);
-        self.layers[end - 1].states_read(parameters, below, tokens.rows, read, settings)
+    }
+
+    fn last_layer(&self) -> Vec<String> {
+        self.layers.len().checked_sub(1).map(|last| format!("backbone.layer.{last}.")).into_iter().collect()
     }
 
     fn config_json(&self) -> serde_json::Value {

@@ -5,7 +5,7 @@ pub mod bert;
 
 use crate::error::ModelError;
 use crate::names::NameTable;
-use crate::parameters::Parameters;
+use crate::parameters::{Matrix, Parameters};
 use bag::BagConfig;
 use bert::BertConfig;
 use burn::tensor::Tensor;
@@ -46,6 +46,9 @@ pub trait Backbone: Send + Sync {
     fn max_length(&self) -> usize;
     /// How many token ids it knows.
     fn vocabulary(&self) -> usize;
+    /// The table `[vocabulary, width]` of which [`Backbone::lower`] looks up the rows of the pack's ids, and no others; nothing
+    /// else in the backbone uses it.
+    fn token_table(&self) -> Matrix;
     /// How many layers stand above the embeddings.
     fn layers(&self) -> usize;
     /// How many of them are frozen together with the embeddings; `None` where everything is trained.
@@ -68,8 +71,28 @@ pub trait Backbone: Send + Sync {
     /// States `[tokens, hidden]` below the lowest trained layer: out of the frozen part, or out of the embeddings where
     /// nothing is frozen. With `noise_seed` there is dropout outside the frozen part, a pure function of the seed.
     fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2>;
-    /// States `[tokens, hidden]` of the whole backbone from those below the lowest trained layer; where `read` is given, only
-    /// those of the tokens read, in their order. The last layer then does for the other tokens only what these see of them.
+    /// States `[tokens, hidden]` that enter the last layer, from those below the lowest trained layer; these themselves where
+    /// the last layer is frozen, or where there is none.
+    fn middle(
+        &self,
+        parameters: &Parameters,
+        below: Tensor<2>,
+        tokens: Tokens<'_>,
+        noise_seed: Option<u64>,
+    ) -> Tensor<2>;
+    /// States `[tokens, hidden]` of the whole backbone from those that enter the last layer; where `read` is given, only those
+    /// of the tokens read, in their order. The last layer then does for the other tokens only what these see of them.
+    fn last(
+        &self,
+        parameters: &Parameters,
+        states: Tensor<2>,
+        tokens: Tokens<'_>,
+        read: Option<Read<'_>>,
+        noise_seed: Option<u64>,
+    ) -> Tensor<2>;
+    /// What the names of the last layer's parameters begin with; none where there is no layer.
+    fn last_layer(&self) -> Vec<String>;
+    /// [`Backbone::last`] of [`Backbone::middle`].
     fn upper(
         &self,
         parameters: &Parameters,
@@ -77,7 +100,10 @@ pub trait Backbone: Send + Sync {
         tokens: Tokens<'_>,
         read: Option<Read<'_>>,
         noise_seed: Option<u64>,
-    ) -> Tensor<2>;
+    ) -> Tensor<2> {
+        let states = self.middle(parameters, below, tokens, noise_seed);
+        self.last(parameters, states, tokens, read, noise_seed)
+    }
     /// States `[tokens, hidden]` of all tokens. With `noise_seed` there is dropout, a pure function of the seed; `None` is evaluation.
     fn states(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
         let below = self.lower(parameters, tokens, noise_seed);

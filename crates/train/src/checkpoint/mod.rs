@@ -1,14 +1,17 @@
 //! Checkpoints: everything that a run is after a step, on the disk.
 //!
 //! `checkpoints/NNNNNN/` holds `weights.safetensors` (every parameter by name), `optimizer.safetensors` (its moments, as
-//! `NAME.first` and `NAME.second`), `state.json` (counters, stream, balancer, evaluations, fingerprint) and
+//! `NAME.first` and `NAME.second`, and what a balancer keeps of a parameter, as `NAME.task.0`, `NAME.task.1`, ... in the order
+//! of the config), `state.json` (counters, stream, balancer, evaluations, fingerprint) and
 //! `manifest.json` (length and blake3 hash of each). It is written beside its place, synced, and takes its name at the
 //! end, so a checkpoint that has its name is whole.
 
 mod manifest;
 mod tensors;
 
-use crate::{durable, error::TrainError, optimizer::Moments, run_dir::RunDir, state::State};
+use crate::{
+    buffers::Buffers, durable, error::TrainError, optimizer::Moments, run_dir::RunDir, state::State,
+};
 use manifest::Manifest;
 use model::Parameters;
 use std::{fs, path::Path};
@@ -29,6 +32,7 @@ pub(crate) fn save(
     dir: &RunDir,
     parameters: &Parameters,
     moments: &Moments,
+    buffers: &Buffers,
     mut state: State,
 ) -> Result<(), TrainError> {
     let step = state.progress.step;
@@ -38,7 +42,7 @@ pub(crate) fn save(
     let text = serde_json::to_vec_pretty(&state)
         .map_err(|e| TrainError::broken(&path, format!("its state cannot be written: {e}")))?;
     let weights = tensors::weights(parameters, step)?;
-    let moments = tensors::moments(parameters, moments)?;
+    let moments = tensors::moments(parameters, moments, buffers)?;
     durable::replace_dir(&path, |place| {
         Manifest::write(place, &[(WEIGHTS, weights), (OPTIMIZER, moments), (STATE, text)])
     })
@@ -59,9 +63,11 @@ impl Checkpoint {
         path: &Path,
         parameters: &mut Parameters,
         moments: &mut Moments,
+        buffers: &mut Buffers,
     ) -> Result<(), TrainError> {
         tensors::restore_weights(path, &self.weights, parameters)?;
         *moments = tensors::restore_moments(path, &self.moments, &self.state.updates, parameters)?;
+        *buffers = tensors::restore_buffers(path, &self.moments, parameters)?;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Weights and moments as safetensors, both ways.
 
 use crate::{
+    buffers::Buffers,
     error::TrainError,
     optimizer::{Moment, Moments},
 };
@@ -48,14 +49,24 @@ pub(super) fn weights(parameters: &Parameters, step: usize) -> Result<Vec<u8>, T
     pack(tensors)
 }
 
-/// Both moments of every parameter that has moved.
-pub(super) fn moments(parameters: &Parameters, moments: &Moments) -> Result<Vec<u8>, TrainError> {
+/// Both moments of every parameter that has moved, and what a balancer keeps of parameters.
+pub(super) fn moments(
+    parameters: &Parameters,
+    moments: &Moments,
+    buffers: &Buffers,
+) -> Result<Vec<u8>, TrainError> {
     let mut tensors = Vec::new();
     for (i, (parameter, moment)) in parameters.iter().zip(moments.iter()).enumerate() {
         let Some(moment) = moment else { continue };
         for (part, weight) in [("first", &moment.first), ("second", &moment.second)] {
             let stored = Stored { shape: parameters.shape(i), values: Box::new(move || values(weight)) };
             tensors.push((format!("{}.{part}", parameter.name), stored));
+        }
+    }
+    for (index, tasks) in buffers.iter() {
+        for (task, numbers) in tasks.iter().enumerate() {
+            let stored = Stored { shape: parameters.shape(index), values: Box::new(move || numbers.clone()) };
+            tensors.push((buffer_name(parameters, index, task), stored));
         }
     }
     pack(tensors)
@@ -114,6 +125,30 @@ pub(super) fn restore_moments(
         });
     }
     Ok(Moments::of(moments))
+}
+
+/// What a balancer keeps of parameters: for every parameter as many buffers as there are.
+pub(super) fn restore_buffers(
+    path: &Path,
+    bytes: &[u8],
+    parameters: &Parameters,
+) -> Result<Buffers, TrainError> {
+    let file = parse(path, bytes)?;
+    let mut buffers = Buffers::default();
+    for index in 0..parameters.len() {
+        let names = (0..).map(|task| buffer_name(parameters, index, task));
+        let there = names.take_while(|name| file.tensor(name).is_ok());
+        let read = |name: String| numbers(path, &file, &name, &parameters.shape(index));
+        let tasks = there.map(read).collect::<Result<Vec<_>, _>>()?;
+        if !tasks.is_empty() {
+            buffers.put(index, tasks);
+        }
+    }
+    Ok(buffers)
+}
+
+fn buffer_name(parameters: &Parameters, index: usize, task: usize) -> String {
+    format!("{}.task.{task}", parameters.parameter(index).name)
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, TrainError> {

@@ -17,7 +17,10 @@
 //! When to use: always, so far.
 //! Paper: Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, ICLR 2019.
 
-use crate::{config::Fault, gradients::Gradients};
+use crate::{
+    config::Fault,
+    gradients::{Gradient, Gradients},
+};
 use model::{Group, Parameters, Weight};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -164,15 +167,19 @@ pub(super) fn step(
         let weight = parameters.take(i);
         let (first, second) = match old {
             Some(m) => (m.first, m.second),
-            None => (zeros_like(&gradient), zeros_like(&gradient)),
+            None => (zeros_like(&weight), zeros_like(&weight)),
         };
         let (weight, first, second) = match (weight, gradient, first, second) {
-            (Weight::Vector(w), Weight::Vector(g), Weight::Vector(m), Weight::Vector(v)) => {
+            (Weight::Vector(w), Gradient::Vector(g), Weight::Vector(m), Weight::Vector(v)) => {
                 let (w, m, v) = kernels::adamw(how, w.inner(), g, m, v);
                 (Weight::Vector(w), Weight::Vector(m), Weight::Vector(v))
             }
-            (Weight::Matrix(w), Weight::Matrix(g), Weight::Matrix(m), Weight::Matrix(v)) => {
-                let (w, m, v) = kernels::adamw(how, w.inner(), g, m, v);
+            (Weight::Matrix(w), gradient, Weight::Matrix(m), Weight::Matrix(v)) => {
+                let (w, m, v) = match gradient {
+                    Gradient::Matrix(g) => kernels::adamw(how, w.inner(), g, m, v),
+                    Gradient::Rows { rows, of } => kernels::adamw_rows(how, w.inner(), (&rows, of), m, v),
+                    Gradient::Vector(_) => unreachable!("a gradient has the rank of its parameter"),
+                };
                 (Weight::Matrix(w), Weight::Matrix(m), Weight::Matrix(v))
             }
             _ => unreachable!("a gradient and its moments have the rank of their parameter"),
@@ -184,7 +191,7 @@ pub(super) fn step(
 
 fn zeros_like(weight: &Weight) -> Weight {
     match weight {
-        Weight::Vector(t) => Weight::Vector(t.zeros_like()),
-        Weight::Matrix(t) => Weight::Matrix(t.zeros_like()),
+        Weight::Vector(t) => Weight::Vector(t.clone().inner().zeros_like()),
+        Weight::Matrix(t) => Weight::Matrix(t.clone().inner().zeros_like()),
     }
 }

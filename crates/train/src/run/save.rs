@@ -24,7 +24,7 @@ impl Run<'_, '_> {
             updates: BTreeMap::new(),
             fingerprint: self.fingerprint.clone(),
         };
-        checkpoint::save(self.dir, &self.job.model.parameters, &self.moments, state)?;
+        checkpoint::save(self.dir, &self.job.model.parameters, &self.moments, &self.buffers, state)?;
         self.saved_at = Some(step);
         let best = self.progress.standing.best.as_ref().map(|b| b.step);
         checkpoint::prune(self.dir, self.settings.train.keep, best)?;

@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Balancing methods on equal terms: examples/four-tasks.toml, one epoch and one seed each, and a table of what came out.
+
+  python bench/balancers.py --data DIR --model DIR [--runs target/bench/balancers] [--methods equal,upgrad,...] [--table]
+
+DIR of --data holds the corpora as examples/README.md lays them out, that of --model the MiniLM-L6 checkpoint. A finished run
+is kept and not made again, so an interrupted series goes on where it stopped; --table only prints what there is. The times
+of a step in the table come from short runs of their own, in turns: `--steps 20 --rounds 3`.
+"""
+import argparse, json, os, pathlib, statistics, subprocess, sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+METHODS = "equal,uncertainty,famo,mgda,pcgrad,cagrad,nash_mtl,upgrad,aligned_mtl,imtl,fairgrad,config"
+TASKS = {"intent": "accuracy", "slots": "span_f1", "polarity": "accuracy", "entities": "span_f1"}
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("--data", required=True, type=pathlib.Path)
+    a.add_argument("--model", required=True, type=pathlib.Path)
+    a.add_argument("--runs", type=pathlib.Path, default=ROOT / "target/bench/balancers")
+    a.add_argument("--methods", default=METHODS)
+    a.add_argument("--binary", default=str(ROOT / "target/release/polytask"))
+    a.add_argument("--threads", type=int, default=os.cpu_count())
+    a.add_argument("--steps", type=int, default=0, help="of the timed runs; 0: times as the long runs had them")
+    a.add_argument("--rounds", type=int, default=3)
+    a.add_argument("--table", action="store_true")
+    o = a.parse_args()
+    methods = o.methods.split(",")
+    if not o.table:
+        for method in methods:
+            train_and_score(o, method)
+    times = timed(o, methods) if o.steps else {}
+    print("| | " + " | ".join(TASKS) + " | mean | pairs in conflict | ms a step |")
+    print("|---" * (len(TASKS) + 4) + "|")
+    for method in methods:
+        if (o.runs / method / "test.json").exists():
+            print(row(o, method, times.get(method)))
+
+
+def command(o, method, run):
+    config = ROOT / "examples/four-tasks.toml"
+    places = ["--define", f"data={o.data.resolve()}", "--define", f"model={o.model.resolve()}"]
+    balance = ["--set", f"balance={{{method}={{}}}}", "--set", f"train.threads={o.threads}"]
+    return [o.binary, "train", str(config), "--run", str(run), *places, *balance]
+
+
+def train_and_score(o, method):
+    run = o.runs / method
+    if (run / "test.json").exists():
+        return
+    if (run / "checkpoints").is_dir():
+        call([o.binary, "train", "--resume", str(run)])
+    else:
+        call([*command(o, method, run), "--set", "train.epochs=1"])
+    found = call([o.binary, "evaluate", str(run), "--split", "test", "--json"])
+    (run / "test.json").write_text(found)
+
+
+def timed(o, methods):
+    """Medians over the rounds of the median step, each method once a round."""
+    found = {method: [] for method in methods}
+    for _ in range(o.rounds):
+        for method in methods:
+            run = o.runs / "timed"
+            subprocess.run(["rm", "-rf", str(run)], check=True)
+            call([*command(o, method, run), "--set", f"train.max_steps={o.steps}"])
+            found[method].append(statistics.median(step["seconds"] for step in steps(run)[2:]))
+    return {method: statistics.median(seconds) for method, seconds in found.items()}
+
+
+def row(o, method, seconds):
+    run = o.runs / method
+    tasks = json.loads((run / "test.json").read_text())["tasks"]
+    done = steps(run)
+    conflicts = [s["task_gradients"]["conflicts"] for s in done if s.get("task_gradients")]
+    conflicts = [c for c in conflicts if c is not None]
+    main = [100 * tasks[task]["scores"][metric] for task, metric in TASKS.items()]
+    share = f"{100 * statistics.mean(conflicts):.0f} %" if conflicts else ""
+    milliseconds = 1000 * (seconds or statistics.median(s["seconds"] for s in done))
+    cells = [f"{x:.2f}" for x in [*main, statistics.mean(main)]]
+    return f"| `{method}` | " + " | ".join(cells) + f" | {share} | {milliseconds:,.0f} |"
+
+
+def steps(run):
+    events = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [e for e in events if e["event"] == "step"]
+
+
+def call(arguments):
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(arguments)}\n{done.stderr}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
