@@ -1,6 +1,7 @@
 //! What a training step, a matrix product and a prediction cost on this machine. One JSON object a measurement, so
 //! that `compare.py` can put them beside PyTorch's.
 
+mod balance;
 mod predict;
 mod products;
 mod step;
@@ -52,6 +53,24 @@ enum What {
         #[arg(long, default_value = "s1")]
         shape: step::Shape,
     },
+    /// Steps of the trainer on tasks with rows of their own, by a balancing method, MiniLM-L6
+    Balance {
+        /// A method, as in `[balance.NAME]`
+        #[arg(long, default_value = "equal")]
+        method: String,
+        /// As in `train.gradient_scope`
+        #[arg(long, default_value = "all_shared")]
+        scope: String,
+        /// Tasks
+        #[arg(long, default_value_t = 8)]
+        tasks: usize,
+        /// Rows of each in a step
+        #[arg(long, default_value_t = 8)]
+        rows: usize,
+        /// Tokens a row
+        #[arg(long, default_value_t = 32)]
+        length: usize,
+    },
     /// All heads of a trained model on the test rows of its corpora, tokenized beforehand
     Predict {
         /// The run's directory
@@ -69,6 +88,11 @@ fn main() -> ExitCode {
             sizes.length = length.unwrap_or(sizes.length);
             let precision = if *bf16 { Precision::Bf16 } else { Precision::F32 };
             Ok(step::measure(sizes, *tasks, *recompute, precision, cli.repeats))
+        }
+        What::Balance { method, scope, tasks, rows, length } => {
+            let (method, scope) = (method.clone(), scope.clone());
+            let case = balance::Case { method, scope, tasks: *tasks, rows: *rows, length: *length };
+            balance::measure(&case, step::Shape::S1.sizes(), cli.repeats).map_err(polytask::failure::Failure::failed)
         }
         What::Products { shape } => Ok(products::measure(shape.sizes(), cli.repeats)),
         What::Predict { run } => predict::measure(run, cli.repeats),

@@ -5,6 +5,7 @@ use burn::tensor::Device;
 use clap::ValueEnum;
 use model::{BertConfig, Group, Init, Matrix, Parameters, Precision, Scratch, Tokens, Vector};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use train::{Gradients, Moments, Optimizing};
@@ -101,6 +102,8 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, precision: Precision
     let rows: kernels::Rows = (0..=sizes.rows).map(|i| i * sizes.length).collect::<Arc<[usize]>>();
     let target: Vec<u32> = (0..sizes.rows).map(|i| (i % CLASSES) as u32).collect();
 
+    let occurring: Vec<u32> = ids.iter().copied().collect::<BTreeSet<u32>>().into_iter().collect();
+
     let optimizer = Optimizing::default();
     let rates = optimizer.rates([]);
     let mut moments = Moments::new(parameters.len());
@@ -111,7 +114,8 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, precision: Precision
         }
         let began = Instant::now();
         let tokens = Tokens { ids: &ids, positions: &positions, rows: &rows };
-        let states = backbone.states(&parameters, tokens, Some(step as u64));
+        let narrow = parameters.with_rows(backbone.token_table(), &occurring);
+        let states = backbone.states(&narrow, tokens, Some(step as u64));
         let pooled = kernels::mean_rows(states, &rows);
         let losses = heads.iter().map(|head| {
             let logits = kernels::linear(
@@ -123,7 +127,8 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, precision: Precision
             kernels::cross_entropy(logits, &target, None, 0.0)
         });
         let loss = losses.reduce(|a, b| a + b).expect("there is a head");
-        let gradients = Gradients::backward(loss, &parameters);
+        let gradients = Gradients::backward(loss, &narrow);
+        drop(narrow);
         optimizer.step(&mut parameters, gradients, &mut moments, &rates, 1.0, 1.0);
         seconds.push(began.elapsed().as_secs_f64());
     }

@@ -15,7 +15,7 @@ pub(crate) fn products(rows: &[&[f32]]) -> Vec<f64> {
     let chunks = (0..len.div_ceil(CHUNK)).into_par_iter().map(|chunk| {
         let range = chunk * CHUNK..len.min((chunk + 1) * CHUNK);
         let rows: Vec<&[f32]> = rows.iter().map(|row| &row[range.clone()]).collect();
-        let mut part = Vec::new();
+        let mut part = vec![0.0; rows.len() * (rows.len() + 1) / 2];
         products_of_chunk(&rows, &mut part);
         part
     });
@@ -37,12 +37,21 @@ pub(crate) fn combine(out: &mut [f32], own: f32, rows: &[(f32, &[f32])]) {
 }
 
 simd::simd! {
-    fn products_of_chunk(rows: &[&[f32]], products: &mut Vec<f64>) {
-        for (i, a) in rows.iter().enumerate() {
-            for b in &rows[..=i] {
-                let runs = a.chunks(RUN).zip(b.chunks(RUN));
-                products.push(runs.map(|(a, b)| f64::from(simd::dot(a, b))).sum());
+    // Loops, not iterators with closures: those are compiled without the instructions that this is all about. Run by run,
+    // so that every row's part stays in the first cache while it meets the others.
+    fn products_of_chunk(rows: &[&[f32]], products: &mut [f64]) {
+        let len = rows[0].len();
+        let mut begin = 0;
+        while begin < len {
+            let end = if len - begin < RUN { len } else { begin + RUN };
+            let mut at = 0;
+            for i in 0..rows.len() {
+                for j in 0..i + 1 {
+                    products[at] += f64::from(simd::dot(&rows[i][begin..end], &rows[j][begin..end]));
+                    at += 1;
+                }
             }
+            begin = end;
         }
     }
 
