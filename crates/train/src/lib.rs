@@ -14,6 +14,7 @@ mod best;
 mod buffers;
 mod checkpoint;
 mod clip;
+mod comparison;
 mod config;
 mod durable;
 mod error;
@@ -41,6 +42,7 @@ mod validation;
 
 pub use best::{Criterion, Judged, ScoreTable, Standing};
 pub use checkpoint::list as checkpoints;
+pub use comparison::Comparison;
 pub use config::{EarlyStopping, Fault, Pick, Recompute, Settings, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, TaskScores, evaluate, predict};

@@ -9,7 +9,7 @@ use crate::terminal::figures::{bytes, count, short};
 use crate::terminal::table::Table;
 use data::Split;
 use model::{Group, Parameter};
-use train::{Job, Timetable};
+use train::{Comparison, Job, Scope, Timetable};
 
 /// How many labels a line names.
 const NAMED: usize = 6;
@@ -20,13 +20,14 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let device = super::open_device(config.train.device)?;
     let Assembled { job, report } = super::with_threads(config.train.threads, || assemble(&config, &device))?;
     let timetable = train::timetable(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
+    let comparison = Comparison::of(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     println!(
         "\n  rows and tokens (lengths in tokens: shortest, median, 90 %, 99 %, longest)\n\n{}",
         rows(&report)
     );
     println!("  labels\n\n{}", labels(&report));
     println!("  parameters\n\n{}", parameters(&job));
-    println!("{}", plan(&config, &job, &report, &timetable));
+    println!("{}{}", plan(&config, &job, &report, &timetable), comparison.map(balancing).unwrap_or_default());
     println!("  {} is fine: polytask train {}", args.file.display(), args.file.display());
     Ok(0)
 }
@@ -158,5 +159,24 @@ fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) 
         bytes(memory),
         super::describe_device(config.train.device, job.model.device()),
         super::describe_precision(&config.train),
+    )
+}
+
+/// What comparing gradients takes.
+fn balancing(comparison: Comparison) -> String {
+    let over = match comparison.scope {
+        Scope::AllShared => "all shared parameters",
+        Scope::LastLayer => "the last layer that the tasks share, and of its input",
+        Scope::Representation => "the states that the heads get",
+    };
+    let kept = match comparison.kept {
+        0 => String::new(),
+        numbers => format!(", and {} from step to step", bytes(4 * numbers)),
+    };
+    format!(
+        "  balancing keeps {} gradients of {over}: at most {} each, {} together{kept}\n",
+        comparison.gradients,
+        bytes(4 * comparison.numbers),
+        bytes(4 * comparison.numbers * comparison.gradients),
     )
 }
