@@ -29,7 +29,7 @@ pub(crate) fn bargain(gramian: &Gramian, alpha: f64) -> Vec<f64> {
         for i in 0..tasks {
             matrix[i * tasks + i] += factor[i] * power * y[i].powf(-power - 1.0);
         }
-        let way = linear::solve(matrix, gradient.iter().map(|slope| -slope).collect());
+        let way = linear::solve(&matrix, &gradient.iter().map(|slope| -slope).collect::<Vec<_>>());
         let descent = dot(&way, &gradient);
         let relative = way.iter().zip(&y).map(|(way, y)| (way / y).abs()).fold(0.0, f64::max);
         if descent >= 0.0 || descent.is_nan() {
