@@ -52,10 +52,23 @@ pub(crate) fn bargain(gramian: &Gramian, alpha: f64) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{gramian, rows};
+    use super::super::samples::{gramian, hard, rows};
     use super::*;
 
     /// The definition itself, which has one solution, up to the rounding of the sums in it.
+    fn assert_solved(what: &str, gramian: &Gramian, alpha: f64) {
+        let weights = bargain(gramian, alpha);
+        for (i, product) in gramian.times(&weights).into_iter().enumerate() {
+            let wanted = weights[i].powf(-1.0 / alpha);
+            let terms: f64 = (0..weights.len()).map(|j| (gramian.at(i, j) * weights[j]).abs()).sum();
+            let most = 1e-9 * wanted + 1e-12 * terms;
+            assert!(
+                weights[i] > 0.0 && (product - wanted).abs() < most,
+                "{what}, {alpha}: {product}, {wanted}"
+            );
+        }
+    }
+
     #[test]
     fn both_sides_are_equal() {
         for seed in 0..40 {
@@ -67,16 +80,23 @@ mod tests {
             }
             let gramian = gramian(&rows);
             for alpha in [0.2, 0.5, 1.0, 2.0, 5.0] {
-                let weights = bargain(&gramian, alpha);
-                for (i, product) in gramian.times(&weights).into_iter().enumerate() {
-                    let wanted = weights[i].powf(-1.0 / alpha);
-                    let terms: f64 = (0..tasks).map(|j| (gramian.at(i, j) * weights[j]).abs()).sum();
-                    let most = 1e-9 * wanted + 1e-12 * terms;
-                    assert!(
-                        weights[i] > 0.0 && (product - wanted).abs() < most,
-                        "{seed}, {alpha}: {product}, {wanted}"
-                    );
-                }
+                assert_solved(&format!("seed {seed}"), &gramian, alpha);
+            }
+        }
+    }
+
+    /// With 32 tasks and of sizes that differ by 25 orders of magnitude too, but there not with powers that take the answer
+    /// out of the range of numbers. Without full rank gradients may cancel, so that there is no solution.
+    #[test]
+    fn hard_gradients_meet_the_definition() {
+        for (what, rows) in hard() {
+            if !what.contains(&format!("rank {},", rows.len())) {
+                continue;
+            }
+            let alphas: &[f64] =
+                if what.contains("to") { &[0.5, 1.0, 2.0] } else { &[0.1, 0.5, 1.0, 2.0, 20.0] };
+            for &alpha in alphas {
+                assert_solved(&what, &gramian(&rows), alpha);
             }
         }
     }

@@ -155,7 +155,9 @@ pub(super) fn open(raised: f64, target: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{gauss, gramian, rows, small, subsets};
+    use super::super::samples::{
+        best, close, gauss, gramian, hard, independent, numbers, rows, small, solution, subsets,
+    };
     use super::*;
     use crate::gramian::dot;
 
@@ -208,6 +210,45 @@ mod tests {
             let weights = shortest_above(&gramian, &least);
             let violation = violation(&gramian, &least, &weights);
             assert!(violation < 1e-9, "rank {rank}: {violation}");
+        }
+    }
+
+    #[test]
+    fn weights_are_those_of_the_best_set() {
+        for (seed, (what, rows)) in (0..).zip(independent()) {
+            let gramian = gramian(&rows);
+            let least = numbers(seed, rows.len());
+            let above = |z: &[f64]| -> Vec<f64> { z.iter().zip(&least).map(|(z, u)| z + u).collect() };
+            let pull: Vec<f64> = gramian.times(&least).iter().map(|product| -product).collect();
+            let square = |z: &[f64]| gramian.square(&above(z));
+            let raised = best(rows.len(), |set| solution(&gramian, set, &pull), square);
+            let nothing = vec![0.0; rows.len()];
+            let raised = if square(&raised) < square(&nothing) { raised } else { nothing };
+            close(&what, &shortest_above(&gramian, &least), &above(&raised));
+        }
+    }
+
+    /// Relative to the lengths that the sums are made of, whichever gradients are 0 or sums of others.
+    #[test]
+    fn hard_gradients_meet_the_conditions() {
+        for (what, rows) in hard() {
+            let gramian = gramian(&rows);
+            let norms = gramian.norms();
+            for raised in 0..rows.len() {
+                let mut least = vec![0.0; rows.len()];
+                least[raised] = 1.0 / norms[raised];
+                let weights = shortest_above(&gramian, &least);
+                let length: f64 = weights.iter().zip(&norms).map(|(v, norm)| v * norm).sum();
+                for (task, product) in gramian.times(&weights).into_iter().enumerate() {
+                    let pull = -product / norms[task] / length;
+                    let raised = weights[task] > least[task];
+                    assert!(weights[task] >= least[task], "{what}: {weights:?}");
+                    assert!(
+                        pull < 1e-9 && (!raised || pull > -1e-9),
+                        "{what}, task {task}: {pull}, {raised}"
+                    );
+                }
+            }
         }
     }
 }

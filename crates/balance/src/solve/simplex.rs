@@ -180,7 +180,9 @@ fn shortest_of(tasks: impl IntoIterator<Item = usize>, norms: &[f64]) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{gauss, gramian, rows, small, subsets};
+    use super::super::samples::{
+        best, close, gauss, gramian, hard, independent, rows, small, solution, subsets,
+    };
     use super::*;
 
     /// The smallest `w^T G w` among the optima of all faces of the simplex.
@@ -228,6 +230,40 @@ mod tests {
                 "{long}: {weights:?}, {expected}"
             );
             assert!((weights[0] / expected - 1.0).abs() < 1e-9, "{long}: {weights:?}, {expected}");
+        }
+    }
+
+    #[test]
+    fn weights_are_those_of_the_best_face() {
+        for (what, rows) in independent() {
+            let gramian = gramian(&rows);
+            let candidate = |set: &[usize]| {
+                let w = solution(&gramian, set, &vec![1.0; rows.len()])?;
+                let sum: f64 = w.iter().sum();
+                Some(w.iter().map(|w| w / sum).collect())
+            };
+            let best = best(rows.len(), candidate, |w| gramian.square(w));
+            close(&what, &shortest_mean(&gramian), &best);
+        }
+    }
+
+    /// No gradient could make the mean shorter, whichever are 0 or means of others.
+    #[test]
+    fn hard_gradients_meet_the_conditions() {
+        for (what, rows) in hard() {
+            let gramian = gramian(&rows);
+            let norms = gramian.norms();
+            let weights = shortest_mean(&gramian);
+            assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-14, "{what}: {weights:?}");
+            let length = dot(&weights, &norms);
+            let products = gramian.times(&weights);
+            let square = dot(&weights, &products);
+            for (task, product) in products.into_iter().enumerate() {
+                let gain = (square - product) / (norms[task] + length) / length;
+                let active = weights[task] > 0.0;
+                assert!(weights[task] >= 0.0, "{what}: {weights:?}");
+                assert!(gain < 1e-9 && (!active || gain > -1e-9), "{what}, task {task}: {gain}, {active}");
+            }
         }
     }
 }
