@@ -190,4 +190,44 @@ mod tests {
             }
         }
     }
+
+    /// On a set of tasks, the weights at which all slopes are equal are a multiple of `G^-1 (gain - products)`, for one of
+    /// two gains.
+    #[test]
+    fn weights_are_those_of_the_best_face() {
+        for (what, rows) in samples::independent() {
+            let (gramian, tasks) = (samples::gramian(&rows), rows.len());
+            let mean = vec![1.0 / tasks as f64; tasks];
+            let products = gramian.times(&mean);
+            for c in [0.1, 0.4, 1.0, 3.0] {
+                let reach = c * gramian.square(&mean).sqrt();
+                let dual = |w: &[f64]| dot(w, &products) + reach * gramian.square(w).sqrt();
+                let candidate = |set: &[usize]| {
+                    let x = samples::solution(&gramian, set, &vec![1.0; tasks])?;
+                    let y = samples::solution(&gramian, set, &products)?;
+                    let of_set: Vec<f64> = set.iter().map(|&i| products[i]).collect();
+                    let (xx, xy, yy): (f64, f64, f64) = (x.iter().sum(), dot(&x, &of_set), dot(&y, &of_set));
+                    let root = (xy * xy - xx * (yy - reach * reach)).sqrt();
+                    let weights = |gain: f64| -> Vec<f64> {
+                        let w: Vec<f64> = x.iter().zip(&y).map(|(x, y)| gain * x - y).collect();
+                        let sum: f64 = w.iter().sum();
+                        w.iter().map(|w| w / sum).collect()
+                    };
+                    let spread = |w: &[f64]| {
+                        let mut all = vec![0.0; tasks];
+                        set.iter().zip(w).for_each(|(&i, &w)| all[i] = w);
+                        all
+                    };
+                    let both = [(xy + root) / xx, (xy - root) / xx].map(weights).into_iter();
+                    both.filter(|w| w.iter().all(|&w| w >= 0.0))
+                        .min_by(|a, b| dual(&spread(a)).total_cmp(&dual(&spread(b))))
+                };
+                let best = samples::best(tasks, candidate, dual);
+                let away: Vec<f64> = averse(&gramian, c).iter().zip(&mean).map(|(w, m)| w - m).collect();
+                let sum: f64 = away.iter().sum();
+                let ours: Vec<f64> = away.iter().map(|a| a / sum).collect();
+                samples::close(&format!("{what}, c {c}"), &ours, &best);
+            }
+        }
+    }
 }

@@ -3,8 +3,7 @@
 //! Formula: `w <- alpha w + (1 - alpha) w'`, w' the weights of the wrapped method: `[balance.cr_mogm]` with
 //! `method = { cagrad = {} }`. A task that is absent from a step keeps its mean.
 //!
-//! Defaults: `alpha = 0.9`, as in TorchJD. A task's mean starts at its first weight; TorchJD starts at 1/K, which is of
-//! another size than the weights of many methods.
+//! Defaults: `alpha = 0.9`, and a task's mean starts at its first weight, as in TorchJD.
 //!
 //! Importance is the wrapped method's matter.
 //!

@@ -6,8 +6,9 @@
 //!
 //! Defaults: `alpha = 1.5`, the paper's and LibMTL's. Weights as a softmax, which cannot become negative, are LibMTL's; the
 //! paper divides them by their sum. The norms are over all shared parameters, as in LibMTL; the paper takes the last shared
-//! layer. The first loss is that of the task's first step (paper), not the mean of a first epoch (LibMTL). theta is moved by
-//! an Adam of its own with `learning_rate = 0.025`, the paper's for the weights.
+//! layer. They are in units of the step's longest gradient, so that no step counts for more in Adam's moments than others
+//! (LibMTL: as they are). The first loss is that of the task's first step (paper), not the mean of a first epoch (LibMTL).
+//! theta is moved by an Adam of its own with `learning_rate = 0.025`, the paper's for the weights.
 //!
 //! Importance multiplies the weights that are found; the paper has none.
 //!

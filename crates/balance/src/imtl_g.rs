@@ -72,6 +72,7 @@ pub(crate) fn towards(gramian: &Gramian, products: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::golden::{BASE, SCALED, THREE, close, weights};
+    use crate::solve::samples;
 
     #[test]
     fn golden_values() {
@@ -100,5 +101,20 @@ mod tests {
     #[test]
     fn gradients_that_cancel_have_no_direction() {
         assert_eq!(weights(&ImtlG {}, &[&[1.0, 2.0], &[-2.0, -4.0]]), [0.0, 0.0]);
+    }
+
+    /// Of three gradients in a plane: what can be reached is, and nothing is spent on the direction that is 0.
+    #[test]
+    fn the_pseudo_inverse_solves_what_can_be_solved() {
+        let rows = samples::rows(5, 3, 2, 2);
+        let cosines = samples::gramian(&rows).of_units();
+        let wanted = cosines.times(&[1.0, -2.0, 0.5]);
+        let found = towards(&cosines, &wanted);
+        samples::close("in the range", &cosines.times(&found), &wanted);
+        let units: Vec<[f64; 2]> =
+            rows.iter().map(|row| [row[0], row[1]].map(|x| x / row[0].hypot(row[1]))).collect();
+        let cross = |i: usize, j: usize| units[i][0] * units[j][1] - units[i][1] * units[j][0];
+        let none = [cross(1, 2), cross(2, 0), cross(0, 1)];
+        assert!(crate::gramian::dot(&found, &none).abs() < 1e-12, "{found:?}");
     }
 }

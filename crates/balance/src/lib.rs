@@ -42,7 +42,7 @@
 //!
 //! # Where a method goes
 //! A file whose leading lines document it and whose settings are a `Rule`, a variant of [`Balancing`] with its line
-//! in `Balancing::method`, a line in [`CATALOGUE`], a row in `tests/conformance.rs`.
+//! in `Balancing::method`, a line in [`CATALOGUE`], a row in `tests/conformance.rs`, a peer or a reason in `tests/peers.rs`.
 
 mod adam;
 mod aligned_mtl;

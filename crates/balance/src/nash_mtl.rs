@@ -9,7 +9,7 @@
 //!
 //! Importance multiplies the weights that are found; the paper has none.
 //!
-//! Cost: the K gradients and some twenty systems of K equations. State: none.
+//! Cost: the K gradients and some ten systems of K equations. State: none.
 //!
 //! When to use: losses of different size or unit: multiplied by s, a loss gets a weight divided by s, and nothing else
 //! changes. Where gradients cancel there is no agreement; the weights found then are large and their direction short.

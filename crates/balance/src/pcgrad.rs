@@ -55,7 +55,7 @@ impl Rule for PcGrad {
 /// The tasks other than `task`, in an order that depends on the seed, the step and the names.
 pub(crate) fn random_order(seed: u32, step: u64, present: &Present<'_>, task: usize) -> Vec<usize> {
     let mut others: Vec<usize> = (0..present.len()).filter(|&other| other != task).collect();
-    others.sort_by_key(|&other| draw(seed, step, &[present.names[task], present.names[other]]));
+    others.sort_by_cached_key(|&other| draw(seed, step, &[present.names[task], present.names[other]]));
     others
 }
 

@@ -167,6 +167,26 @@ fn mgda_satisfies_its_conditions() {
     }
 }
 
+/// Of gradients of which a mean with weights above 0 is 0, a direction that conflicts with none is 0.
+#[test]
+fn stationary_points_are_kept() {
+    for seed in 0..4 {
+        for length in [10, 100] {
+            let rows = stationary(seed, 20, length, false);
+            let longest = rows.iter().map(|row| norm(row)).fold(0.0, f64::max);
+            for method in [
+                json!({ "mgda": {} }),
+                json!({ "upgrad": { "regularization": 0.0 } }),
+                json!({ "dualproj": { "regularization": 0.0 } }),
+                json!({ "cagrad": { "c": 1.5 } }),
+            ] {
+                let left = norm(&combine(&rows, &weights(&method, &rows)));
+                assert!(left < 1e-5 * longest, "{method}, seed {seed}, {length} numbers: {left}");
+            }
+        }
+    }
+}
+
 /// The direction does not depend on the order of the tasks (their names stay in place, so the solver sees another
 /// order).
 #[test]

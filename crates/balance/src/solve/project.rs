@@ -27,6 +27,7 @@ pub(crate) fn onto_simplex(x: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::{best, close, numbers};
     use super::*;
     use crate::random::normal;
 
@@ -44,5 +45,18 @@ mod tests {
         }
         assert_eq!(onto_simplex(&[1e300, -1e300, 1e300]), [0.5, 0.0, 0.5]);
         assert_eq!(onto_simplex(&[-17.0, -4.0, 0.3]), [0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn the_nearest_point_is_that_of_the_best_face() {
+        for seed in 0..200 {
+            let x = numbers(seed, 1 + seed as usize % 7);
+            let distance = |w: &[f64]| w.iter().zip(&x).map(|(w, x)| (w - x).powi(2)).sum::<f64>();
+            let candidate = |set: &[usize]| {
+                let lower = (set.iter().map(|&i| x[i]).sum::<f64>() - 1.0) / set.len() as f64;
+                Some(set.iter().map(|&i| x[i] - lower).collect())
+            };
+            close("nearest", &onto_simplex(&x), &best(x.len(), candidate, distance));
+        }
     }
 }
