@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Polytask beside PyTorch: the same checkpoint, corpora, tasks and seed, in turns on the same machine.
 
-  python bench/compare.py --data DIR [--model DIR] [--rounds 3] [--steps 60] [--only train,predict,step,cost]
+  python bench/compare.py --data DIR [--model DIR] [--rounds 3] [--steps 60] [--only train,predict,step,cost,balance]
 
 DIR holds the corpora as examples/README.md lays them out. Everything else is prepared in target/bench: an environment
 with PyTorch and transformers, the MiniLM-L6 checkpoint (unless --model names one), the release binaries. Every figure
@@ -27,7 +27,7 @@ def main():
     a.add_argument("--steps", type=int, default=60, help="training steps a turn")
     a.add_argument("--threads", type=int, default=os.cpu_count())
     a.add_argument("--bf16", action="store_true", help="PyTorch's bf16 even without instructions for it: very slow")
-    a.add_argument("--only", default="train,predict,step,cost")
+    a.add_argument("--only", default="train,predict,step,cost,balance")
     o = a.parse_args()
     bench = Bench(o)
     print(machine(o.threads) + "\n")
@@ -42,7 +42,9 @@ class Bench:
         self.python = o.python or environment()
         self.model = (o.model or checkpoint(self.python)).resolve()
         run(["cargo", "build", "--release", "--locked", "-p", "polytask", "-p", "polytask-bench"], cwd=ROOT)
-        self.bf16 = o.bf16 or has_bf16()
+        self.bf16 = o.bf16 or has_any(BF16_FLAGS)
+        # Without instructions for it ours stays with f32, so that there is nothing to show.
+        self.ours_bf16 = has_any({"avx512_bf16"})
         self.trained = WORK / "run"
 
     def ours(self, *arguments):
@@ -76,7 +78,8 @@ class Bench:
         commands = {"Polytask f32": ours, "PyTorch f32, random batches": self.torch(*common)}
         commands["PyTorch f32, grouped"] = self.torch(*common, "--group")
         if self.bf16:
-            commands["Polytask bf16"] = [*ours, "--set", "train.precision=bf16"]
+            if self.ours_bf16:
+                commands["Polytask bf16"] = [*ours, "--set", "train.precision=bf16"]
             commands["PyTorch bf16, grouped"] = self.torch(*common, "--group", "--bf16")
         table(
             f"Training, examples/four-tasks.toml, {o.steps} steps",
@@ -100,7 +103,7 @@ class Bench:
     def step(self):
         for shape, means in (("s1", "MiniLM-L6, 32 rows of 64 tokens"), ("s2", "BERT-base, 8 rows of 128 tokens")):
             commands = {"Polytask f32": self.ours("step", "--shape", shape), **self.variants("step", "--shape", shape)}
-            if self.bf16:
+            if self.ours_bf16:
                 commands["Polytask bf16"] = self.ours("step", "--shape", shape, "--bf16")
             commands["the products alone"] = self.ours("products", "--shape", shape)
             found = self.in_turns(commands, printed)
@@ -109,6 +112,26 @@ class Bench:
             share = found["Polytask f32"]["gflops"] / ceiling
             faults = found["Polytask f32"]["page_faults_per_step"]
             print(f"the products alone run at {ceiling:.0f} GFLOP/s, the step at {share:.2f} of that; {faults:.0f} page faults a step\n")
+
+    def balance(self):
+        """A step of eight tasks with rows of their own, MiniLM-L6: 8 rows of 32 tokens a task in the mean."""
+        ours = lambda method, scope="all_shared": self.ours("balance", "--method", method, "--scope", scope)
+        commands = {method: ours(method) for method in ("equal", "upgrad", "nash_mtl", "cagrad")}
+        commands["upgrad, last layer"] = ours("upgrad", "last_layer")
+        commands["upgrad, representation"] = ours("upgrad", "representation")
+        for method in ("equal", "jacobian", "separate"):
+            commands[f"PyTorch f32, {method}"] = self.torch("balance", "--method", method)
+        found = self.in_turns(commands, printed)
+        print("### A step of eight tasks with rows of their own, MiniLM-L6\n")
+        print("| | ms | against equal | peak MiB |\n|---|---:|---:|---:|")
+        for name, values in found.items():
+            equal = found["PyTorch f32, equal" if name.startswith("PyTorch") else "equal"]["milliseconds"]
+            ms, peak = values["milliseconds"], values["peak_mib"]
+            print(f"| {name} | {ms:,.0f} | {ms / equal:.2f} | {peak:,.0f} |")
+        upgrad = found["upgrad"]["milliseconds"]
+        for method in ("jacobian", "separate"):
+            print(f"\nupgrad takes {upgrad / found[f'PyTorch f32, {method}']['milliseconds']:.2f} of PyTorch's {method}")
+        print(flush=True)
 
     def cost(self):
         """How the cost of our step grows; S1 unless said."""
@@ -140,9 +163,9 @@ def checkpoint(python):
     return folder
 
 
-def has_bf16():
+def has_any(flags):
     try:
-        return bool(BF16_FLAGS & set(pathlib.Path("/proc/cpuinfo").read_text().split()))
+        return bool(flags & set(pathlib.Path("/proc/cpuinfo").read_text().split()))
     except OSError:
         return False
 
@@ -197,7 +220,7 @@ def table(title, columns, found):
     print(f"### {title}\n")
     print("| | " + " | ".join(columns) + " |\n|---" + "|---:" * len(columns) + "|")
     for name, values in found.items():
-        ours = found.get("Polytask bf16" if "bf16" in name else "Polytask f32")
+        ours = found.get("Polytask bf16" if "bf16" in name else "Polytask f32", found.get("Polytask f32"))
         cells = [cell(values[key], ours and ours[key], key, name.startswith("PyTorch")) for key in columns.values()]
         print(f"| {name} | " + " | ".join(cells) + " |")
     print(flush=True)

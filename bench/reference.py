@@ -4,6 +4,9 @@
   train    four tasks on one BERT encoder: one corpus a step, dynamic padding, AdamW (fused), warm-up and linear decay
   predict  all four heads on the test rows of every corpus, sorted by length, in batches
   step     forward, backward and AdamW of a bare encoder with a three-class head, no data around it
+  balance  a step of eight tasks with rows of their own: `--method equal` sums the losses; `jacobian` encodes all rows
+           together and differentiates once a task; `separate` encodes each task's rows by themselves; both then form
+           the Gramian, take PCGrad's weights from it and combine the gradients
 
 Each prints one JSON object as its last line. `--group` sorts rows by length within fifty batches, so that little is padding;
 `--bf16` runs under autocast. compare.py calls this; by hand:
@@ -264,12 +267,63 @@ def step(o):
     return {"milliseconds": 1e3 * statistics.median(times[2:])}
 
 
+def balance(o):
+    layers, hidden, heads, wide, _, _ = SHAPES["s1"]
+    tasks, rows, length, classes = o.tasks, 8, 32, 10
+    config = BertConfig(num_hidden_layers=layers, hidden_size=hidden, num_attention_heads=heads, intermediate_size=wide)
+    config._attn_implementation = "sdpa"
+    net = BertModel(config, add_pooling_layer=False).train()
+    heads = nn.ModuleList([nn.Linear(hidden, classes) for _ in range(tasks)])
+    shared = list(net.parameters())
+    optimizer = torch.optim.AdamW(shared + list(heads.parameters()), lr=1e-5, fused=True)
+    encode = lambda ids: net(input_ids=ids).last_hidden_state.mean(1)
+    times = []
+    for _ in range(o.repeats + 2):
+        ids = torch.randint(1000, 30000, (tasks, rows, length))
+        target = torch.randint(0, classes, (tasks, rows))
+        began = time.time()
+        optimizer.zero_grad(set_to_none=True)
+        with autocast(o):
+            states = [encode(i) for i in ids] if o.method == "separate" else encode(ids.flatten(0, 1)).view(tasks, rows, -1)
+            losses = [nn.functional.cross_entropy(heads[k](states[k]).float(), target[k]) for k in range(tasks)]
+        if o.method == "equal":
+            sum(losses).backward()
+        else:
+            combine(losses, shared, heads, retain=o.method == "jacobian")
+        optimizer.step()
+        times.append(time.time() - began)
+    return {"milliseconds": 1e3 * statistics.median(times[2:])}
+
+
+def combine(losses, shared, heads, retain):
+    """Gradients task by task, as rows of J; weights from J J^T by PCGrad's projections; their sum to the parameters."""
+    rows = []
+    for k, loss in enumerate(losses):
+        own = list(heads[k].parameters())
+        found = torch.autograd.grad(loss, shared + own, retain_graph=retain and k + 1 < len(losses), allow_unused=True)
+        rows.append(torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(shared, found)]))
+        for p, g in zip(own, found[len(shared) :]):
+            p.grad = g
+    j = torch.stack(rows)
+    gramian, weights = (j @ j.T).double(), torch.ones(len(losses), dtype=torch.float64)
+    for i in range(len(losses)):
+        for k in range(len(losses)):
+            if i != k and gramian[i, k] < 0:
+                weights[k] -= gramian[i, k] / gramian[k, k]
+    direction, at = weights.float() @ j, 0
+    for p in shared:
+        p.grad = direction[at : at + p.numel()].view_as(p)
+        at += p.numel()
+
+
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("what", choices=("train", "predict", "step"))
+    a.add_argument("what", choices=("train", "predict", "step", "balance"))
     a.add_argument("--model")
     a.add_argument("--data")
     a.add_argument("--shape", choices=SHAPES, default="s1")
+    a.add_argument("--method", choices=("equal", "jacobian", "separate"), default="equal")
+    a.add_argument("--tasks", type=int, default=8)
     a.add_argument("--epochs", type=int, default=3)
     a.add_argument("--batch", type=int, default=32)
     a.add_argument("--lr", type=float, default=1e-4)
@@ -286,7 +340,7 @@ def main():
     random.seed(o.seed)
     np.random.seed(o.seed)
     torch.manual_seed(o.seed)
-    result = {"train": train, "predict": predict, "step": step}[o.what](o)
+    result = {"train": train, "predict": predict, "step": step, "balance": balance}[o.what](o)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"torch": torch.__version__, **result, "peak_mib": peak}))
 

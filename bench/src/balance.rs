@@ -2,7 +2,9 @@
 
 use crate::{median, peak_mib, step::Sizes};
 use burn::tensor::Device;
-use data::{Encoded, InputField, NO_WORD, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View, random};
+use data::{
+    Encoded, InputField, NO_WORD, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View, random,
+};
 use model::{BertConfig, Parameters, Scratch};
 use serde_json::json;
 use std::path::Path;

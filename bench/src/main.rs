@@ -92,7 +92,8 @@ fn main() -> ExitCode {
         What::Balance { method, scope, tasks, rows, length } => {
             let (method, scope) = (method.clone(), scope.clone());
             let case = balance::Case { method, scope, tasks: *tasks, rows: *rows, length: *length };
-            balance::measure(&case, step::Shape::S1.sizes(), cli.repeats).map_err(polytask::failure::Failure::failed)
+            balance::measure(&case, step::Shape::S1.sizes(), cli.repeats)
+                .map_err(polytask::failure::Failure::failed)
         }
         What::Products { shape } => Ok(products::measure(shape.sizes(), cli.repeats)),
         What::Predict { run } => predict::measure(run, cli.repeats),

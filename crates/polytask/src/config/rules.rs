@@ -8,9 +8,10 @@ use super::{
     schema::ticked,
     wording::dotted,
 };
+use balance::{Balancer, Needs};
 use model::{BackboneConfig, DeviceName, Precision, Scratch};
 use tasks::{Kind, TaskError};
-use train::Recompute;
+use train::{Recompute, Scope};
 
 /// Every rule that the config breaks, and what it probably does not mean.
 pub fn check(config: &Config, root: &Node) -> Vec<Diagnostic> {
@@ -165,19 +166,36 @@ impl Rules<'_> {
         if tasks.is_empty() {
             return;
         }
-        if let Err(error) = config.balance.build(&tasks, &importance) {
-            let span = match &error {
-                balance::BalanceError::OutOfRange { key, .. }
-                | balance::BalanceError::NothingLearned { key } => {
-                    // A star stands for every task; the first will do to point at.
-                    let star = |part| if part == "*" { tasks[0] } else { part };
-                    self.at(&key.split('.').map(star).collect::<Vec<_>>())
+        let balancer = config.balance.build(&tasks, &importance);
+        let by_losses = |mut b: Box<dyn Balancer>| b.needs() == Needs::Losses && b.rows().is_none();
+        let error = match balancer {
+            Ok(balancer) => {
+                if config.train.gradient_scope != Scope::AllShared && by_losses(balancer) {
+                    self.scope_without_gradients();
                 }
-                _ => None,
-            };
-            let span = span.or_else(|| self.at(&["balance", config.balance.name()]));
-            self.push(Diagnostic::error(error.to_string(), span));
-        }
+                return;
+            }
+            Err(error) => error,
+        };
+        let span = match &error {
+            balance::BalanceError::OutOfRange { key, .. } | balance::BalanceError::NothingLearned { key } => {
+                // A star stands for every task; the first will do to point at.
+                let star = |part| if part == "*" { tasks[0] } else { part };
+                self.at(&key.split('.').map(star).collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        let span = span.or_else(|| self.at(&["balance", config.balance.name()]));
+        self.push(Diagnostic::error(error.to_string(), span));
+    }
+
+    fn scope_without_gradients(&mut self) {
+        let message = format!(
+            "`train.gradient_scope` is for methods that compare gradients, and [balance.{}] looks at losses only",
+            self.config.balance.name()
+        );
+        let error = Diagnostic::error(message, self.at(&["train", "gradient_scope"]));
+        self.push(error.help("remove it, or choose another method: `polytask list balancers`"));
     }
 
     fn train(&mut self) {
@@ -209,6 +227,12 @@ impl Rules<'_> {
         if config.train.precision == Precision::Bf16 && device == DeviceName::Wgpu {
             let message = "`train.precision = \"bf16\"` works on cpu and cuda, not on wgpu".to_owned();
             let error = Diagnostic::error(message, self.at(&["train", "precision"]));
+            self.push(error.help("remove it"));
+        }
+
+        if config.train.precision == Precision::Bf16 && multiplies_nothing(&config.model.backbone) {
+            let message = "`train.precision = \"bf16\"` is about large matrix products, and a bag with `window = 0` has none";
+            let error = Diagnostic::error(message.to_owned(), self.at(&["train", "precision"]));
             self.push(error.help("remove it"));
         }
 
@@ -301,4 +325,9 @@ impl Rules<'_> {
             );
         }
     }
+}
+
+/// Whether a backbone is made of table look-ups alone.
+fn multiplies_nothing(backbone: &BackboneConfig) -> bool {
+    matches!(backbone, BackboneConfig::Scratch(Scratch::Bag(bag)) if bag.window == 0)
 }
