@@ -59,6 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let method: Balancing = serde_json::from_str(row.method)?;
         println!("{}", row.method);
         let mut ends = String::new();
+        draw_front(&mut drawing, at)?;
         for (start, published) in STARTS.into_iter().zip(row.published) {
             let way = descend(&method, start)?;
             let end = way[way.len() - 1];
@@ -147,13 +148,29 @@ fn corner(at: usize) -> (f64, f64) {
     ((at % 3) as f64 * 240.0, (at / 3) as f64 * 240.0)
 }
 
-fn draw(drawing: &mut String, at: usize, way: &[Point]) -> std::fmt::Result {
+/// Where a point is in a method's picture.
+fn place(at: usize, [x1, x2]: Point) -> (f64, f64) {
     let (left, top) = corner(at);
-    let place = |[x1, x2]: Point| (left + 120.0 + 10.0 * x1, top + 120.0 - 10.0 * x2);
-    let points: Vec<String> = way.iter().map(|&p| place(p)).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-    let (front, end) = ((place([-7.0, -8.4]), place([7.0, -8.4])), place(way[way.len() - 1]));
-    let ((x1, y1), (x2, y2)) = front;
-    writeln!(drawing, r#"<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="silver" stroke-width="5"/>"#)?;
+    (left + 120.0 + 10.0 * x1, top + 120.0 - 10.0 * x2)
+}
+
+fn draw_front(drawing: &mut String, at: usize) -> std::fmt::Result {
+    let ((x1, y1), (x2, y2)) = (place(at, [-7.0, -8.4]), place(at, [7.0, -8.4]));
+    writeln!(drawing, r#"<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="silver" stroke-width="5"/>"#)
+}
+
+fn draw(drawing: &mut String, at: usize, way: &[Point]) -> std::fmt::Result {
+    let mut points = Vec::new();
+    let mut drawn = (f64::NAN, f64::NAN);
+    for (x, y) in way.iter().map(|&point| place(at, point)) {
+        // Less than a pixel on nobody would see.
+        if (x - drawn.0).hypot(y - drawn.1) < 1.0 {
+            continue;
+        }
+        points.push(format!("{x:.1},{y:.1}"));
+        drawn = (x, y);
+    }
+    let end = place(at, way[way.len() - 1]);
     writeln!(drawing, r#"<polyline points="{}" fill="none" stroke="teal"/>"#, points.join(" "))?;
     writeln!(drawing, r#"<circle cx="{:.1}" cy="{:.1}" r="3" fill="black"/>"#, end.0, end.1)
 }

@@ -1,5 +1,6 @@
 //! The numbers that a balancer keeps for every task and shared parameter (`balance::Rows::keeps_buffers`): smoothed gradients,
-//! sums of squares.
+//! sums of squares. They take in what gradients are finite; a step that is refused for anything later (a direction beyond f32's
+//! range) leaves them as they are.
 
 use std::collections::BTreeMap;
 
