@@ -8,6 +8,7 @@ import random
 import warnings
 from pathlib import Path
 
+import numpy as np
 import sklearn
 from seqeval.metrics import f1_score as span_f1, precision_score as span_precision, recall_score as span_recall
 from seqeval.metrics.sequence_labeling import get_entities, precision_recall_fscore_support as span_support
@@ -43,6 +44,29 @@ def class_cases(rng):
                 weights = [rng.random() ** 3 for _ in range(classes)]
                 gold = rng.choices(range(classes), weights, k=n)
                 yield class_case(gold, [g if rng.random() < skill else rng.randrange(classes) for g in gold], classes)
+
+
+def set_case(gold, predicted, labels):
+    matrix = lambda rows: np.array([[int(label in row) for label in range(labels)] for row in rows])
+    f1 = lambda average: float(f1_score(matrix(gold), matrix(predicted), average=average, zero_division=0))
+    return {
+        "gold": gold, "predicted": predicted, "labels": labels,
+        "macro_f1": f1("macro"), "micro_f1": f1("micro"), "sample_f1": f1("samples"),
+    }
+
+
+def set_cases(rng):
+    yield set_case([[], []], [[], []], 2)  # nothing anywhere
+    yield set_case([[0, 1], []], [[0, 1], []], 2)  # all right, one row without labels
+    yield set_case([[], [1]], [[0], []], 3)  # nothing right, a label that never occurs
+    yield set_case([[2, 0], [1]], [[0, 2], [0]], 3)  # the order in a set means nothing
+    for labels in (2, 3, 28):
+        for skill in (0.0, 0.3, 0.8, 1.0):
+            for n in (1, 5, 60):
+                share = [rng.random() ** 3 for _ in range(labels)]
+                draw = lambda: [label for label in range(labels) if rng.random() < share[label]]
+                gold = [draw() for _ in range(n)]
+                yield set_case(gold, [g if rng.random() < skill else draw() for g in gold], labels)
 
 
 def span_case(gold, predicted):
@@ -112,4 +136,5 @@ def write(name, cases):
 FOLDER.mkdir(parents=True, exist_ok=True)
 print("scikit-learn", sklearn.__version__)
 write("classes.json", class_cases(random.Random(1)))
+write("sets.json", set_cases(random.Random(3)))
 write("spans.json", span_cases(random.Random(2)))

@@ -51,6 +51,15 @@ classification = {
     "probabilities": torch.softmax(logits(mean), 1).flatten().tolist(),
 }
 
+# Several labels a row: row 0 has two, row 2 none, row 4 one; what holds weighs as the class weights say.
+SETS = [[0, 2], [], [1]]
+holds = torch.tensor([[float(label in s) for label in range(LABELS)] for s in SETS])
+multi_label = {
+    "plain": case(F.binary_cross_entropy_with_logits(logits(mean), holds)),
+    "weighted": case(F.binary_cross_entropy_with_logits(logits(first), holds, pos_weight=torch.tensor(CLASS_WEIGHTS))),
+    "probabilities": torch.sigmoid(logits(mean)).flatten().tolist(),
+}
+
 # Word of each token (None: special). Row 0 has 2 words, row 2 has 3 of which the last is cut, row 4 has 4.
 WORDS = [[None, 0, 1], [None], [0, 0, 1, 1], [None, None], [None, 0, 1, 1, 2, 3]]
 TAGS = {0: [0, 2], 2: [1, 1, 2], 4: [2, None, 0, 1]}
@@ -91,5 +100,5 @@ OUT.write_text(json.dumps({
     "inputs": {name: value.flatten().tolist() for name, value in inputs.items()},
     "class_weights": CLASS_WEIGHTS, "rows": ROWS, "targets": TARGETS, "words": WORDS,
     "tags": {str(row): tags for row, tags in TAGS.items()},
-    "classification": classification, "tagging": tagging,
+    "sets": SETS, "classification": classification, "multi_label": multi_label, "tagging": tagging,
 }) + "\n")

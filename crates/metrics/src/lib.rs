@@ -18,18 +18,24 @@
 
 mod accuracy;
 mod class_f1;
+mod label_macro_f1;
+mod label_micro_f1;
 mod macro_f1;
 mod matthews;
 mod micro_f1;
+mod sample_f1;
 mod score;
 mod span_f1;
 mod spans;
 
 pub use accuracy::accuracy;
 pub use class_f1::class_f1;
+pub use label_macro_f1::label_macro_f1;
+pub use label_micro_f1::label_micro_f1;
 pub use macro_f1::macro_f1;
 pub use matthews::matthews;
 pub use micro_f1::micro_f1;
+pub use sample_f1::sample_f1;
 pub use score::Score;
 pub use span_f1::{SpanScores, span_scores};
 pub use spans::{Scheme, Span, spans, split_tag};
@@ -40,6 +46,9 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("macro_f1", include_str!("macro_f1.rs")),
     ("micro_f1", include_str!("micro_f1.rs")),
     ("class_f1", include_str!("class_f1.rs")),
+    ("label_macro_f1", include_str!("label_macro_f1.rs")),
+    ("label_micro_f1", include_str!("label_micro_f1.rs")),
+    ("sample_f1", include_str!("sample_f1.rs")),
     ("matthews", include_str!("matthews.rs")),
     ("span_f1", include_str!("span_f1.rs")),
 ];

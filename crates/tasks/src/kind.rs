@@ -60,6 +60,16 @@ pub trait Kind: Send + Sync {
     /// One prediction per row of the batch, in order, labelled or not.
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction>;
 
+    /// Whether there is something to fit when training is over: [`Kind::tune`].
+    fn tunes(&self) -> bool {
+        false
+    }
+
+    /// Fits what stands between predictions and answers, such as decision thresholds, to the predictions of an attached split,
+    /// given as (row, prediction). Called once, with the result's weights and the validation split if there is one. What is
+    /// fitted belongs to [`Kind::space`], and from then on to every score and answer.
+    fn tune(&mut self, _split: Split, _predictions: &[(u32, Prediction)]) {}
+
     /// Scores predictions, given as (row, prediction), of an attached split. Rows without a label do not count.
     fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores;
 
@@ -159,6 +169,8 @@ impl Scores {
 pub enum Prediction {
     /// The probability of each label, in the order of [`Kind::labels`].
     Label(Vec<f32>),
+    /// The probability of each label by itself, in the order of [`Kind::labels`].
+    Labels(Vec<f32>),
     /// A tag per word, up to the last word that has a token; `None` for a word without one.
     Tags(Vec<Option<WordTag>>),
 }

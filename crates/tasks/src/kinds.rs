@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::classification::ClassificationConfig;
+use crate::multi_label::MultiLabelConfig;
 use crate::tagging::TaggingConfig;
 use crate::{Kind, TaskError};
 
@@ -58,6 +59,8 @@ macro_rules! kinds {
 kinds! {
     /// Kind: one label per row.
     classification: ClassificationConfig, "classification.rs";
+    /// Kind: any number of labels per row.
+    multi_label: MultiLabelConfig, "multi_label.rs";
     /// Kind: one tag per word, spans made of tags.
     tagging: TaggingConfig, "tagging.rs";
 }

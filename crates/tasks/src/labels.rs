@@ -1,6 +1,7 @@
 //! The label space of a task: learned from the training rows, stored beside the weights.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use data::{DataError, Row, Value};
 use serde_json::json;
@@ -9,6 +10,14 @@ use crate::TaskError;
 
 /// No label here: nothing is trained or scored.
 pub(crate) const MASKED: u32 = u32::MAX;
+
+/// How many labels an answer lists with their probabilities.
+const LISTED: usize = 5;
+
+/// The most labels that a task may have, unless the config says otherwise.
+pub(crate) fn usual_most() -> usize {
+    1000
+}
 
 /// Labels in sorted order, and how often training showed each.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +98,13 @@ impl Labels {
     /// The id of a label; `None` if training never showed it.
     pub fn id(&self, name: &str) -> Option<u32> {
         self.ids.get(name).copied()
+    }
+
+    /// The most probable labels of an answer, the first at the top.
+    pub fn most_probable(&self, probabilities: &[f32]) -> serde_json::Map<String, serde_json::Value> {
+        let mut order: Vec<usize> = (0..probabilities.len().min(self.len())).collect();
+        order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
+        order.iter().take(LISTED).map(|i| (self.names[*i].clone(), json!(probabilities[*i]))).collect()
     }
 
     /// `{"labels": [..], "counts": [..]}`.
@@ -172,6 +188,28 @@ impl Targets {
         self.ids.iter().filter(|id| **id != MASKED).for_each(|id| counts[*id as usize] += 1);
         let unseen = self.unseen.iter().cloned().zip(counts[labels.len()..].iter().copied()).collect();
         (labels.names().iter().cloned().zip(counts).collect(), unseen)
+    }
+}
+
+/// The sets of labels of one split, row after row.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SetTargets {
+    /// Where each row's labels stand; `None` for a row that is not labelled, an empty range where no label holds.
+    rows: Vec<Option<Range<usize>>>,
+    pub labels: Targets,
+}
+
+impl SetTargets {
+    /// Adds the next row.
+    pub fn push_row(&mut self, labels: &Labels, set: Option<&[String]>) {
+        let begin = self.labels.ids.len();
+        set.into_iter().flatten().for_each(|name| self.labels.push(labels, Some(name)));
+        self.rows.push(set.map(|_| begin..self.labels.ids.len()));
+    }
+
+    /// The labels of a row; `None` for one that is not labelled, or does not exist.
+    pub fn row(&self, row: usize) -> Option<&[u32]> {
+        Some(&self.labels.ids[self.rows.get(row)?.clone()?])
     }
 }
 

@@ -11,20 +11,30 @@
 //! that is attached is in range; the losses and scores check nothing again.
 
 mod answer;
+mod binary;
 mod chain_head;
 mod classification;
 mod crf;
 mod decoder;
 mod error;
 mod head;
+mod input;
 mod kind;
 mod kinds;
 mod labels;
+mod multi_label;
+mod pooling;
 mod tagging;
+mod thresholds;
+mod weights;
 mod words;
 
-pub use classification::{ClassWeights, ClassificationConfig, NamedWeights, Pooling};
+pub use classification::ClassificationConfig;
 pub use error::TaskError;
 pub use kind::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, WordTag};
 pub use kinds::{CATALOGUE, TaskConfig};
+pub use multi_label::MultiLabelConfig;
+pub use pooling::Pooling;
 pub use tagging::{Scheme, TaggingConfig};
+pub use thresholds::{NamedThresholds, Thresholds};
+pub use weights::{ClassWeights, NamedWeights};

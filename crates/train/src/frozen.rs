@@ -67,7 +67,7 @@ impl FrozenStates {
             .map_err(failed)?;
         file.set_len(places.size()).map_err(failed)?;
         file.write_all(&key).map_err(failed)?;
-        let mut rows = labelled(&model.tasks, Split::Train, views);
+        let mut rows = labelled(&model.tasks, |_| true, Split::Train, views);
         sort_by_length(&mut rows, views);
         let parameters = model.parameters.inference();
         for pack in packs(&rows, views, tokens) {

@@ -17,9 +17,10 @@ fn with(kind: &str, table: Value) -> Value {
 
 #[test]
 fn a_task_has_exactly_one_kind() {
+    let kinds = CATALOGUE.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     assert_eq!(
         fault(json!({ "corpus": "c" })),
-        "task.intent: found no kind, expected one of classification, tagging, such as `classification = { .. }`"
+        format!("task.intent: found no kind, expected one of {kinds}, such as `classification = {{ .. }}`")
     );
     let both = json!({ "corpus": "c", "classification": { "text": "text", "label": "y" }, "tagging": {} });
     assert_eq!(
@@ -31,17 +32,24 @@ fn a_task_has_exactly_one_kind() {
 
 #[test]
 fn settings_out_of_range_name_the_key() {
-    let class = |extra: Value| {
-        let mut table = json!({ "text": "text", "label": "y" });
+    let table = |kind: &str, mut table: Value, extra: Value| {
         table.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        with("classification", table)
+        with(kind, table)
     };
+    let class = |extra| table("classification", json!({ "text": "text", "label": "y" }), extra);
+    let sets = |extra| table("multi_label", json!({ "text": "text", "labels": "y" }), extra);
     for (config, says) in [
         (class(json!({ "dropout": 1.0 })), "task.intent.classification.dropout: found 1, expected 0 or more"),
         (class(json!({ "label_smoothing": -0.5 })), "task.intent.classification.label_smoothing: found -0.5"),
         (class(json!({ "tokens": "tokens" })), "task.intent.classification: found both `text` and `tokens`"),
         (with("classification", json!({ "label": "y" })), "found neither `text` nor `tokens`"),
         (class(json!({ "class_weights": { "a": -1 } })), "classification.class_weights.a: found -1"),
+        (
+            sets(json!({ "thresholds": 1 })),
+            "multi_label.thresholds: found 1, expected a number between 0 and 1",
+        ),
+        (sets(json!({ "positive_weights": { "a": -1 } })), "multi_label.positive_weights.a: found -1"),
+        (sets(json!({ "separator": "" })), "multi_label.separator: found an empty text"),
         (with("tagging", json!({ "dropout": 2 })), "task.intent.tagging.dropout: found 2"),
         (
             with("tagging", json!({ "crf": true, "label_smoothing": 0.1 })),

@@ -3,4 +3,5 @@
 mod classification;
 mod config;
 mod fixture;
+mod multi_label;
 mod tagging;
