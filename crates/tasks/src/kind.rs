@@ -6,6 +6,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use data::{DataError, InputField, Pack, Row, Split, View};
 use model::Parameters;
+use serde::Serialize;
 
 use crate::TaskError;
 
@@ -33,7 +34,7 @@ pub trait Kind: Send + Sync {
     /// When the value is not a label space of this kind.
     fn restore_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError>;
 
-    /// The labels in the order of the head's outputs; empty before they are learned.
+    /// The labels in the order of the head's outputs; empty before they are learned, and for a kind that has none.
     fn labels(&self) -> &[String];
 
     /// Adds the head to the parameters, in the group of this task. `hidden` is the width of the token states.
@@ -76,7 +77,8 @@ pub trait Kind: Send + Sync {
     /// A prediction as a user reads it.
     fn explain(&self, prediction: &Prediction, source: Source<'_>) -> serde_json::Value;
 
-    /// The names of the scores; the first is the default main metric.
+    /// The names of the scores that may be the main metric, higher being better; the first is the default. A kind may report
+    /// errors beside them, of which lower is better.
     fn metrics(&self) -> &'static [&'static str];
 }
 
@@ -133,11 +135,34 @@ pub struct LabelReport {
     pub unseen: BTreeMap<String, usize>,
     /// How often each label of the space occurs, in its order; in tagging, words.
     pub counts: Vec<(String, usize)>,
+    /// What the numbers are like, where the labels are numbers.
+    pub numbers: Option<Numbers>,
     /// Labels lost to truncation: words whose first token was cut off.
     pub truncated: usize,
     /// Labels of words for which the tokenizer has no token at all (a lone control character, say). Like words lost to
     /// truncation, they are not trained on and are scored as `O`.
     pub without_token: usize,
+}
+
+/// What some numbers are like.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Numbers {
+    /// The least of them.
+    pub least: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// The greatest of them.
+    pub most: f64,
+}
+
+impl Numbers {
+    /// Of some values; `None` where there are none.
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
+        let n = values.len() as f64;
+        let least = values.iter().copied().reduce(f64::min)?;
+        let most = values.iter().copied().reduce(f64::max)?;
+        Some(Numbers { least, mean: values.iter().map(|value| value / n).sum(), most })
+    }
 }
 
 /// A task's scores on one split.
@@ -171,6 +196,8 @@ pub enum Prediction {
     Label(Vec<f32>),
     /// The probability of each label by itself, in the order of [`Kind::labels`].
     Labels(Vec<f32>),
+    /// A number, in the unit of the corpus.
+    Number(f64),
     /// A tag per word, up to the last word that has a token; `None` for a word without one.
     Tags(Vec<Option<WordTag>>),
 }

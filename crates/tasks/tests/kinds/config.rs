@@ -38,6 +38,7 @@ fn settings_out_of_range_name_the_key() {
     };
     let class = |extra| table("classification", json!({ "text": "text", "label": "y" }), extra);
     let sets = |extra| table("multi_label", json!({ "text": "text", "labels": "y" }), extra);
+    let number = |extra| table("regression", json!({ "text": "text", "value": "y" }), extra);
     for (config, says) in [
         (class(json!({ "dropout": 1.0 })), "task.intent.classification.dropout: found 1, expected 0 or more"),
         (class(json!({ "label_smoothing": -0.5 })), "task.intent.classification.label_smoothing: found -0.5"),
@@ -50,6 +51,8 @@ fn settings_out_of_range_name_the_key() {
         ),
         (sets(json!({ "positive_weights": { "a": -1 } })), "multi_label.positive_weights.a: found -1"),
         (sets(json!({ "separator": "" })), "multi_label.separator: found an empty text"),
+        (number(json!({ "delta": 0 })), "regression.delta: found 0, expected a number above 0"),
+        (number(json!({ "dropout": 1 })), "regression.dropout: found 1"),
         (with("tagging", json!({ "dropout": 2 })), "task.intent.tagging.dropout: found 2"),
         (
             with("tagging", json!({ "crf": true, "label_smoothing": 0.1 })),
@@ -71,6 +74,9 @@ fn settings_out_of_range_name_the_key() {
     config["metric"] = json!("accuracy");
     let allowed = "span_f1, span_precision, span_recall, span_macro_f1, token_accuracy";
     assert_eq!(fault(config), format!("task.intent.metric: found \"accuracy\", expected one of {allowed}"));
+    let mut config = number(json!({}));
+    config["metric"] = json!("rmse");
+    assert!(fault(config).contains("task.intent.metric: found \"rmse\", expected one of pearson, spearman"));
 }
 
 #[test]

@@ -4,4 +4,5 @@ mod classification;
 mod config;
 mod fixture;
 mod multi_label;
+mod regression;
 mod tagging;
