@@ -73,6 +73,14 @@ regression = {
     "values": (output * known.std(correction=0) + known.mean()).tolist(),
 }
 
+# Ordered classes: one row of weights for both borders, a bias for each (CORAL).
+borders = mean @ weight[:1].T + bias[:LABELS - 1]
+above = torch.tensor([[float(y > k) for k in range(LABELS - 1)] for y in TARGETS])
+ordinal = {
+    "coral": case(F.binary_cross_entropy_with_logits(borders, above, reduction="sum") / len(ROWS), weight=1, bias=LABELS - 1),
+    "above": torch.sigmoid(borders).flatten().tolist(),
+}
+
 # Word of each token (None: special). Row 0 has 2 words, row 2 has 3 of which the last is cut, row 4 has 4.
 WORDS = [[None, 0, 1], [None], [0, 0, 1, 1], [None, None], [None, 0, 1, 1, 2, 3]]
 TAGS = {0: [0, 2], 2: [1, 1, 2], 4: [2, None, 0, 1]}
@@ -114,5 +122,5 @@ OUT.write_text(json.dumps({
     "class_weights": CLASS_WEIGHTS, "rows": ROWS, "targets": TARGETS, "words": WORDS,
     "tags": {str(row): tags for row, tags in TAGS.items()},
     "sets": SETS, "classification": classification, "multi_label": multi_label,
-    "numbers": NUMBERS, "regression": regression, "tagging": tagging,
+    "numbers": NUMBERS, "regression": regression, "ordinal": ordinal, "tagging": tagging,
 }) + "\n")

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::classification::ClassificationConfig;
 use crate::multi_label::MultiLabelConfig;
+use crate::ordinal::OrdinalConfig;
 use crate::regression::RegressionConfig;
 use crate::tagging::TaggingConfig;
 use crate::{Kind, TaskError};
@@ -62,6 +63,8 @@ kinds! {
     classification: ClassificationConfig, "classification.rs";
     /// Kind: any number of labels per row.
     multi_label: MultiLabelConfig, "multi_label.rs";
+    /// Kind: one of several ordered classes per row.
+    ordinal: OrdinalConfig, "ordinal.rs";
     /// Kind: one number per row.
     regression: RegressionConfig, "regression.rs";
     /// Kind: one tag per word, spans made of tags.

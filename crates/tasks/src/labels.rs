@@ -19,7 +19,7 @@ pub(crate) fn usual_most() -> usize {
     1000
 }
 
-/// Labels in sorted order, and how often training showed each.
+/// Labels in their order, sorted unless they have one of their own, and how often training showed each.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Labels {
     names: Vec<String>,
@@ -35,12 +35,18 @@ impl Labels {
         Labels { names, counts, ids }
     }
 
+    /// Labels in an order of their own, each of them once.
+    pub fn in_order(names: Vec<String>, counts: Vec<usize>) -> Self {
+        let ids = names.iter().cloned().zip(0..).collect();
+        Labels { names, counts, ids }
+    }
+
     /// How many labels.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// The labels, sorted.
+    /// The labels, in order.
     pub fn names(&self) -> &[String] {
         &self.names
     }

@@ -39,6 +39,7 @@ fn settings_out_of_range_name_the_key() {
     let class = |extra| table("classification", json!({ "text": "text", "label": "y" }), extra);
     let sets = |extra| table("multi_label", json!({ "text": "text", "labels": "y" }), extra);
     let number = |extra| table("regression", json!({ "text": "text", "value": "y" }), extra);
+    let order = |order: Value| with("ordinal", json!({ "text": "text", "label": "y", "order": order }));
     for (config, says) in [
         (class(json!({ "dropout": 1.0 })), "task.intent.classification.dropout: found 1, expected 0 or more"),
         (class(json!({ "label_smoothing": -0.5 })), "task.intent.classification.label_smoothing: found -0.5"),
@@ -53,6 +54,9 @@ fn settings_out_of_range_name_the_key() {
         (sets(json!({ "separator": "" })), "multi_label.separator: found an empty text"),
         (number(json!({ "delta": 0 })), "regression.delta: found 0, expected a number above 0"),
         (number(json!({ "dropout": 1 })), "regression.dropout: found 1"),
+        (order(json!(["a"])), "ordinal.order: found 1 classes, expected two or more"),
+        (order(json!(["a", "b", "a"])), "ordinal.order: found \"a\" twice, expected every class once"),
+        (order(json!(["a", ""])), "ordinal.order: found an empty text"),
         (with("tagging", json!({ "dropout": 2 })), "task.intent.tagging.dropout: found 2"),
         (
             with("tagging", json!({ "crf": true, "label_smoothing": 0.1 })),

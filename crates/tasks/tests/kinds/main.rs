@@ -4,5 +4,6 @@ mod classification;
 mod config;
 mod fixture;
 mod multi_label;
+mod ordinal;
 mod regression;
 mod tagging;
