@@ -100,6 +100,10 @@ impl Inputs {
                     InputField::Words(field) => {
                         texts.extend(row.words(field).ok().flatten().map(|w| w.join(" ")))
                     }
+                    InputField::Pair(first, second) => {
+                        let text = |field| row.text(field).ok().flatten().map(str::to_string);
+                        texts.extend([text(first), text(second)].into_iter().flatten());
+                    }
                 }
             }
         }
@@ -236,7 +240,7 @@ impl ViewReport {
         ViewReport {
             corpus: view.corpus.to_string(),
             split,
-            field: view.input.field().to_string(),
+            field: view.input.to_string(),
             tasks,
             rows: encoded.rows(),
             tokens: encoded.ids.len(),

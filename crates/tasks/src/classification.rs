@@ -1,7 +1,11 @@
 //! One label per row: topic, sentiment, intent.
 //!
-//! Input: a field of text, or a field of words. Label: a field of text; a number or truth value counts as its text. A row
-//! without the field, or with an empty one, is masked. Labels are learned from the training rows and sorted.
+//! Input: a field of text, two of them (`pair`), or a field of words. Label: a field of text; a number or truth value
+//! counts as its text. A row without the field, or with an empty one, is masked. Labels are learned from the training
+//! rows and sorted.
+//!
+//! Two texts are one row, `[CLS] text [SEP] pair [SEP]` in BERT, with a segment each; where that is too long, the longer text
+//! is cut first.
 //!
 //! Head: the row's token states `[tokens, hidden]` are averaged over all its tokens, special ones included
 //! (`pooling = "mean"`), or its first token is taken (`"first"`); then dropout and a linear map `[hidden] -> [labels]`.
@@ -14,7 +18,8 @@
 //! Scores: `accuracy` (default), `macro_f1`, `micro_f1`, `matthews`. A row whose label training never showed counts as
 //! wrong. Cost: one product `[rows, hidden] x [hidden, labels]` a step.
 //!
-//! Example: `classification = { text = "text", label = "intent", pooling = "mean" }`
+//! Example: `classification = { text = "text", label = "intent", pooling = "mean" }`, or of two texts
+//! `classification = { text = "premise", pair = "hypothesis", label = "label" }`
 //!
 //! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable labels.
 
@@ -42,6 +47,9 @@ pub struct ClassificationConfig {
     /// The field with the text to read. Give this or `tokens`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The field with a second text, read together with `text`: a hypothesis beside its premise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
     /// The field with the words to read, for corpora that come split into words. Give this or `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
@@ -73,7 +81,7 @@ impl ClassificationConfig {
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
         let key = |name: &str| format!("task.{task}.classification.{name}");
         let kind = format!("task.{task}.classification");
-        let input = input::of_row(&kind, self.text.as_ref(), self.tokens.as_ref())?;
+        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.into())?;
         self.class_weights.check(|label| key(&format!("class_weights.{label}")))?;

@@ -4,23 +4,34 @@ use data::InputField;
 
 use crate::TaskError;
 
-/// The input of a task on whole rows: a field of text, or a field of words.
+/// The input of a task on whole rows: a field of text, two of them, or a field of words.
 ///
-/// Errors: both or neither given; `key` is that of the task's kind.
+/// Errors: `text` and `tokens` both or neither given, the second text without a first or the same; `key` is that of the
+/// task's kind.
 pub(crate) fn of_row(
     key: &str,
     text: Option<&String>,
+    pair: Option<&String>,
     tokens: Option<&String>,
 ) -> Result<InputField, TaskError> {
-    let found = match (text, tokens) {
-        (Some(field), None) => return Ok(InputField::Text(field.clone())),
-        (None, Some(field)) => return Ok(InputField::Words(field.clone())),
-        (Some(_), Some(_)) => "both `text` and `tokens`",
-        (None, None) => "neither `text` nor `tokens`",
+    let fault = |key: String, found: String, expected: &str| {
+        Err(TaskError::Setting { key, found, expected: expected.into() })
     };
-    Err(TaskError::Setting {
-        key: key.into(),
-        found: found.into(),
-        expected: "exactly one of them: the field that the task reads".into(),
-    })
+    let one = "exactly one of them: the field that the task reads";
+    match (text, pair, tokens) {
+        (Some(text), None, None) => Ok(InputField::Text(text.clone())),
+        (None, None, Some(tokens)) => Ok(InputField::Words(tokens.clone())),
+        (Some(text), Some(pair), None) if text != pair => Ok(InputField::Pair(text.clone(), pair.clone())),
+        (Some(_), Some(pair), None) => {
+            let found = format!("{pair:?}, the same field as `text`");
+            fault(format!("{key}.pair"), found, "the field with the second text")
+        }
+        (Some(_), _, Some(_)) => fault(key.into(), "both `text` and `tokens`".into(), one),
+        (None, _, None) => fault(key.into(), "neither `text` nor `tokens`".into(), one),
+        (None, Some(pair), Some(_)) => fault(
+            format!("{key}.pair"),
+            format!("{pair:?} beside `tokens`"),
+            "two fields of text: `text` and `pair`",
+        ),
+    }
 }

@@ -1,8 +1,9 @@
 //! Any number of labels per row: emotions, topics, tags of a ticket.
 //!
-//! Input: a field of text, or a field of words. Labels: a field with a list of labels, each as in `classification`; with
-//! `separator` a text of several (CSV), without it a text is one label. A row without the field, or with an empty text, is
-//! masked; an empty list says that no label holds. Labels are learned from the training rows and sorted.
+//! Input: a field of text, two of them (`pair`), or a field of words. Labels: a field with a list of labels, each as in
+//! `classification`; with `separator` a text of several (CSV), without it a text is one label. A row without the field,
+//! or with an empty text, is masked; an empty list says that no label holds. Labels are learned from the training rows
+//! and sorted.
 //!
 //! Head: the row's token states pooled as in `classification`, dropout, a linear map `[hidden] -> [labels]`; the sigmoid of
 //! each logit `z` is the probability that its label holds.
@@ -49,6 +50,9 @@ pub struct MultiLabelConfig {
     /// The field with the text to read. Give this or `tokens`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The field with a second text, read together with `text`: a hypothesis beside its premise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
     /// The field with the words to read, for corpora that come split into words. Give this or `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
@@ -83,7 +87,7 @@ impl MultiLabelConfig {
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
         let key = |name: &str| format!("task.{task}.multi_label.{name}");
         let kind = format!("task.{task}.multi_label");
-        let input = input::of_row(&kind, self.text.as_ref(), self.tokens.as_ref())?;
+        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         self.thresholds.check(|| key("thresholds"))?;
         self.positive_weights.check(|label| key(&format!("positive_weights.{label}")))?;

@@ -1,8 +1,8 @@
 //! One of several ordered classes per row: stars, grades, severities.
 //!
-//! Input: a field of text, or a field of words. Label: a field with one of the classes of `order`, lowest first, as text; a
-//! number or truth value counts as its text. A row without the field, or with an empty text, is masked; a label that `order`
-//! lacks has no place and is a fault in every split.
+//! Input: a field of text, two of them (`pair`), or a field of words. Label: a field with one of the classes of `order`,
+//! lowest first, as text; a number or truth value counts as its text. A row without the field, or with an empty text, is
+//! masked; a label that `order` lacks has no place and is a fault in every split.
 //!
 //! Head: the row's token states pooled as in `classification`, dropout, one linear map `w` `[1, hidden]` and a bias for each
 //! border between classes, `b` `[classes - 1]`: `P(label above border k) = s(w x + b[k])` with the sigmoid `s`. All borders
@@ -47,6 +47,9 @@ pub struct OrdinalConfig {
     /// The field with the text to read. Give this or `tokens`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The field with a second text, read together with `text`: a hypothesis beside its premise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
     /// The field with the words to read, for corpora that come split into words. Give this or `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
@@ -68,7 +71,7 @@ impl OrdinalConfig {
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
         let key = |name: &str| format!("task.{task}.ordinal.{name}");
         let kind = format!("task.{task}.ordinal");
-        let input = input::of_row(&kind, self.text.as_ref(), self.tokens.as_ref())?;
+        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         let order = |found: String, expected: &str| {
             Err(TaskError::Setting { key: key("order"), found, expected: expected.into() })

@@ -1,7 +1,7 @@
 //! One number per row: a rating, a price, how alike or how positive something is.
 //!
-//! Input: a field of text, or a field of words. Value: a field with a number, or a text that is one (CSV has no types). A row
-//! without the field, or with an empty text, is masked.
+//! Input: a field of text, two of them (`pair`), or a field of words. Value: a field with a number, or a text that is one
+//! (CSV has no types). A row without the field, or with an empty text, is masked.
 //!
 //! Head: the row's token states pooled as in `classification`, dropout, a linear map `[hidden] -> [1]`.
 //!
@@ -44,6 +44,9 @@ pub struct RegressionConfig {
     /// The field with the text to read. Give this or `tokens`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The field with a second text, read together with `text`: a hypothesis beside its premise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
     /// The field with the words to read, for corpora that come split into words. Give this or `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
@@ -92,7 +95,7 @@ impl RegressionConfig {
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
         let key = |name: &str| format!("task.{task}.regression.{name}");
         let kind = format!("task.{task}.regression");
-        let input = input::of_row(&kind, self.text.as_ref(), self.tokens.as_ref())?;
+        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         if !(self.delta.is_finite() && self.delta > 0.0) {
             let (found, expected) = (self.delta.to_string(), "a number above 0".into());

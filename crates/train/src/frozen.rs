@@ -74,7 +74,12 @@ impl FrozenStates {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let tokens = Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets };
+            let tokens = Tokens {
+                ids: &pack.ids,
+                positions: &pack.positions,
+                segments: &pack.segments,
+                rows: &pack.offsets,
+            };
             let states = numbers(model.backbone.lower(&parameters, tokens, None));
             places.write(&mut file, &pack, &states).map_err(failed)?;
         }

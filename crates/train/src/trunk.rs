@@ -28,7 +28,8 @@ pub(crate) fn pass<'p>(
     below: Option<Tensor<2>>,
     noise_seed: Option<u64>,
 ) -> Pass<'p> {
-    let tokens = Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets };
+    let tokens =
+        Tokens { ids: &pack.ids, positions: &pack.positions, segments: &pack.segments, rows: &pack.offsets };
     let below = below.unwrap_or_else(|| model.backbone.lower(parameters, tokens, noise_seed));
     let read = tokens_read(model, pack, rows);
     if (pack.tokens() - read.len()) * WORTHWHILE < pack.tokens() {

@@ -30,7 +30,8 @@ fn gradient(job: &Job, task: usize) -> (Vec<f32>, Vec<f32>) {
     let labelled = (0..view.rows.len()).filter(|row| slot.kind.labelled(Split::Train, *row));
     let refs: Vec<RowRef> = labelled.map(|row| RowRef { view: slot.view as u32, row: row as u32 }).collect();
     let pack = Pack::of(&job.views.train, &refs);
-    let tokens = Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets };
+    let tokens =
+        Tokens { ids: &pack.ids, positions: &pack.positions, segments: &pack.segments, rows: &pack.offsets };
     let states = model.backbone.states(&model.parameters, tokens, None);
     let rows: Vec<BatchRow> =
         refs.iter().zip(0..).map(|(r, pack_row)| BatchRow { pack_row, row: r.row }).collect();

@@ -43,6 +43,11 @@ fn settings_out_of_range_name_the_key() {
     for (config, says) in [
         (class(json!({ "dropout": 1.0 })), "task.intent.classification.dropout: found 1, expected 0 or more"),
         (class(json!({ "label_smoothing": -0.5 })), "task.intent.classification.label_smoothing: found -0.5"),
+        (class(json!({ "pair": "text" })), "classification.pair: found \"text\", the same field as `text`"),
+        (
+            with("classification", json!({ "tokens": "tokens", "pair": "b", "label": "y" })),
+            "classification.pair: found \"b\" beside `tokens`, expected two fields of text",
+        ),
         (class(json!({ "tokens": "tokens" })), "task.intent.classification: found both `text` and `tokens`"),
         (with("classification", json!({ "label": "y" })), "found neither `text` nor `tokens`"),
         (class(json!({ "class_weights": { "a": -1 } })), "classification.class_weights.a: found -1"),
@@ -126,5 +131,21 @@ fn every_kind_is_documented_and_in_the_schema() {
             "{name} lacks a leading comment"
         );
         assert!(schema["properties"][*name]["description"].is_string(), "{name} is not in the schema");
+    }
+}
+
+#[test]
+fn two_texts_are_one_input() {
+    let tables = [
+        ("classification", json!({ "label": "y" })),
+        ("multi_label", json!({ "labels": "y" })),
+        ("regression", json!({ "value": "y" })),
+        ("ordinal", json!({ "label": "y", "order": ["a", "b"] })),
+    ];
+    for (kind, mut table) in tables {
+        table["text"] = json!("premise");
+        table["pair"] = json!("hypothesis");
+        let input = parse(with(kind, table)).unwrap().build("t").unwrap().input();
+        assert_eq!(input, data::InputField::Pair("premise".into(), "hypothesis".into()));
     }
 }
