@@ -13,8 +13,8 @@ use crate::TaskError;
 /// A task as the trainer sees it.
 ///
 /// The order of calls: [`Kind::learn`] (or [`Kind::restore_space`]), then [`Kind::build`]; [`Kind::attach`] for each
-/// split that is trained or scored; then [`Kind::loss`], [`Kind::predict`] and [`Kind::score`] at will. Serving needs no
-/// attached split: restore, build, predict, explain.
+/// split that is trained or scored; then [`Kind::loss`], [`Kind::predict`] and [`Kind::score`] at will, and at the end of
+/// training [`Kind::tune`]. Serving needs no attached split: restore, build, predict, explain.
 pub trait Kind: Send + Sync {
     /// What the task reads of a row.
     fn input(&self) -> InputField;

@@ -29,6 +29,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use data::{DataError, Faults, InputField, Pack, Row, Split, Value, View};
 use model::Parameters;
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -216,7 +217,7 @@ impl MultiLabel {
             let rows = gold.iter().zip(&probabilities);
             rows.map(|(gold, p)| (p[label], gold.contains(&(label as u32)))).collect()
         };
-        let labels = 0..self.space.labels.len();
+        let labels = (0..self.space.labels.len()).into_par_iter();
         (!gold.is_empty()).then(|| labels.map(|label| thresholds::best(scored(label))).collect())
     }
 
