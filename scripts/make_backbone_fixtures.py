@@ -6,6 +6,7 @@
 Needs torch, transformers and safetensors. Each folder of crates/model/tests/fixtures/ holds a checkpoint in Hugging Face
 layout and states.safetensors: `ids` [tokens] and `offsets` [rows + 1] of a few rows laid end to end, and `states`
 [tokens, hidden], the last hidden states that transformers computes for every row by itself, in f32 without dropout.
+bert/pairs.safetensors has `segments` [tokens], too: there the second half of each row is of type 1.
 """
 
 import argparse
@@ -69,6 +70,23 @@ def write_states(path, model, ids):
     save_file(tensors, path)
 
 
+def write_pairs(folder):
+    """States of the checkpoint in `folder` where the second half of every row is the second text of a pair."""
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False).float().eval()
+    ids = rows(8, model.config.pad_token_id)
+    segments = [(torch.arange(len(r)) >= (len(r) + 1) // 2).long() for r in ids]
+    with torch.no_grad():
+        run = lambda r, s: model(r[None], attention_mask=torch.ones_like(r[None]), token_type_ids=s[None])
+        states = [run(r, s).last_hidden_state[0] for r, s in zip(ids, segments)]
+    tensors = {
+        "ids": torch.cat(ids).to(torch.int32),
+        "segments": torch.cat(segments).to(torch.int32),
+        "offsets": torch.tensor([0] + [len(r) for r in ids]).cumsum(0).to(torch.int32),
+        "states": torch.cat(states).contiguous(),
+    }
+    save_file(tensors, folder / "pairs.safetensors")
+
+
 def write(name, model, seed, base=None, dtype=None, shard=None):
     """Saves the checkpoint, then the states of the encoder inside it."""
     folder = FIXTURES / name
@@ -100,7 +118,7 @@ def legacy(folder):
 def small():
     sizes = dict(vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4, intermediate_size=48)
     bert = BertConfig(**sizes, num_hidden_layers=3, max_position_embeddings=40)
-    write("bert", BertModel(bert, add_pooling_layer=False), 1)
+    write_pairs(write("bert", BertModel(bert, add_pooling_layer=False), 1))
     legacy(write("bert-inside", BertForPreTraining(bert), 2, base="bert"))
     short = BertConfig(**sizes, num_hidden_layers=1, max_position_embeddings=40, layer_norm_eps=1e-6)
     write("bert-f16", BertModel(short), 3, dtype=torch.float16)

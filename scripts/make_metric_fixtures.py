@@ -1,6 +1,6 @@
-"""Writes crates/metrics/tests/fixtures: what scikit-learn and seqeval say about random and awkward cases.
+"""Writes crates/metrics/tests/fixtures: what scikit-learn, scipy and seqeval say about random and awkward cases.
 
-  pip install scikit-learn seqeval
+  pip install scikit-learn scipy seqeval
   python scripts/make_metric_fixtures.py
 """
 import json
@@ -8,10 +8,15 @@ import random
 import warnings
 from pathlib import Path
 
+import numpy as np
 import sklearn
 from seqeval.metrics import f1_score as span_f1, precision_score as span_precision, recall_score as span_recall
 from seqeval.metrics.sequence_labeling import get_entities, precision_recall_fscore_support as span_support
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_recall_fscore_support
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import (
+    accuracy_score, cohen_kappa_score, f1_score, matthews_corrcoef, mean_absolute_error, precision_recall_fscore_support,
+    root_mean_squared_error,
+)
 
 warnings.simplefilter("ignore")
 FOLDER = Path(__file__).resolve().parent.parent / "crates" / "metrics" / "tests" / "fixtures"
@@ -43,6 +48,73 @@ def class_cases(rng):
                 weights = [rng.random() ** 3 for _ in range(classes)]
                 gold = rng.choices(range(classes), weights, k=n)
                 yield class_case(gold, [g if rng.random() < skill else rng.randrange(classes) for g in gold], classes)
+
+
+def set_case(gold, predicted, labels):
+    matrix = lambda rows: np.array([[int(label in row) for label in range(labels)] for row in rows])
+    f1 = lambda average: float(f1_score(matrix(gold), matrix(predicted), average=average, zero_division=0))
+    return {
+        "gold": gold, "predicted": predicted, "labels": labels,
+        "macro_f1": f1("macro"), "micro_f1": f1("micro"), "sample_f1": f1("samples"),
+    }
+
+
+def set_cases(rng):
+    yield set_case([[], []], [[], []], 2)  # nothing anywhere
+    yield set_case([[0, 1], []], [[0, 1], []], 2)  # all right, one row without labels
+    yield set_case([[], [1]], [[0], []], 3)  # nothing right, a label that never occurs
+    yield set_case([[2, 0], [1]], [[0, 2], [0]], 3)  # the order in a set means nothing
+    for labels in (2, 3, 28):
+        for skill in (0.0, 0.3, 0.8, 1.0):
+            for n in (1, 5, 60):
+                share = [rng.random() ** 3 for _ in range(labels)]
+                draw = lambda: [label for label in range(labels) if rng.random() < share[label]]
+                gold = [draw() for _ in range(n)]
+                yield set_case(gold, [g if rng.random() < skill else draw() for g in gold], labels)
+
+
+def number_case(gold, predicted):
+    r = lambda statistic: 0.0 if np.isnan(statistic) else float(statistic)  # scipy: NaN for a constant side
+    return {
+        "gold": gold, "predicted": predicted,
+        "pearson": r(pearsonr(gold, predicted).statistic), "spearman": r(spearmanr(gold, predicted).statistic),
+        "rmse": float(root_mean_squared_error(gold, predicted)),
+    }
+
+
+def number_cases(rng):
+    yield number_case([1.0, 2.0], [5.0, 3.0])
+    yield number_case([0.1] * 7, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])  # constant, and no mean is exactly 0.1
+    yield number_case([1.0, 2.0, 3.0], [0.3, 0.3, 0.3])
+    yield number_case([1.0, 1.0, 2.0, 2.0, 3.0], [2.0, 1.0, 2.0, 2.0, 5.0])  # ties on both sides
+    yield number_case([1e9 + 1, 1e9 + 2, 1e9 + 4], [3.0, 1.0, 2.0])  # a large offset
+    for n in (3, 10, 200):
+        for noise in (0.0, 0.5, 3.0):
+            for digits in (0, 1, 12):  # few digits make ties
+                gold = [round(rng.gauss(0, 2), digits) for _ in range(n)]
+                yield number_case(gold, [round(2 * g - 1 + noise * rng.gauss(0, 1), digits) for g in gold])
+
+
+def order_case(gold, predicted):
+    # Without labels scikit-learn would leave classes out that never occur, and so shrink distances.
+    kappa = cohen_kappa_score(gold, predicted, labels=range(max(gold + predicted) + 1), weights="quadratic")
+    return {
+        "gold": gold, "predicted": predicted,
+        "quadratic_kappa": 0.0 if np.isnan(kappa) else float(kappa),  # scikit-learn: NaN for one class only
+        "mean_absolute_error": float(mean_absolute_error(gold, predicted)),
+    }
+
+
+def order_cases(rng):
+    yield order_case([2, 2, 2], [2, 2, 2])  # one class only
+    yield order_case([0, 1, 2, 3], [3, 2, 1, 0])  # as wrong as can be
+    yield order_case([0, 1, 2, 3], [1, 1, 1, 1])  # always the same
+    yield order_case([0, 4, 4, 0], [0, 4, 0, 0])  # classes between that never occur
+    for classes in (2, 3, 5, 10):
+        for skill in (0.0, 0.5, 0.9, 1.0):
+            for n in (2, 9, 100):
+                gold = [rng.randrange(classes) for _ in range(n)]
+                yield order_case(gold, [g if rng.random() < skill else rng.randrange(classes) for g in gold])
 
 
 def span_case(gold, predicted):
@@ -112,4 +184,7 @@ def write(name, cases):
 FOLDER.mkdir(parents=True, exist_ok=True)
 print("scikit-learn", sklearn.__version__)
 write("classes.json", class_cases(random.Random(1)))
+write("sets.json", set_cases(random.Random(3)))
+write("numbers.json", number_cases(random.Random(4)))
+write("orders.json", order_cases(random.Random(5)))
 write("spans.json", span_cases(random.Random(2)))

@@ -28,10 +28,11 @@ start, transitions, end = draw(LABELS), draw(LABELS, LABELS), draw(LABELS)
 inputs = {"states": states, "weight": weight, "bias": bias, "start": start, "transitions": transitions, "end": end}
 
 
-def case(loss):
-    """The loss and its gradient for each input that it depends on."""
-    used = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True)
-    return {"loss": loss.item(), "gradients": {n: g.flatten().tolist() for n, g in zip(inputs, used) if g is not None}}
+def case(loss, **rows):
+    """The loss and its gradient for each input that it depends on, or for the first `rows` of an input."""
+    used = torch.autograd.grad(loss, list(inputs.values()), retain_graph=True, allow_unused=True)
+    gradients = {n: g[:rows.get(n)].flatten().tolist() for n, g in zip(inputs, used) if g is not None}
+    return {"loss": loss.item(), "gradients": gradients}
 
 
 def logits(x):
@@ -49,6 +50,35 @@ classification = {
         F.cross_entropy(logits(first), classes, weight=torch.tensor(CLASS_WEIGHTS), label_smoothing=0.1)
     ),
     "probabilities": torch.softmax(logits(mean), 1).flatten().tolist(),
+}
+
+# Several labels a row: row 0 has two, row 2 none, row 4 one; what holds weighs as the class weights say.
+SETS = [[0, 2], [], [1]]
+holds = torch.tensor([[float(label in s) for label in range(LABELS)] for s in SETS])
+multi_label = {
+    "plain": case(F.binary_cross_entropy_with_logits(logits(mean), holds)),
+    "weighted": case(F.binary_cross_entropy_with_logits(logits(first), holds, pos_weight=torch.tensor(CLASS_WEIGHTS))),
+    "probabilities": torch.sigmoid(logits(mean)).flatten().tolist(),
+}
+
+# A number a row, standardised by the mean and the deviation of the numbers of rows 0 to 4; the first output alone.
+NUMBERS = [2.5, -1.0, 0.5, None, 4.0]
+known = torch.tensor([x for x in NUMBERS if x is not None])
+numbers = (torch.tensor([NUMBERS[r] for r in ROWS]) - known.mean()) / known.std(correction=0)
+output = logits(mean)[:, 0]
+regression = {
+    "mse": case(F.mse_loss(output, numbers), weight=1, bias=1),
+    "huber": case(F.huber_loss(output, numbers, delta=0.8), weight=1, bias=1),
+    "raw": case(F.mse_loss(output, torch.tensor([NUMBERS[r] for r in ROWS])), weight=1, bias=1),
+    "values": (output * known.std(correction=0) + known.mean()).tolist(),
+}
+
+# Ordered classes: one row of weights for both borders, a bias for each (CORAL).
+borders = mean @ weight[:1].T + bias[:LABELS - 1]
+above = torch.tensor([[float(y > k) for k in range(LABELS - 1)] for y in TARGETS])
+ordinal = {
+    "coral": case(F.binary_cross_entropy_with_logits(borders, above, reduction="sum") / len(ROWS), weight=1, bias=LABELS - 1),
+    "above": torch.sigmoid(borders).flatten().tolist(),
 }
 
 # Word of each token (None: special). Row 0 has 2 words, row 2 has 3 of which the last is cut, row 4 has 4.
@@ -91,5 +121,6 @@ OUT.write_text(json.dumps({
     "inputs": {name: value.flatten().tolist() for name, value in inputs.items()},
     "class_weights": CLASS_WEIGHTS, "rows": ROWS, "targets": TARGETS, "words": WORDS,
     "tags": {str(row): tags for row, tags in TAGS.items()},
-    "classification": classification, "tagging": tagging,
+    "sets": SETS, "classification": classification, "multi_label": multi_label,
+    "numbers": NUMBERS, "regression": regression, "ordinal": ordinal, "tagging": tagging,
 }) + "\n")

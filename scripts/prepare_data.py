@@ -2,13 +2,15 @@
 """Turns the corpora of examples/ from the form in which they are published into the layout that the configs read.
 
   python scripts/prepare_data.py --out data --snips SlotGated-SLU/data/snips \\
-      --vader vaderSentiment/additional_resources/hutto_ICWSM_2014.tar.gz --wnut17 emerging_entities_17
+      --vader vaderSentiment/additional_resources/hutto_ICWSM_2014.tar.gz --wnut17 emerging_entities_17 \\
+      --goemotions GoEmotions-pytorch/data/original
 
   --snips   the folder with train/, valid/ and test/, each holding seq.in, seq.out and label
   --vader   hutto_ICWSM_2014.tar.gz, or the folder that it unpacks to
   --wnut17  the folder with wnut17train.conll, emerging.dev.conll and emerging.test.annotated
+  --goemotions  the folder with train.tsv, dev.tsv, test.tsv and labels.txt
 
-Give one, two or all of them. Nothing is downloaded: examples/README.md says where each comes from and under what licence.
+Give one, several or all of them. Nothing is downloaded: examples/README.md says where each comes from and under what licence.
 Only Python's standard library is needed.
 """
 import argparse, hashlib, json, pathlib, sys, tarfile
@@ -92,15 +94,30 @@ def wnut17(source, out):
         print(f"{path}: {sentences} sentences")
 
 
+def goemotions(source, out):
+    names = [name.strip() for name in lines(source / "labels.txt")]
+    for file, split in (("train.tsv", "train"), ("dev.tsv", "validation"), ("test.tsv", "test")):
+        rows = []
+        for number, line in enumerate(lines(source / file), 1):
+            try:
+                text, labels, _ = line.split("\t")
+                emotions = [names[int(label)] for label in labels.split(",")]
+            except (ValueError, IndexError):
+                expected = f"expected text, numbers of labels below {len(names)} and id between tabs"
+                sys.exit(f"{source / file}:{number}: {expected}, found {line!r}")
+            rows.append({"text": text, "emotions": emotions})
+        write(out / "goemotions" / f"{split}.jsonl", rows)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("data"), help="default: data")
-    for name in ("snips", "vader", "wnut17"):
+    for name in ("snips", "vader", "wnut17", "goemotions"):
         parser.add_argument(f"--{name}", type=pathlib.Path, metavar="PATH")
     args = parser.parse_args()
-    given = [(convert, path) for convert in (snips, vader, wnut17) if (path := getattr(args, convert.__name__))]
+    given = [(convert, path) for convert in (snips, vader, wnut17, goemotions) if (path := getattr(args, convert.__name__))]
     if not given:
-        parser.error("give at least one of --snips, --vader, --wnut17")
+        parser.error("give at least one of --snips, --vader, --wnut17, --goemotions")
     for convert, path in given:
         convert(path, args.out)
 

@@ -100,6 +100,7 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, precision: Precision
     let ids: Vec<u32> = (0..sizes.tokens()).map(|i| (i * 7919 % sizes.vocabulary) as u32).collect();
     let positions: Vec<u32> = (0..sizes.tokens()).map(|i| (i % sizes.length) as u32).collect();
     let rows: kernels::Rows = (0..=sizes.rows).map(|i| i * sizes.length).collect::<Arc<[usize]>>();
+    let segments = vec![0; sizes.tokens()];
     let target: Vec<u32> = (0..sizes.rows).map(|i| (i % CLASSES) as u32).collect();
 
     let occurring: Vec<u32> = ids.iter().copied().collect::<BTreeSet<u32>>().into_iter().collect();
@@ -113,7 +114,7 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, precision: Precision
             faults = polytask::memory::faults().unwrap_or(0);
         }
         let began = Instant::now();
-        let tokens = Tokens { ids: &ids, positions: &positions, rows: &rows };
+        let tokens = Tokens { ids: &ids, positions: &positions, segments: &segments, rows: &rows };
         let narrow = parameters.with_rows(backbone.token_table(), &occurring);
         let states = backbone.states(&narrow, tokens, Some(step as u64));
         let pooled = kernels::mean_rows(states, &rows);

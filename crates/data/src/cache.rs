@@ -3,8 +3,9 @@
 //! One file per (tokenizer, inputs, `max_length`), named by the BLAKE3 hash of the three: a changed row or tokenizer gives
 //! another name, so nothing in a cache is ever out of date, and the folder may be deleted at any time.
 //!
-//! The file, all numbers little-endian: the 8 bytes `PTTOKEN1`; the key, 32 bytes; rows, tokens and unknown tokens, each
-//! u64; per row its length and its cut tokens, per token its id and its word, each u32; the BLAKE3 hash of all before. It is
+//! The file, all numbers little-endian: the 8 bytes `PTTOKEN2`; the key, 32 bytes; rows, tokens, unknown tokens and
+//! rows that are pairs (all or none), each u64; per row its length and its cut tokens, per pair the tokens of its first segment,
+//! per token its id and its word, each u32; the BLAKE3 hash of all before. It is
 //! written beside its place, synced and renamed. A file that is cut short or damaged is made anew.
 
 use std::fs::{self, File};
@@ -13,7 +14,7 @@ use std::path::Path;
 
 use crate::{DataError, Encoded, Input, Tokenizer};
 
-const MAGIC: &[u8; 8] = b"PTTOKEN1";
+const MAGIC: &[u8; 8] = b"PTTOKEN2";
 const HASH: usize = 32;
 
 /// Tokenizes, or reads what an earlier call with the same tokenizer, inputs and `max_length` wrote into `dir` (made if
@@ -55,6 +56,11 @@ fn key(tokenizer: &Tokenizer, inputs: &[Input<'_>], max_length: usize) -> blake3
                 text("text");
                 text(one);
             }
+            Input::Pair(first, second) => {
+                text("pair");
+                text(first);
+                text(second);
+            }
             Input::Words(words) => {
                 text("words");
                 text(&words.len().to_string());
@@ -67,14 +73,14 @@ fn key(tokenizer: &Tokenizer, inputs: &[Input<'_>], max_length: usize) -> blake3
 
 fn to_bytes(encoded: &Encoded, key: &blake3::Hash) -> Vec<u8> {
     let (rows, tokens) = (encoded.rows(), encoded.ids.len());
-    let mut out = Vec::with_capacity(MAGIC.len() + 2 * HASH + 24 + 8 * (rows + tokens));
+    let mut out = Vec::with_capacity(MAGIC.len() + 2 * HASH + 32 + 12 * rows + 8 * tokens);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(key.as_bytes());
-    for number in [rows, tokens, encoded.unknown] {
+    for number in [rows, tokens, encoded.unknown, encoded.first.len()] {
         out.extend_from_slice(&(number as u64).to_le_bytes());
     }
     let lengths: Vec<u32> = (0..rows).map(|i| encoded.length(i) as u32).collect();
-    for numbers in [&lengths, &encoded.cut, &encoded.ids, &encoded.words] {
+    for numbers in [&lengths, &encoded.cut, &encoded.first, &encoded.ids, &encoded.words] {
         out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
     }
     let hash = blake3::hash(&out);
@@ -89,10 +95,11 @@ fn from_bytes(bytes: &[u8], key: &blake3::Hash, vocabulary: usize) -> Option<Enc
         return None;
     }
     let body = body.strip_prefix(MAGIC)?.strip_prefix(key.as_bytes())?;
-    let (head, mut rest) = body.split_at_checked(24)?;
+    let (head, mut rest) = body.split_at_checked(32)?;
     let number =
         |i: usize| u64::from_le_bytes(head[8 * i..8 * i + 8].try_into().expect("8 bytes")).try_into().ok();
-    let (rows, tokens, unknown): (usize, usize, usize) = (number(0)?, number(1)?, number(2)?);
+    let (rows, tokens, unknown, pairs): (usize, usize, usize, usize) =
+        (number(0)?, number(1)?, number(2)?, number(3)?);
     let mut take = |count: usize| {
         let (numbers, after) = rest.split_at_checked(count.checked_mul(4)?)?;
         rest = after;
@@ -103,15 +110,18 @@ fn from_bytes(bytes: &[u8], key: &blake3::Hash, vocabulary: usize) -> Option<Enc
                 .collect::<Vec<u32>>(),
         )
     };
-    let (lengths, cut, ids, words) = (take(rows)?, take(rows)?, take(tokens)?, take(tokens)?);
+    let (lengths, cut, first, ids, words) =
+        (take(rows)?, take(rows)?, take(pairs)?, take(tokens)?, take(tokens)?);
+    let fits =
+        pairs == 0 || (pairs == rows && first.iter().zip(&lengths).all(|(first, length)| first <= length));
     let mut offsets = vec![0];
     let mut end = 0usize;
     for length in lengths {
         end = end.checked_add(length as usize)?;
         offsets.push(end);
     }
-    let sound = rest.is_empty() && end == tokens && ids.iter().all(|&id| (id as usize) < vocabulary);
-    sound.then_some(Encoded { ids, offsets, words, cut, unknown })
+    let sound = fits && rest.is_empty() && end == tokens && ids.iter().all(|&id| (id as usize) < vocabulary);
+    sound.then_some(Encoded { ids, offsets, words, first, cut, unknown })
 }
 
 /// Writes a file so that after a crash it is there whole or not at all.
@@ -136,6 +146,7 @@ mod tests {
             ids: vec![2, 7, 3, 2, 9],
             offsets: vec![0, 3, 5],
             words: vec![u32::MAX, 0, u32::MAX, u32::MAX, 0],
+            first: vec![2, 2],
             cut: vec![0, 4],
             unknown: 1,
         };
@@ -167,7 +178,7 @@ mod tests {
     fn sizes_that_lie_are_refused_even_under_a_right_checksum() {
         let (encoded, key) = sample();
         let bytes = to_bytes(&encoded, &key);
-        for (at, value) in [(40, u64::MAX), (48, u64::MAX / 4), (48, 4), (40, 1)] {
+        for (at, value) in [(40, u64::MAX), (48, u64::MAX / 4), (48, 4), (40, 1), (64, 1), (64, u64::MAX)] {
             let mut body = bytes[..bytes.len() - HASH].to_vec();
             body[at..at + 8].copy_from_slice(&value.to_le_bytes());
             let hash = blake3::hash(&body);

@@ -26,6 +26,8 @@ pub struct Pack {
     pub offsets: Arc<[usize]>,
     /// `[n]` word index of each token in its row, or [`crate::NO_WORD`].
     pub words: Vec<u32>,
+    /// `[n]` which segment of its row each token is of: 1 in the second text of a pair, else 0.
+    pub segments: Vec<u32>,
     /// `[r]` which rows these are.
     pub rows: Vec<RowRef>,
 }
@@ -46,6 +48,7 @@ impl Pack {
         let mut ids = Vec::with_capacity(tokens);
         let mut positions = Vec::with_capacity(tokens);
         let mut words = Vec::with_capacity(tokens);
+        let mut segments = Vec::with_capacity(tokens);
         let mut offsets = Vec::with_capacity(rows.len() + 1);
         let mut refs = Vec::with_capacity(rows.len());
         offsets.push(0);
@@ -54,10 +57,12 @@ impl Pack {
             positions.extend(0..range.len() as u32);
             ids.extend_from_slice(&encoded.ids[range.clone()]);
             words.extend_from_slice(&encoded.words[range]);
+            segments.resize(segments.len() + encoded.first(row), 0);
+            segments.resize(ids.len(), 1);
             offsets.push(ids.len());
             refs.push(row_ref);
         }
-        Pack { ids, positions, offsets: offsets.into(), words, rows: refs }
+        Pack { ids, positions, offsets: offsets.into(), words, segments, rows: refs }
     }
 
     /// The same rows with only some of their tokens, given by their places in this pack, rising.
@@ -69,6 +74,7 @@ impl Pack {
             positions: of(&self.positions),
             offsets: self.offsets.iter().map(before).collect(),
             words: of(&self.words),
+            segments: of(&self.segments),
             rows: self.rows.clone(),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde_json::Value as Json;
-use tokenizers::{EncodeInput, Encoding};
+use tokenizers::{EncodeInput, Encoding, TruncationDirection};
 
 use crate::DataError;
 
@@ -20,6 +20,8 @@ pub enum Input<'a> {
     Text(&'a str),
     /// Words that are given; each is tokenized by itself.
     Words(&'a [String]),
+    /// Two texts, one after the other, as the tokenizer joins them.
+    Pair(&'a str, &'a str),
 }
 
 /// Tokens of many rows, end to end. With `r` rows and `n` tokens:
@@ -29,9 +31,11 @@ pub struct Encoded {
     pub ids: Vec<u32>,
     /// `[r + 1]` where each row begins; first 0, last `n`, always rising: no row is without tokens.
     pub offsets: Vec<usize>,
-    /// `[n]` index in its row of the word that the token belongs to, or [`NO_WORD`]. Never falling within a row, special
-    /// tokens aside.
+    /// `[n]` index in its row of the word that the token belongs to, or [`NO_WORD`]: special tokens, and all of a pair. Never
+    /// falling within a row, special tokens aside.
     pub words: Vec<u32>,
+    /// `[r]` how many tokens of each row are of the first segment (BERT's type 0); empty where no row has a second.
+    pub first: Vec<u32>,
     /// `[r]` tokens that truncation took from each row.
     pub cut: Vec<u32>,
     /// Unknown tokens in all rows, after truncation.
@@ -54,6 +58,11 @@ impl Encoded {
         self.row(i).len()
     }
 
+    /// How many tokens of row `i` are of the first segment; those behind them are of the second.
+    pub fn first(&self, i: usize) -> usize {
+        self.first.get(i).map_or(self.length(i), |first| *first as usize)
+    }
+
     /// No rows.
     fn empty() -> Self {
         Self { offsets: vec![0], ..Self::default() }
@@ -63,6 +72,7 @@ impl Encoded {
         let before = self.ids.len();
         self.ids.extend_from_slice(&other.ids);
         self.words.extend_from_slice(&other.words);
+        self.first.extend_from_slice(&other.first);
         self.cut.extend_from_slice(&other.cut);
         self.offsets.extend(other.offsets[1..].iter().map(|end| before + end));
         self.unknown += other.unknown;
@@ -72,7 +82,9 @@ impl Encoded {
 /// A tokenizer in the `tokenizer.json` format of Hugging Face. Cheap to clone.
 ///
 /// Padding, truncation and BPE dropout that the file asks for are switched off: packs need no padding, the same text always
-/// gives the same tokens, and truncation is done here, where it is counted: of a row longer than `max_length` tokens the first are kept, and the special tokens at its end.
+/// gives the same tokens, and truncation is done here, where it is counted: of a row longer than `max_length` tokens the first
+/// are kept, and the special tokens at its end; of a pair the longer text is cut until both are of one length, then both
+/// (`longest_first` of Hugging Face).
 ///
 /// Words that are given one by one are tokenized as after a space, also by a byte-level tokenizer that puts no space before
 /// the first word of a text (as Hugging Face does with `add_prefix_space`).
@@ -82,8 +94,8 @@ pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
     vocabulary: usize,
     unknown: Option<u32>,
-    /// Special tokens around every row.
-    specials: usize,
+    /// Special tokens around every row, and around every pair.
+    specials: [usize; 2],
     /// Stands for a row that gives no token at all.
     filler: u32,
     /// Whether given words need a space before them.
@@ -126,7 +138,10 @@ impl Tokenizer {
         if vocabulary == 0 {
             return Err(fault("the vocabulary is empty".into()));
         }
-        let specials = inner.encode_fast("", true).map_err(|error| fault(error.to_string()))?.len();
+        let length = |input: EncodeInput<'_>| {
+            inner.encode_fast(input, true).map(|e| e.len()).map_err(|error| fault(error.to_string()))
+        };
+        let specials = [length("".into())?, length(("", "").into())?];
         let unknown = unknown_id(&settings, &inner);
         let pad = || ["[PAD]", "<pad>"].iter().find_map(|token| inner.token_to_id(token));
         let filler = unknown.or_else(pad).unwrap_or(0);
@@ -173,8 +188,10 @@ impl Tokenizer {
     /// # Errors
     /// When `max_length` leaves no room beside the special tokens, or the tokenizer fails on a row.
     pub fn encode(&self, inputs: &[Input<'_>], max_length: usize) -> Result<Encoded, DataError> {
-        if max_length <= self.specials {
-            let expected = format!("more than the {} special tokens of every row", self.specials);
+        let pairs = inputs.iter().any(|input| matches!(input, Input::Pair(..)));
+        let specials = self.specials[usize::from(pairs)];
+        if max_length <= specials {
+            let expected = format!("more than the {specials} special tokens of every row");
             return Err(DataError::Setting {
                 key: "max_length".into(),
                 found: max_length.to_string(),
@@ -184,11 +201,10 @@ impl Tokenizer {
         let encode_chunk = |(chunk, inputs): (usize, &[Input<'_>])| {
             let mut part = Encoded::empty();
             for (i, input) in inputs.iter().enumerate() {
-                let encoding = self.encode_one(input).map_err(|error| DataError::Tokenizer {
+                self.encode_one(input, &mut part, max_length).map_err(|error| DataError::Tokenizer {
                     path: None,
                     reason: format!("row {}: {error}", chunk * CHUNK + i + 1),
                 })?;
-                self.append(&mut part, &encoding, max_length);
             }
             Ok(part)
         };
@@ -200,16 +216,49 @@ impl Tokenizer {
         Ok(all)
     }
 
-    fn encode_one(&self, input: &Input<'_>) -> tokenizers::Result<Encoding> {
+    /// Appends one row, cut to `max_length`.
+    fn encode_one(&self, input: &Input<'_>, part: &mut Encoded, max_length: usize) -> tokenizers::Result<()> {
         let input: EncodeInput<'_> = match input {
             Input::Text(text) => (*text).into(),
             Input::Words(words) if self.spaced => words.iter().map(spaced).collect::<Vec<String>>().into(),
             Input::Words(words) => (*words).into(),
+            Input::Pair(first, second) => return self.append_pair(part, [first, second], max_length),
         };
-        self.inner.encode(input, true)
+        self.append(part, &self.inner.encode(input, true)?, max_length);
+        Ok(())
     }
 
-    /// Appends one row, cut to `max_length`.
+    /// Appends a pair, cut to `max_length`. Type ids other than 0 make the second segment.
+    fn append_pair(&self, part: &mut Encoded, texts: [&str; 2], max_length: usize) -> tokenizers::Result<()> {
+        let [mut first, mut second] =
+            [self.inner.encode(texts[0], false)?, self.inner.encode(texts[1], false)?];
+        let [n, m] = longest_first([first.len(), second.len()], max_length - self.specials[1]);
+        part.cut.push((first.len() + second.len() - n - m) as u32);
+        for (text, kept) in [(&mut first, n), (&mut second, m)] {
+            text.truncate(kept, 0, TruncationDirection::Right);
+            text.take_overflowing();
+        }
+        // The tokenizer itself begins from these where no template says otherwise.
+        second.set_type_ids(vec![1; m]);
+        let pair = self.inner.post_process(first, Some(second), true)?;
+        let begin = part.ids.len();
+        part.ids.extend_from_slice(pair.get_ids());
+        if pair.is_empty() {
+            part.ids.push(self.filler);
+        }
+        let of_first = pair.get_type_ids().iter().take_while(|type_id| **type_id == 0).count();
+        part.first.push(of_first.max(usize::from(pair.is_empty())) as u32);
+        part.words.resize(part.ids.len(), NO_WORD);
+        part.offsets.push(part.ids.len());
+        part.unknown += self.count_unknown(&part.ids[begin..]);
+        Ok(())
+    }
+
+    fn count_unknown(&self, ids: &[u32]) -> usize {
+        ids.iter().filter(|id| Some(**id) == self.unknown).count()
+    }
+
+    /// Appends the encoding of one text, cut to `max_length`.
     fn append(&self, part: &mut Encoded, encoding: &Encoding, max_length: usize) {
         let (ids, words) = (encoding.get_ids(), encoding.get_word_ids());
         let tail =
@@ -224,7 +273,7 @@ impl Tokenizer {
             part.ids.push(self.filler);
             part.words.push(NO_WORD);
         }
-        part.unknown += part.ids[before..].iter().filter(|&&id| Some(id) == self.unknown).count();
+        part.unknown += self.count_unknown(&part.ids[before..]);
         part.cut.push((ids.len() - tail - head) as u32);
         part.offsets.push(part.ids.len());
     }
@@ -232,6 +281,15 @@ impl Tokenizer {
 
 /// Rows that one thread takes at a time.
 const CHUNK: usize = 256;
+
+/// How many tokens of two texts stay of `most`: the longer is cut until both are of one length, then both, the second less.
+fn longest_first([first, second]: [usize; 2], most: usize) -> [usize; 2] {
+    if first + second <= most {
+        return [first, second];
+    }
+    let shorter = first.min(second).min(most / 2);
+    if first <= second { [shorter, most - shorter] } else { [most - shorter, shorter] }
+}
 
 fn spaced(word: &String) -> String {
     if word.is_empty() || word.starts_with(' ') { word.clone() } else { format!(" {word}") }

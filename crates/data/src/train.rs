@@ -212,7 +212,7 @@ fn to_json(vocabulary: &[String], merges: &[Pair], lowercase: bool) -> String {
         json!([{ "type": "NFC" }])
     };
     let begin = json!({ "SpecialToken": { "id": "[CLS]", "type_id": 0 } });
-    let end = json!({ "SpecialToken": { "id": "[SEP]", "type_id": 0 } });
+    let end = |type_id| json!({ "SpecialToken": { "id": "[SEP]", "type_id": type_id } });
     let sequence = |id, type_id| json!({ "Sequence": { "id": id, "type_id": type_id } });
     let template =
         |token: &str, id: u32| (token.to_owned(), json!({ "id": token, "ids": [id], "tokens": [token] }));
@@ -234,8 +234,8 @@ fn to_json(vocabulary: &[String], merges: &[Pair], lowercase: bool) -> String {
         ] },
         "post_processor": {
             "type": "TemplateProcessing",
-            "single": [begin, sequence("A", 0), end],
-            "pair": [begin, sequence("A", 0), end, sequence("B", 0), end],
+            "single": [begin, sequence("A", 0), end(0)],
+            "pair": [begin, sequence("A", 0), end(0), sequence("B", 1), end(1)],
             "special_tokens": serde_json::Map::from_iter([template("[CLS]", 2), template("[SEP]", 3)]),
         },
         "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },

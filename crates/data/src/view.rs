@@ -1,5 +1,6 @@
 //! The rows of a corpus under one input, tokenized.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,14 +13,24 @@ pub enum InputField {
     Text(String),
     /// A field of words, each of which may carry a label.
     Words(String),
+    /// Two fields of plain text, read as one row.
+    Pair(String, String),
 }
 
 impl InputField {
-    /// The field's name.
-    pub fn field(&self) -> &str {
+    /// The names of the fields.
+    pub fn fields(&self) -> Vec<&str> {
         match self {
-            InputField::Text(field) | InputField::Words(field) => field,
+            InputField::Text(field) | InputField::Words(field) => vec![field],
+            InputField::Pair(first, second) => vec![first, second],
         }
+    }
+}
+
+/// The fields' names, for people: `text`, or `premise + hypothesis`.
+impl fmt::Display for InputField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.fields().join(" + "))
     }
 }
 
@@ -60,6 +71,16 @@ impl View {
             InputField::Words(field) => {
                 let words = present(&rows, field, |row| row.words(field))?;
                 encode(&words.iter().map(|words| Input::Words(words)).collect::<Vec<_>>())?
+            }
+            InputField::Pair(first, second) => {
+                let texts = |field| present(&rows, field, |row| row.text(field));
+                let pairs = match (texts(first), texts(second)) {
+                    (Ok(first), Ok(second)) => first.into_iter().zip(second),
+                    (first, second) => {
+                        return Err([first.err(), second.err()].into_iter().flatten().flatten().collect());
+                    }
+                };
+                encode(&pairs.map(|(first, second)| Input::Pair(first, second)).collect::<Vec<_>>())?
             }
         };
         Ok(View { corpus: corpus.into(), input, rows, encoded })

@@ -41,7 +41,7 @@ fn a_view_of_words_and_one_of_the_same_text_agree() {
     let rows = sample();
     let view = |input| View::new("c", input, rows.clone(), &tokenizer(), 64, None).unwrap();
     let (text, split) = (view(InputField::Text("text".into())), view(InputField::Words("tokens".into())));
-    assert_eq!((&text.encoded, text.input.field()), (&split.encoded, "text"));
+    assert_eq!((&text.encoded, text.input.fields()), (&split.encoded, vec!["text"]));
     assert_eq!(text.encoded.rows(), 4);
     assert!(same_text(&rows, "text", "tokens"));
 }
@@ -127,4 +127,30 @@ fn a_pack_of_an_encoding_has_all_its_rows() {
     assert_eq!(pack.rows, [RowRef { view: 3, row: 0 }, RowRef { view: 3, row: 1 }]);
     assert_eq!(pack.words.last(), Some(&NO_WORD));
     assert_eq!(Pack::of(&[], &[]).offsets.to_vec(), [0]);
+}
+
+#[test]
+fn pairs_have_two_segments_in_view_cache_and_pack() {
+    let row = |a: &str, b: &str| vec![("a", Value::Text(a.into())), ("b", Value::Text(b.into()))];
+    let rows_of_pairs = rows(vec![row("one two", "three"), row("", "four")]);
+    let input = InputField::Pair("a".into(), "b".into());
+    assert_eq!(input.to_string(), "a + b");
+    let cache = tempfile::tempdir().unwrap();
+    let view = |cache| View::new("c", input.clone(), rows_of_pairs.clone(), &tokenizer(), 64, cache).unwrap();
+    let plain = view(None);
+    for _ in 0..2 {
+        assert_eq!(view(Some(cache.path())).encoded, plain.encoded);
+    }
+    let whole = [RowRef { view: 0, row: 1 }, RowRef { view: 0, row: 0 }];
+    let pack = Pack::of(std::slice::from_ref(&plain), &whole);
+    assert_eq!(pack.segments.len(), pack.tokens());
+    for (at, row) in [(0, 1), (1, 0)] {
+        let segments = &pack.segments[pack.offsets[at]..pack.offsets[at + 1]];
+        let first = plain.encoded.first(row);
+        assert!(first > 1 && first < segments.len());
+        assert!(segments[..first].iter().all(|s| *s == 0) && segments[first..].iter().all(|s| *s == 1));
+    }
+    let missing = rows(vec![vec![("a", Value::Text("x".into()))]]);
+    let faults = View::new("c", input.clone(), missing, &tokenizer(), 64, None).unwrap_err();
+    assert_eq!(faults[0].to_string(), "rows.jsonl:1: no field \"b\"; the row has a");
 }

@@ -227,3 +227,50 @@ fn a_cache_that_cannot_be_written_is_an_error() {
     let error = encode_cached(Some(&file), &tokenizer("trained"), &[Input::Text("a")], 32).unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
 }
+
+/// The library itself stops tokenizing a text that is longer than the whole row, and then takes both for equally long where
+/// they are not; so its own truncation gets whole texts here.
+#[test]
+fn pairs_equal_those_of_the_tokenizers_library() {
+    use tokenizers::{TruncationParams, utils::truncation::truncate_encodings};
+    let texts: Vec<String> = texts().into_iter().filter(|text| text.len() < 2_000).collect();
+    // Each text with itself, with a short one before it, and with the one seven places on.
+    let pairs: Vec<(&str, &str)> = (0..texts.len())
+        .flat_map(|i| [(i, i), (0, i), (i, (i + 7) % texts.len())])
+        .map(|(i, j)| (texts[i].as_str(), texts[j].as_str()))
+        .collect();
+    let inputs: Vec<Input<'_>> = pairs.iter().map(|(a, b)| Input::Pair(a, b)).collect();
+    for name in ["wordpiece", "byte_level", "trained"] {
+        let mut theirs = tokenizers::Tokenizer::from_file(fixture(&format!("{name}.json"))).unwrap();
+        theirs.with_padding(None).with_truncation(None).unwrap();
+        let specials = theirs.encode(("", ""), true).unwrap().len();
+        let encode = |text| theirs.encode_char_offsets(text, false).unwrap();
+        for max_length in [10, 11, 24, 4_000] {
+            let truncation = TruncationParams { max_length: max_length - specials, ..Default::default() };
+            let encoded = tokenizer(name).encode(&inputs, max_length).unwrap();
+            for (i, (a, b)) in pairs.iter().enumerate() {
+                let whole = theirs.encode((*a, *b), true).unwrap();
+                let (a, b) = truncate_encodings(encode(*a), Some(encode(*b)), &truncation).unwrap();
+                let expected = theirs.post_process(a, b, true).unwrap();
+                if expected.is_empty() {
+                    assert_eq!((encoded.length(i), encoded.first(i)), (1, 1), "a filler stands for nothing");
+                    continue;
+                }
+                let what = format!("{name}, {max_length}: {:?}", pairs[i]);
+                assert_eq!(&encoded.ids[encoded.row(i)], expected.get_ids(), "{what}");
+                let second = expected.get_type_ids().iter().filter(|type_id| **type_id == 1).count();
+                assert_eq!(encoded.length(i) - encoded.first(i), second, "{what}");
+                assert_eq!(encoded.cut[i] as usize, whole.len() - expected.len(), "{what}");
+                assert!(encoded.cut[i] > 0 || whole.get_type_ids() == expected.get_type_ids(), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pairs_need_room_for_their_special_tokens() {
+    let tokenizer = tokenizer("wordpiece");
+    assert!(tokenizer.encode(&[Input::Text("a")], 3).is_ok());
+    let fault = tokenizer.encode(&[Input::Pair("a", "b")], 3).unwrap_err().to_string();
+    assert!(fault.contains("more than the 3 special tokens"), "{fault}");
+}

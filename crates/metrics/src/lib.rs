@@ -1,9 +1,10 @@
-//! Metrics as pure functions: labels or spans in, numbers out; no tensors, no input or output, no state.
+//! Metrics as pure functions: labels, numbers or spans in, numbers out; no tensors, no input or output, no state.
 //!
-//! Every score is a fraction in `0..=1` (Matthews correlation: `-1..=1`). A division of zero by zero counts as 0 and an
-//! empty input scores 0, so that no score is ever NaN.
+//! Every score is a fraction in `0..=1` (correlations and kappa: down to -1), and higher is better; an error (`rmse`,
+//! `mean_absolute_error`) is in the unit of what is predicted, and lower is better. A division of zero by zero counts as 0
+//! and an empty input scores 0, so that no score is ever NaN.
 //!
-//! The reference for classes is scikit-learn, for spans seqeval; `tests/fixtures` holds their answers.
+//! The reference for classes and numbers is scikit-learn and scipy, for spans seqeval; `tests/fixtures` holds their answers.
 //!
 //! ```
 //! use polytask_metrics::{accuracy, span_scores, spans};
@@ -18,21 +19,37 @@
 
 mod accuracy;
 mod class_f1;
+mod label_macro_f1;
+mod label_micro_f1;
 mod macro_f1;
 mod matthews;
+mod mean_absolute_error;
 mod micro_f1;
+mod pearson;
+mod quadratic_kappa;
+mod rmse;
+mod sample_f1;
 mod score;
 mod span_f1;
 mod spans;
+mod spearman;
 
 pub use accuracy::accuracy;
 pub use class_f1::class_f1;
+pub use label_macro_f1::label_macro_f1;
+pub use label_micro_f1::label_micro_f1;
 pub use macro_f1::macro_f1;
 pub use matthews::matthews;
+pub use mean_absolute_error::mean_absolute_error;
 pub use micro_f1::micro_f1;
+pub use pearson::pearson;
+pub use quadratic_kappa::quadratic_kappa;
+pub use rmse::rmse;
+pub use sample_f1::sample_f1;
 pub use score::Score;
 pub use span_f1::{SpanScores, span_scores};
 pub use spans::{Scheme, Span, spans, split_tag};
+pub use spearman::spearman;
 
 /// Every metric's name and the source whose leading `//!` lines are its documentation.
 pub const CATALOGUE: &[(&str, &str)] = &[
@@ -40,6 +57,14 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("macro_f1", include_str!("macro_f1.rs")),
     ("micro_f1", include_str!("micro_f1.rs")),
     ("class_f1", include_str!("class_f1.rs")),
+    ("label_macro_f1", include_str!("label_macro_f1.rs")),
+    ("label_micro_f1", include_str!("label_micro_f1.rs")),
+    ("sample_f1", include_str!("sample_f1.rs")),
     ("matthews", include_str!("matthews.rs")),
+    ("pearson", include_str!("pearson.rs")),
+    ("spearman", include_str!("spearman.rs")),
+    ("rmse", include_str!("rmse.rs")),
+    ("quadratic_kappa", include_str!("quadratic_kappa.rs")),
+    ("mean_absolute_error", include_str!("mean_absolute_error.rs")),
     ("span_f1", include_str!("span_f1.rs")),
 ];

@@ -4,7 +4,7 @@
 //! gold labels nor among the predictions are left out of the mean, as scikit-learn's default leaves them out; a class that
 //! occurs and is never predicted, or is predicted and never occurs, counts with 0.
 //!
-//! When to use: classes of unequal size that matter equally.
+//! When to use: classes of unequal size that matter equally. Rows with several labels: `label_macro_f1`.
 //!
 //! Reference: scikit-learn's `f1_score(average="macro", zero_division=0)`.
 

@@ -32,6 +32,15 @@ impl Counts {
         }
     }
 
+    /// The counts of two parts together.
+    pub fn plus(self, other: Self) -> Self {
+        Counts {
+            gold: self.gold + other.gold,
+            predicted: self.predicted + other.predicted,
+            correct: self.correct + other.correct,
+        }
+    }
+
     /// Whether the class occurs at all, among the gold labels or the predictions.
     pub fn occurs(self) -> bool {
         self.gold + self.predicted > 0
@@ -51,6 +60,24 @@ pub(crate) fn count(gold: &[u32], predicted: &[u32], classes: usize) -> Vec<Coun
         counts[p as usize].predicted += 1;
         if g == p {
             counts[g as usize].correct += 1;
+        }
+    }
+    counts
+}
+
+/// The counts of each of the labels `0..labels`, of which a row has any number.
+///
+/// # Panics
+/// When `gold` and `predicted` differ in length or name a label that is not below `labels`.
+pub(crate) fn count_sets(gold: &[Vec<u32>], predicted: &[Vec<u32>], labels: usize) -> Vec<Counts> {
+    assert_eq!(gold.len(), predicted.len(), "one prediction a gold label");
+    let mut counts = vec![Counts::default(); labels];
+    for (g, p) in gold.iter().zip(predicted) {
+        g.iter().for_each(|label| counts[*label as usize].gold += 1);
+        for label in p {
+            let counts = &mut counts[*label as usize];
+            counts.predicted += 1;
+            counts.correct += usize::from(g.contains(label));
         }
     }
     counts

@@ -2,7 +2,10 @@
 
 mod fixture;
 
-use fixture::{CHECKPOINTS, Expected, devices, folder, largest_difference, opened, opened_on, states};
+use fixture::{
+    CHECKPOINTS, Expected, devices, folder, largest_difference, opened, opened_on, positions, states,
+};
+use polytask_model::Tokens;
 use std::path::Path;
 
 #[test]
@@ -16,6 +19,31 @@ fn a_pack_of_rows_has_the_states_that_transformers_computes_row_by_row() {
             println!("{name} on {device:?}: largest difference {difference:.1e}");
             assert!(difference < 1e-5, "{name} on {device:?}: {difference}");
         }
+    }
+}
+
+#[test]
+fn the_second_text_of_a_pair_has_the_second_type() {
+    for device in devices() {
+        let (backbone, parameters) = opened_on(&device, &folder("bert"));
+        let expected = Expected::read(&folder("bert/pairs.safetensors"));
+        assert!(expected.segments.contains(&1));
+        let tokens = Tokens {
+            ids: &expected.ids,
+            positions: &positions(&expected.rows),
+            segments: &expected.segments,
+            rows: &expected.rows,
+        };
+        let found: Vec<f32> = backbone.states(&parameters, tokens, None).into_data().try_into_vec().unwrap();
+        let difference = largest_difference(&found, &expected.states);
+        assert!(difference < 1e-5, "{device:?}: {difference}");
+        // RoBERTa has one type only.
+        let (backbone, parameters) = opened_on(&device, &folder("roberta"));
+        let of = |segments: &[u32]| -> Vec<f32> {
+            let tokens = Tokens { segments, ..tokens };
+            backbone.states(&parameters, tokens, None).into_data().try_into_vec().unwrap()
+        };
+        assert_eq!(of(&expected.segments), of(&vec![0; expected.ids.len()]));
     }
 }
 

@@ -111,7 +111,7 @@ pub struct Evaluate {
 pub struct Predict {
     /// The run's directory, or a `model/` directory out of one
     pub run: PathBuf,
-    /// How the input is read: `text` (a text a line), `json` (an object a line with `text` or `tokens`); `auto` looks at the first line
+    /// How the input is read: `text` (a text a line), `json` (an object a line with `text` or `tokens`, for tasks on two texts with both of their fields); `auto` looks at the first line
     #[arg(long, default_value = "auto", value_parser = ["auto", "text", "json"])]
     pub input: String,
     /// Threads [default: as many as processors]

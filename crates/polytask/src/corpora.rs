@@ -7,6 +7,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use tasks::Numbers;
 use train::{TaskSlot, Views};
 
 /// The rows of every corpus that some task uses, by split.
@@ -99,6 +100,10 @@ impl Inputs {
                     InputField::Words(field) => {
                         texts.extend(row.words(field).ok().flatten().map(|w| w.join(" ")))
                     }
+                    InputField::Pair(first, second) => {
+                        let text = |field| row.text(field).ok().flatten().map(str::to_string);
+                        texts.extend([text(first), text(second)].into_iter().flatten());
+                    }
                 }
             }
         }
@@ -180,6 +185,9 @@ pub struct TaskLabels {
     pub missing: usize,
     /// Labels that training never shows, with counts.
     pub unseen: BTreeMap<String, usize>,
+    /// What the labels are like, where they are numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<Numbers>,
     /// Labels lost to truncation.
     pub truncated: usize,
     /// Labels of words for which the tokenizer has no token.
@@ -207,6 +215,7 @@ pub fn attach(tasks: &mut [TaskSlot], views: &Views, sources: &Sources) -> Resul
                         labelled: found.labelled,
                         missing: found.missing,
                         unseen: found.unseen,
+                        numbers: found.numbers,
                         truncated: found.truncated,
                         without_token: found.without_token,
                         counts: found.counts,
@@ -231,7 +240,7 @@ impl ViewReport {
         ViewReport {
             corpus: view.corpus.to_string(),
             split,
-            field: view.input.field().to_string(),
+            field: view.input.to_string(),
             tasks,
             rows: encoded.rows(),
             tokens: encoded.ids.len(),

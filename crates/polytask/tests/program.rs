@@ -73,6 +73,106 @@ fn every_line_gets_its_answer_and_broken_ones_say_why() {
     assert!(texts.out.lines().nth(1).unwrap().contains("not UTF-8"), "{}", texts.out);
 }
 
+/// Two texts a row, and every kind that reads them; some rows lack some labels.
+const KINDS: &str = r#"[model]
+backbone = { bert = { layers = 1, hidden = 16, heads = 2, max_length = 32 } }
+
+[tokenizer]
+size = 400
+
+[data]
+max_length = 32
+
+[corpus.both]
+train = "both.jsonl"
+validation = "both.jsonl"
+test = "both.jsonl"
+
+[task.same]
+corpus = "both"
+classification = { text = "first", pair = "second", label = "same" }
+
+[task.words]
+corpus = "both"
+multi_label = { text = "first", pair = "second", labels = "words" }
+
+[task.likeness]
+corpus = "both"
+regression = { text = "first", pair = "second", value = "likeness", loss = "huber" }
+
+[task.grade]
+corpus = "both"
+ordinal = { text = "second", label = "grade", order = ["low", "middle", "high"] }
+
+[train]
+epochs = 1
+tokens_per_step = 128
+threads = 1
+"#;
+
+#[test]
+fn every_kind_on_rows_goes_from_config_to_answers() {
+    let bench = Bench::new();
+    let words = ["red", "green", "blue"];
+    let row = |i: usize| {
+        let (a, b) = (i % 3, i / 3 % 3);
+        let grade = ["low", "middle", "high"][b];
+        let mut row = serde_json::json!({
+            "first": format!("it is {}", words[a]), "second": format!("so {} it is", words[b]),
+            "same": a == b, "words": [words[a], words[b]], "likeness": format!("{}.5", a.abs_diff(b)),
+            "grade": grade,
+        });
+        row[["same", "words", "likeness", "grade", "x"][i % 5]] = Value::Null;
+        row.to_string()
+    };
+    bench.write("both.jsonl", (0..90).map(row).collect::<Vec<_>>().join("\n"));
+    bench.write("kinds.toml", KINDS);
+    let check = bench.run(&["check", "kinds.toml"]);
+    assert!(check.ok, "{}", check.err);
+    assert!(check.out.contains("first + second") && check.out.contains("0.5 to 2.5"), "{}", check.out);
+    let trained = bench.run(&["train", "kinds.toml", "--run", "run"]);
+    assert!(trained.ok, "{}", trained.err);
+
+    // The validation split is scored in the run with thresholds of its own, and here with those that the model keeps.
+    let scored = bench.run(&["evaluate", "run", "--split", "validation", "--json"]);
+    let scores: Value = serde_json::from_str(&scored.out).unwrap();
+    let card = fs::read_to_string(bench.path("run/model/polytask.json")).unwrap();
+    let card: Value = serde_json::from_str(&card).unwrap();
+    for (task, metric) in [
+        ("same", "accuracy"),
+        ("words", "macro_f1"),
+        ("likeness", "pearson"),
+        ("likeness", "rmse"),
+        ("grade", "quadratic_kappa"),
+        ("grade", "mean_absolute_error"),
+    ] {
+        let found = scores["tasks"][task]["scores"][metric].as_f64().unwrap();
+        let in_the_run = card["validation"][task][metric].as_f64().unwrap();
+        assert!((found - in_the_run).abs() < 1e-6, "{task}.{metric}: {found} against {in_the_run}");
+    }
+    assert_eq!(card["tasks"].as_array().unwrap().len(), 4);
+    let thresholds = |t: &Value| t["space"].get("thresholds").is_some_and(Value::is_array);
+    assert!(card["tasks"].as_array().unwrap().iter().any(thresholds), "{card:#}");
+
+    let lines = concat!(
+        "{\"first\": \"it is red\", \"second\": \"so red it is\"}\n",
+        "{\"second\": \"so blue it is\"}\n",
+        "{\"first\": \"it is red\"}\n",
+    );
+    let answered = bench.feed(&["predict", "run"], lines.as_bytes());
+    assert_eq!(answered.code, 3, "{}", answered.err);
+    let answers: Vec<Value> = answered.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let tasks = |answer: &Value| answer["tasks"].as_object().map_or(0, |tasks| tasks.len());
+    assert_eq!(answers.iter().map(tasks).collect::<Vec<_>>(), [4, 1, 0], "{answers:#?}");
+    assert_eq!(answers[0]["text"], "so red it is");
+    assert!(answers[0]["tasks"]["likeness"]["value"].is_number(), "{answers:#?}");
+    assert!(answers[0]["tasks"]["words"]["labels"].is_array(), "{answers:#?}");
+    assert_eq!(answers[2]["error"], "no field `second` beside `first`");
+    let text = bench.feed(&["predict", "run"], b"so blue it is\n");
+    let answer: Value = serde_json::from_str(&text.out).unwrap();
+    assert_eq!(tasks(&answer), 1, "only `grade` reads one text: {answer}");
+}
+
 #[test]
 fn a_terminated_run_resumes_to_the_same_bits() {
     let bench = Bench::new();

@@ -1,7 +1,11 @@
 //! One label per row: topic, sentiment, intent.
 //!
-//! Input: a field of text, or a field of words. Label: a field of text; a number or truth value counts as its text. A row
-//! without the field, or with an empty one, is masked. Labels are learned from the training rows and sorted.
+//! Input: a field of text, two of them (`pair`), or a field of words. Label: a field of text; a number or truth value
+//! counts as its text. A row without the field, or with an empty one, is masked. Labels are learned from the training
+//! rows and sorted.
+//!
+//! Two texts are one row, `[CLS] text [SEP] pair [SEP]` in BERT, with a segment each; where that is too long, the longer text
+//! is cut first.
 //!
 //! Head: the row's token states `[tokens, hidden]` are averaged over all its tokens, special ones included
 //! (`pooling = "mean"`), or its first token is taken (`"first"`); then dropout and a linear map `[hidden] -> [labels]`.
@@ -14,13 +18,13 @@
 //! Scores: `accuracy` (default), `macro_f1`, `micro_f1`, `matthews`. A row whose label training never showed counts as
 //! wrong. Cost: one product `[rows, hidden] x [hidden, labels]` a step.
 //!
-//! Example: `classification = { text = "text", label = "intent", pooling = "mean" }`
+//! Example: `classification = { text = "text", label = "intent", pooling = "mean" }`, or of two texts
+//! `classification = { text = "premise", pair = "hypothesis", label = "label" }`
 //!
 //! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable labels.
 
 use std::collections::{BTreeMap, HashMap};
 
-use burn::tensor::Tensor;
 use data::{DataError, Faults, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use schemars::JsonSchema;
@@ -28,13 +32,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::head::{self, Head};
-use crate::labels::{Labels, MASKED, Targets, as_label};
+use crate::input;
+use crate::labels::{self, Labels, MASKED, Targets, as_label};
+use crate::pooling::Pooling;
+use crate::weights::ClassWeights;
 use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError};
 
 const METRICS: &[&str] = &["accuracy", "macro_f1", "micro_f1", "matthews"];
-
-/// How many labels an answer lists.
-const LISTED: usize = 5;
 
 /// `classification = { .. }`: one label per row.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +47,9 @@ pub struct ClassificationConfig {
     /// The field with the text to read. Give this or `tokens`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The field with a second text, read together with `text`: a hypothesis beside its premise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
     /// The field with the words to read, for corpora that come split into words. Give this or `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
@@ -60,89 +67,24 @@ pub struct ClassificationConfig {
     #[schemars(range(min = 0.0, max = 1.0))]
     pub label_smoothing: f32,
     /// Dropout before the last layer, 0 to below 1.
-    #[serde(default = "tenth")]
+    #[serde(default = "head::usual_dropout")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub dropout: f32,
     /// More different labels than this are taken for a mistake, such as a field of free text or of scores.
-    #[serde(default = "thousand")]
+    #[serde(default = "labels::usual_most")]
     #[schemars(range(min = 2))]
     pub max_labels: usize,
 }
 
-/// How the token states of a row become one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Pooling {
-    /// The mean over all tokens of the row, special tokens included.
-    #[default]
-    Mean,
-    /// The first token (`[CLS]` in BERT).
-    First,
-}
-
-/// How much each label counts in the loss.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected \"none\", \"balanced\", or a table of label = weight")]
-pub enum ClassWeights {
-    /// By name.
-    Named(NamedWeights),
-    /// Label = weight; labels that are not named have weight 1.
-    Table(BTreeMap<String, f32>),
-}
-
-/// Class weights by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum NamedWeights {
-    /// Every label the same.
-    None,
-    /// Rare labels more: rows / (labels * rows with the label).
-    Balanced,
-}
-
-impl Default for ClassWeights {
-    fn default() -> Self {
-        ClassWeights::Named(NamedWeights::None)
-    }
-}
-
-fn tenth() -> f32 {
-    0.1
-}
-
-fn thousand() -> usize {
-    1000
-}
-
 impl ClassificationConfig {
-    fn input(&self) -> Option<InputField> {
-        match (&self.text, &self.tokens) {
-            (Some(field), None) => Some(InputField::Text(field.clone())),
-            (None, Some(field)) => Some(InputField::Words(field.clone())),
-            _ => None,
-        }
-    }
-
     /// Checks the settings and makes the task.
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
-        let key = |name: &str| {
-            format!("task.{task}.classification{}{name}", if name.is_empty() { "" } else { "." })
-        };
-        let setting = |name: &str, found: String, expected: &str| {
-            Err(TaskError::Setting { key: key(name), found, expected: expected.into() })
-        };
-        let Some(input) = self.input() else {
-            let found =
-                if self.text.is_some() { "both `text` and `tokens`" } else { "neither `text` nor `tokens`" };
-            return setting("", found.into(), "exactly one of them: the field that the task reads");
-        };
+        let key = |name: &str| format!("task.{task}.classification.{name}");
+        let kind = format!("task.{task}.classification");
+        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.into())?;
-        if let ClassWeights::Table(weights) = &self.class_weights
-            && let Some((label, weight)) = weights.iter().find(|(_, w)| !(w.is_finite() && **w >= 0.0))
-        {
-            return setting(&format!("class_weights.{label}"), weight.to_string(), "a number, 0 or more");
-        }
+        self.class_weights.check(|label| key(&format!("class_weights.{label}")))?;
         Ok(Box::new(Classification {
             task: task.to_owned(),
             config: self.clone(),
@@ -185,55 +127,15 @@ impl Classification {
 
     /// The weight of each label in the loss.
     fn class_weights(&self) -> Option<Vec<f32>> {
-        match &self.config.class_weights {
-            ClassWeights::Named(NamedWeights::None) => None,
-            ClassWeights::Named(NamedWeights::Balanced) => {
-                let counts = self.labels.counts();
-                let rows: usize = counts.iter().sum();
-                let weight = |count: &usize| rows as f64 / (counts.len() * (*count).max(1)) as f64;
-                Some(counts.iter().map(|count| weight(count) as f32).collect())
-            }
-            ClassWeights::Table(table) => {
-                let weight = |name: &String| table.get(name).copied().unwrap_or(1.0);
-                Some(self.labels.names().iter().map(weight).collect())
-            }
-        }
+        let (rows, classes) = (self.labels.counts().iter().sum::<usize>(), self.labels.len());
+        self.config.class_weights.of(&self.labels, |count| rows as f64 / (classes * count.max(1)) as f64)
     }
 
     /// Class weights may name only labels that there are.
     fn unknown_weight(&self) -> Option<(String, String)> {
-        let ClassWeights::Table(table) = &self.config.class_weights else { return None };
-        let unknown = table.keys().find(|name| self.labels.id(name).is_none())?;
-        Some((
-            self.key(&format!("class_weights.{unknown}")),
-            format!("one of the labels {}", self.labels.some()),
-        ))
-    }
-
-    /// The state of each given row of the pack, `[rows, hidden]`; zeros for a row without tokens.
-    fn pooled(&self, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
-        let offsets = &batch.pack.offsets;
-        match self.config.pooling {
-            Pooling::Mean => {
-                let means = kernels::mean_rows(batch.states.clone(), offsets);
-                let all =
-                    pack_rows.len() == batch.pack.len() && pack_rows.iter().zip(0..).all(|(a, b)| *a == b);
-                if all { means } else { kernels::pick(means, pack_rows) }
-            }
-            Pooling::First => {
-                let length = |row: u32| offsets[row as usize + 1] - offsets[row as usize];
-                let filled: Vec<u32> = pack_rows.iter().copied().filter(|row| length(*row) > 0).collect();
-                let tokens: Vec<u32> = filled.iter().map(|row| offsets[*row as usize] as u32).collect();
-                let states = kernels::pick(batch.states.clone(), &tokens);
-                if filled.len() == pack_rows.len() {
-                    return states;
-                }
-                // One token for each filled row and none for the others: their means are these tokens, and zeros.
-                let mut ends = vec![0];
-                pack_rows.iter().for_each(|row| ends.push(ends[ends.len() - 1] + length(*row).min(1)));
-                kernels::mean_rows(states, &ends.into())
-            }
-        }
+        let unknown = self.config.class_weights.unknown(&self.labels)?;
+        let key = self.key(&format!("class_weights.{unknown}"));
+        Some((key, format!("one of the labels {}", self.labels.some())))
     }
 
     fn head(&self) -> Head {
@@ -315,13 +217,7 @@ impl Kind for Classification {
     }
 
     fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
-        for at in rows {
-            let read = &mut read[at.tokens(pack)];
-            match self.config.pooling {
-                Pooling::Mean => read.fill(true),
-                Pooling::First => read.iter_mut().take(1).for_each(|first| *first = true),
-            }
-        }
+        self.config.pooling.reads(pack, rows, read);
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
@@ -340,7 +236,7 @@ impl Kind for Classification {
             return None;
         }
         let noise = head::noise(self.config.dropout, &self.task, batch.noise_seed);
-        let logits = self.head().logits(parameters, self.pooled(batch, &pack_rows), noise);
+        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), noise);
         let mean = kernels::cross_entropy(logits, &ids, self.weights.as_deref(), self.config.label_smoothing);
         Some(Loss { mean, items: ids.len() })
     }
@@ -350,7 +246,7 @@ impl Kind for Classification {
             return Vec::new();
         }
         let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
-        let logits = self.head().logits(parameters, self.pooled(batch, &pack_rows), None);
+        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), None);
         let rows = head::probabilities(logits);
         rows.chunks(self.labels.len()).map(|row| Prediction::Label(row.to_vec())).collect()
     }
@@ -379,13 +275,12 @@ impl Kind for Classification {
 
     fn explain(&self, prediction: &Prediction, _source: Source<'_>) -> serde_json::Value {
         let Prediction::Label(probabilities) = prediction else { return serde_json::Value::Null };
-        let mut order: Vec<usize> = (0..probabilities.len()).collect();
-        order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
-        let name = |i: usize| self.labels.name(i as u32).unwrap_or_default();
-        let listed: serde_json::Map<_, _> =
-            order.iter().take(LISTED).map(|i| (name(*i).to_owned(), json!(probabilities[*i]))).collect();
         let (best, probability) = head::largest(probabilities);
-        json!({ "label": name(best), "probability": probability, "probabilities": listed })
+        json!({
+            "label": self.labels.name(best as u32).unwrap_or_default(),
+            "probability": probability,
+            "probabilities": self.labels.most_probable(probabilities),
+        })
     }
 
     fn metrics(&self) -> &'static [&'static str] {

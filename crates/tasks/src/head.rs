@@ -36,6 +36,11 @@ impl Head {
     }
 }
 
+/// The rate of dropout before the last layer, unless the config says otherwise.
+pub(crate) fn usual_dropout() -> f32 {
+    0.1
+}
+
 /// The dropout of a task in one step; none in evaluation.
 pub(crate) fn noise(rate: f32, task: &str, seed: Option<u64>) -> Option<Noise> {
     seed.filter(|_| rate > 0.0).map(|seed| Noise { rate, seed: data::random::seed_of(seed, task, 0) })
@@ -49,6 +54,11 @@ pub(crate) fn on_host(x: Tensor<2>) -> Vec<f32> {
 /// Softmax over each row, on the host.
 pub(crate) fn probabilities(logits: Tensor<2>) -> Vec<f32> {
     on_host(activation::softmax(logits, 1))
+}
+
+/// The sigmoid of each number, on the host.
+pub(crate) fn sigmoids(logits: Tensor<2>) -> Vec<f32> {
+    on_host(activation::sigmoid(logits))
 }
 
 /// The largest of some values and where it is; the first of equals. NaN is never the largest.

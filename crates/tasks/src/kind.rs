@@ -6,14 +6,15 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use data::{DataError, InputField, Pack, Row, Split, View};
 use model::Parameters;
+use serde::Serialize;
 
 use crate::TaskError;
 
 /// A task as the trainer sees it.
 ///
 /// The order of calls: [`Kind::learn`] (or [`Kind::restore_space`]), then [`Kind::build`]; [`Kind::attach`] for each
-/// split that is trained or scored; then [`Kind::loss`], [`Kind::predict`] and [`Kind::score`] at will. Serving needs no
-/// attached split: restore, build, predict, explain.
+/// split that is trained or scored; then [`Kind::loss`], [`Kind::predict`] and [`Kind::score`] at will, and at the end of
+/// training [`Kind::tune`]. Serving needs no attached split: restore, build, predict, explain.
 pub trait Kind: Send + Sync {
     /// What the task reads of a row.
     fn input(&self) -> InputField;
@@ -33,7 +34,7 @@ pub trait Kind: Send + Sync {
     /// When the value is not a label space of this kind.
     fn restore_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError>;
 
-    /// The labels in the order of the head's outputs; empty before they are learned.
+    /// The labels in the order of the head's outputs; empty before they are learned, and for a kind that has none.
     fn labels(&self) -> &[String];
 
     /// Adds the head to the parameters, in the group of this task. `hidden` is the width of the token states.
@@ -60,13 +61,24 @@ pub trait Kind: Send + Sync {
     /// One prediction per row of the batch, in order, labelled or not.
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction>;
 
+    /// Whether there is something to fit when training is over: [`Kind::tune`].
+    fn tunes(&self) -> bool {
+        false
+    }
+
+    /// Fits what stands between predictions and answers, such as decision thresholds, to the predictions of an attached split,
+    /// given as (row, prediction). Called once, with the result's weights and the validation split if there is one. What is
+    /// fitted belongs to [`Kind::space`], and from then on to every score and answer.
+    fn tune(&mut self, _split: Split, _predictions: &[(u32, Prediction)]) {}
+
     /// Scores predictions, given as (row, prediction), of an attached split. Rows without a label do not count.
     fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores;
 
     /// A prediction as a user reads it.
     fn explain(&self, prediction: &Prediction, source: Source<'_>) -> serde_json::Value;
 
-    /// The names of the scores; the first is the default main metric.
+    /// The names of the scores that may be the main metric, higher being better; the first is the default. A kind may report
+    /// errors beside them, of which lower is better.
     fn metrics(&self) -> &'static [&'static str];
 }
 
@@ -123,11 +135,34 @@ pub struct LabelReport {
     pub unseen: BTreeMap<String, usize>,
     /// How often each label of the space occurs, in its order; in tagging, words.
     pub counts: Vec<(String, usize)>,
+    /// What the numbers are like, where the labels are numbers.
+    pub numbers: Option<Numbers>,
     /// Labels lost to truncation: words whose first token was cut off.
     pub truncated: usize,
     /// Labels of words for which the tokenizer has no token at all (a lone control character, say). Like words lost to
     /// truncation, they are not trained on and are scored as `O`.
     pub without_token: usize,
+}
+
+/// What some numbers are like.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Numbers {
+    /// The least of them.
+    pub least: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// The greatest of them.
+    pub most: f64,
+}
+
+impl Numbers {
+    /// Of some values; `None` where there are none.
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
+        let n = values.len() as f64;
+        let least = values.iter().copied().reduce(f64::min)?;
+        let most = values.iter().copied().reduce(f64::max)?;
+        Some(Numbers { least, mean: values.iter().map(|value| value / n).sum(), most })
+    }
 }
 
 /// A task's scores on one split.
@@ -159,6 +194,10 @@ impl Scores {
 pub enum Prediction {
     /// The probability of each label, in the order of [`Kind::labels`].
     Label(Vec<f32>),
+    /// The probability of each label by itself, in the order of [`Kind::labels`].
+    Labels(Vec<f32>),
+    /// A number, in the unit of the corpus.
+    Number(f64),
     /// A tag per word, up to the last word that has a token; `None` for a word without one.
     Tags(Vec<Option<WordTag>>),
 }

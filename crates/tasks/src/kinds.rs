@@ -4,6 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::classification::ClassificationConfig;
+use crate::multi_label::MultiLabelConfig;
+use crate::ordinal::OrdinalConfig;
+use crate::regression::RegressionConfig;
 use crate::tagging::TaggingConfig;
 use crate::{Kind, TaskError};
 
@@ -58,6 +61,12 @@ macro_rules! kinds {
 kinds! {
     /// Kind: one label per row.
     classification: ClassificationConfig, "classification.rs";
+    /// Kind: any number of labels per row.
+    multi_label: MultiLabelConfig, "multi_label.rs";
+    /// Kind: one of several ordered classes per row.
+    ordinal: OrdinalConfig, "ordinal.rs";
+    /// Kind: one number per row.
+    regression: RegressionConfig, "regression.rs";
     /// Kind: one tag per word, spans made of tags.
     tagging: TaggingConfig, "tagging.rs";
 }

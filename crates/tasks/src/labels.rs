@@ -1,6 +1,7 @@
 //! The label space of a task: learned from the training rows, stored beside the weights.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use data::{DataError, Row, Value};
 use serde_json::json;
@@ -10,7 +11,15 @@ use crate::TaskError;
 /// No label here: nothing is trained or scored.
 pub(crate) const MASKED: u32 = u32::MAX;
 
-/// Labels in sorted order, and how often training showed each.
+/// How many labels an answer lists with their probabilities.
+const LISTED: usize = 5;
+
+/// The most labels that a task may have, unless the config says otherwise.
+pub(crate) fn usual_most() -> usize {
+    1000
+}
+
+/// Labels in their order, sorted unless they have one of their own, and how often training showed each.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Labels {
     names: Vec<String>,
@@ -26,12 +35,18 @@ impl Labels {
         Labels { names, counts, ids }
     }
 
+    /// Labels in an order of their own, each of them once.
+    pub fn in_order(names: Vec<String>, counts: Vec<usize>) -> Self {
+        let ids = names.iter().cloned().zip(0..).collect();
+        Labels { names, counts, ids }
+    }
+
     /// How many labels.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// The labels, sorted.
+    /// The labels, in order.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -89,6 +104,13 @@ impl Labels {
     /// The id of a label; `None` if training never showed it.
     pub fn id(&self, name: &str) -> Option<u32> {
         self.ids.get(name).copied()
+    }
+
+    /// The most probable labels of an answer, the first at the top.
+    pub fn most_probable(&self, probabilities: &[f32]) -> serde_json::Map<String, serde_json::Value> {
+        let mut order: Vec<usize> = (0..probabilities.len().min(self.len())).collect();
+        order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
+        order.iter().take(LISTED).map(|i| (self.names[*i].clone(), json!(probabilities[*i]))).collect()
     }
 
     /// `{"labels": [..], "counts": [..]}`.
@@ -172,6 +194,28 @@ impl Targets {
         self.ids.iter().filter(|id| **id != MASKED).for_each(|id| counts[*id as usize] += 1);
         let unseen = self.unseen.iter().cloned().zip(counts[labels.len()..].iter().copied()).collect();
         (labels.names().iter().cloned().zip(counts).collect(), unseen)
+    }
+}
+
+/// The sets of labels of one split, row after row.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SetTargets {
+    /// Where each row's labels stand; `None` for a row that is not labelled, an empty range where no label holds.
+    rows: Vec<Option<Range<usize>>>,
+    pub labels: Targets,
+}
+
+impl SetTargets {
+    /// Adds the next row.
+    pub fn push_row(&mut self, labels: &Labels, set: Option<&[String]>) {
+        let begin = self.labels.ids.len();
+        set.into_iter().flatten().for_each(|name| self.labels.push(labels, Some(name)));
+        self.rows.push(set.map(|_| begin..self.labels.ids.len()));
+    }
+
+    /// The labels of a row; `None` for one that is not labelled, or does not exist.
+    pub fn row(&self, row: usize) -> Option<&[u32]> {
+        Some(&self.labels.ids[self.rows.get(row)?.clone()?])
     }
 }
 

@@ -11,20 +11,34 @@
 //! that is attached is in range; the losses and scores check nothing again.
 
 mod answer;
+mod binary;
 mod chain_head;
 mod classification;
 mod crf;
 mod decoder;
 mod error;
 mod head;
+mod input;
 mod kind;
 mod kinds;
 mod labels;
+mod multi_label;
+mod ordinal;
+mod pooling;
+mod regression;
 mod tagging;
+mod thresholds;
+mod weights;
 mod words;
 
-pub use classification::{ClassWeights, ClassificationConfig, NamedWeights, Pooling};
+pub use classification::ClassificationConfig;
 pub use error::TaskError;
-pub use kind::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, WordTag};
+pub use kind::{Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, WordTag};
 pub use kinds::{CATALOGUE, TaskConfig};
+pub use multi_label::MultiLabelConfig;
+pub use ordinal::OrdinalConfig;
+pub use pooling::Pooling;
+pub use regression::{RegressionConfig, RegressionLoss};
 pub use tagging::{Scheme, TaggingConfig};
+pub use thresholds::{NamedThresholds, Thresholds};
+pub use weights::{ClassWeights, NamedWeights};

@@ -39,7 +39,7 @@ use crate::answer;
 use crate::chain_head::ChainHead;
 use crate::decoder::Decoder;
 use crate::head::{self, Head};
-use crate::labels::{Labels, MASKED};
+use crate::labels::{self, Labels, MASKED};
 use crate::words::{self, Lost, WordTargets, first_tokens};
 use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError, WordTag};
 
@@ -75,11 +75,11 @@ pub struct TaggingConfig {
     #[schemars(range(min = 0.0, max = 1.0))]
     pub label_smoothing: f32,
     /// Dropout before the last layer, 0 to below 1.
-    #[serde(default = "tenth")]
+    #[serde(default = "head::usual_dropout")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub dropout: f32,
     /// More different tags than this are taken for a mistake, such as a field of words.
-    #[serde(default = "thousand")]
+    #[serde(default = "labels::usual_most")]
     #[schemars(range(min = 2))]
     pub max_labels: usize,
 }
@@ -125,14 +125,6 @@ fn tokens() -> String {
 
 fn tags() -> String {
     "tags".into()
-}
-
-fn tenth() -> f32 {
-    0.1
-}
-
-fn thousand() -> usize {
-    1000
 }
 
 impl TaggingConfig {

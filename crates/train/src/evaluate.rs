@@ -57,16 +57,40 @@ pub fn evaluate(
     tokens: usize,
     stop: &AtomicBool,
 ) -> Option<Evaluation> {
+    let (tallies, rows) = tally(model, |_| true, split, views, tokens, stop)?;
+    Some(summarize(model, split, tallies, rows))
+}
+
+/// Lets the kinds that fit something after training fit it to the rows of the validation split, `views`.
+pub(crate) fn tune(model: &mut Model, views: &[View], tokens: usize) {
+    let (split, never) = (Split::Validation, AtomicBool::new(false));
+    let Some((tallies, _)) = tally(model, |task| task.kind.tunes(), split, views, tokens, &never) else {
+        return;
+    };
+    for (task, tally) in model.tasks.iter_mut().zip(tallies).filter(|(task, _)| task.kind.tunes()) {
+        task.kind.tune(split, &tally.predictions);
+    }
+}
+
+/// What the wanted tasks say of the rows that carry their labels, with their losses; and how many rows ran.
+fn tally(
+    model: &Model,
+    wanted: impl Fn(&TaskSlot) -> bool,
+    split: Split,
+    views: &[View],
+    tokens: usize,
+    stop: &AtomicBool,
+) -> Option<(Vec<Tally>, usize)> {
     let parameters = model.parameters.inference();
-    let mut rows = labelled(&model.tasks, split, views);
+    let mut rows = labelled(&model.tasks, &wanted, split, views);
     sort_by_length(&mut rows, views);
     let mut tallies: Vec<Tally> = model.tasks.iter().map(|_| Tally::default()).collect();
     for pack in packs(&rows, views, tokens) {
         if stop.load(Ordering::Relaxed) {
             return None;
         }
-        let rows: Vec<Vec<BatchRow>> =
-            model.tasks.iter().map(|task| rows_labelled(&pack, task, split)).collect();
+        let of_task = |task| if wanted(task) { rows_labelled(&pack, task, split) } else { Vec::new() };
+        let rows: Vec<Vec<BatchRow>> = model.tasks.iter().map(of_task).collect();
         let Pass { states, pack } = trunk::pass(model, &parameters, &pack, &rows, None, None);
         for ((task, rows), tally) in model.tasks.iter().zip(&rows).zip(&mut tallies) {
             if !rows.is_empty() {
@@ -75,7 +99,10 @@ pub fn evaluate(
             }
         }
     }
-    Some(summarize(model, split, tallies, rows.len()))
+    for tally in &mut tallies {
+        tally.predictions.sort_by_key(|(row, _)| *row);
+    }
+    Some((tallies, rows.len()))
 }
 
 impl Tally {
@@ -91,11 +118,10 @@ impl Tally {
 
 fn summarize(model: &Model, split: Split, tallies: Vec<Tally>, rows: usize) -> Evaluation {
     let (mut tasks, mut sum, mut importance) = (Vec::new(), 0.0, 0.0);
-    for (task, mut tally) in model.tasks.iter().zip(tallies) {
+    for (task, tally) in model.tasks.iter().zip(tallies) {
         if tally.predictions.is_empty() {
             continue;
         }
-        tally.predictions.sort_by_key(|(row, _)| *row);
         let loss = (tally.items > 0).then(|| tally.loss / tally.items as f64).filter(|l| l.is_finite());
         let scored = TaskScores {
             task: task.name.clone(),
@@ -149,11 +175,16 @@ fn batch_rows(pack: &Pack, view: usize, wanted: impl Fn(usize) -> bool) -> Vec<B
         .collect()
 }
 
-/// The rows that carry a label of any task.
-pub(crate) fn labelled(tasks: &[TaskSlot], split: Split, views: &[View]) -> Vec<RowRef> {
+/// The rows that carry a label of any wanted task.
+pub(crate) fn labelled(
+    tasks: &[TaskSlot],
+    wanted: impl Fn(&TaskSlot) -> bool,
+    split: Split,
+    views: &[View],
+) -> Vec<RowRef> {
     let mut rows = Vec::new();
     for (i, view) in views.iter().enumerate() {
-        let readers: Vec<&TaskSlot> = tasks.iter().filter(|t| t.view == i).collect();
+        let readers: Vec<&TaskSlot> = tasks.iter().filter(|t| t.view == i && wanted(t)).collect();
         let carries = |row: &usize| readers.iter().any(|t| t.kind.labelled(split, *row));
         let of_view = (0..view.encoded.rows()).filter(carries);
         rows.extend(of_view.map(|row| RowRef { view: i as u32, row: row as u32 }));

@@ -41,7 +41,7 @@ pub(crate) fn of(job: &Job, settings: &Settings) -> BTreeMap<String, Value> {
     }
     for split in [Split::Train, Split::Validation] {
         for view in job.views.of(split) {
-            let key = format!("rows of corpus {} ({split}, {})", view.corpus, view.input.field());
+            let key = format!("rows of corpus {} ({split}, {})", view.corpus, view.input);
             keys.insert(key, rows(view).into());
         }
     }

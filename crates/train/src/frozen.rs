@@ -67,14 +67,19 @@ impl FrozenStates {
             .map_err(failed)?;
         file.set_len(places.size()).map_err(failed)?;
         file.write_all(&key).map_err(failed)?;
-        let mut rows = labelled(&model.tasks, Split::Train, views);
+        let mut rows = labelled(&model.tasks, |_| true, Split::Train, views);
         sort_by_length(&mut rows, views);
         let parameters = model.parameters.inference();
         for pack in packs(&rows, views, tokens) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let tokens = Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets };
+            let tokens = Tokens {
+                ids: &pack.ids,
+                positions: &pack.positions,
+                segments: &pack.segments,
+                rows: &pack.offsets,
+            };
             let states = numbers(model.backbone.lower(&parameters, tokens, None));
             places.write(&mut file, &pack, &states).map_err(failed)?;
         }

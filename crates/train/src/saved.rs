@@ -52,7 +52,7 @@ pub struct Card {
 pub struct TaskCard {
     /// Its name.
     pub name: String,
-    /// What it reads: `text` or `words`, and the field.
+    /// What it reads: `text`, `words` or `pair`, and the field or fields.
     pub input: InputCard,
     /// Its table of the config.
     pub config: TaskConfig,
@@ -68,6 +68,8 @@ pub enum InputCard {
     Text(String),
     /// A field of words.
     Words(String),
+    /// Two fields of text.
+    Pair(String, String),
 }
 
 /// The part of a card that every format has.
@@ -87,6 +89,7 @@ impl Model {
             input: match t.kind.input() {
                 InputField::Text(field) => InputCard::Text(field),
                 InputField::Words(field) => InputCard::Words(field),
+                InputField::Pair(first, second) => InputCard::Pair(first, second),
             },
             config: t.config.clone(),
             space: t.kind.space(),

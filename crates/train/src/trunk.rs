@@ -80,7 +80,7 @@ pub(crate) fn parameters_for(model: &Model, parameters: &Parameters, pack: &Pack
 }
 
 fn tokens(pack: &Pack) -> Tokens<'_> {
-    Tokens { ids: &pack.ids, positions: &pack.positions, rows: &pack.offsets }
+    Tokens { ids: &pack.ids, positions: &pack.positions, segments: &pack.segments, rows: &pack.offsets }
 }
 
 /// The tokens of a pack that some task reads of its rows, rising.

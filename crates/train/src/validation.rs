@@ -21,7 +21,7 @@ impl Validation {
     /// `None` where no validation row carries a label.
     pub(crate) fn of(job: &Job, tokens: usize) -> Option<Validation> {
         let mut rows: Vec<Vec<RowRef>> = job.views.validation.iter().map(|_| Vec::new()).collect();
-        for row in labelled(&job.model.tasks, Split::Validation, &job.views.validation) {
+        for row in labelled(&job.model.tasks, |_| true, Split::Validation, &job.views.validation) {
             rows[row.view as usize].push(row);
         }
         rows.retain(|rows| !rows.is_empty());

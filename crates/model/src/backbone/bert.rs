@@ -1,7 +1,7 @@
 //! BERT and its relatives: a transformer encoder that sees the whole row at once; usually pretrained.
 //!
 //! ```text
-//! x   = dropout(norm(E_word[id] + E_position[p] + E_type[0]))
+//! x   = dropout(norm(E_word[id] + E_position[p] + E_type[segment]))
 //! for every layer:
 //!   a = attention(x Wqkv^T + bqkv)                  inside each row; softmax(q k^T / sqrt(hidden / heads)) v, with dropout
 //!   x = norm(dropout(a Wo^T + bo) + x)
@@ -306,7 +306,10 @@ impl Backbone for Bert {
     fn lower(&self, parameters: &Parameters, tokens: Tokens<'_>, noise_seed: Option<u64>) -> Tensor<2> {
         let s = &self.settings;
         let noise_seed = noise_seed.filter(|_| self.frozen.is_none());
-        let (positions, segments) = (self.positions(tokens), vec![0; tokens.ids.len()]);
+        // RoBERTa has one type, DistilBERT none: there the second text of a pair is only told by what stands before it.
+        let last_type = s.sizes.types.saturating_sub(1) as u32;
+        let segments: Vec<u32> = tokens.segments.iter().map(|segment| last_type.min(*segment)).collect();
+        let positions = self.positions(tokens);
         let types = match self.types {
             Some(types) => parameters.get(types),
             None => Tensor::zeros([1, s.sizes.hidden], parameters.device()),

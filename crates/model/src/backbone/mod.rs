@@ -23,6 +23,8 @@ pub struct Tokens<'a> {
     pub ids: &'a [u32],
     /// `[tokens]`: each token's place in its row, from 0, below [`Backbone::max_length`].
     pub positions: &'a [u32],
+    /// `[tokens]`: which segment each token is of: 1 in the second text of a pair, else 0.
+    pub segments: &'a [u32],
     /// `[rows + 1]`: where each row begins, and the end of the last.
     pub rows: &'a kernels::Rows,
 }

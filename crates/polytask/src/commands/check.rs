@@ -9,6 +9,7 @@ use crate::terminal::figures::{bytes, count, short};
 use crate::terminal::table::Table;
 use data::Split;
 use model::{Group, Parameter};
+use tasks::Numbers;
 use train::{Comparison, Job, Scope, Timetable};
 
 /// How many labels a line names.
@@ -67,24 +68,34 @@ fn rows(report: &DataReport) -> String {
 
 fn labels(report: &DataReport) -> String {
     let mut table =
-        Table::new(&["task", "split", "labelled", "without", "labels", "most frequent", "remarks"]);
+        Table::new(&["task", "split", "labelled", "without", "labels", "most frequent, or range", "remarks"]);
     for found in &report.labels {
-        let mut counts: Vec<&(String, usize)> = found.counts.iter().filter(|(_, n)| *n > 0).collect();
-        counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-        let named: Vec<String> =
-            counts.iter().take(NAMED).map(|(label, n)| format!("{label} {}", count(*n))).collect();
-        let more = counts.len().saturating_sub(NAMED);
+        let (kinds, content) = content(found);
         table.row([
             found.task.clone(),
             found.split.to_string(),
             count(found.labelled),
             if found.missing == 0 { "-".into() } else { count(found.missing) },
-            format!("{} of {}", counts.len(), found.counts.len()),
-            named.join(", ") + &if more > 0 { format!(", {more} more") } else { String::new() },
+            kinds,
+            content,
             remarks(found),
         ]);
     }
     table.render()
+}
+
+/// How many labels of the space occur, and the most frequent ones; of numbers, what they are like.
+fn content(found: &TaskLabels) -> (String, String) {
+    if let Some(Numbers { least, mean, most }) = found.numbers {
+        return ("numbers".into(), format!("{least} to {most}, mean {mean:.4}"));
+    }
+    let mut counts: Vec<&(String, usize)> = found.counts.iter().filter(|(_, n)| *n > 0).collect();
+    counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let named: Vec<String> =
+        counts.iter().take(NAMED).map(|(label, n)| format!("{label} {}", count(*n))).collect();
+    let more = counts.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(", {more} more") } else { String::new() };
+    (format!("{} of {}", counts.len(), found.counts.len()), named.join(", ") + &more)
 }
 
 fn remarks(found: &TaskLabels) -> String {

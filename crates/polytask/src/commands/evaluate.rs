@@ -53,17 +53,26 @@ fn as_table(evaluation: &Evaluation, model: &Model, split: Split) -> String {
         let kind = slot.and_then(|slot| slot.config.kind(&slot.name).ok()).unwrap_or_default();
         let main = scored.scores.main.as_str();
         let also = scored.scores.values.iter().filter(|(name, _)| name != main);
+        // Errors are no fractions: they stay in their own unit.
+        let is_score = |name: &str| slot.is_some_and(|slot| slot.kind.metrics().contains(&name));
+        let written = |name: &str, value: f64| match is_score(name) {
+            true => format!("{name} {}", points(value)),
+            false => format!("{name} {value:.4}"),
+        };
         table.row([
             scored.task.clone(),
             kind.to_string(),
             count(scored.rows),
             main.to_string(),
             points(scored.main()),
-            also.map(|(name, value)| format!("{name} {}", points(*value))).collect::<Vec<_>>().join(", "),
+            also.map(|(name, value)| written(name, *value)).collect::<Vec<_>>().join(", "),
         ]);
     }
     let mean = evaluation.mean.map(|m| format!("  weighted mean {}\n", points(m))).unwrap_or_default();
-    format!("  {split} split, scores in points of a hundred\n\n{}\n{mean}", table.render())
+    format!(
+        "  {split} split, scores in points of a hundred, errors in their own unit\n\n{}\n{mean}",
+        table.render()
+    )
 }
 
 fn as_json(evaluation: &Evaluation, split: &str) -> Value {

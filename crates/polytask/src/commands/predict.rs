@@ -1,13 +1,15 @@
 //! `polytask predict`: every task's answer for each line of standard input, from one pass.
 
+mod question;
+
 use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
-use data::{Input, InputField, View, split_words};
+use data::{Input, InputField, View};
+use question::{One, Question, Reads};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, BufReader, Write};
-use std::ops::Range;
 use std::sync::Arc;
-use tasks::{Prediction, Source};
+use tasks::Prediction;
 use train::Model;
 
 /// Lines that are read, answered and written together.
@@ -36,6 +38,7 @@ pub fn answer_lines(
     mut to: impl Write,
 ) -> Result<usize, Failure> {
     let read = |e: io::Error| Failure::failed(format!("reading standard input: {e}"));
+    let reads = Reads::of(model);
     let (mut number, mut broken, mut json) = (0, 0, (input != "auto").then_some(input == "json"));
     loop {
         let mut questions = Vec::new();
@@ -43,9 +46,9 @@ pub fn answer_lines(
         while questions.len() < CHUNK && from.read_until(b'\n', &mut line).map_err(read)? > 0 {
             number += 1;
             if *json.get_or_insert_with(|| line.trim_ascii_start().starts_with(b"{")) {
-                questions.push((number, from_json(model, &line)));
+                questions.push((number, Question::from_json(&reads, &line)));
             } else {
-                questions.push((number, from_text(&line)));
+                questions.push((number, Question::from_text(&reads, &line)));
             }
             line.clear();
         }
@@ -53,7 +56,7 @@ pub fn answer_lines(
             return Ok(broken);
         }
         broken += questions.iter().filter(|(_, question)| question.is_err()).count();
-        for answer in answer(model, &questions)? {
+        for answer in answer(model, &reads, &questions)? {
             match writeln!(to, "{answer}").and_then(|()| to.flush()) {
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(broken),
                 other => other.map_err(|e| Failure::failed(format!("writing the answers: {e}")))?,
@@ -62,75 +65,14 @@ pub fn answer_lines(
     }
 }
 
-/// What is asked about.
-enum Question {
-    /// Plain text, and the byte ranges of its words.
-    Text(String, Vec<Range<usize>>),
-    /// Words as they were given.
-    Words(Vec<String>),
-}
-
-impl Question {
-    fn text(&self) -> String {
-        match self {
-            Question::Text(text, _) => text.clone(),
-            Question::Words(words) => words.join(" "),
-        }
-    }
-
-    fn words(&self) -> Vec<String> {
-        match self {
-            Question::Text(text, words) => words.iter().map(|w| text[w.clone()].to_string()).collect(),
-            Question::Words(words) => words.clone(),
-        }
-    }
-
-    fn source(&self) -> Source<'_> {
-        match self {
-            Question::Text(text, words) => Source::Text { text, words },
-            Question::Words(words) => Source::Words(words),
-        }
-    }
-}
-
-fn from_text(line: &[u8]) -> Result<Question, String> {
-    let text = std::str::from_utf8(line).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to()))?;
-    of_text(text.trim_end_matches(['\n', '\r']))
-}
-
-fn of_text(text: &str) -> Result<Question, String> {
-    let words = split_words(text);
-    if words.is_empty() { Err("the text is empty".into()) } else { Ok(Question::Text(text.into(), words)) }
-}
-
-/// An object with `text` or `tokens`, or with a field that the model was trained on.
-fn from_json(model: &Model, line: &[u8]) -> Result<Question, String> {
-    let value: Value = serde_json::from_slice(line).map_err(|e| format!("not a JSON object: {e}"))?;
-    let Value::Object(fields) = value else { return Err("not a JSON object".into()) };
-    let trained: Vec<InputField> = model.tasks.iter().map(|t| t.kind.input()).collect();
-    let names = trained.iter().map(InputField::field).chain(["tokens", "text"]);
-    let Some((name, value)) = names.filter_map(|name| fields.get_key_value(name)).find(|(_, v)| !v.is_null())
-    else {
-        let found: Vec<&str> = fields.keys().map(String::as_str).collect();
-        return Err(format!("no field `text` or `tokens`; found {}", found.join(", ")));
-    };
-    match value {
-        Value::String(text) => of_text(text),
-        Value::Array(items) => {
-            let words: Option<Vec<String>> = items.iter().map(|w| w.as_str().map(str::to_string)).collect();
-            match words {
-                Some(words) if !words.is_empty() => Ok(Question::Words(words)),
-                _ => Err(format!("`{name}` is not a list of words")),
-            }
-        }
-        _ => Err(format!("`{name}` is neither a text nor a list of words")),
-    }
-}
-
 /// One object a line: the text and every task's answer, or what is wrong with the line.
-fn answer(model: &Model, questions: &[(usize, Result<Question, String>)]) -> Result<Vec<Value>, Failure> {
+fn answer(
+    model: &Model,
+    reads: &Reads,
+    questions: &[(usize, Result<Question, String>)],
+) -> Result<Vec<Value>, Failure> {
     let good: Vec<&Question> = questions.iter().filter_map(|(_, q)| q.as_ref().ok()).collect();
-    let predicted = run(model, &good)?;
+    let predicted = run(model, reads, &good)?;
     let mut next = 0;
     let answers = questions.iter().map(|(line, question)| match question {
         Err(error) => json!({ "line": line, "error": error }),
@@ -139,50 +81,94 @@ fn answer(model: &Model, questions: &[(usize, Result<Question, String>)]) -> Res
             next += 1;
             let mut tasks = Map::new();
             for (slot, predictions) in model.tasks.iter().zip(&predicted.by_task) {
-                tasks.insert(slot.name.clone(), slot.kind.explain(&predictions[row], question.source()));
+                if let Some(prediction) = &predictions[row] {
+                    tasks.insert(slot.name.clone(), slot.kind.explain(prediction, question.source()));
+                }
             }
-            let mut answer = json!({ "line": line, "text": question.text(), "tasks": tasks });
+            let mut answer = Map::from_iter([("line".to_string(), json!(line))]);
+            answer.extend(question.repeated());
+            answer.insert("tasks".into(), tasks.into());
             if predicted.cut[row] > 0 {
-                answer["truncated_tokens"] = predicted.cut[row].into();
+                answer.insert("truncated_tokens".into(), predicted.cut[row].into());
             }
-            answer
+            answer.into()
         }
     });
     Ok(answers.collect())
 }
 
-/// Predictions of every task in the order of the model's, and what truncation took of each row.
+/// What every task says of every question, in the order of both, and what truncation took of each question.
 struct Predicted {
-    by_task: Vec<Vec<Prediction>>,
+    /// `None` where the question lacks what the task reads.
+    by_task: Vec<Vec<Option<Prediction>>>,
     cut: Vec<u32>,
 }
 
-/// One pass serves all tasks, unless the vocabulary reads a text otherwise than its words one by one; then the
+/// One pass for the tasks on one text, and one for each pair of fields that tasks read.
+fn run(model: &Model, reads: &Reads, questions: &[&Question]) -> Result<Predicted, Failure> {
+    let by_task = model.tasks.iter().map(|_| questions.iter().map(|_| None).collect()).collect();
+    let mut predicted = Predicted { by_task, cut: vec![0; questions.len()] };
+    let (rows, ones): (Vec<usize>, Vec<&One>) =
+        questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.one.as_ref()?))).unzip();
+    if !ones.is_empty() {
+        on_one(model, &rows, &ones, &mut predicted)?;
+    }
+    for (i, fields) in reads.pairs.iter().enumerate() {
+        let (rows, pairs): (Vec<usize>, Vec<&[String; 2]>) =
+            questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.pairs[i].as_ref()?))).unzip();
+        if !pairs.is_empty() {
+            let tasks = tasks_where(model, |input| input.fields() == fields.each_ref());
+            let view =
+                encode(model, pairs.iter().map(|[first, second]| Input::Pair(first, second)).collect())?;
+            predicted.cut(&rows, &view);
+            predicted.pass(model, &tasks, &rows, &view);
+        }
+    }
+    Ok(predicted)
+}
+
+/// One pass serves all tasks on one text, unless the vocabulary reads a text otherwise than its words one by one; then the
 /// tasks on texts get a pass of their own, so that every task sees what it was trained on.
-fn run(model: &Model, questions: &[&Question]) -> Result<Predicted, Failure> {
-    let (texts, words): (Vec<String>, Vec<Vec<String>>) =
-        questions.iter().map(|q| (q.text(), q.words())).unzip();
-    let reads_words: Vec<bool> =
-        model.tasks.iter().map(|t| matches!(t.kind.input(), InputField::Words(_))).collect();
+fn on_one(model: &Model, rows: &[usize], ones: &[&One], predicted: &mut Predicted) -> Result<(), Failure> {
+    let (texts, words): (Vec<String>, Vec<Vec<String>>) = ones.iter().map(|q| (q.text(), q.words())).unzip();
     let of_texts = encode(model, texts.iter().map(|t| Input::Text(t)).collect())?;
     let of_words = encode(model, words.iter().map(|w| Input::Words(w)).collect())?;
     let same =
         of_texts.encoded.ids == of_words.encoded.ids && of_texts.encoded.offsets == of_words.encoded.offsets;
-    let any_words = reads_words.contains(&true);
-    let cut = if any_words { of_words.encoded.cut.clone() } else { of_texts.encoded.cut.clone() };
-
-    let on_words: Vec<usize> =
-        (0..model.tasks.len()).filter(|i| reads_words[*i] || (same && any_words)).collect();
-    let on_texts: Vec<usize> = (0..model.tasks.len()).filter(|i| !on_words.contains(i)).collect();
-    let mut by_task: Vec<Vec<Prediction>> = model.tasks.iter().map(|_| Vec::new()).collect();
+    let mut on_words = tasks_where(model, |input| matches!(input, InputField::Words(_)));
+    let mut on_texts = tasks_where(model, |input| matches!(input, InputField::Text(_)));
+    predicted.cut(rows, if on_words.is_empty() { &of_texts } else { &of_words });
+    if same && !on_words.is_empty() {
+        on_words.append(&mut on_texts);
+    }
     for (tasks, view) in [(on_words, of_words), (on_texts, of_texts)] {
-        if !tasks.is_empty() {
-            for (task, predictions) in tasks.iter().zip(train::predict(model, &tasks, &view, TOKENS)) {
-                by_task[*task] = predictions;
+        predicted.pass(model, &tasks, rows, &view);
+    }
+    Ok(())
+}
+
+/// The tasks whose input passes the test.
+fn tasks_where(model: &Model, test: impl Fn(&InputField) -> bool) -> Vec<usize> {
+    (0..model.tasks.len()).filter(|task| test(&model.tasks[*task].kind.input())).collect()
+}
+
+impl Predicted {
+    /// Runs a view whose rows are the questions `rows` for some tasks.
+    fn pass(&mut self, model: &Model, tasks: &[usize], rows: &[usize], view: &View) {
+        if tasks.is_empty() {
+            return;
+        }
+        for (task, predictions) in tasks.iter().zip(train::predict(model, tasks, view, TOKENS)) {
+            for (row, prediction) in rows.iter().zip(predictions) {
+                self.by_task[*task][*row] = Some(prediction);
             }
         }
     }
-    Ok(Predicted { by_task, cut })
+
+    /// Counts what truncation took of the questions `rows`.
+    fn cut(&mut self, rows: &[usize], view: &View) {
+        rows.iter().zip(&view.encoded.cut).for_each(|(row, cut)| self.cut[*row] += cut);
+    }
 }
 
 fn encode(model: &Model, inputs: Vec<Input<'_>>) -> Result<View, Failure> {

@@ -17,9 +17,10 @@ fn with(kind: &str, table: Value) -> Value {
 
 #[test]
 fn a_task_has_exactly_one_kind() {
+    let kinds = CATALOGUE.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     assert_eq!(
         fault(json!({ "corpus": "c" })),
-        "task.intent: found no kind, expected one of classification, tagging, such as `classification = { .. }`"
+        format!("task.intent: found no kind, expected one of {kinds}, such as `classification = {{ .. }}`")
     );
     let both = json!({ "corpus": "c", "classification": { "text": "text", "label": "y" }, "tagging": {} });
     assert_eq!(
@@ -31,17 +32,36 @@ fn a_task_has_exactly_one_kind() {
 
 #[test]
 fn settings_out_of_range_name_the_key() {
-    let class = |extra: Value| {
-        let mut table = json!({ "text": "text", "label": "y" });
+    let table = |kind: &str, mut table: Value, extra: Value| {
         table.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        with("classification", table)
+        with(kind, table)
     };
+    let class = |extra| table("classification", json!({ "text": "text", "label": "y" }), extra);
+    let sets = |extra| table("multi_label", json!({ "text": "text", "labels": "y" }), extra);
+    let number = |extra| table("regression", json!({ "text": "text", "value": "y" }), extra);
+    let order = |order: Value| with("ordinal", json!({ "text": "text", "label": "y", "order": order }));
     for (config, says) in [
         (class(json!({ "dropout": 1.0 })), "task.intent.classification.dropout: found 1, expected 0 or more"),
         (class(json!({ "label_smoothing": -0.5 })), "task.intent.classification.label_smoothing: found -0.5"),
+        (class(json!({ "pair": "text" })), "classification.pair: found \"text\", the same field as `text`"),
+        (
+            with("classification", json!({ "tokens": "tokens", "pair": "b", "label": "y" })),
+            "classification.pair: found \"b\" beside `tokens`, expected two fields of text",
+        ),
         (class(json!({ "tokens": "tokens" })), "task.intent.classification: found both `text` and `tokens`"),
         (with("classification", json!({ "label": "y" })), "found neither `text` nor `tokens`"),
         (class(json!({ "class_weights": { "a": -1 } })), "classification.class_weights.a: found -1"),
+        (
+            sets(json!({ "thresholds": 1 })),
+            "multi_label.thresholds: found 1, expected a number between 0 and 1",
+        ),
+        (sets(json!({ "positive_weights": { "a": -1 } })), "multi_label.positive_weights.a: found -1"),
+        (sets(json!({ "separator": "" })), "multi_label.separator: found an empty text"),
+        (number(json!({ "delta": 0 })), "regression.delta: found 0, expected a number above 0"),
+        (number(json!({ "dropout": 1 })), "regression.dropout: found 1"),
+        (order(json!(["a"])), "ordinal.order: found 1 classes, expected two or more"),
+        (order(json!(["a", "b", "a"])), "ordinal.order: found \"a\" twice, expected every class once"),
+        (order(json!(["a", ""])), "ordinal.order: found an empty text"),
         (with("tagging", json!({ "dropout": 2 })), "task.intent.tagging.dropout: found 2"),
         (
             with("tagging", json!({ "crf": true, "label_smoothing": 0.1 })),
@@ -63,6 +83,9 @@ fn settings_out_of_range_name_the_key() {
     config["metric"] = json!("accuracy");
     let allowed = "span_f1, span_precision, span_recall, span_macro_f1, token_accuracy";
     assert_eq!(fault(config), format!("task.intent.metric: found \"accuracy\", expected one of {allowed}"));
+    let mut config = number(json!({}));
+    config["metric"] = json!("rmse");
+    assert!(fault(config).contains("task.intent.metric: found \"rmse\", expected one of pearson, spearman"));
 }
 
 #[test]
@@ -108,5 +131,21 @@ fn every_kind_is_documented_and_in_the_schema() {
             "{name} lacks a leading comment"
         );
         assert!(schema["properties"][*name]["description"].is_string(), "{name} is not in the schema");
+    }
+}
+
+#[test]
+fn two_texts_are_one_input() {
+    let tables = [
+        ("classification", json!({ "label": "y" })),
+        ("multi_label", json!({ "labels": "y" })),
+        ("regression", json!({ "value": "y" })),
+        ("ordinal", json!({ "label": "y", "order": ["a", "b"] })),
+    ];
+    for (kind, mut table) in tables {
+        table["text"] = json!("premise");
+        table["pair"] = json!("hypothesis");
+        let input = parse(with(kind, table)).unwrap().build("t").unwrap().input();
+        assert_eq!(input, data::InputField::Pair("premise".into(), "hypothesis".into()));
     }
 }

@@ -116,13 +116,14 @@ impl Heads {
         Tensor::from_data(TensorData::new(self.states.clone(), shape), device)
     }
 
-    /// Builds the head of task `t` with PyTorch's weights.
+    /// Builds the head of task `t` with PyTorch's weights, of a smaller head the first of them.
     pub fn build(&self, kind: &mut dyn Kind, device: &Device) -> Parameters {
         let mut parameters = Parameters::new(device, 1);
         kind.build(&mut parameters, self.hidden);
         for name in ["weight", "bias", "start", "transitions", "end"] {
             if let Some(index) = parameters.find(&format!("head.t.{name}")) {
-                parameters.set_data(index, self.input(name)).unwrap();
+                let size = parameters.shape(index).iter().product::<usize>();
+                parameters.set_data(index, self.input(name)[..size].to_vec()).unwrap();
             }
         }
         parameters

@@ -3,4 +3,7 @@
 mod classification;
 mod config;
 mod fixture;
+mod multi_label;
+mod ordinal;
+mod regression;
 mod tagging;

@@ -6,6 +6,7 @@ use crate::{
     config::Pick,
     durable,
     error::TrainError,
+    evaluate::tune,
     events::{self, Event},
     state::State,
 };
@@ -65,6 +66,7 @@ impl Run<'_, '_> {
         }
         self.frozen = None;
         durable::remove_file(&self.dir.frozen_states())?;
+        tune(&mut self.job.model, &self.job.views.validation, self.settings.train.tokens_per_step);
         let model = self.dir.model();
         self.job.model.save(&model, step, scores)?;
         self.tick();

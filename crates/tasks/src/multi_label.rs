@@ -1,0 +1,399 @@
+//! Any number of labels per row: emotions, topics, tags of a ticket.
+//!
+//! Input: a field of text, two of them (`pair`), or a field of words. Labels: a field with a list of labels, each as in
+//! `classification`; with `separator` a text of several (CSV), without it a text is one label. A row without the field,
+//! or with an empty text, is masked; an empty list says that no label holds. Labels are learned from the training rows
+//! and sorted.
+//!
+//! Head: the row's token states pooled as in `classification`, dropout, a linear map `[hidden] -> [labels]`; the sigmoid of
+//! each logit `z` is the probability that its label holds.
+//!
+//! Loss: binary cross-entropy, `-(w y log s(z) + (1 - y) log(1 - s(z)))`, the mean over labelled rows and labels. The weight
+//! `w` of what holds is 1, or `positive_weights`: `"balanced"` is (rows without the label) / (rows with it), counted in
+//! training, which makes both sides weigh the same.
+//!
+//! Thresholds: a label is said to hold from a probability on. With `thresholds = "tuned"` each label has its own, the one
+//! with its best F1 on the validation split, and so the best macro F1 there. They are fitted once, when training is over, to
+//! the weights that are the result, and kept in the label space, so that the saved model predicts and scores every split with
+//! them. While training goes on each evaluation of the validation split fits them for itself: those scores flatter a little;
+//! the test split's do not. Without validation rows the threshold is 0.5.
+//!
+//! Scores: `macro_f1` (default), `micro_f1`, `sample_f1`, explained under `label_macro_f1`, `label_micro_f1` and `sample_f1`. A
+//! label that training never showed counts as not found. Cost: one product `[rows, hidden] x [hidden, labels]` a step.
+//!
+//! Example: `multi_label = { text = "text", labels = "emotions", thresholds = "tuned" }`
+//!
+//! Answer: `{"labels", "probabilities"}`: what holds, the most probable first, and the five most probable labels.
+
+use std::collections::{BTreeMap, HashMap};
+
+use data::{DataError, Faults, InputField, Pack, Row, Split, Value, View};
+use model::Parameters;
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::head::{self, Head};
+use crate::labels::{self, Labels, SetTargets, as_label};
+use crate::pooling::Pooling;
+use crate::thresholds::{self, Thresholds};
+use crate::weights::ClassWeights;
+use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError};
+use crate::{binary, input};
+
+const METRICS: &[&str] = &["macro_f1", "micro_f1", "sample_f1"];
+
+/// `multi_label = { .. }`: any number of labels per row.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MultiLabelConfig {
+    /// The field with the text to read. Give this or `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The field with a second text, read together with `text`: a hypothesis beside its premise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
+    /// The field with the words to read, for corpora that come split into words. Give this or `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<String>,
+    /// The field with the labels: a list, or text.
+    pub labels: String,
+    /// What stands between the labels where they are one text, such as "," in CSV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
+    /// How the token states of a row become one: their mean, or the first token's.
+    #[serde(default)]
+    pub pooling: Pooling,
+    /// How much it counts in the loss that a label holds: `"none"` (as much as that it does not), `"balanced"` (by rows
+    /// without the label / rows with it), or a table of label = weight (labels not named: 1).
+    #[serde(default)]
+    pub positive_weights: ClassWeights,
+    /// From which probability on a label holds: `"tuned"` (one for each label, on the validation split), or a number between
+    /// 0 and 1.
+    #[serde(default)]
+    pub thresholds: Thresholds,
+    /// Dropout before the last layer, 0 to below 1.
+    #[serde(default = "head::usual_dropout")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub dropout: f32,
+    /// More different labels than this are taken for a mistake, such as a field of words.
+    #[serde(default = "labels::usual_most")]
+    #[schemars(range(min = 2))]
+    pub max_labels: usize,
+}
+
+impl MultiLabelConfig {
+    /// Checks the settings and makes the task.
+    pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
+        let key = |name: &str| format!("task.{task}.multi_label.{name}");
+        let kind = format!("task.{task}.multi_label");
+        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
+        TaskError::fraction(|| key("dropout"), self.dropout.into())?;
+        self.thresholds.check(|| key("thresholds"))?;
+        self.positive_weights.check(|label| key(&format!("positive_weights.{label}")))?;
+        if self.separator.as_ref().is_some_and(String::is_empty) {
+            let (found, expected) = ("an empty text".into(), "what stands between two labels".into());
+            return Err(TaskError::Setting { key: key("separator"), found, expected });
+        }
+        Ok(Box::new(MultiLabel {
+            task: task.to_owned(),
+            config: self.clone(),
+            input,
+            main: TaskError::metric(task, METRICS, metric)?,
+            space: Space::default(),
+            weights: None,
+            head: None,
+            targets: HashMap::new(),
+        }))
+    }
+}
+
+/// What is learned beside the weights.
+#[derive(Debug, Clone, Default)]
+struct Space {
+    labels: Labels,
+    /// Training rows with a list of labels, empty lists included.
+    rows: usize,
+    /// Per label, once they are tuned.
+    thresholds: Option<Vec<f32>>,
+}
+
+impl Space {
+    /// `{"labels": [..], "counts": [..], "rows": n, "thresholds": null or [..]}`.
+    fn to_json(&self) -> serde_json::Value {
+        let mut json = self.labels.to_json();
+        json["rows"] = self.rows.into();
+        json["thresholds"] = json!(self.thresholds);
+        json
+    }
+
+    fn from_json(task: &str, space: &serde_json::Value) -> Result<Self, TaskError> {
+        let fault = |reason: String| TaskError::Space { task: task.into(), reason };
+        let labels = Labels::from_json(task, space)?;
+        let rows = space["rows"].as_u64().ok_or_else(|| fault("there is no number \"rows\"".into()))?;
+        let found = &space["thresholds"];
+        let thresholds: Option<Vec<f32>> = serde_json::from_value(found.clone()).map_err(|_| {
+            fault(format!("found the thresholds {found}, expected null or a list of numbers"))
+        })?;
+        if let Some(found) = thresholds.as_ref().filter(|found| found.len() != labels.len()) {
+            return Err(fault(format!("found {} thresholds for {} labels", found.len(), labels.len())));
+        }
+        Ok(Space { labels, rows: rows as usize, thresholds })
+    }
+}
+
+/// A task of several labels a row.
+struct MultiLabel {
+    task: String,
+    config: MultiLabelConfig,
+    input: InputField,
+    main: &'static str,
+    space: Space,
+    /// Per label, in the order of the space.
+    weights: Option<Vec<f32>>,
+    head: Option<Head>,
+    targets: HashMap<Split, SetTargets>,
+}
+
+impl MultiLabel {
+    fn key(&self, name: &str) -> String {
+        format!("task.{}.multi_label.{name}", self.task)
+    }
+
+    /// The labels of a row, each once; `None` for a row without.
+    fn set(&self, row: &Row) -> Result<Option<Vec<String>>, DataError> {
+        let field = &self.config.labels;
+        let fault =
+            |found: String| row.error(field, found, "a list of labels (text, numbers, true or false)");
+        let mut set = match (row.get(field), &self.config.separator) {
+            (None, _) => return Ok(None),
+            (Some(Value::List(items)), _) => {
+                let label = |(i, item)| match as_label(item) {
+                    Ok(Some(label)) => Ok(label),
+                    _ => Err(fault(format!("{} at position {}", item.preview(), i + 1))),
+                };
+                items.iter().enumerate().map(label).collect::<Result<Vec<_>, _>>()?
+            }
+            (Some(Value::Text(text)), Some(separator)) if !text.is_empty() => {
+                let labels = text.split(separator.as_str()).map(str::trim);
+                labels.filter(|label| !label.is_empty()).map(str::to_owned).collect()
+            }
+            (Some(value), _) => match as_label(value).map_err(|()| fault(value.preview()))? {
+                Some(label) => vec![label],
+                None => return Ok(None),
+            },
+        };
+        set.sort_unstable();
+        set.dedup();
+        Ok(Some(set))
+    }
+
+    /// The weight of each label where it holds.
+    fn positive_weights(&self) -> Option<Vec<f32>> {
+        let rows = self.space.rows as f64;
+        self.config
+            .positive_weights
+            .of(&self.space.labels, |count| (rows - count as f64) / count.max(1) as f64)
+    }
+
+    /// Positive weights may name only labels that there are.
+    fn unknown_weight(&self) -> Option<(String, String)> {
+        let unknown = self.config.positive_weights.unknown(&self.space.labels)?;
+        let key = self.key(&format!("positive_weights.{unknown}"));
+        Some((key, format!("one of the labels {}", self.space.labels.some())))
+    }
+
+    /// The thresholds that hold for every split: given or tuned; `None` where they have still to be tuned.
+    fn settled(&self) -> Option<Vec<f32>> {
+        let given = self.config.thresholds.given().map(|value| vec![value; self.space.labels.len()]);
+        given.or_else(|| self.space.thresholds.clone())
+    }
+
+    /// The best threshold of each label for these predictions of an attached split; `None` where none is labelled.
+    fn tuned(&self, split: Split, predictions: &[(u32, Prediction)]) -> Option<Vec<f32>> {
+        let (gold, probabilities) = self.labelled_predictions(split, predictions);
+        let scored = |label: usize| {
+            let rows = gold.iter().zip(&probabilities);
+            rows.map(|(gold, p)| (p[label], gold.contains(&(label as u32)))).collect()
+        };
+        let labels = (0..self.space.labels.len()).into_par_iter();
+        (!gold.is_empty()).then(|| labels.map(|label| thresholds::best(scored(label))).collect())
+    }
+
+    /// Gold labels and predicted probabilities of the rows that have both.
+    fn labelled_predictions<'a>(
+        &'a self,
+        split: Split,
+        predictions: &'a [(u32, Prediction)],
+    ) -> (Vec<&'a [u32]>, Vec<&'a [f32]>) {
+        let targets = self.targets.get(&split);
+        let both = predictions.iter().filter_map(|(row, prediction)| match prediction {
+            Prediction::Labels(probabilities) => {
+                Some((targets?.row(*row as usize)?, probabilities.as_slice()))
+            }
+            _ => None,
+        });
+        both.unzip()
+    }
+
+    fn head(&self) -> Head {
+        self.head.expect("the head is built before the first batch")
+    }
+}
+
+/// The labels that hold under the thresholds.
+fn held(probabilities: &[f32], thresholds: &[f32]) -> Vec<u32> {
+    let all = (0..).zip(probabilities.iter().zip(thresholds));
+    all.filter_map(|(label, (p, threshold))| (p >= threshold).then_some(label)).collect()
+}
+
+impl Kind for MultiLabel {
+    fn input(&self) -> InputField {
+        self.input.clone()
+    }
+
+    fn learn(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+        let mut faults = Faults::new();
+        let (mut counted, mut labelled) = (BTreeMap::new(), 0);
+        for row in rows {
+            match self.set(row) {
+                Ok(set) => {
+                    labelled += usize::from(set.is_some());
+                    set.into_iter().flatten().for_each(|label| *counted.entry(label).or_insert(0) += 1);
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults.finish(())?;
+        let labels = Labels::new(counted);
+        labels.check(rows, &self.config.labels, self.config.max_labels, |name| self.key(name), "labels")?;
+        self.space = Space { labels, rows: labelled, thresholds: None };
+        if let Some((key, expected)) = self.unknown_weight() {
+            let found = "a label that training never shows".into();
+            return Err(vec![DataError::Setting { key, found, expected }]);
+        }
+        self.weights = self.positive_weights();
+        Ok(())
+    }
+
+    fn space(&self) -> serde_json::Value {
+        self.space.to_json()
+    }
+
+    fn restore_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
+        self.space = Space::from_json(&self.task, space)?;
+        if let Some((key, expected)) = self.unknown_weight() {
+            let found = "a label that the model does not have".into();
+            return Err(TaskError::Setting { key, found, expected });
+        }
+        self.weights = self.positive_weights();
+        Ok(())
+    }
+
+    fn labels(&self) -> &[String] {
+        self.space.labels.names()
+    }
+
+    fn build(&mut self, parameters: &mut Parameters, hidden: usize) {
+        self.head = Some(Head::new(parameters, &self.task, hidden, self.space.labels.len()));
+    }
+
+    fn attach(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+        let mut faults = Faults::new();
+        let mut targets = SetTargets::default();
+        let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
+        for row in view.rows.iter() {
+            match self.set(row) {
+                Ok(set) => {
+                    report.labelled += usize::from(set.is_some());
+                    targets.push_row(&self.space.labels, set.as_deref());
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults.finish(())?;
+        report.missing = report.rows - report.labelled;
+        (report.counts, report.unseen) = targets.labels.count(&self.space.labels);
+        self.targets.insert(split, targets);
+        Ok(report)
+    }
+
+    fn labelled(&self, split: Split, row: usize) -> bool {
+        self.targets.get(&split).is_some_and(|targets| targets.row(row).is_some())
+    }
+
+    fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
+        self.config.pooling.reads(pack, rows, read);
+    }
+
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
+        let targets = self.targets.get(&batch.split)?;
+        let row = |at: &BatchRow| Some((at.pack_row, targets.row(at.row as usize)?));
+        let (pack_rows, sets): (Vec<u32>, Vec<&[u32]>) = batch.rows.iter().filter_map(row).unzip();
+        if sets.is_empty() {
+            return None;
+        }
+        let labels = self.space.labels.len();
+        let mut holds = vec![0.0; sets.len() * labels];
+        for (set, holds) in sets.iter().zip(holds.chunks_mut(labels)) {
+            // Labels that training never showed have no output.
+            let known = set.iter().filter(|id| (**id as usize) < labels);
+            known.for_each(|id| holds[*id as usize] = 1.0);
+        }
+        let noise = head::noise(self.config.dropout, &self.task, batch.noise_seed);
+        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), noise);
+        let mean = binary::cross_entropy(logits, holds, self.weights.as_deref()).mean();
+        Some(Loss { mean, items: sets.len() })
+    }
+
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+        if batch.rows.is_empty() {
+            return Vec::new();
+        }
+        let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
+        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), None);
+        let rows = head::sigmoids(logits);
+        rows.chunks(self.space.labels.len()).map(|row| Prediction::Labels(row.to_vec())).collect()
+    }
+
+    fn tunes(&self) -> bool {
+        self.config.thresholds.given().is_none()
+    }
+
+    fn tune(&mut self, split: Split, predictions: &[(u32, Prediction)]) {
+        self.space.thresholds = self.tuned(split, predictions);
+    }
+
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+        let fresh = || (split == Split::Validation).then(|| self.tuned(split, predictions)).flatten();
+        let untuned = || vec![thresholds::UNTUNED; self.space.labels.len()];
+        let thresholds = self.settled().or_else(fresh).unwrap_or_else(untuned);
+        let (gold, probabilities) = self.labelled_predictions(split, predictions);
+        let gold: Vec<Vec<u32>> = gold.into_iter().map(<[u32]>::to_vec).collect();
+        let predicted: Vec<Vec<u32>> = probabilities.into_iter().map(|p| held(p, &thresholds)).collect();
+        let unseen = self.targets.get(&split).map_or(0, |targets| targets.labels.unseen.len());
+        let labels = self.space.labels.len() + unseen;
+        Scores::with_main(
+            self.main,
+            vec![
+                ("macro_f1".into(), metrics::label_macro_f1(&gold, &predicted, labels)),
+                ("micro_f1".into(), metrics::label_micro_f1(&gold, &predicted, labels)),
+                ("sample_f1".into(), metrics::sample_f1(&gold, &predicted)),
+            ],
+        )
+    }
+
+    fn explain(&self, prediction: &Prediction, _source: Source<'_>) -> serde_json::Value {
+        let Prediction::Labels(probabilities) = prediction else { return serde_json::Value::Null };
+        let thresholds = self.settled().unwrap_or_else(|| vec![thresholds::UNTUNED; self.space.labels.len()]);
+        let mut held = held(probabilities, &thresholds);
+        held.sort_by(|a, b| probabilities[*b as usize].total_cmp(&probabilities[*a as usize]));
+        let names: Vec<&str> = held.iter().filter_map(|label| self.space.labels.name(*label)).collect();
+        json!({ "labels": names, "probabilities": self.space.labels.most_probable(probabilities) })
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+}

@@ -1,0 +1,58 @@
+//! One state for a whole row, out of the states of its tokens.
+
+use burn::tensor::Tensor;
+use data::Pack;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Batch, BatchRow};
+
+/// How the token states of a row become one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The mean over all tokens of the row, special tokens included.
+    #[default]
+    Mean,
+    /// The first token (`[CLS]` in BERT).
+    First,
+}
+
+impl Pooling {
+    /// Marks the tokens that [`Pooling::pool`] reads of the given rows.
+    pub(crate) fn reads(self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
+        for at in rows {
+            let read = &mut read[at.tokens(pack)];
+            match self {
+                Pooling::Mean => read.fill(true),
+                Pooling::First => read.iter_mut().take(1).for_each(|first| *first = true),
+            }
+        }
+    }
+
+    /// The state of each given row of the pack, `[rows, hidden]`; zeros for a row without tokens.
+    pub(crate) fn pool(self, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
+        let offsets = &batch.pack.offsets;
+        match self {
+            Pooling::Mean => {
+                let means = kernels::mean_rows(batch.states.clone(), offsets);
+                let all =
+                    pack_rows.len() == batch.pack.len() && pack_rows.iter().zip(0..).all(|(a, b)| *a == b);
+                if all { means } else { kernels::pick(means, pack_rows) }
+            }
+            Pooling::First => {
+                let length = |row: u32| offsets[row as usize + 1] - offsets[row as usize];
+                let filled: Vec<u32> = pack_rows.iter().copied().filter(|row| length(*row) > 0).collect();
+                let tokens: Vec<u32> = filled.iter().map(|row| offsets[*row as usize] as u32).collect();
+                let states = kernels::pick(batch.states.clone(), &tokens);
+                if filled.len() == pack_rows.len() {
+                    return states;
+                }
+                // One token for each filled row and none for the others: their means are these tokens, and zeros.
+                let mut ends = vec![0];
+                pack_rows.iter().for_each(|row| ends.push(ends[ends.len() - 1] + length(*row).min(1)));
+                kernels::mean_rows(states, &ends.into())
+            }
+        }
+    }
+}
