@@ -9,7 +9,6 @@
 //! (seed, name, step). Everything that a run remembers is in its checkpoint, so that going on from a checkpoint
 //! gives the same bits as never having stopped. Nothing that comes from outside makes it panic.
 
-mod apart;
 mod best;
 mod buffers;
 mod checkpoint;
@@ -26,7 +25,6 @@ mod gradients;
 mod history;
 mod jacobian;
 mod job;
-mod measures;
 pub mod optimizer;
 mod run;
 mod run_dir;
@@ -38,7 +36,6 @@ mod state;
 mod step;
 mod timetable;
 mod trunk;
-mod validation;
 
 pub use best::{Criterion, Judged, ScoreTable, Standing};
 pub use checkpoint::list as checkpoints;

@@ -18,9 +18,8 @@ use crate::{
     run_dir::RunDir,
     setup::{self, Feed},
     state::Progress,
-    step::{self, Movers},
+    step::{self, Movers, Validation},
     timetable::Timetable,
-    validation::Validation,
 };
 use balance::{Balancer, Needs};
 use burn::tensor::Tensor;

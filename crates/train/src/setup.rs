@@ -6,8 +6,8 @@ use crate::{
     error::TrainError,
     job::{Job, corpora},
     scope::Scope,
+    step::Validation,
     timetable::Timetable,
-    validation::Validation,
 };
 use balance::{Balancer, Needs};
 use data::{CorpusRows, Draw, Pack, RowRef, Split, Stream};

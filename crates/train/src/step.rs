@@ -1,7 +1,15 @@
 //! One step: packs in, moved weights out, or the reason why nothing moved.
 
+mod apart;
+mod cut;
+mod measures;
+mod pieces;
+mod validation;
+
+pub(crate) use measures::Measured;
+pub(crate) use validation::Validation;
+
 use crate::{
-    apart,
     buffers::Buffers,
     clip,
     config::Settings,
@@ -9,14 +17,13 @@ use crate::{
     events::BadTask,
     gradients::{Gradients, read},
     job::{Model, TaskSlot, Views},
-    measures::{Measured, Measures},
     optimizer::{Moments, Rates},
     trunk::{self, Pass},
-    validation::Validation,
 };
 use balance::{Balancer, Needs};
 use burn::tensor::Tensor;
 use data::{Pack, Split, random};
+use measures::Measures;
 use model::{Group, Parameters};
 use tasks::{Batch, BatchRow, Loss};
 

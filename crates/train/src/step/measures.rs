@@ -1,6 +1,7 @@
 //! What a step measures, task by task.
 
-use crate::{events::TaskGradients, job::Model, step::Losses};
+use super::Losses;
+use crate::{events::TaskGradients, job::Model};
 use std::collections::BTreeMap;
 
 /// What a step measured. The maps hold only tasks with labels in it.

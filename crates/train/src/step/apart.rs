@@ -5,35 +5,21 @@
 //! run once for each of them. With one, all rows run together up to the cut, then each task's from there, and the weighted
 //! gradient at the cut goes back through the lower part once.
 
+use super::cut::{Cut, above, backward_below, cut, leaf};
+use super::pieces::{Piece, noise_of, pieces, places, rows_of_one, share, some_rows};
+use super::{Gathered, Losses, Measures, Movers, Packs, bad_losses, bad_task, forward, rows_of_all};
 use crate::{
     buffers::Buffers,
-    evaluate::rows_labelled,
     events::{BadTask, Cosine, TaskGradients},
     gradients::Gradients,
     jacobian::{Jacobian, products},
     job::Model,
-    measures::Measures,
     scope::Scope,
-    step::{Gathered, Losses, Movers, Packs, bad_losses, bad_task, forward, noise, rows_of_all},
-    trunk::{self, Pass},
 };
 use balance::{Balancer, Gramian, Halves, Needs, Step};
 use burn::tensor::Tensor;
-use data::{Pack, RowRef, Split};
-use model::Parameters;
-use std::borrow::Cow;
+use data::Split;
 use tasks::BatchRow;
-
-/// Some rows of one of the step's packs.
-struct Piece {
-    /// Which of the step's packs.
-    micro: usize,
-    /// Which half of its rows: 0 where these are all.
-    half: usize,
-    pack: Pack,
-    /// The states below the trained part of the backbone, where they are known.
-    below: Option<Tensor<2>>,
-}
 
 /// The gradient of a step by the balancer's weights.
 pub(crate) fn apart(
@@ -76,62 +62,12 @@ pub(crate) fn apart(
     Ok(Gathered { gradients, measured })
 }
 
-/// The packs of the step, or the two halves of each, and how many there are of each.
-fn pieces(step: &Packs<'_>, below: Vec<Option<Tensor<2>>>, halve: bool) -> (Vec<Piece>, usize) {
-    let mut pieces = Vec::new();
-    for (micro, (pack, below)) in step.packs.iter().zip(below).enumerate() {
-        if !halve {
-            pieces.push(Piece { micro, half: 0, pack: pack.clone(), below });
-            continue;
-        }
-        for half in 0..2 {
-            let (pack, below) = some_rows(step, pack, below.as_ref(), &rows_of_half(pack, half));
-            pieces.push(Piece { micro, half, pack, below });
-        }
-    }
-    (pieces, if halve { 2 } else { 1 })
-}
-
-/// Every other row of each view.
-fn rows_of_half(pack: &Pack, half: usize) -> Vec<usize> {
-    let mut seen: Vec<usize> = Vec::new();
-    let mut place = |view: usize| {
-        seen.resize(seen.len().max(view + 1), 0);
-        seen[view] += 1;
-        seen[view] - 1
-    };
-    (0..pack.len()).filter(|row| place(pack.rows[*row].view as usize) % 2 == half).collect()
-}
-
-/// Some rows of a pack, and the states below them.
-fn some_rows(
-    step: &Packs<'_>,
-    pack: &Pack,
-    below: Option<&Tensor<2>>,
-    rows: &[usize],
-) -> (Pack, Option<Tensor<2>>) {
-    let refs: Vec<RowRef> = rows.iter().map(|row| pack.rows[*row]).collect();
-    let below = below.map(|below| {
-        let tokens = rows.iter().flat_map(|row| pack.offsets[*row] as u32..pack.offsets[row + 1] as u32);
-        kernels::pick(below.clone(), &tokens.collect::<Vec<u32>>())
-    });
-    (Pack::of(&step.views.train, &refs), below)
-}
-
 /// What the pieces of a step gave.
 struct Parts {
     jacobian: Jacobian,
     measures: Measures,
     /// Of each piece what was run below the cut, where there is one.
     cuts: Vec<Option<Cut>>,
-}
-
-/// A pass up to the cut.
-struct Cut {
-    /// What it was made of.
-    parameters: Parameters,
-    /// `[tokens, hidden]`, at the end of its graph.
-    states: Tensor<2>,
 }
 
 /// Runs every task's rows of every piece. Row `half K + task` of the Jacobian is a task's gradient over one half of the rows.
@@ -175,18 +111,6 @@ fn only(task: usize, tasks: usize) -> Vec<f64> {
     (0..tasks).map(|other| if other == task { 1.0 } else { 0.0 }).collect()
 }
 
-/// How much of a task's rows in the piece's pack the piece has.
-fn share(step: &Packs<'_>, piece: &Piece, task: usize) -> f64 {
-    let rows = |pack: &Pack| rows_labelled(pack, &step.model.tasks[task], Split::Train).len() as f64;
-    rows(&piece.pack) / rows(&step.packs[piece.micro]).max(1.0)
-}
-
-/// The seeds of a piece's dropout.
-fn noise_of<'a>(step: &'a Packs<'_>, piece: &'a Piece, suffix: String) -> impl Fn(&str) -> u64 + 'a {
-    let half = if piece.half == 0 { "" } else { ", second half" };
-    move |name: &str| noise(step.seed, &format!("{name}{suffix}{half}"), step.index, piece.micro)
-}
-
 /// The rows of one task through the whole trunk.
 fn alone(step: &Packs<'_>, piece: &Piece, task: usize, rows: &[BatchRow]) -> Losses {
     let model = step.model;
@@ -194,79 +118,6 @@ fn alone(step: &Packs<'_>, piece: &Piece, task: usize, rows: &[BatchRow]) -> Los
     let rows = rows_of_one(model, &part, task);
     let noise = noise_of(step, piece, format!(" for {}", model.tasks[task].name));
     forward(model, &model.parameters, &part, below, &rows, Split::Train, Some(&noise))
-}
-
-fn places(rows: &[BatchRow]) -> Vec<usize> {
-    rows.iter().map(|row| row.pack_row as usize).collect()
-}
-
-/// The rows of one task of a pack, none of the others.
-fn rows_of_one(model: &Model, pack: &Pack, task: usize) -> Vec<Vec<BatchRow>> {
-    let of = |other| {
-        if other == task { rows_labelled(pack, &model.tasks[task], Split::Train) } else { Vec::new() }
-    };
-    (0..model.tasks.len()).map(of).collect()
-}
-
-/// All rows of a piece up to the cut, and the pack as it is there.
-fn cut<'p>(step: &Packs<'_>, piece: &'p Piece, rows: &[Vec<BatchRow>], scope: Scope) -> (Cut, Cow<'p, Pack>) {
-    let model = step.model;
-    let parameters = trunk::parameters_for(model, &model.parameters, &piece.pack);
-    let (below, seed) = (piece.below.clone(), Some(noise_of(step, piece, String::new())("the trunk")));
-    if scope == Scope::LastLayer {
-        let states = trunk::middle(model, &parameters, &piece.pack, below, seed);
-        return (Cut { parameters, states }, Cow::Borrowed(&piece.pack));
-    }
-    let Pass { states, pack } = trunk::pass(model, &parameters, &piece.pack, rows, below, seed);
-    (Cut { parameters, states }, pack)
-}
-
-/// The same numbers where a graph begins.
-fn leaf(states: &Tensor<2>) -> Tensor<2> {
-    states.clone().inner().autodiff().require_grad()
-}
-
-/// The rows of one task from the cut on.
-fn above(
-    step: &Packs<'_>,
-    piece: &Piece,
-    task: usize,
-    rows: &[BatchRow],
-    (cut, pack, leaf): (&Cut, &Pack, &Tensor<2>),
-    scope: Scope,
-) -> Losses {
-    let (model, parameters) = (step.model, cut.parameters.clone());
-    let noise = noise_of(step, piece, format!(" for {}", model.tasks[task].name));
-    if scope == Scope::Representation {
-        let rows = rows_of_one(model, pack, task);
-        return Losses::of_heads(model, parameters, (leaf, pack), &rows, Split::Train, Some(&noise));
-    }
-    let (part, states) = some_rows(step, pack, Some(leaf), &places(rows));
-    let (rows, states) = (rows_of_one(model, &part, task), states.unwrap_or_else(|| leaf.clone()));
-    let seed = Some(noise("the trunk"));
-    let Pass { states, pack } = trunk::last(model, &parameters, &part, &rows, states, seed);
-    Losses::of_heads(model, parameters, (&states, &pack), &rows, Split::Train, Some(&noise))
-}
-
-/// Carries the gradients of the states at the cut through what lies below it.
-fn backward_below(
-    step: &Packs<'_>,
-    pieces: &[Piece],
-    cuts: Vec<Option<Cut>>,
-    mut at_cut: Gradients,
-    scope: Scope,
-    into: &mut Gradients,
-) {
-    for (index, (piece, kept)) in pieces.iter().zip(cuts).enumerate() {
-        let Some(crate::Gradient::Matrix(d)) = at_cut.take(index) else { continue };
-        let again = || cut(step, piece, &rows_of_all(step.model, &piece.pack, Split::Train), scope).0;
-        let Cut { parameters, states } = kept.unwrap_or_else(again);
-        if !states.is_require_grad() && !states.is_tracked() {
-            continue; // All of it is frozen.
-        }
-        let product = (states * d.autodiff()).sum();
-        into.add(Gradients::backward(product, &parameters));
-    }
 }
 
 /// The Gramian out of inner products, if all of them are numbers.

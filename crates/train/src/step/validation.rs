@@ -1,11 +1,11 @@
 //! Validation rows that a balancer looks ahead at ([`balance::Needs::Lookahead`]).
 
+use super::{Packs, forward, rows_of_all};
 use crate::{
     evaluate::labelled,
     events::BadTask,
     gradients::{Gradient, Gradients},
     job::{Job, Model},
-    step::{Packs, forward, rows_of_all},
 };
 use data::{Pack, RowRef, Split, random};
 use model::{Group, Parameters, Weight};

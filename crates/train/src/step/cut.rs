@@ -1,0 +1,86 @@
+//! A cut through the trunk: what lies below it runs once for all tasks, what lies above once for each.
+
+use super::pieces::{Piece, noise_of, places, rows_of_one, some_rows};
+use super::{Losses, Packs, rows_of_all};
+use crate::gradients::{Gradient, Gradients};
+use crate::scope::Scope;
+use crate::trunk::{self, Pass};
+use burn::tensor::Tensor;
+use data::{Pack, Split};
+use model::Parameters;
+use std::borrow::Cow;
+use tasks::BatchRow;
+
+/// A pass up to the cut.
+pub(super) struct Cut {
+    /// What it was made of.
+    pub(super) parameters: Parameters,
+    /// `[tokens, hidden]`, at the end of its graph.
+    pub(super) states: Tensor<2>,
+}
+
+/// All rows of a piece up to the cut, and the pack as it is there.
+pub(super) fn cut<'p>(
+    step: &Packs<'_>,
+    piece: &'p Piece,
+    rows: &[Vec<BatchRow>],
+    scope: Scope,
+) -> (Cut, Cow<'p, Pack>) {
+    let model = step.model;
+    let parameters = trunk::parameters_for(model, &model.parameters, &piece.pack);
+    let (below, seed) = (piece.below.clone(), Some(noise_of(step, piece, String::new())("the trunk")));
+    if scope == Scope::LastLayer {
+        let states = trunk::middle(model, &parameters, &piece.pack, below, seed);
+        return (Cut { parameters, states }, Cow::Borrowed(&piece.pack));
+    }
+    let Pass { states, pack } = trunk::pass(model, &parameters, &piece.pack, rows, below, seed);
+    (Cut { parameters, states }, pack)
+}
+
+/// The same numbers where a graph begins.
+pub(super) fn leaf(states: &Tensor<2>) -> Tensor<2> {
+    states.clone().inner().autodiff().require_grad()
+}
+
+/// The rows of one task from the cut on.
+pub(super) fn above(
+    step: &Packs<'_>,
+    piece: &Piece,
+    task: usize,
+    rows: &[BatchRow],
+    (cut, pack, leaf): (&Cut, &Pack, &Tensor<2>),
+    scope: Scope,
+) -> Losses {
+    let (model, parameters) = (step.model, cut.parameters.clone());
+    let noise = noise_of(step, piece, format!(" for {}", model.tasks[task].name));
+    if scope == Scope::Representation {
+        let rows = rows_of_one(model, pack, task);
+        return Losses::of_heads(model, parameters, (leaf, pack), &rows, Split::Train, Some(&noise));
+    }
+    let (part, states) = some_rows(step, pack, Some(leaf), &places(rows));
+    let (rows, states) = (rows_of_one(model, &part, task), states.unwrap_or_else(|| leaf.clone()));
+    let seed = Some(noise("the trunk"));
+    let Pass { states, pack } = trunk::last(model, &parameters, &part, &rows, states, seed);
+    Losses::of_heads(model, parameters, (&states, &pack), &rows, Split::Train, Some(&noise))
+}
+
+/// Carries the gradients of the states at the cut through what lies below it.
+pub(super) fn backward_below(
+    step: &Packs<'_>,
+    pieces: &[Piece],
+    cuts: Vec<Option<Cut>>,
+    mut at_cut: Gradients,
+    scope: Scope,
+    into: &mut Gradients,
+) {
+    for (index, (piece, kept)) in pieces.iter().zip(cuts).enumerate() {
+        let Some(Gradient::Matrix(d)) = at_cut.take(index) else { continue };
+        let again = || cut(step, piece, &rows_of_all(step.model, &piece.pack, Split::Train), scope).0;
+        let Cut { parameters, states } = kept.unwrap_or_else(again);
+        if !states.is_require_grad() && !states.is_tracked() {
+            continue; // All of it is frozen.
+        }
+        let product = (states * d.autodiff()).sum();
+        into.add(Gradients::backward(product, &parameters));
+    }
+}
