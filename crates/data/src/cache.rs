@@ -3,11 +3,10 @@
 //! One file per (tokenizer, inputs, `max_length`), named by the BLAKE3 hash of the three: a changed row or tokenizer gives
 //! another name, so nothing in a cache is ever out of date, and the folder may be deleted at any time.
 //!
-//! The file, all numbers little-endian: the 8 bytes `PTTOKEN2`; the key, 32 bytes; rows, tokens, unknown tokens and
-//! rows that are pairs (all or none), each u64; per row its length and its cut tokens, per pair the tokens of its first segment,
-//! of pairs per token
-//! from where and to where in the second text it stands, per token its id and its word, each u32; the BLAKE3 hash of all before. It is
-//! written beside its place, synced and renamed. A file that is cut short or damaged is made anew.
+//! The file, all numbers little-endian: the 8 bytes `PTTOKEN2`; the key, 32 bytes; rows, tokens, unknown tokens and rows that
+//! are pairs (all or none), each u64; then u32: per row its length and its cut tokens; of pairs per row the tokens of the first
+//! segment, and per token from where to where in the second text it stands; per token its id and its word; the BLAKE3 hash of
+//! all before. It is written beside its place, synced and renamed. A file that is cut short or damaged is made anew.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -214,6 +214,11 @@ impl Tokenizer {
                     path: None,
                     reason: format!("row {}: {error}", chunk * CHUNK + i + 1),
                 })?;
+                if pairs {
+                    // Beside pairs a single text is a row without a second segment.
+                    part.first.resize(part.rows(), part.length(i) as u32);
+                    part.places.resize(part.ids.len(), [0, 0]);
+                }
             }
             Ok(part)
         };

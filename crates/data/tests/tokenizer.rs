@@ -294,6 +294,11 @@ fn tokens_of_a_second_text_know_where_they_stand() {
         assert_eq!(ids, alone.get_ids(), "{name}");
         assert!(found.iter().all(|[a, b]| second.get(*a as usize..*b as usize).is_some()), "{name}");
     }
-    let encoded = tokenizer("wordpiece").encode(&[Input::Text("one text")], 128).unwrap();
+    let tokenizer = tokenizer("wordpiece");
+    let encoded = tokenizer.encode(&[Input::Text("one text")], 128).unwrap();
     assert!(encoded.places(0).is_empty());
+    let mixed = tokenizer.encode(&[Input::Text("one text"), Input::Pair(first, second)], 128).unwrap();
+    let alone = tokenizer.encode(&[Input::Pair(first, second)], 128).unwrap();
+    assert_eq!((mixed.first(0), mixed.first(1)), (mixed.length(0), alone.first(0)));
+    assert_eq!(mixed.places(1), alone.places(0));
 }
