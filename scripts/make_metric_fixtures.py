@@ -3,8 +3,11 @@
   pip install scikit-learn scipy seqeval
   python scripts/make_metric_fixtures.py
 """
+import collections
 import json
 import random
+import re
+import string
 import warnings
 from pathlib import Path
 
@@ -117,6 +120,47 @@ def order_cases(rng):
                 yield order_case(gold, [g if rng.random() < skill else rng.randrange(classes) for g in gold])
 
 
+def squad_words(answer):
+    """normalize_answer and get_tokens of SQuAD's evaluate-v2.0.py."""
+    plain = "".join(c for c in answer.lower() if c not in string.punctuation)
+    return re.sub(r"\b(a|an|the)\b", " ", plain).split()
+
+
+def squad_f1(gold, predicted):
+    """compute_f1 of SQuAD's evaluate-v2.0.py."""
+    gold, predicted = squad_words(gold), squad_words(predicted)
+    if not gold or not predicted:
+        return float(gold == predicted)
+    same = sum((collections.Counter(gold) & collections.Counter(predicted)).values())
+    if same == 0:
+        return 0.0
+    precision, recall = same / len(predicted), same / len(gold)
+    return 2 * precision * recall / (precision + recall)
+
+
+def answer_case(gold, predicted):
+    answers = [answers or [""] for answers in gold]
+    exact = [max(float(squad_words(a) == squad_words(p)) for a in gs) for gs, p in zip(answers, predicted)]
+    f1 = [max(squad_f1(a, p) for a in gs) for gs, p in zip(answers, predicted)]
+    mean = lambda values: sum(values) / len(values)
+    return {"gold": gold, "predicted": predicted, "exact_match": mean(exact), "answer_f1": mean(f1)}
+
+
+def answer_cases(rng):
+    yield answer_case([["The Eiffel Tower"]], ["eiffel tower."])
+    yield answer_case([[], []], ["", "something"])  # no answer in the text
+    yield answer_case([["in 1889", "1889"]], ["1889"])
+    yield answer_case([["a"], ["the"], ["x"]], ["", "an", "the"])  # nothing but articles
+    yield answer_case([["the the cat"], ["theatre"]], ["cat cat", "the atre"])
+    yield answer_case([["l'été à Genève"], ["東京 タワー"]], ["été Genève", "東京"])
+    yield answer_case([["a-b the_c (d)"], ["“quoted”"]], ["ab the_c d", "quoted"])
+    vocabulary = ["a", "the", "An", "cat", "Cat,", "dog", "1889", "été", "x.y", "東京", "-"]
+    for _ in range(40):
+        draw = lambda most: " ".join(rng.choices(vocabulary, k=rng.randrange(0, most)))
+        gold = [[draw(6) for _ in range(rng.randrange(0, 3))] for _ in range(5)]
+        yield answer_case(gold, [(rng.choice(g) if g and rng.random() < 0.4 else draw(6)) for g in gold])
+
+
 def span_case(gold, predicted):
     labels = sorted({t for t, _, _ in get_entities(gold)} | {t for t, _, _ in get_entities(predicted)})
     p, r, f, s = span_support(gold, predicted, average=None)
@@ -187,4 +231,5 @@ write("classes.json", class_cases(random.Random(1)))
 write("sets.json", set_cases(random.Random(3)))
 write("numbers.json", number_cases(random.Random(4)))
 write("orders.json", order_cases(random.Random(5)))
+write("answers.json", answer_cases(random.Random(6)))
 write("spans.json", span_cases(random.Random(2)))

@@ -92,6 +92,21 @@ tokens = [t for ts, gs in chains for t, g in zip(ts, gs) if g is not None]
 gold = torch.tensor([g for ts, gs in chains for t, g in zip(ts, gs) if g is not None])
 
 
+# Answers: a token that begins one and a token that ends it, among the row's first token (no answer) and those with a word.
+ANSWERS = {0: [0, 0], 4: [2, 4]}
+MOST_TOKENS = 2
+answer_losses, answers = 0.0, []
+for row, gold_tokens in ANSWERS.items():
+    scores = (states[OFFSETS[row]:OFFSETS[row + 1]] @ weight[:2].T + bias[:2]).T
+    answer_losses = answer_losses + sum(F.cross_entropy(s[None], torch.tensor([y])) for s, y in zip(scores, gold_tokens)) / 2
+    length = LENGTHS[row]
+    pairs = [(i, j) for i in range(1, length) for j in range(i, min(length, i + MOST_TOKENS))]
+    top = max([(0, 0), *pairs], key=lambda p: (scores[0][p[0]] + scores[1][p[1]]).item())
+    shares = torch.softmax(scores, 1)
+    answers.append([*top, (shares[0][top[0]] * shares[1][top[1]]).item()])
+span = {"loss": case(answer_losses / len(ANSWERS), weight=2, bias=2), "answers": answers}
+
+
 def score(emissions, path):
     total = start[path[0]] + end[path[-1]] + sum(emissions[t, tag] for t, tag in enumerate(path))
     return total + sum(transitions[a, b] for a, b in zip(path, path[1:]))
@@ -122,5 +137,5 @@ OUT.write_text(json.dumps({
     "class_weights": CLASS_WEIGHTS, "rows": ROWS, "targets": TARGETS, "words": WORDS,
     "tags": {str(row): tags for row, tags in TAGS.items()},
     "sets": SETS, "classification": classification, "multi_label": multi_label,
-    "numbers": NUMBERS, "regression": regression, "ordinal": ordinal, "tagging": tagging,
+    "numbers": NUMBERS, "regression": regression, "ordinal": ordinal, "span": span, "tagging": tagging,
 }) + "\n")

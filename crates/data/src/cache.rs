@@ -3,10 +3,10 @@
 //! One file per (tokenizer, inputs, `max_length`), named by the BLAKE3 hash of the three: a changed row or tokenizer gives
 //! another name, so nothing in a cache is ever out of date, and the folder may be deleted at any time.
 //!
-//! The file, all numbers little-endian: the 8 bytes `PTTOKEN2`; the key, 32 bytes; rows, tokens, unknown tokens and
-//! rows that are pairs (all or none), each u64; per row its length and its cut tokens, per pair the tokens of its first segment,
-//! per token its id and its word, each u32; the BLAKE3 hash of all before. It is
-//! written beside its place, synced and renamed. A file that is cut short or damaged is made anew.
+//! The file, all numbers little-endian: the 8 bytes `PTTOKEN2`; the key, 32 bytes; rows, tokens, unknown tokens and rows that
+//! are pairs (all or none), each u64; then u32: per row its length and its cut tokens; of pairs per row the tokens of the first
+//! segment, and per token from where to where in the second text it stands; per token its id and its word; the BLAKE3 hash of
+//! all before. It is written beside its place, synced and renamed. A file that is cut short or damaged is made anew.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -73,14 +73,15 @@ fn key(tokenizer: &Tokenizer, inputs: &[Input<'_>], max_length: usize) -> blake3
 
 fn to_bytes(encoded: &Encoded, key: &blake3::Hash) -> Vec<u8> {
     let (rows, tokens) = (encoded.rows(), encoded.ids.len());
-    let mut out = Vec::with_capacity(MAGIC.len() + 2 * HASH + 32 + 12 * rows + 8 * tokens);
+    let mut out = Vec::with_capacity(MAGIC.len() + 2 * HASH + 32 + 12 * rows + 16 * tokens);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(key.as_bytes());
     for number in [rows, tokens, encoded.unknown, encoded.first.len()] {
         out.extend_from_slice(&(number as u64).to_le_bytes());
     }
     let lengths: Vec<u32> = (0..rows).map(|i| encoded.length(i) as u32).collect();
-    for numbers in [&lengths, &encoded.cut, &encoded.first, &encoded.ids, &encoded.words] {
+    let places = encoded.places.as_flattened().to_vec();
+    for numbers in [&lengths, &encoded.cut, &encoded.first, &places, &encoded.ids, &encoded.words] {
         out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
     }
     let hash = blake3::hash(&out);
@@ -110,10 +111,12 @@ fn from_bytes(bytes: &[u8], key: &blake3::Hash, vocabulary: usize) -> Option<Enc
                 .collect::<Vec<u32>>(),
         )
     };
-    let (lengths, cut, first, ids, words) =
-        (take(rows)?, take(rows)?, take(pairs)?, take(tokens)?, take(tokens)?);
+    let (lengths, cut, first) = (take(rows)?, take(rows)?, take(pairs)?);
+    let places = take(if pairs > 0 { tokens.checked_mul(2)? } else { 0 })?;
+    let (ids, words) = (take(tokens)?, take(tokens)?);
     let fits =
         pairs == 0 || (pairs == rows && first.iter().zip(&lengths).all(|(first, length)| first <= length));
+    let places = places.as_chunks().0.to_vec();
     let mut offsets = vec![0];
     let mut end = 0usize;
     for length in lengths {
@@ -121,7 +124,7 @@ fn from_bytes(bytes: &[u8], key: &blake3::Hash, vocabulary: usize) -> Option<Enc
         offsets.push(end);
     }
     let sound = fits && rest.is_empty() && end == tokens && ids.iter().all(|&id| (id as usize) < vocabulary);
-    sound.then_some(Encoded { ids, offsets, words, first, cut, unknown })
+    sound.then_some(Encoded { ids, offsets, words, first, places, cut, unknown })
 }
 
 /// Writes a file so that after a crash it is there whole or not at all.
@@ -147,6 +150,7 @@ mod tests {
             offsets: vec![0, 3, 5],
             words: vec![u32::MAX, 0, u32::MAX, u32::MAX, 0],
             first: vec![2, 2],
+            places: vec![[0, 0], [0, 0], [0, 3], [0, 0], [2, 5]],
             cut: vec![0, 4],
             unknown: 1,
         };

@@ -31,11 +31,14 @@ pub struct Encoded {
     pub ids: Vec<u32>,
     /// `[r + 1]` where each row begins; first 0, last `n`, always rising: no row is without tokens.
     pub offsets: Vec<usize>,
-    /// `[n]` index in its row of the word that the token belongs to, or [`NO_WORD`]: special tokens, and all of a pair. Never
-    /// falling within a row, special tokens aside.
+    /// `[n]` index in its row of the word that the token belongs to, or [`NO_WORD`]: special tokens, and of a pair all of the
+    /// first text. Never falling within a row, special tokens aside.
     pub words: Vec<u32>,
     /// `[r]` how many tokens of each row are of the first segment (BERT's type 0); empty where no row has a second.
     pub first: Vec<u32>,
+    /// `[n]` the bytes of a pair's second text that each token stands for, from and to; `[0, 0]` for all other tokens. Empty
+    /// where no row is a pair.
+    pub places: Vec<[u32; 2]>,
     /// `[r]` tokens that truncation took from each row.
     pub cut: Vec<u32>,
     /// Unknown tokens in all rows, after truncation.
@@ -63,6 +66,11 @@ impl Encoded {
         self.first.get(i).map_or(self.length(i), |first| *first as usize)
     }
 
+    /// The bytes of its second text that each token of row `i` stands for; empty for a row that is no pair.
+    pub fn places(&self, i: usize) -> &[[u32; 2]] {
+        self.places.get(self.row(i)).unwrap_or_default()
+    }
+
     /// No rows.
     fn empty() -> Self {
         Self { offsets: vec![0], ..Self::default() }
@@ -73,6 +81,7 @@ impl Encoded {
         self.ids.extend_from_slice(&other.ids);
         self.words.extend_from_slice(&other.words);
         self.first.extend_from_slice(&other.first);
+        self.places.extend_from_slice(&other.places);
         self.cut.extend_from_slice(&other.cut);
         self.offsets.extend(other.offsets[1..].iter().map(|end| before + end));
         self.unknown += other.unknown;
@@ -205,6 +214,11 @@ impl Tokenizer {
                     path: None,
                     reason: format!("row {}: {error}", chunk * CHUNK + i + 1),
                 })?;
+                if pairs {
+                    // Beside pairs a single text is a row without a second segment.
+                    part.first.resize(part.rows(), part.length(i) as u32);
+                    part.places.resize(part.ids.len(), [0, 0]);
+                }
             }
             Ok(part)
         };
@@ -240,6 +254,11 @@ impl Tokenizer {
         }
         // The tokenizer itself begins from these where no template says otherwise.
         second.set_type_ids(vec![1; m]);
+        // What the tokens stand for is read before the tokenizer joins the texts: that would trim byte-level spaces twice.
+        let place = |(from, to): &(usize, usize)| [*from as u32, *to as u32];
+        let of_second = second.get_offsets().iter().map(place).zip(second.get_word_ids());
+        let of_second: Vec<([u32; 2], u32)> =
+            of_second.map(|(place, word)| (place, word.unwrap_or(NO_WORD))).collect();
         let pair = self.inner.post_process(first, Some(second), true)?;
         let begin = part.ids.len();
         part.ids.extend_from_slice(pair.get_ids());
@@ -249,6 +268,11 @@ impl Tokenizer {
         let of_first = pair.get_type_ids().iter().take_while(|type_id| **type_id == 0).count();
         part.first.push(of_first.max(usize::from(pair.is_empty())) as u32);
         part.words.resize(part.ids.len(), NO_WORD);
+        part.places.resize(part.ids.len(), [0, 0]);
+        let own = pair.get_special_tokens_mask().iter().enumerate().filter(|(_, special)| **special == 0);
+        for ((i, _), (place, word)) in own.skip(n).zip(of_second) {
+            (part.places[begin + i], part.words[begin + i]) = (place, word);
+        }
         part.offsets.push(part.ids.len());
         part.unknown += self.count_unknown(&part.ids[begin..]);
         Ok(())

@@ -274,3 +274,31 @@ fn pairs_need_room_for_their_special_tokens() {
     let fault = tokenizer.encode(&[Input::Pair("a", "b")], 3).unwrap_err().to_string();
     assert!(fault.contains("more than the 3 special tokens"), "{fault}");
 }
+
+#[test]
+fn tokens_of_a_second_text_know_where_they_stand() {
+    let (first, second) = ("where is it?", " It lies in the naïve 東京 — twice  over");
+    for name in ["wordpiece", "byte_level", "trained"] {
+        let tokenizer = tokenizer(name);
+        let encoded = tokenizer.encode(&[Input::Pair(first, second)], 128).unwrap();
+        // As the library tells them of the second text by itself.
+        let mut library = tokenizers::Tokenizer::from_file(fixture(&format!("{name}.json"))).unwrap();
+        library.with_padding(None);
+        let alone = library.encode(second, false).unwrap();
+        let expected: Vec<[u32; 2]> =
+            alone.get_offsets().iter().map(|(a, b)| [*a as u32, *b as u32]).collect();
+        let own: Vec<usize> = (0..encoded.ids.len()).filter(|i| encoded.words[*i] != NO_WORD).collect();
+        let found: Vec<[u32; 2]> = own.iter().map(|i| encoded.places(0)[*i]).collect();
+        assert_eq!(found, expected, "{name}");
+        let ids: Vec<u32> = own.iter().map(|i| encoded.ids[*i]).collect();
+        assert_eq!(ids, alone.get_ids(), "{name}");
+        assert!(found.iter().all(|[a, b]| second.get(*a as usize..*b as usize).is_some()), "{name}");
+    }
+    let tokenizer = tokenizer("wordpiece");
+    let encoded = tokenizer.encode(&[Input::Text("one text")], 128).unwrap();
+    assert!(encoded.places(0).is_empty());
+    let mixed = tokenizer.encode(&[Input::Text("one text"), Input::Pair(first, second)], 128).unwrap();
+    let alone = tokenizer.encode(&[Input::Pair(first, second)], 128).unwrap();
+    assert_eq!((mixed.first(0), mixed.first(1)), (mixed.length(0), alone.first(0)));
+    assert_eq!(mixed.places(1), alone.places(0));
+}

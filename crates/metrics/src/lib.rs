@@ -4,7 +4,8 @@
 //! `mean_absolute_error`) is in the unit of what is predicted, and lower is better. A division of zero by zero counts as 0
 //! and an empty input scores 0, so that no score is ever NaN.
 //!
-//! The reference for classes and numbers is scikit-learn and scipy, for spans seqeval; `tests/fixtures` holds their answers.
+//! The reference for classes and numbers is scikit-learn and scipy, for spans seqeval, for answers
+//! SQuAD's script; `tests/fixtures` holds their answers.
 //!
 //! ```
 //! use polytask_metrics::{accuracy, span_scores, spans};
@@ -18,7 +19,10 @@
 //! ```
 
 mod accuracy;
+mod answer;
+mod answer_f1;
 mod class_f1;
+mod exact_match;
 mod label_macro_f1;
 mod label_micro_f1;
 mod macro_f1;
@@ -35,7 +39,9 @@ mod spans;
 mod spearman;
 
 pub use accuracy::accuracy;
+pub use answer_f1::answer_f1;
 pub use class_f1::class_f1;
+pub use exact_match::exact_match;
 pub use label_macro_f1::label_macro_f1;
 pub use label_micro_f1::label_micro_f1;
 pub use macro_f1::macro_f1;
@@ -66,5 +72,7 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("rmse", include_str!("rmse.rs")),
     ("quadratic_kappa", include_str!("quadratic_kappa.rs")),
     ("mean_absolute_error", include_str!("mean_absolute_error.rs")),
+    ("exact_match", include_str!("exact_match.rs")),
+    ("answer_f1", include_str!("answer_f1.rs")),
     ("span_f1", include_str!("span_f1.rs")),
 ];

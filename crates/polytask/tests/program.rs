@@ -100,6 +100,10 @@ multi_label = { text = "first", pair = "second", labels = "words" }
 corpus = "both"
 regression = { text = "first", pair = "second", value = "likeness", loss = "huber" }
 
+[task.found]
+corpus = "both"
+span = { question = "first", context = "second", answers = "found" }
+
 [task.grade]
 corpus = "both"
 ordinal = { text = "second", label = "grade", order = ["low", "middle", "high"] }
@@ -120,9 +124,12 @@ fn every_kind_on_rows_goes_from_config_to_answers() {
         let mut row = serde_json::json!({
             "first": format!("it is {}", words[a]), "second": format!("so {} it is", words[b]),
             "same": a == b, "words": [words[a], words[b]], "likeness": format!("{}.5", a.abs_diff(b)),
-            "grade": grade,
+            "grade": grade, "found": { "text": [words[b]], "answer_start": [3] },
         });
-        row[["same", "words", "likeness", "grade", "x"][i % 5]] = Value::Null;
+        if i.is_multiple_of(4) {
+            row["found"] = serde_json::json!({ "text": [], "answer_start": [] });
+        }
+        row[["same", "words", "likeness", "grade", "found"][i % 5]] = Value::Null;
         row.to_string()
     };
     bench.write("both.jsonl", (0..90).map(row).collect::<Vec<_>>().join("\n"));
@@ -145,12 +152,13 @@ fn every_kind_on_rows_goes_from_config_to_answers() {
         ("likeness", "rmse"),
         ("grade", "quadratic_kappa"),
         ("grade", "mean_absolute_error"),
+        ("found", "answer_f1"),
     ] {
         let found = scores["tasks"][task]["scores"][metric].as_f64().unwrap();
         let in_the_run = card["validation"][task][metric].as_f64().unwrap();
         assert!((found - in_the_run).abs() < 1e-6, "{task}.{metric}: {found} against {in_the_run}");
     }
-    assert_eq!(card["tasks"].as_array().unwrap().len(), 4);
+    assert_eq!(card["tasks"].as_array().unwrap().len(), 5);
     let thresholds = |t: &Value| t["space"].get("thresholds").is_some_and(Value::is_array);
     assert!(card["tasks"].as_array().unwrap().iter().any(thresholds), "{card:#}");
 
@@ -163,10 +171,16 @@ fn every_kind_on_rows_goes_from_config_to_answers() {
     assert_eq!(answered.code, 3, "{}", answered.err);
     let answers: Vec<Value> = answered.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let tasks = |answer: &Value| answer["tasks"].as_object().map_or(0, |tasks| tasks.len());
-    assert_eq!(answers.iter().map(tasks).collect::<Vec<_>>(), [4, 1, 0], "{answers:#?}");
+    assert_eq!(answers.iter().map(tasks).collect::<Vec<_>>(), [5, 1, 0], "{answers:#?}");
     assert_eq!(answers[0]["text"], "so red it is");
     assert!(answers[0]["tasks"]["likeness"]["value"].is_number(), "{answers:#?}");
     assert!(answers[0]["tasks"]["words"]["labels"].is_array(), "{answers:#?}");
+    let found = &answers[0]["tasks"]["found"];
+    let (start, answer) = (found["start"].as_u64(), found["answer"].as_str());
+    assert_eq!(start.is_some(), answer.is_some(), "{found}");
+    if let (Some(start), Some(answer)) = (start, answer) {
+        assert!("so red it is"[start as usize..].starts_with(answer), "{found}");
+    }
     assert_eq!(answers[2]["error"], "no field `second` beside `first`");
     let text = bench.feed(&["predict", "run"], b"so blue it is\n");
     let answer: Value = serde_json::from_str(&text.out).unwrap();

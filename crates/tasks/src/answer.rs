@@ -97,6 +97,7 @@ fn places(source: Source<'_>) -> Vec<Range<usize>> {
                 })
                 .collect()
         }
+        Source::Pair { .. } => Vec::new(),
     }
 }
 
@@ -107,6 +108,7 @@ fn text(source: Source<'_>, words: Range<usize>) -> String {
             text.get(places[words.start].start..places[words.end - 1].end).unwrap_or_default().to_owned()
         }
         Source::Words(all) => all[words].join(" "),
+        Source::Pair { .. } => String::new(),
     }
 }
 

@@ -198,8 +198,19 @@ pub enum Prediction {
     Labels(Vec<f32>),
     /// A number, in the unit of the corpus.
     Number(f64),
+    /// A part of a row's second text.
+    Span(SpanAnswer),
     /// A tag per word, up to the last word that has a token; `None` for a word without one.
     Tags(Vec<Option<WordTag>>),
+}
+
+/// The part of a row's second text that answers its first.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct SpanAnswer {
+    /// Its first and last token, as places in the row; `None` where the text has no answer.
+    pub tokens: Option<[u32; 2]>,
+    /// The probability that it begins there times that it ends there, 0 to 1.
+    pub probability: f32,
 }
 
 /// The tag of one word.
@@ -224,4 +235,11 @@ pub enum Source<'a> {
     },
     /// Words as they were given.
     Words(&'a [String]),
+    /// Two texts as one row.
+    Pair {
+        /// The second text.
+        second: &'a str,
+        /// The bytes of it that each token of the row stands for ([`data::Encoded::places`]).
+        places: &'a [[u32; 2]],
+    },
 }

@@ -139,6 +139,9 @@ impl Labels {
             }
             counted.insert(label.to_owned(), count as usize);
         }
+        if counted.len() < 2 {
+            return Err(fault(&format!("found {} labels, expected two or more", counted.len())));
+        }
         Ok(Labels::new(counted))
     }
 }
@@ -235,6 +238,7 @@ mod tests {
             (json!({ "labels": ["b", "a"], "counts": [1, 2] }), "\"a\" is out of order"),
             (json!({ "labels": ["a", "a"], "counts": [1, 2] }), "twice"),
             (json!({ "labels": [1], "counts": [1] }), "expected a text"),
+            (json!({ "labels": [], "counts": [] }), "found 0 labels, expected two or more"),
         ] {
             let fault = Labels::from_json("t", &space).unwrap_err().to_string();
             assert!(fault.contains(says), "{fault}");

@@ -17,6 +17,7 @@ mod classification;
 mod crf;
 mod decoder;
 mod error;
+mod gold;
 mod head;
 mod input;
 mod kind;
@@ -26,6 +27,7 @@ mod multi_label;
 mod ordinal;
 mod pooling;
 mod regression;
+mod span;
 mod tagging;
 mod thresholds;
 mod weights;
@@ -33,12 +35,15 @@ mod words;
 
 pub use classification::ClassificationConfig;
 pub use error::TaskError;
-pub use kind::{Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, WordTag};
+pub use kind::{
+    Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer, WordTag,
+};
 pub use kinds::{CATALOGUE, TaskConfig};
 pub use multi_label::MultiLabelConfig;
 pub use ordinal::OrdinalConfig;
 pub use pooling::Pooling;
 pub use regression::{RegressionConfig, RegressionLoss};
+pub use span::SpanConfig;
 pub use tagging::{Scheme, TaggingConfig};
 pub use thresholds::{NamedThresholds, Thresholds};
 pub use weights::{ClassWeights, NamedWeights};

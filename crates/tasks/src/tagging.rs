@@ -373,6 +373,7 @@ impl Kind for Tagging {
         let words = match source {
             Source::Text { words, .. } => words.len(),
             Source::Words(words) => words.len(),
+            Source::Pair { .. } => 0,
         };
         answer::tagged(&self.names(prediction, words), source, self.config.scheme != Scheme::None)
     }

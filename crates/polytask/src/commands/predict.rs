@@ -9,7 +9,7 @@ use question::{One, Question, Reads};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, BufReader, Write};
 use std::sync::Arc;
-use tasks::Prediction;
+use tasks::Source;
 use train::Model;
 
 /// Lines that are read, answered and written together.
@@ -81,8 +81,8 @@ fn answer(
             next += 1;
             let mut tasks = Map::new();
             for (slot, predictions) in model.tasks.iter().zip(&predicted.by_task) {
-                if let Some(prediction) = &predictions[row] {
-                    tasks.insert(slot.name.clone(), slot.kind.explain(prediction, question.source()));
+                if let Some(answer) = &predictions[row] {
+                    tasks.insert(slot.name.clone(), answer.clone());
                 }
             }
             let mut answer = Map::from_iter([("line".to_string(), json!(line))]);
@@ -97,10 +97,10 @@ fn answer(
     Ok(answers.collect())
 }
 
-/// What every task says of every question, in the order of both, and what truncation took of each question.
+/// Every task's answer to every question, in the order of both, and what truncation took of each question.
 struct Predicted {
     /// `None` where the question lacks what the task reads.
-    by_task: Vec<Vec<Option<Prediction>>>,
+    by_task: Vec<Vec<Option<Value>>>,
     cut: Vec<u32>,
 }
 
@@ -121,7 +121,8 @@ fn run(model: &Model, reads: &Reads, questions: &[&Question]) -> Result<Predicte
             let view =
                 encode(model, pairs.iter().map(|[first, second]| Input::Pair(first, second)).collect())?;
             predicted.cut(&rows, &view);
-            predicted.pass(model, &tasks, &rows, &view);
+            let source = |i: usize| Source::Pair { second: &pairs[i][1], places: view.encoded.places(i) };
+            predicted.pass(model, &tasks, &rows, &view, source);
         }
     }
     Ok(predicted)
@@ -142,7 +143,7 @@ fn on_one(model: &Model, rows: &[usize], ones: &[&One], predicted: &mut Predicte
         on_words.append(&mut on_texts);
     }
     for (tasks, view) in [(on_words, of_words), (on_texts, of_texts)] {
-        predicted.pass(model, &tasks, rows, &view);
+        predicted.pass(model, &tasks, rows, &view, |i| ones[i].source());
     }
     Ok(())
 }
@@ -153,14 +154,22 @@ fn tasks_where(model: &Model, test: impl Fn(&InputField) -> bool) -> Vec<usize> 
 }
 
 impl Predicted {
-    /// Runs a view whose rows are the questions `rows` for some tasks.
-    fn pass(&mut self, model: &Model, tasks: &[usize], rows: &[usize], view: &View) {
+    /// Runs a view whose rows are the questions `rows` for some tasks; `source` is what each of the rows is about.
+    fn pass<'a>(
+        &mut self,
+        model: &Model,
+        tasks: &[usize],
+        rows: &[usize],
+        view: &View,
+        source: impl Fn(usize) -> Source<'a>,
+    ) {
         if tasks.is_empty() {
             return;
         }
         for (task, predictions) in tasks.iter().zip(train::predict(model, tasks, view, TOKENS)) {
-            for (row, prediction) in rows.iter().zip(predictions) {
-                self.by_task[*task][*row] = Some(prediction);
+            let kind = &model.tasks[*task].kind;
+            for (i, (row, prediction)) in rows.iter().zip(predictions).enumerate() {
+                self.by_task[*task][*row] = Some(kind.explain(&prediction, source(i)));
             }
         }
     }

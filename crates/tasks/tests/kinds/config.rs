@@ -62,6 +62,8 @@ fn settings_out_of_range_name_the_key() {
         (order(json!(["a"])), "ordinal.order: found 1 classes, expected two or more"),
         (order(json!(["a", "b", "a"])), "ordinal.order: found \"a\" twice, expected every class once"),
         (order(json!(["a", ""])), "ordinal.order: found an empty text"),
+        (with("span", json!({ "max_tokens": 0 })), "span.max_tokens: found 0, expected 1 or more"),
+        (with("span", json!({ "context": "question" })), "span.context: found \"question\", the same field"),
         (with("tagging", json!({ "dropout": 2 })), "task.intent.tagging.dropout: found 2"),
         (
             with("tagging", json!({ "crf": true, "label_smoothing": 0.1 })),

@@ -6,4 +6,5 @@ mod fixture;
 mod multi_label;
 mod ordinal;
 mod regression;
+mod span;
 mod tagging;

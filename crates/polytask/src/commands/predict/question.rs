@@ -70,7 +70,7 @@ impl One {
         }
     }
 
-    fn source(&self) -> Source<'_> {
+    pub fn source(&self) -> Source<'_> {
         match self {
             One::Text(text, words) => Source::Text { text, words },
             One::Words(words) => Source::Words(words),
@@ -84,11 +84,6 @@ impl One {
 }
 
 impl Question {
-    /// The text that an answer is about. Answers about pairs quote neither.
-    pub fn source(&self) -> Source<'_> {
-        self.one.as_ref().map_or(Source::Text { text: "", words: &[] }, One::source)
-    }
-
     /// What the answer repeats: the text, of a pair the second text beside it.
     pub fn repeated(&self) -> Map<String, Value> {
         let pair = self.pairs.iter().flatten().next();

@@ -1,0 +1,159 @@
+//! Answers in a context: reading, loss, decoding, scores.
+
+use burn::tensor::Device;
+use data::{InputField, Pack, Split, View};
+use polytask_tasks::{Batch, Kind, LabelReport, Prediction, Source, SpanAnswer};
+use serde_json::{Value as Json, json};
+
+use crate::fixture::{Heads, kind, near, pack, rows, same, view};
+
+const CONTEXT: &str = "ab cdef gh ij";
+
+fn span() -> Box<dyn Kind> {
+    kind("span", json!({ "max_tokens": 2 }))
+}
+
+fn objects(answers: Json) -> Vec<data::Row> {
+    let object = |answers: &Json| json!({ "question": "what?", "context": CONTEXT, "answers": answers });
+    rows(answers.as_array().unwrap().iter().map(object).collect())
+}
+
+/// Rows with these answers and the tokens of the fixture, of which those with a word stand in the context one after the other.
+fn view_of(heads: &Heads, answers: Json, cut: [u32; 5]) -> View {
+    let input = InputField::Pair("question".into(), "context".into());
+    let mut view = view(input, objects(answers), &heads.words, &cut);
+    let places = [[0, 2], [3, 5], [5, 7], [8, 10], [11, 13]];
+    for row in &heads.words {
+        // The first token stands for "no answer", whether it has a word or not.
+        let mut next = places.iter();
+        let place = |(i, word): (usize, &Option<u32>)| match word {
+            Some(_) if i > 0 => *next.next().unwrap(),
+            _ => [0, 0],
+        };
+        view.encoded.places.extend(row.iter().enumerate().map(place));
+    }
+    view
+}
+
+fn answer(text: &str, start: usize) -> Json {
+    json!({ "text": [text], "answer_start": [start] })
+}
+
+/// The task of the fixture: row 0 has no answer, row 4 has one, row 2 is not labelled.
+fn of_fixture(heads: &Heads) -> (Box<dyn Kind>, Pack, LabelReport) {
+    let mut kind = span();
+    let none = json!({ "text": [], "answer_start": [] });
+    let view =
+        view_of(heads, json!([none, null, null, null, [{ "text": "cdef gh", "answer_start": 3 }]]), [0; 5]);
+    kind.learn(&view.rows).unwrap();
+    let report = kind.attach(Split::Train, &view).unwrap();
+    (kind, pack(&view), report)
+}
+
+#[test]
+fn loss_and_gradients_equal_pytorch() {
+    let heads = Heads::read();
+    let (mut kind, pack, report) = of_fixture(&heads);
+    assert_eq!((report.labelled, report.missing, report.truncated), (2, 3, 0));
+    assert_eq!(report.counts, [("an answer".to_owned(), 1), ("no answer".to_owned(), 1)]);
+    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 2, &heads.json["span"]["loss"]);
+}
+
+#[test]
+fn decodings_equal_a_search_of_all_pairs_also_from_the_tokens_read_alone() {
+    let heads = Heads::read();
+    let (_, pack, _) = of_fixture(&heads);
+    let mut served = span();
+    served.restore_space(&span().space()).unwrap();
+    let device = Device::flex();
+    let (parameters, states, rows) =
+        (heads.build(&mut *served, &device), heads.states(&device), same(&[0, 4]));
+    let mut read = vec![false; pack.tokens()];
+    served.reads(&pack, &rows, &mut read);
+    let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
+    for tokens in [(0..pack.tokens() as u32).collect(), read] {
+        let (part, seen) = (pack.only(&tokens), kernels::pick(states.clone(), &tokens));
+        let batch = Batch { states: &seen, pack: &part, split: Split::Test, rows: &rows, noise_seed: None };
+        let found = served.predict(&parameters, &batch);
+        for (found, expected) in found.iter().zip(heads.json["span"]["answers"].as_array().unwrap()) {
+            let Prediction::Span(SpanAnswer { tokens, probability }) = found else { panic!("an answer") };
+            let number = |i: usize| expected[i].as_f64().unwrap();
+            assert_eq!(tokens.unwrap_or_default(), [number(0) as u32, number(1) as u32]);
+            near(&[*probability], &[number(2) as f32], "probability");
+        }
+        assert!(served.loss(&parameters, &batch).is_none());
+    }
+}
+
+#[test]
+fn answers_are_scored_as_text() {
+    let heads = Heads::read();
+    let mut kind = span();
+    // Row 4: two answers, of which the second is predicted; row 0: none; row 1: one that has no token, since nothing has.
+    let both = json!({ "text": ["ij", "cdef gh"], "answer_start": [11, 3] });
+    let view = view_of(&heads, json!([[], answer("ab", 0), null, null, both]), [0, 9, 0, 0, 0]);
+    let report = kind.attach(Split::Test, &view).unwrap();
+    assert_eq!((report.labelled, report.truncated), (3, 1));
+    assert!(
+        kind.labelled(Split::Test, 1) && !kind.labelled(Split::Test, 2) && !kind.labelled(Split::Test, 9)
+    );
+    let answered = |tokens| Prediction::Span(SpanAnswer { tokens, probability: 0.5 });
+    let predictions =
+        [(0, answered(None)), (1, answered(None)), (2, answered(None)), (4, answered(Some([3, 4])))];
+    // "ef gh" and "cdef gh" share one word of two on either side.
+    let scores = kind.score(Split::Test, &predictions);
+    assert_eq!((scores.main.as_str(), scores.get("answer_f1")), ("answer_f1", Some(0.5)));
+    assert!((scores.get("exact_match").unwrap() - 1.0 / 3.0).abs() < 1e-12);
+}
+
+#[test]
+fn answers_that_were_cut_off_are_counted_and_not_trained_on() {
+    let heads = Heads::read();
+    let mut kind = span();
+    // The context goes on behind the last token, and so does the answer.
+    let longer = json!([null, null, null, null, { "text": "ij", "answer_start": 11 }]);
+    let mut view = view_of(&heads, longer, [0, 0, 0, 0, 3]);
+    let last = view.encoded.places.len() - 1;
+    view.encoded.places[last] = [11, 12];
+    let report = kind.attach(Split::Train, &view).unwrap();
+    assert_eq!((report.labelled, report.truncated), (1, 1));
+    let device = Device::flex();
+    let (parameters, states, rows) = (heads.build(&mut *kind, &device), heads.states(&device), same(&[4]));
+    let pack = pack(&view);
+    let batch = Batch { states: &states, pack: &pack, split: Split::Train, rows: &rows, noise_seed: None };
+    assert!(kind.loss(&parameters, &batch).is_none());
+}
+
+#[test]
+fn answers_are_told_with_their_place_in_characters() {
+    let second = "où est 東京 ?";
+    let places = [[0, 0], [0, 3], [4, 7], [8, 11], [11, 14]];
+    let source = Source::Pair { second, places: &places };
+    let told = |tokens| span().explain(&Prediction::Span(SpanAnswer { tokens, probability: 0.25 }), source);
+    assert_eq!(told(Some([3, 4])), json!({ "answer": "東京", "start": 7, "end": 9, "probability": 0.25 }));
+    assert_eq!(told(None), json!({ "answer": null, "start": null, "end": null, "probability": 0.25 }));
+}
+
+#[test]
+fn answers_that_stand_elsewhere_are_reported() {
+    let faults =
+        span().learn(&objects(json!([answer("cdef", 4), "cdef", answer("gh", 99), { "text": "ab" }])));
+    let found: Vec<String> = faults.unwrap_err().iter().map(|fault| fault.to_string()).collect();
+    let there = "expected an answer that stands there in the context";
+    let layout = "expected {text: [..], answer_start: [..]}, or a list of {text, answer_start}, with starts in characters";
+    let field = "field \"answers\": found";
+    assert_eq!(
+        found,
+        [
+            format!("data.jsonl:1: {field} the answer \"cdef\" at character 4, {there}"),
+            format!("data.jsonl:2: {field} \"cdef\", {layout}"),
+            format!("data.jsonl:3: {field} the answer \"gh\" at character 99, {there}"),
+            format!("data.jsonl:4: {field} {{text: \"ab\"}}, {layout}"),
+        ]
+    );
+    let faults = span().learn(&objects(json!([null, []]))).unwrap_err();
+    assert!(
+        faults[0].to_string().starts_with("task.t.span.answers: found no answer in field \"answers\" of 2")
+    );
+    assert!(span().restore_space(&json!({ "labels": ["a"] })).is_err());
+}
