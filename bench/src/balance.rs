@@ -114,6 +114,7 @@ fn view(corpus: &str, rows: usize, length: usize, vocabulary: usize, seed: u64) 
         offsets: (0..=rows).map(|row| row * length).collect(),
         words: vec![NO_WORD; rows * length],
         first: Vec::new(),
+        places: Vec::new(),
         cut: vec![0; rows],
         unknown: 0,
     };
