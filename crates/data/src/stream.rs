@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, Sampler, random};
+use crate::{CorpusDraws, DataError, Sampling, quotas::Quotas, random};
 
 /// The rows of one corpus that are worth drawing, and how long they are.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct CorpusRows {
     pub candidates: Vec<u32>,
     /// `[candidates]` tokens of each candidate, summed over its views.
     pub tokens: Vec<u32>,
+    /// How much the corpus counts beside others; only the sampler `importance` looks at it.
+    pub importance: f64,
 }
 
 /// One drawn row.
@@ -40,28 +42,27 @@ pub struct StreamState {
 
 /// Deterministic draws, epoch after epoch.
 ///
-/// An epoch has as many draws `N` as there are candidates in all corpora. Corpus `c` gets its share of them (`p_c N`,
-/// rounded by largest remainder, so that the counts sum to `N`), taken from its own shuffled order; when that is exhausted
-/// the corpus is shuffled anew, so no row comes twice within one pass over its corpus, and a corpus that an epoch does not
-/// exhaust goes on in the next. The epoch's draws are shuffled together and cut, in that order, into packs of at most
+/// An epoch has as many draws `N` as there are candidates in all corpora. Corpus `c` gets its share of them in this epoch
+/// (`p_c N`, rounded by largest remainder, so that the counts sum to `N`), taken from its own shuffled order; when that is
+/// exhausted the corpus is shuffled anew, so no row comes twice within one pass over its corpus, and a corpus that an epoch
+/// does not exhaust goes on in the next. The epoch's draws are shuffled together and cut, in that order, into packs of at most
 /// `tokens_per_step` tokens; a longer row is a pack of its own.
 ///
-/// Everything is a function of the seed, the corpora, the shares and the place: restoring a [`StreamState`] continues bit
+/// Everything is a function of the seed, the corpora, the sampler and the place: restoring a [`StreamState`] continues bit
 /// by bit.
 #[derive(Debug, Clone)]
 pub struct Stream {
     corpora: Vec<CorpusRows>,
-    counts: Vec<u64>,
+    quotas: Quotas,
     tokens_per_step: usize,
     seed: u64,
     fingerprint: String,
     epoch: usize,
+    /// `[corpora]` draws of the epochs before: where each corpus's passes go on.
+    before: Vec<u64>,
     drawn: usize,
     plan: Option<Vec<Planned>>,
 }
-
-/// No run has more epochs; so draws of all epochs can be counted in 64 bits.
-const MAX_EPOCH: u64 = u32::MAX as u64 - 1;
 
 /// A draw and its tokens.
 #[derive(Debug, Clone, Copy)]
@@ -71,8 +72,15 @@ struct Planned {
 }
 
 impl Stream {
-    /// The stream at its beginning. Panics when a corpus's `tokens` are not as many as its `candidates`.
-    pub fn new(corpora: Vec<CorpusRows>, sampler: &dyn Sampler, tokens_per_step: usize, seed: u64) -> Stream {
+    /// The stream at its beginning, for a run of so many epochs. Panics when a corpus's `tokens` are not as many as its
+    /// `candidates`.
+    pub fn new(
+        corpora: Vec<CorpusRows>,
+        sampling: &Sampling,
+        epochs: usize,
+        tokens_per_step: usize,
+        seed: u64,
+    ) -> Stream {
         for corpus in &corpora {
             assert_eq!(
                 corpus.candidates.len(),
@@ -81,19 +89,20 @@ impl Stream {
                 corpus.name
             );
         }
-        let rows: Vec<usize> = corpora.iter().map(|c| c.candidates.len()).collect();
-        let counts = apportion(rows.iter().sum::<usize>() as u64, &sampler.shares(&rows));
-        let fingerprint = fingerprint(&corpora, &counts, tokens_per_step, seed);
-        Stream { corpora, counts, tokens_per_step, seed, fingerprint, epoch: 0, drawn: 0, plan: None }
+        let quotas = Quotas::new(&corpora, sampling, epochs);
+        let fingerprint = fingerprint(&corpora, &quotas, tokens_per_step, seed);
+        let before = quotas.before(0);
+        Stream { corpora, quotas, tokens_per_step, seed, fingerprint, epoch: 0, before, drawn: 0, plan: None }
     }
 
     /// The rows of the next pack of this epoch. `None` at the epoch's end: the following call starts the next epoch. A
     /// stream without any candidate has epochs without packs.
     #[allow(clippy::should_implement_trait)] // An iterator ends once; this goes on after None.
     pub fn next(&mut self) -> Option<Vec<Draw>> {
-        let plan = self.plan.take().unwrap_or_else(|| self.plan(self.epoch));
+        let plan = self.plan.take().unwrap_or_else(|| self.plan(self.epoch, &self.before));
         let end = pack_end(&plan, self.drawn, self.tokens_per_step);
         if end == self.drawn {
+            self.before = self.quotas.after(self.epoch, &self.before);
             self.epoch += 1;
             self.drawn = 0;
             return None;
@@ -109,25 +118,38 @@ impl Stream {
         self.epoch
     }
 
-    /// Draws of one epoch: as many as there are candidates.
+    /// Draws of one epoch: as many as there are candidates, or none where no corpus has a share.
     pub fn draws_in_epoch(&self) -> usize {
-        self.counts.iter().sum::<u64>() as usize
+        self.quotas.of(0).iter().sum::<u64>() as usize
     }
 
-    /// `[corpora]` draws of one epoch per corpus.
-    pub fn draws_by_corpus(&self) -> &[u64] {
-        &self.counts
+    /// `[corpora]` what an epoch draws from each corpus.
+    pub fn draws_by_corpus(&self, epoch: usize) -> Vec<CorpusDraws> {
+        let corpora = self.corpora.iter().zip(self.quotas.shares(epoch)).zip(self.quotas.of(epoch));
+        corpora
+            .map(|((corpus, share), draws)| CorpusDraws {
+                corpus: corpus.name.clone(),
+                rows: corpus.candidates.len(),
+                share,
+                draws,
+            })
+            .collect()
     }
 
-    /// How many packs an epoch has, exactly: its draws are made and cut (time linear in the draws).
-    pub fn packs_in_epoch(&self, epoch: usize) -> usize {
-        let plan = self.plan(epoch);
-        let (mut packs, mut at) = (0, 0);
-        while at < plan.len() {
-            at = pack_end(&plan, at, self.tokens_per_step);
-            packs += 1;
-        }
-        packs
+    /// How many packs each epoch has, exactly, from the first on and without end: its draws are made and cut (time linear
+    /// in the draws). In order, because where an epoch begins in a corpus depends on the epochs before.
+    pub fn packs_by_epoch(&self) -> impl Iterator<Item = usize> {
+        let mut before = self.quotas.before(0);
+        (0..).map(move |epoch| {
+            let plan = self.plan(epoch, &before);
+            before = self.quotas.after(epoch, &before);
+            let (mut packs, mut at) = (0, 0);
+            while at < plan.len() {
+                at = pack_end(&plan, at, self.tokens_per_step);
+                packs += 1;
+            }
+            packs
+        })
     }
 
     /// The present place.
@@ -154,24 +176,29 @@ impl Stream {
                 self.draws_in_epoch()
             ));
         }
-        if state.epoch > MAX_EPOCH {
-            return wrong(format!("epoch {}, expected at most {MAX_EPOCH}", state.epoch));
+        let epochs = self.quotas.epochs();
+        if state.epoch > epochs as u64 {
+            return wrong(format!("epoch {}, counted from 0, of a run that has {epochs}", state.epoch));
         }
         self.epoch = state.epoch as usize;
+        self.before = self.quotas.before(self.epoch);
         self.drawn = state.drawn as usize;
         self.plan = None;
         Ok(())
     }
 
-    /// All draws of an epoch, in order.
-    fn plan(&self, epoch: usize) -> Vec<Planned> {
+    /// All draws of an epoch, in order, from each corpus's draws in the epochs before.
+    fn plan(&self, epoch: usize, before: &[u64]) -> Vec<Planned> {
+        let after = self.quotas.after(epoch, before);
         let mut plan = Vec::with_capacity(self.draws_in_epoch());
-        for (index, (corpus, &count)) in self.corpora.iter().zip(&self.counts).enumerate() {
+        for (index, (corpus, (&begin, &end))) in
+            self.corpora.iter().zip(before.iter().zip(&after)).enumerate()
+        {
             let size = corpus.candidates.len() as u64;
             if size == 0 {
                 continue;
             }
-            let (mut at, end) = (epoch as u64 * count, (epoch as u64 + 1) * count);
+            let mut at = begin;
             while at < end {
                 let pass = at / size;
                 let stop = end.min((pass + 1) * size);
@@ -211,40 +238,24 @@ fn pack_end(plan: &[Planned], start: usize, limit: usize) -> usize {
     end
 }
 
-/// Whole numbers near `total * shares` that sum to `total` (largest remainder; the first of equals). All zero when the
-/// shares are.
-fn apportion(total: u64, shares: &[f64]) -> Vec<u64> {
-    if shares.iter().sum::<f64>() <= 0.0 {
-        return vec![0; shares.len()];
-    }
-    let exact: Vec<f64> = shares.iter().map(|share| share * total as f64).collect();
-    let mut counts: Vec<u64> = exact.iter().map(|x| x.floor() as u64).collect();
-    let mut order: Vec<usize> = (0..shares.len()).filter(|&i| shares[i] > 0.0).collect();
-    order.sort_by(|&a, &b| {
-        (exact[b] - exact[b].floor()).total_cmp(&(exact[a] - exact[a].floor())).then(a.cmp(&b))
-    });
-    let mut missing = total.saturating_sub(counts.iter().sum());
-    for &i in order.iter().cycle() {
-        if missing == 0 {
-            break;
-        }
-        counts[i] += 1;
-        missing -= 1;
-    }
-    counts
-}
-
-fn fingerprint(corpora: &[CorpusRows], counts: &[u64], tokens_per_step: usize, seed: u64) -> String {
+fn fingerprint(corpora: &[CorpusRows], quotas: &Quotas, tokens_per_step: usize, seed: u64) -> String {
+    let (first, last) = (quotas.of(0), quotas.of(quotas.epochs().saturating_sub(1)));
     let mut hasher = blake3::Hasher::new_derive_key("polytask 2026 stream of draws, version 1");
     for number in [seed, tokens_per_step as u64, corpora.len() as u64] {
         hasher.update(&number.to_le_bytes());
     }
-    for (corpus, count) in corpora.iter().zip(counts) {
+    for (corpus, count) in corpora.iter().zip(&first) {
         for number in [corpus.name.len() as u64, corpus.candidates.len() as u64, *count] {
             hasher.update(&number.to_le_bytes());
         }
         hasher.update(corpus.name.as_bytes());
         for number in corpus.candidates.iter().chain(&corpus.tokens) {
+            hasher.update(&number.to_le_bytes());
+        }
+    }
+    // Where every epoch draws alike, the number of epochs changes nothing.
+    if first != last {
+        for number in last.iter().chain(&[quotas.epochs() as u64]) {
             hasher.update(&number.to_le_bytes());
         }
     }

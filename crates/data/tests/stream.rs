@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polytask_data::sampler::{Equal, Temperature};
-use polytask_data::{CorpusRows, Draw, Sampler, Sampling, Stream, StreamState, random};
+use polytask_data::sampler::{Annealed, Equal, Importance, Smoothing, Sqrt, Temperature, UniMax};
+use polytask_data::{CorpusDraws, CorpusRows, Draw, Sampling, Stream, StreamState, random};
 
 fn corpus(name: &str, rows: u32, seed: u64) -> CorpusRows {
     let mut rng = random::stream(seed, name, 0);
     let tokens = (0..rows).map(|_| 2 + random::below(&mut rng, 40) as u32).collect();
     // Row numbers with gaps: not every row is worth drawing.
-    CorpusRows { name: name.into(), candidates: (0..rows).map(|i| 3 * i + 1).collect(), tokens }
+    let candidates = (0..rows).map(|i| 3 * i + 1).collect();
+    CorpusRows { name: name.into(), candidates, tokens, importance: 1.0 + seed as f64 }
 }
+
+/// Epochs of the runs here.
+const EPOCHS: usize = 5;
 
 fn three() -> Vec<CorpusRows> {
     vec![corpus("large", 230, 1), corpus("none", 0, 1), corpus("small", 17, 1), corpus("middle", 61, 1)]
@@ -22,6 +26,11 @@ fn samplers() -> Vec<Sampling> {
         Sampling::Equal(Equal {}),
         Sampling::Temperature(Temperature::default()),
         Sampling::Temperature(Temperature { temperature: 5.0, scale: 1.0, cap: Some(20.0) }),
+        Sampling::Sqrt(Sqrt {}),
+        Sampling::Smoothing(Smoothing { alpha: 0.3 }),
+        Sampling::Annealed(Annealed {}),
+        Sampling::UniMax(UniMax::default()),
+        Sampling::Importance(Importance { alpha: 0.2 }),
     ]
 }
 
@@ -32,34 +41,52 @@ fn epoch(stream: &mut Stream) -> Vec<Vec<Draw>> {
 #[test]
 fn draws_match_the_shares_and_counts_are_exact() {
     for sampler in samplers() {
-        let corpora = three();
-        let rows: Vec<usize> = corpora.iter().map(|corpus| corpus.candidates.len()).collect();
-        let total: usize = rows.iter().sum();
-        let shares = sampler.shares(&rows);
-        let mut stream = Stream::new(corpora.clone(), &sampler, 128, 17);
-        assert_eq!(stream.draws_in_epoch(), total);
-        for number in 0..4 {
-            let packs_before = stream.packs_in_epoch(number);
-            assert_eq!(stream.epoch(), number);
-            let packs = epoch(&mut stream);
-            assert_eq!(packs.len(), packs_before);
-            let mut drawn = vec![0usize; corpora.len()];
-            packs.iter().flatten().for_each(|draw| drawn[draw.corpus as usize] += 1);
-            assert_eq!(drawn.iter().sum::<usize>(), total);
-            for (i, &n) in drawn.iter().enumerate() {
-                assert!(
-                    (n as f64 - shares[i] * total as f64).abs() <= 1.0,
-                    "{sampler:?} {drawn:?} {shares:?}"
-                );
-                assert_eq!(n as u64, stream.draws_by_corpus()[i]);
-            }
+        draws_match(three(), &sampler);
+    }
+}
+
+#[test]
+fn draws_match_whatever_the_sizes() {
+    let mut rng = random::stream(6, "sizes", 0);
+    for case in 0..10 {
+        let corpora: Vec<CorpusRows> = (0..random::below(&mut rng, 6))
+            .map(|i| {
+                let most = [2, 40, 900][random::below(&mut rng, 3) as usize];
+                corpus(&format!("corpus {i}"), random::below(&mut rng, most) as u32, case + i)
+            })
+            .collect();
+        for sampler in samplers() {
+            draws_match(corpora.clone(), &sampler);
+        }
+    }
+}
+
+/// Every epoch draws as much as is said, of each corpus what its share says, and nothing of a corpus without rows.
+fn draws_match(corpora: Vec<CorpusRows>, sampler: &Sampling) {
+    let total: usize = corpora.iter().map(|corpus| corpus.candidates.len()).sum();
+    let mut stream = Stream::new(corpora.clone(), sampler, EPOCHS, 128, 17);
+    assert_eq!(stream.draws_in_epoch(), total);
+    let packs_before: Vec<usize> = stream.packs_by_epoch().take(EPOCHS).collect();
+    for (number, packs_before) in packs_before.into_iter().enumerate() {
+        assert_eq!(stream.epoch(), number);
+        let told: Vec<CorpusDraws> = stream.draws_by_corpus(number);
+        let packs = epoch(&mut stream);
+        assert_eq!(packs.len(), packs_before);
+        let mut drawn = vec![0u64; corpora.len()];
+        packs.iter().flatten().for_each(|draw| drawn[draw.corpus as usize] += 1);
+        assert_eq!(drawn.iter().sum::<u64>(), total as u64);
+        for ((n, told), corpus) in drawn.iter().zip(&told).zip(&corpora) {
+            let expected = told.share * total as f64;
+            assert!((*n as f64 - expected).abs() < 1.0 + 1e-9, "{sampler:?} {drawn:?} {told:?}");
+            assert_eq!((*n, told.rows), (told.draws, corpus.candidates.len()));
+            assert!(told.rows > 0 || *n == 0);
         }
     }
 }
 
 #[test]
 fn proportional_draws_every_row_once_an_epoch_in_another_order() {
-    let mut stream = Stream::new(three(), &Sampling::default(), 128, 17);
+    let mut stream = Stream::new(three(), &Sampling::default(), EPOCHS, 128, 17);
     let draws: Vec<Vec<Draw>> = (0..3).map(|_| epoch(&mut stream).concat()).collect();
     for draws in &draws {
         let different: BTreeSet<&Draw> = draws.iter().collect();
@@ -73,7 +100,7 @@ fn proportional_draws_every_row_once_an_epoch_in_another_order() {
 fn no_row_comes_twice_within_one_pass_over_its_corpus() {
     let sizes: BTreeMap<u32, usize> = [(0, 230), (2, 17), (3, 61)].into();
     for sampler in samplers() {
-        let mut stream = Stream::new(three(), &sampler, 100, 5);
+        let mut stream = Stream::new(three(), &sampler, EPOCHS, 100, 5);
         // An epoch's draws are shuffled together, so passes are only seen as counts: after n draws of a corpus of size s,
         // at epoch ends, each row was drawn floor(n/s) or ceil(n/s) times.
         let mut times: BTreeMap<Draw, usize> = BTreeMap::new();
@@ -95,7 +122,7 @@ fn packs_are_as_full_as_their_order_allows() {
     let corpora = three();
     let tokens = |draw: &Draw| corpora[draw.corpus as usize].tokens[(draw.row / 3) as usize] as usize;
     for limit in [0, 1, 30, 41, 200, 100_000] {
-        let mut stream = Stream::new(corpora.clone(), &Sampling::default(), limit, 9);
+        let mut stream = Stream::new(corpora.clone(), &Sampling::default(), EPOCHS, limit, 9);
         let packs = epoch(&mut stream);
         for (i, pack) in packs.iter().enumerate() {
             let sum: usize = pack.iter().map(tokens).sum();
@@ -110,7 +137,7 @@ fn packs_are_as_full_as_their_order_allows() {
 #[test]
 fn restoring_at_every_place_continues_the_same() {
     for sampler in samplers() {
-        let mut stream = Stream::new(three(), &sampler, 300, 17);
+        let mut stream = Stream::new(three(), &sampler, EPOCHS, 300, 17);
         let mut places: Vec<StreamState> = Vec::new();
         let mut calls: Vec<Option<Vec<Draw>>> = Vec::new();
         while stream.epoch() < 3 {
@@ -119,7 +146,7 @@ fn restoring_at_every_place_continues_the_same() {
         }
         for (at, place) in places.iter().enumerate() {
             let text = serde_json::to_string(place).unwrap();
-            let mut again = Stream::new(three(), &sampler, 300, 17);
+            let mut again = Stream::new(three(), &sampler, EPOCHS, 300, 17);
             again.restore(serde_json::from_str(&text).unwrap()).unwrap();
             assert_eq!(&again.state(), place);
             for (i, expected) in calls.iter().enumerate().skip(at).take(8) {
@@ -133,7 +160,7 @@ fn restoring_at_every_place_continues_the_same() {
 #[test]
 fn a_state_of_another_stream_is_refused() {
     let stream = |corpora: Vec<CorpusRows>, limit: usize, seed: u64| {
-        Stream::new(corpora, &Sampling::default(), limit, seed)
+        Stream::new(corpora, &Sampling::default(), EPOCHS, limit, seed)
     };
     let state = stream(three(), 100, 1).state();
     let mut other = three();
@@ -143,17 +170,18 @@ fn a_state_of_another_stream_is_refused() {
         assert!(wrong.restore(state.clone()).unwrap_err().to_string().contains("does not fit"));
         assert_eq!(wrong.state(), before);
     }
-    let late = StreamState { epoch: u64::MAX, ..state.clone() };
-    assert!(
-        stream(three(), 100, 1).restore(late).unwrap_err().to_string().contains("epoch 18446744073709551615")
-    );
+    for (epoch, good) in [(EPOCHS as u64, true), (EPOCHS as u64 + 1, false), (u64::MAX, false)] {
+        let found = stream(three(), 100, 1).restore(StreamState { epoch, ..state.clone() });
+        let told = format!("epoch {epoch}, counted from 0, of a run that has 5");
+        assert!(found.map_or_else(|error| !good && error.to_string().contains(&told), |()| good));
+    }
     let beyond = StreamState { drawn: 309, ..state };
     assert!(stream(three(), 100, 1).restore(beyond).unwrap_err().to_string().contains("309 rows drawn"));
 }
 
 #[test]
 fn the_seed_decides_and_nothing_else() {
-    let run = |seed| epoch(&mut Stream::new(three(), &Sampling::default(), 100, seed));
+    let run = |seed| epoch(&mut Stream::new(three(), &Sampling::default(), EPOCHS, 100, seed));
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
 }
@@ -161,8 +189,43 @@ fn the_seed_decides_and_nothing_else() {
 #[test]
 fn without_rows_an_epoch_has_no_packs() {
     for corpora in [vec![], vec![corpus("none", 0, 1)]] {
-        let mut stream = Stream::new(corpora, &Sampling::Equal(Equal {}), 100, 1);
-        assert_eq!(stream.packs_in_epoch(0), 0);
+        let mut stream = Stream::new(corpora, &Sampling::Equal(Equal {}), EPOCHS, 100, 1);
+        assert_eq!(stream.packs_by_epoch().take(3).sum::<usize>(), 0);
         assert_eq!((stream.next(), stream.next(), stream.epoch()), (None, None, 2));
+    }
+}
+
+#[test]
+fn draws_are_the_same_for_ever() {
+    // A changed value here changes every run that users have made: their checkpoints would not go on.
+    let found: Vec<(String, String)> = samplers()
+        .into_iter()
+        .take(4)
+        .map(|sampler| {
+            let mut stream = Stream::new(three(), &sampler, EPOCHS, 128, 17);
+            let mut hasher = blake3::Hasher::new();
+            for draw in (0..3).flat_map(|_| epoch(&mut stream).concat()) {
+                hasher.update(&draw.corpus.to_le_bytes());
+                hasher.update(&draw.row.to_le_bytes());
+            }
+            let short = |hash: &str| hash[..16].to_owned();
+            (short(&hasher.finalize().to_hex()), short(&stream.state().fingerprint))
+        })
+        .collect();
+    let expected = [
+        ("45ff8e9ecf24152d", "cdc22127da148d21"),
+        ("76ae2b7c89c13fac", "8a738825a03a2284"),
+        ("0ed7e887c3326827", "cd8cf023bf3fb6b7"),
+        ("3fda0f1d4160f2ac", "aee165f89febd081"),
+    ];
+    assert_eq!(found, expected.map(|(draws, state)| (draws.to_owned(), state.to_owned())));
+}
+
+#[test]
+fn the_number_of_epochs_matters_where_epochs_differ() {
+    let stream = |sampling: &Sampling, epochs| Stream::new(three(), sampling, epochs, 100, 1);
+    for sampling in samplers() {
+        let refused = stream(&sampling, 8).restore(stream(&sampling, 3).state()).is_err();
+        assert_eq!(refused, matches!(sampling, Sampling::Annealed(_) | Sampling::UniMax(_)), "{sampling:?}");
     }
 }

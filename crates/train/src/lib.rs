@@ -51,7 +51,7 @@ pub use gradients::{Gradient, Gradients};
 pub use history::{Resumption, truncate};
 pub use job::{Job, Model, TaskSlot, Views};
 pub use optimizer::{AdamWConfig, Moments, Optimizing};
-pub use run::{Host, Outcome, Start, run, timetable};
+pub use run::{Host, Outcome, Start, run, stream, timetable};
 pub use run_dir::RunDir;
 pub use saved::{Card, TaskCard};
 pub use schedule::Schedule;

@@ -23,7 +23,7 @@ use crate::{
 };
 use balance::{Balancer, Needs};
 use burn::tensor::Tensor;
-use data::{Pack, Split};
+use data::{Pack, Split, Stream};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -97,6 +97,15 @@ pub fn run(
 pub fn timetable(job: &Job, settings: &Settings) -> Result<Timetable, TrainError> {
     setup::check(job, settings)?;
     Ok(setup::timetable(&Feed::new(job, settings)?, settings))
+}
+
+/// The stream that [`run`] draws its rows from, at its beginning.
+///
+/// # Errors
+/// As [`timetable`].
+pub fn stream(job: &Job, settings: &Settings) -> Result<Stream, TrainError> {
+    setup::check(job, settings)?;
+    Ok(Feed::new(job, settings)?.stream)
 }
 
 struct Run<'a, 'h> {

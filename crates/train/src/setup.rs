@@ -27,11 +27,11 @@ impl Feed {
         let corpora = corpora(&job.views.train);
         let rows: Vec<CorpusRows> =
             corpora.iter().map(|(name, views)| candidates(job, name.clone(), views)).collect();
-        if rows.iter().all(|c| c.candidates.is_empty()) {
+        let train = &settings.train;
+        let stream = Stream::new(rows, &settings.sampling, train.epochs, train.tokens_per_step, train.seed);
+        if stream.draws_in_epoch() == 0 {
             return Err(TrainError::NothingToTrain);
         }
-        let train = &settings.train;
-        let stream = Stream::new(rows, &settings.sampling, train.tokens_per_step, train.seed);
         Ok(Feed { stream, views: corpora.into_iter().map(|(_, views)| views).collect() })
     }
 
@@ -64,7 +64,9 @@ impl Feed {
 
 /// The rows of a corpus worth drawing, with their tokens in all views that carry a label.
 fn candidates(job: &Job, name: Arc<str>, views: &[usize]) -> CorpusRows {
-    let mut corpus = CorpusRows { name, candidates: Vec::new(), tokens: Vec::new() };
+    let tasks = job.model.tasks.iter().filter(|t| views.contains(&t.view));
+    let importance = tasks.map(|t| t.config.importance).sum();
+    let mut corpus = CorpusRows { name, candidates: Vec::new(), tokens: Vec::new(), importance };
     let encoded: Vec<_> =
         views.iter().filter_map(|v| Some((*v, &job.views.train.get(*v)?.encoded))).collect();
     let rows = encoded.iter().map(|(_, e)| e.rows()).max().unwrap_or(0);
@@ -85,7 +87,7 @@ fn carries(job: &Job, view: usize, row: usize) -> bool {
 
 /// The steps of a run.
 pub(crate) fn timetable(feed: &Feed, settings: &Settings) -> Timetable {
-    Timetable::new(&settings.train, |epoch| feed.stream.packs_in_epoch(epoch))
+    Timetable::new(&settings.train, feed.stream.packs_by_epoch())
 }
 
 /// The balancer over the job's tasks.
@@ -165,7 +167,7 @@ pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
     if !faults.is_empty() {
         return Err(TrainError::Settings(faults));
     }
-    settings.sampling.check()?;
+    settings.sampling.check(settings.train.epochs)?;
     balancer(job, settings)?;
     for task in &job.model.tasks {
         let rows = job.views.train.get(task.view).map_or(0, |v| v.encoded.rows());

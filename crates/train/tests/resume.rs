@@ -11,7 +11,7 @@ use std::path::Path;
 /// Every weight of a result, the events on the way, and the run's directory.
 type Ran = (Vec<(String, Vec<u32>)>, Vec<Event>, tempfile::TempDir);
 
-/// 40 steps in one go.
+/// All steps in one go.
 fn whole(device: &Device, backbone: Value, settings: &Settings) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let mut job = job_on(device, backbone, 17);
@@ -116,6 +116,15 @@ fn a_transformer_with_dropout_accumulation_and_uncertainty_goes_on_bit_for_bit()
     }));
     // 20 lies inside an epoch, 21 is followed by an evaluation that is then still due, 28 too.
     same_bits(bert(), &settings, &[20, 21, 28]);
+}
+
+#[test]
+fn epochs_that_draw_differently_go_on_bit_for_bit() {
+    let settings = settings(json!({
+        "train": {"epochs": 3, "max_steps": 10, "tokens_per_step": 200},
+        "sampling": {"annealed": {}},
+    }));
+    same_bits(bag(), &settings, &[2, 7]);
 }
 
 #[test]

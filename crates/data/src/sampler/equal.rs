@@ -17,7 +17,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Sampler, normalized};
+use super::{Epoch, Sampler, normalized};
 
 /// `[sampling.equal]`: every corpus equally often. It has no options.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,17 +25,18 @@ use super::{Sampler, normalized};
 pub struct Equal {}
 
 impl Sampler for Equal {
-    fn shares(&self, rows: &[usize]) -> Vec<f64> {
-        normalized(rows.iter().map(|&n| if n > 0 { 1.0 } else { 0.0 }).collect())
+    fn shares(&self, epoch: &Epoch<'_>) -> Vec<f64> {
+        normalized(epoch.rows.iter().map(|&n| if n > 0 { 1.0 } else { 0.0 }).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::only;
     use super::*;
 
     #[test]
     fn among_those_that_have_rows() {
-        assert_eq!(Equal {}.shares(&[1, 0, 300]), [0.5, 0.0, 0.5]);
+        assert_eq!(Equal {}.shares(&only(&[1, 0, 300])), [0.5, 0.0, 0.5]);
     }
 }

@@ -16,7 +16,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Sampler, normalized};
+use super::{Epoch, Sampler, normalized};
 
 /// `[sampling.proportional]`: every row once an epoch. It has no options.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,17 +24,18 @@ use super::{Sampler, normalized};
 pub struct Proportional {}
 
 impl Sampler for Proportional {
-    fn shares(&self, rows: &[usize]) -> Vec<f64> {
-        normalized(rows.iter().map(|&n| n as f64).collect())
+    fn shares(&self, epoch: &Epoch<'_>) -> Vec<f64> {
+        normalized(epoch.rows.iter().map(|&n| n as f64).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::only;
     use super::*;
 
     #[test]
     fn by_rows() {
-        assert_eq!(Proportional {}.shares(&[1, 3]), [0.25, 0.75]);
+        assert_eq!(Proportional {}.shares(&only(&[1, 3])), [0.25, 0.75]);
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! Use it when sizes differ by more than about ten times: small corpora are seen more often than by their size, large ones
 //! still more often than small ones. T = 2 is a good start; T = 5 is usual for many languages. T = 1 with a cap is the
-//! examples-proportional mixing of T5. MaChAmp's smoothing exponent alpha is 1/T.
+//! examples-proportional mixing of T5. The exponent of `smoothing` is 1/T.
 //!
 //! Papers: Arivazhagan et al., Massively Multilingual Neural Machine Translation in the Wild, 2019 (arXiv 1907.05019);
 //! Raffel et al., Exploring the Limits of Transfer Learning, 2020, section 3.5.2 (arXiv 1910.10683).
@@ -22,7 +22,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Sampler, normalized};
+use super::{Epoch, Sampler, normalized, within};
 use crate::DataError;
 
 /// `[sampling.temperature]`: by size, flattened.
@@ -63,52 +63,48 @@ impl Temperature {
     /// # Errors
     /// The first option out of its range.
     pub fn check(&self) -> Result<(), DataError> {
-        let setting = |name: &str, found: f64, good: bool, expected: &str| {
-            let key = format!("sampling.temperature.{name}");
-            let error = DataError::Setting { key, found: found.to_string(), expected: expected.into() };
-            if good && found.is_finite() { Ok(()) } else { Err(error) }
-        };
-        setting("temperature", self.temperature, self.temperature >= 1.0, "a number of 1 or more")?;
-        setting("scale", self.scale, self.scale > 0.0, "a number above 0")?;
-        self.cap.map_or(Ok(()), |cap| setting("cap", cap, cap > 0.0, "a number above 0"))
+        within(
+            "temperature.temperature",
+            self.temperature,
+            self.temperature >= 1.0,
+            "a number of 1 or more",
+        )?;
+        within("temperature.scale", self.scale, self.scale > 0.0, "a number above 0")?;
+        self.cap.map_or(Ok(()), |cap| within("temperature.cap", cap, cap > 0.0, "a number above 0"))
     }
 }
 
 impl Sampler for Temperature {
-    fn shares(&self, rows: &[usize]) -> Vec<f64> {
+    fn shares(&self, epoch: &Epoch<'_>) -> Vec<f64> {
         let cap = self.cap.unwrap_or(f64::INFINITY);
         let weight = |&n: &usize| {
             if n == 0 { 0.0 } else { (n as f64 * self.scale).min(cap).powf(1.0 / self.temperature) }
         };
-        normalized(rows.iter().map(weight).collect())
+        normalized(epoch.rows.iter().map(weight).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{near, only};
     use super::*;
-
-    fn near(found: &[f64], expected: &[f64]) {
-        assert_eq!(found.len(), expected.len());
-        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {expected:?}");
-    }
 
     #[test]
     fn golden_values() {
-        let rows = [1_000, 10_000, 100_000];
-        let at = |temperature| Temperature { temperature, ..Temperature::default() }.shares(&rows);
+        let epoch = only(&[1_000, 10_000, 100_000]);
+        let at = |temperature| Temperature { temperature, ..Temperature::default() }.shares(&epoch);
         near(&at(2.0), &[0.070610, 0.223289, 0.706101]);
         near(&at(5.0), &[0.196202, 0.310960, 0.492838]);
     }
 
     #[test]
     fn limits() {
-        let rows = [1_000, 10_000, 100_000];
-        let at = |temperature| Temperature { temperature, ..Temperature::default() }.shares(&rows);
-        near(&at(1.0), &super::super::Proportional {}.shares(&rows));
-        near(&at(1e9), &super::super::Equal {}.shares(&rows));
+        let epoch = only(&[1_000, 10_000, 100_000]);
+        let at = |temperature| Temperature { temperature, ..Temperature::default() }.shares(&epoch);
+        near(&at(1.0), &super::super::Proportional {}.shares(&epoch));
+        near(&at(1e9), &super::super::Equal {}.shares(&epoch));
         let capped = Temperature { temperature: 1.0, scale: 0.5, cap: Some(5_000.0) };
-        near(&capped.shares(&rows), &[500.0 / 10_500.0, 5_000.0 / 10_500.0, 5_000.0 / 10_500.0]);
+        near(&capped.shares(&epoch), &[500.0 / 10_500.0, 5_000.0 / 10_500.0, 5_000.0 / 10_500.0]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::corpora::{DataReport, TaskLabels};
 use crate::failure::Failure;
 use crate::terminal::figures::{bytes, count, short};
 use crate::terminal::table::Table;
-use data::Split;
+use data::{Split, Stream};
 use model::{Group, Parameter};
 use tasks::Numbers;
 use train::{Comparison, Job, Scope, Timetable};
@@ -21,6 +21,7 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let device = super::open_device(config.train.device)?;
     let Assembled { job, report } = super::with_threads(config.train.threads, || assemble(&config, &device))?;
     let timetable = train::timetable(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
+    let stream = train::stream(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let comparison = Comparison::of(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     println!(
         "\n  rows and tokens (lengths in tokens: shortest, median, 90 %, 99 %, longest)\n\n{}",
@@ -28,6 +29,7 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     );
     println!("  labels\n\n{}", labels(&report));
     println!("  parameters\n\n{}", parameters(&job));
+    println!("  draws\n\n{}", draws(&stream, timetable.epochs().len()));
     println!("{}{}", plan(&config, &job, &report, &timetable), comparison.map(balancing).unwrap_or_default());
     println!("  {} is fine: polytask train {}", args.file.display(), args.file.display());
     Ok(0)
@@ -142,6 +144,35 @@ fn parameters(job: &Job) -> String {
     table.render()
 }
 
+/// How often an epoch draws each corpus, and how often the run goes through it; where epochs differ, the first and the last.
+fn draws(stream: &Stream, epochs: usize) -> String {
+    let header = ["corpus", "rows", "share", "draws an epoch", "times through", "in all epochs"];
+    let mut table = Table::new(&header);
+    let (first, last) = (stream.draws_by_corpus(0), stream.draws_by_corpus(epochs.saturating_sub(1)));
+    let mut drawn = vec![0; first.len()];
+    for epoch in 0..epochs {
+        drawn.iter_mut().zip(stream.draws_by_corpus(epoch)).for_each(|(sum, found)| *sum += found.draws);
+    }
+    for ((first, last), drawn) in first.iter().zip(&last).zip(drawn) {
+        let times = |draws: u64| format!("{:.2}", draws as f64 / first.rows.max(1) as f64);
+        let percent = |share: f64| format!("{:.1}", 100.0 * share);
+        table.row([
+            first.corpus.to_string(),
+            count(first.rows),
+            format!("{} %", between(percent(first.share), percent(last.share))),
+            between(count(first.draws as usize), count(last.draws as usize)),
+            between(times(first.draws), times(last.draws)),
+            times(drawn),
+        ]);
+    }
+    table.render()
+}
+
+/// One figure, or two where they differ.
+fn between(first: String, last: String) -> String {
+    if first == last { first } else { format!("{first} to {last}") }
+}
+
 fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) -> String {
     let trained = report.views.iter().filter(|v| v.split == Split::Train);
     let tokens: usize = trained.map(|v| v.tokens).sum();
@@ -190,4 +221,41 @@ fn balancing(comparison: Comparison) -> String {
         bytes(4 * comparison.numbers),
         bytes(4 * comparison.numbers * comparison.gradients),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data::{CorpusRows, Sampling, sampler};
+
+    fn told(sampling: &Sampling) -> Vec<String> {
+        let corpus = |name: &str, rows: u32| CorpusRows {
+            name: name.into(),
+            candidates: (0..rows).collect(),
+            tokens: vec![1; rows as usize],
+            importance: 1.0,
+        };
+        let corpora = vec![corpus("large", 900), corpus("none", 0), corpus("small", 100)];
+        let table = draws(&Stream::new(corpora, sampling, 3, 100, 1), 3);
+        table.lines().skip(2).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn draws_are_told_by_corpus() {
+        let found = told(&Sampling::Equal(sampler::Equal {}));
+        let expected =
+            ["large 900 50.0 % 500 0.56 1.67", "none 0 0.0 % 0 0.00 0.00", "small 100 50.0 % 500 5.00 15.00"];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn where_epochs_differ_the_first_and_the_last_are_told() {
+        let found = told(&Sampling::Annealed(sampler::Annealed {}));
+        let expected = [
+            "large 900 90.0 to 60.8 % 900 to 608 1.00 to 0.68 2.55",
+            "none 0 0.0 % 0 0.00 0.00",
+            "small 100 10.0 to 39.2 % 100 to 392 1.00 to 3.92 7.03",
+        ];
+        assert_eq!(found, expected);
+    }
 }

@@ -213,7 +213,7 @@ impl Rules<'_> {
             let message = format!("`{}`: found {}, expected {}", fault.key, fault.found, fault.expected);
             self.push(Diagnostic::error(message, span));
         }
-        if let Err(error) = config.sampling.check() {
+        if let Err(error) = config.sampling.check(config.train.epochs) {
             self.push(Diagnostic::error(error.to_string(), self.at(&["sampling", config.sampling.name()])));
         }
 

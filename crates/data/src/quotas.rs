@@ -1,0 +1,130 @@
+//! How many rows each epoch draws from each corpus.
+
+use std::sync::Arc;
+
+use crate::{CorpusRows, Sampler, Sampling, sampler::Epoch};
+
+/// What an epoch draws from one corpus.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CorpusDraws {
+    /// The corpus.
+    pub corpus: Arc<str>,
+    /// Its rows that are worth drawing.
+    pub rows: usize,
+    /// Its share of the epoch's draws, as the sampler gives it.
+    pub share: f64,
+    /// The epoch's draws from it: the share of all of them as a whole number.
+    pub draws: u64,
+}
+
+/// The draws of every epoch, corpus by corpus: a function of the corpora, the sampler and the epoch, and of nothing that
+/// has happened.
+#[derive(Debug, Clone)]
+pub(crate) struct Quotas {
+    sampling: Sampling,
+    /// `[corpora]`
+    rows: Vec<usize>,
+    /// `[corpora]`
+    importance: Vec<f64>,
+    epochs: usize,
+}
+
+impl Quotas {
+    /// The draws of a run of so many epochs.
+    pub(crate) fn new(corpora: &[CorpusRows], sampling: &Sampling, epochs: usize) -> Quotas {
+        Quotas {
+            sampling: sampling.clone(),
+            rows: corpora.iter().map(|corpus| corpus.candidates.len()).collect(),
+            importance: corpora.iter().map(|corpus| corpus.importance).collect(),
+            epochs,
+        }
+    }
+
+    /// How many epochs the run has.
+    pub(crate) fn epochs(&self) -> usize {
+        self.epochs
+    }
+
+    /// `[corpora]` shares of an epoch's draws.
+    pub(crate) fn shares(&self, epoch: usize) -> Vec<f64> {
+        let Quotas { sampling, rows, importance, epochs } = self;
+        sampling.shares(&Epoch { index: epoch, epochs: *epochs, rows, importance })
+    }
+
+    /// `[corpora]` draws of an epoch.
+    pub(crate) fn of(&self, epoch: usize) -> Vec<u64> {
+        apportion(self.rows.iter().sum::<usize>() as u64, &self.shares(epoch))
+    }
+
+    /// `[corpora]` draws of all epochs before one; time linear in their number.
+    pub(crate) fn before(&self, epoch: usize) -> Vec<u64> {
+        (0..epoch).fold(vec![0; self.rows.len()], |before, epoch| self.after(epoch, &before))
+    }
+
+    /// `[corpora]` draws up to the end of an epoch, from those before it.
+    pub(crate) fn after(&self, epoch: usize, before: &[u64]) -> Vec<u64> {
+        before.iter().zip(self.of(epoch)).map(|(before, draws)| before + draws).collect()
+    }
+}
+
+/// Whole numbers near `total * shares` that sum to `total` (largest remainder; the first of equals). All zero when the
+/// shares are.
+fn apportion(total: u64, shares: &[f64]) -> Vec<u64> {
+    if shares.iter().sum::<f64>() <= 0.0 {
+        return vec![0; shares.len()];
+    }
+    let exact: Vec<f64> = shares.iter().map(|share| share * total as f64).collect();
+    let mut counts: Vec<u64> = exact.iter().map(|x| x.floor() as u64).collect();
+    let mut order: Vec<usize> = (0..shares.len()).filter(|&i| shares[i] > 0.0).collect();
+    order.sort_by(|&a, &b| {
+        (exact[b] - exact[b].floor()).total_cmp(&(exact[a] - exact[a].floor())).then(a.cmp(&b))
+    });
+    let mut missing = total.saturating_sub(counts.iter().sum());
+    for &i in order.iter().cycle() {
+        if missing == 0 {
+            break;
+        }
+        counts[i] += 1;
+        missing -= 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{random, sampler};
+
+    #[test]
+    fn whole_numbers_sum_to_the_total_and_lie_next_to_the_shares() {
+        let mut rng = random::stream(4, "apportion", 0);
+        for _ in 0..500 {
+            let corpora = 1 + random::below(&mut rng, 7) as usize;
+            let sizes: Vec<u64> = (0..corpora).map(|_| random::below(&mut rng, 1_000)).collect();
+            let (sum, total) = (sizes.iter().sum::<u64>(), random::below(&mut rng, 10_000));
+            let shares: Vec<f64> = sizes.iter().map(|&n| n as f64 / sum.max(1) as f64).collect();
+            let counts = apportion(total, &shares);
+            assert_eq!(counts.iter().sum::<u64>(), if sum > 0 { total } else { 0 });
+            for (count, share) in counts.iter().zip(&shares) {
+                assert!((*count as f64 - share * total as f64).abs() < 1.0 + 1e-9, "{counts:?} {shares:?}");
+                assert!(*share > 0.0 || *count == 0);
+            }
+        }
+    }
+
+    #[test]
+    fn epochs_add_up() {
+        let corpus = |name: &str, rows: usize| CorpusRows {
+            name: name.into(),
+            candidates: (0..rows as u32).collect(),
+            tokens: vec![1; rows],
+            importance: 1.0,
+        };
+        let corpora = [corpus("large", 900), corpus("none", 0), corpus("small", 100)];
+        let quotas = Quotas::new(&corpora, &Sampling::Annealed(sampler::Annealed {}), 3);
+        let epochs: Vec<Vec<u64>> = (0..3).map(|epoch| quotas.of(epoch)).collect();
+        assert_eq!(epochs, [[900, 0, 100], [789, 0, 211], [608, 0, 392]]);
+        assert_eq!((quotas.before(0), quotas.before(2)), (vec![0; 3], vec![1_689, 0, 311]));
+        assert_eq!(quotas.after(2, &quotas.before(2)), quotas.before(3));
+    }
+}
