@@ -71,6 +71,10 @@ fn balancers_of_gradients_go_on_where_they_were() {
         json!({"cr_mogm": {"method": {"upgrad": {}}}}),
         json!({"gradnorm": {}}),
         json!({"pcgrad": {}}),
+        // Buffers, halves, a lookahead.
+        json!({"moco": {}}),
+        json!({"modo": {}}),
+        json!({"auto_lambda": {}}),
     ] {
         let settings = settings(json!({
             "train": {"epochs": 10, "max_steps": 40, "tokens_per_step": 100, "accumulate": 2, "seed": 11},
