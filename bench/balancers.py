@@ -4,8 +4,8 @@
   python bench/balancers.py --data DIR --model DIR [--runs target/bench/balancers] [--methods equal,upgrad,...] [--table]
 
 DIR of --data holds the corpora as examples/README.md lays them out, that of --model the MiniLM-L6 checkpoint. A finished run
-is kept and not made again, so an interrupted series goes on where it stopped; --table only prints what there is. The times
-of a step in the table come from short runs of their own, in turns: `--steps 20 --rounds 3`.
+is kept and not made again, so an interrupted series goes on where it stopped; --table only prints what there is. With
+`--steps 20 --rounds 3` the table tells the time of a step too, from short runs of their own, in turns.
 """
 import argparse, json, os, pathlib, statistics, subprocess, sys
 
@@ -22,7 +22,7 @@ def main():
     a.add_argument("--methods", default=METHODS)
     a.add_argument("--binary", default=str(ROOT / "target/release/polytask"))
     a.add_argument("--threads", type=int, default=os.cpu_count())
-    a.add_argument("--steps", type=int, default=0, help="of the timed runs; 0: times as the long runs had them")
+    a.add_argument("--steps", type=int, default=0, help="of the timed runs; 0: no times")
     a.add_argument("--rounds", type=int, default=3)
     a.add_argument("--table", action="store_true")
     o = a.parse_args()
@@ -31,8 +31,8 @@ def main():
         for method in methods:
             train_and_score(o, method)
     times = timed(o, methods) if o.steps else {}
-    print("| | " + " | ".join(TASKS) + " | mean | pairs in conflict | ms a step |")
-    print("|---" * (len(TASKS) + 4) + "|")
+    columns = ["", *TASKS, "mean", "pairs in conflict", *(["ms a step"] if times else [])]
+    print("| " + " | ".join(columns) + " |\n|---" + "|---:" * (len(columns) - 1) + "|")
     for method in methods:
         if (o.runs / method / "test.json").exists():
             print(row(o, method, times.get(method)))
@@ -77,9 +77,9 @@ def row(o, method, seconds):
     conflicts = [c for c in conflicts if c is not None]
     main = [100 * tasks[task]["scores"][metric] for task, metric in TASKS.items()]
     share = f"{100 * statistics.mean(conflicts):.0f} %" if conflicts else ""
-    milliseconds = 1000 * (seconds or statistics.median(s["seconds"] for s in done))
-    cells = [f"{x:.2f}" for x in [*main, statistics.mean(main)]]
-    return f"| `{method}` | " + " | ".join(cells) + f" | {share} | {milliseconds:,.0f} |"
+    cells = [f"{x:.2f}" for x in [*main, statistics.mean(main)]] + [share]
+    cells += [f"{1000 * seconds:,.0f}"] if seconds else []
+    return f"| `{method}` | " + " | ".join(cells) + " |"
 
 
 def steps(run):
