@@ -25,7 +25,7 @@ impl Comparison {
     pub fn of(job: &Job, settings: &Settings) -> Result<Option<Comparison>, TrainError> {
         let mut balancer = setup::balancer(job, settings)?;
         let (needs, buffers) = (balancer.needs(), balancer.rows().map(|rows| rows.keeps_buffers()));
-        if needs == Needs::Losses && buffers.is_none() {
+        if needs == Needs::Losses {
             return Ok(None);
         }
         let (tasks, scope) = (job.model.tasks.len(), settings.train.gradient_scope);

@@ -107,7 +107,7 @@ pub(crate) fn balancer(job: &Job, settings: &Settings) -> Result<Box<dyn Balance
 /// Why a balancer does not go with a job.
 fn misfit(job: &Job, scope: Scope, balancer: &mut dyn Balancer) -> Option<&'static str> {
     let (needs, rows) = (balancer.needs(), balancer.rows().map(|rows| rows.keeps_buffers()));
-    if needs == Needs::Losses && rows.is_none() {
+    if needs == Needs::Losses {
         let narrow = scope != Scope::AllShared;
         return narrow
             .then_some("looks at losses only, so that `train.gradient_scope` has no meaning; leave it out");

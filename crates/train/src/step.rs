@@ -112,7 +112,7 @@ pub(crate) fn step(
     };
     let step = Packs { model, views, packs, index, seed: movers.settings.train.seed };
     let gathered = match movers.balancer.needs() {
-        Needs::Losses if movers.balancer.rows().is_none() => together(step, below, movers.balancer),
+        Needs::Losses => together(step, below, movers.balancer),
         _ => apart::apart(step, below, &mut movers),
     };
     let Gathered { gradients, measured } = match gathered {
@@ -159,7 +159,7 @@ fn together(
         let noise = |name: &str| noise(step.seed, name, step.index, micro);
         let rows = rows_of_all(model, pack, Split::Train);
         let losses = forward(model, &model.parameters, pack, below, &rows, Split::Train, Some(&noise));
-        let faults = bad_losses(model, views, pack, &losses.values);
+        let faults = bad_losses(model, views, pack, Split::Train, &losses.values);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -199,11 +199,21 @@ pub(crate) fn rows_of_all(model: &Model, pack: &Pack, split: Split) -> Vec<Vec<B
     model.tasks.iter().map(|task| rows_labelled(pack, task, split)).collect()
 }
 
-/// The tasks whose loss is no finite number, and the rows it was made of.
-pub(crate) fn bad_losses(model: &Model, views: &Views, pack: &Pack, values: &[Option<f64>]) -> Vec<BadTask> {
+/// The tasks whose loss is no finite number, and the rows of the split that it was made of.
+pub(crate) fn bad_losses(
+    model: &Model,
+    views: &Views,
+    pack: &Pack,
+    split: Split,
+    values: &[Option<f64>],
+) -> Vec<BadTask> {
+    let found = |value: f64| match split {
+        Split::Validation => format!("validation loss {value} after the trial step"),
+        Split::Train | Split::Test => format!("loss {value}"),
+    };
     let bad = values.iter().enumerate().filter_map(|(i, value)| Some((i, value.filter(|v| !v.is_finite())?)));
     let packs = std::slice::from_ref(pack);
-    bad.map(|(i, value)| bad_task(model, views, packs, i, format!("loss {value}"))).collect()
+    bad.map(|(i, value)| bad_task(model, views, packs, split, i, found(value))).collect()
 }
 
 /// The tasks whose own parameters have a gradient that is no finite number; where it is only the trunk's, every
@@ -217,15 +227,22 @@ fn bad_gradients(model: &Model, views: &Views, packs: &[Pack], squares: &[f64]) 
     if named.is_empty() {
         named = (0..model.tasks.len()).collect();
     }
-    let fault = |i| bad_task(model, views, packs, i, "gradient not finite".into());
+    let fault = |i| bad_task(model, views, packs, Split::Train, i, "gradient not finite".into());
     named.into_iter().map(fault).filter(|f| f.of > 0).collect()
 }
 
-pub(crate) fn bad_task(model: &Model, views: &Views, packs: &[Pack], task: usize, found: String) -> BadTask {
+pub(crate) fn bad_task(
+    model: &Model,
+    views: &Views,
+    packs: &[Pack],
+    split: Split,
+    task: usize,
+    found: String,
+) -> BadTask {
     let task = &model.tasks[task];
-    let rows: Vec<u32> =
-        packs.iter().flat_map(|p| rows_labelled(p, task, Split::Train)).map(|r| r.row).collect();
-    let place = |row: &u32| views.train.get(task.view)?.rows.get(*row as usize).map(|r| r.place.to_string());
+    let rows: Vec<u32> = packs.iter().flat_map(|p| rows_labelled(p, task, split)).map(|r| r.row).collect();
+    let place =
+        |row: &u32| views.of(split).get(task.view)?.rows.get(*row as usize).map(|r| r.place.to_string());
     BadTask {
         task: task.name.clone(),
         found,

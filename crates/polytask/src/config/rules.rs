@@ -8,7 +8,7 @@ use super::{
     schema::ticked,
     wording::dotted,
 };
-use balance::{Balancer, Needs};
+use balance::Needs;
 use model::{BackboneConfig, DeviceName, Precision, Scratch};
 use tasks::{Kind, TaskError};
 use train::{Recompute, Scope};
@@ -167,10 +167,9 @@ impl Rules<'_> {
             return;
         }
         let balancer = config.balance.build(&tasks, &importance);
-        let by_losses = |mut b: Box<dyn Balancer>| b.needs() == Needs::Losses && b.rows().is_none();
         let error = match balancer {
             Ok(balancer) => {
-                if config.train.gradient_scope != Scope::AllShared && by_losses(balancer) {
+                if config.train.gradient_scope != Scope::AllShared && balancer.needs() == Needs::Losses {
                     self.scope_without_gradients();
                 }
                 return;

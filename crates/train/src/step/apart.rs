@@ -87,7 +87,7 @@ fn gather(step: &Packs<'_>, pieces: &[Piece], sides: usize, scope: Scope) -> Res
                 }
                 _ => alone(step, piece, task, rows_of_task),
             };
-            let faults = bad_losses(model, step.views, &piece.pack, &losses.values);
+            let faults = bad_losses(model, step.views, &piece.pack, Split::Train, &losses.values);
             if !faults.is_empty() {
                 return Err(faults);
             }
@@ -128,7 +128,8 @@ fn gramian(step: &Packs<'_>, products: &[f64]) -> Result<Gramian, Vec<BadTask>> 
     let gramian = Gramian::new(tasks, products.to_vec());
     gramian.ok().filter(|_| broken.is_empty()).ok_or_else(|| {
         let named = if broken.is_empty() { (0..tasks).collect() } else { broken };
-        let fault = |i| bad_task(step.model, step.views, step.packs, i, "gradient not finite".into());
+        let fault =
+            |i| bad_task(step.model, step.views, step.packs, Split::Train, i, "gradient not finite".into());
         named.into_iter().map(fault).filter(|fault| fault.of > 0).collect()
     })
 }

@@ -1,11 +1,11 @@
 //! Validation rows that a balancer looks ahead at ([`balance::Needs::Lookahead`]).
 
-use super::{Packs, forward, rows_of_all};
+use super::{Packs, bad_losses, forward, rows_of_all};
 use crate::{
     evaluate::labelled,
     events::BadTask,
     gradients::{Gradient, Gradients},
-    job::{Job, Model},
+    job::Job,
 };
 use data::{Pack, RowRef, Split, random};
 use model::{Group, Parameters, Weight};
@@ -41,7 +41,7 @@ impl Validation {
         let rows = rows_of_all(model, &pack, Split::Validation);
         let moved = moved(&model.parameters, direction, rate);
         let losses = forward(model, &moved, &pack, None, &rows, Split::Validation, None);
-        let faults = bad_losses(model, step, &pack, &losses.values);
+        let faults = bad_losses(model, step.views, &pack, Split::Validation, &losses.values);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -91,25 +91,4 @@ fn moved(parameters: &Parameters, direction: &Gradients, rate: f64) -> Parameter
         moved.put(index, weight);
     }
     moved
-}
-
-/// The tasks whose validation loss is no finite number.
-fn bad_losses(model: &Model, step: &Packs<'_>, pack: &Pack, values: &[Option<f64>]) -> Vec<BadTask> {
-    let views = &step.views.validation;
-    let place =
-        |row: &RowRef| views[row.view as usize].rows.get(row.row as usize).map(|r| r.place.to_string());
-    let bad = values.iter().enumerate().filter_map(|(i, value)| Some((i, value.filter(|v| !v.is_finite())?)));
-    bad.map(|(i, value)| BadTask {
-        task: model.tasks[i].name.clone(),
-        found: format!("validation loss {value} after the trial step"),
-        rows: pack
-            .rows
-            .iter()
-            .filter(|r| r.view as usize == model.tasks[i].view)
-            .take(5)
-            .filter_map(place)
-            .collect(),
-        of: pack.rows.iter().filter(|r| r.view as usize == model.tasks[i].view).count(),
-    })
-    .collect()
 }
