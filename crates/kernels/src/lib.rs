@@ -129,6 +129,34 @@ pub fn cross_attention(
     ))
 }
 
+/// Attention with a learned number for each head and distance (Raffel et al. 2020, T5): `dropout(softmax(q k^T + bias)) v` per
+/// head, the scores not divided by a root. Otherwise as [`cross_attention`].
+///
+/// `bias` `[2 reach + 1, heads]`, of distances from `-reach` to `reach`. A distance is the key's place less the query's, both
+/// counted from the end of their row; `reach` is at least the longest row's tokens less one.
+pub fn relative_attention(
+    q: Tensor<2>,
+    kv: Tensor<2>,
+    bias: Tensor<2>,
+    [q_rows, kv_rows]: [&Rows; 2],
+    settings: AttentionSettings,
+) -> Tensor<2> {
+    let ([m, h], [n, width], [distances, heads]) = (q.dims(), kv.dims(), bias.dims());
+    assert!(settings.heads > 0 && h.is_multiple_of(settings.heads), "relative_attention: {h} columns");
+    assert_eq!(heads, settings.heads, "relative_attention: a column of the bias for each head");
+    assert_eq!(width, 2 * h, "relative_attention: keys and values must fit the queries");
+    assert_eq!(q_rows.len(), kv_rows.len(), "relative_attention: both sides must have the same rows");
+    check_rows("relative_attention", q_rows, m);
+    check_rows("relative_attention", kv_rows, n);
+    let longest = |rows: &Rows| rows.windows(2).map(|row| row[1] - row[0]).max().unwrap_or(0);
+    let least = longest(q_rows).max(longest(kv_rows)).saturating_sub(1);
+    let fits = distances % 2 == 1 && distances / 2 >= least;
+    assert!(fits, "relative_attention: {distances} distances for rows of {} tokens", least + 1);
+    let rows = [q_rows.clone(), kv_rows.clone()];
+    let [q, kv, bias] = [q, kv, bias].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::fused_relative_attention(q, kv, bias, rows, settings))
+}
+
 /// The weights of a post-norm transformer layer.
 #[derive(Debug, Clone)]
 pub struct LayerWeights {

@@ -74,6 +74,36 @@ pub(crate) fn cross_attention<B: Backend>(
     rows: &[Rows; 2],
     settings: AttentionSettings,
 ) -> FloatTensor<B> {
+    attend::<B>(q, kv, None, rows, settings)
+}
+
+pub(crate) fn relative_attention<B: Backend>(
+    q: FloatTensor<B>,
+    kv: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    rows: &[Rows; 2],
+    settings: AttentionSettings,
+) -> FloatTensor<B> {
+    attend::<B>(q, kv, Some(bias), rows, settings)
+}
+
+/// The bias `[distances, heads]` of each query and key, `[1, heads, queries, keys]`.
+fn of_distances<B: Backend>(bias: &FloatTensor<B>, queries: usize, keys: usize) -> FloatTensor<B> {
+    let [distances, heads] = bias.shape().dims();
+    let first = distances / 2 + queries - keys;
+    let index = (0..queries).flat_map(|query| (0..keys).map(move |key| (first + key - query) as u32));
+    let picked = pick::<B>(bias.clone(), &index.collect::<Vec<u32>>());
+    let picked = B::float_reshape(picked, Shape::new([1, queries, keys, heads]));
+    B::float_swap_dims(B::float_swap_dims(picked, 2, 3), 1, 2)
+}
+
+fn attend<B: Backend>(
+    q: FloatTensor<B>,
+    kv: FloatTensor<B>,
+    bias: Option<FloatTensor<B>>,
+    rows: &[Rows; 2],
+    settings: AttentionSettings,
+) -> FloatTensor<B> {
     let (h, heads) = (q.shape()[1], settings.heads);
     let lengths = |rows: &Rows| rows.windows(2).map(|row| row[1] - row[0]).collect::<Vec<usize>>();
     let (queries, keys) = (lengths(&rows[0]), lengths(&rows[1]));
@@ -90,7 +120,10 @@ pub(crate) fn cross_attention<B: Backend>(
         let (q, k, v) =
             (heads_of(&q, &rows[0], m, 0), heads_of(&kv, &rows[1], n, 0), heads_of(&kv, &rows[1], n, h));
         let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
-        let mut scores = B::float_mul_scalar(scores, (1.0 / ((h / heads) as f32).sqrt()).into());
+        let mut scores = match &bias {
+            Some(bias) => B::float_add(scores, of_distances::<B>(bias, m, n)),
+            None => B::float_mul_scalar(scores, (1.0 / ((h / heads) as f32).sqrt()).into()),
+        };
         let hidden = settings.causal.then(|| hidden(m, n));
         if let Some(hidden) = &hidden {
             let far = hidden.iter().map(|hidden| if *hidden { -1e30 } else { 0.0 }).collect();

@@ -10,7 +10,7 @@ mod norm;
 
 use crate::ops::{EmbedSettings, LayerInputs, PackOps};
 use crate::{AdamW, AttentionSettings, Classes, LayerSettings, Noise, Precision, Rows, cpu, plain};
-use attention::{Attention, CrossAttention};
+use attention::{Attention, CrossAttention, RelativeAttention};
 use blocks::{CrossEntropy, Ffn, Linear, LinearGelu};
 use burn::backend::{
     Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
@@ -112,6 +112,16 @@ impl PackOps for Flex {
         settings: AttentionSettings,
     ) -> FlexTensor {
         infer::<CrossAttention, 2>((rows, settings), [q, kv])
+    }
+
+    fn fused_relative_attention(
+        q: FlexTensor,
+        kv: FlexTensor,
+        bias: FlexTensor,
+        rows: [Rows; 2],
+        settings: AttentionSettings,
+    ) -> FlexTensor {
+        infer::<RelativeAttention, 3>((rows, settings), [q, kv, bias])
     }
 
     fn fused_layer(inputs: LayerInputs<Self>, rows: Rows, settings: LayerSettings) -> FlexTensor {
@@ -240,6 +250,16 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         settings: AttentionSettings,
     ) -> FloatTensor<Self> {
         record::<C, CrossAttention, 2>((rows, settings), [q, kv])
+    }
+
+    fn fused_relative_attention(
+        q: FloatTensor<Self>,
+        kv: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        rows: [Rows; 2],
+        settings: AttentionSettings,
+    ) -> FloatTensor<Self> {
+        record::<C, RelativeAttention, 3>((rows, settings), [q, kv, bias])
     }
 
     fn fused_layer(inputs: LayerInputs<Self>, rows: Rows, settings: LayerSettings) -> FloatTensor<Self> {
