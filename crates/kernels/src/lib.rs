@@ -67,6 +67,13 @@ pub fn linear_gelu(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>, precision: Precisio
     ))
 }
 
+/// The gated GELU (Shazeer 2020, "GLU variants improve transformer"): `gelu(a) b`, where the GELU is the approximation with
+/// tanh, as in T5. `a`, `b` and the result `[n, f]`.
+pub fn gated_gelu(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    assert_eq!(a.dims(), b.dims(), "gated_gelu: both factors must have the same shape");
+    Tensor::from_dispatch(Dispatch::fused_gated_gelu(a.into_dispatch(), b.into_dispatch()))
+}
+
 /// Feed-forward block: `gelu(x w1^T + b1) w2^T + b2`, with the exact GELU `x Phi(x)` (Hendrycks and Gimpel 2016).
 ///
 /// `x` `[n, h]`, `w1` `[f, h]`, `b1` `[f]`, `w2` `[out, f]`, `b2` `[out]`, result `[n, out]`.

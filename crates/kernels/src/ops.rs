@@ -242,6 +242,10 @@ pub(crate) trait PackOps: Backend {
         plain::embed_norm::<Self>([a, b, c, gamma, beta], &settings)
     }
 
+    fn fused_gated_gelu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::gated_gelu::<Self>(a, b)
+    }
+
     fn fused_dropout(x: FloatTensor<Self>, noise: Noise) -> FloatTensor<Self> {
         plain::dropout::<Self>(x, Some(noise))
     }

@@ -47,6 +47,15 @@ pub(crate) fn ffn<B: Backend>(
     linear::<B>(linear_gelu::<B>(x, w1, b1, precision), w2, b2, precision)
 }
 
+/// `a (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) / 2 b`
+pub(crate) fn gated_gelu<B: Backend>(a: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
+    let cube = B::float_mul(B::float_mul(a.clone(), a.clone()), a.clone());
+    let z = B::float_add(a.clone(), B::float_mul_scalar(cube, 0.044_715.into()));
+    let tanh = B::float_tanh(B::float_mul_scalar(z, std::f64::consts::FRAC_2_PI.sqrt().into()));
+    let half = B::float_mul_scalar(a, 0.5.into());
+    B::float_mul(B::float_mul(half, B::float_add_scalar(tanh, 1.0.into())), b)
+}
+
 /// `x (1 + erf(x / sqrt(2))) / 2`. Not the engine's, whose gradient is that of an approximation on most devices.
 fn gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let erf = B::float_erf(B::float_mul_scalar(x.clone(), std::f32::consts::FRAC_1_SQRT_2.into()));

@@ -11,7 +11,7 @@ mod norm;
 use crate::ops::{EmbedSettings, LayerInputs, PackOps};
 use crate::{AdamW, AttentionSettings, Classes, LayerSettings, Noise, Precision, Rows, cpu, plain};
 use attention::{Attention, CrossAttention, RelativeAttention};
-use blocks::{CrossEntropy, Ffn, Linear, LinearGelu};
+use blocks::{CrossEntropy, Ffn, GatedGelu, Linear, LinearGelu};
 use burn::backend::{
     Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
     autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
@@ -168,6 +168,10 @@ impl PackOps for Flex {
         infer::<EmbedNorm, 5>(settings, [a, b, c, gamma, beta])
     }
 
+    fn fused_gated_gelu(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        infer::<GatedGelu, 2>((), [a, b])
+    }
+
     fn fused_dropout(x: FlexTensor, noise: Noise) -> FlexTensor {
         infer::<Dropout, 1>(noise, [x])
     }
@@ -309,6 +313,10 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         settings: EmbedSettings,
     ) -> FloatTensor<Self> {
         record::<C, EmbedNorm, 5>(settings, [a, b, c, gamma, beta])
+    }
+
+    fn fused_gated_gelu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        record::<C, GatedGelu, 2>((), [a, b])
     }
 
     fn fused_dropout(x: FloatTensor<Self>, noise: Noise) -> FloatTensor<Self> {

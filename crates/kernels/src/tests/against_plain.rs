@@ -73,6 +73,24 @@ fn linear_gelu() {
 }
 
 #[test]
+fn gated_gelu() {
+    for shape in [[1, 1], [7, 13], [300, 129], [0, 3]] {
+        // Farther out the plain version loses digits: 1 + tanh is almost nothing there.
+        for far in [1.0, 3.0] {
+            check(
+                "gated_gelu",
+                &[shape, shape],
+                &|x| crate::gated_gelu(x[0].clone() * far, x[1].clone()),
+                &|x| {
+                    let a = (x[0].clone() * far).into_dispatch();
+                    Tensor::from_dispatch(plain::gated_gelu::<Dispatch>(a, dispatched(&x[1])))
+                },
+            );
+        }
+    }
+}
+
+#[test]
 fn ffn() {
     for [n, h, f, o] in [[1, 1, 1, 1], [1, 5, 7, 5], [70, 24, 96, 24], [131, 33, 65, 17], [0, 4, 6, 4]] {
         check(
