@@ -30,6 +30,7 @@ mod regression;
 mod span;
 mod tagging;
 mod thresholds;
+mod trunk;
 mod weights;
 mod words;
 
@@ -46,4 +47,5 @@ pub use regression::{RegressionConfig, RegressionLoss};
 pub use span::SpanConfig;
 pub use tagging::{Scheme, TaggingConfig};
 pub use thresholds::{NamedThresholds, Thresholds};
+pub use trunk::Trunk;
 pub use weights::{ClassWeights, NamedWeights};
