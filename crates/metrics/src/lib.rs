@@ -1,11 +1,11 @@
 //! Metrics as pure functions: labels, numbers or spans in, numbers out; no tensors, no input or output, no state.
 //!
 //! Every score is a fraction in `0..=1` (correlations and kappa: down to -1), and higher is better; an error (`rmse`,
-//! `mean_absolute_error`) is in the unit of what is predicted, and lower is better. A division of zero by zero counts as 0
+//! `mean_absolute_error`) is in the unit of what is predicted, and lower is better, as with `slot_error` and `perplexity`. A division of zero by zero counts as 0
 //! and an empty input scores 0, so that no score is ever NaN.
 //!
 //! The reference for classes and numbers is scikit-learn and scipy, for spans seqeval, for answers
-//! SQuAD's script; `tests/fixtures` holds their answers.
+//! SQuAD's script, for generated texts sacrebleu, rouge-score and RNNLG's code; `tests/fixtures` holds their answers.
 //!
 //! ```
 //! use polytask_metrics::{accuracy, span_scores, spans};
@@ -21,6 +21,8 @@
 mod accuracy;
 mod answer;
 mod answer_f1;
+mod bleu;
+mod chrf;
 mod class_f1;
 mod exact_match;
 mod label_macro_f1;
@@ -29,17 +31,23 @@ mod macro_f1;
 mod matthews;
 mod mean_absolute_error;
 mod micro_f1;
+mod ngrams;
 mod pearson;
+mod perplexity;
 mod quadratic_kappa;
 mod rmse;
+mod rouge;
 mod sample_f1;
 mod score;
+mod slot_error;
 mod span_f1;
 mod spans;
 mod spearman;
 
 pub use accuracy::accuracy;
 pub use answer_f1::answer_f1;
+pub use bleu::{Bleu, bleu};
+pub use chrf::chrf;
 pub use class_f1::class_f1;
 pub use exact_match::exact_match;
 pub use label_macro_f1::label_macro_f1;
@@ -49,10 +57,13 @@ pub use matthews::matthews;
 pub use mean_absolute_error::mean_absolute_error;
 pub use micro_f1::micro_f1;
 pub use pearson::pearson;
+pub use perplexity::perplexity;
 pub use quadratic_kappa::quadratic_kappa;
 pub use rmse::rmse;
+pub use rouge::{Rouge, rouge};
 pub use sample_f1::sample_f1;
 pub use score::Score;
+pub use slot_error::{SlotErrors, slot_errors};
 pub use span_f1::{SpanScores, span_scores};
 pub use spans::{Scheme, Span, spans, split_tag};
 pub use spearman::spearman;
@@ -75,4 +86,9 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("exact_match", include_str!("exact_match.rs")),
     ("answer_f1", include_str!("answer_f1.rs")),
     ("span_f1", include_str!("span_f1.rs")),
+    ("bleu", include_str!("bleu.rs")),
+    ("chrf", include_str!("chrf.rs")),
+    ("rouge", include_str!("rouge.rs")),
+    ("slot_error", include_str!("slot_error.rs")),
+    ("perplexity", include_str!("perplexity.rs")),
 ];
