@@ -97,6 +97,7 @@ impl Settings {
             "layer_norm_epsilon": 1e-6,
             "feed_forward_proj": "gated-gelu",
             "tie_word_embeddings": true,
+            "scale_decoder_outputs": true,
             "is_encoder_decoder": true,
             "pad_token_id": 0,
             "decoder_start_token_id": start,
