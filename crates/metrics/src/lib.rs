@@ -5,7 +5,7 @@
 //! and an empty input scores 0, so that no score is ever NaN.
 //!
 //! The reference for classes and numbers is scikit-learn and scipy, for spans seqeval, for answers
-//! SQuAD's script; `tests/fixtures` holds their answers.
+//! SQuAD's script, for relations SemEval's scorer and scikit-learn; `tests/fixtures` holds their answers.
 //!
 //! ```
 //! use polytask_metrics::{accuracy, span_scores, spans};
@@ -22,6 +22,7 @@ mod accuracy;
 mod answer;
 mod answer_f1;
 mod class_f1;
+mod directed_f1;
 mod exact_match;
 mod label_macro_f1;
 mod label_micro_f1;
@@ -31,6 +32,7 @@ mod mean_absolute_error;
 mod micro_f1;
 mod pearson;
 mod quadratic_kappa;
+mod relation_f1;
 mod rmse;
 mod sample_f1;
 mod score;
@@ -41,6 +43,7 @@ mod spearman;
 pub use accuracy::accuracy;
 pub use answer_f1::answer_f1;
 pub use class_f1::class_f1;
+pub use directed_f1::directed_f1;
 pub use exact_match::exact_match;
 pub use label_macro_f1::label_macro_f1;
 pub use label_micro_f1::label_micro_f1;
@@ -50,6 +53,7 @@ pub use mean_absolute_error::mean_absolute_error;
 pub use micro_f1::micro_f1;
 pub use pearson::pearson;
 pub use quadratic_kappa::quadratic_kappa;
+pub use relation_f1::{Relation, RelationScores, relation_scores};
 pub use rmse::rmse;
 pub use sample_f1::sample_f1;
 pub use score::Score;
@@ -75,4 +79,6 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("exact_match", include_str!("exact_match.rs")),
     ("answer_f1", include_str!("answer_f1.rs")),
     ("span_f1", include_str!("span_f1.rs")),
+    ("directed_f1", include_str!("directed_f1.rs")),
+    ("relation_f1", include_str!("relation_f1.rs")),
 ];
