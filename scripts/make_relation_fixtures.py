@@ -4,7 +4,10 @@ crates/metrics/tests/fixtures/relations.json: scores of relations, directed ones
 scorer counts them (its confusion matrix with a column for wrong directions; the test has a printed output of the scorer
 itself, too), those between entities by scikit-learn.
 
-  pip install scikit-learn
+crates/tasks/tests/fixtures/relation.json: losses, gradients and probabilities of the relation head as PyTorch's autograd
+computes them in float64.
+
+  pip install scikit-learn torch
   python scripts/make_relation_fixtures.py
 """
 import collections
@@ -12,6 +15,8 @@ import json
 import random
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
 from sklearn.metrics import precision_recall_fscore_support
 from sklearn.preprocessing import MultiLabelBinarizer
 
@@ -91,3 +96,61 @@ cases = {
     "relations": list(relation_cases(random.Random(8))),
 }
 (CRATES / "metrics" / "tests" / "fixtures" / "relations.json").write_text(json.dumps(cases) + "\n")
+
+
+torch.manual_seed(13)
+torch.set_default_dtype(torch.float64)
+HIDDEN, LABELS = 4, 3
+# The word of each token is a piece, and 7 kinds of pieces take turns: text outside, of the head, of the tail, of both, marker
+# of the head, of the tail, after a span. Row 0: a marker of two tokens; 1: the tail first, and they overlap; 2: not labelled;
+# 3: the tail was cut off.
+WORDS = [
+    [None, 0, 4, 4, 8, 8, 13, 14, 19, 23, 27, 28, None],
+    [None, 5, 9, 11, 17, 20, 22, 22, 27, None],
+    [None, 4, 8, 13, 19, 23, 27, None],
+    [None, 0, 4, 8, 13, None],
+]
+TARGETS, TRAINED = [2, 0, None, 1], [0, 1]
+OFFSETS = [sum(len(row) for row in WORDS[:i]) for i in range(len(WORDS))]
+
+
+def draw(*shape):
+    """f32 numbers, so that the reader has exactly the same inputs."""
+    return torch.randn(*shape).float().double().requires_grad_()
+
+
+inputs = {
+    "states": draw(sum(map(len, WORDS)), HIDDEN),
+    "spans.weight": draw(HIDDEN, 2 * HIDDEN), "spans.bias": draw(HIDDEN),
+    "weight": draw(LABELS, HIDDEN), "bias": draw(LABELS),
+}
+
+
+def mean_state(row, parts, first):
+    tokens = [OFFSETS[row] + i for i, word in enumerate(WORDS[row]) if word is not None and word % 7 in parts]
+    tokens = tokens[:1] if first else tokens
+    return inputs["states"][tokens].mean(0) if tokens else torch.zeros(HIDDEN)
+
+
+def relation_logits(row, markers):
+    spans = [mean_state(row, parts, markers) for parts in ([{4}, {5}] if markers else [{1, 3}, {2, 3}])]
+    hidden = torch.tanh(inputs["spans.weight"] @ torch.cat(spans) + inputs["spans.bias"])
+    return inputs["weight"] @ hidden + inputs["bias"]
+
+
+def head_case(markers):
+    logits = torch.stack([relation_logits(row, markers) for row in TRAINED])
+    loss = F.cross_entropy(logits, torch.tensor([TARGETS[row] for row in TRAINED]))
+    gradients = torch.autograd.grad(loss, list(inputs.values()))
+    with torch.no_grad():
+        probabilities = torch.cat([torch.softmax(relation_logits(row, markers), 0) for row in (0, 1, 3)])
+    return {
+        "loss": loss.item(), "gradients": {n: g.flatten().tolist() for n, g in zip(inputs, gradients)},
+        "probabilities": probabilities.tolist(),
+    }
+
+
+(CRATES / "tasks" / "tests" / "fixtures" / "relation.json").write_text(json.dumps({
+    "hidden": HIDDEN, "inputs": {name: value.flatten().tolist() for name, value in inputs.items()}, "words": WORDS,
+    "targets": TARGETS, "markers": head_case(True), "plain": head_case(False),
+}) + "\n")
