@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{DataError, Encoded, Faults, Input, Row, Tokenizer, encode_cached};
+use crate::{DataError, Encoded, Faults, Input, MarkedText, Row, Tokenizer, encode_cached};
 
 /// What a task reads of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,6 +15,8 @@ pub enum InputField {
     Words(String),
     /// Two fields of plain text, read as one row.
     Pair(String, String),
+    /// A field of text or words with two spans marked in it. The words of its tokens are pieces ([`crate::Part`]).
+    Marked(MarkedText),
 }
 
 impl InputField {
@@ -23,6 +25,7 @@ impl InputField {
         match self {
             InputField::Text(field) | InputField::Words(field) => vec![field],
             InputField::Pair(first, second) => vec![first, second],
+            InputField::Marked(marked) => marked.fields().to_vec(),
         }
     }
 }
@@ -82,6 +85,14 @@ impl View {
                 };
                 encode(&pairs.map(|(first, second)| Input::Pair(first, second)).collect::<Vec<_>>())?
             }
+            InputField::Marked(marked) => {
+                let spans = [&marked.head, &marked.tail];
+                if let Some(error) = spans.into_iter().find_map(|field| absent(&rows, field)) {
+                    return Err(vec![error]);
+                }
+                let pieces = present(&rows, &marked.text, |row| marked.pieces(row))?;
+                encode(&pieces.iter().map(|pieces| Input::Words(pieces)).collect::<Vec<_>>())?
+            }
         };
         Ok(View { corpus: corpus.into(), input, rows, encoded })
     }
@@ -95,11 +106,8 @@ fn present<'a, T>(
 ) -> Result<Vec<T>, Vec<DataError>> {
     let mut faults = Faults::new();
     let mut out = Vec::with_capacity(rows.len());
-    if let [first, _, ..] = rows
-        && rows.iter().all(|row| row.get(field).is_none())
-    {
-        // A misspelt name, not thousands of bad rows.
-        return Err(vec![first.missing_everywhere(field, rows.len())]);
+    if let Some(error) = absent(rows, field) {
+        return Err(vec![error]);
     }
     for row in rows {
         match read(row) {
@@ -109,6 +117,13 @@ fn present<'a, T>(
         }
     }
     faults.finish(out)
+}
+
+/// The fault that none of many rows has a field: a misspelt name, not thousands of bad rows.
+fn absent(rows: &[Row], field: &str) -> Option<DataError> {
+    let [first, _, ..] = rows else { return None };
+    let nowhere = rows.iter().all(|row| row.get(field).is_none());
+    nowhere.then(|| first.missing_everywhere(field, rows.len()))
 }
 
 /// Whether in every row the text field equals the words field joined by single spaces: then one view (that of the

@@ -5,7 +5,8 @@
 //! and an empty input scores 0, so that no score is ever NaN.
 //!
 //! The reference for classes and numbers is scikit-learn and scipy, for spans seqeval, for answers
-//! SQuAD's script, for generated texts sacrebleu, rouge-score and RNNLG's code; `tests/fixtures` holds their answers.
+//! SQuAD's script, for relations SemEval's scorer and scikit-learn, for generated texts sacrebleu, rouge-score and RNNLG's code;
+//! `tests/fixtures` holds their answers.
 //!
 //! ```
 //! use polytask_metrics::{accuracy, span_scores, spans};
@@ -24,6 +25,7 @@ mod answer_f1;
 mod bleu;
 mod chrf;
 mod class_f1;
+mod directed_f1;
 mod exact_match;
 mod label_macro_f1;
 mod label_micro_f1;
@@ -35,6 +37,7 @@ mod ngrams;
 mod pearson;
 mod perplexity;
 mod quadratic_kappa;
+mod relation_f1;
 mod rmse;
 mod rouge;
 mod sample_f1;
@@ -49,6 +52,7 @@ pub use answer_f1::answer_f1;
 pub use bleu::{Bleu, bleu};
 pub use chrf::chrf;
 pub use class_f1::class_f1;
+pub use directed_f1::directed_f1;
 pub use exact_match::exact_match;
 pub use label_macro_f1::label_macro_f1;
 pub use label_micro_f1::label_micro_f1;
@@ -59,6 +63,7 @@ pub use micro_f1::micro_f1;
 pub use pearson::pearson;
 pub use perplexity::perplexity;
 pub use quadratic_kappa::quadratic_kappa;
+pub use relation_f1::{Relation, RelationScores, relation_scores};
 pub use rmse::rmse;
 pub use rouge::{Rouge, rouge};
 pub use sample_f1::sample_f1;
@@ -91,4 +96,6 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("rouge", include_str!("rouge.rs")),
     ("slot_error", include_str!("slot_error.rs")),
     ("perplexity", include_str!("perplexity.rs")),
+    ("directed_f1", include_str!("directed_f1.rs")),
+    ("relation_f1", include_str!("relation_f1.rs")),
 ];

@@ -104,6 +104,9 @@ impl Inputs {
                         let text = |field| row.text(field).ok().flatten().map(str::to_string);
                         texts.extend([text(first), text(second)].into_iter().flatten());
                     }
+                    InputField::Marked(marked) => {
+                        texts.extend(marked.pieces(row).ok().flatten().map(|pieces| pieces.join(" ")))
+                    }
                 }
             }
         }

@@ -7,6 +7,7 @@ use crate::classification::ClassificationConfig;
 use crate::multi_label::MultiLabelConfig;
 use crate::ordinal::OrdinalConfig;
 use crate::regression::RegressionConfig;
+use crate::relation::RelationConfig;
 use crate::span::SpanConfig;
 use crate::tagging::TaggingConfig;
 use crate::{Kind, TaskError};
@@ -68,6 +69,8 @@ kinds! {
     ordinal: OrdinalConfig, "ordinal.rs";
     /// Kind: one number per row.
     regression: RegressionConfig, "regression.rs";
+    /// Kind: how two marked spans of a text are related.
+    relation: RelationConfig, "relation.rs";
     /// Kind: the part of a context that answers a question.
     span: SpanConfig, "span.rs";
     /// Kind: one tag per word, spans made of tags.

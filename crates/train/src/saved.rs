@@ -15,7 +15,7 @@ use crate::{
     job::{Model, TaskSlot},
 };
 use burn::tensor::Device;
-use data::{InputField, Tokenizer};
+use data::{InputField, MarkedText, Tokenizer};
 use model::{Parameters, Precision};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -52,7 +52,7 @@ pub struct Card {
 pub struct TaskCard {
     /// Its name.
     pub name: String,
-    /// What it reads: `text`, `words` or `pair`, and the field or fields.
+    /// What it reads: `text`, `words`, `pair` or `marked`, and the field or fields.
     pub input: InputCard,
     /// Its table of the config.
     pub config: TaskConfig,
@@ -70,6 +70,8 @@ pub enum InputCard {
     Words(String),
     /// Two fields of text.
     Pair(String, String),
+    /// A field of text or words with two spans in it.
+    Marked(MarkedText),
 }
 
 /// The part of a card that every format has.
@@ -90,6 +92,7 @@ impl Model {
                 InputField::Text(field) => InputCard::Text(field),
                 InputField::Words(field) => InputCard::Words(field),
                 InputField::Pair(first, second) => InputCard::Pair(first, second),
+                InputField::Marked(marked) => InputCard::Marked(marked),
             },
             config: t.config.clone(),
             space: t.kind.space(),

@@ -5,7 +5,7 @@ mod question;
 use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
 use data::{Input, InputField, View};
-use question::{One, Question, Reads};
+use question::{Marked, One, Question, Reads};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, BufReader, Write};
 use std::sync::Arc;
@@ -104,7 +104,7 @@ struct Predicted {
     cut: Vec<u32>,
 }
 
-/// One pass for the tasks on one text, and one for each pair of fields that tasks read.
+/// One pass for the tasks on one text, and one for each pair of fields or text with spans that tasks read.
 fn run(model: &Model, reads: &Reads, questions: &[&Question]) -> Result<Predicted, Failure> {
     let by_task = model.tasks.iter().map(|_| questions.iter().map(|_| None).collect()).collect();
     let mut predicted = Predicted { by_task, cut: vec![0; questions.len()] };
@@ -122,6 +122,17 @@ fn run(model: &Model, reads: &Reads, questions: &[&Question]) -> Result<Predicte
                 encode(model, pairs.iter().map(|[first, second]| Input::Pair(first, second)).collect())?;
             predicted.cut(&rows, &view);
             let source = |i: usize| Source::Pair { second: &pairs[i][1], places: view.encoded.places(i) };
+            predicted.pass(model, &tasks, &rows, &view, source);
+        }
+    }
+    for (i, fields) in reads.marked.iter().enumerate() {
+        let (rows, marked): (Vec<usize>, Vec<&Marked>) =
+            questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.marked[i].as_ref()?))).unzip();
+        if !marked.is_empty() {
+            let tasks = tasks_where(model, |input| *input == InputField::Marked(fields.clone()));
+            let view = encode(model, marked.iter().map(|marked| Input::Words(&marked.pieces)).collect())?;
+            predicted.cut(&rows, &view);
+            let source = |i: usize| Source::Text { text: &marked[i].text, words: &[] };
             predicted.pass(model, &tasks, &rows, &view, source);
         }
     }

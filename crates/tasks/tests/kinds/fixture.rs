@@ -97,7 +97,11 @@ pub fn devices() -> Vec<Device> {
 
 impl Heads {
     pub fn read() -> Self {
-        let json: Json = serde_json::from_str(include_str!("../fixtures/heads.json")).unwrap();
+        Self::parse(include_str!("../fixtures/heads.json"))
+    }
+
+    pub fn parse(json: &str) -> Self {
+        let json: Json = serde_json::from_str(json).unwrap();
         Heads {
             states: floats(&json["inputs"]["states"]),
             hidden: json["hidden"].as_u64().unwrap() as usize,
@@ -120,7 +124,7 @@ impl Heads {
     pub fn build(&self, kind: &mut dyn Kind, device: &Device) -> Parameters {
         let mut parameters = Parameters::new(device, 1);
         kind.build(&mut parameters, self.hidden);
-        for name in ["weight", "bias", "start", "transitions", "end"] {
+        for name in self.json["inputs"].as_object().expect("inputs by name").keys() {
             if let Some(index) = parameters.find(&format!("head.t.{name}")) {
                 let size = parameters.shape(index).iter().product::<usize>();
                 parameters.set_data(index, self.input(name)[..size].to_vec()).unwrap();

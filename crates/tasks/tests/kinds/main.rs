@@ -6,5 +6,6 @@ mod fixture;
 mod multi_label;
 mod ordinal;
 mod regression;
+mod relation;
 mod span;
 mod tagging;
