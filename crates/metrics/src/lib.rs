@@ -5,7 +5,7 @@
 //! and an empty input scores 0, so that no score is ever NaN.
 //!
 //! The reference for classes and numbers is scikit-learn and scipy, for spans seqeval, for answers
-//! SQuAD's script; `tests/fixtures` holds their answers.
+//! SQuAD's script, for trees CoNLL 2018's; `tests/fixtures` holds their answers.
 //!
 //! ```
 //! use polytask_metrics::{accuracy, span_scores, spans};
@@ -21,10 +21,13 @@
 mod accuracy;
 mod answer;
 mod answer_f1;
+mod arc;
+mod clas;
 mod class_f1;
 mod exact_match;
 mod label_macro_f1;
 mod label_micro_f1;
+mod las;
 mod macro_f1;
 mod matthews;
 mod mean_absolute_error;
@@ -37,13 +40,17 @@ mod score;
 mod span_f1;
 mod spans;
 mod spearman;
+mod uas;
 
 pub use accuracy::accuracy;
 pub use answer_f1::answer_f1;
+pub use arc::Arc;
+pub use clas::clas;
 pub use class_f1::class_f1;
 pub use exact_match::exact_match;
 pub use label_macro_f1::label_macro_f1;
 pub use label_micro_f1::label_micro_f1;
+pub use las::las;
 pub use macro_f1::macro_f1;
 pub use matthews::matthews;
 pub use mean_absolute_error::mean_absolute_error;
@@ -56,6 +63,7 @@ pub use score::Score;
 pub use span_f1::{SpanScores, span_scores};
 pub use spans::{Scheme, Span, spans, split_tag};
 pub use spearman::spearman;
+pub use uas::uas;
 
 /// Every metric's name and the source whose leading `//!` lines are its documentation.
 pub const CATALOGUE: &[(&str, &str)] = &[
@@ -75,4 +83,7 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("exact_match", include_str!("exact_match.rs")),
     ("answer_f1", include_str!("answer_f1.rs")),
     ("span_f1", include_str!("span_f1.rs")),
+    ("las", include_str!("las.rs")),
+    ("uas", include_str!("uas.rs")),
+    ("clas", include_str!("clas.rs")),
 ];

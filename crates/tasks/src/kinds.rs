@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::classification::ClassificationConfig;
 use crate::multi_label::MultiLabelConfig;
 use crate::ordinal::OrdinalConfig;
+use crate::parsing::ParsingConfig;
 use crate::regression::RegressionConfig;
 use crate::span::SpanConfig;
 use crate::tagging::TaggingConfig;
@@ -66,6 +67,8 @@ kinds! {
     multi_label: MultiLabelConfig, "multi_label.rs";
     /// Kind: one of several ordered classes per row.
     ordinal: OrdinalConfig, "ordinal.rs";
+    /// Kind: the head of each word, and its relation to it.
+    parsing: ParsingConfig, "parsing.rs";
     /// Kind: one number per row.
     regression: RegressionConfig, "regression.rs";
     /// Kind: the part of a context that answers a question.

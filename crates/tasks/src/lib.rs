@@ -25,6 +25,7 @@ mod kinds;
 mod labels;
 mod multi_label;
 mod ordinal;
+mod parsing;
 mod pooling;
 mod regression;
 mod span;
@@ -36,11 +37,13 @@ mod words;
 pub use classification::ClassificationConfig;
 pub use error::TaskError;
 pub use kind::{
-    Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer, WordTag,
+    Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer, WordArc,
+    WordTag,
 };
 pub use kinds::{CATALOGUE, TaskConfig};
 pub use multi_label::MultiLabelConfig;
 pub use ordinal::OrdinalConfig;
+pub use parsing::ParsingConfig;
 pub use pooling::Pooling;
 pub use regression::{RegressionConfig, RegressionLoss};
 pub use span::SpanConfig;

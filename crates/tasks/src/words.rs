@@ -1,7 +1,5 @@
 //! The words of a row and their tags: how they are read, and where they stand in a pack.
 
-use std::ops::Range;
-
 use data::{DataError, Encoded, NO_WORD, Pack, Row, Value};
 
 use crate::labels::{Labels, Targets, as_label};
@@ -71,7 +69,7 @@ impl WordTargets {
     }
 }
 
-/// How many tagged words of a row have no token.
+/// How many labels of a row are about words that have no token.
 pub(crate) struct Lost {
     /// Words behind the last one that has a token, in a row that was cut.
     pub truncated: usize,
@@ -82,7 +80,19 @@ pub(crate) struct Lost {
 impl Lost {
     /// Counts in row `row` of `encoded`, whose words have these tags.
     pub fn of(tags: &[Option<String>], encoded: &Encoded, row: usize) -> Self {
-        let mut seen = vec![false; tags.len()];
+        let tagged = (0..tags.len()).filter(|word| tags[*word].is_some());
+        Lost::among(tagged.map(|word| [word; 2]), tags.len(), encoded, row)
+    }
+
+    /// Counts the labels that are lost of row `row` of `encoded`, which has so many `words`; each label is about two words, which
+    /// may be the same.
+    pub fn among(
+        labels: impl Iterator<Item = [usize; 2]>,
+        words: usize,
+        encoded: &Encoded,
+        row: usize,
+    ) -> Self {
+        let mut seen = vec![false; words];
         for word in &encoded.words[encoded.row(row)] {
             if let Some(seen) = seen.get_mut(*word as usize) {
                 *seen = true;
@@ -91,10 +101,15 @@ impl Lost {
         let kept = if encoded.cut[row] > 0 {
             seen.iter().rposition(|seen| *seen).map_or(0, |last| last + 1)
         } else {
-            tags.len()
+            words
         };
-        let lost = |words: Range<usize>| words.filter(|word| tags[*word].is_some() && !seen[*word]).count();
-        Lost { truncated: lost(kept..tags.len()), without_token: lost(0..kept) }
+        let mut lost = Lost { truncated: 0, without_token: 0 };
+        for pair in labels.filter(|pair| pair.iter().any(|word| !seen[*word])) {
+            let truncated = pair.iter().any(|word| *word >= kept);
+            lost.truncated += usize::from(truncated);
+            lost.without_token += usize::from(!truncated);
+        }
+        lost
     }
 }
 

@@ -97,7 +97,12 @@ pub fn devices() -> Vec<Device> {
 
 impl Heads {
     pub fn read() -> Self {
-        let json: Json = serde_json::from_str(include_str!("../fixtures/heads.json")).unwrap();
+        Heads::of(include_str!("../fixtures/heads.json"))
+    }
+
+    /// From the text of a fixture.
+    pub fn of(text: &str) -> Self {
+        let json: Json = serde_json::from_str(text).unwrap();
         Heads {
             states: floats(&json["inputs"]["states"]),
             hidden: json["hidden"].as_u64().unwrap() as usize,
@@ -120,11 +125,10 @@ impl Heads {
     pub fn build(&self, kind: &mut dyn Kind, device: &Device) -> Parameters {
         let mut parameters = Parameters::new(device, 1);
         kind.build(&mut parameters, self.hidden);
-        for name in ["weight", "bias", "start", "transitions", "end"] {
-            if let Some(index) = parameters.find(&format!("head.t.{name}")) {
-                let size = parameters.shape(index).iter().product::<usize>();
-                parameters.set_data(index, self.input(name)[..size].to_vec()).unwrap();
-            }
+        for index in 0..parameters.len() {
+            let name = parameters.parameter(index).name["head.t.".len()..].to_owned();
+            let size = parameters.shape(index).iter().product::<usize>();
+            parameters.set_data(index, self.input(&name)[..size].to_vec()).unwrap();
         }
         parameters
     }

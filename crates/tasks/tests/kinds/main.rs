@@ -5,6 +5,7 @@ mod config;
 mod fixture;
 mod multi_label;
 mod ordinal;
+mod parsing;
 mod regression;
 mod span;
 mod tagging;
