@@ -2,7 +2,8 @@
 
 - crates/metrics/tests/fixtures/arcs.json: attachment scores of CoNLL 2018's conll18_ud_eval.py, as trankit carries it;
 - crates/tasks/tests/fixtures/parsing.json: losses and gradients of a biaffine parser as PyTorch's autograd computes them in
-  float64, written arc by arc, and the best trees by enumeration.
+  float64, written arc by arc, and the best trees by enumeration;
+- crates/tasks/tests/fixtures/lemmas.json: forms, lemmas and the scripts between them.
 
   pip install torch
   pip install --no-deps trankit
@@ -158,6 +159,39 @@ loss = torch.stack(losses).mean()
 gradients = dict(zip(inputs, torch.autograd.grad(loss, list(inputs.values()))))
 
 
+def casing(lemma):
+    """The places where capitals begin and end, from the end in the second half."""
+    large = [c != c.lower() for c in lemma]
+    turns = [i for i in range(len(lemma)) if i == 0 or large[i] != large[i - 1]]
+    return "¦".join(("↑" if large[i] else "↓") + str(i if i <= len(lemma) // 2 else i - len(lemma)) for i in turns)
+
+
+def lemma_script(form, lemma):
+    """The rules of UDPipe 2 and udify, without copies, by trying every common part, the longest first."""
+    start, form, lemma = casing(lemma), form.lower(), lemma.lower()
+    for n in range(min(len(form), len(lemma)), 0, -1):
+        for at in range(len(lemma) - n + 1):
+            kept = lemma[at:at + n]
+            if kept in form:
+                before, behind = form.split(kept, 1)
+                change = lambda old, new: "".join("+" + c for c in new) + "-" * len(old)
+                return f"{start};d{change(before, lemma[:at])}¦{change(behind, lemma[at + n:])}"
+    return f"{start};a{lemma}"
+
+
+FORMS = """forces force|killed kill|was be|is be|Al-Zaman Al-Zaman|US US|U.S. U.S.|went go|children child|better good|n't not
+McDonald's McDonald|iPhones iPhone|eBay eBay|studies study|running run|ran run|DON'T do|gesehen sehen|aufgegeben aufgeben
+Häuser Haus|Straßen Straße|ÉTÉ été|nejlepší dobrý|μέρες μέρα|книги книга|東京 東京|+1 +1|a-b a-b|a¦b a¦b|x;y x;y|=s =s
+aab aba|abab ba|a a|A a|a A|ABCdef abcDEF|_ _|'s be|'s 's|ca can|wo will|mice mouse|LaTeX LaTeX|2nd 2nd|dz DZ"""
+
+
+def lemma_cases(rng):
+    for pair in FORMS.replace("\n", "|").split("|"):
+        yield pair.split(" ")
+    for _ in range(300):
+        yield ["".join(rng.choices("abAB+-¦;é東", k=rng.randrange(1, 8))) for _ in range(2)]
+
+
 def write(path, value):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -172,3 +206,5 @@ write(CRATES / "tasks/tests/fixtures/parsing.json", {
     "loss": {"loss": loss.item(), "gradients": {name: g.flatten().tolist() for name, g in gradients.items()}},
     "trees": trees,
 })
+pairs = [(form, lemma) for form, lemma in lemma_cases(random.Random(8))]
+write(CRATES / "tasks/tests/fixtures/lemmas.json", [[form, lemma, lemma_script(form, lemma)] for form, lemma in pairs])

@@ -28,6 +28,7 @@ mod exact_match;
 mod label_macro_f1;
 mod label_micro_f1;
 mod las;
+mod lemma_accuracy;
 mod macro_f1;
 mod matthews;
 mod mean_absolute_error;
@@ -51,6 +52,7 @@ pub use exact_match::exact_match;
 pub use label_macro_f1::label_macro_f1;
 pub use label_micro_f1::label_micro_f1;
 pub use las::las;
+pub use lemma_accuracy::lemma_accuracy;
 pub use macro_f1::macro_f1;
 pub use matthews::matthews;
 pub use mean_absolute_error::mean_absolute_error;
@@ -86,4 +88,5 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("las", include_str!("las.rs")),
     ("uas", include_str!("uas.rs")),
     ("clas", include_str!("clas.rs")),
+    ("lemma_accuracy", include_str!("lemma_accuracy.rs")),
 ];

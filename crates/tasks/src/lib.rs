@@ -23,6 +23,7 @@ mod input;
 mod kind;
 mod kinds;
 mod labels;
+mod lemmas;
 mod multi_label;
 mod ordinal;
 mod parsing;
@@ -41,6 +42,7 @@ pub use kind::{
     WordTag,
 };
 pub use kinds::{CATALOGUE, TaskConfig};
+pub use lemmas::LemmasConfig;
 pub use multi_label::MultiLabelConfig;
 pub use ordinal::OrdinalConfig;
 pub use parsing::ParsingConfig;

@@ -3,6 +3,7 @@
 mod classification;
 mod config;
 mod fixture;
+mod lemmas;
 mod multi_label;
 mod ordinal;
 mod parsing;
