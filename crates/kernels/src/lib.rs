@@ -67,6 +67,13 @@ pub fn linear_gelu(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>, precision: Precisio
     ))
 }
 
+/// The gated GELU (Shazeer 2020, "GLU variants improve transformer"): `gelu(a) b`, where the GELU is the approximation with
+/// tanh, as in T5. `a`, `b` and the result `[n, f]`.
+pub fn gated_gelu(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    assert_eq!(a.dims(), b.dims(), "gated_gelu: both factors must have the same shape");
+    Tensor::from_dispatch(Dispatch::fused_gated_gelu(a.into_dispatch(), b.into_dispatch()))
+}
+
 /// Feed-forward block: `gelu(x w1^T + b1) w2^T + b2`, with the exact GELU `x Phi(x)` (Hendrycks and Gimpel 2016).
 ///
 /// `x` `[n, h]`, `w1` `[f, h]`, `b1` `[f]`, `w2` `[out, f]`, `b2` `[out]`, result `[n, out]`.
@@ -127,6 +134,34 @@ pub fn cross_attention(
         rows,
         settings,
     ))
+}
+
+/// Attention with a learned number for each head and distance (Raffel et al. 2020, T5): `dropout(softmax(q k^T + bias)) v` per
+/// head, the scores not divided by a root. Otherwise as [`cross_attention`].
+///
+/// `bias` `[2 reach + 1, heads]`, of distances from `-reach` to `reach`. A distance is the key's place less the query's, both
+/// counted from the end of their row; `reach` is at least the longest row's tokens less one.
+pub fn relative_attention(
+    q: Tensor<2>,
+    kv: Tensor<2>,
+    bias: Tensor<2>,
+    [q_rows, kv_rows]: [&Rows; 2],
+    settings: AttentionSettings,
+) -> Tensor<2> {
+    let ([m, h], [n, width], [distances, heads]) = (q.dims(), kv.dims(), bias.dims());
+    assert!(settings.heads > 0 && h.is_multiple_of(settings.heads), "relative_attention: {h} columns");
+    assert_eq!(heads, settings.heads, "relative_attention: a column of the bias for each head");
+    assert_eq!(width, 2 * h, "relative_attention: keys and values must fit the queries");
+    assert_eq!(q_rows.len(), kv_rows.len(), "relative_attention: both sides must have the same rows");
+    check_rows("relative_attention", q_rows, m);
+    check_rows("relative_attention", kv_rows, n);
+    let longest = |rows: &Rows| rows.windows(2).map(|row| row[1] - row[0]).max().unwrap_or(0);
+    let least = longest(q_rows).max(longest(kv_rows)).saturating_sub(1);
+    let fits = distances % 2 == 1 && distances / 2 >= least;
+    assert!(fits, "relative_attention: {distances} distances for rows of {} tokens", least + 1);
+    let rows = [q_rows.clone(), kv_rows.clone()];
+    let [q, kv, bias] = [q, kv, bias].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::fused_relative_attention(q, kv, bias, rows, settings))
 }
 
 /// The weights of a post-norm transformer layer.

@@ -179,6 +179,16 @@ pub(crate) trait PackOps: Backend {
         plain::cross_attention::<Self>(q, kv, &rows, settings)
     }
 
+    fn fused_relative_attention(
+        q: FloatTensor<Self>,
+        kv: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        rows: [Rows; 2],
+        settings: AttentionSettings,
+    ) -> FloatTensor<Self> {
+        plain::relative_attention::<Self>(q, kv, bias, &rows, settings)
+    }
+
     fn fused_layer(
         #[extension_type] inputs: LayerInputs<Self>,
         rows: Rows,
@@ -230,6 +240,10 @@ pub(crate) trait PackOps: Backend {
         settings: EmbedSettings,
     ) -> FloatTensor<Self> {
         plain::embed_norm::<Self>([a, b, c, gamma, beta], &settings)
+    }
+
+    fn fused_gated_gelu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::gated_gelu::<Self>(a, b)
     }
 
     fn fused_dropout(x: FloatTensor<Self>, noise: Noise) -> FloatTensor<Self> {

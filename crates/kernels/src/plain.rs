@@ -47,6 +47,15 @@ pub(crate) fn ffn<B: Backend>(
     linear::<B>(linear_gelu::<B>(x, w1, b1, precision), w2, b2, precision)
 }
 
+/// `a (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) / 2 b`
+pub(crate) fn gated_gelu<B: Backend>(a: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
+    let cube = B::float_mul(B::float_mul(a.clone(), a.clone()), a.clone());
+    let z = B::float_add(a.clone(), B::float_mul_scalar(cube, 0.044_715.into()));
+    let tanh = B::float_tanh(B::float_mul_scalar(z, std::f64::consts::FRAC_2_PI.sqrt().into()));
+    let half = B::float_mul_scalar(a, 0.5.into());
+    B::float_mul(B::float_mul(half, B::float_add_scalar(tanh, 1.0.into())), b)
+}
+
 /// `x (1 + erf(x / sqrt(2))) / 2`. Not the engine's, whose gradient is that of an approximation on most devices.
 fn gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let erf = B::float_erf(B::float_mul_scalar(x.clone(), std::f32::consts::FRAC_1_SQRT_2.into()));
@@ -74,6 +83,36 @@ pub(crate) fn cross_attention<B: Backend>(
     rows: &[Rows; 2],
     settings: AttentionSettings,
 ) -> FloatTensor<B> {
+    attend::<B>(q, kv, None, rows, settings)
+}
+
+pub(crate) fn relative_attention<B: Backend>(
+    q: FloatTensor<B>,
+    kv: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    rows: &[Rows; 2],
+    settings: AttentionSettings,
+) -> FloatTensor<B> {
+    attend::<B>(q, kv, Some(bias), rows, settings)
+}
+
+/// The bias `[distances, heads]` of each query and key, `[1, heads, queries, keys]`.
+fn of_distances<B: Backend>(bias: &FloatTensor<B>, queries: usize, keys: usize) -> FloatTensor<B> {
+    let [distances, heads] = bias.shape().dims();
+    let first = distances / 2 + queries - keys;
+    let index = (0..queries).flat_map(|query| (0..keys).map(move |key| (first + key - query) as u32));
+    let picked = pick::<B>(bias.clone(), &index.collect::<Vec<u32>>());
+    let picked = B::float_reshape(picked, Shape::new([1, queries, keys, heads]));
+    B::float_swap_dims(B::float_swap_dims(picked, 2, 3), 1, 2)
+}
+
+fn attend<B: Backend>(
+    q: FloatTensor<B>,
+    kv: FloatTensor<B>,
+    bias: Option<FloatTensor<B>>,
+    rows: &[Rows; 2],
+    settings: AttentionSettings,
+) -> FloatTensor<B> {
     let (h, heads) = (q.shape()[1], settings.heads);
     let lengths = |rows: &Rows| rows.windows(2).map(|row| row[1] - row[0]).collect::<Vec<usize>>();
     let (queries, keys) = (lengths(&rows[0]), lengths(&rows[1]));
@@ -90,7 +129,10 @@ pub(crate) fn cross_attention<B: Backend>(
         let (q, k, v) =
             (heads_of(&q, &rows[0], m, 0), heads_of(&kv, &rows[1], n, 0), heads_of(&kv, &rows[1], n, h));
         let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
-        let mut scores = B::float_mul_scalar(scores, (1.0 / ((h / heads) as f32).sqrt()).into());
+        let mut scores = match &bias {
+            Some(bias) => B::float_add(scores, of_distances::<B>(bias, m, n)),
+            None => B::float_mul_scalar(scores, (1.0 / ((h / heads) as f32).sqrt()).into()),
+        };
         let hidden = settings.causal.then(|| hidden(m, n));
         if let Some(hidden) = &hidden {
             let far = hidden.iter().map(|hidden| if *hidden { -1e30 } else { 0.0 }).collect();

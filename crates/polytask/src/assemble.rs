@@ -33,8 +33,10 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     if config.train.recompute == Recompute::Layers {
         backbone.recompute_layers().map_err(|e| Failure::refused([e]))?;
     }
-    for slot in &mut tasks {
-        slot.kind.build(&mut parameters, backbone.hidden());
+    let built = tasks.iter_mut().map(|slot| slot.build(&*backbone, &tokenizer, &mut parameters));
+    let faults: Vec<_> = built.filter_map(Result::err).collect();
+    if !faults.is_empty() {
+        return Err(Failure::refused(faults));
     }
     let model = Model { parameters, backbone, tokenizer, max_length: config.data.max_length, tasks };
     with_views(config, model, &sources, &inputs)

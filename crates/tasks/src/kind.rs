@@ -8,11 +8,11 @@ use data::{DataError, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use serde::Serialize;
 
-use crate::TaskError;
+use crate::{TaskError, Trunk};
 
 /// A task as the trainer sees it.
 ///
-/// The order of calls: [`Kind::learn`] (or [`Kind::restore_space`]), then [`Kind::build`]; [`Kind::attach`] for each
+/// The order of calls: [`Kind::learn`] (or [`Kind::restore_space`]), [`Kind::connect`], then [`Kind::build`]; [`Kind::attach`] for each
 /// split that is trained or scored; then [`Kind::loss`], [`Kind::predict`] and [`Kind::score`] at will, and at the end of
 /// training [`Kind::tune`]. Serving needs no attached split: restore, build, predict, explain.
 pub trait Kind: Send + Sync {
@@ -36,6 +36,20 @@ pub trait Kind: Send + Sync {
 
     /// The labels in the order of the head's outputs; empty before they are learned, and for a kind that has none.
     fn labels(&self) -> &[String];
+
+    /// Takes what the kind uses of the trunk beside its states. Most use nothing.
+    ///
+    /// # Errors
+    /// When the trunk lacks it.
+    fn connect(&mut self, _trunk: &Trunk<'_>) -> Result<(), TaskError> {
+        Ok(())
+    }
+
+    /// Whether [`Kind::loss`] uses rows of the trunk's table of token vectors other than those of the pack's tokens, for example
+    /// because scores of all tokens are made with it. Else a training pass has only these.
+    fn reads_vocabulary(&self) -> bool {
+        false
+    }
 
     /// Adds the head to the parameters, in the group of this task. `hidden` is the width of the token states.
     fn build(&mut self, parameters: &mut Parameters, hidden: usize);

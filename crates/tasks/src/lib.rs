@@ -32,6 +32,7 @@ mod regression;
 mod span;
 mod tagging;
 mod thresholds;
+mod trunk;
 mod weights;
 mod words;
 
@@ -51,4 +52,5 @@ pub use regression::{RegressionConfig, RegressionLoss};
 pub use span::SpanConfig;
 pub use tagging::{Scheme, TaggingConfig};
 pub use thresholds::{NamedThresholds, Thresholds};
+pub use trunk::Trunk;
 pub use weights::{ClassWeights, NamedWeights};

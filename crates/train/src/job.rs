@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use data::{Split, Tokenizer, View};
 use model::{Backbone, Group, Parameters};
 use std::{collections::BTreeMap, sync::Arc};
-use tasks::{Kind, TaskConfig};
+use tasks::{Kind, TaskConfig, TaskError, Trunk};
 
 /// A trunk, a head per task, and what they need to read text. The same value is trained, saved, loaded and used.
 pub struct Model {
@@ -30,6 +30,24 @@ pub struct TaskSlot {
     pub kind: Box<dyn Kind>,
     /// The index of its view, the same in every split.
     pub view: usize,
+}
+
+impl TaskSlot {
+    /// Connects the task to a trunk and adds its head to the parameters.
+    ///
+    /// # Errors
+    /// When the trunk lacks what the kind uses.
+    pub fn build(
+        &mut self,
+        backbone: &dyn Backbone,
+        tokenizer: &Tokenizer,
+        parameters: &mut Parameters,
+    ) -> Result<(), TaskError> {
+        let (hidden, token_table) = (backbone.hidden(), backbone.token_table());
+        self.kind.connect(&Trunk { hidden, tokenizer, token_table })?;
+        self.kind.build(parameters, hidden);
+        Ok(())
+    }
 }
 
 /// Tokenized rows by split. The same index means the same corpus and input in each; a corpus that has no such

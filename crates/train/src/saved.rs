@@ -127,8 +127,9 @@ impl Model {
         for task in &card.tasks {
             let mut kind = task.config.build(&task.name)?;
             kind.restore_space(&task.space)?;
-            kind.build(&mut parameters, backbone.hidden());
-            tasks.push(TaskSlot { name: task.name.clone(), config: task.config.clone(), kind, view: 0 });
+            let mut slot = TaskSlot { name: task.name.clone(), config: task.config.clone(), kind, view: 0 };
+            slot.build(&*backbone, &tokenizer, &mut parameters)?;
+            tasks.push(slot);
         }
         model::load_heads(dir, &mut parameters)?;
         let max_length = card.max_length;

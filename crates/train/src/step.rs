@@ -188,7 +188,7 @@ pub(crate) fn forward(
     split: Split,
     noise: Option<&dyn Fn(&str) -> u64>,
 ) -> Losses {
-    let parameters = trunk::parameters_for(model, parameters, pack);
+    let parameters = trunk::parameters_for(model, parameters, pack, rows);
     let noise_seed = noise.map(|noise| noise("the trunk"));
     let Pass { states, pack } = trunk::pass(model, &parameters, pack, rows, below, noise_seed);
     Losses::of_heads(model, parameters, (&states, &pack), rows, split, noise)

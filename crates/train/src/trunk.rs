@@ -67,10 +67,17 @@ pub(crate) fn last<'p>(
 }
 
 /// The model's parameters as a training pass over a pack needs them: of the table of token vectors only the rows that occur,
-/// where it is trained.
-pub(crate) fn parameters_for(model: &Model, parameters: &Parameters, pack: &Pack) -> Parameters {
+/// where it is trained and no task with `rows` in the pack needs it whole.
+pub(crate) fn parameters_for(
+    model: &Model,
+    parameters: &Parameters,
+    pack: &Pack,
+    rows: &[Vec<BatchRow>],
+) -> Parameters {
     let table = model.backbone.token_table();
-    if !parameters.parameter(table.index()).trainable {
+    let mut readers = model.tasks.iter().zip(rows).filter(|(_, rows)| !rows.is_empty());
+    let whole = readers.any(|(task, _)| task.kind.reads_vocabulary());
+    if whole || !parameters.parameter(table.index()).trainable {
         return parameters.clone();
     }
     let mut ids = pack.ids.clone();

@@ -50,6 +50,36 @@ pub(crate) struct Shape<'a> {
     pub h: usize,
     /// Whether a query sees only the keys up to its own place, both counted from the end of their row.
     pub causal: bool,
+    /// Added to the scores, which are then not divided by a root.
+    pub bias: Option<Bias<'a>>,
+}
+
+/// A number for each head and distance from a query to a key, both counted from the end of their row.
+#[derive(Clone, Copy)]
+pub(crate) struct Bias<'a> {
+    /// `[heads, 2 reach + 1]`, by distances from `-reach` to `reach`.
+    pub table: &'a [f32],
+    pub reach: usize,
+}
+
+impl Bias<'_> {
+    /// How many distances there are.
+    fn distances(&self) -> usize {
+        2 * self.reach + 1
+    }
+
+    /// Where the distances of a row's queries and keys begin: the last query and the first key are the first.
+    fn first(&self, keys: usize) -> usize {
+        self.reach + 1 - keys
+    }
+
+    /// Adds to the scores of a head `[queries, keys]`.
+    fn add(&self, scores: &mut [f32], head: usize, queries: usize, keys: usize) {
+        let table = &self.table[head * self.distances() + self.first(keys)..];
+        for (query, scores) in scores.chunks_exact_mut(keys).enumerate() {
+            scores.iter_mut().zip(&table[queries - 1 - query..]).for_each(|(score, bias)| *score += bias);
+        }
+    }
 }
 
 impl Shape<'_> {
@@ -60,7 +90,7 @@ impl Shape<'_> {
 
     /// What scores are multiplied by.
     fn factor(&self) -> f32 {
-        1.0 / (self.d() as f32).sqrt()
+        if self.bias.is_some() { 1.0 } else { 1.0 / (self.d() as f32).sqrt() }
     }
 
     /// Queries and keys of a row.
@@ -135,6 +165,9 @@ pub(crate) fn forward(shape: Shape, mask: Option<Mask>, keep: bool) -> (Vec<f32>
             let at = start + head * size;
             let p = if keep { &mut kept[head * size..][..size] } else { &mut scratch[..] };
             product_into(p, keys, q, k.t(), shape.factor(), Threads::Own);
+            if let Some(bias) = shape.bias {
+                bias.add(p, head, queries, keys);
+            }
             softmax(p, shape.sight(row));
             let p = match mask {
                 Some(mask) if keep => {
@@ -183,8 +216,55 @@ pub(crate) fn cross_backward(dy: &[f32], kept: &[f32], shape: Shape, mask: Optio
     [d_q, d_kv]
 }
 
+/// [`cross_backward`] of an attention with a bias, and the gradient of the bias, `[heads, 2 reach + 1]`.
+pub(crate) fn relative_backward(
+    dy: &[f32],
+    kept: &[f32],
+    shape: Shape,
+    bias: Bias<'_>,
+    mask: Option<Mask>,
+) -> [Vec<f32>; 3] {
+    let h = shape.h;
+    let (mut d_q, mut d_kv) = (vec![0.0; shape.q.data.len()], vec![0.0; shape.kv.data.len()]);
+    // Of each row and head a number for each distance that occurs in it.
+    let wide = |row| match shape.lengths(row) {
+        (0, _) | (_, 0) => 0,
+        (queries, keys) => queries + keys - 1,
+    };
+    let rows = shape.q.rows.len() - 1;
+    let mut parts = vec![0.0; (0..rows).map(|row| shape.heads * wide(row)).sum()];
+    let pieces = cut(&mut parts, (0..rows).map(|row| shape.heads * wide(row)));
+    let outputs = shape.q.cut(&mut d_q, h).into_iter().zip(shape.kv.cut(&mut d_kv, 2 * h)).zip(pieces);
+    backward(outputs.collect(), dy, kept, shape, mask, |((d_q, d_kv), part), head| {
+        product_into(&mut d_q[head.column..], h, head.d_scores, head.k, 1.0, Threads::Own);
+        product_into(&mut d_kv[head.column..], 2 * h, head.d_scores.t(), head.q, 1.0, Threads::Own);
+        product_into(&mut d_kv[h + head.column..], 2 * h, head.seen.t(), head.dy, 1.0, Threads::Own);
+        let Sight { queries, keys, .. } = head.sight;
+        let part = &mut part[head.index * (queries + keys - 1)..];
+        for (query, d) in head.d_numbers.chunks_exact(keys).enumerate() {
+            part[queries - 1 - query..].iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
+        }
+    });
+    // The rows one after the other, so that the sums do not depend on threads.
+    let (mut d_bias, mut begin) = (vec![0.0; bias.table.len()], 0);
+    for row in 0..rows {
+        for head in 0..shape.heads {
+            let part = &parts[begin..begin + wide(row)];
+            if !part.is_empty() {
+                let to = &mut d_bias[head * bias.distances() + bias.first(shape.kv.tokens(row))..];
+                to.iter_mut().zip(part).for_each(|(sum, d)| *sum += d);
+            }
+            begin += part.len();
+        }
+    }
+    [d_q, d_kv, d_bias]
+}
+
 /// One head of one row on the way back.
 struct Head<'a> {
+    /// Its number.
+    index: usize,
+    sight: Sight,
     /// Where its columns begin.
     column: usize,
     q: Matrix<'a>,
@@ -193,6 +273,8 @@ struct Head<'a> {
     dy: Matrix<'a>,
     /// Gradient of the scores, `[queries, keys]`.
     d_scores: Matrix<'a>,
+    /// The same, row by row.
+    d_numbers: &'a [f32],
     /// The probabilities after dropout.
     seen: Matrix<'a>,
 }
@@ -235,7 +317,8 @@ fn backward<T: Send>(
             };
             softmax_backward(&mut scores, p, keys, shape.factor());
             let [d_scores, seen] = [&scores[..], seen].map(|x| Matrix::new(x, queries, keys));
-            write(&mut out, Head { column, q, k, dy, d_scores, seen });
+            let (index, sight, d_numbers) = (head, shape.sight(row), &scores[..]);
+            write(&mut out, Head { index, sight, column, q, k, dy, d_scores, d_numbers, seen });
         }
     });
 }

@@ -9,6 +9,7 @@ pub(crate) mod bf16;
 pub(crate) mod cross_entropy;
 pub(crate) mod embed;
 pub(crate) mod fresh;
+pub(crate) mod gate;
 pub(crate) mod gelu;
 pub(crate) mod jacobian;
 pub(crate) mod linear;

@@ -20,7 +20,8 @@ pub(super) struct Attention {
 fn beside<'a>(qkv: &'a FlexTensor, rows: &'a [usize], settings: &AttentionSettings) -> attention::Shape<'a> {
     let h = dim(qkv, 1) / 3;
     let side = |column| attention::Side { data: numbers(qkv), rows, width: 3 * h, column };
-    attention::Shape { q: side(0), kv: side(h), heads: settings.heads, h, causal: settings.causal }
+    let (heads, causal) = (settings.heads, settings.causal);
+    attention::Shape { q: side(0), kv: side(h), heads, h, causal, bias: None }
 }
 
 impl Block<1> for Attention {
@@ -72,6 +73,7 @@ fn across<'a>(
         heads: settings.heads,
         h,
         causal: settings.causal,
+        bias: None,
     }
 }
 
@@ -99,5 +101,62 @@ impl Block<2> for CrossAttention {
 
     fn plain<B: Backend>((rows, settings): Self::Settings, [q, kv]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
         plain::cross_attention::<B>(q, kv, &rows, settings)
+    }
+}
+
+/// `q, kv, bias -> context`
+pub(super) struct RelativeAttention {
+    inputs: [FlexTensor; 2],
+    /// `[heads, distances]`
+    bias: Vec<f32>,
+    /// Probabilities before dropout, row by row and head by head.
+    probabilities: Vec<f32>,
+    rows: [Rows; 2],
+    settings: AttentionSettings,
+}
+
+/// A matrix with rows and columns exchanged.
+fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| values.iter().skip(column).step_by(columns)).copied().collect()
+}
+
+fn bias_of(table: &[f32], heads: usize) -> attention::Bias<'_> {
+    attention::Bias { table, reach: table.len() / heads / 2 }
+}
+
+impl Block<3> for RelativeAttention {
+    type Settings = ([Rows; 2], AttentionSettings);
+
+    fn forward(
+        (rows, settings): Self::Settings,
+        [q, kv, bias]: [FlexTensor; 3],
+        need: [bool; 3],
+    ) -> (FlexTensor, Option<Self>) {
+        let (inputs, bias) = ([q, kv], transposed(numbers(&bias), settings.heads));
+        let shape = across(&inputs, &rows, &settings);
+        let shape = attention::Shape { bias: Some(bias_of(&bias, settings.heads)), ..shape };
+        let (y, kept) = attention::forward(shape, Mask::of(settings.noise), need.contains(&true));
+        let y = like(y, &inputs[0]);
+        (y, kept.map(|probabilities| RelativeAttention { inputs, bias, probabilities, rows, settings }))
+    }
+
+    fn backward(&self, d: FlexTensor, need: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let (heads, [q, kv]) = (self.settings.heads, &self.inputs);
+        let bias = bias_of(&self.bias, heads);
+        let shape = across(&self.inputs, &self.rows, &self.settings);
+        let shape = attention::Shape { bias: Some(bias), ..shape };
+        let mask = Mask::of(self.settings.noise);
+        let [d_q, d_kv, d_bias] =
+            attention::relative_backward(numbers(&d), &self.probabilities, shape, bias, mask);
+        let distances = d_bias.len() / heads;
+        let d_bias = || tensor(transposed(&d_bias, distances), [distances, heads]);
+        [need[0].then(|| like(d_q, q)), need[1].then(|| like(d_kv, kv)), need[2].then(d_bias)]
+    }
+
+    fn plain<B: Backend>(
+        (rows, settings): Self::Settings,
+        [q, kv, bias]: [FloatTensor<B>; 3],
+    ) -> FloatTensor<B> {
+        plain::relative_attention::<B>(q, kv, bias, &rows, settings)
     }
 }

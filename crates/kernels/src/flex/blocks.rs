@@ -1,7 +1,7 @@
 //! Linear layers and the loss: forward, what it saves, and backward, over the kernels of `cpu/`.
 
 use super::node::{Block, back, dim, like, numbers, tensor, whole};
-use crate::cpu::{cross_entropy, gelu, linear};
+use crate::cpu::{cross_entropy, gate, gelu, linear};
 use crate::precision::{Precision, Products};
 use crate::{Classes, plain};
 use burn::backend::{Backend, tensor::FloatTensor};
@@ -122,6 +122,28 @@ impl Block<5> for Ffn {
 
     fn plain<B: Backend>(precision: Precision, [x, w1, b1, w2, b2]: [FloatTensor<B>; 5]) -> FloatTensor<B> {
         plain::ffn::<B>(x, w1, b1, w2, b2, precision)
+    }
+}
+
+/// `a, b -> gelu(a) b`
+pub(super) struct GatedGelu([FlexTensor; 2]);
+
+impl Block<2> for GatedGelu {
+    type Settings = ();
+
+    fn forward((): (), [a, b]: [FlexTensor; 2], need: [bool; 2]) -> (FlexTensor, Option<Self>) {
+        let y = like(gate::forward(numbers(&a), numbers(&b)), &a);
+        (y, need.contains(&true).then_some(GatedGelu([a, b])))
+    }
+
+    fn backward(&self, d: FlexTensor, need: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let [a, b] = &self.0;
+        let [d_a, d_b] = gate::backward(numbers(&d), numbers(a), numbers(b));
+        [need[0].then(|| like(d_a, a)), need[1].then(|| like(d_b, a))]
+    }
+
+    fn plain<B: Backend>((): (), [a, b]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
+        plain::gated_gelu::<B>(a, b)
     }
 }
 

@@ -10,8 +10,8 @@ mod norm;
 
 use crate::ops::{EmbedSettings, LayerInputs, PackOps};
 use crate::{AdamW, AttentionSettings, Classes, LayerSettings, Noise, Precision, Rows, cpu, plain};
-use attention::{Attention, CrossAttention};
-use blocks::{CrossEntropy, Ffn, Linear, LinearGelu};
+use attention::{Attention, CrossAttention, RelativeAttention};
+use blocks::{CrossEntropy, Ffn, GatedGelu, Linear, LinearGelu};
 use burn::backend::{
     Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
     autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
@@ -114,6 +114,16 @@ impl PackOps for Flex {
         infer::<CrossAttention, 2>((rows, settings), [q, kv])
     }
 
+    fn fused_relative_attention(
+        q: FlexTensor,
+        kv: FlexTensor,
+        bias: FlexTensor,
+        rows: [Rows; 2],
+        settings: AttentionSettings,
+    ) -> FlexTensor {
+        infer::<RelativeAttention, 3>((rows, settings), [q, kv, bias])
+    }
+
     fn fused_layer(inputs: LayerInputs<Self>, rows: Rows, settings: LayerSettings) -> FlexTensor {
         infer::<Layer, 13>((rows, settings), inputs.into_array())
     }
@@ -156,6 +166,10 @@ impl PackOps for Flex {
         settings: EmbedSettings,
     ) -> FlexTensor {
         infer::<EmbedNorm, 5>(settings, [a, b, c, gamma, beta])
+    }
+
+    fn fused_gated_gelu(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        infer::<GatedGelu, 2>((), [a, b])
     }
 
     fn fused_dropout(x: FlexTensor, noise: Noise) -> FlexTensor {
@@ -242,6 +256,16 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         record::<C, CrossAttention, 2>((rows, settings), [q, kv])
     }
 
+    fn fused_relative_attention(
+        q: FloatTensor<Self>,
+        kv: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        rows: [Rows; 2],
+        settings: AttentionSettings,
+    ) -> FloatTensor<Self> {
+        record::<C, RelativeAttention, 3>((rows, settings), [q, kv, bias])
+    }
+
     fn fused_layer(inputs: LayerInputs<Self>, rows: Rows, settings: LayerSettings) -> FloatTensor<Self> {
         record::<C, Layer, 13>((rows, settings), inputs.into_array())
     }
@@ -289,6 +313,10 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         settings: EmbedSettings,
     ) -> FloatTensor<Self> {
         record::<C, EmbedNorm, 5>(settings, [a, b, c, gamma, beta])
+    }
+
+    fn fused_gated_gelu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        record::<C, GatedGelu, 2>((), [a, b])
     }
 
     fn fused_dropout(x: FloatTensor<Self>, noise: Noise) -> FloatTensor<Self> {

@@ -73,6 +73,24 @@ fn linear_gelu() {
 }
 
 #[test]
+fn gated_gelu() {
+    for shape in [[1, 1], [7, 13], [300, 129], [0, 3]] {
+        // Farther out the plain version loses digits: 1 + tanh is almost nothing there.
+        for far in [1.0, 3.0] {
+            check(
+                "gated_gelu",
+                &[shape, shape],
+                &|x| crate::gated_gelu(x[0].clone() * far, x[1].clone()),
+                &|x| {
+                    let a = (x[0].clone() * far).into_dispatch();
+                    Tensor::from_dispatch(plain::gated_gelu::<Dispatch>(a, dispatched(&x[1])))
+                },
+            );
+        }
+    }
+}
+
+#[test]
 fn ffn() {
     for [n, h, f, o] in [[1, 1, 1, 1], [1, 5, 7, 5], [70, 24, 96, 24], [131, 33, 65, 17], [0, 4, 6, 4]] {
         check(
@@ -116,18 +134,48 @@ fn attention() {
     }
 }
 
+/// Lengths of rows of queries and of keys.
+const ACROSS: &[(&[usize], &[usize])] = &[
+    (&[1], &[1]),
+    (&[3, 3], &[5, 5]),
+    (&[1, 1, 1], &[7, 1, 12]),
+    (&[5, 0, 2, 9], &[3, 4, 0, 40]),
+    (&[0, 0], &[2, 3]),
+    (&[2], &[0]),
+    (&[], &[]),
+];
+
+#[test]
+fn relative_attention() {
+    for (queries, keys) in ACROSS {
+        for (h, settings) in attentions() {
+            let (q_rows, kv_rows) = (rows(queries), rows(keys));
+            // As many distances as the longest row needs, and some to spare.
+            for distances in [2 * 40 - 1, 2 * 45 + 1] {
+                let shapes =
+                    [[q_rows[queries.len()], h], [kv_rows[keys.len()], 2 * h], [distances, settings.heads]];
+                check(
+                    "relative_attention",
+                    &shapes,
+                    &|x| {
+                        let rows = [&q_rows, &kv_rows];
+                        crate::relative_attention(x[0].clone(), x[1].clone(), x[2].clone(), rows, settings)
+                    },
+                    &|x| {
+                        let [q, kv, bias] = [0, 1, 2].map(|i| dispatched(&x[i]));
+                        let rows = [q_rows.clone(), kv_rows.clone()];
+                        let y = plain::relative_attention::<Dispatch>(q, kv, bias, &rows, settings);
+                        Tensor::from_dispatch(y)
+                    },
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn cross_attention() {
-    let packs: &[(&[usize], &[usize])] = &[
-        (&[1], &[1]),
-        (&[3, 3], &[5, 5]),
-        (&[1, 1, 1], &[7, 1, 12]),
-        (&[5, 0, 2, 9], &[3, 4, 0, 40]),
-        (&[0, 0], &[2, 3]),
-        (&[2], &[0]),
-        (&[], &[]),
-    ];
-    for (queries, keys) in packs {
+    for (queries, keys) in ACROSS {
         for (h, settings) in attentions() {
             let (q_rows, kv_rows) = (rows(queries), rows(keys));
             let shapes = [[q_rows[queries.len()], h], [kv_rows[keys.len()], 2 * h]];

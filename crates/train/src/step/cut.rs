@@ -27,7 +27,7 @@ pub(super) fn cut<'p>(
     scope: Scope,
 ) -> (Cut, Cow<'p, Pack>) {
     let model = step.model;
-    let parameters = trunk::parameters_for(model, &model.parameters, &piece.pack);
+    let parameters = trunk::parameters_for(model, &model.parameters, &piece.pack, rows);
     let (below, seed) = (piece.below.clone(), Some(noise_of(step, piece, String::new())("the trunk")));
     if scope == Scope::LastLayer {
         let states = trunk::middle(model, &parameters, &piece.pack, below, seed);
