@@ -5,8 +5,8 @@
 //! and an empty input scores 0, so that no score is ever NaN.
 //!
 //! The reference for classes and numbers is scikit-learn and scipy, for spans seqeval, for answers
-//! SQuAD's script, for relations SemEval's scorer and scikit-learn, for generated texts sacrebleu, rouge-score and RNNLG's code;
-//! `tests/fixtures` holds their answers.
+//! SQuAD's script, for relations SemEval's scorer and scikit-learn, for trees CoNLL 2018's script, for generated texts sacrebleu,
+//! rouge-score and RNNLG's code; `tests/fixtures` holds their answers.
 //!
 //! ```
 //! use polytask_metrics::{accuracy, span_scores, spans};
@@ -22,13 +22,17 @@
 mod accuracy;
 mod answer;
 mod answer_f1;
+mod arc;
 mod bleu;
 mod chrf;
+mod clas;
 mod class_f1;
 mod directed_f1;
 mod exact_match;
 mod label_macro_f1;
 mod label_micro_f1;
+mod las;
+mod lemma_accuracy;
 mod macro_f1;
 mod matthews;
 mod mean_absolute_error;
@@ -46,16 +50,21 @@ mod slot_error;
 mod span_f1;
 mod spans;
 mod spearman;
+mod uas;
 
 pub use accuracy::accuracy;
 pub use answer_f1::answer_f1;
+pub use arc::Arc;
 pub use bleu::{Bleu, bleu};
 pub use chrf::chrf;
+pub use clas::clas;
 pub use class_f1::class_f1;
 pub use directed_f1::directed_f1;
 pub use exact_match::exact_match;
 pub use label_macro_f1::label_macro_f1;
 pub use label_micro_f1::label_micro_f1;
+pub use las::las;
+pub use lemma_accuracy::lemma_accuracy;
 pub use macro_f1::macro_f1;
 pub use matthews::matthews;
 pub use mean_absolute_error::mean_absolute_error;
@@ -72,6 +81,7 @@ pub use slot_error::{SlotErrors, slot_errors};
 pub use span_f1::{SpanScores, span_scores};
 pub use spans::{Scheme, Span, spans, split_tag};
 pub use spearman::spearman;
+pub use uas::uas;
 
 /// Every metric's name and the source whose leading `//!` lines are its documentation.
 pub const CATALOGUE: &[(&str, &str)] = &[
@@ -98,4 +108,8 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("perplexity", include_str!("perplexity.rs")),
     ("directed_f1", include_str!("directed_f1.rs")),
     ("relation_f1", include_str!("relation_f1.rs")),
+    ("las", include_str!("las.rs")),
+    ("uas", include_str!("uas.rs")),
+    ("clas", include_str!("clas.rs")),
+    ("lemma_accuracy", include_str!("lemma_accuracy.rs")),
 ];

@@ -216,6 +216,8 @@ pub enum Prediction {
     Span(SpanAnswer),
     /// A tag per word, up to the last word that has a token; `None` for a word without one.
     Tags(Vec<Option<WordTag>>),
+    /// A head per word and its relation to it, up to the last word that has a token; `None` for a word without one.
+    Tree(Vec<Option<WordArc>>),
 }
 
 /// The part of a row's second text that answers its first.
@@ -233,6 +235,17 @@ pub struct WordTag {
     /// Index into [`Kind::labels`].
     pub label: u32,
     /// Its probability, 0 to 1; with a CRF the marginal one.
+    pub probability: f32,
+}
+
+/// The head of one word.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WordArc {
+    /// 0 for the root, else the head's place in its row, counted from 1.
+    pub head: u32,
+    /// Index into [`Kind::labels`].
+    pub relation: u32,
+    /// The probability of the head times that of the relation, 0 to 1.
     pub probability: f32,
 }
 

@@ -4,8 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::classification::ClassificationConfig;
+use crate::lemmas::LemmasConfig;
 use crate::multi_label::MultiLabelConfig;
 use crate::ordinal::OrdinalConfig;
+use crate::parsing::ParsingConfig;
 use crate::regression::RegressionConfig;
 use crate::relation::RelationConfig;
 use crate::span::SpanConfig;
@@ -63,10 +65,14 @@ macro_rules! kinds {
 kinds! {
     /// Kind: one label per row.
     classification: ClassificationConfig, "classification.rs";
+    /// Kind: the lemma of each word.
+    lemmas: LemmasConfig, "lemmas.rs";
     /// Kind: any number of labels per row.
     multi_label: MultiLabelConfig, "multi_label.rs";
     /// Kind: one of several ordered classes per row.
     ordinal: OrdinalConfig, "ordinal.rs";
+    /// Kind: the head of each word, and its relation to it.
+    parsing: ParsingConfig, "parsing.rs";
     /// Kind: one number per row.
     regression: RegressionConfig, "regression.rs";
     /// Kind: how two marked spans of a text are related.

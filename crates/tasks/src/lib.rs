@@ -23,8 +23,10 @@ mod input;
 mod kind;
 mod kinds;
 mod labels;
+mod lemmas;
 mod multi_label;
 mod ordinal;
+mod parsing;
 mod pooling;
 mod regression;
 mod relation;
@@ -39,11 +41,14 @@ mod words;
 pub use classification::ClassificationConfig;
 pub use error::TaskError;
 pub use kind::{
-    Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer, WordTag,
+    Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer, WordArc,
+    WordTag,
 };
 pub use kinds::{CATALOGUE, TaskConfig};
+pub use lemmas::LemmasConfig;
 pub use multi_label::MultiLabelConfig;
 pub use ordinal::OrdinalConfig;
+pub use parsing::ParsingConfig;
 pub use pooling::Pooling;
 pub use regression::{RegressionConfig, RegressionLoss};
 pub use relation::RelationConfig;

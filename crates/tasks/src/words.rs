@@ -1,7 +1,5 @@
 //! The words of a row and their tags: how they are read, and where they stand in a pack.
 
-use std::ops::Range;
-
 use data::{DataError, Encoded, NO_WORD, Pack, Row, Value};
 
 use crate::labels::{Labels, Targets, as_label};
@@ -11,35 +9,50 @@ use crate::{BatchRow, TaggingConfig};
 ///
 /// Errors: not one tag for each word; a tag that the scheme does not know.
 pub(crate) fn tags(config: &TaggingConfig, row: &Row) -> Result<Option<Vec<Option<String>>>, DataError> {
-    let field = &config.tags;
-    let tags: Vec<Option<String>> = match row.get(field) {
-        None => return Ok(None),
-        Some(Value::Text(text)) if text.is_empty() => Vec::new(),
-        Some(Value::Text(text)) => {
-            text.split(' ').map(|tag| Some(tag.to_owned()).filter(|t| !t.is_empty())).collect()
-        }
-        Some(Value::List(items)) => items
-            .iter()
-            .map(|item| {
-                as_label(item).map_err(|()| row.error(field, item.preview(), "a tag (text) for each word"))
-            })
-            .collect::<Result<_, _>>()?,
-        Some(other) => {
-            return Err(row.error(field, other.preview(), "a list of tags, one for each word"));
-        }
-    };
-    let words = row.words(&config.tokens)?.ok_or_else(|| row.missing(&config.tokens))?.len();
-    if tags.len() != words {
-        let expected = format!("{words}, one for each word of field {:?}", config.tokens);
-        return Err(row.error(field, format!("{} tags", tags.len()), expected));
-    }
+    let Some(tags) = labels(&config.tokens, &config.tags, row, "tag")? else { return Ok(None) };
     if let Some(scheme) = config.scheme.spans()
         && let Some((at, tag)) =
             tags.iter().enumerate().find_map(|(i, t)| t.as_ref().filter(|t| !scheme.knows(t)).map(|t| (i, t)))
     {
-        return Err(row.error(field, format!("tag {tag:?} at word {}", at + 1), config.scheme.allowed()));
+        let found = format!("tag {tag:?} at word {}", at + 1);
+        return Err(row.error(&config.tags, found, config.scheme.allowed()));
     }
     Ok(Some(tags))
+}
+
+/// The labels in `field` of a row, one for each word of `tokens`, `None` for words without one; `None` for a row without labels.
+/// `name` says what one of them is, for a message.
+///
+/// Errors: not one label for each word.
+pub(crate) fn labels(
+    tokens: &str,
+    field: &str,
+    row: &Row,
+    name: &str,
+) -> Result<Option<Vec<Option<String>>>, DataError> {
+    let labels: Vec<Option<String>> = match row.get(field) {
+        None => return Ok(None),
+        Some(Value::Text(text)) if text.is_empty() => Vec::new(),
+        Some(Value::Text(text)) => {
+            text.split(' ').map(|label| Some(label.to_owned()).filter(|l| !l.is_empty())).collect()
+        }
+        Some(Value::List(items)) => items
+            .iter()
+            .map(|item| {
+                let expected = format!("a {name} (text) for each word");
+                as_label(item).map_err(|()| row.error(field, item.preview(), expected))
+            })
+            .collect::<Result<_, _>>()?,
+        Some(other) => {
+            return Err(row.error(field, other.preview(), format!("a list of {name}s, one for each word")));
+        }
+    };
+    let words = row.words(tokens)?.ok_or_else(|| row.missing(tokens))?.len();
+    if labels.len() != words {
+        let expected = format!("{words}, one for each word of field {tokens:?}");
+        return Err(row.error(field, format!("{} {name}s", labels.len()), expected));
+    }
+    Ok(Some(labels))
 }
 
 /// The tags of a split, row after row.
@@ -71,7 +84,7 @@ impl WordTargets {
     }
 }
 
-/// How many tagged words of a row have no token.
+/// How many labels of a row are about words that have no token.
 pub(crate) struct Lost {
     /// Words behind the last one that has a token, in a row that was cut.
     pub truncated: usize,
@@ -82,7 +95,19 @@ pub(crate) struct Lost {
 impl Lost {
     /// Counts in row `row` of `encoded`, whose words have these tags.
     pub fn of(tags: &[Option<String>], encoded: &Encoded, row: usize) -> Self {
-        let mut seen = vec![false; tags.len()];
+        let tagged = (0..tags.len()).filter(|word| tags[*word].is_some());
+        Lost::among(tagged.map(|word| [word; 2]), tags.len(), encoded, row)
+    }
+
+    /// Counts the labels that are lost of row `row` of `encoded`, which has so many `words`; each label is about two words, which
+    /// may be the same.
+    pub fn among(
+        labels: impl Iterator<Item = [usize; 2]>,
+        words: usize,
+        encoded: &Encoded,
+        row: usize,
+    ) -> Self {
+        let mut seen = vec![false; words];
         for word in &encoded.words[encoded.row(row)] {
             if let Some(seen) = seen.get_mut(*word as usize) {
                 *seen = true;
@@ -91,10 +116,15 @@ impl Lost {
         let kept = if encoded.cut[row] > 0 {
             seen.iter().rposition(|seen| *seen).map_or(0, |last| last + 1)
         } else {
-            tags.len()
+            words
         };
-        let lost = |words: Range<usize>| words.filter(|word| tags[*word].is_some() && !seen[*word]).count();
-        Lost { truncated: lost(kept..tags.len()), without_token: lost(0..kept) }
+        let mut lost = Lost { truncated: 0, without_token: 0 };
+        for pair in labels.filter(|pair| pair.iter().any(|word| !seen[*word])) {
+            let truncated = pair.iter().any(|word| *word >= kept);
+            lost.truncated += usize::from(truncated);
+            lost.without_token += usize::from(!truncated);
+        }
+        lost
     }
 }
 

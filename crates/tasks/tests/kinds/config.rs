@@ -64,6 +64,16 @@ fn settings_out_of_range_name_the_key() {
         (order(json!(["a", ""])), "ordinal.order: found an empty text"),
         (with("span", json!({ "max_tokens": 0 })), "span.max_tokens: found 0, expected 1 or more"),
         (with("span", json!({ "context": "question" })), "span.context: found \"question\", the same field"),
+        (with("lemmas", json!({ "min_count": 0 })), "lemmas.min_count: found 0, expected 1 or more"),
+        (with("lemmas", json!({ "dropout": 1 })), "lemmas.dropout: found 1"),
+        (with("lemmas", json!({ "lemmas": "tokens" })), "lemmas.lemmas: found \"tokens\", the same field"),
+        (with("parsing", json!({ "arc_width": 0 })), "parsing.arc_width: found 0, expected 1 to 4096"),
+        (with("parsing", json!({ "relation_width": 5000 })), "parsing.relation_width: found 5000"),
+        (with("parsing", json!({ "dropout": 1 })), "parsing.dropout: found 1"),
+        (
+            with("parsing", json!({ "heads": "deprel" })),
+            "parsing.relations: found \"deprel\", which is another setting's field, too",
+        ),
         (with("tagging", json!({ "dropout": 2 })), "task.intent.tagging.dropout: found 2"),
         (
             with("tagging", json!({ "crf": true, "label_smoothing": 0.1 })),

@@ -97,11 +97,12 @@ pub fn devices() -> Vec<Device> {
 
 impl Heads {
     pub fn read() -> Self {
-        Self::parse(include_str!("../fixtures/heads.json"))
+        Heads::of(include_str!("../fixtures/heads.json"))
     }
 
-    pub fn parse(json: &str) -> Self {
-        let json: Json = serde_json::from_str(json).unwrap();
+    /// From the text of a fixture.
+    pub fn of(text: &str) -> Self {
+        let json: Json = serde_json::from_str(text).unwrap();
         Heads {
             states: floats(&json["inputs"]["states"]),
             hidden: json["hidden"].as_u64().unwrap() as usize,

@@ -3,8 +3,10 @@
 mod classification;
 mod config;
 mod fixture;
+mod lemmas;
 mod multi_label;
 mod ordinal;
+mod parsing;
 mod regression;
 mod relation;
 mod span;

@@ -10,7 +10,7 @@ use crate::fixture::{Heads, config, floats, kind, label, near, pack, rows, same,
 const NAMES: [&str; 3] = ["Kin(e1,e2)", "Kin(e2,e1)", "Other"];
 
 fn heads() -> Heads {
-    Heads::parse(include_str!("../fixtures/relation.json"))
+    Heads::of(include_str!("../fixtures/relation.json"))
 }
 
 fn labelled(labels: Json) -> Vec<data::Row> {

@@ -1,0 +1,471 @@
+//! The head of each word and its relation to it: dependency parsing.
+//!
+//! Input: a field of words. Heads: a field with one number for each word, 0 for the root, else the place of the word's head,
+//! counted from 1. Relations: a field with one label for each word. Both may be lists, or text with single spaces. A row without
+//! heads is masked, and so is a word whose head is null or `_`. The fields of a `.conllu` file have the defaults' names; its
+//! multiword tokens and empty nodes play no part, since its words are the syntactic words.
+//!
+//! Head: each word is represented by the state of its first token, the root by a vector of its own. Four layers `[hidden] ->
+//! [width]` with leaky ReLU (slope 0.1) and dropout make of each word a dependent and a head, for arcs (`d`, `h`) and for
+//! relations (`d'`, `h'`). Inside each row an arc scores `d U h + u h`, the relation `r` of an arc `d' U_r h' + v_r d' + w_r h' +
+//! b_r`. All products begin at 0.
+//!
+//! Loss: the cross-entropy of the gold head among root and words of the row, and that of the gold relation given the gold head;
+//! the sum of both, the mean over words. A word that lost its token to truncation, or whose head did, is not trained on, and
+//! counted.
+//!
+//! Decoding: the tree of highest probability with one word at the root (Chu-Liu/Edmonds); then the most probable relation of each
+//! arc. Every word with a token takes part.
+//!
+//! Scores: `las` (default), `uas`, `clas` as CoNLL 2018's script counts them: of relations only the part before a colon counts.
+//! Words lost to truncation are wrong. `relation_accuracy`: head and whole relation.
+//!
+//! Cost: a step multiplies `[words, hidden] x [hidden, 2 (arc_width + relation_width)]`, then about `words x relations x
+//! relation_width^2` for relations; decoding takes `n^3` at worst for a row of `n` words.
+//!
+//! Papers: Dozat and Manning 2017, "Deep biaffine attention for neural dependency parsing"; McDonald et al. 2005, "Non-projective
+//! dependency parsing using spanning tree algorithms"; Zeman et al. 2018, "CoNLL 2018 shared task".
+//!
+//! Example: `parsing = { tokens = "tokens", heads = "head", relations = "deprel" }`
+//!
+//! Answer: `{"heads": [..], "relations": [..], "probabilities": [..]}`, one of each for a word, null for words that were cut off;
+//! for plain text `"words"`, too. A probability is that of the head among all heads, times that of the relation.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use burn::tensor::{Tensor, activation};
+use data::{DataError, Faults, InputField, Pack, Row, Split, View};
+use kernels::Noise;
+use model::Parameters;
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::head;
+use crate::labels::{self, Labels, MASKED};
+use crate::words::{Lost, first_tokens};
+use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError, WordArc};
+
+mod arcs;
+mod biaffine;
+mod tree;
+
+use arcs::ArcTargets;
+use biaffine::{Biaffine, Words, alike};
+
+const METRICS: &[&str] = &["las", "uas", "clas", "relation_accuracy"];
+
+/// The widest that the four layers may be.
+const WIDEST: usize = 4096;
+
+/// Arcs whose relations are scored at once: the product is as wide as there are relations.
+const AT_ONCE: usize = 512;
+
+/// `parsing = { .. }`: the head of each word, and its relation to it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ParsingConfig {
+    /// The field with the words: a list, or text with single spaces between words.
+    #[serde(default = "tokens")]
+    pub tokens: String,
+    /// The field with the heads, one number for each word, 0 for the root.
+    #[serde(default = "heads")]
+    pub heads: String,
+    /// The field with the relations, one for each word.
+    #[serde(default = "relations")]
+    pub relations: String,
+    /// How many numbers stand for a word as dependent and as head in the scores of arcs.
+    #[serde(default = "usual_arc_width")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub arc_width: usize,
+    /// The same in the scores of relations.
+    #[serde(default = "usual_relation_width")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub relation_width: usize,
+    /// Dropout behind the four layers, 0 to below 1.
+    #[serde(default = "usual_dropout")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub dropout: f32,
+    /// More different relations than this are taken for a mistake, such as a field of words.
+    #[serde(default = "labels::usual_most")]
+    #[schemars(range(min = 2))]
+    pub max_labels: usize,
+}
+
+fn tokens() -> String {
+    "tokens".into()
+}
+
+fn heads() -> String {
+    "head".into()
+}
+
+fn relations() -> String {
+    "deprel".into()
+}
+
+fn usual_arc_width() -> usize {
+    500
+}
+
+fn usual_relation_width() -> usize {
+    100
+}
+
+fn usual_dropout() -> f32 {
+    0.33
+}
+
+impl ParsingConfig {
+    /// Checks the settings and makes the task.
+    pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
+        let key = |name: &str| format!("task.{task}.parsing.{name}");
+        TaskError::fraction(|| key("dropout"), self.dropout.into())?;
+        for (name, width) in [("arc_width", self.arc_width), ("relation_width", self.relation_width)] {
+            if !(1..=WIDEST).contains(&width) {
+                let expected = format!("1 to {WIDEST}");
+                return Err(TaskError::Setting { key: key(name), found: width.to_string(), expected });
+            }
+        }
+        for (name, field, other) in [
+            ("heads", &self.heads, &self.tokens),
+            ("relations", &self.relations, &self.tokens),
+            ("relations", &self.relations, &self.heads),
+        ] {
+            if field == other {
+                let found = format!("{field:?}, which is another setting's field, too");
+                let expected = "three different fields".into();
+                return Err(TaskError::Setting { key: key(name), found, expected });
+            }
+        }
+        Ok(Box::new(Parsing {
+            task: task.to_owned(),
+            config: self.clone(),
+            main: TaskError::metric(task, METRICS, metric)?,
+            labels: Labels::default(),
+            head: None,
+            targets: HashMap::new(),
+        }))
+    }
+}
+
+/// A parsing task.
+struct Parsing {
+    task: String,
+    config: ParsingConfig,
+    main: &'static str,
+    labels: Labels,
+    head: Option<Biaffine>,
+    targets: HashMap<Split, ArcTargets>,
+}
+
+/// The words of a batch that have a token, row after row.
+#[derive(Default)]
+struct Present {
+    /// Their first tokens in the pack.
+    tokens: Vec<u32>,
+    /// Their places in their rows.
+    words: Vec<u32>,
+    /// Which of them are a row's.
+    rows: Vec<Range<usize>>,
+}
+
+impl Present {
+    fn of(batch: &Batch<'_>) -> Self {
+        let mut present = Present::default();
+        for at in batch.rows {
+            let begin = present.tokens.len();
+            for (token, word) in first_tokens(batch.pack, *at) {
+                present.tokens.push(token);
+                present.words.push(word);
+            }
+            present.rows.push(begin..present.tokens.len());
+        }
+        present
+    }
+
+    /// Where a word of a row stands among the row's words that have a token.
+    fn place(&self, row: usize, word: u32) -> Option<usize> {
+        self.words[self.rows[row].clone()].binary_search(&word).ok()
+    }
+}
+
+impl Parsing {
+    fn head(&self) -> Biaffine {
+        self.head.expect("the head is built before the first batch")
+    }
+
+    /// The words of a batch as dependents and heads.
+    fn words(&self, parameters: &Parameters, batch: &Batch<'_>, present: &Present) -> Words {
+        let noise = |layer| {
+            let seed = batch.noise_seed.filter(|_| self.config.dropout > 0.0)?;
+            Some(Noise { rate: self.config.dropout, seed: data::random::seed_of(seed, &self.task, layer) })
+        };
+        self.head().words(parameters, kernels::pick(batch.states.clone(), &present.tokens), noise)
+    }
+
+    /// The most probable tree of every row of a batch: per word the place of its head in the row, 0 for the root, and its
+    /// probability.
+    fn trees(&self, parameters: &Parameters, words: &Words, present: &Present) -> Vec<(usize, f32)> {
+        let mut trees = vec![(0, 0.0); present.tokens.len()];
+        for group in alike(&present.rows) {
+            let rows: Vec<Range<usize>> = group.iter().map(|row| present.rows[*row].clone()).collect();
+            let scores = self.head().arcs(parameters, words, &rows);
+            let width = scores.dims()[1];
+            let scores = head::on_host(activation::log_softmax(scores, 1));
+            let begins = rows.iter().scan(0, |next, row| Some(std::mem::replace(next, *next + row.len())));
+            let begins: Vec<usize> = begins.collect();
+            let decoded: Vec<Vec<(usize, f32)>> = rows
+                .par_iter()
+                .zip(begins)
+                .map(|(row, begin)| {
+                    let n = row.len();
+                    let of_word = |word: usize| &scores[(begin + word) * width..][..=n];
+                    let own: Vec<f64> = (0..n).flat_map(of_word).map(|score| f64::from(*score)).collect();
+                    let heads = tree::heads(&own, n);
+                    heads
+                        .into_iter()
+                        .enumerate()
+                        .map(|(word, head)| (head, of_word(word)[head].exp()))
+                        .collect()
+                })
+                .collect();
+            for (row, decoded) in rows.into_iter().zip(decoded) {
+                trees[row].copy_from_slice(&decoded);
+            }
+        }
+        trees
+    }
+
+    /// The most probable relation of each arc, and its probability.
+    fn relations(
+        &self,
+        parameters: &Parameters,
+        words: &Words,
+        arcs: &[(u32, Option<u32>)],
+    ) -> Vec<(usize, f32)> {
+        let of = |arcs: &[(u32, Option<u32>)]| {
+            let scores = self.head().relations(parameters, words, arcs);
+            let k = self.labels.len();
+            head::probabilities(scores).chunks_exact(k).map(head::largest).collect::<Vec<_>>()
+        };
+        arcs.chunks(AT_ONCE).flat_map(of).collect()
+    }
+}
+
+impl Kind for Parsing {
+    fn input(&self) -> InputField {
+        InputField::Words(self.config.tokens.clone())
+    }
+
+    fn learn(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+        let mut faults = Faults::new();
+        let mut counted = BTreeMap::new();
+        for row in rows {
+            match arcs::read(&self.config, row) {
+                Ok(arcs) => {
+                    let relations = arcs.into_iter().flatten().flatten().map(|arc| arc.relation);
+                    relations.for_each(|relation| *counted.entry(relation).or_insert(0) += 1);
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults.finish(())?;
+        let labels = Labels::new(counted);
+        let key = |name: &str| format!("task.{}.parsing.{name}", self.task);
+        labels.check(rows, &self.config.relations, self.config.max_labels, key, "relations")?;
+        self.labels = labels;
+        Ok(())
+    }
+
+    fn space(&self) -> serde_json::Value {
+        self.labels.to_json()
+    }
+
+    fn restore_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
+        self.labels = Labels::from_json(&self.task, space)?;
+        Ok(())
+    }
+
+    fn labels(&self) -> &[String] {
+        self.labels.names()
+    }
+
+    fn build(&mut self, parameters: &mut Parameters, hidden: usize) {
+        let widths = [self.config.arc_width, self.config.relation_width];
+        self.head = Some(Biaffine::new(parameters, &self.task, hidden, widths, self.labels.len()));
+    }
+
+    fn attach(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+        let mut faults = Faults::new();
+        let mut targets = ArcTargets::default();
+        let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
+        for (i, row) in view.rows.iter().enumerate() {
+            match arcs::read(&self.config, row) {
+                Ok(arcs) => {
+                    let arcs = arcs.unwrap_or_default();
+                    let ends = |(word, arc): (usize, &Option<arcs::Arc>)| {
+                        let head = arc.as_ref()?.head as usize;
+                        Some([word, head.checked_sub(1).unwrap_or(word)])
+                    };
+                    let ends = arcs.iter().enumerate().filter_map(ends);
+                    let lost = Lost::among(ends, arcs.len(), &view.encoded, i);
+                    report.truncated += lost.truncated;
+                    report.without_token += lost.without_token;
+                    report.labelled += usize::from(arcs.iter().any(Option::is_some));
+                    targets.push_row(&self.labels, &arcs);
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults.finish(())?;
+        report.missing = report.rows - report.labelled;
+        (report.counts, report.unseen) = targets.relations.count(&self.labels);
+        self.targets.insert(split, targets);
+        Ok(report)
+    }
+
+    fn labelled(&self, split: Split, row: usize) -> bool {
+        self.targets.get(&split).is_some_and(|targets| targets.row(row).any(|(head, _)| head != MASKED))
+    }
+
+    fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
+        let tokens = rows.iter().flat_map(|at| first_tokens(pack, *at));
+        tokens.for_each(|(token, _)| read[token as usize] = true);
+    }
+
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
+        let targets = self.targets.get(&batch.split)?;
+        let present = Present::of(batch);
+        // Per word the place of its gold head in the row, 0 for the root, and its relation; `None` for what is not trained on.
+        let mut gold: Vec<Option<(u32, u32)>> = vec![None; present.tokens.len()];
+        for (i, at) in batch.rows.iter().enumerate() {
+            for (word, (head, relation)) in (0..).zip(targets.row(at.row as usize)) {
+                let place = |word: u32| present.place(i, word);
+                let head = match head {
+                    MASKED => None,
+                    0 => Some(0),
+                    head => place(head - 1).map(|head| head as u32 + 1),
+                };
+                if let (Some(word), Some(head), true) =
+                    (place(word), head, (relation as usize) < self.labels.len())
+                {
+                    gold[present.rows[i].start + word] = Some((head, relation));
+                }
+            }
+        }
+        let items = gold.iter().flatten().count();
+        if items == 0 {
+            return None;
+        }
+        let words = self.words(parameters, batch, &present);
+        let mut sum: Option<Tensor<1>> = None;
+        let (mut arcs, mut relations) = (Vec::with_capacity(items), Vec::with_capacity(items));
+        for group in alike(&present.rows) {
+            let rows: Vec<Range<usize>> = group.iter().map(|row| present.rows[*row].clone()).collect();
+            let (mut own, mut heads, mut next) = (Vec::new(), Vec::new(), 0);
+            for row in &rows {
+                for (word, gold) in (next..).zip(&gold[row.clone()]) {
+                    let Some((head, relation)) = *gold else { continue };
+                    own.push(word);
+                    heads.push(head);
+                    let dependent = row.start as u32 + (word - next);
+                    arcs.push((dependent, head.checked_sub(1).map(|head| row.start as u32 + head)));
+                    relations.push(relation);
+                }
+                next += row.len() as u32;
+            }
+            if !own.is_empty() {
+                let scores = kernels::pick(self.head().arcs(parameters, &words, &rows), &own);
+                let part = kernels::cross_entropy(scores, &heads, None, 0.0) * own.len() as f32;
+                sum = Some(sum.map_or(part.clone(), |sum| sum + part));
+            }
+        }
+        let scores = self.head().relations(parameters, &words, &arcs);
+        let mean = kernels::cross_entropy(scores, &relations, None, 0.0) + sum? / items as f32;
+        Some(Loss { mean, items })
+    }
+
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+        let present = Present::of(batch);
+        if present.tokens.is_empty() {
+            return vec![Prediction::Tree(Vec::new()); batch.rows.len()];
+        }
+        let words = self.words(parameters, &Batch { noise_seed: None, ..*batch }, &present);
+        let trees = self.trees(parameters, &words, &present);
+        let arc = |(row, word): (&Range<usize>, usize)| {
+            (word as u32, trees[word].0.checked_sub(1).map(|head| (row.start + head) as u32))
+        };
+        let all = present.rows.iter().flat_map(|row| row.clone().map(move |word| (row, word)));
+        let relations = self.relations(parameters, &words, &all.map(arc).collect::<Vec<_>>());
+        let of_row = |row: &Range<usize>| {
+            let places = &present.words[row.clone()];
+            let mut arcs = vec![None; places.last().map_or(0, |last| *last as usize + 1)];
+            for (word, place) in row.clone().zip(places) {
+                let ((head, of_head), (relation, of_relation)) = (trees[word], relations[word]);
+                let head = head.checked_sub(1).map_or(0, |head| places[head] + 1);
+                let probability = of_head * of_relation;
+                arcs[*place as usize] = Some(WordArc { head, relation: relation as u32, probability });
+            }
+            Prediction::Tree(arcs)
+        };
+        present.rows.iter().map(of_row).collect()
+    }
+
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+        let empty = ArcTargets::default();
+        let targets = self.targets.get(&split).unwrap_or(&empty);
+        let (mut gold, mut predicted) = (Vec::new(), Vec::new());
+        for (row, prediction) in predictions {
+            let Prediction::Tree(arcs) = prediction else { continue };
+            for (word, (head, relation)) in targets.row(*row as usize).enumerate() {
+                if head == MASKED {
+                    continue;
+                }
+                let relation = targets.relations.name(&self.labels, relation).unwrap_or_default();
+                gold.push(metrics::Arc { head, relation });
+                let found = arcs.get(word).copied().flatten();
+                predicted.push(found.map(|arc| metrics::Arc {
+                    head: arc.head,
+                    relation: self.labels.name(arc.relation).unwrap_or_default(),
+                }));
+            }
+        }
+        let same = gold.iter().zip(&predicted).filter(|(gold, found)| found.as_ref() == Some(*gold)).count();
+        let values = vec![
+            ("las".into(), metrics::las(&gold, &predicted)),
+            ("uas".into(), metrics::uas(&gold, &predicted)),
+            ("clas".into(), metrics::clas(&gold, &predicted)),
+            ("relation_accuracy".into(), same as f64 / gold.len().max(1) as f64),
+        ];
+        Scores::with_main(self.main, values)
+    }
+
+    fn explain(&self, prediction: &Prediction, source: Source<'_>) -> serde_json::Value {
+        let Prediction::Tree(arcs) = prediction else { return serde_json::Value::Null };
+        let words = match source {
+            Source::Text { words, .. } => words.len(),
+            Source::Words(words) => words.len(),
+            Source::Pair { .. } => 0,
+        };
+        let arc = |word: usize| arcs.get(word).copied().flatten();
+        let each = |value: fn(&Self, WordArc) -> serde_json::Value| -> Vec<serde_json::Value> {
+            (0..words).map(|word| arc(word).map_or(serde_json::Value::Null, |arc| value(self, arc))).collect()
+        };
+        let mut answer = json!({
+            "heads": each(|_, arc| json!(arc.head)),
+            "relations": each(|parsing, arc| json!(parsing.labels.name(arc.relation))),
+            "probabilities": each(|_, arc| json!(arc.probability)),
+        });
+        if let Source::Text { text, words } = source {
+            answer["words"] = words.iter().map(|word| text.get(word.clone()).unwrap_or_default()).collect();
+        }
+        answer
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+}
