@@ -11,6 +11,13 @@ use crate::{DataError, Encoded, Faults, Input, MarkedText, Row, Tokenizer, encod
 pub enum InputField {
     /// A field of plain text.
     Text(String),
+    /// A field of plain text, and what stands before it: tasks that share a model are told apart by it.
+    Prefixed {
+        /// Stands before every text.
+        prefix: String,
+        /// The field.
+        field: String,
+    },
     /// A field of words, each of which may carry a label.
     Words(String),
     /// Two fields of plain text, read as one row.
@@ -20,10 +27,20 @@ pub enum InputField {
 }
 
 impl InputField {
+    /// A field of plain text, with a prefix if there is one.
+    pub fn text(field: &str, prefix: Option<&str>) -> Self {
+        match prefix {
+            Some(prefix) => InputField::Prefixed { prefix: prefix.to_owned(), field: field.to_owned() },
+            None => InputField::Text(field.to_owned()),
+        }
+    }
+
     /// The names of the fields.
     pub fn fields(&self) -> Vec<&str> {
         match self {
-            InputField::Text(field) | InputField::Words(field) => vec![field],
+            InputField::Text(field) | InputField::Prefixed { field, .. } | InputField::Words(field) => {
+                vec![field]
+            }
             InputField::Pair(first, second) => vec![first, second],
             InputField::Marked(marked) => marked.fields().to_vec(),
         }
@@ -69,6 +86,11 @@ impl View {
         let encoded = match &input {
             InputField::Text(field) => {
                 let texts = present(&rows, field, |row| row.text(field))?;
+                encode(&texts.iter().map(|text| Input::Text(text)).collect::<Vec<_>>())?
+            }
+            InputField::Prefixed { prefix, field } => {
+                let texts = present(&rows, field, |row| row.text(field))?;
+                let texts: Vec<String> = texts.iter().map(|text| format!("{prefix}{text}")).collect();
                 encode(&texts.iter().map(|text| Input::Text(text)).collect::<Vec<_>>())?
             }
             InputField::Words(field) => {

@@ -29,6 +29,7 @@ mod clas;
 mod class_f1;
 mod directed_f1;
 mod exact_match;
+mod exact_text;
 mod label_macro_f1;
 mod label_micro_f1;
 mod las;
@@ -61,6 +62,7 @@ pub use clas::clas;
 pub use class_f1::class_f1;
 pub use directed_f1::directed_f1;
 pub use exact_match::exact_match;
+pub use exact_text::exact_text;
 pub use label_macro_f1::label_macro_f1;
 pub use label_micro_f1::label_micro_f1;
 pub use las::las;
@@ -99,6 +101,7 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("quadratic_kappa", include_str!("quadratic_kappa.rs")),
     ("mean_absolute_error", include_str!("mean_absolute_error.rs")),
     ("exact_match", include_str!("exact_match.rs")),
+    ("exact_text", include_str!("exact_text.rs")),
     ("answer_f1", include_str!("answer_f1.rs")),
     ("span_f1", include_str!("span_f1.rs")),
     ("bleu", include_str!("bleu.rs")),

@@ -97,6 +97,10 @@ impl Inputs {
                     InputField::Text(field) => {
                         texts.extend(row.text(field).ok().flatten().map(str::to_string))
                     }
+                    InputField::Prefixed { prefix, field } => {
+                        let text = row.text(field).ok().flatten();
+                        texts.extend(text.map(|text| format!("{prefix}{text}")))
+                    }
                     InputField::Words(field) => {
                         texts.extend(row.words(field).ok().flatten().map(|w| w.join(" ")))
                     }

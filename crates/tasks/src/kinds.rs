@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::classification::ClassificationConfig;
+use crate::generation::GenerationConfig;
 use crate::lemmas::LemmasConfig;
 use crate::multi_label::MultiLabelConfig;
 use crate::ordinal::OrdinalConfig;
@@ -12,6 +13,7 @@ use crate::regression::RegressionConfig;
 use crate::relation::RelationConfig;
 use crate::span::SpanConfig;
 use crate::tagging::TaggingConfig;
+use crate::translation::TranslationConfig;
 use crate::{Kind, TaskError};
 
 /// Makes, of `name: Config, "file"` lines, the fields of [`TaskConfig`], its choice of kind, and [`CATALOGUE`].
@@ -67,6 +69,8 @@ kinds! {
     classification: ClassificationConfig, "classification.rs";
     /// Kind: the lemma of each word.
     lemmas: LemmasConfig, "lemmas.rs";
+    /// Kind: a text from another text, written by the decoder.
+    generation: GenerationConfig, "generation.rs";
     /// Kind: any number of labels per row.
     multi_label: MultiLabelConfig, "multi_label.rs";
     /// Kind: one of several ordered classes per row.
@@ -81,6 +85,8 @@ kinds! {
     span: SpanConfig, "span.rs";
     /// Kind: one tag per word, spans made of tags.
     tagging: TaggingConfig, "tagging.rs";
+    /// Kind: a text in another language, written by the decoder.
+    translation: TranslationConfig, "translation.rs";
 }
 
 fn one() -> f64 {

@@ -17,6 +17,7 @@ mod classification;
 mod crf;
 mod decoder;
 mod error;
+mod generation;
 mod gold;
 mod head;
 mod input;
@@ -30,19 +31,22 @@ mod parsing;
 mod pooling;
 mod regression;
 mod relation;
+mod seq2seq;
 mod span;
 mod states;
 mod tagging;
 mod thresholds;
+mod translation;
 mod trunk;
 mod weights;
 mod words;
 
 pub use classification::ClassificationConfig;
 pub use error::TaskError;
+pub use generation::GenerationConfig;
 pub use kind::{
-    Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer, WordArc,
-    WordTag,
+    Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer, TextAnswer,
+    WordArc, WordTag,
 };
 pub use kinds::{CATALOGUE, TaskConfig};
 pub use lemmas::LemmasConfig;
@@ -52,8 +56,10 @@ pub use parsing::ParsingConfig;
 pub use pooling::Pooling;
 pub use regression::{RegressionConfig, RegressionLoss};
 pub use relation::RelationConfig;
+pub use seq2seq::{Decoding, Sampling};
 pub use span::SpanConfig;
 pub use tagging::{Scheme, TaggingConfig};
 pub use thresholds::{NamedThresholds, Thresholds};
+pub use translation::TranslationConfig;
 pub use trunk::Trunk;
 pub use weights::{ClassWeights, NamedWeights};

@@ -1,6 +1,7 @@
-//! From token ids back to text, and the tokens that begin, end and fill a row.
+//! From a text to its ids alone and back, and the tokens that begin, end and fill a row.
 
 use super::Tokenizer;
+use crate::DataError;
 
 /// The ids of the tokens that frame a row, as far as the vocabulary has them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +29,17 @@ impl Tokenizer {
         // A decoder of the file that fails on these tokens leaves the tokens themselves.
         let text = self.inner.decode(ids, true).unwrap_or_else(|_| self.tokens(ids).join(" "));
         text.trim().to_owned()
+    }
+
+    /// The ids of a text, without the tokens that frame a row and without a limit.
+    ///
+    /// # Errors
+    /// When the tokenizer fails on it.
+    pub fn ids(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let encoded = self.inner.encode_fast(text, false);
+        let encoded =
+            encoded.map_err(|error| DataError::Tokenizer { path: None, reason: error.to_string() })?;
+        Ok(encoded.get_ids().to_vec())
     }
 
     /// The id of a token, if the vocabulary has it.

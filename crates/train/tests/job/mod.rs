@@ -143,7 +143,7 @@ pub fn job_with(device: &Device, backbone: Json, seed: u64, dropout: f64) -> Job
         kind.attach(Split::Validation, &views.validation[view]).unwrap();
         tasks.push(TaskSlot { name: name.into(), config, kind, view });
     }
-    Job { model: Model { parameters, backbone, tokenizer, max_length: 32, tasks }, views }
+    Job { model: Model { parameters, backbone, decoder: None, tokenizer, max_length: 32, tasks }, views }
 }
 
 /// Every weight, bit for bit.

@@ -22,7 +22,9 @@ impl Reads {
         let mut reads = Reads { one: Vec::new(), pairs: Vec::new(), marked: Vec::new() };
         for task in &model.tasks {
             match task.kind.input() {
-                InputField::Text(field) | InputField::Words(field) => reads.one.push(field),
+                InputField::Text(field) | InputField::Prefixed { field, .. } | InputField::Words(field) => {
+                    reads.one.push(field)
+                }
                 InputField::Pair(first, second) => {
                     let pair = [first, second];
                     if !reads.pairs.contains(&pair) {
