@@ -43,7 +43,7 @@ pub use read::{content_hash, files, read};
 pub use sampler::{Sampler, Sampling};
 pub use stream::{CorpusRows, Draw, Stream, StreamState};
 pub use tokenizer::{Encoded, Input, NO_WORD, Specials, Tokenizer};
-pub use train::TokenizerConfig;
+pub use train::{TokenizerConfig, TokenizerKind};
 pub use value::{Place, Row, Value};
 pub use view::{InputField, View, same_text};
 pub use words::split_words;

@@ -24,7 +24,7 @@ impl Tokenizer {
     ///
     /// It is the text that was encoded as the tokenizer keeps it: in its normal form (often lower case), each run of spaces
     /// as one. A vocabulary that puts punctuation by itself without noting whether a space stood before it, as BERT's and
-    /// those of [`Tokenizer::train`], gives it back with one.
+    /// those of [`Tokenizer::train`] without `spaces`, gives it back with one.
     pub fn decode(&self, ids: &[u32]) -> String {
         // A decoder of the file that fails on these tokens leaves the tokens themselves.
         let text = self.inner.decode(ids, true).unwrap_or_else(|_| self.tokens(ids).join(" "));
