@@ -5,7 +5,7 @@
 //!
 //! Scores: `rouge_l` (default), `rouge1`, `rouge2` (F1, as rouge-score counts them), `bleu`, `chrf`, `exact_text`, and `perplexity` (lower is
 //! better). With `slots`, the field of a dialogue act such as `inform(name=eros 94;type=television)`: `slot_accuracy`, one less the slot
-//! error rate (default then), and `slot_error_rate` (lower is better).
+//! error rate, at least 0 (default then), and `slot_error_rate` (lower is better).
 //!
 //! Papers: Raffel et al. 2020, "Exploring the limits of transfer learning with a unified text-to-text transformer"; Wen et al. 2015,
 //! "Semantically conditioned LSTM-based natural language generation for spoken dialogue systems" (slot errors).
@@ -94,7 +94,7 @@ fn scores(written: &[Written<'_>], slots: Option<&str>) -> Vec<(String, f64)> {
         let acts: Vec<&str> =
             written.iter().map(|w| w.row.text(slots).ok().flatten().unwrap_or_default()).collect();
         let rate = metrics::slot_errors(&acts, &texts).rate();
-        values.push(("slot_accuracy".into(), 1.0 - rate));
+        values.push(("slot_accuracy".into(), (1.0 - rate).max(0.0)));
         values.push(("slot_error_rate".into(), rate));
     }
     values

@@ -92,7 +92,10 @@ impl T5 {
     ) -> Self {
         let mut make = Maker { parameters, table: &names, first };
         let blocks = &settings.blocks;
-        let table = make.matrix("backbone.embeddings.word", Init::Normal(1.0));
+        // T5 begins with 1 and trains with Adafactor, whose steps are as large as the weights are. Those of AdamW are not: numbers
+        // so large would hardly move, numbers as small as in the layers would be lost among what these add.
+        let embeddings = Init::Normal((blocks.hidden as f32).powf(-0.25));
+        let table = make.matrix("backbone.embeddings.word", embeddings);
         let distances = make.matrix("backbone.distances", Init::Zeros);
         let layer = |make: &mut Maker<'_>, i: usize| Layer {
             attention: Attention::make(make, &format!("backbone.layer.{i}.attention"), blocks),
