@@ -170,10 +170,7 @@ impl Settings {
         if !(t.clip_norm >= 0.0 && t.clip_norm.is_finite()) {
             faults.push(Fault::new("train.clip_norm", t.clip_norm, "a number from 0, where 0 means off"));
         }
-        let warmup = self.schedule.warmup();
-        if !(0.0..=1.0).contains(&warmup) {
-            faults.push(Fault::new("schedule warmup", warmup, "a share from 0 to 1"));
-        }
+        faults.extend(self.schedule.faults());
         faults.extend(self.optimizer.faults());
         faults
     }

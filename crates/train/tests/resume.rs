@@ -84,6 +84,24 @@ fn balancers_of_gradients_go_on_where_they_were() {
     }
 }
 
+/// What each of them remembers is in the checkpoint.
+#[test]
+fn optimizers_go_on_where_they_were() {
+    for optimizer in [
+        json!({"sgd": {"learning_rate": 0.05}}),
+        json!({"sgd": {"momentum": 0.0}}),
+        json!({"lion": {"learning_rate": 1e-4}}),
+        json!({"adafactor": {"layer_decay": 0.8}}),
+        json!({"muon": {}}),
+    ] {
+        let settings = settings(json!({
+            "train": {"epochs": 10, "max_steps": 20, "tokens_per_step": 100, "seed": 11},
+            "optimizer": optimizer,
+        }));
+        same_bits_on(&Device::flex(), bert(), &settings, &[3, 11]);
+    }
+}
+
 fn same_bits(backbone: Value, settings: &Settings, stops: &[usize]) {
     for device in devices() {
         same_bits_on(&device, backbone.clone(), settings, stops);

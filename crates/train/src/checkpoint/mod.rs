@@ -1,7 +1,7 @@
 //! Checkpoints: everything that a run is after a step, on the disk.
 //!
-//! `checkpoints/NNNNNN/` holds `weights.safetensors` (every parameter by name), `optimizer.safetensors` (its moments, as
-//! `NAME.first` and `NAME.second`, and what a balancer keeps of a parameter, as `NAME.task.0`, `NAME.task.1`, ... in the order
+//! `checkpoints/NNNNNN/` holds `weights.safetensors` (every parameter by name), `optimizer.safetensors` (what the
+//! optimizer remembers of it, AdamW's moments as `NAME.first` and `NAME.second`, and what a balancer keeps of a parameter, as `NAME.task.0`, `NAME.task.1`, ... in the order
 //! of the config), `state.json` (counters, stream, balancer, evaluations, fingerprint) and
 //! `manifest.json` (length and blake3 hash of each). It is written beside its place, synced, and takes its name at the
 //! end, so a checkpoint that has its name is whole.
@@ -10,7 +10,12 @@ mod manifest;
 mod tensors;
 
 use crate::{
-    buffers::Buffers, durable, error::TrainError, optimizer::Moments, run_dir::RunDir, state::State,
+    buffers::Buffers,
+    durable,
+    error::TrainError,
+    optimizer::{Moments, Optimizing},
+    run_dir::RunDir,
+    state::State,
 };
 use manifest::Manifest;
 use model::Parameters;
@@ -62,11 +67,12 @@ impl Checkpoint {
         &self,
         path: &Path,
         parameters: &mut Parameters,
-        moments: &mut Moments,
+        (optimizer, moments): (&Optimizing, &mut Moments),
         buffers: &mut Buffers,
     ) -> Result<(), TrainError> {
         tensors::restore_weights(path, &self.weights, parameters)?;
-        *moments = tensors::restore_moments(path, &self.moments, &self.state.updates, parameters)?;
+        let updates = &self.state.updates;
+        *moments = tensors::restore_moments(path, &self.moments, updates, optimizer, parameters)?;
         *buffers = tensors::restore_buffers(path, &self.moments, parameters)?;
         Ok(())
     }

@@ -1,9 +1,9 @@
-//! Weights and moments as safetensors, both ways.
+//! Weights and what the optimizer remembers as safetensors, both ways.
 
 use crate::{
     buffers::Buffers,
     error::TrainError,
-    optimizer::{Moment, Moments},
+    optimizer::{Moment, Moments, Optimizing},
 };
 use burn::tensor::{Tensor, TensorData};
 use model::{Parameters, Weight};
@@ -49,17 +49,20 @@ pub(super) fn weights(parameters: &Parameters, step: usize) -> Result<Vec<u8>, T
     pack(tensors)
 }
 
-/// Both moments of every parameter that has moved, and what a balancer keeps of parameters.
+/// The names of what an optimizer remembers of a parameter, in its order.
+const PARTS: [&str; 2] = ["first", "second"];
+
+/// What the optimizer remembers of every parameter that has moved, and what a balancer keeps of parameters.
 pub(super) fn moments(
     parameters: &Parameters,
     moments: &Moments,
     buffers: &Buffers,
 ) -> Result<Vec<u8>, TrainError> {
     let mut tensors = Vec::new();
-    for (i, (parameter, moment)) in parameters.iter().zip(moments.iter()).enumerate() {
+    for (parameter, moment) in parameters.iter().zip(moments.iter()) {
         let Some(moment) = moment else { continue };
-        for (part, weight) in [("first", &moment.first), ("second", &moment.second)] {
-            let stored = Stored { shape: parameters.shape(i), values: Box::new(move || values(weight)) };
+        for (part, weight) in PARTS.iter().zip(&moment.parts) {
+            let stored = Stored { shape: shape(weight), values: Box::new(move || values(weight)) };
             tensors.push((format!("{}.{part}", parameter.name), stored));
         }
     }
@@ -70,6 +73,13 @@ pub(super) fn moments(
         }
     }
     pack(tensors)
+}
+
+fn shape(weight: &Weight) -> Vec<usize> {
+    match weight {
+        Weight::Vector(t) => t.dims().to_vec(),
+        Weight::Matrix(t) => t.dims().to_vec(),
+    }
 }
 
 fn values(weight: &Weight) -> Vec<f32> {
@@ -95,19 +105,19 @@ pub(super) fn restore_weights(
     Ok(())
 }
 
-/// The moments of every parameter that has moved.
+/// What the optimizer remembers of every parameter that has moved.
 pub(super) fn restore_moments(
     path: &Path,
     bytes: &[u8],
     updates: &BTreeMap<String, u32>,
+    optimizer: &Optimizing,
     parameters: &Parameters,
 ) -> Result<Moments, TrainError> {
     let file = parse(path, bytes)?;
     let device = parameters.device().clone().inner();
     let mut moments = Vec::with_capacity(parameters.len());
-    for (i, parameter) in parameters.iter().enumerate() {
-        let shape = parameters.shape(i);
-        let read = |part: &str| -> Result<Weight, TrainError> {
+    for parameter in parameters.iter() {
+        let read = |(part, shape): (&&str, Vec<usize>)| -> Result<Weight, TrainError> {
             let values = numbers(path, &file, &format!("{}.{part}", parameter.name), &shape)?;
             Ok(match *shape {
                 [rows, columns] => {
@@ -120,7 +130,10 @@ pub(super) fn restore_moments(
             })
         };
         moments.push(match updates.get(&parameter.name) {
-            Some(time) => Some(Moment { first: read("first")?, second: read("second")?, time: *time }),
+            Some(time) => {
+                let parts = PARTS.iter().zip(optimizer.memory(parameter)).map(read);
+                Some(Moment { parts: parts.collect::<Result<_, _>>()?, time: *time })
+            }
             None => None,
         });
     }

@@ -62,7 +62,8 @@ impl Run<'_, '_> {
         let state = &checkpoint.state;
         self.feed.stream.restore(state.stream.clone()).map_err(|e| TrainError::broken(&path, e))?;
         self.balancer.restore(&state.balancer).map_err(|e| TrainError::broken(&path, e))?;
-        checkpoint.restore(&path, &mut self.job.model.parameters, &mut self.moments, &mut self.buffers)?;
+        let moments = (&self.settings.optimizer, &mut self.moments);
+        checkpoint.restore(&path, &mut self.job.model.parameters, moments, &mut self.buffers)?;
         self.progress = state.progress.clone();
         self.elapsed_before = state.progress.elapsed;
         self.saved_at = Some(step);

@@ -3,12 +3,21 @@
 
 mod constant;
 mod cosine;
+mod cosine_restarts;
+mod inverse_square_root;
 mod linear;
+mod one_cycle;
+mod warmup_stable_decay;
 
 pub use constant::Constant;
 pub use cosine::Cosine;
+pub use cosine_restarts::CosineRestarts;
+pub use inverse_square_root::InverseSquareRoot;
 pub use linear::Linear;
+pub use one_cycle::OneCycle;
+pub use warmup_stable_decay::WarmupStableDecay;
 
+use crate::config::Fault;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +26,13 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("linear", include_str!("linear.rs")),
     ("cosine", include_str!("cosine.rs")),
     ("constant", include_str!("constant.rs")),
+    ("inverse_square_root", include_str!("inverse_square_root.rs")),
+    ("warmup_stable_decay", include_str!("warmup_stable_decay.rs")),
+    ("one_cycle", include_str!("one_cycle.rs")),
+    ("cosine_restarts", include_str!("cosine_restarts.rs")),
 ];
 
-/// How the learning rate moves: `[schedule.linear]`, `[schedule.cosine]` or `[schedule.constant]`.
+/// How the learning rate moves: `[schedule.linear]`, `[schedule.cosine]` and others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
@@ -29,6 +42,14 @@ pub enum Schedule {
     Cosine(Cosine),
     /// Warm-up, then the full learning rate.
     Constant(Constant),
+    /// Warm-up, then down with the square root of the steps.
+    InverseSquareRoot(InverseSquareRoot),
+    /// Warm-up, the full learning rate, and a straight line down at the end.
+    WarmupStableDecay(WarmupStableDecay),
+    /// Half a cosine up and half a cosine down.
+    OneCycle(OneCycle),
+    /// Warm-up, then several halves of a cosine.
+    CosineRestarts(CosineRestarts),
 }
 
 impl Default for Schedule {
@@ -44,6 +65,10 @@ impl Schedule {
             Schedule::Linear(s) => s.factor(step, total),
             Schedule::Cosine(s) => s.factor(step, total),
             Schedule::Constant(s) => s.factor(step, total),
+            Schedule::InverseSquareRoot(s) => s.factor(step, total),
+            Schedule::WarmupStableDecay(s) => s.factor(step, total),
+            Schedule::OneCycle(s) => s.factor(step, total),
+            Schedule::CosineRestarts(s) => s.factor(step, total),
         }
     }
 
@@ -53,7 +78,32 @@ impl Schedule {
             Schedule::Linear(s) => s.warmup,
             Schedule::Cosine(s) => s.warmup,
             Schedule::Constant(s) => s.warmup,
+            Schedule::InverseSquareRoot(s) => s.warmup,
+            Schedule::WarmupStableDecay(s) => s.warmup,
+            Schedule::OneCycle(s) => s.warmup,
+            Schedule::CosineRestarts(s) => s.warmup,
         }
+    }
+
+    /// What is out of range.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut share = |key: &str, found: f64| {
+            if !(0.0..=1.0).contains(&found) {
+                faults.push(Fault::new(key, found, "a share from 0 to 1"));
+            }
+        };
+        share("schedule warmup", self.warmup());
+        if let Schedule::WarmupStableDecay(s) = self {
+            share("schedule.warmup_stable_decay.decay", s.decay);
+        }
+        match self {
+            Schedule::CosineRestarts(s) if !(1..=1000).contains(&s.cycles) => {
+                faults.push(Fault::new("schedule.cosine_restarts.cycles", s.cycles, "1 to 1000"));
+            }
+            _ => {}
+        }
+        faults
     }
 }
 

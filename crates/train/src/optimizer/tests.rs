@@ -1,0 +1,166 @@
+//! Ten steps of every optimizer against reference implementations (`scripts/make_optimizer_fixtures.py`).
+
+use super::*;
+use burn::tensor::TensorData;
+use model::{DeviceName, Group, Init};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[test]
+fn a_task_may_have_its_own_rate() {
+    let config = AdamWConfig { learning_rate: 1e-4, head_learning_rate: Some(1e-3), ..Default::default() };
+    let rates = Optimizing::AdamW(config).rates([("a".into(), None), ("b".into(), Some(5e-3))]);
+    let of = |task: &str| rates.of(&Group::Task(task.into()));
+    assert_eq!((rates.of(&Group::Trunk), of("a"), of("b")), (1e-4, 1e-3, 5e-3));
+}
+
+#[derive(Deserialize)]
+struct Fixture {
+    parameters: Vec<Start>,
+    scale: f64,
+    factors: Vec<f64>,
+    /// The rows of the table that each step looks up.
+    rows: Vec<Vec<u32>>,
+    gradients: Vec<BTreeMap<String, Option<Vec<f32>>>>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Start {
+    name: String,
+    shape: Vec<usize>,
+    start: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    config: Optimizing,
+    /// Every parameter after so many steps.
+    steps: BTreeMap<usize, BTreeMap<String, Vec<f64>>>,
+}
+
+fn fixture() -> Fixture {
+    serde_json::from_str(include_str!("../../tests/fixtures/optimizers.json")).unwrap()
+}
+
+fn parameters(fixture: &Fixture, device: &Device) -> Parameters {
+    let mut parameters = Parameters::new(&device.clone().autodiff(), 1);
+    for Start { name, shape, start } in &fixture.parameters {
+        let group = if name.starts_with("head") { Group::Task("x".into()) } else { Group::Trunk };
+        let index = match shape[..] {
+            [rows, columns] => parameters.matrix(&group, name, [rows, columns], Init::Zeros).index(),
+            _ => parameters.vector(&group, name, shape[0], Init::Zeros).index(),
+        };
+        parameters.set_data(index, start.clone()).unwrap();
+    }
+    parameters
+}
+
+/// The gradients of a step; that of the table as `with_rows` gives it, or whole.
+fn gradients(fixture: &Fixture, step: usize, device: &Device, rows_only: bool) -> Gradients {
+    let mut gradients = Gradients::none(fixture.parameters.len());
+    for (i, Start { name, shape, .. }) in fixture.parameters.iter().enumerate() {
+        let Some(values) = &fixture.gradients[step][name] else { continue };
+        let gradient = match filled(shape, values.clone(), device) {
+            Weight::Vector(g) => Gradient::Vector(g),
+            Weight::Matrix(g) if rows_only && name.contains("embedding") => {
+                let rows = &fixture.rows[step];
+                Gradient::Rows { rows: rows.clone().into(), of: kernels::pick(g, rows) }
+            }
+            Weight::Matrix(g) => Gradient::Matrix(g),
+        };
+        gradients.set(i, gradient);
+    }
+    gradients
+}
+
+fn filled(shape: &[usize], values: Vec<f32>, device: &Device) -> Weight {
+    match *shape {
+        [rows, columns] => {
+            Weight::Matrix(Tensor::from_data(TensorData::new(values, [rows, columns]), device))
+        }
+        _ => Weight::Vector(Tensor::from_data(TensorData::new(values, [shape[0]]), device)),
+    }
+}
+
+#[test]
+fn ten_steps_equal_the_references() {
+    let fixture = fixture();
+    let mut seen = BTreeSet::new();
+    for name in DeviceName::BUILT {
+        let device = name.open().unwrap();
+        for (case, rows_only) in fixture.cases.iter().flat_map(|case| [(case, true), (case, false)]) {
+            let mut parameters = parameters(&fixture, &device);
+            let mut moments = Moments::new(parameters.len());
+            let rates = case.config.rates([]);
+            for (step, factor) in fixture.factors.iter().enumerate() {
+                let gradients = gradients(&fixture, step, &device, rows_only);
+                case.config.step(&mut parameters, gradients, &mut moments, &rates, fixture.scale, *factor);
+                let Some(expected) = case.steps.get(&(step + 1)) else { continue };
+                for (i, Start { name, .. }) in fixture.parameters.iter().enumerate() {
+                    for (found, expected) in parameters.data(i).iter().zip(&expected[name]) {
+                        let off = (f64::from(*found) - expected).abs();
+                        let what = format!("{:?}, {name} after step {}", case.config, step + 1);
+                        assert!(
+                            off <= 1e-5 * expected.abs().max(0.1),
+                            "{what}: {found}, expected {expected}"
+                        );
+                    }
+                }
+            }
+            let config = serde_json::to_value(&case.config).unwrap();
+            seen.extend(config.as_object().unwrap().keys().cloned());
+        }
+    }
+    assert!(CATALOGUE.iter().all(|(name, _)| seen.contains(*name)), "{seen:?}");
+}
+
+#[test]
+fn what_is_remembered_has_the_shapes_that_are_told() {
+    let fixture = fixture();
+    let device = Device::flex();
+    for case in &fixture.cases {
+        let mut parameters = parameters(&fixture, &device);
+        let mut moments = Moments::new(parameters.len());
+        let gradients = gradients(&fixture, 1, &device, true);
+        case.config.step(&mut parameters, gradients, &mut moments, &case.config.rates([]), 1.0, 1.0);
+        for (parameter, moment) in parameters.iter().zip(moments.iter()) {
+            let shapes = moment.unwrap().parts.iter().map(|part| match part {
+                Weight::Vector(t) => t.dims().to_vec(),
+                Weight::Matrix(t) => t.dims().to_vec(),
+            });
+            assert_eq!(shapes.collect::<Vec<_>>(), case.config.memory(parameter), "{:?}", case.config);
+            assert_eq!(moment.unwrap().time, 1);
+        }
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let faults = |json: &str| -> Vec<String> {
+        serde_json::from_str::<Optimizing>(json).unwrap().faults().iter().map(ToString::to_string).collect()
+    };
+    for (name, _) in CATALOGUE {
+        assert_eq!(faults(&format!(r#"{{"{name}": {{}}}}"#)), [""; 0]);
+        let wrong =
+            faults(&format!(r#"{{"{name}": {{"learning_rate": 0, "weight_decay": -1, "layer_decay": 2}}}}"#));
+        let expected = [
+            format!("optimizer.{name}.learning_rate: found 0, expected a number above 0, such as 5e-5"),
+            format!("optimizer.{name}.head_learning_rate: found 0, expected a number above 0, such as 1e-3"),
+            format!("optimizer.{name}.layer_decay: found 2, expected a number above 0 to 1, such as 0.9"),
+        ];
+        assert_eq!(wrong[..3], expected);
+        assert!(
+            wrong.len() == 4 && wrong[3].starts_with(&format!("optimizer.{name}.weight_decay: found -1"))
+        );
+    }
+    for json in [
+        r#"{"sgd": {"momentum": 1}}"#,
+        r#"{"lion": {"beta1": 1.5}}"#,
+        r#"{"lion": {"beta2": -0.1}}"#,
+        r#"{"adafactor": {"clip": 0}}"#,
+        r#"{"muon": {"momentum": 1}}"#,
+        r#"{"adamw": {"epsilon": 0}}"#,
+    ] {
+        assert_eq!(faults(json).len(), 1, "{json}");
+    }
+}
