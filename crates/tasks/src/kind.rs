@@ -142,6 +142,9 @@ pub struct LabelReport {
     /// Labels of words for which the tokenizer has no token at all (a lone control character, say). Like words lost to
     /// truncation, they are not trained on and are scored as `O`.
     pub without_token: usize,
+    /// Labels that the task's settings leave out of reach, such as entities of too many words. They are not trained on, and
+    /// are scored as not found.
+    pub out_of_reach: usize,
 }
 
 /// What some numbers are like.
@@ -200,6 +203,8 @@ pub enum Prediction {
     Number(f64),
     /// A part of a row's second text.
     Span(SpanAnswer),
+    /// Entities of a row and the relations between them.
+    Graph(EntityGraph),
     /// A tag per word, up to the last word that has a token; `None` for a word without one.
     Tags(Vec<Option<WordTag>>),
 }
@@ -210,6 +215,39 @@ pub struct SpanAnswer {
     /// Its first and last token, as places in the row; `None` where the text has no answer.
     pub tokens: Option<[u32; 2]>,
     /// The probability that it begins there times that it ends there, 0 to 1.
+    pub probability: f32,
+}
+
+/// Entities of a row and the relations between them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EntityGraph {
+    /// The entities, in the order of their first words.
+    pub entities: Vec<EntityAnswer>,
+    /// The relations.
+    pub relations: Vec<RelationAnswer>,
+}
+
+/// An entity.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EntityAnswer {
+    /// Its words in the row, the end exclusive.
+    pub words: [u32; 2],
+    /// Its type: an index into the types of entities.
+    pub label: u32,
+    /// The probability of the type, 0 to 1.
+    pub probability: f32,
+}
+
+/// A relation from one entity to another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RelationAnswer {
+    /// Places in [`EntityGraph::entities`].
+    pub head: u32,
+    /// See `head`.
+    pub tail: u32,
+    /// Its type: an index into the types of relations.
+    pub label: u32,
+    /// Its probability, 0 to 1.
     pub probability: f32,
 }
 

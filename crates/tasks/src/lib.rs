@@ -16,6 +16,7 @@ mod chain_head;
 mod classification;
 mod crf;
 mod decoder;
+mod entities_relations;
 mod error;
 mod gold;
 mod head;
@@ -36,9 +37,11 @@ mod weights;
 mod words;
 
 pub use classification::ClassificationConfig;
+pub use entities_relations::{EntitiesRelationsConfig, Learn};
 pub use error::TaskError;
 pub use kind::{
-    Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer, WordTag,
+    Batch, BatchRow, EntityAnswer, EntityGraph, Kind, LabelReport, Loss, Numbers, Prediction, RelationAnswer,
+    Scores, Source, SpanAnswer, WordTag,
 };
 pub use kinds::{CATALOGUE, TaskConfig};
 pub use multi_label::MultiLabelConfig;
