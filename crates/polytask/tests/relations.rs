@@ -39,7 +39,7 @@ entities_relations = { max_width = 3, size = 16 }
 learning_rate = 0.01
 
 [train]
-epochs = 6
+epochs = 25
 tokens_per_step = 128
 threads = 1
 "#;
@@ -60,9 +60,10 @@ fn whole(i: usize) -> Value {
     let entity = |at: usize| json!({ "start": at, "end": at + 1, "type": "person" });
     let relation =
         |head: usize| json!({ "head": [head, head + 1], "tail": [2 - head, 3 - head], "type": "like" });
+    let first = ["to", "from", "none"][i % 3];
     let relations = [vec![relation(0)], vec![relation(2)], vec![]][i % 3].clone();
     json!({
-        "tokens": [a, verb, b, "."], "head": [0, 1], "tail": [2, 3], "first": ["to", "from", "none"][i % 3],
+        "tokens": [a, verb, b, "."], "head": [0, 1], "tail": [2, 3], "first": first,
         "entities": [entity(0), entity(2)], "relations": relations,
     })
 }
