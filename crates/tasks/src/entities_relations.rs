@@ -20,7 +20,9 @@
 //! rows have few pairs in the beginning and more as it learns. What is drawn is a function of the step's seed.
 //!
 //! Decoding: each span's most probable type; of two entities that overlap the more probable one, unless `nested`; then all pairs
-//! of the `max_entities` most probable entities, and every relation with a probability of at least `threshold`.
+//! of the `max_entities` most probable entities, and every relation with a probability of at least `threshold`. With `"tuned"`
+//! that is the number with the best `relation_f1` on the validation split, found when training is over and kept with the labels; during
+//! the run the validation split is scored with the best one of the moment, and everything else from 0.5 on.
 //!
 //! Scores: `entity_f1`, `entity_precision`, `entity_recall` of spans with types; `relation_f1`, `relation_precision`,
 //! `relation_recall` of relations whose type and whose ends are right with the ends' types (strict), `relation_f1_relaxed` without
@@ -46,6 +48,7 @@ mod network;
 mod serve;
 mod sheet;
 mod step;
+mod threshold;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -69,6 +72,8 @@ struct EntitiesRelations {
     main: &'static str,
     types: Labels,
     relations: Labels,
+    /// The threshold of relations, once it is tuned.
+    tuned: Option<f32>,
     /// The types of both, one after the other.
     names: Vec<String>,
     network: Option<Network>,
@@ -155,7 +160,11 @@ impl Kind for EntitiesRelations {
     }
 
     fn space(&self) -> serde_json::Value {
-        json!({ "entities": self.types.to_json(), "relations": self.relations.to_json() })
+        json!({
+            "entities": self.types.to_json(),
+            "relations": self.relations.to_json(),
+            "threshold": self.tuned,
+        })
     }
 
     fn restore_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
@@ -165,6 +174,13 @@ impl Kind for EntitiesRelations {
             let reason = "found no types of entity or of relation".into();
             return Err(TaskError::Space { task: self.task.clone(), reason });
         }
+        let threshold = &space["threshold"];
+        let number = threshold.as_f64().filter(|number| (0.0..=1.0).contains(number));
+        if number.is_none() && !threshold.is_null() {
+            let reason = format!("found the threshold {threshold}, expected a number from 0 to 1, or null");
+            return Err(TaskError::Space { task: self.task.clone(), reason });
+        }
+        self.tuned = number.map(|number| number as f32);
         self.set_labels(types, relations);
         Ok(())
     }
@@ -263,12 +279,24 @@ impl Kind for EntitiesRelations {
         self.graphs(parameters, batch).into_iter().map(Prediction::Graph).collect()
     }
 
+    fn tunes(&self) -> bool {
+        self.config.learn.relations() && self.config.threshold.given().is_none()
+    }
+
+    fn tune(&mut self, split: Split, predictions: &[(u32, Prediction)]) {
+        self.tuned = self.best_threshold(split, predictions);
+    }
+
     fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+        let fresh =
+            || (split == Split::Validation).then(|| self.best_threshold(split, predictions)).flatten();
+        let threshold = self.settled().or_else(fresh);
         let (mut gold, mut found) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
         for (row, prediction) in predictions {
             let (Some(annotation), Prediction::Graph(graph)) = (self.gold(split, *row), prediction) else {
                 continue;
             };
+            let graph = &self.held(graph, threshold);
             gold.0.push(annotation.spans());
             found.0.push(found::spans(graph, &self.types));
             if let Some(triples) = annotation.triples() {
@@ -296,7 +324,7 @@ impl Kind for EntitiesRelations {
 
     fn explain(&self, prediction: &Prediction, source: Source<'_>) -> serde_json::Value {
         let Prediction::Graph(graph) = prediction else { return serde_json::Value::Null };
-        found::told(graph, source, &self.types, &self.relations)
+        found::told(&self.held(graph, self.settled()), source, &self.types, &self.relations)
     }
 
     fn metrics(&self) -> &'static [&'static str] {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EntitiesRelations;
 use crate::labels::{self, Labels};
+use crate::thresholds::Thresholds;
 use crate::{Kind, TaskError, head};
 
 const BOTH_METRICS: &[&str] = &[
@@ -58,10 +59,9 @@ pub struct EntitiesRelationsConfig {
     #[serde(default = "half")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub predicted: f32,
-    /// From which probability on a relation holds.
-    #[serde(default = "half")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub threshold: f32,
+    /// From which probability on a relation holds: `"tuned"` (on the validation split), or a number between 0 and 1.
+    #[serde(default)]
+    pub threshold: Thresholds,
     /// The most entities of a row between which relations are looked for.
     #[serde(default = "hundred")]
     #[schemars(range(min = 2, max = 1000))]
@@ -158,11 +158,10 @@ impl EntitiesRelationsConfig {
                 return setting(name, value.to_string(), &expected);
             }
         }
-        for (name, value) in [("predicted", self.predicted), ("threshold", self.threshold)] {
-            if !(0.0..=1.0).contains(&value) {
-                return setting(name, value.to_string(), "0 to 1");
-            }
+        if !(0.0..=1.0).contains(&self.predicted) {
+            return setting("predicted", self.predicted.to_string(), "0 to 1");
         }
+        self.threshold.check(|| key("threshold"))?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         let fields = [&self.tokens, &self.entities, &self.relations];
         for (i, name) in [(1, "entities"), (2, "relations")] {
@@ -177,6 +176,7 @@ impl EntitiesRelationsConfig {
             main: TaskError::metric(task, self.learn.metrics(), metric)?,
             types: Labels::default(),
             relations: Labels::default(),
+            tuned: None,
             names: Vec::new(),
             network: None,
             targets: HashMap::new(),

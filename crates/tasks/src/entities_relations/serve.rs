@@ -93,6 +93,10 @@ impl EntitiesRelations {
         sheet: &Sheet,
         entities: &[Vec<Found>],
     ) -> Vec<Vec<RelationAnswer>> {
+        let mut answers: Vec<Vec<RelationAnswer>> = entities.iter().map(|_| Vec::new()).collect();
+        if !self.config.learn.relations() {
+            return answers;
+        }
         let mut ends = Ends::default();
         // Of each end the place among the entities of its row, and the row.
         let mut places = Vec::new();
@@ -103,7 +107,6 @@ impl EntitiesRelations {
             places.extend(surest.iter().map(|end| (place(end) as u32, row)));
             ends.push_row(surest.iter().map(|end| (end.span, end.label)));
         }
-        let mut answers: Vec<Vec<RelationAnswer>> = entities.iter().map(|_| Vec::new()).collect();
         let all: Vec<Pair> = ends.rows.iter().flat_map(|row| pairs(row.clone())).collect();
         if all.is_empty() {
             return answers;
@@ -116,7 +119,7 @@ impl EntitiesRelations {
             };
             for (pair, scores) in part.iter().zip(head::sigmoids(scores).chunks(self.relations.len())) {
                 let ((head, row), (tail, _)) = (places[pair.head as usize], places[pair.tail as usize]);
-                let holds = (0..).zip(scores).filter(|(_, score)| **score >= self.config.threshold);
+                let holds = (0..).zip(scores).filter(|(_, score)| **score >= self.kept_from());
                 let answer =
                     |(label, score): (u32, &f32)| RelationAnswer { head, tail, label, probability: *score };
                 answers[row].extend(holds.map(answer));

@@ -15,7 +15,7 @@ fn heads() -> Heads {
 
 /// The settings of the fixture, and others.
 fn settings(others: Json) -> Json {
-    let mut table = json!({ "max_width": 2, "size": 6, "dropout": 0.0 });
+    let mut table = json!({ "max_width": 2, "size": 6, "dropout": 0.0, "threshold": 0.5 });
     table.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
     table
 }
@@ -160,7 +160,7 @@ fn what_is_found_equals_a_search_in_python() {
     check(&graphs(&heads, &mut *alone, &pack, &[3], Split::Train)[0], &heads.json["gold_graph"]);
     assert_eq!(graphs(&heads, &mut *alone, &pack, &[3], Split::Test), [EntityGraph::default()]);
     // Of the entities only the most probable two have relations; their places are those among all.
-    let (mut few, pack, _) = of_fixture(&heads, json!({ "max_entities": 2, "threshold": 0.0 }));
+    let (mut few, pack, _) = of_fixture(&heads, json!({ "max_entities": 2, "threshold": 1e-9 }));
     let found = &graphs(&heads, &mut *few, &pack, &[0], Split::Train)[0];
     let mut order: Vec<usize> = (0..3).collect();
     order.sort_by(|a, b| found.entities[*b].probability.total_cmp(&found.entities[*a].probability));
@@ -212,6 +212,52 @@ fn entities_and_relations_are_scored_with_what_was_lost() {
     assert!((get("relation_f1_relaxed") - 2.0 / 3.0).abs() < 1e-12);
     assert_eq!((get("relation_f1"), get("relation_precision"), get("relation_recall")), (0.0, 0.0, 0.0));
     assert_eq!((scores.main.as_str(), get("mean_f1")), ("mean_f1", get("entity_f1") / 2.0));
+}
+
+#[test]
+fn a_tuned_threshold_is_the_best_and_is_kept() {
+    let heads = heads();
+    let (mut kind, _, _) = of_fixture(&heads, json!({ "threshold": "tuned" }));
+    for split in [Split::Validation, Split::Test] {
+        kind.attach(split, &view_of(annotated(), &heads)).unwrap();
+    }
+    let entity = |start, end, label| EntityAnswer { words: [start, end], label, probability: 0.5 };
+    let relation = |head, tail, label, probability| RelationAnswer { head, tail, label, probability };
+    // Gold: p from 0 to 1, p and q from 2 to 0, and in row 3 one that is not found. From 0.3 on 2 of 3 are right: F1 = 4/7; from
+    // 0.15 on 3 of 6: F1 = 6/10, the best; what is wrong at 0.05 comes behind that.
+    let relations = vec![
+        relation(0, 1, 0, 0.9),
+        relation(1, 0, 0, 0.8),
+        relation(2, 0, 0, 0.3),
+        relation(0, 1, 1, 0.2),
+        relation(1, 2, 1, 0.2),
+        relation(2, 0, 1, 0.15),
+        relation(2, 1, 1, 0.05),
+    ];
+    let entities = vec![entity(0, 1, 1), entity(1, 2, 0), entity(3, 5, 1)];
+    let said =
+        [(0, EntityGraph { entities, relations }), (1, EntityGraph::default()), (3, EntityGraph::default())];
+    let said = said.map(|(row, graph)| (row, Prediction::Graph(graph)));
+    let f1 = |kind: &dyn Kind, split| kind.score(split, &said).get("relation_f1").unwrap();
+    let near_to = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}");
+    near_to(f1(&*kind, Split::Validation), 0.6);
+    // From 0.5 on 1 of 2 is right.
+    near_to(f1(&*kind, Split::Test), 1.0 / 3.0);
+    assert!(kind.tunes());
+    kind.tune(Split::Validation, &said);
+    near_to(f1(&*kind, Split::Test), 0.6);
+    let threshold = kind.space()["threshold"].as_f64().unwrap();
+    assert!(threshold > 0.05 && threshold <= 0.15, "{threshold}");
+    let mut served = crate::fixture::kind("entities_relations", json!({}));
+    served.restore_space(&kind.space()).unwrap();
+    let words = ["v"; 5].map(str::to_owned);
+    let told = served.explain(&said[0].1, Source::Words(&words));
+    assert_eq!(told["relations"].as_array().unwrap().len(), 6);
+    // The wrong type of an end makes its relations wrong.
+    let mut other = said.clone();
+    let Prediction::Graph(graph) = &mut other[0].1 else { unreachable!() };
+    graph.entities[0].label = 0;
+    assert_eq!(kind.score(Split::Test, &other).get("relation_f1"), Some(0.0));
 }
 
 #[test]
@@ -285,7 +331,7 @@ fn settings_and_stored_types_are_checked() {
         (json!({ "negatives": 0 }), "negatives: found 0, expected 1 or more"),
         (json!({ "max_entities": 1 }), "max_entities: found 1, expected 2 to 1000"),
         (json!({ "predicted": 1.5 }), "predicted: found 1.5, expected 0 to 1"),
-        (json!({ "threshold": -1 }), "threshold: found -1, expected 0 to 1"),
+        (json!({ "threshold": 1 }), "threshold: found 1, expected a number between 0 and 1, or \"tuned\""),
         (json!({ "dropout": 1 }), "dropout: found 1"),
         (json!({ "entities": "tokens" }), "entities: found \"tokens\", a field that has another use"),
     ] {
@@ -297,9 +343,15 @@ fn settings_and_stored_types_are_checked() {
     let heads = heads();
     let (mut kind, _, _) = of_fixture(&heads, json!({}));
     let none = json!({ "labels": [], "counts": [] });
-    for space in
-        [json!(null), json!([]), json!({ "entities": none, "relations": none }), json!({ "entities": 1 })]
-    {
+    let mut far = kind.space();
+    far["threshold"] = json!(1.5);
+    for space in [
+        far,
+        json!(null),
+        json!([]),
+        json!({ "entities": none, "relations": none }),
+        json!({ "entities": 1 }),
+    ] {
         assert!(kind.restore_space(&space).is_err(), "{space}");
     }
 }
