@@ -13,8 +13,8 @@
 //!   a learned vector `[d]` for each type at each end, `E` `[d, h]` of the mean of the words between both;
 //! - its relations: dropout and a linear map `[d] -> [relations]`, a sigmoid for each.
 //!
-//! Loss: cross-entropy over the types, the mean over spans: all entities, and at most `negatives` other spans of each row; plus
-//! binary cross-entropy summed over the types of relation, the mean over pairs: all that are related, and at most
+//! Loss: cross-entropy over the types, the mean over spans: all entities of at most `max_width` words, and at most `negatives`
+//! other spans of each row; plus binary cross-entropy summed over the types of relation, the mean over pairs: all that are related, and at most
 //! `negatives` others of each row. Pairs are made of the gold entities, and in a share `predicted` of the rows of the entities
 //! that the head finds among the spans of the step, so that it learns from what it will meet; since it finds few at first, these
 //! rows have few pairs in the beginning and more as it learns. What is drawn is a function of the step's seed.
