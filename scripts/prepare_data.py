@@ -3,18 +3,21 @@
 
   python scripts/prepare_data.py --out data --snips SlotGated-SLU/data/snips \\
       --vader vaderSentiment/additional_resources/hutto_ICWSM_2014.tar.gz --wnut17 emerging_entities_17 \\
-      --goemotions GoEmotions-pytorch/data/original
+      --goemotions GoEmotions-pytorch/data/original --semeval SemEval2010_task8_all_data.zip --crossre CrossRE/crossre_data
 
   --snips   the folder with train/, valid/ and test/, each holding seq.in, seq.out and label
   --vader   hutto_ICWSM_2014.tar.gz, or the folder that it unpacks to
   --wnut17  the folder with wnut17train.conll, emerging.dev.conll and emerging.test.annotated
   --goemotions  the folder with train.tsv, dev.tsv, test.tsv and labels.txt
+  --semeval  the archive with TRAIN_FILE.TXT and TEST_FILE_FULL.TXT
+  --crossre  the folder with ai-train.json and so on: DOMAIN-train.json, DOMAIN-dev.json and DOMAIN-test.json
 
 Give one, several or all of them. Nothing is downloaded: examples/README.md says where each comes from and under what licence.
 Only Python's standard library is needed.
 """
-import argparse, hashlib, json, pathlib, sys, tarfile
+import argparse, hashlib, json, pathlib, re, sys, tarfile, zipfile
 
+CROSSRE = ("ai", "literature", "music", "news", "politics", "science")
 VADER = ("amazonReviewSnippets", "movieReviewSnippets", "nytEditorialSnippets", "tweets")
 
 
@@ -109,15 +112,68 @@ def goemotions(source, out):
         write(out / "goemotions" / f"{split}.jsonl", rows)
 
 
+def semeval(source, out):
+    def blocks(name):
+        """The sentence and the relation of each block of lines; a comment and an empty line follow."""
+        try:
+            with zipfile.ZipFile(source) as archive:
+                member = next((m for m in archive.namelist() if m.rsplit("/", 1)[-1] == name), None)
+                text = archive.read(member).decode("utf8") if member else sys.exit(f"{source}: holds no {name}")
+        except (OSError, zipfile.BadZipFile) as e:
+            sys.exit(f"{source}: {e}")
+        filled = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip() and not line.startswith("Comment")]
+        return zip(filled[::2], filled[1::2])
+
+    splits = {"train": [], "validation": [], "test": []}
+    for file, split in (("TRAIN_FILE.TXT", "train"), ("TEST_FILE_FULL.TXT", "test")):
+        for sentence, relation in blocks(file):
+            found = re.fullmatch(r'(\d+)\t"(.*)<e1>(.*)</e1>(.*)<e2>(.*)</e2>(.*)"\s*', sentence)
+            if not found:
+                sys.exit(f"{file}: expected a number, a tab and a sentence in quotes with <e1> and <e2>, found {sentence!r}")
+            number, before, head, between, tail, after = found.groups()
+            begin = len(before) + len(head) + len(between)
+            row = {
+                "id": int(number), "text": before + head + between + tail + after,
+                "head": [len(before), len(before) + len(head)], "tail": [begin, begin + len(tail)], "relation": relation.strip(),
+            }
+            # There is no official validation split.
+            splits["validation" if split == "train" and row["id"] % 10 == 0 else split].append(row)
+    for split, rows in splits.items():
+        write(out / "semeval2010_task8" / f"{split}.jsonl", rows)
+
+
+def crossre(source, out):
+    for file, split in (("train", "train"), ("dev", "validation"), ("test", "test")):
+        rows = []
+        for domain in CROSSRE:
+            path = source / f"{domain}-{file}.json"
+            for number, line in enumerate(lines(path), 1):
+                try:
+                    given = json.loads(line)
+                    # Their ends are the last word, ours the word behind it.
+                    entities = [{"start": s, "end": e + 1, "type": label} for s, e, label in given["ner"]]
+                    relations = [
+                        {"head": [a, b + 1], "tail": [c, d + 1], "type": label} for a, b, c, d, label, *_ in given["relations"]
+                    ]
+                    row = {"id": given["doc_key"], "domain": domain, "tokens": given["sentence"]}
+                except (ValueError, KeyError, TypeError) as e:
+                    sys.exit(f"{path}:{number}: expected doc_key, sentence, ner and relations: {e!r}")
+                rows.append({**row, "entities": entities, "relations": relations})
+        write(out / "crossre" / f"{split}.jsonl", rows)
+
+
+CORPORA = (snips, vader, wnut17, goemotions, semeval, crossre)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("data"), help="default: data")
-    for name in ("snips", "vader", "wnut17", "goemotions"):
-        parser.add_argument(f"--{name}", type=pathlib.Path, metavar="PATH")
+    for convert in CORPORA:
+        parser.add_argument(f"--{convert.__name__}", type=pathlib.Path, metavar="PATH")
     args = parser.parse_args()
-    given = [(convert, path) for convert in (snips, vader, wnut17, goemotions) if (path := getattr(args, convert.__name__))]
+    given = [(convert, path) for convert in CORPORA if (path := getattr(args, convert.__name__))]
     if not given:
-        parser.error("give at least one of --snips, --vader, --wnut17, --goemotions")
+        parser.error("give at least one of " + ", ".join(f"--{convert.__name__}" for convert in CORPORA))
     for convert, path in given:
         convert(path, args.out)
 

@@ -199,6 +199,8 @@ pub struct TaskLabels {
     pub truncated: usize,
     /// Labels of words for which the tokenizer has no token.
     pub without_token: usize,
+    /// Labels that the task's settings leave out of reach.
+    pub out_of_reach: usize,
     /// How often each label occurs.
     pub counts: Vec<(String, usize)>,
 }
@@ -225,6 +227,7 @@ pub fn attach(tasks: &mut [TaskSlot], views: &Views, sources: &Sources) -> Resul
                         numbers: found.numbers,
                         truncated: found.truncated,
                         without_token: found.without_token,
+                        out_of_reach: found.out_of_reach,
                         counts: found.counts,
                     }),
                     Err(errors) => faults.extend(errors.iter().map(|e| format!("task `{}`: {e}", slot.name))),

@@ -74,7 +74,7 @@ pub(crate) fn tagged(tags: &[(&str, Option<f32>)], source: Source<'_>, spans: bo
 }
 
 /// Where each word stands, in characters (Unicode scalar values).
-fn places(source: Source<'_>) -> Vec<Range<usize>> {
+pub(crate) fn places(source: Source<'_>) -> Vec<Range<usize>> {
     match source {
         Source::Text { text, words } => {
             let mut counted = (0, 0); // bytes, characters so far
@@ -102,7 +102,7 @@ fn places(source: Source<'_>) -> Vec<Range<usize>> {
 }
 
 /// The text of some words.
-fn text(source: Source<'_>, words: Range<usize>) -> String {
+pub(crate) fn text(source: Source<'_>, words: Range<usize>) -> String {
     match source {
         Source::Text { text, words: places } => {
             text.get(places[words.start].start..places[words.end - 1].end).unwrap_or_default().to_owned()

@@ -161,6 +161,9 @@ pub struct LabelReport {
     /// Labels of words for which the tokenizer has no token at all (a lone control character, say). Like words lost to
     /// truncation, they are not trained on and are scored as `O`.
     pub without_token: usize,
+    /// Labels that the task's settings leave out of reach, such as entities of too many words. They are not trained on, and
+    /// are scored as not found.
+    pub out_of_reach: usize,
 }
 
 /// What some numbers are like.
@@ -221,6 +224,8 @@ pub enum Prediction {
     Span(SpanAnswer),
     /// A text that was written.
     Text(TextAnswer),
+    /// Entities of a row and the relations between them.
+    Graph(EntityGraph),
     /// A tag per word, up to the last word that has a token; `None` for a word without one.
     Tags(Vec<Option<WordTag>>),
     /// A head per word and its relation to it, up to the last word that has a token; `None` for a word without one.
@@ -245,6 +250,39 @@ pub struct TextAnswer {
     pub probability: f32,
     /// The negative log-likelihood in nats of the right text, and how many tokens it has; `None` where none is known.
     pub likelihood: Option<(f64, usize)>,
+}
+
+/// Entities of a row and the relations between them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EntityGraph {
+    /// The entities, in the order of their first words.
+    pub entities: Vec<EntityAnswer>,
+    /// The relations.
+    pub relations: Vec<RelationAnswer>,
+}
+
+/// An entity.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EntityAnswer {
+    /// Its words in the row, the end exclusive.
+    pub words: [u32; 2],
+    /// Its type: an index into the types of entities.
+    pub label: u32,
+    /// The probability of the type, 0 to 1.
+    pub probability: f32,
+}
+
+/// A relation from one entity to another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RelationAnswer {
+    /// Places in [`EntityGraph::entities`].
+    pub head: u32,
+    /// See `head`.
+    pub tail: u32,
+    /// Its type: an index into the types of relations.
+    pub label: u32,
+    /// Its probability, 0 to 1.
+    pub probability: f32,
 }
 
 /// The tag of one word.

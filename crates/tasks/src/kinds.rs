@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::classification::ClassificationConfig;
+use crate::entities_relations::EntitiesRelationsConfig;
 use crate::generation::GenerationConfig;
 use crate::lemmas::LemmasConfig;
 use crate::multi_label::MultiLabelConfig;
@@ -67,10 +68,12 @@ macro_rules! kinds {
 kinds! {
     /// Kind: one label per row.
     classification: ClassificationConfig, "classification.rs";
-    /// Kind: the lemma of each word.
-    lemmas: LemmasConfig, "lemmas.rs";
+    /// Kind: named entities and the relations between them.
+    entities_relations: EntitiesRelationsConfig, "entities_relations.rs";
     /// Kind: a text from another text, written by the decoder.
     generation: GenerationConfig, "generation.rs";
+    /// Kind: the lemma of each word.
+    lemmas: LemmasConfig, "lemmas.rs";
     /// Kind: any number of labels per row.
     multi_label: MultiLabelConfig, "multi_label.rs";
     /// Kind: one of several ordered classes per row.

@@ -118,8 +118,18 @@ impl Labels {
         json!({ "labels": self.names, "counts": self.counts })
     }
 
-    /// What [`Labels::to_json`] gave; refuses anything else.
+    /// What [`Labels::to_json`] gave of two or more labels; refuses anything else.
     pub fn from_json(task: &str, space: &serde_json::Value) -> Result<Self, TaskError> {
+        let labels = Self::any_from_json(task, space)?;
+        if labels.len() < 2 {
+            let reason = format!("found {} labels, expected two or more", labels.len());
+            return Err(TaskError::Space { task: task.into(), reason });
+        }
+        Ok(labels)
+    }
+
+    /// What [`Labels::to_json`] gave, however few labels there are.
+    pub fn any_from_json(task: &str, space: &serde_json::Value) -> Result<Self, TaskError> {
         let fault = |reason: &str| TaskError::Space { task: task.into(), reason: reason.into() };
         let list = |key: &str| space.get(key).and_then(|v| v.as_array());
         let labels = list("labels").ok_or_else(|| fault("there is no list \"labels\""))?;
@@ -138,9 +148,6 @@ impl Labels {
                 return Err(fault(&format!("label {label:?} is out of order or twice there")));
             }
             counted.insert(label.to_owned(), count as usize);
-        }
-        if counted.len() < 2 {
-            return Err(fault(&format!("found {} labels, expected two or more", counted.len())));
         }
         Ok(Labels::new(counted))
     }

@@ -16,6 +16,7 @@ mod chain_head;
 mod classification;
 mod crf;
 mod decoder;
+mod entities_relations;
 mod error;
 mod generation;
 mod gold;
@@ -42,11 +43,12 @@ mod weights;
 mod words;
 
 pub use classification::ClassificationConfig;
+pub use entities_relations::{EntitiesRelationsConfig, Learn};
 pub use error::TaskError;
 pub use generation::GenerationConfig;
 pub use kind::{
-    Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer, TextAnswer,
-    WordArc, WordTag,
+    Batch, BatchRow, EntityAnswer, EntityGraph, Kind, LabelReport, Loss, Numbers, Prediction, RelationAnswer,
+    Scores, Source, SpanAnswer, TextAnswer, WordArc, WordTag,
 };
 pub use kinds::{CATALOGUE, TaskConfig};
 pub use lemmas::LemmasConfig;

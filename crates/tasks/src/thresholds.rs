@@ -22,7 +22,7 @@ pub enum Thresholds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NamedThresholds {
-    /// One for each label: the one with the best F1 on the validation split.
+    /// The one with the best F1 on the validation split; where labels have thresholds of their own, one for each.
     Tuned,
 }
 

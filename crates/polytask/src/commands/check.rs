@@ -113,6 +113,9 @@ fn remarks(found: &TaskLabels) -> String {
     if found.without_token > 0 {
         remarks.push(format!("{} words without a token", count(found.without_token)));
     }
+    if found.out_of_reach > 0 {
+        remarks.push(format!("{} labels out of the settings' reach", count(found.out_of_reach)));
+    }
     remarks.join("; ")
 }
 

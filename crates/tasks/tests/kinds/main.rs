@@ -2,6 +2,7 @@
 
 mod classification;
 mod config;
+mod entities_relations;
 mod fixture;
 mod lemmas;
 mod multi_label;
