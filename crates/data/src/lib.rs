@@ -20,6 +20,7 @@
 mod cache;
 mod corpus;
 mod error;
+mod hiding;
 mod pack;
 mod quotas;
 pub mod random;
@@ -35,6 +36,7 @@ mod words;
 pub use cache::encode_cached;
 pub use corpus::{CorpusConfig, Format, Paths, Split};
 pub use error::{DataError, Faults};
+pub use hiding::{Hiding, SHOWN};
 pub use pack::{Pack, RowRef};
 pub use quotas::CorpusDraws;
 pub use read::{content_hash, files, read};

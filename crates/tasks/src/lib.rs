@@ -24,6 +24,7 @@ mod kind;
 mod kinds;
 mod labels;
 mod lemmas;
+mod masked_language_model;
 mod multi_label;
 mod ordinal;
 mod parsing;
@@ -39,11 +40,12 @@ mod words;
 pub use classification::ClassificationConfig;
 pub use error::TaskError;
 pub use kind::{
-    Batch, BatchRow, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer, WordArc,
-    WordTag,
+    Batch, BatchRow, FoundToken, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer,
+    WordArc, WordTag,
 };
 pub use kinds::{CATALOGUE, TaskConfig};
 pub use lemmas::LemmasConfig;
+pub use masked_language_model::MaskedLanguageModelConfig;
 pub use multi_label::MultiLabelConfig;
 pub use ordinal::OrdinalConfig;
 pub use parsing::ParsingConfig;

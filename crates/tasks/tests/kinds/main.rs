@@ -4,6 +4,7 @@ mod classification;
 mod config;
 mod fixture;
 mod lemmas;
+mod masked_language_model;
 mod multi_label;
 mod ordinal;
 mod parsing;
