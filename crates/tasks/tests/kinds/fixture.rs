@@ -164,6 +164,7 @@ impl Heads {
         case: &Json,
     ) {
         let rows = same(rows);
+        self.build(kind, device);
         let mut read = vec![false; pack.tokens()];
         kind.reads(pack, &rows, &mut read);
         let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
