@@ -62,7 +62,9 @@ fn in_corpus(corpus: &str, split: Split, error: &DataError) -> String {
 /// What a task reads of its corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
+    /// The corpus's name.
     pub corpus: String,
+    /// The fields.
     pub input: InputField,
     /// How many percent of the tokens are hidden from the model.
     pub hides: Option<u32>,
