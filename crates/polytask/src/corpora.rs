@@ -210,6 +210,9 @@ pub struct TaskLabels {
     pub missing: usize,
     /// Labels that training never shows, with counts.
     pub unseen: BTreeMap<String, usize>,
+    /// Labels that are left out because training has them too seldom, or never.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rare: usize,
     /// What the labels are like, where they are numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numbers: Option<Numbers>,
@@ -219,6 +222,10 @@ pub struct TaskLabels {
     pub without_token: usize,
     /// How often each label occurs.
     pub counts: Vec<(String, usize)>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Gives every task its targets in every split that was read, and tells what was found.
@@ -240,6 +247,7 @@ pub fn attach(tasks: &mut [TaskSlot], views: &Views, sources: &Sources) -> Resul
                         labelled: found.labelled,
                         missing: found.missing,
                         unseen: found.unseen,
+                        rare: found.rare,
                         numbers: found.numbers,
                         truncated: found.truncated,
                         without_token: found.without_token,

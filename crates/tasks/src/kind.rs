@@ -153,6 +153,8 @@ pub struct LabelReport {
     pub missing: usize,
     /// Labels that the training split never showed, and how often they occur.
     pub unseen: BTreeMap<String, usize>,
+    /// Labels that the space leaves out because training has them too seldom, or never.
+    pub rare: usize,
     /// How often each label of the space occurs, in its order; in tagging, words.
     pub counts: Vec<(String, usize)>,
     /// What the numbers are like, where the labels are numbers.
