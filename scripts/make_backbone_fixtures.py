@@ -6,6 +6,10 @@
 Needs torch, transformers and safetensors. Each folder of crates/model/tests/fixtures/ holds a checkpoint in Hugging Face
 layout and states.safetensors: `ids` [tokens] and `offsets` [rows + 1] of a few rows laid end to end, and `states`
 [tokens, hidden], the last hidden states that transformers computes for every row by itself, in f32 without dropout.
+The folders of T5 have scores.safetensors, too: for the same rows `targets` and `target_offsets`, the tokens that a decoder is
+given, `scores` [targets, vocabulary], what it says follows each, and `greedy` and `beams`, with offsets of their own, the tokens
+that `generate` writes by itself (twelve at most; four beams, length penalty 0.8), and `strict` (three beams, length penalty 1.3,
+six tokens at least, no two tokens twice in the same order).
 bert/pairs.safetensors has `segments` [tokens], too: there the second half of each row is of type 1.
 """
 
@@ -25,6 +29,8 @@ from transformers import (
     DistilBertForSequenceClassification,
     RobertaConfig,
     RobertaModel,
+    T5Config,
+    T5ForConditionalGeneration,
     XLMRobertaConfig,
     XLMRobertaForMaskedLM,
 )
@@ -104,6 +110,43 @@ def write(name, model, seed, base=None, dtype=None, shard=None):
     return folder
 
 
+def end_to_end(name, rows):
+    lengths = torch.tensor([0] + [len(r) for r in rows])
+    return {name: torch.cat(rows).to(torch.int32), f"{name}_offsets": lengths.cumsum(0).to(torch.int32)}
+
+
+def write_t5(name, config, seed):
+    """A checkpoint, its encoder's states, its decoder's scores, and what it generates."""
+    folder = FIXTURES / name
+    folder.mkdir(parents=True, exist_ok=True)
+    model = T5ForConditionalGeneration(config)
+    if not config.scale_decoder_outputs:
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
+    randomize(model, seed)
+    for layer in model.decoder.block:  # What is written depends on what was read and written more than on the last token.
+        for attention in (layer.layer[0].SelfAttention, layer.layer[1].EncDecAttention):
+            attention.o.weight.data *= 4
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    ids = rows(seed, config.pad_token_id)
+    write_states(folder / "states.safetensors", model.encoder, ids)
+    generator = torch.Generator().manual_seed(seed + 100)
+    texts = [torch.randint(3, VOCABULARY, (n,), generator=generator) for n in (4, 9, 1, 6, 20)]
+    targets = [torch.cat([torch.tensor([config.decoder_start_token_id]), t[:-1]]) for t in texts]
+    with torch.no_grad():
+        ones = [torch.ones_like(r[None]) for r in ids]
+        run = lambda r, m, t: model(input_ids=r[None], attention_mask=m, decoder_input_ids=t[None]).logits[0]
+        scores = [run(r, m, t) for r, m, t in zip(ids, ones, targets)]
+        write = lambda r, m, **more: model.generate(r[None], attention_mask=m, max_new_tokens=12, do_sample=False, **more)[0][1:]
+        greedy = [write(r, m) for r, m in zip(ids, ones)]
+        beams = [write(r, m, num_beams=4, length_penalty=0.8) for r, m in zip(ids, ones)]
+        rules = dict(num_beams=3, length_penalty=1.3, min_new_tokens=6, no_repeat_ngram_size=2)
+        strict = [write(r, m, **rules) for r, m in zip(ids, ones)]
+    tensors = end_to_end("targets", targets) | {"scores": torch.cat(scores).contiguous()}
+    tensors = {"target_offsets" if k == "targets_offsets" else k: v for k, v in tensors.items()}
+    save_file(tensors | end_to_end("greedy", greedy) | end_to_end("beams", beams) | end_to_end("strict", strict), folder / "scores.safetensors")
+
+
 def legacy(folder):
     """As files of 2019 were: norms with gamma and beta, and the position ids saved."""
     path = folder / "model.safetensors"
@@ -131,9 +174,18 @@ def small():
     write("roberta", RobertaModel(RobertaConfig(**sizes, **after, layer_norm_eps=1e-5)), 6)
     xlm = XLMRobertaForMaskedLM(XLMRobertaConfig(**sizes, **after))
     write("xlm-roberta", xlm, 7, base="roberta", shard="40KB")
+    t5()
     for folder in sorted(FIXTURES.iterdir()):
         if folder.is_dir():
             print(folder.name, sum(f.stat().st_size for f in folder.iterdir()), "bytes", [f.name for f in folder.iterdir()])
+
+
+def t5():
+    sizes = dict(vocab_size=VOCABULARY, d_model=32, d_kv=8, num_heads=6, d_ff=40, decoder_start_token_id=0)
+    near = dict(relative_attention_num_buckets=8, relative_attention_max_distance=20)
+    write_t5("t5", T5Config(**sizes, **near, num_layers=3, num_decoder_layers=2, feed_forward_proj="relu"), 8)
+    gated = dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    write_t5("t5-gated", T5Config(**sizes, **near, **gated, num_layers=3, num_decoder_layers=2), 9)
 
 
 def minilm(directory):
@@ -146,6 +198,7 @@ def minilm(directory):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--t5", action="store_true", help="only the folders of T5")
     parser.add_argument("--minilm", metavar="DIR", help="all-MiniLM-L6-v2 in Hugging Face layout")
     arguments = parser.parse_args()
-    minilm(arguments.minilm) if arguments.minilm else small()
+    minilm(arguments.minilm) if arguments.minilm else t5() if arguments.t5 else small()

@@ -5,8 +5,9 @@
   python scripts/make_tokenizer_fixtures.py crates/data/tests/fixtures
 
 Writes tokenizer_texts.json (the texts), wordpiece.json (as BERT's), byte_level.json (as RoBERTa's) and
-tokenizer_cases.json: for each tokenizer, text and way of input, the ids and word numbers that the Python package gives.
-It covers trained.json too, the tokenizer that our own trainer makes of the same texts, once that is there
+tokenizer_cases.json: for each tokenizer, text and way of input, the ids and word numbers that the Python package gives, and
+of whole texts what it decodes the ids to.
+It covers trained.json, trained_spaces.json and trained_unigram.json too, which our own trainers make of the same texts, once these are there
 (WRITE_FIXTURES=1 cargo test -p polytask-data --test tokenizer writes it).
 A fresh run gives other WordPiece ids: that trainer depends on the order of a hash table.
 """
@@ -65,7 +66,7 @@ def cases(name, t):
     out = []
     for text in TEXTS:
         e = t.encode(text)
-        out.append({"tokenizer": name, "text": text, "ids": e.ids, "words": e.word_ids})
+        out.append({"tokenizer": name, "text": text, "ids": e.ids, "words": e.word_ids, "decoded": t.decode(e.ids)})
     if name == "byte_level":  # what transformers does for words that are given: add_prefix_space=True
         t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     for words in WORDS:
@@ -83,7 +84,7 @@ def main():
         if not (folder / f"{name}.json").exists():
             make(texts).save(str(folder / f"{name}.json"), pretty=False)
     out = []
-    for name in ("wordpiece", "byte_level", "trained"):
+    for name in ("wordpiece", "byte_level", "trained", "trained_spaces", "trained_unigram"):
         path = folder / f"{name}.json"
         if path.exists():
             out += cases(name, Tokenizer.from_file(str(path)))

@@ -82,8 +82,8 @@ fn job(case: &Case, sizes: Sizes, steps: usize) -> Job {
         max_length: 512,
         dropout: 0.1,
     };
-    let backbone =
-        model::build(&Scratch::Bert(bert), sizes.vocabulary, &mut parameters).expect("the sizes are good");
+    let backbone = model::build(&Scratch::Bert(bert), sizes.vocabulary, [0, 0], &mut parameters)
+        .expect("the sizes are good");
     let mut views = Views::default();
     let mut tasks = Vec::new();
     for task in 0..case.tasks {

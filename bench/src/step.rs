@@ -89,8 +89,8 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, precision: Precision
         max_length: sizes.length.max(512),
         dropout: 0.1,
     };
-    let mut backbone =
-        model::build(&Scratch::Bert(config), sizes.vocabulary, &mut parameters).expect("the sizes are good");
+    let mut backbone = model::build(&Scratch::Bert(config), sizes.vocabulary, [0, 0], &mut parameters)
+        .expect("the sizes are good");
     backbone.set_precision(precision);
     if recompute {
         backbone.recompute_layers().expect("a BERT has layers");

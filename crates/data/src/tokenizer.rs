@@ -1,4 +1,8 @@
-//! From text to token ids, in parallel, with truncation of our own that is counted.
+//! From text to token ids, in parallel, with truncation of our own that is counted; `decode.rs` has the way back.
+
+mod decode;
+
+pub use decode::Specials;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -104,7 +108,7 @@ pub struct Tokenizer {
     vocabulary: usize,
     unknown: Option<u32>,
     /// Special tokens around every row, and around every pair.
-    specials: [usize; 2],
+    around: [usize; 2],
     /// Stands for a row that gives no token at all.
     filler: u32,
     /// Whether given words need a space before them.
@@ -150,12 +154,12 @@ impl Tokenizer {
         let length = |input: EncodeInput<'_>| {
             inner.encode_fast(input, true).map(|e| e.len()).map_err(|error| fault(error.to_string()))
         };
-        let specials = [length("".into())?, length(("", "").into())?];
+        let around = [length("".into())?, length(("", "").into())?];
         let unknown = unknown_id(&settings, &inner);
         let pad = || ["[PAD]", "<pad>"].iter().find_map(|token| inner.token_to_id(token));
         let filler = unknown.or_else(pad).unwrap_or(0);
         let spaced = byte_level_without_space(&settings["pre_tokenizer"]);
-        Ok(Self { json: json.into(), inner: Arc::new(inner), vocabulary, unknown, specials, filler, spaced })
+        Ok(Self { json: json.into(), inner: Arc::new(inner), vocabulary, unknown, around, filler, spaced })
     }
 
     /// The text of its `tokenizer.json`, as it was read.
@@ -203,7 +207,7 @@ impl Tokenizer {
     /// When `max_length` leaves no room beside the special tokens, or the tokenizer fails on a row.
     pub fn encode(&self, inputs: &[Input<'_>], max_length: usize) -> Result<Encoded, DataError> {
         let pairs = inputs.iter().any(|input| matches!(input, Input::Pair(..)));
-        let specials = self.specials[usize::from(pairs)];
+        let specials = self.around[usize::from(pairs)];
         if max_length <= specials {
             let expected = format!("more than the {specials} special tokens of every row");
             return Err(DataError::Setting {
@@ -251,7 +255,7 @@ impl Tokenizer {
     fn append_pair(&self, part: &mut Encoded, texts: [&str; 2], max_length: usize) -> tokenizers::Result<()> {
         let [mut first, mut second] =
             [self.inner.encode(texts[0], false)?, self.inner.encode(texts[1], false)?];
-        let [n, m] = longest_first([first.len(), second.len()], max_length - self.specials[1]);
+        let [n, m] = longest_first([first.len(), second.len()], max_length - self.around[1]);
         part.cut.push((first.len() + second.len() - n - m) as u32);
         for (text, kept) in [(&mut first, n), (&mut second, m)] {
             text.truncate(kept, 0, TruncationDirection::Right);

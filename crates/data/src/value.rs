@@ -88,6 +88,25 @@ impl Value {
     }
 }
 
+impl From<&serde_json::Value> for Value {
+    fn from(json: &serde_json::Value) -> Value {
+        use serde_json::Value as Json;
+        match json {
+            Json::Null => Value::Null,
+            Json::Bool(value) => Value::Bool(*value),
+            Json::Number(number) => {
+                let whole = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
+                whole.map_or_else(|| Value::Number(number.as_f64().unwrap_or(f64::NAN)), Value::integer)
+            }
+            Json::String(text) => Value::Text(text.clone()),
+            Json::Array(items) => Value::List(items.iter().map(Value::from).collect()),
+            Json::Object(fields) => {
+                Value::Record(fields.iter().map(|(name, v)| (name.as_str().into(), v.into())).collect())
+            }
+        }
+    }
+}
+
 /// Where a row stands. Shown as `file:line`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {

@@ -4,25 +4,45 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{DataError, Encoded, Faults, Hiding, Input, Row, Tokenizer, encode_cached};
+use crate::{DataError, Encoded, Faults, Hiding, Input, MarkedText, Row, Tokenizer, encode_cached};
 
 /// What a task reads of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum InputField {
     /// A field of plain text.
     Text(String),
+    /// A field of plain text, and what stands before it: tasks that share a model are told apart by it.
+    Prefixed {
+        /// Stands before every text.
+        prefix: String,
+        /// The field.
+        field: String,
+    },
     /// A field of words, each of which may carry a label.
     Words(String),
     /// Two fields of plain text, read as one row.
     Pair(String, String),
+    /// A field of text or words with two spans marked in it. The words of its tokens are pieces ([`crate::Part`]).
+    Marked(MarkedText),
 }
 
 impl InputField {
+    /// A field of plain text, with a prefix if there is one.
+    pub fn text(field: &str, prefix: Option<&str>) -> Self {
+        match prefix {
+            Some(prefix) => InputField::Prefixed { prefix: prefix.to_owned(), field: field.to_owned() },
+            None => InputField::Text(field.to_owned()),
+        }
+    }
+
     /// The names of the fields.
     pub fn fields(&self) -> Vec<&str> {
         match self {
-            InputField::Text(field) | InputField::Words(field) => vec![field],
+            InputField::Text(field) | InputField::Prefixed { field, .. } | InputField::Words(field) => {
+                vec![field]
+            }
             InputField::Pair(first, second) => vec![first, second],
+            InputField::Marked(marked) => marked.fields().to_vec(),
         }
     }
 }
@@ -70,6 +90,11 @@ impl View {
                 let texts = present(&rows, field, |row| row.text(field))?;
                 encode(&texts.iter().map(|text| Input::Text(text)).collect::<Vec<_>>())?
             }
+            InputField::Prefixed { prefix, field } => {
+                let texts = present(&rows, field, |row| row.text(field))?;
+                let texts: Vec<String> = texts.iter().map(|text| format!("{prefix}{text}")).collect();
+                encode(&texts.iter().map(|text| Input::Text(text)).collect::<Vec<_>>())?
+            }
             InputField::Words(field) => {
                 let words = present(&rows, field, |row| row.words(field))?;
                 encode(&words.iter().map(|words| Input::Words(words)).collect::<Vec<_>>())?
@@ -84,6 +109,14 @@ impl View {
                 };
                 encode(&pairs.map(|(first, second)| Input::Pair(first, second)).collect::<Vec<_>>())?
             }
+            InputField::Marked(marked) => {
+                let spans = [&marked.head, &marked.tail];
+                if let Some(error) = spans.into_iter().find_map(|field| absent(&rows, field)) {
+                    return Err(vec![error]);
+                }
+                let pieces = present(&rows, &marked.text, |row| marked.pieces(row))?;
+                encode(&pieces.iter().map(|pieces| Input::Words(pieces)).collect::<Vec<_>>())?
+            }
         };
         Ok(View { corpus: corpus.into(), input, rows, encoded, hiding: None })
     }
@@ -97,11 +130,8 @@ fn present<'a, T>(
 ) -> Result<Vec<T>, Vec<DataError>> {
     let mut faults = Faults::new();
     let mut out = Vec::with_capacity(rows.len());
-    if let [first, _, ..] = rows
-        && rows.iter().all(|row| row.get(field).is_none())
-    {
-        // A misspelt name, not thousands of bad rows.
-        return Err(vec![first.missing_everywhere(field, rows.len())]);
+    if let Some(error) = absent(rows, field) {
+        return Err(vec![error]);
     }
     for row in rows {
         match read(row) {
@@ -111,6 +141,13 @@ fn present<'a, T>(
         }
     }
     faults.finish(out)
+}
+
+/// The fault that none of many rows has a field: a misspelt name, not thousands of bad rows.
+fn absent(rows: &[Row], field: &str) -> Option<DataError> {
+    let [first, _, ..] = rows else { return None };
+    let nowhere = rows.iter().all(|row| row.get(field).is_none());
+    nowhere.then(|| first.missing_everywhere(field, rows.len()))
 }
 
 /// Whether in every row the text field equals the words field joined by single spaces: then one view (that of the

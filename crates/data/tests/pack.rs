@@ -205,3 +205,56 @@ fn tokens_are_hidden_in_the_rows_of_their_view_alone() {
     let refs: Vec<RowRef> = (0..4).map(|row| RowRef { view: 0, row }).collect();
     assert_eq!(Pack::of(&views, &refs).some(&[1, 3]), Pack::of(&views, &[refs[1], refs[3]]));
 }
+
+#[test]
+fn marked_texts_tell_their_parts_through_view_cache_and_pack() {
+    use polytask_data::{MarkedText, Part};
+    let span = |a: f64, b: f64| Value::List(vec![Value::Number(a), Value::Number(b)]);
+    let row = |text: &str, head, tail| vec![("t", Value::Text(text.into())), ("h", head), ("e", tail)];
+    let marked = rows(vec![
+        row("one two three", span(4.0, 7.0), span(8.0, 13.0)),
+        row("one two three", span(8.0, 13.0), span(0.0, 3.0)),
+    ]);
+    let [text, head, tail] = ["t", "h", "e"].map(str::to_owned);
+    let input = InputField::Marked(MarkedText { text, words: false, head, tail, markers: true });
+    assert_eq!(input.to_string(), "t + h + e");
+    let cache = tempfile::tempdir().unwrap();
+    let tokenizer = tokenizer();
+    let view = |cache| View::new("c", input.clone(), marked.clone(), &tokenizer, 64, cache).unwrap();
+    let plain = view(None);
+    for _ in 0..2 {
+        assert_eq!(view(Some(cache.path())).encoded, plain.encoded);
+    }
+    let whole = [RowRef { view: 0, row: 1 }, RowRef { view: 0, row: 0 }];
+    let pack = Pack::of(std::slice::from_ref(&plain), &whole);
+    // The tokens of each part are those of its text alone.
+    let plain_ids = |text: &str| {
+        let encoded = tokenizer.encode(&[Input::Text(text)], 64).unwrap();
+        encoded
+            .ids
+            .iter()
+            .zip(&encoded.words)
+            .filter(|(_, word)| **word != NO_WORD)
+            .map(|(id, _)| *id)
+            .collect()
+    };
+    for (at, part, text) in [
+        (0, Part::Head, "three"),
+        (0, Part::Tail, "one"),
+        (0, Part::Outside, "two"),
+        (1, Part::Head, "two"),
+        (1, Part::Tail, "three"),
+        (1, Part::HeadMarker, "$"),
+        (1, Part::TailMarker, "#"),
+    ] {
+        let tokens = pack.offsets[at]..pack.offsets[at + 1];
+        let of_part = tokens.filter(|token| Part::of(pack.words[*token]) == Some(part));
+        let ids: Vec<u32> = of_part.map(|token| pack.ids[token]).collect();
+        let expected: Vec<u32> = plain_ids(text);
+        assert!(!expected.is_empty() && ids == expected, "{part:?} of row {at}");
+    }
+    let absent = rows(vec![row("a b", Value::Null, span(0.0, 1.0)), row("c", Value::Null, span(0.0, 1.0))]);
+    let faults = View::new("c", input.clone(), absent, &tokenizer, 64, None).unwrap_err();
+    let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["rows.jsonl:1: no field \"h\" in any of 2 rows; the first has t, h (null), e"]);
+}

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use polytask_data::{Encoded, Input, NO_WORD, Tokenizer, TokenizerConfig, encode_cached};
+use polytask_data::{Encoded, Input, NO_WORD, Tokenizer, TokenizerConfig, TokenizerKind, encode_cached};
 use serde::Deserialize;
 
 fn fixture(name: &str) -> PathBuf {
@@ -12,6 +12,19 @@ fn fixture(name: &str) -> PathBuf {
 
 fn tokenizer(name: &str) -> Tokenizer {
     Tokenizer::from_file(&fixture(&format!("{name}.json"))).unwrap()
+}
+
+/// A WordPiece and a byte-level vocabulary as those of BERT and RoBERTa, and what our own trainers make of the texts.
+const NAMES: [&str; 5] = ["wordpiece", "byte_level", "trained", "trained_spaces", "trained_unigram"];
+
+/// The settings of those that our own trainers make.
+fn of_our_own() -> [(&'static str, TokenizerConfig); 3] {
+    let config = TokenizerConfig { size: 700, ..TokenizerConfig::default() };
+    [
+        ("trained", config.clone()),
+        ("trained_spaces", TokenizerConfig { spaces: true, ..config.clone() }),
+        ("trained_unigram", TokenizerConfig { kind: TokenizerKind::Unigram, ..config }),
+    ]
 }
 
 fn texts() -> Vec<String> {
@@ -44,7 +57,7 @@ fn cases() -> Vec<Case> {
 #[test]
 fn ids_and_words_equal_pythons() {
     let cases = cases();
-    for name in ["wordpiece", "byte_level", "trained"] {
+    for name in NAMES {
         let tokenizer = tokenizer(name);
         let own: Vec<&Case> = cases.iter().filter(|case| case.tokenizer == name).collect();
         assert!(own.len() > 50, "{name}: {} cases", own.len());
@@ -62,7 +75,7 @@ fn ids_and_words_equal_pythons() {
 
 #[test]
 fn truncation_keeps_the_special_tokens_and_counts() {
-    for name in ["wordpiece", "byte_level", "trained"] {
+    for name in NAMES {
         let tokenizer = tokenizer(name);
         let texts = texts();
         let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
@@ -131,17 +144,21 @@ fn order_is_kept_over_many_rows() {
 
 #[test]
 fn training_gives_the_same_vocabulary_every_time() {
-    let config = TokenizerConfig { size: 700, ..TokenizerConfig::default() };
-    let mut texts = texts();
-    let first = Tokenizer::train(&texts, &config).unwrap();
-    if std::env::var_os("WRITE_FIXTURES").is_some() {
-        std::fs::write(fixture("trained.json"), format!("{}\n", first.to_json())).unwrap();
+    for (name, config) in of_our_own() {
+        let file = fixture(&format!("{name}.json"));
+        let mut texts = texts();
+        let first = Tokenizer::train(&texts, &config).unwrap();
+        if std::env::var_os("WRITE_FIXTURES").is_some() {
+            std::fs::write(&file, format!("{}\n", first.to_json())).unwrap();
+        }
+        texts.reverse();
+        for threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let again = pool.install(|| Tokenizer::train(&texts, &config)).unwrap();
+            assert_eq!(again.to_json(), first.to_json(), "{name}, {threads} threads");
+        }
+        assert_eq!(first.to_json(), std::fs::read_to_string(&file).unwrap().trim_end(), "{name}");
     }
-    texts.reverse();
-    for _ in 0..3 {
-        assert_eq!(Tokenizer::train(&texts, &config).unwrap().to_json(), first.to_json());
-    }
-    assert_eq!(first.to_json(), std::fs::read_to_string(fixture("trained.json")).unwrap().trim_end());
 }
 
 #[test]
@@ -152,6 +169,12 @@ fn trained_vocabularies_know_every_script() {
         let encoded = trained.encode(&[Input::Text(&text)], 10_000).unwrap();
         assert_eq!(encoded.unknown, 0);
         assert!(!trained.tokens(&encoded.ids).iter().any(|token| token == "[UNK]"));
+    }
+    for (name, config) in of_our_own() {
+        let trained = Tokenizer::train(&["only ascii here"], &config).unwrap();
+        let texts = texts();
+        let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
+        assert_eq!(trained.encode(&inputs, 10_000).unwrap().unknown, 0, "{name}");
     }
     // Frequent words are one token; a Chinese character is a word by itself, wherever it stands.
     let chinese =
@@ -174,8 +197,15 @@ fn training_settings_have_ranges() {
     assert_eq!(error(small), "tokenizer.size: found 100, expected 300 to 1000000");
     let zero = TokenizerConfig { min_count: 0, ..TokenizerConfig::default() };
     assert_eq!(error(zero), "tokenizer.min_count: found 0, expected 1 or more");
-    let none = Tokenizer::train::<&str>(&[], &TokenizerConfig::default()).unwrap();
-    assert_eq!(none.vocabulary(), 261);
+    let unigram = TokenizerConfig { size: 300, kind: TokenizerKind::Unigram, ..TokenizerConfig::default() };
+    let expected = "tokenizer.size: found 300, expected 400 to 1000000 with kind \"unigram\"";
+    assert_eq!(error(unigram), expected);
+    for (_, config) in of_our_own() {
+        let none = Tokenizer::train::<&str>(&[], &config).unwrap();
+        // With unigram 94 characters of ASCII and the mark of a space.
+        let own = if config.kind == TokenizerKind::Unigram { 95 } else { 0 };
+        assert_eq!(none.vocabulary(), 261 + own);
+    }
 }
 
 #[test]
@@ -240,7 +270,7 @@ fn pairs_equal_those_of_the_tokenizers_library() {
         .map(|(i, j)| (texts[i].as_str(), texts[j].as_str()))
         .collect();
     let inputs: Vec<Input<'_>> = pairs.iter().map(|(a, b)| Input::Pair(a, b)).collect();
-    for name in ["wordpiece", "byte_level", "trained"] {
+    for name in NAMES {
         let mut theirs = tokenizers::Tokenizer::from_file(fixture(&format!("{name}.json"))).unwrap();
         theirs.with_padding(None).with_truncation(None).unwrap();
         let specials = theirs.encode(("", ""), true).unwrap().len();
@@ -278,7 +308,7 @@ fn pairs_need_room_for_their_special_tokens() {
 #[test]
 fn tokens_of_a_second_text_know_where_they_stand() {
     let (first, second) = ("where is it?", " It lies in the naïve 東京 — twice  over");
-    for name in ["wordpiece", "byte_level", "trained"] {
+    for name in NAMES {
         let tokenizer = tokenizer(name);
         let encoded = tokenizer.encode(&[Input::Pair(first, second)], 128).unwrap();
         // As the library tells them of the second text by itself.

@@ -69,6 +69,16 @@ pub enum ModelError {
         /// What may stand there.
         expected: String,
     },
+    /// A setting of `[model] decoder` out of its range, or a decoder where there can be none.
+    #[error("model.{key}: found {found}, expected {expected}")]
+    Decoder {
+        /// The key below `[model]`.
+        key: String,
+        /// What stands there.
+        found: String,
+        /// What may stand there.
+        expected: String,
+    },
     /// More layers are to be frozen than there are.
     #[error("model.freeze.layers: found {found}, expected at most {most}, the layers of the backbone")]
     Layers {
@@ -111,6 +121,16 @@ impl ModelError {
     pub(crate) fn io(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, action, source }
+    }
+
+    /// A size below `model.decoder`, not `model.backbone`.
+    pub(crate) fn of_decoder(self) -> Self {
+        match self {
+            Self::Size { key, found, expected } => {
+                Self::Decoder { key: format!("decoder.{key}"), found, expected }
+            }
+            other => other,
+        }
     }
 }
 

@@ -8,7 +8,9 @@
 //! reads is treated as hostile: sizes are checked before memory is reserved, and every tensor before it is used.
 
 pub mod backbone;
+mod blocks;
 mod checkpoint;
+mod decoder;
 mod device;
 mod error;
 #[cfg(feature = "hub")]
@@ -19,8 +21,10 @@ mod parameters;
 
 pub use backbone::bag::BagConfig;
 pub use backbone::bert::BertConfig;
+pub use backbone::t5::T5Config;
 pub use backbone::{Backbone, BackboneConfig, CATALOGUE, Freeze, ModelConfig, Read, Scratch, Tokens, build};
-pub use checkpoint::{Kept, load_heads, open, save, save_heads};
+pub use checkpoint::{Kept, load_decoder, load_heads, open, save, save_decoder, save_heads};
+pub use decoder::{Cache, Decoder, DecoderConfig};
 pub use device::{DeviceError, DeviceName, make_of};
 pub use error::{ModelError, TensorProblem};
 pub use init::Init;

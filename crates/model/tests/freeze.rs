@@ -5,21 +5,23 @@ mod fixture;
 use burn::tensor::{Device, Tensor};
 use fixture::positions;
 use polytask_model::{
-    Backbone, BagConfig, BertConfig, Freeze, Parameters, Read, Scratch, Tokens, Weight, build,
+    Backbone, BagConfig, BertConfig, Freeze, Parameter, Parameters, Read, Scratch, T5Config, Tokens, Weight,
+    build,
 };
 use std::sync::Arc;
 
 const IDS: [u32; 6] = [4, 8, 49, 0, 7, 7];
 
-fn backbones() -> [Scratch; 3] {
+fn backbones() -> [Scratch; 4] {
     let bag = |window| Scratch::Bag(BagConfig { width: 16, window, ..Default::default() });
     let bert = BertConfig { layers: 3, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
-    [bag(0), bag(2), Scratch::Bert(bert)]
+    let t5 = T5Config { layers: 3, hidden: 16, heads: 2, ..Default::default() };
+    [bag(0), bag(2), Scratch::Bert(bert), Scratch::T5(t5)]
 }
 
 fn make(scratch: &Scratch, layers: Option<usize>, device: &Device) -> (Box<dyn Backbone>, Parameters) {
     let mut parameters = Parameters::new(device, 5);
-    let mut backbone = build(scratch, 50, &mut parameters).unwrap();
+    let mut backbone = build(scratch, 50, [0, 1], &mut parameters).unwrap();
     if let Some(layers) = layers {
         Freeze { layers, cache: false }.apply(&mut *backbone, &mut parameters).unwrap();
     }
@@ -33,6 +35,11 @@ fn with_tokens<T>(run: impl FnOnce(Tokens<'_>) -> T) -> T {
 
 fn whole(backbone: &dyn Backbone, parameters: &Parameters, noise: Option<u64>) -> Vec<f32> {
     with_tokens(|tokens| backbone.states(parameters, tokens, noise).into_data().try_into_vec().unwrap())
+}
+
+/// The parameters that states are made of: all but a decoder's.
+fn of_states(parameters: &Parameters) -> impl Iterator<Item = &Parameter> {
+    parameters.iter().filter(|p| !p.name.starts_with("decoder."))
 }
 
 /// The last layer for some tokens only says of them what it says of them among all, and so do the gradients.
@@ -56,12 +63,12 @@ fn some_tokens_are_read_alone() {
                 });
                 let what = format!("{scratch:?}, {layers:?} frozen, {tokens_read:?}");
                 assert_near(&values(read.clone()), &values(part.clone()), &what);
-                if !parameters.iter().any(|p| p.trainable) {
+                if !of_states(&parameters).any(|p| p.trainable) {
                     continue;
                 }
                 let back = |states: Tensor<2>| states.powf_scalar(3.0).sum().backward();
                 let (of_read, of_part) = (back(read), back(part));
-                for p in parameters.iter().filter(|p| p.trainable) {
+                for p in of_states(&parameters).filter(|p| p.trainable) {
                     let gradient = |gradients| match p.value() {
                         Weight::Vector(t) => t.grad(gradients).map(|g| g.into_data()),
                         Weight::Matrix(t) => t.grad(gradients).map(|g| g.into_data()),
@@ -95,7 +102,7 @@ fn what_is_frozen_has_no_gradient_and_no_dropout() {
         for layers in 0..=all.layers() {
             let (backbone, parameters) = make(&scratch, Some(layers), &Device::flex().autodiff());
             assert_eq!((backbone.frozen(), all.frozen()), (Some(layers), None));
-            let trained: Vec<bool> = parameters.iter().map(|p| p.trainable).collect();
+            let trained: Vec<bool> = of_states(&parameters).map(|p| p.trainable).collect();
             assert_eq!(trained.contains(&true), layers < all.layers(), "{scratch:?} {layers}");
 
             let lower = |noise| with_tokens(|tokens| backbone.lower(&parameters, tokens, noise));
@@ -109,7 +116,7 @@ fn what_is_frozen_has_no_gradient_and_no_dropout() {
             }
             let states = with_tokens(|tokens| backbone.states(&parameters, tokens, Some(3)));
             let gradients = states.powf_scalar(3.0).sum().backward();
-            for p in parameters.iter() {
+            for p in of_states(&parameters) {
                 let found = match p.value() {
                     Weight::Vector(t) => t.grad(&gradients).is_some(),
                     Weight::Matrix(t) => t.grad(&gradients).is_some(),
@@ -135,7 +142,7 @@ fn states_are_those_of_the_whole_backbone() {
 #[test]
 fn more_layers_than_there_are_cannot_be_frozen() {
     let mut parameters = Parameters::new(&Device::flex(), 5);
-    let mut backbone = build(&backbones()[2], 50, &mut parameters).unwrap();
+    let mut backbone = build(&backbones()[2], 50, [0, 1], &mut parameters).unwrap();
     let error = Freeze { layers: 4, cache: false }.apply(&mut *backbone, &mut parameters).unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -4,18 +4,19 @@ mod fixture;
 
 use burn::tensor::Device;
 use fixture::{devices, positions, states};
-use polytask_model::{Backbone, BagConfig, BertConfig, Parameters, Scratch, Tokens, Weight, build};
+use polytask_model::{Backbone, BagConfig, BertConfig, Parameters, Scratch, T5Config, Tokens, Weight, build};
 use std::sync::Arc;
 
-fn scratches() -> [Scratch; 3] {
+fn scratches() -> [Scratch; 4] {
     let bag = |window| Scratch::Bag(BagConfig { width: 16, window, ..Default::default() });
     let bert = BertConfig { layers: 2, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
-    [bag(0), bag(2), Scratch::Bert(bert)]
+    let t5 = T5Config { layers: 2, hidden: 16, heads: 2, ..Default::default() };
+    [bag(0), bag(2), Scratch::Bert(bert), Scratch::T5(t5)]
 }
 
 fn make(scratch: &Scratch, device: &Device) -> (Box<dyn Backbone>, Parameters) {
     let mut parameters = Parameters::new(device, 5);
-    let backbone = build(scratch, 50, &mut parameters).unwrap();
+    let backbone = build(scratch, 50, [0, 1], &mut parameters).unwrap();
     (backbone, parameters)
 }
 
@@ -28,7 +29,13 @@ fn every_parameter_has_a_gradient() {
         let (ids, rows): (_, kernels::Rows) = ([4, 8, 49, 0, 7, 7], Arc::from([0, 4, 6]));
         let tokens = Tokens { ids: &ids, positions: &positions(&rows), segments: &[0; 6], rows: &rows };
         let states = backbone.states(&parameters, tokens, Some(3));
-        let gradients = states.powf_scalar(3.0).sum().backward();
+        let mut sum = states.clone().powf_scalar(3.0).sum();
+        if let Some(decoder) = backbone.decoder() {
+            let (ids, text): (_, kernels::Rows) = ([0, 9, 11, 0, 12], Arc::from([0, 3, 5]));
+            let scores = decoder.scores(&parameters, (&ids, &text), (states, &rows), None, Some(4));
+            sum = sum + scores.powf_scalar(3.0).sum();
+        }
+        let gradients = sum.backward();
         for p in parameters.iter() {
             let gradient = match p.value() {
                 Weight::Vector(t) => t.grad(&gradients).map(|g| g.into_data()),
@@ -55,7 +62,7 @@ fn rows_of_a_pack_do_not_see_each_other() {
 
 #[test]
 fn a_window_of_zero_is_the_classic_bag_and_a_window_of_two_reaches_two_words() {
-    let [classic, window, _] = scratches();
+    let [classic, window, ..] = scratches();
     let (backbone, parameters) = make(&classic, &Device::flex());
     assert_eq!(parameters.len(), 1);
     let table = parameters.data(0);

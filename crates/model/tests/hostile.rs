@@ -164,7 +164,7 @@ fn config_json_is_checked() {
         (
             "model_type",
             json!("gpt2"),
-            &["found \"gpt2\"", "bert, distilbert, roberta, xlm-roberta, polytask-bag"],
+            &["found \"gpt2\"", "bert, distilbert, roberta, xlm-roberta, t5, mt5, polytask-bag"],
         ),
         ("model_type", Value::Null, &["expected one of bert"]),
         ("hidden_act", json!("relu"), &["found \"relu\"", "expected \"gelu\""]),
@@ -180,10 +180,18 @@ fn config_json_is_checked() {
         ("hidden_dropout_prob", json!(1.0), &["expected a rate"]),
         ("pad_token_id", json!(60), &["expected an id below vocab_size = 60"]),
     ];
-    for (key, value, parts) in cases {
-        let error = error_of("bert", |dir| config(dir, |json| json[key] = value));
+    let of_t5: [(&str, Value, &[&str]); 5] = [
+        ("feed_forward_proj", json!("gated-silu"), &["found \"gated-silu\"", "\"gated-gelu\""]),
+        ("relative_attention_num_buckets", json!(6), &["found 6", "a multiple of 4"]),
+        ("relative_attention_max_distance", json!(4), &["relative_attention_num_buckets: found 8"]),
+        ("eos_token_id", json!(60), &["expected an id below vocab_size = 60"]),
+        ("d_kv", json!(0), &["expected a whole number from 1"]),
+    ];
+    let cases = cases.map(|case| ("bert", case)).into_iter().chain(of_t5.map(|case| ("t5", case)));
+    for (folder, (key, value, parts)) in cases {
+        let error = error_of(folder, |dir| config(dir, |json| json[key] = value));
         check(&error, parts);
-        check(&error, &["config.json", key]);
+        check(&error, &["config.json"]);
     }
     let error =
         error_of("bert", |dir| config(dir, |json| drop(json.as_object_mut().unwrap().remove("vocab_size"))));
@@ -255,7 +263,7 @@ fn a_broken_bag_is_an_error_too() {
         let dir = tempfile::tempdir().unwrap();
         let mut parameters = Parameters::new(&Device::flex(), 1);
         let scratch = polytask_model::Scratch::Bag(Default::default());
-        let backbone = polytask_model::build(&scratch, 9, &mut parameters).unwrap();
+        let backbone = polytask_model::build(&scratch, 9, [0, 1], &mut parameters).unwrap();
         polytask_model::save(dir.path(), &*backbone, &parameters).unwrap();
         config(dir.path(), change);
         open(dir.path(), &mut Parameters::new(&Device::flex(), 1), None).err().unwrap().to_string()

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use data::{Split, Tokenizer};
 use model::{Backbone, BackboneConfig, Parameters, Scratch};
 use std::path::{Path, PathBuf};
-use train::{Job, Model, Recompute, TaskSlot};
+use train::{Job, Model, ModelDecoder, Recompute, TaskSlot};
 
 /// A job, ready to train or to score, and what was found in its data.
 pub struct Assembled {
@@ -25,7 +25,8 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     let inputs = place(&mut tasks, &sources);
 
     let mut parameters = Parameters::new(&device.clone().autodiff(), config.train.seed);
-    let (mut backbone, tokenizer) = backbone(config, &mut parameters, || inputs.training_texts(&sources))?;
+    let texts = || [inputs.training_texts(&sources), texts_written(&tasks, &sources)].concat();
+    let (mut backbone, tokenizer) = backbone(config, &mut parameters, texts)?;
     if let Some(freeze) = &config.model.freeze {
         freeze.apply(&mut *backbone, &mut parameters).map_err(|e| Failure::refused([e]))?;
     }
@@ -33,12 +34,16 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     if config.train.recompute == Recompute::Layers {
         backbone.recompute_layers().map_err(|e| Failure::refused([e]))?;
     }
-    let built = tasks.iter_mut().map(|slot| slot.build(&*backbone, &tokenizer, &mut parameters));
+    let fresh = config.model.decoder.as_ref();
+    let decoder = ModelDecoder::of(&*backbone, fresh, &tokenizer, &mut parameters);
+    let decoder = decoder.map_err(|e| Failure::refused([e]))?;
+    let build = |slot: &mut TaskSlot| slot.build(&*backbone, decoder.as_ref(), &tokenizer, &mut parameters);
+    let built = tasks.iter_mut().map(build);
     let faults: Vec<_> = built.filter_map(Result::err).collect();
     if !faults.is_empty() {
         return Err(Failure::refused(faults));
     }
-    let model = Model { parameters, backbone, tokenizer, max_length: config.data.max_length, tasks };
+    let model = Model { parameters, backbone, decoder, tokenizer, max_length: config.data.max_length, tasks };
     with_views(config, model, &sources, &inputs)
 }
 
@@ -100,6 +105,15 @@ fn learn(tasks: &mut [TaskSlot], sources: &Sources) -> Result<(), Failure> {
     if faults.is_empty() { Ok(()) } else { Err(Failure::refused(faults)) }
 }
 
+/// The training texts that tasks write.
+fn texts_written(tasks: &[TaskSlot], sources: &Sources) -> Vec<String> {
+    let of = |slot: &TaskSlot| {
+        let rows = sources.rows(&slot.config.corpus, Split::Train).cloned().unwrap_or_default();
+        rows.iter().flat_map(|row| slot.kind.writes(row)).collect::<Vec<String>>()
+    };
+    tasks.iter().flat_map(of).collect()
+}
+
 fn place(tasks: &mut [TaskSlot], sources: &Sources) -> Inputs {
     let wanted = |t: &TaskSlot| Wanted {
         corpus: t.config.corpus.clone(),
@@ -156,7 +170,9 @@ fn from_scratch(
     tokenizer: &Tokenizer,
     parameters: &mut Parameters,
 ) -> Result<Box<dyn Backbone>, Failure> {
-    model::build(scratch, tokenizer.vocabulary(), parameters).map_err(|e| Failure::refused([e]))
+    let specials = tokenizer.specials();
+    let ends = [specials.begin, specials.end].map(Option::unwrap_or_default);
+    model::build(scratch, tokenizer.vocabulary(), ends, parameters).map_err(|e| Failure::refused([e]))
 }
 
 /// The directory of a pretrained checkpoint: the path itself, or the place in the cache of `hf:owner/name@revision`.

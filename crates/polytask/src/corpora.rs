@@ -115,12 +115,19 @@ impl Inputs {
                     InputField::Text(field) => {
                         texts.extend(row.text(field).ok().flatten().map(str::to_string))
                     }
+                    InputField::Prefixed { prefix, field } => {
+                        let text = row.text(field).ok().flatten();
+                        texts.extend(text.map(|text| format!("{prefix}{text}")))
+                    }
                     InputField::Words(field) => {
                         texts.extend(row.words(field).ok().flatten().map(|w| w.join(" ")))
                     }
                     InputField::Pair(first, second) => {
                         let text = |field| row.text(field).ok().flatten().map(str::to_string);
                         texts.extend([text(first), text(second)].into_iter().flatten());
+                    }
+                    InputField::Marked(marked) => {
+                        texts.extend(marked.pieces(row).ok().flatten().map(|pieces| pieces.join(" ")))
                     }
                 }
             }

@@ -81,6 +81,11 @@ pub trait Kind: Send + Sync {
     /// One prediction per row of the batch, in order, labelled or not.
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction>;
 
+    /// The texts of a row that the task writes: a vocabulary from scratch must hold them.
+    fn writes(&self, _row: &Row) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether there is something to fit when training is over: [`Kind::tune`].
     fn tunes(&self) -> bool {
         false
@@ -222,6 +227,8 @@ pub enum Prediction {
     Number(f64),
     /// A part of a row's second text.
     Span(SpanAnswer),
+    /// A text that was written.
+    Text(TextAnswer),
     /// A tag per word, up to the last word that has a token; `None` for a word without one.
     Tags(Vec<Option<WordTag>>),
     /// A head per word and its relation to it, up to the last word that has a token; `None` for a word without one.
@@ -237,6 +244,17 @@ pub struct SpanAnswer {
     pub tokens: Option<[u32; 2]>,
     /// The probability that it begins there times that it ends there, 0 to 1.
     pub probability: f32,
+}
+
+/// A text that was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextAnswer {
+    /// The text.
+    pub text: String,
+    /// The geometric mean of its tokens' probabilities, 0 to 1.
+    pub probability: f32,
+    /// The negative log-likelihood in nats of the right text, and how many tokens it has; `None` where none is known.
+    pub likelihood: Option<(f64, usize)>,
 }
 
 /// The tag of one word.

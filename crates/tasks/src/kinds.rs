@@ -4,14 +4,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::classification::ClassificationConfig;
+use crate::generation::GenerationConfig;
 use crate::lemmas::LemmasConfig;
 use crate::masked_language_model::MaskedLanguageModelConfig;
 use crate::multi_label::MultiLabelConfig;
 use crate::ordinal::OrdinalConfig;
 use crate::parsing::ParsingConfig;
 use crate::regression::RegressionConfig;
+use crate::relation::RelationConfig;
 use crate::span::SpanConfig;
 use crate::tagging::TaggingConfig;
+use crate::translation::TranslationConfig;
 use crate::{Kind, TaskError};
 
 /// Makes, of `name: Config, "file"` lines, the fields of [`TaskConfig`], its choice of kind, and [`CATALOGUE`].
@@ -65,6 +68,8 @@ macro_rules! kinds {
 kinds! {
     /// Kind: one label per row.
     classification: ClassificationConfig, "classification.rs";
+    /// Kind: a text from another text, written by the decoder.
+    generation: GenerationConfig, "generation.rs";
     /// Kind: the lemma of each word.
     lemmas: LemmasConfig, "lemmas.rs";
     /// Kind: hidden tokens of a text, found again.
@@ -77,10 +82,14 @@ kinds! {
     parsing: ParsingConfig, "parsing.rs";
     /// Kind: one number per row.
     regression: RegressionConfig, "regression.rs";
+    /// Kind: how two marked spans of a text are related.
+    relation: RelationConfig, "relation.rs";
     /// Kind: the part of a context that answers a question.
     span: SpanConfig, "span.rs";
     /// Kind: one tag per word, spans made of tags.
     tagging: TaggingConfig, "tagging.rs";
+    /// Kind: a text in another language, written by the decoder.
+    translation: TranslationConfig, "translation.rs";
 }
 
 fn one() -> f64 {

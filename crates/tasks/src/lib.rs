@@ -17,6 +17,7 @@ mod classification;
 mod crf;
 mod decoder;
 mod error;
+mod generation;
 mod gold;
 mod head;
 mod input;
@@ -30,18 +31,23 @@ mod ordinal;
 mod parsing;
 mod pooling;
 mod regression;
+mod relation;
+mod seq2seq;
 mod span;
+mod states;
 mod tagging;
 mod thresholds;
+mod translation;
 mod trunk;
 mod weights;
 mod words;
 
 pub use classification::ClassificationConfig;
 pub use error::TaskError;
+pub use generation::GenerationConfig;
 pub use kind::{
     Batch, BatchRow, FoundToken, Kind, LabelReport, Loss, Numbers, Prediction, Scores, Source, SpanAnswer,
-    WordArc, WordTag,
+    TextAnswer, WordArc, WordTag,
 };
 pub use kinds::{CATALOGUE, TaskConfig};
 pub use lemmas::LemmasConfig;
@@ -51,8 +57,11 @@ pub use ordinal::OrdinalConfig;
 pub use parsing::ParsingConfig;
 pub use pooling::Pooling;
 pub use regression::{RegressionConfig, RegressionLoss};
+pub use relation::RelationConfig;
+pub use seq2seq::{Decoding, Sampling};
 pub use span::SpanConfig;
 pub use tagging::{Scheme, TaggingConfig};
 pub use thresholds::{NamedThresholds, Thresholds};
+pub use translation::TranslationConfig;
 pub use trunk::Trunk;
 pub use weights::{ClassWeights, NamedWeights};

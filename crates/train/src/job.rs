@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use data::{Split, Tokenizer, View};
-use model::{Backbone, Group, Parameters};
+use model::{Backbone, Decoder, DecoderConfig, Group, ModelError, Parameters};
 use std::{collections::BTreeMap, sync::Arc};
 use tasks::{Kind, TaskConfig, TaskError, Trunk};
 
@@ -12,12 +12,51 @@ pub struct Model {
     pub parameters: Parameters,
     /// The network that turns tokens into states.
     pub backbone: Box<dyn Backbone>,
+    /// What writes texts from the states: the backbone's own, or a fresh one on it.
+    pub decoder: Option<ModelDecoder>,
     /// The vocabulary.
     pub tokenizer: Tokenizer,
     /// Rows are cut to so many tokens.
     pub max_length: usize,
     /// The tasks, in the order of the config.
     pub tasks: Vec<TaskSlot>,
+}
+
+/// A decoder, and where it comes from.
+#[derive(Debug, Clone)]
+pub struct ModelDecoder {
+    /// The network.
+    pub network: Arc<Decoder>,
+    /// The table that built it; `None` for one that is part of the backbone.
+    pub fresh: Option<DecoderConfig>,
+}
+
+impl ModelDecoder {
+    /// The decoder of a backbone, or a fresh one on it where the config asks for it; `None` where there is neither.
+    ///
+    /// # Errors
+    /// A size out of its range; a fresh one on a backbone that has its own; a vocabulary without tokens that begin and end a row.
+    pub fn of(
+        backbone: &dyn Backbone,
+        fresh: Option<&DecoderConfig>,
+        tokenizer: &Tokenizer,
+        parameters: &mut Parameters,
+    ) -> Result<Option<ModelDecoder>, ModelError> {
+        let Some(config) = fresh else {
+            let own = |network: &Arc<Decoder>| ModelDecoder { network: network.clone(), fresh: None };
+            return Ok(backbone.decoder().map(own));
+        };
+        let specials = tokenizer.specials();
+        let (Some(begin), Some(end)) = (specials.begin, specials.end) else {
+            return Err(ModelError::Decoder {
+                key: "decoder".into(),
+                found: "a vocabulary without tokens that begin and end a row".into(),
+                expected: "one that has them, such as [CLS] and [SEP]".into(),
+            });
+        };
+        let network = Arc::new(config.build(backbone, [begin, end], parameters)?);
+        Ok(Some(ModelDecoder { network, fresh: Some(config.clone()) }))
+    }
 }
 
 /// A task in its place.
@@ -40,11 +79,13 @@ impl TaskSlot {
     pub fn build(
         &mut self,
         backbone: &dyn Backbone,
+        decoder: Option<&ModelDecoder>,
         tokenizer: &Tokenizer,
         parameters: &mut Parameters,
     ) -> Result<(), TaskError> {
         let (hidden, token_table) = (backbone.hidden(), backbone.token_table());
-        self.kind.connect(&Trunk { hidden, tokenizer, token_table })?;
+        let decoder = decoder.map(|decoder| &decoder.network);
+        self.kind.connect(&Trunk { hidden, tokenizer, token_table, decoder })?;
         self.kind.build(parameters, hidden);
         Ok(())
     }

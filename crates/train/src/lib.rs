@@ -49,7 +49,7 @@ pub use events::{
 };
 pub use gradients::{Gradient, Gradients};
 pub use history::{Resumption, truncate};
-pub use job::{Job, Model, TaskSlot, Views};
+pub use job::{Job, Model, ModelDecoder, TaskSlot, Views};
 pub use optimizer::{AdamWConfig, Moments, Optimizing};
 pub use run::{Host, Outcome, Start, run, stream, timetable};
 pub use run_dir::RunDir;

@@ -5,6 +5,7 @@
 //! config.json, model.safetensors   the backbone, as transformers reads it
 //! tokenizer.json                   the vocabulary
 //! heads.safetensors                the parameters of every head by name
+//! decoder.safetensors              those of a decoder that is not part of the backbone, called as in T5
 //! polytask.json                    the tasks: config, labels, scores (a [`Card`])
 //! ```
 
@@ -12,11 +13,11 @@ use crate::{
     best::ScoreTable,
     durable,
     error::TrainError,
-    job::{Model, TaskSlot},
+    job::{Model, ModelDecoder, TaskSlot},
 };
 use burn::tensor::Device;
-use data::{InputField, Tokenizer};
-use model::{Parameters, Precision};
+use data::{InputField, MarkedText, Tokenizer};
+use model::{DecoderConfig, Parameters, Precision};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tasks::TaskConfig;
@@ -40,6 +41,9 @@ pub struct Card {
     /// What its large products were made of in training, and are when it is used.
     #[serde(default)]
     pub precision: Precision,
+    /// The table of a decoder that is not part of the backbone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<DecoderConfig>,
     /// The tasks, in the order of the config.
     pub tasks: Vec<TaskCard>,
     /// Scores on the validation split, where it was evaluated at that step.
@@ -52,7 +56,7 @@ pub struct Card {
 pub struct TaskCard {
     /// Its name.
     pub name: String,
-    /// What it reads: `text`, `words` or `pair`, and the field or fields.
+    /// What it reads: `text`, `words`, `pair` or `marked`, and the field or fields.
     pub input: InputCard,
     /// Its table of the config.
     pub config: TaskConfig,
@@ -66,10 +70,19 @@ pub struct TaskCard {
 pub enum InputCard {
     /// A field of text.
     Text(String),
+    /// A field of text and what stands before it.
+    Prefixed {
+        /// Stands before every text.
+        prefix: String,
+        /// The field.
+        field: String,
+    },
     /// A field of words.
     Words(String),
     /// Two fields of text.
     Pair(String, String),
+    /// A field of text or words with two spans in it.
+    Marked(MarkedText),
 }
 
 /// The part of a card that every format has.
@@ -88,19 +101,27 @@ impl Model {
             name: t.name.clone(),
             input: match t.kind.input() {
                 InputField::Text(field) => InputCard::Text(field),
+                InputField::Prefixed { prefix, field } => InputCard::Prefixed { prefix, field },
                 InputField::Words(field) => InputCard::Words(field),
                 InputField::Pair(first, second) => InputCard::Pair(first, second),
+                InputField::Marked(marked) => InputCard::Marked(marked),
             },
             config: t.config.clone(),
             space: t.kind.space(),
         };
         let tasks = self.tasks.iter().map(task).collect();
         let (max_length, precision) = (self.max_length, self.backbone.precision());
-        let card = Card { format: FORMAT, step, max_length, precision, tasks, validation };
+        let fresh =
+            self.decoder.as_ref().and_then(|decoder| Some((&decoder.network, decoder.fresh.as_ref()?)));
+        let decoder = fresh.map(|(_, config)| config.clone());
+        let card = Card { format: FORMAT, step, max_length, precision, decoder, tasks, validation };
         let text = serde_json::to_vec_pretty(&card).map_err(|e| TrainError::saved(&dir.join(CARD), e))?;
         durable::replace_dir(dir, |place| {
             model::save(place, self.backbone.as_ref(), &self.parameters)?;
             model::save_heads(place, &self.parameters)?;
+            if let Some((network, _)) = fresh {
+                model::save_decoder(place, network, &self.parameters)?;
+            }
             durable::write(&place.join(TOKENIZER), self.tokenizer.to_json().as_bytes())?;
             durable::write(&place.join(CARD), &text)
         })
@@ -123,17 +144,21 @@ impl Model {
             let reason = format!("its vocabulary has {found} entries, the backbone only knows {most}");
             return Err(TrainError::saved(&dir.join(TOKENIZER), reason));
         }
+        let decoder = ModelDecoder::of(&*backbone, card.decoder.as_ref(), &tokenizer, &mut parameters)?;
+        if let Some(ModelDecoder { network, fresh: Some(_) }) = &decoder {
+            model::load_decoder(dir, network, &mut parameters)?;
+        }
         let mut tasks = Vec::with_capacity(card.tasks.len());
         for task in &card.tasks {
             let mut kind = task.config.build(&task.name)?;
             kind.restore_space(&task.space)?;
             let mut slot = TaskSlot { name: task.name.clone(), config: task.config.clone(), kind, view: 0 };
-            slot.build(&*backbone, &tokenizer, &mut parameters)?;
+            slot.build(&*backbone, decoder.as_ref(), &tokenizer, &mut parameters)?;
             tasks.push(slot);
         }
         model::load_heads(dir, &mut parameters)?;
         let max_length = card.max_length;
-        Ok((Model { parameters, backbone, tokenizer, max_length, tasks }, card))
+        Ok((Model { parameters, backbone, decoder, tokenizer, max_length, tasks }, card))
     }
 }
 

@@ -71,7 +71,7 @@ fn fixture_job(device: &Device, fixture: &Fixture) -> Job {
     let mut parameters = Parameters::new(&device.clone().autodiff(), 1);
     let scratch = json!({"bag": {"width": fixture.width, "window": 0, "dropout": 0.0}});
     let scratch = serde_json::from_value(scratch).unwrap();
-    let backbone = model::build(&scratch, fixture.vocabulary, &mut parameters).unwrap();
+    let backbone = model::build(&scratch, fixture.vocabulary, [0, 1], &mut parameters).unwrap();
     let configs = [
         (
             "topic",

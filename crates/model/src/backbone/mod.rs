@@ -2,7 +2,10 @@
 
 pub mod bag;
 pub mod bert;
+mod reader;
+pub mod t5;
 
+use crate::decoder::{Decoder, DecoderConfig};
 use crate::error::ModelError;
 use crate::names::NameTable;
 use crate::parameters::{Matrix, Parameters};
@@ -10,11 +13,15 @@ use bag::BagConfig;
 use bert::BertConfig;
 use burn::tensor::Tensor;
 use kernels::Precision;
+pub(crate) use reader::Reader;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use t5::T5Config;
 
 /// Every backbone: its name and the source whose leading comment documents it.
-pub const CATALOGUE: &[(&str, &str)] = &[("bag", include_str!("bag.rs")), ("bert", include_str!("bert.rs"))];
+pub const CATALOGUE: &[(&str, &str)] =
+    &[("bag", include_str!("bag.rs")), ("bert", include_str!("bert.rs")), ("t5", include_str!("t5.rs"))];
 
 /// What a backbone reads of a pack: the rows' tokens end to end, without padding.
 #[derive(Debug, Clone, Copy)]
@@ -48,9 +55,13 @@ pub trait Backbone: Send + Sync {
     fn max_length(&self) -> usize;
     /// How many token ids it knows.
     fn vocabulary(&self) -> usize;
-    /// The table `[vocabulary, width]` of which [`Backbone::lower`] looks up the rows of the pack's ids, and no others; nothing
-    /// else in the backbone uses it.
+    /// The table `[vocabulary, width]` of which [`Backbone::lower`] looks up the rows of the pack's ids, and no others.
+    /// Scores of tokens may be made with it too ([`Backbone::decoder`]).
     fn token_table(&self) -> Matrix;
+    /// What writes texts from the states, where the backbone has it.
+    fn decoder(&self) -> Option<&Arc<Decoder>> {
+        None
+    }
     /// How many layers stand above the embeddings.
     fn layers(&self) -> usize;
     /// How many of them are frozen together with the embeddings; `None` where everything is trained.
@@ -130,13 +141,16 @@ pub trait Backbone: Send + Sync {
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// A folder in Hugging Face layout (config.json, model.safetensors, tokenizer.json), "hf:owner/name@revision" for one
-    /// from the Hugging Face Hub, or a table that builds one from scratch: { bag = {} } or { bert = {} }.
+    /// from the Hugging Face Hub, or a table that builds one from scratch: { bag = {} }, { bert = {} } or { t5 = {} }.
     pub backbone: BackboneConfig,
     /// Dropout of a pretrained backbone, everywhere in it, instead of what its config.json says. A backbone from scratch
     /// has its own.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.95))]
     pub dropout: Option<f32>,
+    /// A fresh decoder on the backbone, for tasks that write text; T5 has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<DecoderConfig>,
     /// The lower part of the backbone that stays as it is: `freeze = { layers = 4 }`. Off by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
@@ -199,25 +213,30 @@ pub enum Scratch {
     Bag(BagConfig),
     /// A BERT encoder.
     Bert(BertConfig),
+    /// An encoder and a decoder as in T5.
+    T5(T5Config),
 }
 
-/// Builds a backbone from scratch for ids below `vocabulary` and adds its parameters to the table.
+/// Builds a backbone from scratch for ids below `vocabulary` and adds its parameters to the table. `ends` are the tokens that a
+/// written text begins after and ends with.
 ///
 /// # Errors
 /// [`ModelError::Size`] for a size out of its range.
 pub fn build(
     scratch: &Scratch,
     vocabulary: usize,
+    ends: [u32; 2],
     parameters: &mut Parameters,
 ) -> Result<Box<dyn Backbone>, ModelError> {
     match scratch {
         Scratch::Bag(config) => Ok(Box::new(bag::Bag::new(config, vocabulary, parameters)?)),
         Scratch::Bert(config) => Ok(Box::new(bert::Bert::from_scratch(config, vocabulary, parameters)?)),
+        Scratch::T5(config) => Ok(Box::new(t5::T5::from_scratch(config, vocabulary, ends, parameters)?)),
     }
 }
 
 /// `value` if it lies in `least..=most`, else an error about `key`.
-fn size(key: &'static str, value: usize, least: usize, most: usize) -> Result<usize, ModelError> {
+pub(crate) fn size(key: &'static str, value: usize, least: usize, most: usize) -> Result<usize, ModelError> {
     if (least..=most).contains(&value) {
         return Ok(value);
     }
@@ -229,7 +248,7 @@ fn size(key: &'static str, value: usize, least: usize, most: usize) -> Result<us
 }
 
 /// A dropout rate in `0..=0.95`, else an error about `key`.
-fn rate(key: &'static str, value: f32) -> Result<f32, ModelError> {
+pub(crate) fn rate(key: &'static str, value: f32) -> Result<f32, ModelError> {
     if (0.0..=0.95).contains(&value) {
         return Ok(value);
     }
@@ -237,7 +256,7 @@ fn rate(key: &'static str, value: f32) -> Result<f32, ModelError> {
 }
 
 /// The noise of one dropout site: none without a seed or a rate; sites of one step get seeds that have nothing in common.
-fn noise(rate: f32, seed: Option<u64>, site: u64) -> Option<kernels::Noise> {
+pub(crate) fn noise(rate: f32, seed: Option<u64>, site: u64) -> Option<kernels::Noise> {
     let seed = seed.filter(|_| rate > 0.0)?;
     // SplitMix64 (Steele, Lea and Flood 2014): the site's place in the sequence that the seed starts.
     let mut z = seed.wrapping_add((site + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));

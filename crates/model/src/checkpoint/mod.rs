@@ -5,8 +5,10 @@ mod write;
 
 use crate::backbone::Backbone;
 use crate::backbone::bag::{self, Bag, BagConfig};
-use crate::backbone::bert::architecture::{self, Architecture};
+use crate::backbone::bert::architecture;
 use crate::backbone::bert::{Bert, Settings};
+use crate::backbone::t5::{self, T5};
+use crate::decoder::Decoder;
 use crate::error::{ModelError, TensorProblem};
 use crate::init::Init;
 use crate::names::NameTable;
@@ -33,6 +35,8 @@ pub struct Kept {
 
 /// The heads' file in a run's `model/`.
 const HEADS: &str = "heads.safetensors";
+/// The file of a decoder that is not part of a backbone.
+const DECODER: &str = "decoder.safetensors";
 const CONFIG: &str = "config.json";
 /// No sensible config.json is longer.
 const LONGEST_JSON: u64 = 16 << 20;
@@ -40,6 +44,7 @@ const LONGEST_JSON: u64 = 16 << 20;
 /// What `model_type` may be, for messages.
 pub(crate) fn supported() -> String {
     let mut names: Vec<_> = architecture::ALL.iter().map(|a| a.model_type).collect();
+    names.extend(t5::MODEL_TYPES);
     names.push(bag::MODEL_TYPE);
     names.join(", ")
 }
@@ -66,18 +71,41 @@ pub fn open(
         return Err(ModelError::NotAModel { path: dir.to_owned(), reason: reason.into(), remedy });
     }
     let json = read_json(&path)?;
-    if json.get("model_type").and_then(Value::as_str) == Some(bag::MODEL_TYPE) {
-        return open_bag(dir, &path, json, parameters, dropout);
+    match json.get("model_type").and_then(Value::as_str).unwrap_or_default() {
+        bag::MODEL_TYPE => return open_bag(dir, &path, json, parameters, dropout),
+        found if t5::MODEL_TYPES.contains(&found) => return open_t5(dir, &path, json, parameters, dropout),
+        _ => {}
     }
     let settings = Settings::from_json(&path, json, dropout)?;
     let names = settings.names();
     let archive = Archive::open(dir)?;
-    let (mut values, rest) = read(&archive, &names, settings.architecture)?;
+    let (mut values, rest) = read(&archive, &names, settings.architecture.layout())?;
     let mut first =
         |name: &str, _| Init::Data(values.remove(name).expect("every entry of the table was read"));
     let mut bert = Bert::assemble(settings, names, parameters, &mut first);
     (bert.kept, bert.notes) = (rest.kept, rest.notes);
     Ok(Box::new(bert))
+}
+
+fn open_t5(
+    dir: &Path,
+    path: &Path,
+    json: Value,
+    parameters: &mut Parameters,
+    dropout: Option<f32>,
+) -> Result<Box<dyn Backbone>, ModelError> {
+    let archive = Archive::open(dir)?;
+    let output = archive.names().any(|name| name == "lm_head.weight");
+    let settings = t5::Settings::from_json(path, json, output, dropout)?;
+    let names = settings.names();
+    let own = &["encoder.", "decoder.", "shared.", "lm_head."];
+    let layout = Layout { prefix: "", own, copies: settings.copies() };
+    let (mut values, rest) = read(&archive, &names, layout)?;
+    let mut first =
+        |name: &str, _| Init::Data(values.remove(name).expect("every entry of the table was read"));
+    let mut t5 = T5::assemble(settings, names, parameters, &mut first);
+    (t5.kept, t5.notes) = (rest.kept, rest.notes);
+    Ok(Box::new(t5))
 }
 
 fn open_bag(
@@ -103,14 +131,25 @@ fn open_bag(
     config.dropout = dropout.unwrap_or(config.dropout);
     let names = Bag::names(&config, vocabulary)
         .map_err(|error| wrong("the sizes", error.to_string(), "what polytask writes"))?;
-    let (mut values, _) = read(&Archive::open(dir)?, &names, &PLAIN)?;
+    let (mut values, _) = read(&Archive::open(dir)?, &names, PLAIN)?;
     let mut first =
         |name: &str, _| Init::Data(values.remove(name).expect("every entry of the table was read"));
     Ok(Box::new(Bag::assemble(&config, vocabulary, names, parameters, &mut first)))
 }
 
 /// Names as they are: no prefix, and every tensor is the network's own.
-static PLAIN: Architecture = Architecture { prefix: "", own: &[""], ..architecture::BERT };
+const PLAIN: Layout = Layout { prefix: "", own: &[""], copies: &[] };
+
+/// What the tensors of a file are called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    /// What stands before every name when the network was saved inside a larger model.
+    pub prefix: &'static str,
+    /// Only tensors of the network itself begin with one of these; what else a file holds belongs to somebody's head.
+    pub own: &'static [&'static str],
+    /// Names of tensors that say nothing new, and are passed over.
+    pub copies: &'static [&'static str],
+}
 
 /// What a checkpoint holds beside the network's parameters.
 #[derive(Default)]
@@ -123,9 +162,9 @@ struct Rest {
 fn read(
     archive: &Archive,
     names: &NameTable,
-    architecture: &Architecture,
+    layout: Layout,
 ) -> Result<(HashMap<String, Vec<f32>>, Rest), ModelError> {
-    let found = Found::resolve(archive, names, architecture);
+    let found = Found::resolve(archive, names, layout);
     let mut problems = found.problems;
     // Shapes first, and only then any memory: config.json may claim sizes that the file does not have.
     for entry in names.entries() {
@@ -190,11 +229,11 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn resolve(archive: &Archive, names: &'a NameTable, architecture: &Architecture) -> Self {
+    fn resolve(archive: &Archive, names: &'a NameTable, layout: Layout) -> Self {
         let mut found = Self { real: HashMap::new(), kept: vec![], left_out: vec![], problems: vec![] };
         let wanted: HashMap<&str, &'a str> = names.theirs().map(|name| (name, name)).collect();
         for real in archive.names() {
-            let bare = real.strip_prefix(architecture.prefix).unwrap_or(real);
+            let bare = real.strip_prefix(layout.prefix).unwrap_or(real);
             let modern = modern(bare);
             if let Some(name) = wanted.get(modern.as_str()) {
                 // The bare name wins over the same one inside a larger model.
@@ -205,7 +244,9 @@ impl<'a> Found<'a> {
                 found.kept.push((bare.to_owned(), real.to_owned()));
             } else if bare.ends_with("position_ids") || bare.ends_with("token_type_ids") {
                 // Buffers that older versions of transformers saved: 0, 1, 2, ...
-            } else if architecture.own.iter().any(|own| bare.starts_with(own)) {
+            } else if layout.copies.contains(&bare) {
+                // Tied to another tensor, which is read.
+            } else if layout.own.iter().any(|own| bare.starts_with(own)) {
                 let shape = archive.info(real).map(|info| info.shape.clone()).unwrap_or_default();
                 found.problems.push(TensorProblem::Unknown { name: real.to_owned(), found: shape });
             } else {
@@ -258,7 +299,28 @@ pub fn load_heads(dir: &Path, parameters: &mut Parameters) -> Result<(), ModelEr
     for p in parameters.iter().filter(|p| matches!(p.group, Group::Task(_))) {
         names.push(p.name.clone(), [p.name.clone()], p.shape());
     }
-    let (values, _) = read(&Archive::open_file(&dir.join(HEADS))?, &names, &PLAIN)?;
+    set(parameters, read(&Archive::open_file(&dir.join(HEADS))?, &names, PLAIN)?.0)
+}
+
+/// Writes the parameters of a decoder that is not part of a backbone, called as in T5, into `decoder.safetensors` in `dir`.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_decoder(dir: &Path, decoder: &Decoder, parameters: &Parameters) -> Result<(), ModelError> {
+    std::fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
+    write::safetensors(&dir.join(DECODER), parameters, write::named(&decoder.names(), parameters))
+}
+
+/// Reads `decoder.safetensors` in `dir` into the parameters of a decoder. The file must hold exactly these.
+///
+/// # Errors
+/// [`ModelError`]: as [`open`]. After an error the table is as it was.
+pub fn load_decoder(dir: &Path, decoder: &Decoder, parameters: &mut Parameters) -> Result<(), ModelError> {
+    set(parameters, read(&Archive::open_file(&dir.join(DECODER))?, &decoder.names(), PLAIN)?.0)
+}
+
+/// Gives parameters the values that were read for them.
+fn set(parameters: &mut Parameters, values: HashMap<String, Vec<f32>>) -> Result<(), ModelError> {
     for (name, values) in values {
         let index = parameters.find(&name).expect("the names come from this table");
         parameters.set_data(index, values)?;

@@ -2,6 +2,7 @@
 
 use crate::backbone::Backbone;
 use crate::error::{ModelError, TensorProblem};
+use crate::names::NameTable;
 use crate::parameters::{Group, Parameters};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -52,20 +53,26 @@ impl Tensor<'_> {
 
 /// A backbone's parameters under the names of its table, and what it kept.
 pub(super) fn trunk<'a>(backbone: &'a dyn Backbone, parameters: &'a Parameters) -> Vec<Tensor<'a>> {
-    let mut tensors = Vec::new();
-    for entry in backbone.hf_names().entries() {
-        let index = parameters.find(&entry.ours).expect("the backbone made its parameters in this table");
-        for (part, name) in entry.theirs.iter().enumerate() {
-            let source = Source::Parameter { parameters, index, part };
-            tensors.push(Tensor { name: name.clone(), dtype: Dtype::F32, shape: entry.part_shape(), source });
-        }
-    }
+    let mut tensors = named(backbone.hf_names(), parameters);
     tensors.extend(backbone.kept().iter().map(|kept| Tensor {
         name: kept.name.clone(),
         dtype: kept.dtype,
         shape: kept.shape.clone(),
         source: Source::Bytes(&kept.bytes),
     }));
+    tensors
+}
+
+/// The parameters of a table of names.
+pub(super) fn named<'a>(names: &NameTable, parameters: &'a Parameters) -> Vec<Tensor<'a>> {
+    let mut tensors = Vec::new();
+    for entry in names.entries() {
+        let index = parameters.find(&entry.ours).expect("its network made the parameters in this table");
+        for (part, name) in entry.theirs.iter().enumerate() {
+            let source = Source::Parameter { parameters, index, part };
+            tensors.push(Tensor { name: name.clone(), dtype: Dtype::F32, shape: entry.part_shape(), source });
+        }
+    }
     tensors
 }
 

@@ -5,7 +5,7 @@ mod question;
 use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
 use data::{Input, InputField, View};
-use question::{One, Question, Reads};
+use question::{Marked, One, Question, Reads};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, BufReader, Write};
 use std::sync::Arc;
@@ -104,7 +104,7 @@ struct Predicted {
     cut: Vec<u32>,
 }
 
-/// One pass for the tasks on one text, and one for each pair of fields that tasks read.
+/// One pass for the tasks on one text, and one for each pair of fields or text with spans that tasks read.
 fn run(model: &Model, reads: &Reads, questions: &[&Question]) -> Result<Predicted, Failure> {
     let by_task = model.tasks.iter().map(|_| questions.iter().map(|_| None).collect()).collect();
     let mut predicted = Predicted { by_task, cut: vec![0; questions.len()] };
@@ -125,6 +125,17 @@ fn run(model: &Model, reads: &Reads, questions: &[&Question]) -> Result<Predicte
             predicted.pass(model, &tasks, &rows, &view, source);
         }
     }
+    for (i, fields) in reads.marked.iter().enumerate() {
+        let (rows, marked): (Vec<usize>, Vec<&Marked>) =
+            questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.marked[i].as_ref()?))).unzip();
+        if !marked.is_empty() {
+            let tasks = tasks_where(model, |input| *input == InputField::Marked(fields.clone()));
+            let view = encode(model, marked.iter().map(|marked| Input::Words(&marked.pieces)).collect())?;
+            predicted.cut(&rows, &view);
+            let source = |i: usize| Source::Text { text: &marked[i].text, words: &[] };
+            predicted.pass(model, &tasks, &rows, &view, source);
+        }
+    }
     Ok(predicted)
 }
 
@@ -138,14 +149,40 @@ fn on_one(model: &Model, rows: &[usize], ones: &[&One], predicted: &mut Predicte
         of_texts.encoded.ids == of_words.encoded.ids && of_texts.encoded.offsets == of_words.encoded.offsets;
     let mut on_words = tasks_where(model, |input| matches!(input, InputField::Words(_)));
     let mut on_texts = tasks_where(model, |input| matches!(input, InputField::Text(_)));
-    predicted.cut(rows, if on_words.is_empty() { &of_texts } else { &of_words });
+    if !on_words.is_empty() {
+        predicted.cut(rows, &of_words);
+    } else if !on_texts.is_empty() {
+        predicted.cut(rows, &of_texts);
+    }
     if same && !on_words.is_empty() {
         on_words.append(&mut on_texts);
     }
     for (tasks, view) in [(on_words, of_words), (on_texts, of_texts)] {
         predicted.pass(model, &tasks, rows, &view, |i| ones[i].source());
     }
+    for prefix in prefixes(model) {
+        let tasks = tasks_where(
+            model,
+            |input| matches!(input, InputField::Prefixed { prefix: own, .. } if *own == prefix),
+        );
+        let texts: Vec<String> = texts.iter().map(|text| format!("{prefix}{text}")).collect();
+        let view = encode(model, texts.iter().map(|text| Input::Text(text)).collect())?;
+        predicted.cut(rows, &view);
+        predicted.pass(model, &tasks, rows, &view, |i| ones[i].source());
+    }
     Ok(())
+}
+
+/// What stands before the texts of the tasks that have such a thing, each once.
+fn prefixes(model: &Model) -> Vec<String> {
+    let mut prefixes = Vec::new();
+    for task in &model.tasks {
+        match task.kind.input() {
+            InputField::Prefixed { prefix, .. } if !prefixes.contains(&prefix) => prefixes.push(prefix),
+            _ => {}
+        }
+    }
+    prefixes
 }
 
 /// The tasks whose input passes the test.

@@ -300,6 +300,7 @@ impl Rules<'_> {
         let (name, most) = match &self.config.model.backbone {
             BackboneConfig::Scratch(Scratch::Bag(bag)) => ("bag", bag.max_length),
             BackboneConfig::Scratch(Scratch::Bert(bert)) => ("bert", bert.max_length),
+            BackboneConfig::Scratch(Scratch::T5(_)) => return,
             BackboneConfig::Pretrained(_) => return,
         };
         if longest > most {

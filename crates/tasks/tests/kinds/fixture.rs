@@ -135,13 +135,15 @@ impl Heads {
             // The kind uses the trunk's token vectors, too.
             let token_table = parameters.matrix(&Group::Trunk, "head.t.table", shape, Init::Zeros);
             let tokenizer = tokenizer();
-            kind.connect(&Trunk { hidden: self.hidden, tokenizer: &tokenizer, token_table }).unwrap();
+            kind.connect(&Trunk { hidden: self.hidden, tokenizer: &tokenizer, token_table, decoder: None })
+                .unwrap();
         }
         kind.build(&mut parameters, self.hidden);
-        for index in 0..parameters.len() {
-            let name = parameters.parameter(index).name["head.t.".len()..].to_owned();
-            let size = parameters.shape(index).iter().product::<usize>();
-            parameters.set_data(index, self.input(&name)[..size].to_vec()).unwrap();
+        for name in self.json["inputs"].as_object().expect("inputs by name").keys() {
+            if let Some(index) = parameters.find(&format!("head.t.{name}")) {
+                let size = parameters.shape(index).iter().product::<usize>();
+                parameters.set_data(index, self.input(name)[..size].to_vec()).unwrap();
+            }
         }
         parameters
     }

@@ -9,5 +9,6 @@ mod multi_label;
 mod ordinal;
 mod parsing;
 mod regression;
+mod relation;
 mod span;
 mod tagging;

@@ -123,7 +123,8 @@ fn a_vocabulary_without_a_mask_token_is_refused() {
     let without = Tokenizer::from_json(&settings.to_string()).unwrap();
     let mut parameters = model::Parameters::new(&Device::flex(), 1);
     let token_table = parameters.matrix(&model::Group::Trunk, "table", [3, 2], model::Init::Zeros);
-    let fault = masked().connect(&Trunk { hidden: 2, tokenizer: &without, token_table }).unwrap_err();
+    let fault =
+        masked().connect(&Trunk { hidden: 2, tokenizer: &without, token_table, decoder: None }).unwrap_err();
     let says = "task.t: found a vocabulary without a mask token, expected one with [MASK] or <mask>";
     assert!(fault.to_string().starts_with(says), "{fault}");
 }

@@ -124,7 +124,7 @@ pub fn job_with(device: &Device, backbone: Json, seed: u64, dropout: f64) -> Job
     let tokenizer = Tokenizer::train(&WORDS, &TokenizerConfig { size: 300, ..Default::default() }).unwrap();
     let mut parameters = Parameters::new(&device, seed);
     let scratch = serde_json::from_value(backbone).unwrap();
-    let backbone = model::build(&scratch, tokenizer.vocabulary(), &mut parameters).unwrap();
+    let backbone = model::build(&scratch, tokenizer.vocabulary(), [0, 1], &mut parameters).unwrap();
     let mut views = Views::default();
     for (split, into) in [(Split::Train, &mut views.train), (Split::Validation, &mut views.validation)] {
         let sizes = if split == Split::Train { (60, 30) } else { (20, 10) };
@@ -143,7 +143,7 @@ pub fn job_with(device: &Device, backbone: Json, seed: u64, dropout: f64) -> Job
         kind.attach(Split::Validation, &views.validation[view]).unwrap();
         tasks.push(TaskSlot { name: name.into(), config, kind, view });
     }
-    Job { model: Model { parameters, backbone, tokenizer, max_length: 32, tasks }, views }
+    Job { model: Model { parameters, backbone, decoder: None, tokenizer, max_length: 32, tasks }, views }
 }
 
 /// Every weight, bit for bit.

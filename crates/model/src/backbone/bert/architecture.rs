@@ -1,5 +1,6 @@
 //! The architectures of the BERT family as data: what their files call things, and the few ways in which they differ.
 
+use crate::checkpoint::Layout;
 use crate::names::NameTable;
 
 /// One architecture: adding a relative of BERT is adding a value of this type to [`ALL`].
@@ -182,6 +183,11 @@ pub struct Sizes {
 }
 
 impl Architecture {
+    /// What its files call their tensors.
+    pub(crate) fn layout(&self) -> Layout {
+        Layout { prefix: self.prefix, own: self.own, copies: &[] }
+    }
+
     /// The table of all parameters of a network of these sizes; their names without the prefix.
     pub fn names(&self, sizes: &Sizes) -> NameTable {
         let (h, f) = (sizes.hidden, sizes.feed_forward);

@@ -1,7 +1,7 @@
 //! A BERT's settings: from `[model]`, or from a checkpoint's config.json, checked either way.
 
 use super::architecture::{ALL, Architecture, BERT, Sizes};
-use crate::backbone::{rate, size};
+use crate::backbone::{Reader, rate, size};
 use crate::error::ModelError;
 use crate::names::NameTable;
 use schemars::JsonSchema;
@@ -192,59 +192,4 @@ fn saved(architecture: &Architecture, mut json: Value) -> Value {
         map.insert(key.into(), json!("float32"));
     }
     json
-}
-
-/// Checked reading of config.json's keys.
-struct Reader<'a> {
-    path: &'a Path,
-    json: &'a Value,
-}
-
-impl Reader<'_> {
-    fn wrong(&self, key: &str, expected: String) -> ModelError {
-        let found = self.json.get(key).map_or_else(|| "nothing".to_owned(), shortened);
-        ModelError::Config { path: self.path.to_owned(), key: key.to_owned(), found, expected }
-    }
-
-    fn size(&self, key: &str, default: Option<usize>, most: usize) -> Result<usize, ModelError> {
-        let found = match self.json.get(key) {
-            None => default,
-            Some(value) => value.as_u64().and_then(|n| usize::try_from(n).ok()),
-        };
-        found
-            .filter(|n| (1..=most).contains(n))
-            .ok_or_else(|| self.wrong(key, format!("a whole number from 1 to {most}")))
-    }
-
-    fn number(&self, key: &str, default: f64) -> Result<f64, ModelError> {
-        match self.json.get(key) {
-            None => Ok(default),
-            Some(value) => value.as_f64().ok_or_else(|| self.wrong(key, "a number".into())),
-        }
-    }
-
-    fn rate(&self, key: &str) -> Result<f32, ModelError> {
-        let found = self.number(key, 0.1)?;
-        if (0.0..1.0).contains(&found) {
-            return Ok(found as f32);
-        }
-        Err(self.wrong(key, "a rate from 0 to below 1".into()))
-    }
-
-    fn only(&self, key: &str, allowed: &[&str], why: &str) -> Result<(), ModelError> {
-        match self.json.get(key) {
-            None | Some(Value::Null) => Ok(()),
-            Some(Value::String(found)) if allowed.contains(&found.as_str()) => Ok(()),
-            Some(_) => Err(self.wrong(key, format!("\"{}\" ({why})", allowed.first().unwrap_or(&"")))),
-        }
-    }
-}
-
-/// A value for a message, cut where it is long.
-fn shortened(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
 }

@@ -1,8 +1,9 @@
 //! A line of standard input, as the tasks of a model read it.
 
-use data::{InputField, split_words};
+use data::{DataError, InputField, MarkedText, Place, Row, split_words};
 use serde_json::{Map, Value};
 use std::ops::Range;
+use std::path::Path;
 use tasks::Source;
 use train::Model;
 
@@ -12,18 +13,27 @@ pub struct Reads {
     one: Vec<String>,
     /// The fields of each pair of texts that some task reads.
     pub pairs: Vec<[String; 2]>,
+    /// Each text with two spans that some task reads.
+    pub marked: Vec<MarkedText>,
 }
 
 impl Reads {
     pub fn of(model: &Model) -> Reads {
-        let mut reads = Reads { one: Vec::new(), pairs: Vec::new() };
+        let mut reads = Reads { one: Vec::new(), pairs: Vec::new(), marked: Vec::new() };
         for task in &model.tasks {
             match task.kind.input() {
-                InputField::Text(field) | InputField::Words(field) => reads.one.push(field),
+                InputField::Text(field) | InputField::Prefixed { field, .. } | InputField::Words(field) => {
+                    reads.one.push(field)
+                }
                 InputField::Pair(first, second) => {
                     let pair = [first, second];
                     if !reads.pairs.contains(&pair) {
                         reads.pairs.push(pair);
+                    }
+                }
+                InputField::Marked(marked) => {
+                    if !reads.marked.contains(&marked) {
+                        reads.marked.push(marked);
                     }
                 }
             }
@@ -35,16 +45,31 @@ impl Reads {
     fn wanted(&self) -> String {
         let pairs = self.pairs.iter().map(|[first, second]| format!("`{first}` and `{second}`"));
         let one = (!self.one.is_empty()).then(|| "`text` or `tokens`".to_string());
-        one.into_iter().chain(pairs).collect::<Vec<_>>().join(", or ")
+        let marked = self.marked.iter().map(|marked| {
+            let [text, head, tail] = marked.fields();
+            format!("`{text}`, `{head}` and `{tail}`")
+        });
+        one.into_iter().chain(pairs).chain(marked).collect::<Vec<_>>().join(", or ")
     }
 }
 
-/// What is asked about: one text, pairs of texts, or both.
+/// What is asked about: one text, pairs of texts, texts with two spans, or several of them.
 pub struct Question {
     /// For the tasks that read one text.
     pub one: Option<One>,
     /// For the tasks that read two, in the order of [`Reads::pairs`].
     pub pairs: Vec<Option<[String; 2]>>,
+    /// For the tasks that read two spans of a text, in the order of [`Reads::marked`].
+    pub marked: Vec<Option<Marked>>,
+}
+
+/// A text with two spans.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Marked {
+    /// The text.
+    pub text: String,
+    /// The pieces that the spans cut it into.
+    pub pieces: Vec<String>,
 }
 
 /// One text.
@@ -87,7 +112,9 @@ impl Question {
     /// What the answer repeats: the text, of a pair the second text beside it.
     pub fn repeated(&self) -> Map<String, Value> {
         let pair = self.pairs.iter().flatten().next();
+        let marked = || self.marked.iter().flatten().next().map(|marked| marked.text.clone());
         let text = self.one.as_ref().map(One::text).or_else(|| pair.map(|[first, _]| first.clone()));
+        let text = text.or_else(marked);
         let second = pair.map(|[_, second]| second.clone());
         let fields = [("text", text), ("pair", second)];
         fields.into_iter().filter_map(|(name, text)| Some((name.into(), text?.into()))).collect()
@@ -100,22 +127,25 @@ impl Question {
         }
         let text = std::str::from_utf8(line).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to()))?;
         let one = Some(One::of_text(text.trim_end_matches(['\n', '\r']))?);
-        Ok(Question { one, pairs: vec![None; reads.pairs.len()] })
+        Ok(Question { one, pairs: vec![None; reads.pairs.len()], marked: vec![None; reads.marked.len()] })
     }
 
     /// An object with `text` or `tokens`, or with fields that the model was trained on; with two texts for the tasks that
-    /// read two (`text` and `pair` serve for any of them).
+    /// read two (`text` and `pair` serve for any of them), and with two spans for the tasks that read these (`text` or `tokens`,
+    /// `head` and `tail` serve for any of them).
     pub fn from_json(reads: &Reads, line: &[u8]) -> Result<Question, String> {
         let value: Value = serde_json::from_slice(line).map_err(|e| format!("not a JSON object: {e}"))?;
         let Value::Object(fields) = value else { return Err("not a JSON object".into()) };
         let pairs =
             reads.pairs.iter().map(|names| two(reads, &fields, names)).collect::<Result<Vec<_>, _>>()?;
         let one = if reads.one.is_empty() { None } else { one(reads, &fields)? };
-        if one.is_none() && pairs.iter().all(Option::is_none) {
+        let marked =
+            reads.marked.iter().map(|names| spans(reads, &fields, names)).collect::<Result<Vec<_>, _>>()?;
+        if one.is_none() && pairs.iter().all(Option::is_none) && marked.iter().all(Option::is_none) {
             let found: Vec<&str> = fields.keys().map(String::as_str).collect();
             return Err(format!("no field {}; found {}", reads.wanted(), found.join(", ")));
         }
-        Ok(Question { one, pairs })
+        Ok(Question { one, pairs, marked })
     }
 }
 
@@ -168,6 +198,41 @@ fn two(
     Ok(Some(pair))
 }
 
+/// A text with its two spans; `None` where the line has neither span, or not the text. Spans count words where a list of
+/// words is given, or text in a field of words that the model was trained on; otherwise characters.
+fn spans(reads: &Reads, fields: &Map<String, Value>, names: &MarkedText) -> Result<Option<Marked>, String> {
+    let text = first(fields, &[&names.text, "text", "tokens"]);
+    let found = (text, first(fields, &[&names.head, "head"]), first(fields, &[&names.tail, "tail"]));
+    let (Some((name, text)), Some((_, head)), Some((_, tail))) = found else {
+        let alone = !reads.one.is_empty() && found.1.is_none() && found.2.is_none();
+        if alone || found.0.is_none() {
+            return Ok(None);
+        }
+        let lacking = if found.1.is_none() { &names.head } else { &names.tail };
+        return Err(format!("no field `{lacking}` beside the text"));
+    };
+    let words = text.is_array() || (names.words && *name == names.text);
+    let fields = [(&names.text, text), (&names.head, head), (&names.tail, tail)];
+    let row = Row {
+        place: Place { file: Path::new("standard input").into(), line: 0 },
+        fields: fields.map(|(name, value)| (name.as_str().into(), value.into())).to_vec(),
+    };
+    // The line is told by the answer.
+    let told = |error: DataError| match error {
+        DataError::BadRow { reason, .. } => reason,
+        other => other.to_string(),
+    };
+    let pieces = MarkedText { words, ..names.clone() }.pieces(&row).map_err(told)?.unwrap_or_default();
+    let text = row.words(&names.text).ok().flatten().filter(|_| words).map(|words| words.join(" "));
+    let text = text.or_else(|| row.text(&names.text).ok().flatten().map(str::to_string)).unwrap_or_default();
+    Ok(Some(Marked { text, pieces }))
+}
+
+/// The first of the named fields that a line has, with its name.
+fn first<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<(&'a String, &'a Value)> {
+    names.iter().filter_map(|name| fields.get_key_value(*name)).find(|(_, value)| !value.is_null())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +241,7 @@ mod tests {
         Reads {
             one: one.iter().map(|name| name.to_string()).collect(),
             pairs: pairs.iter().map(|pair| pair.map(str::to_string)).collect(),
+            marked: Vec::new(),
         }
     }
 
@@ -211,5 +277,42 @@ mod tests {
         assert!(one.one.is_some() && one.pairs[0].is_none());
         let two = read(r#"{"a": "two", "b": "three"}"#);
         assert!(two.one.is_none() && two.pairs[0].is_some());
+    }
+    #[test]
+    fn spans_are_read_by_their_names_or_as_head_and_tail() {
+        let [text, head, tail] = ["words", "a", "b"].map(str::to_string);
+        let marked = MarkedText { text, words: true, head, tail, markers: true };
+        let reads = |one: &[&str]| Reads { marked: vec![marked.clone()], ..reads(one, &[]) };
+        let read = |line: &str| {
+            let marked = Question::from_json(&reads(&[]), line.as_bytes()).map(|q| q.marked[0].clone());
+            let shown =
+                |m: Marked| (m.text, m.pieces.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>());
+            marked.map(|marked| marked.map(shown))
+        };
+        let pieces = ["$", "x", "$", "y", "#", "z", "#"].map(str::to_string).to_vec();
+        for line in [
+            r#"{"words": ["x", "y", "z"], "a": [0, 1], "b": [2, 3]}"#,
+            r#"{"words": "x y z", "a": [0, 1], "b": [2, 3]}"#,
+            r#"{"tokens": ["x", "y", "z"], "head": [0, 1], "tail": [2, 3]}"#,
+            r#"{"text": "x y z", "head": [0, 1], "tail": [4, 5]}"#,
+        ] {
+            assert_eq!(read(line), Ok(Some(("x y z".to_string(), pieces.clone()))), "{line}");
+        }
+        for (line, says) in [
+            (r#"{"words": ["x"], "a": [0, 1]}"#, "no field `b` beside the text"),
+            (r#"{"words": ["x"]}"#, "no field `a` beside the text"),
+            (r#"{"a": [0, 1], "b": [0, 1]}"#, "no field `words`, `a` and `b`; found a, b"),
+            (
+                r#"{"words": ["x"], "a": [0, 1], "b": [0, 2]}"#,
+                "field \"b\": found [0, 2], expected [start, end] of a span that is not empty, with end (exclusive) at most 1, in words of field \"words\"",
+            ),
+            (r#"{"text": 5, "head": [0, 1], "tail": [0, 2]}"#, "field \"words\": found 5, expected text"),
+        ] {
+            assert_eq!(read(line).unwrap_err(), says);
+        }
+        let beside = Question::from_json(&reads(&["text"]), br#"{"text": "x"}"#).unwrap();
+        assert!(beside.one.is_some() && beside.marked[0].is_none());
+        let plain = Question::from_text(&reads(&[]), b"x\n").err().unwrap();
+        assert_eq!(plain, "no task reads one text; give JSON objects with `words`, `a` and `b`");
     }
 }

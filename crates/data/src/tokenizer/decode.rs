@@ -1,0 +1,55 @@
+//! From a text to its ids alone and back, and the tokens that begin, end and fill a row.
+
+use super::Tokenizer;
+use crate::DataError;
+
+/// The ids of the tokens that frame a row, as far as the vocabulary has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Specials {
+    /// Begins a row: `[CLS]`, `<s>`, `<bos>` or `<|begin_of_text|>`.
+    pub begin: Option<u32>,
+    /// Ends a row: `[SEP]`, `</s>`, `<eos>`, `<|end_of_text|>` or `<|endoftext|>`.
+    pub end: Option<u32>,
+    /// Fills a row up: `[PAD]` or `<pad>`.
+    pub padding: Option<u32>,
+}
+
+/// The names under which vocabularies have them; the first that is there counts.
+const BEGIN: [&str; 4] = ["[CLS]", "<s>", "<bos>", "<|begin_of_text|>"];
+const END: [&str; 5] = ["[SEP]", "</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"];
+const PADDING: [&str; 2] = ["[PAD]", "<pad>"];
+
+impl Tokenizer {
+    /// The text that ids stand for, without special tokens and without spaces at its ends. Ids that are none are left out.
+    ///
+    /// It is the text that was encoded as the tokenizer keeps it: in its normal form (often lower case), each run of spaces
+    /// as one. A vocabulary that puts punctuation by itself without noting whether a space stood before it, as BERT's and
+    /// those of [`Tokenizer::train`] without `spaces`, gives it back with one.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        // A decoder of the file that fails on these tokens leaves the tokens themselves.
+        let text = self.inner.decode(ids, true).unwrap_or_else(|_| self.tokens(ids).join(" "));
+        text.trim().to_owned()
+    }
+
+    /// The ids of a text, without the tokens that frame a row and without a limit.
+    ///
+    /// # Errors
+    /// When the tokenizer fails on it.
+    pub fn ids(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let encoded = self.inner.encode_fast(text, false);
+        let encoded =
+            encoded.map_err(|error| DataError::Tokenizer { path: None, reason: error.to_string() })?;
+        Ok(encoded.get_ids().to_vec())
+    }
+
+    /// The id of a token, if the vocabulary has it.
+    pub fn id_of(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The tokens that frame a row, by the names that are usual.
+    pub fn specials(&self) -> Specials {
+        let first = |names: &[&str]| names.iter().find_map(|name| self.id_of(name));
+        Specials { begin: first(&BEGIN), end: first(&END), padding: first(&PADDING) }
+    }
+}

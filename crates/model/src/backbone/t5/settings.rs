@@ -1,0 +1,224 @@
+//! A T5's settings: from `[model]`, or from a checkpoint's config.json, checked either way.
+
+use crate::backbone::{Reader, rate, size};
+use crate::blocks::{BlockSettings, Buckets};
+use crate::decoder::DecoderSettings;
+use crate::error::ModelError;
+use crate::names::NameTable;
+use kernels::Precision;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// What `model_type` may be.
+pub(crate) const MODEL_TYPES: [&str; 2] = ["t5", "mt5"];
+
+/// Rows may be of any length: no table has a place for each of their tokens.
+pub(super) const LONGEST: usize = 1_000_000;
+
+/// `{ t5 = { layers = 4, decoder_layers = 4, hidden = 256, heads = 4 } }`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct T5Config {
+    /// Layers of the encoder.
+    #[schemars(range(min = 1, max = 1000))]
+    pub layers: usize,
+    /// Layers of the decoder. Left out: as many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub decoder_layers: Option<usize>,
+    /// Width of a state; a multiple of `heads`.
+    #[schemars(range(min = 1, max = 65536))]
+    pub hidden: usize,
+    /// Attention heads a layer.
+    #[schemars(range(min = 1, max = 65536))]
+    pub heads: usize,
+    /// Width inside the feed-forward part, which has a gate. Left out: four times `hidden`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1048576))]
+    pub feed_forward: Option<usize>,
+    /// Share of the numbers set to 0 in training, in states and attention weights.
+    #[schemars(range(min = 0.0, max = 0.95))]
+    pub dropout: f32,
+}
+
+impl Default for T5Config {
+    fn default() -> Self {
+        Self { layers: 4, decoder_layers: None, hidden: 256, heads: 4, feed_forward: None, dropout: 0.1 }
+    }
+}
+
+/// Whether the output is the token table, and states are made smaller for it: in T5, but not in what came after it.
+fn scaled(json: &Value) -> bool {
+    let says = |key: &str| json.get(key).and_then(Value::as_bool);
+    says("scale_decoder_outputs").or(says("tie_word_embeddings")).unwrap_or(true)
+}
+
+/// Everything about a T5 but its weights.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub blocks: BlockSettings,
+    pub vocabulary: usize,
+    pub layers: usize,
+    pub buckets: Buckets,
+    pub decoder: DecoderSettings,
+    /// config.json as it is saved.
+    pub json: Value,
+}
+
+impl Settings {
+    pub(super) fn from_scratch(
+        config: &T5Config,
+        vocabulary: usize,
+        [start, end]: [u32; 2],
+    ) -> Result<Self, ModelError> {
+        let hidden = size("t5.hidden", config.hidden, 1, 65_536)?;
+        let heads = size("t5.heads", config.heads, 1, 65_536)?;
+        if !hidden.is_multiple_of(heads) {
+            let expected = format!("a divisor of hidden = {hidden}");
+            return Err(ModelError::Size { key: "t5.heads", found: heads.to_string(), expected });
+        }
+        let feed_forward = config.feed_forward.unwrap_or(4 * hidden);
+        let layers = size("t5.layers", config.layers, 1, 1000)?;
+        let json = json!({
+            "architectures": ["T5ForConditionalGeneration"],
+            "model_type": "t5",
+            "vocab_size": size("t5.vocabulary", vocabulary, 1, i32::MAX as usize)?,
+            "d_model": hidden,
+            "d_kv": hidden / heads,
+            "d_ff": size("t5.feed_forward", feed_forward, 1, 1 << 20)?,
+            "num_layers": layers,
+            "num_decoder_layers": size("t5.decoder_layers", config.decoder_layers.unwrap_or(layers), 1, 1000)?,
+            "num_heads": heads,
+            "relative_attention_num_buckets": 32,
+            "relative_attention_max_distance": 128,
+            "dropout_rate": rate("t5.dropout", config.dropout)?,
+            "layer_norm_epsilon": 1e-6,
+            "feed_forward_proj": "gated-gelu",
+            "tie_word_embeddings": true,
+            "scale_decoder_outputs": true,
+            "is_encoder_decoder": true,
+            "pad_token_id": 0,
+            "decoder_start_token_id": start,
+            "eos_token_id": end,
+            "dtype": "float32",
+        });
+        Self::read(&Reader { path: Path::new("config.json"), json: &json }, false, None, json.clone())
+    }
+
+    /// Reads a config.json whose `model_type` is one of [`MODEL_TYPES`]; `dropout` overrides what it says. `output` tells whether
+    /// the file has an output table.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] with the key.
+    pub(crate) fn from_json(
+        path: &Path,
+        json: Value,
+        output: bool,
+        dropout: Option<f32>,
+    ) -> Result<Self, ModelError> {
+        let mut saved = json.clone();
+        if let Some(map) = saved.as_object_mut() {
+            let class = if json["model_type"] == "mt5" {
+                "MT5ForConditionalGeneration"
+            } else {
+                "T5ForConditionalGeneration"
+            };
+            map.insert("architectures".into(), json!([class]));
+            let key = if map.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
+            map.insert(key.into(), json!("float32"));
+            // Transformers 5 writes the second, and takes it from the first when it reads.
+            map.insert("tie_word_embeddings".into(), scaled(&json).into());
+            map.insert("scale_decoder_outputs".into(), scaled(&json).into());
+        }
+        Self::read(&Reader { path, json: &json }, output, dropout, saved)
+    }
+
+    fn read(read: &Reader<'_>, output: bool, dropout: Option<f32>, json: Value) -> Result<Self, ModelError> {
+        let vocabulary = read.size("vocab_size", None, i32::MAX as usize)?;
+        let (hidden, heads) =
+            (read.size("d_model", Some(512), 65_536)?, read.size("num_heads", Some(8), 65_536)?);
+        let projection = read.json.get("feed_forward_proj").and_then(Value::as_str).unwrap_or("relu");
+        let gated = match projection {
+            "relu" => false,
+            "gated-gelu" => true,
+            _ => return Err(read.wrong("feed_forward_proj", "\"relu\" or \"gated-gelu\"".into())),
+        };
+        let eps = read.number("layer_norm_epsilon", 1e-6)?;
+        if !(0.0..0.1).contains(&eps) {
+            return Err(read.wrong("layer_norm_epsilon", "a small positive number such as 1e-6".into()));
+        }
+        let own_rate = read.rate("dropout_rate")?;
+        if let Some(dropout) = dropout {
+            rate("dropout", dropout)?;
+        }
+        let blocks = BlockSettings {
+            hidden,
+            heads,
+            inner: heads * read.size("d_kv", Some(64), 65_536)?,
+            feed_forward: read.size("d_ff", Some(2048), 1 << 20)?,
+            gated,
+            eps: eps as f32,
+            dropout: dropout.unwrap_or(own_rate),
+            precision: Precision::F32,
+        };
+        let layers = read.size("num_layers", Some(6), 1000)?;
+        let count = read.size("relative_attention_num_buckets", Some(32), 65_536)?;
+        let farthest = read.size("relative_attention_max_distance", Some(128), 1 << 20)?;
+        if count % 4 != 0 || farthest <= count / 2 {
+            let expected =
+                format!("a multiple of 4 below twice relative_attention_max_distance = {farthest}");
+            return Err(read.wrong("relative_attention_num_buckets", expected));
+        }
+        let id = |key: &str, default: u64| match read.json.get(key) {
+            None | Some(Value::Null) => Ok(default as u32),
+            Some(found) => match found.as_u64().filter(|id| *id < vocabulary as u64) {
+                Some(id) => Ok(id as u32),
+                None => Err(read.wrong(key, format!("an id below vocab_size = {vocabulary}"))),
+            },
+        };
+        let scaled = scaled(read.json);
+        let buckets = Buckets { count, farthest, both_ways: true };
+        let decoder = DecoderSettings {
+            blocks,
+            layers: read.size("num_decoder_layers", Some(layers), 1000)?,
+            buckets: Buckets { both_ways: false, ..buckets },
+            own_output: (output && !scaled).then_some(vocabulary),
+            scaled,
+            start: id("decoder_start_token_id", u64::from(id("pad_token_id", 0)?))?,
+            end: id("eos_token_id", 1)?,
+        };
+        Ok(Self { blocks, vocabulary, layers, buckets, decoder, json })
+    }
+
+    /// Names and shapes of the network's parameters.
+    pub(crate) fn names(&self) -> NameTable {
+        let (mut names, blocks) = (NameTable::default(), &self.blocks);
+        names.push("backbone.embeddings.word", ["shared.weight"], &[self.vocabulary, blocks.hidden]);
+        let distances = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight";
+        names.push("backbone.distances", [distances], &[self.buckets.count, blocks.heads]);
+        for i in 0..self.layers {
+            let (ours, theirs) = (format!("backbone.layer.{i}"), format!("encoder.block.{i}.layer"));
+            let norm = |part: usize| format!("{theirs}.{part}.layer_norm");
+            let attention = format!("{theirs}.0.SelfAttention");
+            blocks.name_attention(&mut names, &format!("{ours}.attention"), &attention, &norm(0));
+            let feed_forward = format!("{theirs}.1.DenseReluDense");
+            blocks.name_feed_forward(&mut names, &format!("{ours}.feed_forward"), &feed_forward, &norm(1));
+        }
+        names.push("backbone.norm", ["encoder.final_layer_norm.weight"], &[blocks.hidden]);
+        self.decoder.name(&mut names);
+        names
+    }
+
+    /// Tensors of files that say nothing new: copies of tied ones, and a table that no version of T5 uses.
+    pub(crate) fn copies(&self) -> &'static [&'static str] {
+        const COPIES: &[&str] = &[
+            "lm_head.weight",
+            "encoder.embed_tokens.weight",
+            "decoder.embed_tokens.weight",
+            "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
+        ];
+        if self.decoder.own_output.is_some() { &COPIES[1..] } else { COPIES }
+    }
+}
