@@ -83,11 +83,11 @@ impl Inputs {
             let InputField::Text(text) = &task.input else { return task.clone() };
             let beside =
                 tasks.iter().filter(|other| other.corpus == task.corpus && other.hides == task.hides);
-            let words = beside.filter(|other| match &other.input {
+            let mut words = beside.filter(|other| match &other.input {
                 InputField::Words(words) => sources.same(&task.corpus, text, words),
                 _ => false,
             });
-            words.cloned().next().unwrap_or_else(|| task.clone())
+            words.next().cloned().unwrap_or_else(|| task.clone())
         };
         let places = tasks
             .iter()
