@@ -20,6 +20,7 @@
 mod cache;
 mod corpus;
 mod error;
+mod hiding;
 mod marked;
 mod pack;
 mod quotas;
@@ -36,6 +37,7 @@ mod words;
 pub use cache::encode_cached;
 pub use corpus::{CorpusConfig, Format, Paths, Split};
 pub use error::{DataError, Faults};
+pub use hiding::{Hiding, SHOWN};
 pub use marked::{MarkedText, Part, span};
 pub use pack::{Pack, RowRef};
 pub use quotas::CorpusDraws;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Encoded, View};
+use crate::{Encoded, SHOWN, View, random};
 
 /// A row of a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,14 +28,28 @@ pub struct Pack {
     pub words: Vec<u32>,
     /// `[n]` which segment of its row each token is of: 1 in the second text of a pair, else 0.
     pub segments: Vec<u32>,
+    /// `[n]` what each token was that is hidden ([`crate::Hiding`]), else [`SHOWN`]; empty where no row hides tokens.
+    pub hidden: Vec<u32>,
     /// `[r]` which rows these are.
     pub rows: Vec<RowRef>,
 }
 
 impl Pack {
-    /// The pack of the given rows, in order. Panics when a row does not exist.
+    /// The pack of the given rows, in order. Where tokens are hidden, they are the same in every pack. Panics when a row does
+    /// not exist.
     pub fn of(views: &[View], rows: &[RowRef]) -> Pack {
-        Self::gather(rows.iter().map(|r| (*r, &views[r.view as usize].encoded, r.row as usize)))
+        let mut pack =
+            Self::gather(rows.iter().map(|r| (*r, &views[r.view as usize].encoded, r.row as usize)));
+        pack.hide(views, |_, row| random::stream(0, "hidden tokens", u64::from(row.row)));
+        pack
+    }
+
+    /// As [`Pack::of`]; which tokens are hidden depends on the seed.
+    pub fn drawn(views: &[View], rows: &[RowRef], seed: u64) -> Pack {
+        let mut pack =
+            Self::gather(rows.iter().map(|r| (*r, &views[r.view as usize].encoded, r.row as usize)));
+        pack.hide(views, |at, _| random::stream(seed, "hidden tokens", at as u64));
+        pack
     }
 
     /// The pack of all rows of an encoding, said to be of `view`.
@@ -62,7 +76,7 @@ impl Pack {
             offsets.push(ids.len());
             refs.push(row_ref);
         }
-        Pack { ids, positions, offsets: offsets.into(), words, segments, rows: refs }
+        Pack { ids, positions, offsets: offsets.into(), words, segments, hidden: Vec::new(), rows: refs }
     }
 
     /// The same rows with only some of their tokens, given by their places in this pack, rising.
@@ -75,7 +89,33 @@ impl Pack {
             offsets: self.offsets.iter().map(before).collect(),
             words: of(&self.words),
             segments: of(&self.segments),
+            hidden: if self.hidden.is_empty() { Vec::new() } else { of(&self.hidden) },
             rows: self.rows.clone(),
+        }
+    }
+
+    /// Some of the rows, given by their places in this pack, in that order, as they stand here.
+    pub fn some(&self, rows: &[usize]) -> Pack {
+        let tokens = rows.iter().flat_map(|row| self.offsets[*row] as u32..self.offsets[row + 1] as u32);
+        let mut some = self.only(&tokens.collect::<Vec<u32>>());
+        let lengths = rows.iter().map(|row| self.offsets[row + 1] - self.offsets[*row]);
+        let ends = lengths.scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        });
+        some.offsets = std::iter::once(0).chain(ends).collect();
+        some.rows = rows.iter().map(|row| self.rows[*row]).collect();
+        some
+    }
+
+    /// Hides tokens of the rows whose views want it; `rng` is made of a row and its place in the pack.
+    fn hide(&mut self, views: &[View], rng: impl Fn(usize, RowRef) -> rand_chacha::ChaCha8Rng) {
+        for (at, row) in self.rows.iter().enumerate() {
+            let Some(hiding) = views[row.view as usize].hiding else { continue };
+            self.hidden.resize(self.ids.len(), SHOWN);
+            let tokens = self.offsets[at]..self.offsets[at + 1];
+            let (ids, words) = (&mut self.ids[tokens.clone()], &self.words[tokens.clone()]);
+            self.hidden[tokens].copy_from_slice(&hiding.hide(ids, words, &mut rng(at, *row)));
         }
     }
 

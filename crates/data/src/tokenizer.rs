@@ -177,6 +177,11 @@ impl Tokenizer {
         ids.iter().map(|&id| self.inner.id_to_token(id).unwrap_or_default()).collect()
     }
 
+    /// The id of a token, if there is one of that name.
+    pub(crate) fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
     /// The pieces that normalization and pre-tokenization make of a text, before any model.
     pub(crate) fn pieces(&self, text: &str) -> Result<Vec<String>, DataError> {
         use tokenizers::{

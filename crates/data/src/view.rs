@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{DataError, Encoded, Faults, Input, MarkedText, Row, Tokenizer, encode_cached};
+use crate::{DataError, Encoded, Faults, Hiding, Input, MarkedText, Row, Tokenizer, encode_cached};
 
 /// What a task reads of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,7 +55,7 @@ impl fmt::Display for InputField {
 }
 
 /// The rows of one corpus and split under one input, tokenized. A corpus has several views only where its tasks' inputs
-/// differ (see [`same_text`]).
+/// differ (see [`same_text`]), or what is hidden of them.
 #[derive(Debug, Clone)]
 pub struct View {
     /// The corpus's name.
@@ -66,6 +66,8 @@ pub struct View {
     pub rows: Arc<[Row]>,
     /// Their tokens; row `i` of the encoding is row `i` of `rows`.
     pub encoded: Encoded,
+    /// Which of the tokens packs hide from the model, if any.
+    pub hiding: Option<Hiding>,
 }
 
 impl View {
@@ -116,7 +118,7 @@ impl View {
                 encode(&pieces.iter().map(|pieces| Input::Words(pieces)).collect::<Vec<_>>())?
             }
         };
-        Ok(View { corpus: corpus.into(), input, rows, encoded })
+        Ok(View { corpus: corpus.into(), input, rows, encoded, hiding: None })
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use polytask_data::{
-    Input, InputField, NO_WORD, Pack, Place, Row, RowRef, Tokenizer, Value, View, random, same_text,
+    Hiding, Input, InputField, NO_WORD, Pack, Place, Row, RowRef, SHOWN, Tokenizer, Value, View, random,
+    same_text,
 };
 
 fn tokenizer() -> Tokenizer {
@@ -153,6 +154,56 @@ fn pairs_have_two_segments_in_view_cache_and_pack() {
     let missing = rows(vec![vec![("a", Value::Text("x".into()))]]);
     let faults = View::new("c", input.clone(), missing, &tokenizer(), 64, None).unwrap_err();
     assert_eq!(faults[0].to_string(), "rows.jsonl:1: no field \"b\"; the row has a");
+}
+
+#[test]
+fn tokens_are_hidden_in_the_rows_of_their_view_alone() {
+    let tokenizer = tokenizer();
+    let view = View::new("c", InputField::Text("text".into()), sample(), &tokenizer, 64, None).unwrap();
+    let hiding = Some(Hiding::new(50, &tokenizer).unwrap());
+    let views = [view.clone(), View { hiding, ..view }];
+    let refs: Vec<RowRef> =
+        [(0, 0), (1, 0), (0, 3), (1, 1), (1, 3), (1, 2)].map(|(view, row)| RowRef { view, row }).into();
+    let plain = Pack::of(&views[..1], &refs.iter().map(|r| RowRef { view: 0, ..*r }).collect::<Vec<_>>());
+    assert!(plain.hidden.is_empty());
+    let (one, same, other) =
+        (Pack::drawn(&views, &refs, 1), Pack::drawn(&views, &refs, 1), Pack::drawn(&views, &refs, 2));
+    assert_eq!(one, same);
+    assert_ne!(one.hidden, other.hidden);
+    for pack in [&one, &other, &Pack::of(&views, &refs)] {
+        assert_eq!(
+            (&pack.words, &pack.offsets, pack.hidden.len()),
+            (&plain.words, &plain.offsets, pack.tokens())
+        );
+        for (at, row) in refs.iter().enumerate() {
+            let tokens = pack.offsets[at]..pack.offsets[at + 1];
+            let hidden = tokens.clone().filter(|token| pack.hidden[*token] != SHOWN).count();
+            let words = tokens.clone().filter(|token| pack.words[*token] != NO_WORD).count();
+            let expected = if row.view == 0 { 0 } else { (words as f64 / 2.0).round() as usize };
+            assert_eq!(hidden, expected, "row {at}");
+            for token in tokens {
+                let shown = pack.hidden[token] == SHOWN;
+                let was = if shown { pack.ids[token] } else { pack.hidden[token] };
+                assert_eq!(was, plain.ids[token]);
+            }
+        }
+    }
+    // What is scored is hidden the same way, whatever is beside it.
+    let alone = Pack::of(&views, &refs[4..5]);
+    assert_eq!(alone, Pack::of(&views, &refs).some(&[4]));
+    // A part of a pack has the same tokens hidden.
+    let part = one.some(&[4, 1]);
+    assert_eq!(part.rows, [refs[4], refs[1]]);
+    let tokens = (one.offsets[4]..one.offsets[5]).chain(one.offsets[1]..one.offsets[2]);
+    let of = |values: &[u32]| tokens.clone().map(|token| values[token]).collect::<Vec<_>>();
+    assert_eq!(
+        (&part.ids, &part.hidden, &part.positions),
+        (&of(&one.ids), &of(&one.hidden), &of(&one.positions))
+    );
+    assert_eq!(part.offsets[1..], [one.offsets[5] - one.offsets[4], part.tokens()]);
+    // Without anything hidden, a part is the pack of its rows.
+    let refs: Vec<RowRef> = (0..4).map(|row| RowRef { view: 0, row }).collect();
+    assert_eq!(Pack::of(&views, &refs).some(&[1, 3]), Pack::of(&views, &[refs[1], refs[3]]));
 }
 
 #[test]

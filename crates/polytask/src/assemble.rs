@@ -1,10 +1,10 @@
 //! From a config to a job: rows read, labels learnt, model built, views tokenized, targets attached.
 
 use crate::config::Config;
-use crate::corpora::{DataReport, Inputs, Sources, attach};
+use crate::corpora::{DataReport, Inputs, Sources, Wanted, attach};
 use crate::failure::Failure;
 use burn::tensor::Device;
-use data::{InputField, Split, Tokenizer};
+use data::{Split, Tokenizer};
 use model::{Backbone, BackboneConfig, Parameters, Scratch};
 use std::path::{Path, PathBuf};
 use train::{Job, Model, ModelDecoder, Recompute, TaskSlot};
@@ -115,8 +115,12 @@ fn texts_written(tasks: &[TaskSlot], sources: &Sources) -> Vec<String> {
 }
 
 fn place(tasks: &mut [TaskSlot], sources: &Sources) -> Inputs {
-    let wanted: Vec<(&str, InputField)> =
-        tasks.iter().map(|t| (t.config.corpus.as_str(), t.kind.input())).collect();
+    let wanted = |t: &TaskSlot| Wanted {
+        corpus: t.config.corpus.clone(),
+        input: t.kind.input(),
+        hides: t.kind.hides(),
+    };
+    let wanted: Vec<Wanted> = tasks.iter().map(wanted).collect();
     let (inputs, places) = Inputs::of(&wanted, sources);
     for (slot, place) in tasks.iter_mut().zip(places) {
         slot.view = place;

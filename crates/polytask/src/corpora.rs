@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::failure::Failure;
-use data::{DataError, InputField, Row, Split, Tokenizer, View, same_text};
+use data::{DataError, Hiding, InputField, Row, Split, Tokenizer, View, same_text};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,26 +59,40 @@ fn in_corpus(corpus: &str, split: Split, error: &DataError) -> String {
     format!("corpus `{corpus}`, {split}: {error}")
 }
 
+/// What a task reads of its corpus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The corpus's name.
+    pub corpus: String,
+    /// The fields.
+    pub input: InputField,
+    /// How many percent of the tokens are hidden from the model.
+    pub hides: Option<u32>,
+}
+
 /// Which inputs of which corpora the model reads: one view each, the same in every split.
-pub struct Inputs(Vec<(String, InputField)>);
+pub struct Inputs(Vec<Wanted>);
 
 impl Inputs {
     /// The inputs that the tasks need, and each task's index into them. Tasks of one corpus that read the same
-    /// field share a view; so do a text field and a words field that say the same in every row: the words serve both.
-    pub fn of(tasks: &[(&str, InputField)], sources: &Sources) -> (Inputs, Vec<usize>) {
-        let mut inputs: Vec<(String, InputField)> = Vec::new();
-        let served = |corpus: &str, input: &InputField| -> InputField {
-            let InputField::Text(text) = input else { return input.clone() };
-            let words = tasks.iter().filter(|(c, _)| *c == corpus).find_map(|(_, other)| match other {
-                InputField::Words(words) if sources.same(corpus, text, words) => Some(other.clone()),
-                _ => None,
+    /// field share a view, unless tokens are hidden from some of them; so do a text field and a words field that say the same
+    /// in every row: the words serve both.
+    pub fn of(tasks: &[Wanted], sources: &Sources) -> (Inputs, Vec<usize>) {
+        let mut inputs: Vec<Wanted> = Vec::new();
+        let served = |task: &Wanted| -> Wanted {
+            let InputField::Text(text) = &task.input else { return task.clone() };
+            let beside =
+                tasks.iter().filter(|other| other.corpus == task.corpus && other.hides == task.hides);
+            let mut words = beside.filter(|other| match &other.input {
+                InputField::Words(words) => sources.same(&task.corpus, text, words),
+                _ => false,
             });
-            words.unwrap_or_else(|| input.clone())
+            words.next().cloned().unwrap_or_else(|| task.clone())
         };
         let places = tasks
             .iter()
-            .map(|(corpus, input)| {
-                let input = (corpus.to_string(), served(corpus, input));
+            .map(|task| {
+                let input = served(task);
                 inputs.iter().position(|known| *known == input).unwrap_or_else(|| {
                     inputs.push(input);
                     inputs.len() - 1
@@ -91,7 +105,11 @@ impl Inputs {
     /// The texts of the training rows under every input, for a vocabulary made from scratch.
     pub fn training_texts(&self, sources: &Sources) -> Vec<String> {
         let mut texts = Vec::new();
-        for (corpus, input) in &self.0 {
+        for (i, Wanted { corpus, input, .. }) in self.0.iter().enumerate() {
+            // A field counts once, also if there is a view of it with hidden tokens.
+            if self.0[..i].iter().any(|known| known.corpus == *corpus && known.input == *input) {
+                continue;
+            }
             for row in sources.rows(corpus, Split::Train).iter().flat_map(|rows| rows.iter()) {
                 match input {
                     InputField::Text(field) => {
@@ -128,10 +146,17 @@ impl Inputs {
         let mut faults = Vec::new();
         let mut of = |split: Split| -> Vec<View> {
             let mut views = Vec::new();
-            for (corpus, input) in &self.0 {
+            for Wanted { corpus, input, hides } in &self.0 {
+                let hiding = match hides.map(|percent| Hiding::new(percent, tokenizer)).transpose() {
+                    Ok(hiding) => hiding,
+                    Err(error) => {
+                        faults.push(in_corpus(corpus, split, &error));
+                        continue;
+                    }
+                };
                 let rows = sources.rows(corpus, split).cloned().unwrap_or_default();
                 match View::new(corpus.as_str(), input.clone(), rows, tokenizer, max_length, cache) {
-                    Ok(view) => views.push(view),
+                    Ok(view) => views.push(View { hiding, ..view }),
                     Err(errors) => faults.extend(errors.iter().map(|e| in_corpus(corpus, split, e))),
                 }
             }
@@ -192,6 +217,9 @@ pub struct TaskLabels {
     pub missing: usize,
     /// Labels that training never shows, with counts.
     pub unseen: BTreeMap<String, usize>,
+    /// Labels that are left out because training has them too seldom, or never.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rare: usize,
     /// What the labels are like, where they are numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numbers: Option<Numbers>,
@@ -203,6 +231,10 @@ pub struct TaskLabels {
     pub out_of_reach: usize,
     /// How often each label occurs.
     pub counts: Vec<(String, usize)>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Gives every task its targets in every split that was read, and tells what was found.
@@ -224,6 +256,7 @@ pub fn attach(tasks: &mut [TaskSlot], views: &Views, sources: &Sources) -> Resul
                         labelled: found.labelled,
                         missing: found.missing,
                         unseen: found.unseen,
+                        rare: found.rare,
                         numbers: found.numbers,
                         truncated: found.truncated,
                         without_token: found.without_token,

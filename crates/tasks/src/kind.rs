@@ -19,6 +19,12 @@ pub trait Kind: Send + Sync {
     /// What the task reads of a row.
     fn input(&self) -> InputField;
 
+    /// How many percent of the tokens of each row are hidden from the model, to be found again ([`data::Hiding`]). Such a task has
+    /// a view of its own, so that no other task sees its rows.
+    fn hides(&self) -> Option<u32> {
+        None
+    }
+
     /// Learns the label space from the training rows. Labels are sorted, so that the order of the rows does not matter.
     ///
     /// # Errors
@@ -152,6 +158,8 @@ pub struct LabelReport {
     pub missing: usize,
     /// Labels that the training split never showed, and how often they occur.
     pub unseen: BTreeMap<String, usize>,
+    /// Labels that the space leaves out because training has them too seldom, or never.
+    pub rare: usize,
     /// How often each label of the space occurs, in its order; in tagging, words.
     pub counts: Vec<(String, usize)>,
     /// What the numbers are like, where the labels are numbers.
@@ -230,6 +238,8 @@ pub enum Prediction {
     Tags(Vec<Option<WordTag>>),
     /// A head per word and its relation to it, up to the last word that has a token; `None` for a word without one.
     Tree(Vec<Option<WordArc>>),
+    /// What is found for each hidden token, in their order.
+    Tokens(Vec<FoundToken>),
 }
 
 /// The part of a row's second text that answers its first.
@@ -292,6 +302,15 @@ pub struct WordTag {
     pub label: u32,
     /// Its probability, 0 to 1; with a CRF the marginal one.
     pub probability: f32,
+}
+
+/// What is found for a hidden token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundToken {
+    /// The most probable tokens and their probabilities, the first at the top.
+    pub best: Vec<(u32, f32)>,
+    /// What it was, and the logarithm of the probability of that, where it is known.
+    pub was: Option<(u32, f32)>,
 }
 
 /// The head of one word.

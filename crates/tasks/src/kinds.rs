@@ -7,6 +7,7 @@ use crate::classification::ClassificationConfig;
 use crate::entities_relations::EntitiesRelationsConfig;
 use crate::generation::GenerationConfig;
 use crate::lemmas::LemmasConfig;
+use crate::masked_language_model::MaskedLanguageModelConfig;
 use crate::multi_label::MultiLabelConfig;
 use crate::ordinal::OrdinalConfig;
 use crate::parsing::ParsingConfig;
@@ -74,6 +75,8 @@ kinds! {
     generation: GenerationConfig, "generation.rs";
     /// Kind: the lemma of each word.
     lemmas: LemmasConfig, "lemmas.rs";
+    /// Kind: hidden tokens of a text, found again.
+    masked_language_model: MaskedLanguageModelConfig, "masked_language_model.rs";
     /// Kind: any number of labels per row.
     multi_label: MultiLabelConfig, "multi_label.rs";
     /// Kind: one of several ordered classes per row.

@@ -220,7 +220,9 @@ impl Kind for Lemmas {
         }
         faults.finish(())?;
         report.missing = report.rows - report.labelled;
-        (report.counts, report.unseen) = scripts.words.count(&self.labels);
+        let unseen;
+        (report.counts, unseen) = scripts.words.count(&self.labels);
+        report.rare = unseen.values().sum();
         self.targets.insert(split, SplitLemmas { rows: view.rows.clone(), scripts });
         Ok(report)
     }

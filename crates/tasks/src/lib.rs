@@ -26,6 +26,7 @@ mod kind;
 mod kinds;
 mod labels;
 mod lemmas;
+mod masked_language_model;
 mod multi_label;
 mod ordinal;
 mod parsing;
@@ -47,11 +48,12 @@ pub use entities_relations::{EntitiesRelationsConfig, Learn};
 pub use error::TaskError;
 pub use generation::GenerationConfig;
 pub use kind::{
-    Batch, BatchRow, EntityAnswer, EntityGraph, Kind, LabelReport, Loss, Numbers, Prediction, RelationAnswer,
-    Scores, Source, SpanAnswer, TextAnswer, WordArc, WordTag,
+    Batch, BatchRow, EntityAnswer, EntityGraph, FoundToken, Kind, LabelReport, Loss, Numbers, Prediction,
+    RelationAnswer, Scores, Source, SpanAnswer, TextAnswer, WordArc, WordTag,
 };
 pub use kinds::{CATALOGUE, TaskConfig};
 pub use lemmas::LemmasConfig;
+pub use masked_language_model::MaskedLanguageModelConfig;
 pub use multi_label::MultiLabelConfig;
 pub use ordinal::OrdinalConfig;
 pub use parsing::ParsingConfig;

@@ -34,34 +34,31 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use data::{DataError, Faults, InputField, Pack, Row, Split, View};
 use kernels::Noise;
 use model::Parameters;
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::head;
 use crate::labels::{self, Labels, MASKED};
 use crate::words::{Lost, first_tokens};
 use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError, WordArc};
 
 mod arcs;
 mod biaffine;
+mod decoding;
 mod tree;
 
 use arcs::ArcTargets;
 use biaffine::{Biaffine, Words, alike};
+use decoding::Present;
 
 const METRICS: &[&str] = &["las", "uas", "clas", "relation_accuracy"];
 
 /// The widest that the four layers may be.
 const WIDEST: usize = 4096;
-
-/// Arcs whose relations are scored at once: the product is as wide as there are relations.
-const AT_ONCE: usize = 512;
 
 /// `parsing = { .. }`: the head of each word, and its relation to it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -161,37 +158,6 @@ struct Parsing {
     targets: HashMap<Split, ArcTargets>,
 }
 
-/// The words of a batch that have a token, row after row.
-#[derive(Default)]
-struct Present {
-    /// Their first tokens in the pack.
-    tokens: Vec<u32>,
-    /// Their places in their rows.
-    words: Vec<u32>,
-    /// Which of them are a row's.
-    rows: Vec<Range<usize>>,
-}
-
-impl Present {
-    fn of(batch: &Batch<'_>) -> Self {
-        let mut present = Present::default();
-        for at in batch.rows {
-            let begin = present.tokens.len();
-            for (token, word) in first_tokens(batch.pack, *at) {
-                present.tokens.push(token);
-                present.words.push(word);
-            }
-            present.rows.push(begin..present.tokens.len());
-        }
-        present
-    }
-
-    /// Where a word of a row stands among the row's words that have a token.
-    fn place(&self, row: usize, word: u32) -> Option<usize> {
-        self.words[self.rows[row].clone()].binary_search(&word).ok()
-    }
-}
-
 impl Parsing {
     fn head(&self) -> Biaffine {
         self.head.expect("the head is built before the first batch")
@@ -204,54 +170,6 @@ impl Parsing {
             Some(Noise { rate: self.config.dropout, seed: data::random::seed_of(seed, &self.task, layer) })
         };
         self.head().words(parameters, kernels::pick(batch.states.clone(), &present.tokens), noise)
-    }
-
-    /// The most probable tree of every row of a batch: per word the place of its head in the row, 0 for the root, and its
-    /// probability.
-    fn trees(&self, parameters: &Parameters, words: &Words, present: &Present) -> Vec<(usize, f32)> {
-        let mut trees = vec![(0, 0.0); present.tokens.len()];
-        for group in alike(&present.rows) {
-            let rows: Vec<Range<usize>> = group.iter().map(|row| present.rows[*row].clone()).collect();
-            let scores = self.head().arcs(parameters, words, &rows);
-            let width = scores.dims()[1];
-            let scores = head::on_host(activation::log_softmax(scores, 1));
-            let begins = rows.iter().scan(0, |next, row| Some(std::mem::replace(next, *next + row.len())));
-            let begins: Vec<usize> = begins.collect();
-            let decoded: Vec<Vec<(usize, f32)>> = rows
-                .par_iter()
-                .zip(begins)
-                .map(|(row, begin)| {
-                    let n = row.len();
-                    let of_word = |word: usize| &scores[(begin + word) * width..][..=n];
-                    let own: Vec<f64> = (0..n).flat_map(of_word).map(|score| f64::from(*score)).collect();
-                    let heads = tree::heads(&own, n);
-                    heads
-                        .into_iter()
-                        .enumerate()
-                        .map(|(word, head)| (head, of_word(word)[head].exp()))
-                        .collect()
-                })
-                .collect();
-            for (row, decoded) in rows.into_iter().zip(decoded) {
-                trees[row].copy_from_slice(&decoded);
-            }
-        }
-        trees
-    }
-
-    /// The most probable relation of each arc, and its probability.
-    fn relations(
-        &self,
-        parameters: &Parameters,
-        words: &Words,
-        arcs: &[(u32, Option<u32>)],
-    ) -> Vec<(usize, f32)> {
-        let of = |arcs: &[(u32, Option<u32>)]| {
-            let scores = self.head().relations(parameters, words, arcs);
-            let k = self.labels.len();
-            head::probabilities(scores).chunks_exact(k).map(head::largest).collect::<Vec<_>>()
-        };
-        arcs.chunks(AT_ONCE).flat_map(of).collect()
     }
 }
 
@@ -394,12 +312,13 @@ impl Kind for Parsing {
             return vec![Prediction::Tree(Vec::new()); batch.rows.len()];
         }
         let words = self.words(parameters, &Batch { noise_seed: None, ..*batch }, &present);
-        let trees = self.trees(parameters, &words, &present);
+        let trees = decoding::trees(&self.head(), parameters, &words, &present.rows);
         let arc = |(row, word): (&Range<usize>, usize)| {
             (word as u32, trees[word].0.checked_sub(1).map(|head| (row.start + head) as u32))
         };
         let all = present.rows.iter().flat_map(|row| row.clone().map(move |word| (row, word)));
-        let relations = self.relations(parameters, &words, &all.map(arc).collect::<Vec<_>>());
+        let arcs: Vec<(u32, Option<u32>)> = all.map(arc).collect();
+        let relations = decoding::relations(&self.head(), parameters, &words, &arcs);
         let of_row = |row: &Range<usize>| {
             let places = &present.words[row.clone()];
             let mut arcs = vec![None; places.last().map_or(0, |last| *last as usize + 1)];

@@ -38,6 +38,14 @@ pub enum TrainError {
         /// The task.
         task: String,
     },
+    /// What the frozen layers say is kept, and a task changes what they read.
+    #[error(
+        "task `{task}` hides other tokens in every step, so that nothing can be kept of frozen layers: set model.freeze.cache = false"
+    )]
+    CachedHiding {
+        /// The task.
+        task: String,
+    },
     /// A run begins where another one left checkpoints.
     #[error(
         "{} already holds the checkpoints of a run; go on with it (--resume), or choose another directory",

@@ -193,7 +193,7 @@ impl<'a, 'h> Run<'a, 'h> {
     fn step(&mut self) -> Result<(), TrainError> {
         let began = (self.host.clock)();
         let index = self.progress.step;
-        let packs = self.feed.packs(self.job, self.settings.train.accumulate);
+        let packs = self.feed.packs(self.job, self.settings.train.accumulate, index);
         if packs.is_empty() {
             return Err(TrainError::NothingToTrain);
         }

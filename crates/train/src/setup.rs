@@ -10,7 +10,7 @@ use crate::{
     timetable::Timetable,
 };
 use balance::{Balancer, Needs};
-use data::{CorpusRows, Draw, Pack, RowRef, Split, Stream};
+use data::{CorpusRows, Draw, Pack, RowRef, Split, Stream, random};
 use model::Group;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ pub(crate) struct Feed {
     pub(crate) stream: Stream,
     /// The views of each corpus.
     views: Vec<Vec<usize>>,
+    seed: u64,
 }
 
 impl Feed {
@@ -32,16 +33,20 @@ impl Feed {
         if stream.draws_in_epoch() == 0 {
             return Err(TrainError::NothingToTrain);
         }
-        Ok(Feed { stream, views: corpora.into_iter().map(|(_, views)| views).collect() })
+        Ok(Feed { stream, views: corpora.into_iter().map(|(_, views)| views).collect(), seed: train.seed })
     }
 
     /// The next step's packs: `most` of them, fewer at the end of an epoch.
-    pub(crate) fn packs(&mut self, job: &Job, most: usize) -> Vec<Pack> {
+    /// `step` is its number; what is hidden in a pack depends on it.
+    pub(crate) fn packs(&mut self, job: &Job, most: usize, step: usize) -> Vec<Pack> {
         let mut packs = Vec::new();
         let mut epochs_begun = 0;
         while packs.len() < most {
             match self.stream.next() {
-                Some(draws) => packs.push(self.pack(job, &draws)),
+                Some(draws) => {
+                    let name = format!("hidden tokens in pack {}", packs.len());
+                    packs.push(self.pack(job, &draws, random::seed_of(self.seed, &name, step as u64)));
+                }
                 // The end of the epoch: of this step too, or still that of the step before.
                 None if !packs.is_empty() || epochs_begun > 0 => break,
                 None => epochs_begun += 1,
@@ -51,14 +56,14 @@ impl Feed {
     }
 
     /// Every view in which a drawn row carries a label.
-    fn pack(&self, job: &Job, draws: &[Draw]) -> Pack {
+    fn pack(&self, job: &Job, draws: &[Draw], seed: u64) -> Pack {
         let mut rows = Vec::with_capacity(draws.len());
         for draw in draws {
             let views = self.views.get(draw.corpus as usize).map_or(&[][..], Vec::as_slice);
             let carrying = views.iter().filter(|v| carries(job, **v, draw.row as usize));
             rows.extend(carrying.map(|v| RowRef { view: *v as u32, row: draw.row }));
         }
-        Pack::of(&job.views.train, &rows)
+        Pack::drawn(&job.views.train, &rows, seed)
     }
 }
 
@@ -169,6 +174,11 @@ pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
     }
     settings.sampling.check(settings.train.epochs)?;
     balancer(job, settings)?;
+    if let (true, Some(task)) =
+        (settings.cache_frozen, job.model.tasks.iter().find(|t| t.kind.hides().is_some()))
+    {
+        return Err(TrainError::CachedHiding { task: task.name.clone() });
+    }
     for task in &job.model.tasks {
         let rows = job.views.train.get(task.view).map_or(0, |v| v.encoded.rows());
         if !(0..rows).any(|row| task.kind.labelled(Split::Train, row)) {

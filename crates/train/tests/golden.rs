@@ -63,7 +63,7 @@ fn view(fixture: &Fixture) -> View {
         encoded.cut.push(0);
     }
     let rows: Arc<[Row]> = (0..fixture.rows.len()).map(row).collect();
-    View { corpus: "fixture".into(), input: InputField::Words("words".into()), rows, encoded }
+    View { corpus: "fixture".into(), input: InputField::Words("words".into()), rows, encoded, hiding: None }
 }
 
 fn fixture_job(device: &Device, fixture: &Fixture) -> Job {

@@ -107,6 +107,9 @@ fn remarks(found: &TaskLabels) -> String {
             found.unseen.iter().take(NAMED).map(|(l, n)| format!("{l} {}", count(*n))).collect();
         remarks.push(format!("never in training: {}", names.join(", ")));
     }
+    if found.rare > 0 {
+        remarks.push(format!("{} labels too rare to learn", count(found.rare)));
+    }
     if found.truncated > 0 {
         remarks.push(format!("{} labels lost to max_length", count(found.truncated)));
     }

@@ -220,5 +220,5 @@ impl Predicted {
 fn encode(model: &Model, inputs: Vec<Input<'_>>) -> Result<View, Failure> {
     let encoded = model.tokenizer.encode(&inputs, model.max_length).map_err(Failure::failed)?;
     let input = InputField::Text("text".into());
-    Ok(View { corpus: "standard input".into(), input, rows: Arc::default(), encoded })
+    Ok(View { corpus: "standard input".into(), input, rows: Arc::default(), encoded, hiding: None })
 }

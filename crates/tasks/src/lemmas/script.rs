@@ -88,9 +88,9 @@ fn common(form: &[char], lemma: &[char]) -> Option<(usize, usize, usize)> {
     let mut best = (0, 0, 0);
     // `lengths[f]`: how far the part goes that ends before `f` in the form and at the place in the lemma.
     let mut lengths = vec![0; form.len() + 1];
-    for l in 0..lemma.len() {
+    for (l, character) in lemma.iter().enumerate() {
         for f in (0..form.len()).rev() {
-            lengths[f + 1] = if form[f] == lemma[l] { lengths[f] + 1 } else { 0 };
+            lengths[f + 1] = if form[f] == *character { lengths[f] + 1 } else { 0 };
         }
         for f in 0..form.len() {
             let length = lengths[f + 1];

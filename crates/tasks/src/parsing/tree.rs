@@ -41,10 +41,14 @@ impl Graph {
         assert_eq!(scores.len(), n * nodes, "a score for each word and head");
         // A second arc from the root costs more than any other choice could gain. So the best tree has one.
         let fine = (LEAST.abs() + 1.0) * nodes as f64;
-        let score = |dependent: usize, head: usize| match scores[(dependent - 1) * nodes + head] {
-            _ if dependent == head => f64::NEG_INFINITY,
-            // NaN becomes `LEAST`, too.
-            score => score.max(LEAST).min(0.0) - if head == 0 { fine } else { 0.0 },
+        let score = |dependent: usize, head: usize| {
+            let score = scores[(dependent - 1) * nodes + head];
+            let score = if score.is_nan() { LEAST } else { score.clamp(LEAST, 0.0) };
+            match head {
+                0 => score - fine,
+                _ if head == dependent => f64::NEG_INFINITY,
+                _ => score,
+            }
         };
         let mut all = vec![f64::NEG_INFINITY; nodes * nodes];
         for dependent in 1..nodes {

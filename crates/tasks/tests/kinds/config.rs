@@ -67,6 +67,14 @@ fn settings_out_of_range_name_the_key() {
         (with("lemmas", json!({ "min_count": 0 })), "lemmas.min_count: found 0, expected 1 or more"),
         (with("lemmas", json!({ "dropout": 1 })), "lemmas.dropout: found 1"),
         (with("lemmas", json!({ "lemmas": "tokens" })), "lemmas.lemmas: found \"tokens\", the same field"),
+        (
+            with("masked_language_model", json!({ "text": "text", "percent": 0 })),
+            "masked_language_model.percent: found 0, expected 1 to 100",
+        ),
+        (
+            with("masked_language_model", json!({})),
+            "masked_language_model: found neither `text` nor `tokens`",
+        ),
         (with("parsing", json!({ "arc_width": 0 })), "parsing.arc_width: found 0, expected 1 to 4096"),
         (with("parsing", json!({ "relation_width": 5000 })), "parsing.relation_width: found 5000"),
         (with("parsing", json!({ "dropout": 1 })), "parsing.dropout: found 1"),

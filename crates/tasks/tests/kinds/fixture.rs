@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use data::{Encoded, InputField, NO_WORD, Pack, Place, Row, RowRef, Split, Value, View};
-use model::{DeviceName, Parameters, Weight};
-use polytask_tasks::{Batch, BatchRow, Kind, Prediction, TaskConfig};
+use data::{
+    Encoded, InputField, NO_WORD, Pack, Place, Row, RowRef, Split, Tokenizer, TokenizerConfig, Value, View,
+};
+use model::{DeviceName, Group, Init, Parameters, Weight};
+use polytask_tasks::{Batch, BatchRow, Kind, Prediction, TaskConfig, Trunk};
 use serde_json::{Value as Json, json};
 
 /// The config of a task `[task.t]` with the given kind table.
@@ -51,7 +53,7 @@ pub fn view(input: InputField, rows: Vec<Row>, words: &[Vec<Option<u32>>], cut: 
         encoded.offsets.push(encoded.words.len());
     }
     assert_eq!((rows.len(), words.len()), (cut.len(), cut.len()));
-    View { corpus: "c".into(), input, rows: rows.into(), encoded }
+    View { corpus: "c".into(), input, rows: rows.into(), encoded, hiding: None }
 }
 
 /// The pack of all rows of a view.
@@ -79,6 +81,11 @@ pub fn near(found: &[f32], expected: &[f32], what: &str) {
     for (i, (f, e)) in found.iter().zip(expected).enumerate() {
         assert!((f - e).abs() <= 2e-6 * (1.0 + e.abs()), "{what}[{i}]: {f} against {e}");
     }
+}
+
+/// A vocabulary of bytes; its mask token is 4.
+pub fn tokenizer() -> Tokenizer {
+    Tokenizer::train(&["a text"], &TokenizerConfig::default()).unwrap()
 }
 
 /// The numbers from PyTorch.
@@ -124,6 +131,13 @@ impl Heads {
     /// Builds the head of task `t` with PyTorch's weights, of a smaller head the first of them.
     pub fn build(&self, kind: &mut dyn Kind, device: &Device) -> Parameters {
         let mut parameters = Parameters::new(device, 1);
+        if let Ok(shape) = serde_json::from_value(self.json["table"].clone()) {
+            // The kind uses the trunk's token vectors, too.
+            let token_table = parameters.matrix(&Group::Trunk, "head.t.table", shape, Init::Zeros);
+            let tokenizer = tokenizer();
+            kind.connect(&Trunk { hidden: self.hidden, tokenizer: &tokenizer, token_table, decoder: None })
+                .unwrap();
+        }
         kind.build(&mut parameters, self.hidden);
         for name in self.json["inputs"].as_object().expect("inputs by name").keys() {
             if let Some(index) = parameters.find(&format!("head.t.{name}")) {
@@ -152,6 +166,7 @@ impl Heads {
         case: &Json,
     ) {
         let rows = same(rows);
+        self.build(kind, device);
         let mut read = vec![false; pack.tokens()];
         kind.reads(pack, &rows, &mut read);
         let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();

@@ -5,6 +5,7 @@ mod config;
 mod entities_relations;
 mod fixture;
 mod lemmas;
+mod masked_language_model;
 mod multi_label;
 mod ordinal;
 mod parsing;

@@ -114,7 +114,7 @@ fn only(task: usize, tasks: usize) -> Vec<f64> {
 /// The rows of one task through the whole trunk.
 fn alone(step: &Packs<'_>, piece: &Piece, task: usize, rows: &[BatchRow]) -> Losses {
     let model = step.model;
-    let (part, below) = some_rows(step, &piece.pack, piece.below.as_ref(), &places(rows));
+    let (part, below) = some_rows(&piece.pack, piece.below.as_ref(), &places(rows));
     let rows = rows_of_one(model, &part, task);
     let noise = noise_of(step, piece, format!(" for {}", model.tasks[task].name));
     forward(model, &model.parameters, &part, below, &rows, Split::Train, Some(&noise))

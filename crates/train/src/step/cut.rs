@@ -57,7 +57,7 @@ pub(super) fn above(
         let rows = rows_of_one(model, pack, task);
         return Losses::of_heads(model, parameters, (leaf, pack), &rows, Split::Train, Some(&noise));
     }
-    let (part, states) = some_rows(step, pack, Some(leaf), &places(rows));
+    let (part, states) = some_rows(pack, Some(leaf), &places(rows));
     let (rows, states) = (rows_of_one(model, &part, task), states.unwrap_or_else(|| leaf.clone()));
     let seed = Some(noise("the trunk"));
     let Pass { states, pack } = trunk::last(model, &parameters, &part, &rows, states, seed);

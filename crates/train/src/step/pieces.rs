@@ -4,7 +4,7 @@ use super::{Packs, noise};
 use crate::evaluate::rows_labelled;
 use crate::job::Model;
 use burn::tensor::Tensor;
-use data::{Pack, RowRef, Split};
+use data::{Pack, Split};
 use tasks::BatchRow;
 
 /// Some rows of one of the step's packs.
@@ -27,7 +27,7 @@ pub(super) fn pieces(step: &Packs<'_>, below: Vec<Option<Tensor<2>>>, halve: boo
             continue;
         }
         for half in 0..2 {
-            let (pack, below) = some_rows(step, pack, below.as_ref(), &rows_of_half(pack, half));
+            let (pack, below) = some_rows(pack, below.as_ref(), &rows_of_half(pack, half));
             pieces.push(Piece { micro, half, pack, below });
         }
     }
@@ -46,18 +46,12 @@ fn rows_of_half(pack: &Pack, half: usize) -> Vec<usize> {
 }
 
 /// Some rows of a pack, and the states below them.
-pub(super) fn some_rows(
-    step: &Packs<'_>,
-    pack: &Pack,
-    below: Option<&Tensor<2>>,
-    rows: &[usize],
-) -> (Pack, Option<Tensor<2>>) {
-    let refs: Vec<RowRef> = rows.iter().map(|row| pack.rows[*row]).collect();
+pub(super) fn some_rows(pack: &Pack, below: Option<&Tensor<2>>, rows: &[usize]) -> (Pack, Option<Tensor<2>>) {
     let below = below.map(|below| {
         let tokens = rows.iter().flat_map(|row| pack.offsets[*row] as u32..pack.offsets[row + 1] as u32);
         kernels::pick(below.clone(), &tokens.collect::<Vec<u32>>())
     });
-    (Pack::of(&step.views.train, &refs), below)
+    (pack.some(rows), below)
 }
 
 pub(super) fn places(rows: &[BatchRow]) -> Vec<usize> {
