@@ -3,7 +3,8 @@
 
   python scripts/prepare_data.py --out data --snips SlotGated-SLU/data/snips \\
       --vader vaderSentiment/additional_resources/hutto_ICWSM_2014.tar.gz --wnut17 emerging_entities_17 \\
-      --goemotions GoEmotions-pytorch/data/original --semeval SemEval2010_task8_all_data.zip --crossre CrossRE/crossre_data
+      --goemotions GoEmotions-pytorch/data/original --semeval SemEval2010_task8_all_data.zip --crossre CrossRE/crossre_data \\
+      --tatoeba spa-eng.zip --rnnlg RNNLG/data/original
 
   --snips   the folder with train/, valid/ and test/, each holding seq.in, seq.out and label
   --vader   hutto_ICWSM_2014.tar.gz, or the folder that it unpacks to
@@ -11,6 +12,8 @@
   --goemotions  the folder with train.tsv, dev.tsv, test.tsv and labels.txt
   --semeval  the archive with TRAIN_FILE.TXT and TEST_FILE_FULL.TXT
   --crossre  the folder with ai-train.json and so on: DOMAIN-train.json, DOMAIN-dev.json and DOMAIN-test.json
+  --tatoeba  the archive with spa.txt, or that file: English, a tab, Spanish
+  --rnnlg  the folder with tv/train.json, tv/valid.json and tv/test.json
 
 Give one, several or all of them. Nothing is downloaded: examples/README.md says where each comes from and under what licence.
 Only Python's standard library is needed.
@@ -162,7 +165,42 @@ def crossre(source, out):
         write(out / "crossre" / f"{split}.jsonl", rows)
 
 
-CORPORA = (snips, vader, wnut17, goemotions, semeval, crossre)
+def tatoeba(source, out):
+    try:
+        if zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as archive:
+                member = next((m for m in archive.namelist() if m.rsplit("/", 1)[-1] == "spa.txt"), None)
+                text = archive.read(member).decode("utf8") if member else sys.exit(f"{source}: holds no spa.txt")
+        else:
+            text = "\n".join(lines(source))
+    except (OSError, zipfile.BadZipFile) as e:
+        sys.exit(f"{source}: {e}")
+    splits = {"train": [], "validation": [], "test": []}
+    for number, line in enumerate(text.replace("\r\n", "\n").rstrip("\n").split("\n"), 1):
+        parts = line.split("\t")
+        if len(parts) < 2:
+            sys.exit(f"spa.txt:{number}: expected English, a tab and Spanish, found {line!r}")
+        # There is no official split. Many English sentences have several translations: those stay together.
+        part = int(hashlib.sha1(parts[0].encode()).hexdigest(), 16) % 100
+        split = "test" if part < 2 else "validation" if part < 4 else "train"
+        splits[split].append({"en": parts[0], "es": parts[1]})
+    for split, rows in splits.items():
+        write(out / "tatoeba_spa_eng" / f"{split}.jsonl", rows)
+
+
+def rnnlg(source, out):
+    for file, split in (("train", "train"), ("valid", "validation"), ("test", "test")):
+        path = source / "tv" / f"{file}.json"
+        text = "\n".join(lines(path))
+        try:
+            # Lines of comments stand before the list.
+            rows = [{"act": act, "text": reference} for act, reference, *_ in json.loads(text[text.index("[\n"):])]
+        except ValueError as e:
+            sys.exit(f"{path}: expected a list of act, reference and baseline: {e}")
+        write(out / "rnnlg_tv" / f"{split}.jsonl", rows)
+
+
+CORPORA = (snips, vader, wnut17, goemotions, semeval, crossre, tatoeba, rnnlg)
 
 
 def main():
