@@ -103,7 +103,7 @@ impl MuonConfig {
     }
 }
 
-/// The nearest matrix whose singular values are about 1: between 0.7 and 1.2 after five rounds.
+/// The matrix with the same singular vectors and singular values about 1; only those that were near 0 stay smaller.
 fn orthogonal(x: Tensor<2>) -> Tensor<2> {
     let [n, m] = x.dims();
     let mut x = if n > m { x.transpose() } else { x };
