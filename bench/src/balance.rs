@@ -102,7 +102,7 @@ fn job(case: &Case, sizes: Sizes, steps: usize) -> Job {
     }
     let tokenizer = Tokenizer::train(&["nothing"], &TokenizerConfig { size: 300, ..Default::default() })
         .expect("a vocabulary");
-    Job { model: Model { parameters, backbone, tokenizer, max_length: 512, tasks }, views }
+    Job { model: Model { parameters, backbone, decoder: None, tokenizer, max_length: 512, tasks }, views }
 }
 
 /// Rows of drawn token ids, with labels in turn.
@@ -124,5 +124,5 @@ fn view(corpus: &str, rows: usize, length: usize, vocabulary: usize, seed: u64) 
         fields: [(Arc::from("label"), Value::Text((line % CLASSES).to_string()))].into_iter().collect(),
     };
     let rows = (0..rows).map(row).collect();
-    View { corpus: corpus.into(), input: InputField::Text("text".into()), rows, encoded }
+    View { corpus: corpus.into(), input: InputField::Text("text".into()), rows, encoded, hiding: None }
 }

@@ -39,8 +39,14 @@ pub(crate) struct Writing {
     pub metrics: &'static [&'static str],
     pub main: &'static str,
     /// The scores of written texts.
-    pub score: Box<dyn Fn(&[Written<'_>]) -> Vec<(String, f64)> + Send + Sync>,
+    pub score: Box<Score>,
 }
+
+/// Scores of written texts, by name.
+type Score = dyn Fn(&[Written<'_>]) -> Vec<(String, f64)> + Send + Sync;
+
+/// All right texts of a row, and the tokens of the first.
+type Target = (Vec<String>, Vec<u32>);
 
 /// A text that was written, and what would have been right.
 pub(crate) struct Written<'a> {
@@ -290,7 +296,7 @@ impl Kind for Writer {
             };
             Ok((references, ids))
         };
-        let found: Vec<Result<(Vec<String>, Vec<u32>), DataError>> = view.rows.par_iter().map(read).collect();
+        let found: Vec<Result<Target, DataError>> = view.rows.par_iter().map(read).collect();
         let (mut references, mut ids, mut offsets) = (Vec::new(), Vec::new(), vec![0]);
         for found in found {
             match found {

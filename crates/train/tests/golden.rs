@@ -97,7 +97,7 @@ fn fixture_job(device: &Device, fixture: &Fixture) -> Job {
         parameters.set_data(index, values.clone()).unwrap();
     }
     let tokenizer = Tokenizer::train(&["a"], &TokenizerConfig { size: 300, ..Default::default() }).unwrap();
-    let model = Model { parameters, backbone, tokenizer, max_length: 16, tasks };
+    let model = Model { parameters, backbone, decoder: None, tokenizer, max_length: 16, tasks };
     Job { model, views: Views { train: vec![view], ..Default::default() } }
 }
 

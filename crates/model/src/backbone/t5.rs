@@ -92,10 +92,7 @@ impl T5 {
     ) -> Self {
         let mut make = Maker { parameters, table: &names, first };
         let blocks = &settings.blocks;
-        // T5 begins with 1 and trains with Adafactor, whose steps are as large as the weights are. Those of AdamW are not: numbers
-        // so large would hardly move, numbers as small as in the layers would be lost among what these add.
-        let embeddings = Init::Normal((blocks.hidden as f32).powf(-0.25));
-        let table = make.matrix("backbone.embeddings.word", embeddings);
+        let table = make.matrix("backbone.embeddings.word", Init::Normal(1.0));
         let distances = make.matrix("backbone.distances", Init::Zeros);
         let layer = |make: &mut Maker<'_>, i: usize| Layer {
             attention: Attention::make(make, &format!("backbone.layer.{i}.attention"), blocks),

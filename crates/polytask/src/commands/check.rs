@@ -193,11 +193,15 @@ fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) 
     // Two operations a weight and token forward, four more backward; a frozen layer only forward, or once for all.
     let frozen = if config.settings().cache_frozen { 0 } else { size(&|p| in_layers(p) && !p.trainable) };
     let work = (6.0 * trained as f64 + 2.0 * frozen as f64) * per_step as f64 / 1e9;
-    let memory = 4 * size(&|_| true) + 12 * size(&|p| p.trainable);
+    let trained = job.model.parameters.iter().filter(|p| p.trainable);
+    let remembered =
+        |p| config.optimizer.memory(p).iter().map(|shape| shape.iter().product::<usize>()).sum::<usize>();
+    let kept: usize = trained.map(|p| p.size() + remembered(p)).sum();
+    let memory = 4 * (size(&|_| true) + kept);
     format!(
         "  plan\n\n  {} steps in {} epochs, about {} tokens a step (packs of at most {}, {} to a step)\n  \
          about {work:.1} GFLOP a step in the products with the trunk's weights, forward and backward\n  \
-         {} for weights, gradients and the optimizer's two moments; activations come on top\n  \
+         {} for weights, gradients and what the optimizer remembers; activations come on top\n  \
          computed on {}{}\n",
         count(steps),
         epochs.len(),

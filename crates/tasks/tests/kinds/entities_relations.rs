@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use crate::fixture::{Heads, config, kind, near, pack, rows, same, view};
 
 fn heads() -> Heads {
-    Heads::parse(include_str!("../fixtures/entities_relations.json"))
+    Heads::of(include_str!("../fixtures/entities_relations.json"))
 }
 
 /// The settings of the fixture, and others.

@@ -68,7 +68,7 @@ impl AdafactorConfig {
     pub(super) fn faults(&self) -> Vec<Fault> {
         let mut checks =
             Checks::of("adafactor", self.learning_rate, self.head_learning_rate, self.layer_decay);
-        checks.from_zero("weight_decay", self.weight_decay, "a number from 0, such as 0.01");
+        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.01");
         checks.positive("clip", self.clip, "a number above 0, such as 1");
         checks.faults()
     }

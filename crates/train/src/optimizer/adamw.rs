@@ -70,7 +70,7 @@ impl Default for AdamWConfig {
 impl AdamWConfig {
     pub(super) fn faults(&self) -> Vec<Fault> {
         let mut checks = Checks::of("adamw", self.learning_rate, self.head_learning_rate, self.layer_decay);
-        checks.from_zero("weight_decay", self.weight_decay, "a number from 0, such as 0.01");
+        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.01");
         checks.memory("beta1", self.beta1, "0.9");
         checks.memory("beta2", self.beta2, "0.999");
         checks.positive("epsilon", self.epsilon, "a small number above 0, such as 1e-8");

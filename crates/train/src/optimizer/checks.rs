@@ -38,7 +38,7 @@ impl Checks {
         self.check(key, found, found > 0.0 && found.is_finite(), expected);
     }
 
-    pub(super) fn from_zero(&mut self, key: &str, found: f64, expected: &str) {
+    pub(super) fn zero_or_more(&mut self, key: &str, found: f64, expected: &str) {
         self.check(key, found, found >= 0.0 && found.is_finite(), expected);
     }
 

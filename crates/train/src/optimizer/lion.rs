@@ -63,7 +63,7 @@ impl Default for LionConfig {
 impl LionConfig {
     pub(super) fn faults(&self) -> Vec<Fault> {
         let mut checks = Checks::of("lion", self.learning_rate, self.head_learning_rate, self.layer_decay);
-        checks.from_zero("weight_decay", self.weight_decay, "a number from 0, such as 0.1");
+        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.1");
         checks.memory("beta1", self.beta1, "0.9");
         checks.memory("beta2", self.beta2, "0.99");
         checks.faults()

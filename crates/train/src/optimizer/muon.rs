@@ -69,7 +69,7 @@ const OF_ADAMW: f64 = 0.2;
 impl MuonConfig {
     pub(super) fn faults(&self) -> Vec<Fault> {
         let mut checks = Checks::of("muon", self.learning_rate, self.head_learning_rate, self.layer_decay);
-        checks.from_zero("weight_decay", self.weight_decay, "a number from 0, such as 0.1");
+        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.1");
         checks.memory("momentum", self.momentum, "0.95");
         checks.faults()
     }

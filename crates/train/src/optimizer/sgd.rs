@@ -63,7 +63,7 @@ impl SgdConfig {
     pub(super) fn faults(&self) -> Vec<Fault> {
         let mut checks = Checks::of("sgd", self.learning_rate, self.head_learning_rate, self.layer_decay);
         checks.memory("momentum", self.momentum, "0.9");
-        checks.from_zero("weight_decay", self.weight_decay, "a number from 0, such as 1e-4");
+        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 1e-4");
         checks.faults()
     }
 

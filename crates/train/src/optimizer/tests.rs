@@ -164,3 +164,27 @@ fn settings_out_of_range_are_named() {
         assert_eq!(faults(json).len(), 1, "{json}");
     }
 }
+
+/// Matrices large enough for products to be divided among threads.
+#[test]
+fn muon_has_the_same_bits_for_every_number_of_threads() {
+    for shape in [[512, 384], [384, 1536], [1000, 16]] {
+        let moved = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut parameters = Parameters::new(&Device::flex().autodiff(), 3);
+                let w = parameters.matrix(&Group::Trunk, "backbone.layer.0.w", shape, Init::Normal(0.1));
+                let g = parameters.matrix(&Group::Trunk, "backbone.layer.0.g", shape, Init::Normal(1.0));
+                let mut gradients = Gradients::none(2);
+                gradients.set(w.index(), Gradient::Matrix(parameters.get(g).inner()));
+                let muon = Optimizing::Muon(MuonConfig::default());
+                muon.step(&mut parameters, gradients, &mut Moments::new(2), &muon.rates([]), 1.0, 1.0);
+                parameters.data(w.index()).iter().map(|x| x.to_bits()).collect::<Vec<u32>>()
+            })
+        };
+        let one = moved(1);
+        for threads in [2, 3, 8] {
+            assert!(moved(threads) == one, "{shape:?}, {threads} threads");
+        }
+    }
+}
