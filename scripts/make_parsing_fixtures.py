@@ -167,13 +167,17 @@ def casing(lemma):
 
 
 def lemma_script(form, lemma):
-    """The rules of UDPipe 2 and udify, without copies, by trying every common part, the longest first."""
-    start, form, lemma = casing(lemma), form.lower(), lemma.lower()
+    """The rules of UDPipe 2 and udify, without copies and with the form's capitals where they are right, by trying every
+    common part, the longest first."""
+    start, cased, target, form, lemma = casing(lemma), form, lemma, form.lower(), lemma.lower()
     for n in range(min(len(form), len(lemma)), 0, -1):
         for at in range(len(lemma) - n + 1):
             kept = lemma[at:at + n]
             if kept in form:
                 before, behind = form.split(kept, 1)
+                as_form = lemma[:at] + cased[len(before):len(cased) - len(behind)] + lemma[at + n:]
+                if start != "↓0" and as_form == target:
+                    start = "↕"
                 change = lambda old, new: "".join("+" + c for c in new) + "-" * len(old)
                 return f"{start};d{change(before, lemma[:at])}¦{change(behind, lemma[at + n:])}"
     return f"{start};a{lemma}"
