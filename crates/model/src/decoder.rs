@@ -69,7 +69,7 @@ impl DecoderSettings {
     pub fn name(&self, names: &mut NameTable) {
         let blocks = &self.blocks;
         let theirs = "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight";
-        names.push("decoder.distances", [theirs], &[self.buckets.count, blocks.heads]);
+        names.push("decoder.embeddings.distances", [theirs], &[self.buckets.count, blocks.heads]);
         for i in 0..self.layers {
             let (ours, theirs) = (format!("decoder.layer.{i}"), format!("decoder.block.{i}.layer"));
             let norm = |part: usize| format!("{theirs}.{part}.layer_norm");
@@ -82,7 +82,7 @@ impl DecoderSettings {
         }
         names.push("decoder.norm", ["decoder.final_layer_norm.weight"], &[blocks.hidden]);
         if let Some(vocabulary) = self.own_output {
-            names.push("decoder.output", ["lm_head.weight"], &[vocabulary, blocks.hidden]);
+            names.push("decoder.embeddings.output", ["lm_head.weight"], &[vocabulary, blocks.hidden]);
         }
     }
 }
@@ -99,12 +99,12 @@ impl Decoder {
         Self {
             settings,
             table,
-            distances: make.matrix("decoder.distances", Init::Zeros),
+            distances: make.matrix("decoder.embeddings.distances", Init::Zeros),
             layers: (0..settings.layers).map(|i| layer(make, i)).collect(),
             norm: make.vector("decoder.norm", Init::Ones),
-            output: settings
-                .own_output
-                .map(|_| make.matrix("decoder.output", crate::blocks::draw(settings.blocks.hidden))),
+            output: settings.own_output.map(|_| {
+                make.matrix("decoder.embeddings.output", crate::blocks::draw(settings.blocks.hidden))
+            }),
         }
     }
 

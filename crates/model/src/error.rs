@@ -89,7 +89,7 @@ pub enum ModelError {
     },
     /// The backbone has no layers that could be computed again.
     #[error(
-        "train.recompute = \"layers\": the backbone `{kind}` has no transformer layers to compute again; leave it out"
+        "train.recompute = \"layers\": the backbone `{kind}` cannot compute its layers again; leave it out"
     )]
     NoRecompute {
         /// The backbone.

@@ -32,5 +32,5 @@ fn the_same_weights_to_the_bit() {
 #[test]
 fn a_bag_has_no_layers_to_compute_again() {
     let error = job(bag(), 5).model.backbone.recompute_layers().unwrap_err();
-    assert!(error.to_string().contains("the backbone `bag` has no transformer layers"), "{error}");
+    assert!(error.to_string().contains("the backbone `bag` cannot compute its layers again"), "{error}");
 }

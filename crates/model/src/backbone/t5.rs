@@ -93,7 +93,7 @@ impl T5 {
         let mut make = Maker { parameters, table: &names, first };
         let blocks = &settings.blocks;
         let table = make.matrix("backbone.embeddings.word", Init::Normal(1.0));
-        let distances = make.matrix("backbone.distances", Init::Zeros);
+        let distances = make.matrix("backbone.embeddings.distances", Init::Zeros);
         let layer = |make: &mut Maker<'_>, i: usize| Layer {
             attention: Attention::make(make, &format!("backbone.layer.{i}.attention"), blocks),
             feed_forward: FeedForward::make(make, &format!("backbone.layer.{i}.feed_forward"), blocks),
@@ -164,11 +164,10 @@ impl Backbone for T5 {
     fn frozen(&self) -> Option<usize> {
         self.frozen
     }
-    /// The biases of distances belong to all layers: they are frozen with the first.
+    /// The biases of distances are embeddings: they are frozen for all layers.
     fn freeze(&mut self, layers: usize, parameters: &mut Parameters) {
         let mut prefixes = vec!["backbone.embeddings.".to_owned()];
         prefixes.extend((0..layers).map(|i| format!("backbone.layer.{i}.")));
-        prefixes.extend((layers > 0).then(|| "backbone.distances".to_owned()));
         prefixes.extend((layers == self.layers.len()).then(|| "backbone.norm".to_owned()));
         freeze_named(parameters, &prefixes);
         self.frozen = Some(layers);

@@ -197,7 +197,7 @@ impl Settings {
         let (mut names, blocks) = (NameTable::default(), &self.blocks);
         names.push("backbone.embeddings.word", ["shared.weight"], &[self.vocabulary, blocks.hidden]);
         let distances = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight";
-        names.push("backbone.distances", [distances], &[self.buckets.count, blocks.heads]);
+        names.push("backbone.embeddings.distances", [distances], &[self.buckets.count, blocks.heads]);
         for i in 0..self.layers {
             let (ours, theirs) = (format!("backbone.layer.{i}"), format!("encoder.block.{i}.layer"));
             let norm = |part: usize| format!("{theirs}.{part}.layer_norm");
