@@ -37,19 +37,19 @@ classification = { text = "en", label = "animal" }
 learning_rate = 0.005
 
 [train]
-epochs = 40
+epochs = 60
 tokens_per_step = 128
 threads = 1
 evaluate_every = 100000
 "#;
 
-const ANIMALS: [(&str, &str); 4] = [("dog", "kiva"), ("cat", "nolo"), ("horse", "tarune"), ("owl", "bisu")];
+const ANIMALS: [(&str, &str); 4] = [("duck", "kiva"), ("cat", "nolo"), ("horse", "tarune"), ("owl", "bisu")];
 const COLOURS: [(&str, &str); 3] = [("red", "ma"), ("blue", "lo"), ("white", "pen")];
 
 fn pair(i: usize) -> Value {
     let ((animal, kind), (colour, how)) = (ANIMALS[i % 4], COLOURS[i / 4 % 3]);
     json!({
-        "en": format!("A {colour} {animal}."), "xx": [format!("{kind} {how}!"), format!("{kind}, {how}!")],
+        "en": format!("A {colour} {animal}."), "xx": [format!("{kind} {how} na sero!"), format!("{kind}, {how} na sero!")],
         "act": format!("inform(what={animal};colour={colour})"), "said": format!("the {animal} is {colour}"),
         "animal": animal,
     })
@@ -71,16 +71,16 @@ fn texts_go_from_config_to_answers() {
         let found = scores["tasks"][task]["scores"][metric].as_f64().unwrap();
         assert!(found > 0.8, "{task}.{metric}: {found} of {scores:#}");
     }
-    let answered = bench.feed(&["predict", "run"], b"{\"en\": \"A blue owl.\"}\nA red dog.\n");
+    let answered = bench.feed(&["predict", "run"], b"{\"en\": \"A blue owl.\"}\nA red duck.\n");
     assert_eq!(answered.code, 3, "{}", answered.err);
-    let answered = bench.feed(&["predict", "run"], b"A blue owl.\nA red dog.\n");
+    let answered = bench.feed(&["predict", "run"], b"A blue owl.\nA red duck.\n");
     assert!(answered.ok, "{}", answered.err);
     let answers: Vec<Value> = answered.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let text = |line: usize, task: &str| answers[line]["tasks"][task]["text"].as_str().unwrap().to_owned();
-    assert_eq!((text(0, "other"), text(1, "other")), ("bisu lo!".into(), "kiva ma!".into()));
-    assert_eq!((text(0, "act"), text(1, "act")), ("the owl is blue".into(), "the dog is red".into()));
+    assert_eq!((text(0, "other"), text(1, "other")), ("bisu lo na sero!".into(), "kiva ma na sero!".into()));
+    assert_eq!((text(0, "act"), text(1, "act")), ("the owl is blue".into(), "the duck is red".into()));
     assert!(answers[0]["tasks"]["other"]["probability"].as_f64().unwrap() > 0.5);
-    assert_eq!(answers[1]["tasks"]["animal"]["label"], "dog");
+    assert_eq!(answers[1]["tasks"]["animal"]["label"], "duck");
 }
 
 /// What cannot write, or has nothing to write, is refused before anything is trained.
