@@ -1,5 +1,4 @@
-//! A text written by the model's decoder from another text, or from a record written as text: summaries, answers, dialogue acts
-//! put into words.
+//! A text written by the model's decoder from another text or a record: summaries, answers, dialogue acts in words.
 //!
 //! Input, target, model, loss and writing are those of `translation` (`polytask explain translation`).
 //!
