@@ -150,3 +150,20 @@ fn bad_spans_and_entities_are_told_with_their_places() {
     let check = bench.run(&["check", "relations.toml"]);
     assert!(check.err.contains("marked.jsonl:2: field \"tail\": found [5, 500]"), "{}", check.err);
 }
+
+/// What a run proposes to try at its end is answered, also by a model that reads no plain text.
+#[test]
+fn the_line_to_try_is_answered() {
+    let bench = Bench::new();
+    bench.write("marked.jsonl", (0..12).map(|i| marked(i).to_string()).collect::<Vec<_>>().join("\n"));
+    bench.write("whole.jsonl", (0..12).map(|i| whole(i).to_string()).collect::<Vec<_>>().join("\n"));
+    let (before, rest) = CONFIG.split_once("[task.graph]").unwrap();
+    let (_, after) = rest.split_once("[optimizer.adamw]").unwrap();
+    let only_spans = format!("{before}[optimizer.adamw]{}", after.replace("epochs = 25", "epochs = 1"));
+    bench.write("relations.toml", &only_spans);
+    let trained = bench.run(&["train", "relations.toml", "--run", "run"]);
+    let proposed = trained.out.split_once("echo '").and_then(|(_, rest)| rest.split_once("' | polytask"));
+    let (line, _) = proposed.unwrap_or_else(|| panic!("{}", trained.out));
+    let answered = bench.feed(&["predict", "run"], line.as_bytes());
+    assert!(answered.ok && answered.out.contains("\"kin\""), "{line}: {}", answered.out);
+}

@@ -7,6 +7,7 @@ use crate::failure::{Failure, INTERRUPTED};
 use crate::observe::Observers;
 use crate::terminal::{figures::count, progress::Detail};
 use burn::tensor::Device;
+use data::{InputField, MarkedText};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
     match outcome {
         Outcome::Finished { .. } => {
             let root = run.root().display();
-            println!("  next: polytask evaluate {root}, or echo \"a text\" | polytask predict {root}");
+            println!("  next: polytask evaluate {root}, or echo {} | polytask predict {root}", line(&config));
             Ok(0)
         }
         Outcome::Interrupted { step, .. } => {
@@ -105,6 +106,29 @@ fn free_name(file: &Path) -> PathBuf {
     let names = (1..).map(|n| if n == 1 { stem.clone() } else { format!("{stem}-{n}") });
     let free = names.map(|name| Path::new("runs").join(name)).find(|root| !root.exists());
     free.expect("some number is free")
+}
+
+/// A line that `predict` answers, as a shell wants it: a text, or an object with the fields of the first task if none reads one.
+fn line(config: &Config) -> String {
+    let kinds = config.task.iter().filter_map(|(name, task)| task.build(name).ok());
+    let inputs: Vec<InputField> = kinds.map(|kind| kind.input()).collect();
+    let object = |input: &InputField| match input {
+        InputField::Pair(first, second) => Some(format!(r#"{{"{first}": "a text", "{second}": "another"}}"#)),
+        InputField::Marked(MarkedText { text, head, tail, words, .. }) => {
+            let (value, spans) = match words {
+                true => (r#"["one", "two"]"#, [[0, 1], [1, 2]]),
+                false => (r#""one two""#, [[0, 3], [4, 7]]),
+            };
+            let [first, second] = spans.map(|[start, end]| format!("[{start}, {end}]"));
+            Some(format!(r#"{{"{text}": {value}, "{head}": {first}, "{tail}": {second}}}"#))
+        }
+        InputField::Text(_) | InputField::Prefixed { .. } | InputField::Words(_) => None,
+    };
+    let objects: Option<Vec<String>> = inputs.iter().map(object).collect();
+    match objects.and_then(|objects| objects.into_iter().next()) {
+        Some(object) => format!("'{object}'"),
+        None => "\"a text\"".into(),
+    }
 }
 
 fn describe(config: &Config, device: &Device) -> String {
