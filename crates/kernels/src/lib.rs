@@ -39,6 +39,15 @@ use std::sync::Arc;
 /// tokens, one more entry than there are rows. It stays on the host because shapes depend on it.
 pub type Rows = Arc<[usize]>;
 
+/// Rows of these lengths, one after the other.
+pub fn rows_of(lengths: impl IntoIterator<Item = usize>) -> Rows {
+    let ends = lengths.into_iter().scan(0, |end, length| {
+        *end += length;
+        Some(*end)
+    });
+    std::iter::once(0).chain(ends).collect()
+}
+
 /// Linear layer: `x w^T + b`.
 ///
 /// `x` `[n, in]`, `w` `[out, in]`, `b` `[out]`, result `[n, out]`.

@@ -94,6 +94,10 @@ impl Parameter {
     pub fn size(&self) -> usize {
         self.shape.iter().product()
     }
+    /// Whether it is a linear map inside the trunk: a matrix, but no table of embeddings.
+    pub fn is_map(&self) -> bool {
+        self.group == Group::Trunk && self.shape.len() == 2 && !self.name.contains("embedding")
+    }
     /// Its tensor, for looking at gradients: `tensor.grad(&gradients)`.
     pub fn value(&self) -> &Weight {
         &self.value

@@ -66,9 +66,8 @@ pub(crate) fn tagged(tags: &[(&str, Option<f32>)], source: Source<'_>, spans: bo
         answer.insert("entities".into(), metrics::spans(&names).into_iter().map(entity).collect());
     }
     answer.insert("tags".into(), json!(names));
-    if let Source::Text { text, words } = source {
-        let words: Vec<&str> = words.iter().map(|word| text.get(word.clone()).unwrap_or_default()).collect();
-        answer.insert("words".into(), json!(words));
+    if let Source::Text { .. } = source {
+        answer.insert("words".into(), json!(source.words()));
     }
     Value::Object(answer)
 }

@@ -23,17 +23,16 @@
 //!
 //! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable labels.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use data::{DataError, Faults, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::head::{self, Head};
 use crate::input;
-use crate::labels::{self, Labels, MASKED, Targets, as_label};
+use crate::labels::{self, Labels, MASKED, Targets};
 use crate::pooling::Pooling;
 use crate::weights::ClassWeights;
 use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError};
@@ -114,11 +113,7 @@ struct Classification {
 impl Classification {
     /// The label of a row.
     fn label(&self, row: &Row) -> Result<Option<String>, DataError> {
-        let Some(value) = row.get(&self.config.label) else { return Ok(None) };
-        as_label(value).map_err(|()| {
-            let expected = format!("one label (text, a number, true or false) for task {}", self.task);
-            row.error(&self.config.label, value.preview(), expected)
-        })
+        labels::of_row(row, &self.config.label, &self.task)
     }
 
     fn key(&self, name: &str) -> String {
@@ -149,16 +144,7 @@ impl Kind for Classification {
     }
 
     fn learn(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
-        let mut faults = Faults::new();
-        let mut counted = BTreeMap::new();
-        for row in rows {
-            match self.label(row) {
-                Ok(Some(label)) => *counted.entry(label).or_insert(0) += 1,
-                Ok(None) => {}
-                Err(fault) => faults.push(fault),
-            }
-        }
-        faults.finish(())?;
+        let counted = labels::count(rows, |row| self.label(row))?;
         let labels = Labels::new(counted);
         labels.check(rows, &self.config.label, self.config.max_labels, |name| self.key(name), "label")?;
         self.labels = labels;
@@ -252,16 +238,10 @@ impl Kind for Classification {
     }
 
     fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
-        let (mut gold, mut predicted) = (Vec::new(), Vec::new());
-        let targets = self.targets.get(&split);
-        for (row, prediction) in predictions {
-            let id = targets.and_then(|t| t.ids.get(*row as usize)).filter(|id| **id != MASKED);
-            if let (Some(id), Prediction::Label(probabilities)) = (id, prediction) {
-                gold.push(*id);
-                predicted.push(head::largest(probabilities).0 as u32);
-            }
-        }
-        let classes = self.labels.len() + targets.map_or(0, |t| t.unseen.len());
+        let empty = Targets::default();
+        let targets = self.targets.get(&split).unwrap_or(&empty);
+        let (gold, predicted) = targets.scored(predictions);
+        let classes = self.labels.len() + targets.unseen.len();
         Scores::with_main(
             self.main,
             vec![
@@ -274,13 +254,7 @@ impl Kind for Classification {
     }
 
     fn explain(&self, prediction: &Prediction, _source: Source<'_>) -> serde_json::Value {
-        let Prediction::Label(probabilities) = prediction else { return serde_json::Value::Null };
-        let (best, probability) = head::largest(probabilities);
-        json!({
-            "label": self.labels.name(best as u32).unwrap_or_default(),
-            "probability": probability,
-            "probabilities": self.labels.most_probable(probabilities),
-        })
+        self.labels.answer(prediction)
     }
 
     fn metrics(&self) -> &'static [&'static str] {

@@ -241,8 +241,7 @@ impl Kind for EntitiesRelations {
     }
 
     fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
-        let tokens = rows.iter().flat_map(|at| words::first_tokens(pack, *at));
-        tokens.for_each(|(token, _)| read[token as usize] = true);
+        words::mark_first_tokens(pack, rows, read);
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {

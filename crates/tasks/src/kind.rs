@@ -345,3 +345,16 @@ pub enum Source<'a> {
         places: &'a [[u32; 2]],
     },
 }
+
+impl<'a> Source<'a> {
+    /// The words that a task on words reads of it.
+    pub(crate) fn words(self) -> Vec<&'a str> {
+        match self {
+            Source::Text { text, words } => {
+                words.iter().map(|word| text.get(word.clone()).unwrap_or_default()).collect()
+            }
+            Source::Words(words) => words.iter().map(String::as_str).collect(),
+            Source::Pair { .. } => Vec::new(),
+        }
+    }
+}

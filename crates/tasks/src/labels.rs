@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use data::{DataError, Row, Value};
+use data::{DataError, Faults, Row, Value};
 use serde_json::json;
 
-use crate::TaskError;
+use crate::{Prediction, TaskError, head};
 
 /// No label here: nothing is trained or scored.
 pub(crate) const MASKED: u32 = u32::MAX;
@@ -113,6 +113,17 @@ impl Labels {
         order.iter().take(LISTED).map(|i| (self.names[*i].clone(), json!(probabilities[*i]))).collect()
     }
 
+    /// One label as a user reads it: `{"label", "probability", "probabilities"}`.
+    pub fn answer(&self, prediction: &Prediction) -> serde_json::Value {
+        let Prediction::Label(probabilities) = prediction else { return serde_json::Value::Null };
+        let (best, probability) = head::largest(probabilities);
+        json!({
+            "label": self.name(best as u32).unwrap_or_default(),
+            "probability": probability,
+            "probabilities": self.most_probable(probabilities),
+        })
+    }
+
     /// `{"labels": [..], "counts": [..]}`.
     pub fn to_json(&self) -> serde_json::Value {
         json!({ "labels": self.names, "counts": self.counts })
@@ -198,6 +209,16 @@ impl Targets {
             .or_else(|| self.unseen.get((id as usize).checked_sub(labels.len())?).map(String::as_str))
     }
 
+    /// Of the predictions of labelled rows, given as (row, prediction), the right labels and those that are most probable.
+    pub fn scored(&self, predictions: &[(u32, Prediction)]) -> (Vec<u32>, Vec<u32>) {
+        let pair = |(row, prediction): &(u32, Prediction)| {
+            let id = *self.ids.get(*row as usize).filter(|id| **id != MASKED)?;
+            let Prediction::Label(probabilities) = prediction else { return None };
+            Some((id, head::largest(probabilities).0 as u32))
+        };
+        predictions.iter().filter_map(pair).unzip()
+    }
+
     /// How often each label of the space and each unseen one occurs.
     pub fn count(&self, labels: &Labels) -> (Vec<(String, usize)>, BTreeMap<String, usize>) {
         let mut counts = vec![0; labels.len() + self.unseen.len()];
@@ -205,6 +226,35 @@ impl Targets {
         let unseen = self.unseen.iter().cloned().zip(counts[labels.len()..].iter().copied()).collect();
         (labels.names().iter().cloned().zip(counts).collect(), unseen)
     }
+}
+
+/// The label in a field of a row; `None` where there is none.
+///
+/// Errors: something else than one label.
+pub(crate) fn of_row(row: &Row, field: &str, task: &str) -> Result<Option<String>, DataError> {
+    let Some(value) = row.get(field) else { return Ok(None) };
+    as_label(value).map_err(|()| {
+        let expected = format!("one label (text, a number, true or false) for task {task}");
+        row.error(field, value.preview(), expected)
+    })
+}
+
+/// How often each label occurs in some rows, of which `read` gives those of one.
+///
+/// Errors: every row that cannot be read.
+pub(crate) fn count<I: IntoIterator<Item = String>>(
+    rows: &[Row],
+    read: impl Fn(&Row) -> Result<I, DataError>,
+) -> Result<BTreeMap<String, usize>, Vec<DataError>> {
+    let mut faults = Faults::new();
+    let mut counted = BTreeMap::new();
+    for row in rows {
+        match read(row) {
+            Ok(found) => found.into_iter().for_each(|label| *counted.entry(label).or_insert(0) += 1),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    faults.finish(counted)
 }
 
 /// The sets of labels of one split, row after row.

@@ -27,18 +27,18 @@
 //! Answer: `{"lemmas": [..], "probabilities": [..]}`, one of each for a word, null for words that were cut off; for plain text
 //! `"words"`, too.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use data::{DataError, Faults, InputField, Pack, Row, Split, View};
+use data::{DataError, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::head::{self, Head};
-use crate::labels::{Labels, MASKED};
-use crate::words::{self, Lost, WordTargets, first_tokens};
+use crate::labels::{self, Labels, MASKED};
+use crate::words::{self, WordTargets, first_tokens};
 use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError, WordTag};
 
 mod script;
@@ -158,18 +158,8 @@ impl Kind for Lemmas {
     }
 
     fn learn(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
-        let mut faults = Faults::new();
-        let mut counted = BTreeMap::new();
-        for row in rows {
-            match self.scripts(row) {
-                Ok(scripts) => {
-                    let scripts = scripts.into_iter().flatten().flatten();
-                    scripts.for_each(|script| *counted.entry(script).or_insert(0) += 1);
-                }
-                Err(fault) => faults.push(fault),
-            }
-        }
-        faults.finish(())?;
+        let scripts = |row: &Row| Ok(self.scripts(row)?.into_iter().flatten().flatten());
+        let mut counted = labels::count(rows, scripts)?;
         let all = counted.len();
         counted.retain(|_, count| *count >= self.config.min_count);
         let key = |name: &str| format!("task.{}.lemmas.{name}", self.task);
@@ -203,27 +193,8 @@ impl Kind for Lemmas {
     }
 
     fn attach(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
-        let mut faults = Faults::new();
-        let mut scripts = WordTargets::default();
-        let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
-        for (i, row) in view.rows.iter().enumerate() {
-            match self.scripts(row) {
-                Ok(of_row) => {
-                    let of_row = of_row.unwrap_or_default();
-                    let lost = Lost::of(&of_row, &view.encoded, i);
-                    report.truncated += lost.truncated;
-                    report.without_token += lost.without_token;
-                    report.labelled += usize::from(of_row.iter().any(Option::is_some));
-                    scripts.push_row(&self.labels, &of_row);
-                }
-                Err(fault) => faults.push(fault),
-            }
-        }
-        faults.finish(())?;
-        report.missing = report.rows - report.labelled;
-        let unseen;
-        (report.counts, unseen) = scripts.words.count(&self.labels);
-        report.rare = unseen.values().sum();
+        let (scripts, mut report) = WordTargets::attach(view, &self.labels, |row| self.scripts(row))?;
+        report.rare = std::mem::take(&mut report.unseen).values().sum();
         self.targets.insert(split, SplitLemmas { rows: view.rows.clone(), scripts });
         Ok(report)
     }
@@ -233,8 +204,7 @@ impl Kind for Lemmas {
     }
 
     fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
-        let tokens = rows.iter().flat_map(|at| first_tokens(pack, *at));
-        tokens.for_each(|(token, _)| read[token as usize] = true);
+        words::mark_first_tokens(pack, rows, read);
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
@@ -298,13 +268,7 @@ impl Kind for Lemmas {
 
     fn explain(&self, prediction: &Prediction, source: Source<'_>) -> serde_json::Value {
         let Prediction::Tags(tags) = prediction else { return serde_json::Value::Null };
-        let forms: Vec<&str> = match source {
-            Source::Text { text, words } => {
-                words.iter().map(|word| text.get(word.clone()).unwrap_or_default()).collect()
-            }
-            Source::Words(words) => words.iter().map(String::as_str).collect(),
-            Source::Pair { .. } => Vec::new(),
-        };
+        let forms = source.words();
         let tag = |word: usize| tags.get(word).copied().flatten();
         let lemmas = forms.iter().enumerate().map(|(word, form)| self.lemma(form, tag(word)));
         let probabilities = (0..forms.len()).map(|word| tag(word).map(|tag| tag.probability));

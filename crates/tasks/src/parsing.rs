@@ -31,7 +31,7 @@
 //! Answer: `{"heads": [..], "relations": [..], "probabilities": [..]}`, one of each for a word, null for words that were cut off;
 //! for plain text `"words"`, too. A probability is that of the head among all heads, times that of the relation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use burn::tensor::Tensor;
@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::labels::{self, Labels, MASKED};
-use crate::words::{Lost, first_tokens};
+use crate::words::{self, Lost};
 use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError, WordArc};
 
 mod arcs;
@@ -179,18 +179,10 @@ impl Kind for Parsing {
     }
 
     fn learn(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
-        let mut faults = Faults::new();
-        let mut counted = BTreeMap::new();
-        for row in rows {
-            match arcs::read(&self.config, row) {
-                Ok(arcs) => {
-                    let relations = arcs.into_iter().flatten().flatten().map(|arc| arc.relation);
-                    relations.for_each(|relation| *counted.entry(relation).or_insert(0) += 1);
-                }
-                Err(fault) => faults.push(fault),
-            }
-        }
-        faults.finish(())?;
+        let relation = |arc: arcs::Arc| arc.relation;
+        let relations =
+            |row: &Row| Ok(arcs::read(&self.config, row)?.into_iter().flatten().flatten().map(relation));
+        let counted = labels::count(rows, relations)?;
         let labels = Labels::new(counted);
         let key = |name: &str| format!("task.{}.parsing.{name}", self.task);
         labels.check(rows, &self.config.relations, self.config.max_labels, key, "relations")?;
@@ -250,8 +242,7 @@ impl Kind for Parsing {
     }
 
     fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
-        let tokens = rows.iter().flat_map(|at| first_tokens(pack, *at));
-        tokens.for_each(|(token, _)| read[token as usize] = true);
+        words::mark_first_tokens(pack, rows, read);
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
@@ -364,22 +355,20 @@ impl Kind for Parsing {
 
     fn explain(&self, prediction: &Prediction, source: Source<'_>) -> serde_json::Value {
         let Prediction::Tree(arcs) = prediction else { return serde_json::Value::Null };
-        let words = match source {
-            Source::Text { words, .. } => words.len(),
-            Source::Words(words) => words.len(),
-            Source::Pair { .. } => 0,
-        };
+        let words = source.words();
         let arc = |word: usize| arcs.get(word).copied().flatten();
         let each = |value: fn(&Self, WordArc) -> serde_json::Value| -> Vec<serde_json::Value> {
-            (0..words).map(|word| arc(word).map_or(serde_json::Value::Null, |arc| value(self, arc))).collect()
+            (0..words.len())
+                .map(|word| arc(word).map_or(serde_json::Value::Null, |arc| value(self, arc)))
+                .collect()
         };
         let mut answer = json!({
             "heads": each(|_, arc| json!(arc.head)),
             "relations": each(|parsing, arc| json!(parsing.labels.name(arc.relation))),
             "probabilities": each(|_, arc| json!(arc.probability)),
         });
-        if let Source::Text { text, words } = source {
-            answer["words"] = words.iter().map(|word| text.get(word.clone()).unwrap_or_default()).collect();
+        if let Source::Text { .. } = source {
+            answer["words"] = json!(words);
         }
         answer
     }

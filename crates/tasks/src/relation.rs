@@ -24,7 +24,7 @@
 //!
 //! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable labels.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use burn::tensor::Tensor;
 use data::{DataError, Faults, InputField, MarkedText, Pack, Part, Row, Split, View};
@@ -32,10 +32,9 @@ use kernels::Precision;
 use model::{Group, Init, Matrix, Parameters, Vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::head::{self, Head};
-use crate::labels::{self, Labels, MASKED, Targets, as_label};
+use crate::labels::{self, Labels, MASKED, Targets};
 use crate::states;
 use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError};
 
@@ -164,11 +163,7 @@ struct Rows {
 impl Relation {
     /// The label of a row.
     fn label(&self, row: &Row) -> Result<Option<String>, DataError> {
-        let Some(value) = row.get(&self.config.label) else { return Ok(None) };
-        as_label(value).map_err(|()| {
-            let expected = format!("one label (text, a number, true or false) for task {}", self.task);
-            row.error(&self.config.label, value.preview(), expected)
-        })
+        labels::of_row(row, &self.config.label, &self.task)
     }
 
     /// The tokens that stand for head and tail, by their places in a row whose tokens have the word indices `words`.
@@ -214,16 +209,7 @@ impl Kind for Relation {
     }
 
     fn learn(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
-        let mut faults = Faults::new();
-        let mut counted = BTreeMap::new();
-        for row in rows {
-            match self.label(row) {
-                Ok(Some(label)) => *counted.entry(label).or_insert(0) += 1,
-                Ok(None) => {}
-                Err(fault) => faults.push(fault),
-            }
-        }
-        faults.finish(())?;
+        let counted = labels::count(rows, |row| self.label(row))?;
         let labels = Labels::new(counted);
         let key = |name: &str| format!("task.{}.relation.{name}", self.task);
         labels.check(rows, &self.config.label, self.config.max_labels, key, "label")?;
@@ -320,14 +306,7 @@ impl Kind for Relation {
     fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
         let empty = Rows::default();
         let targets = &self.targets.get(&split).unwrap_or(&empty).labels;
-        let (mut gold, mut predicted) = (Vec::new(), Vec::new());
-        for (row, prediction) in predictions {
-            let id = targets.ids.get(*row as usize).filter(|id| **id != MASKED);
-            if let (Some(id), Prediction::Label(probabilities)) = (id, prediction) {
-                gold.push(*id);
-                predicted.push(head::largest(probabilities).0 as u32);
-            }
-        }
+        let (gold, predicted) = targets.scored(predictions);
         let names = |ids: &[u32]| -> Vec<&str> {
             ids.iter().map(|id| targets.name(&self.labels, *id).unwrap_or_default()).collect()
         };
@@ -345,13 +324,7 @@ impl Kind for Relation {
     }
 
     fn explain(&self, prediction: &Prediction, _source: Source<'_>) -> serde_json::Value {
-        let Prediction::Label(probabilities) = prediction else { return serde_json::Value::Null };
-        let (best, probability) = head::largest(probabilities);
-        json!({
-            "label": self.labels.name(best as u32).unwrap_or_default(),
-            "probability": probability,
-            "probabilities": self.labels.most_probable(probabilities),
-        })
+        self.labels.answer(prediction)
     }
 
     fn metrics(&self) -> &'static [&'static str] {

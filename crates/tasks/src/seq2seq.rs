@@ -141,7 +141,7 @@ impl Writer {
     /// The states of a batch's rows `[n, hidden]`, and where each begins.
     fn read(batch: &Batch<'_>) -> (Tensor<2>, kernels::Rows) {
         let ranges: Vec<Range<usize>> = batch.rows.iter().map(|at| at.tokens(batch.pack)).collect();
-        let rows = ends(ranges.iter().map(Range::len));
+        let rows = kernels::rows_of(ranges.iter().map(Range::len));
         if rows == batch.pack.offsets {
             return (batch.states.clone(), rows);
         }
@@ -159,7 +159,7 @@ impl Writer {
             right.push(self.decoder().end());
             lengths.push(ids.len() + 1);
         }
-        Teaching { inputs, right, rows: ends(lengths.into_iter()) }
+        Teaching { inputs, right, rows: kernels::rows_of(lengths) }
     }
 
     /// Scores of what follows each token of some texts.
@@ -206,15 +206,6 @@ impl Writer {
         };
         batch.rows.par_iter().enumerate().map(of_row).collect()
     }
-}
-
-/// Where rows of these lengths begin, and the end of the last.
-fn ends(lengths: impl Iterator<Item = usize>) -> kernels::Rows {
-    let ends = lengths.scan(0, |end, length| {
-        *end += length;
-        Some(*end)
-    });
-    std::iter::once(0).chain(ends).collect()
 }
 
 impl Kind for Writer {

@@ -12,7 +12,5 @@ pub(crate) fn means(states: &Tensor<2>, lists: &[Vec<u32>]) -> Tensor<2> {
     if lists.iter().all(|list| list.len() == 1) {
         return picked;
     }
-    let mut ends = vec![0];
-    lists.iter().for_each(|list| ends.push(ends[ends.len() - 1] + list.len()));
-    kernels::mean_rows(picked, &ends.into())
+    kernels::mean_rows(picked, &kernels::rows_of(lists.iter().map(Vec::len)))
 }

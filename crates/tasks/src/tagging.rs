@@ -27,9 +27,9 @@
 //! The probability of an entity is that of its least probable word; with a CRF words have their marginal probability.
 //! For plain text there is `"words"`, too: what the tags belong to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use data::{DataError, Faults, InputField, Pack, Row, Split, View};
+use data::{DataError, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -40,7 +40,7 @@ use crate::chain_head::ChainHead;
 use crate::decoder::Decoder;
 use crate::head::{self, Head};
 use crate::labels::{self, Labels, MASKED};
-use crate::words::{self, Lost, WordTargets, first_tokens};
+use crate::words::{self, WordTargets, first_tokens};
 use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError, WordTag};
 
 const SPAN_METRICS: &[&str] =
@@ -214,17 +214,8 @@ impl Kind for Tagging {
     }
 
     fn learn(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
-        let mut faults = Faults::new();
-        let mut counted = BTreeMap::new();
-        for row in rows {
-            match words::tags(&self.config, row) {
-                Ok(tags) => {
-                    tags.into_iter().flatten().flatten().for_each(|tag| *counted.entry(tag).or_insert(0) += 1)
-                }
-                Err(fault) => faults.push(fault),
-            }
-        }
-        faults.finish(())?;
+        let tags = |row: &Row| Ok(words::tags(&self.config, row)?.into_iter().flatten().flatten());
+        let counted = labels::count(rows, tags)?;
         let labels = Labels::new(counted);
         labels.check(rows, &self.config.tags, self.config.max_labels, |name| self.key(name), "tags")?;
         self.labels = labels;
@@ -250,25 +241,8 @@ impl Kind for Tagging {
     }
 
     fn attach(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
-        let mut faults = Faults::new();
-        let mut targets = WordTargets::default();
-        let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
-        for (i, row) in view.rows.iter().enumerate() {
-            match words::tags(&self.config, row) {
-                Ok(tags) => {
-                    let tags = tags.unwrap_or_default();
-                    let lost = Lost::of(&tags, &view.encoded, i);
-                    report.truncated += lost.truncated;
-                    report.without_token += lost.without_token;
-                    report.labelled += usize::from(tags.iter().any(Option::is_some));
-                    targets.push_row(&self.labels, &tags);
-                }
-                Err(fault) => faults.push(fault),
-            }
-        }
-        faults.finish(())?;
-        report.missing = report.rows - report.labelled;
-        (report.counts, report.unseen) = targets.words.count(&self.labels);
+        let read = |row: &Row| words::tags(&self.config, row);
+        let (targets, report) = WordTargets::attach(view, &self.labels, read)?;
         self.targets.insert(split, targets);
         Ok(report)
     }
@@ -278,8 +252,7 @@ impl Kind for Tagging {
     }
 
     fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
-        let tokens = rows.iter().flat_map(|at| first_tokens(pack, *at));
-        tokens.for_each(|(token, _)| read[token as usize] = true);
+        words::mark_first_tokens(pack, rows, read);
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
@@ -370,12 +343,11 @@ impl Kind for Tagging {
     }
 
     fn explain(&self, prediction: &Prediction, source: Source<'_>) -> serde_json::Value {
-        let words = match source {
-            Source::Text { words, .. } => words.len(),
-            Source::Words(words) => words.len(),
-            Source::Pair { .. } => 0,
-        };
-        answer::tagged(&self.names(prediction, words), source, self.config.scheme != Scheme::None)
+        answer::tagged(
+            &self.names(prediction, source.words().len()),
+            source,
+            self.config.scheme != Scheme::None,
+        )
     }
 
     fn metrics(&self) -> &'static [&'static str] {

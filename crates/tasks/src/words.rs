@@ -1,9 +1,9 @@
 //! The words of a row and their tags: how they are read, and where they stand in a pack.
 
-use data::{DataError, Encoded, NO_WORD, Pack, Row, Value};
+use data::{DataError, Encoded, Faults, NO_WORD, Pack, Row, Value, View};
 
 use crate::labels::{Labels, Targets, as_label};
-use crate::{BatchRow, TaggingConfig};
+use crate::{BatchRow, LabelReport, TaggingConfig};
 
 /// A row's tags, `None` for words without one; `None` for a row without tags.
 ///
@@ -69,6 +69,36 @@ impl Default for WordTargets {
 }
 
 impl WordTargets {
+    /// The tags of a split, of which `read` gives those of a row, and what was found while they were read.
+    ///
+    /// Errors: every row that cannot be read.
+    pub fn attach(
+        view: &View,
+        labels: &Labels,
+        read: impl Fn(&Row) -> Result<Option<Vec<Option<String>>>, DataError>,
+    ) -> Result<(WordTargets, LabelReport), Vec<DataError>> {
+        let mut faults = Faults::new();
+        let mut targets = WordTargets::default();
+        let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
+        for (i, row) in view.rows.iter().enumerate() {
+            match read(row) {
+                Ok(tags) => {
+                    let tags = tags.unwrap_or_default();
+                    let lost = Lost::of(&tags, &view.encoded, i);
+                    report.truncated += lost.truncated;
+                    report.without_token += lost.without_token;
+                    report.labelled += usize::from(tags.iter().any(Option::is_some));
+                    targets.push_row(labels, &tags);
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults.finish(())?;
+        report.missing = report.rows - report.labelled;
+        (report.counts, report.unseen) = targets.words.count(labels);
+        Ok((targets, report))
+    }
+
     /// Adds the tags of the next row.
     pub fn push_row(&mut self, labels: &Labels, tags: &[Option<String>]) {
         tags.iter().for_each(|tag| self.words.push(labels, tag.as_deref()));
@@ -126,6 +156,12 @@ impl Lost {
         }
         lost
     }
+}
+
+/// Marks the first token of each word of some rows: what a head on words reads.
+pub(crate) fn mark_first_tokens(pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
+    let tokens = rows.iter().flat_map(|at| first_tokens(pack, *at));
+    tokens.for_each(|(token, _)| read[token as usize] = true);
 }
 
 /// The first token of each word of a row of the pack, as (token, word).

@@ -38,11 +38,7 @@ fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
 }
 
 fn rows(lengths: &[usize]) -> Rows {
-    let ends = lengths.iter().scan(0, |end, t| {
-        *end += t;
-        Some(*end)
-    });
-    std::iter::once(0).chain(ends).collect()
+    crate::rows_of(lengths.iter().copied())
 }
 
 /// The devices that are built in, the processor first.

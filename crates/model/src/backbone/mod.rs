@@ -13,7 +13,7 @@ use bag::BagConfig;
 use bert::BertConfig;
 use burn::tensor::Tensor;
 use kernels::Precision;
-pub(crate) use reader::Reader;
+pub(crate) use reader::{Reader, saved_json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

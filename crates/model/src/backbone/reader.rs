@@ -1,7 +1,7 @@
 //! Checked reading of config.json's keys.
 
 use crate::error::ModelError;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// A config.json, and where it is.
@@ -53,6 +53,16 @@ impl Reader<'_> {
             Some(_) => Err(self.wrong(key, format!("\"{}\" ({why})", allowed.first().unwrap_or(&"")))),
         }
     }
+}
+
+/// config.json as it will be saved: everything that was there, but of this class and in f32.
+pub(crate) fn saved_json(mut json: Value, class: &str) -> Value {
+    if let Some(map) = json.as_object_mut() {
+        map.insert("architectures".into(), json!([class]));
+        let key = if map.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
+        map.insert(key.into(), json!("float32"));
+    }
+    json
 }
 
 /// A value for a message, cut where it is long.

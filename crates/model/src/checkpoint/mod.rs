@@ -79,12 +79,16 @@ pub fn open(
     let settings = Settings::from_json(&path, json, dropout)?;
     let names = settings.names();
     let archive = Archive::open(dir)?;
-    let (mut values, rest) = read(&archive, &names, settings.architecture.layout())?;
-    let mut first =
-        |name: &str, _| Init::Data(values.remove(name).expect("every entry of the table was read"));
+    let (values, rest) = read(&archive, &names, settings.architecture.layout())?;
+    let mut first = first_values(values);
     let mut bert = Bert::assemble(settings, names, parameters, &mut first);
     (bert.kept, bert.notes) = (rest.kept, rest.notes);
     Ok(Box::new(bert))
+}
+
+/// First values that were read, by the names of the parameters.
+fn first_values(mut values: HashMap<String, Vec<f32>>) -> impl FnMut(&str, Init) -> Init {
+    move |name, _| Init::Data(values.remove(name).expect("every entry of the table was read"))
 }
 
 fn open_t5(
@@ -100,9 +104,8 @@ fn open_t5(
     let names = settings.names();
     let own = &["encoder.", "decoder.", "shared.", "lm_head."];
     let layout = Layout { prefix: "", own, copies: settings.copies() };
-    let (mut values, rest) = read(&archive, &names, layout)?;
-    let mut first =
-        |name: &str, _| Init::Data(values.remove(name).expect("every entry of the table was read"));
+    let (values, rest) = read(&archive, &names, layout)?;
+    let mut first = first_values(values);
     let mut t5 = T5::assemble(settings, names, parameters, &mut first);
     (t5.kept, t5.notes) = (rest.kept, rest.notes);
     Ok(Box::new(t5))
@@ -131,9 +134,8 @@ fn open_bag(
     config.dropout = dropout.unwrap_or(config.dropout);
     let names = Bag::names(&config, vocabulary)
         .map_err(|error| wrong("the sizes", error.to_string(), "what polytask writes"))?;
-    let (mut values, _) = read(&Archive::open(dir)?, &names, PLAIN)?;
-    let mut first =
-        |name: &str, _| Init::Data(values.remove(name).expect("every entry of the table was read"));
+    let (values, _) = read(&Archive::open(dir)?, &names, PLAIN)?;
+    let mut first = first_values(values);
     Ok(Box::new(Bag::assemble(&config, vocabulary, names, parameters, &mut first)))
 }
 

@@ -105,12 +105,7 @@ impl Cache {
 
     /// Where each text's keys of the encoder begin.
     fn rows_read(&self) -> Rows {
-        let lengths = self.sources.iter().map(|row| self.tokens_of(*row).len());
-        let ends = lengths.scan(0, |end, length| {
-            *end += length;
-            Some(*end)
-        });
-        std::iter::once(0).chain(ends).collect()
+        kernels::rows_of(self.sources.iter().map(|row| self.tokens_of(*row).len()))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::terminal::figures::{bytes, count, short};
 use crate::terminal::table::Table;
 use data::{Split, Stream};
-use model::{Group, Parameter};
+use model::Parameter;
 use tasks::Numbers;
 use train::{Comparison, Job, Scope, Timetable};
 
@@ -187,11 +187,9 @@ fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) 
     let size = |wanted: &dyn Fn(&Parameter) -> bool| {
         job.model.parameters.iter().filter(|p| wanted(p)).map(Parameter::size).sum::<usize>()
     };
-    let in_layers =
-        |p: &Parameter| p.group == Group::Trunk && p.shape().len() == 2 && !p.name.contains("embedding");
-    let trained = size(&|p| in_layers(p) && p.trainable);
+    let trained = size(&|p| p.is_map() && p.trainable);
     // Two operations a weight and token forward, four more backward; a frozen layer only forward, or once for all.
-    let frozen = if config.settings().cache_frozen { 0 } else { size(&|p| in_layers(p) && !p.trainable) };
+    let frozen = if config.settings().cache_frozen { 0 } else { size(&|p| p.is_map() && !p.trainable) };
     let work = (6.0 * trained as f64 + 2.0 * frozen as f64) * per_step as f64 / 1e9;
     let trained = job.model.parameters.iter().filter(|p| p.trainable);
     let remembered =

@@ -96,7 +96,7 @@ impl Optimizing {
             (Optimizing::Sgd(_) | Optimizing::Lion(_), _) => vec![whole()],
             (Optimizing::Adafactor(_), [rows, columns]) => vec![vec![*rows], vec![*columns]],
             (Optimizing::Adafactor(_), _) => vec![whole()],
-            (Optimizing::Muon(_), _) if MuonConfig::is_for(parameter) => vec![whole()],
+            (Optimizing::Muon(_), _) if parameter.is_map() => vec![whole()],
             (Optimizing::AdamW(_) | Optimizing::Muon(_), _) => vec![whole(), whole()],
         }
     }
@@ -122,7 +122,7 @@ impl Optimizing {
             });
             let time = old.time + 1;
             let how = Move { rate: rates[i] * factor, scale, decay: parameter.decay, time };
-            let by_muon = MuonConfig::is_for(parameter);
+            let by_muon = parameter.is_map();
             let weight = parameters.take(i);
             let (weight, parts) = self.moved(&how, by_muon, weight, gradient, old.parts);
             parameters.put(i, weight);

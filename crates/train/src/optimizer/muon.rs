@@ -21,7 +21,6 @@
 use super::{AdamWConfig, Checks, Move, dense, norm};
 use crate::{config::Fault, gradients::Gradient};
 use burn::tensor::Tensor;
-use model::{Group, Parameter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -72,13 +71,6 @@ impl MuonConfig {
         checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.1");
         checks.memory("momentum", self.momentum, "0.95");
         checks.faults()
-    }
-
-    /// Whether a parameter moves this way: matrices inside the trunk, but no tables of embeddings.
-    pub(super) fn is_for(parameter: &Parameter) -> bool {
-        parameter.group == Group::Trunk
-            && parameter.shape().len() == 2
-            && !parameter.name.contains("embedding")
     }
 
     /// What moves all other parameters.

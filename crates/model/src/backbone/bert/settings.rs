@@ -1,7 +1,7 @@
 //! A BERT's settings: from `[model]`, or from a checkpoint's config.json, checked either way.
 
 use super::architecture::{ALL, Architecture, BERT, Sizes};
-use crate::backbone::{Reader, rate, size};
+use crate::backbone::{Reader, rate, saved_json, size};
 use crate::error::ModelError;
 use crate::names::NameTable;
 use schemars::JsonSchema;
@@ -164,7 +164,7 @@ impl Settings {
             dropout: dropout.unwrap_or(own_dropout),
             attention_dropout: dropout.unwrap_or(own_attention_dropout),
             padding: padding as u32,
-            json: saved(architecture, json),
+            json: saved_json(json, architecture.class),
         })
     }
 
@@ -182,14 +182,4 @@ impl Settings {
     pub(super) fn max_length(&self) -> usize {
         self.sizes.positions - self.padding_before_positions().map_or(0, |padding| padding as usize + 1)
     }
-}
-
-/// config.json as it will be saved: everything that was there, but for the bare encoder in f32.
-fn saved(architecture: &Architecture, mut json: Value) -> Value {
-    if let Some(map) = json.as_object_mut() {
-        map.insert("architectures".into(), json!([architecture.class]));
-        let key = if map.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
-        map.insert(key.into(), json!("float32"));
-    }
-    json
 }

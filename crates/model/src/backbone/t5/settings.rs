@@ -1,6 +1,6 @@
 //! A T5's settings: from `[model]`, or from a checkpoint's config.json, checked either way.
 
-use crate::backbone::{Reader, rate, size};
+use crate::backbone::{Reader, rate, saved_json, size};
 use crate::blocks::{BlockSettings, Buckets};
 use crate::decoder::DecoderSettings;
 use crate::error::ModelError;
@@ -118,19 +118,11 @@ impl Settings {
         output: bool,
         dropout: Option<f32>,
     ) -> Result<Self, ModelError> {
-        let mut saved = json.clone();
-        if let Some(map) = saved.as_object_mut() {
-            let class = if json["model_type"] == "mt5" {
-                "MT5ForConditionalGeneration"
-            } else {
-                "T5ForConditionalGeneration"
-            };
-            map.insert("architectures".into(), json!([class]));
-            let key = if map.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
-            map.insert(key.into(), json!("float32"));
-            // Transformers 5 writes the second, and takes it from the first when it reads.
-            map.insert("tie_word_embeddings".into(), scaled(&json).into());
-            map.insert("scale_decoder_outputs".into(), scaled(&json).into());
+        let class = if json["model_type"] == "mt5" { "MT5" } else { "T5" };
+        let mut saved = saved_json(json.clone(), &format!("{class}ForConditionalGeneration"));
+        // Transformers 5 writes the second, and takes it from the first when it reads.
+        for key in ["tie_word_embeddings", "scale_decoder_outputs"] {
+            saved[key] = scaled(&json).into();
         }
         Self::read(&Reader { path, json: &json }, output, dropout, saved)
     }
