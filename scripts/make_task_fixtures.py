@@ -106,6 +106,44 @@ for row, gold_tokens in ANSWERS.items():
     answers.append([*top, (shares[0][top[0]] * shares[1][top[1]]).item()])
 span = {"loss": case(answer_losses / len(ANSWERS), weight=2, bias=2), "answers": answers}
 
+# Row 4 in two windows of three tokens: the second has all of its answer, the first none. Row 0 has no answer. The choice among
+# windows is that of BERT's run_squad.py: the best answer of all, unless the least score of "no answer" is as high.
+WINDOWS = {0: [(0, 3, [0, 0])], 4: [(0, 3, [0, 0]), (3, 6, [1, 2])]}
+window_losses, count, window_answers = 0.0, 0, []
+for row, windows in WINDOWS.items():
+    nothing, found = [], []
+    for sequence, (begin, until, gold_tokens) in enumerate(windows):
+        scores = (states[OFFSETS[row] + begin:OFFSETS[row] + until] @ weight[:2].T + bias[:2]).T
+        window_losses = window_losses + sum(F.cross_entropy(s[None], torch.tensor([y])) for s, y in zip(scores, gold_tokens)) / 2
+        count += 1
+        shares = torch.softmax(scores, 1)
+        total = lambda i, j: (scores[0][i] + scores[1][j]).item()
+        nothing.append((total(0, 0), (shares[0][0] * shares[1][0]).item()))
+        for i in range(1, until - begin):
+            for j in range(i, min(until - begin, i + MOST_TOKENS)):
+                found.append((total(i, j), sequence, i, j, (shares[0][i] * shares[1][j]).item()))
+    best_found, least = max(found), min(nothing)[0]
+    window_answers.append(list(best_found[1:]) if best_found[0] > least else [0, 0, 0, min(p for _, p in nothing)])
+span |= {"windows": case(window_losses / count, weight=2, bias=2), "window_answers": window_answers}
+
+# Choices: the tokens of each row's sequences, and which of them is right; row 3 has no label.
+CHOICES = {0: [1, 2], 1: [1], 2: [1, 1, 2], 3: [1, 1], 4: [2, 4]}
+RIGHT = {0: 1, 2: 2, 4: 0}
+choice_losses, choice_shares = {"mean": 0.0, "first": 0.0}, []
+for row, right in RIGHT.items():
+    ends = [OFFSETS[row] + n for n in [0, *itertools.accumulate(CHOICES[row])]]
+    sequences = [states[a:b] for a, b in zip(ends, ends[1:])]
+    for pooling, pooled in [("mean", [s.mean(0) for s in sequences]), ("first", [s[0] for s in sequences])]:
+        scores = (torch.stack(pooled) @ weight[:1].T + bias[:1]).squeeze(1)
+        choice_losses[pooling] = choice_losses[pooling] + F.cross_entropy(scores[None], torch.tensor([right])) / len(RIGHT)
+        if pooling == "mean":
+            choice_shares.append(torch.softmax(scores, 0).tolist())
+multiple_choice = {
+    "sequences": [CHOICES[row] for row in range(len(LENGTHS))],
+    **{pooling: case(loss, weight=1, bias=1) for pooling, loss in choice_losses.items()},
+    "probabilities": choice_shares,
+}
+
 
 def score(emissions, path):
     total = start[path[0]] + end[path[-1]] + sum(emissions[t, tag] for t, tag in enumerate(path))
@@ -137,5 +175,5 @@ OUT.write_text(json.dumps({
     "class_weights": CLASS_WEIGHTS, "rows": ROWS, "targets": TARGETS, "words": WORDS,
     "tags": {str(row): tags for row, tags in TAGS.items()},
     "sets": SETS, "classification": classification, "multi_label": multi_label,
-    "numbers": NUMBERS, "regression": regression, "ordinal": ordinal, "span": span, "tagging": tagging,
+    "numbers": NUMBERS, "regression": regression, "ordinal": ordinal, "span": span, "multiple_choice": multiple_choice, "tagging": tagging,
 }) + "\n")

@@ -3,10 +3,10 @@
 //! One file per (tokenizer, inputs, `max_length`), named by the BLAKE3 hash of the three: a changed row or tokenizer gives
 //! another name, so nothing in a cache is ever out of date, and the folder may be deleted at any time.
 //!
-//! The file, all numbers little-endian: the 8 bytes `PTTOKEN2`; the key, 32 bytes; rows, tokens, unknown tokens and rows that
-//! are pairs (all or none), each u64; then u32: per row its length and its cut tokens; of pairs per row the tokens of the first
-//! segment, and per token from where to where in the second text it stands; per token its id and its word; the BLAKE3 hash of
-//! all before. It is written beside its place, synced and renamed. A file that is cut short or damaged is made anew.
+//! The file, all numbers little-endian: the 8 bytes `PTTOKEN3`; the key, 32 bytes; rows, tokens, unknown tokens, sequences (0 if
+//! every row is one) and sequences that are pairs (all or none), each u64; then u32: per row its length and its cut tokens; per
+//! sequence its length; of pairs per sequence the tokens of the first segment, and per token from where to where in the second
+//! text it stands; per token its id and its word; the BLAKE3 hash of all before. It is written beside its place, synced and renamed. A file that is cut short or damaged is made anew.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,7 +14,7 @@ use std::path::Path;
 
 use crate::{DataError, Encoded, Input, Tokenizer};
 
-const MAGIC: &[u8; 8] = b"PTTOKEN2";
+const MAGIC: &[u8; 8] = b"PTTOKEN3";
 const HASH: usize = 32;
 
 /// Tokenizes, or reads what an earlier call with the same tokenizer, inputs and `max_length` wrote into `dir` (made if
@@ -61,6 +61,18 @@ fn key(tokenizer: &Tokenizer, inputs: &[Input<'_>], max_length: usize) -> blake3
                 text(first);
                 text(second);
             }
+            Input::Choices(first, choices) => {
+                text("choices");
+                text(first);
+                text(&choices.len().to_string());
+                choices.iter().for_each(|choice| text(choice));
+            }
+            Input::Windows { first, second, overlap, most } => {
+                text("windows");
+                text(&format!("{overlap} {most}"));
+                text(first);
+                text(second);
+            }
             Input::Words(words) => {
                 text("words");
                 text(&words.len().to_string());
@@ -73,20 +85,38 @@ fn key(tokenizer: &Tokenizer, inputs: &[Input<'_>], max_length: usize) -> blake3
 
 fn to_bytes(encoded: &Encoded, key: &blake3::Hash) -> Vec<u8> {
     let (rows, tokens) = (encoded.rows(), encoded.ids.len());
-    let mut out = Vec::with_capacity(MAGIC.len() + 2 * HASH + 32 + 12 * rows + 16 * tokens);
+    let mut out = Vec::with_capacity(MAGIC.len() + 2 * HASH + HEAD + 12 * rows + 16 * tokens);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(key.as_bytes());
-    for number in [rows, tokens, encoded.unknown, encoded.first.len()] {
+    let (lengths, sequences) = (lengths(&encoded.offsets), lengths(&encoded.sequences));
+    for number in [rows, tokens, encoded.unknown, sequences.len(), encoded.first.len()] {
         out.extend_from_slice(&(number as u64).to_le_bytes());
     }
-    let lengths: Vec<u32> = (0..rows).map(|i| encoded.length(i) as u32).collect();
     let places = encoded.places.as_flattened().to_vec();
-    for numbers in [&lengths, &encoded.cut, &encoded.first, &places, &encoded.ids, &encoded.words] {
+    let parts = [&lengths, &encoded.cut, &sequences, &encoded.first, &places, &encoded.ids, &encoded.words];
+    for numbers in parts {
         out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
     }
     let hash = blake3::hash(&out);
     out.extend_from_slice(hash.as_bytes());
     out
+}
+
+/// Bytes of the five sizes.
+const HEAD: usize = 40;
+
+/// How far apart the numbers of a rising list are.
+fn lengths(bounds: &[usize]) -> Vec<u32> {
+    bounds.windows(2).map(|pair| (pair[1] - pair[0]) as u32).collect()
+}
+
+/// Undoes [`lengths`] for a list that begins with 0; `None` if that is not to be had.
+fn bounds(lengths: &[u32]) -> Option<Vec<usize>> {
+    let mut bounds = vec![0usize];
+    for length in lengths {
+        bounds.push(bounds[bounds.len() - 1].checked_add(*length as usize)?);
+    }
+    Some(bounds)
 }
 
 /// The encoding in a cache file; `None` when anything is not as it should be.
@@ -96,11 +126,11 @@ fn from_bytes(bytes: &[u8], key: &blake3::Hash, vocabulary: usize) -> Option<Enc
         return None;
     }
     let body = body.strip_prefix(MAGIC)?.strip_prefix(key.as_bytes())?;
-    let (head, mut rest) = body.split_at_checked(32)?;
+    let (head, mut rest) = body.split_at_checked(HEAD)?;
     let number =
         |i: usize| u64::from_le_bytes(head[8 * i..8 * i + 8].try_into().expect("8 bytes")).try_into().ok();
-    let (rows, tokens, unknown, pairs): (usize, usize, usize, usize) =
-        (number(0)?, number(1)?, number(2)?, number(3)?);
+    let (rows, tokens, unknown): (usize, usize, usize) = (number(0)?, number(1)?, number(2)?);
+    let (several, pairs): (usize, usize) = (number(3)?, number(4)?);
     let mut take = |count: usize| {
         let (numbers, after) = rest.split_at_checked(count.checked_mul(4)?)?;
         rest = after;
@@ -111,20 +141,19 @@ fn from_bytes(bytes: &[u8], key: &blake3::Hash, vocabulary: usize) -> Option<Enc
                 .collect::<Vec<u32>>(),
         )
     };
-    let (lengths, cut, first) = (take(rows)?, take(rows)?, take(pairs)?);
+    let (lengths, cut, sequences, first) = (take(rows)?, take(rows)?, take(several)?, take(pairs)?);
     let places = take(if pairs > 0 { tokens.checked_mul(2)? } else { 0 })?;
     let (ids, words) = (take(tokens)?, take(tokens)?);
+    let offsets = bounds(&lengths)?;
+    let all = if several > 0 { &sequences } else { &lengths };
     let fits =
-        pairs == 0 || (pairs == rows && first.iter().zip(&lengths).all(|(first, length)| first <= length));
+        pairs == 0 || (pairs == all.len() && first.iter().zip(all).all(|(first, length)| first <= length));
+    let sequences = if several > 0 { bounds(&sequences)? } else { Vec::new() };
+    let cuts_rows = several == 0 || offsets.iter().all(|end| sequences.binary_search(end).is_ok());
     let places = places.as_chunks().0.to_vec();
-    let mut offsets = vec![0];
-    let mut end = 0usize;
-    for length in lengths {
-        end = end.checked_add(length as usize)?;
-        offsets.push(end);
-    }
-    let sound = fits && rest.is_empty() && end == tokens && ids.iter().all(|&id| (id as usize) < vocabulary);
-    sound.then_some(Encoded { ids, offsets, words, first, places, cut, unknown })
+    let whole = offsets[rows] == tokens && ids.iter().all(|&id| (id as usize) < vocabulary);
+    let sound = fits && cuts_rows && rest.is_empty() && whole;
+    sound.then_some(Encoded { ids, offsets, words, sequences, first, places, cut, unknown })
 }
 
 /// Writes a file so that after a crash it is there whole or not at all.
@@ -149,7 +178,8 @@ mod tests {
             ids: vec![2, 7, 3, 2, 9],
             offsets: vec![0, 3, 5],
             words: vec![u32::MAX, 0, u32::MAX, u32::MAX, 0],
-            first: vec![2, 2],
+            sequences: vec![0, 1, 3, 5],
+            first: vec![1, 1, 2],
             places: vec![[0, 0], [0, 0], [0, 3], [0, 0], [2, 5]],
             cut: vec![0, 4],
             unknown: 1,
@@ -182,7 +212,17 @@ mod tests {
     fn sizes_that_lie_are_refused_even_under_a_right_checksum() {
         let (encoded, key) = sample();
         let bytes = to_bytes(&encoded, &key);
-        for (at, value) in [(40, u64::MAX), (48, u64::MAX / 4), (48, 4), (40, 1), (64, 1), (64, u64::MAX)] {
+        let lies = [
+            (40, u64::MAX),
+            (48, u64::MAX / 4),
+            (48, 4),
+            (40, 1),
+            (64, 2),
+            (64, u64::MAX),
+            (72, 1),
+            (72, u64::MAX),
+        ];
+        for (at, value) in lies {
             let mut body = bytes[..bytes.len() - HASH].to_vec();
             body[at..at + 8].copy_from_slice(&value.to_le_bytes());
             let hash = blake3::hash(&body);

@@ -1,5 +1,6 @@
 //! One step's rows, laid end to end.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,18 +16,22 @@ pub struct RowRef {
     pub row: u32,
 }
 
-/// One step's rows end to end, without padding. With `n` tokens and `r` rows:
+/// One step's rows end to end, without padding. With `n` tokens, `r` rows and `s` sequences, most often one a row:
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pack {
     /// `[n]` token ids.
     pub ids: Vec<u32>,
-    /// `[n]` position of each token in its row, from 0 on.
+    /// `[n]` position of each token in its sequence, from 0 on.
     pub positions: Vec<u32>,
     /// `[r + 1]` where each row begins; first 0, last `n`, never falling.
     pub offsets: Arc<[usize]>,
+    /// `[s + 1]` where each sequence begins: what attention goes over, and positions are counted in.
+    pub sequences: Arc<[usize]>,
+    /// `[r + 1]` which sequence is the first of each row; last `s`.
+    pub first_sequences: Arc<[usize]>,
     /// `[n]` word index of each token in its row, or [`crate::NO_WORD`].
     pub words: Vec<u32>,
-    /// `[n]` which segment of its row each token is of: 1 in the second text of a pair, else 0.
+    /// `[n]` which segment of its sequence each token is of: 1 in the second text of a pair, else 0.
     pub segments: Vec<u32>,
     /// `[n]` what each token was that is hidden ([`crate::Hiding`]), else [`SHOWN`]; empty where no row hides tokens.
     pub hidden: Vec<u32>,
@@ -63,20 +68,24 @@ impl Pack {
         let mut positions = Vec::with_capacity(tokens);
         let mut words = Vec::with_capacity(tokens);
         let mut segments = Vec::with_capacity(tokens);
-        let mut offsets = Vec::with_capacity(rows.len() + 1);
+        let (mut offsets, mut sequences, mut first_sequences) = (vec![0], vec![0], vec![0]);
         let mut refs = Vec::with_capacity(rows.len());
-        offsets.push(0);
         for (row_ref, encoded, row) in rows {
-            let range = encoded.row(row);
-            positions.extend(0..range.len() as u32);
-            ids.extend_from_slice(&encoded.ids[range.clone()]);
-            words.extend_from_slice(&encoded.words[range]);
-            segments.resize(segments.len() + encoded.first(row), 0);
-            segments.resize(ids.len(), 1);
+            for (range, first) in encoded.sequences(row) {
+                positions.extend(0..range.len() as u32);
+                ids.extend_from_slice(&encoded.ids[range.clone()]);
+                words.extend_from_slice(&encoded.words[range]);
+                segments.resize(segments.len() + first, 0);
+                segments.resize(ids.len(), 1);
+                sequences.push(ids.len());
+            }
+            first_sequences.push(sequences.len() - 1);
             offsets.push(ids.len());
             refs.push(row_ref);
         }
-        Pack { ids, positions, offsets: offsets.into(), words, segments, hidden: Vec::new(), rows: refs }
+        let (offsets, first_sequences) = (offsets.into(), first_sequences.into());
+        let (sequences, hidden) = (sequences.into(), Vec::new());
+        Pack { ids, positions, offsets, sequences, first_sequences, words, segments, hidden, rows: refs }
     }
 
     /// The same rows with only some of their tokens, given by their places in this pack, rising.
@@ -87,6 +96,8 @@ impl Pack {
             ids: of(&self.ids),
             positions: of(&self.positions),
             offsets: self.offsets.iter().map(before).collect(),
+            sequences: self.sequences.iter().map(before).collect(),
+            first_sequences: self.first_sequences.clone(),
             words: of(&self.words),
             segments: of(&self.segments),
             hidden: if self.hidden.is_empty() { Vec::new() } else { of(&self.hidden) },
@@ -98,14 +109,16 @@ impl Pack {
     pub fn some(&self, rows: &[usize]) -> Pack {
         let tokens = rows.iter().flat_map(|row| self.offsets[*row] as u32..self.offsets[row + 1] as u32);
         let mut some = self.only(&tokens.collect::<Vec<u32>>());
-        let lengths = rows.iter().map(|row| self.offsets[row + 1] - self.offsets[*row]);
-        let ends = lengths.scan(0, |end, length| {
-            *end += length;
-            Some(*end)
-        });
-        some.offsets = std::iter::once(0).chain(ends).collect();
+        some.offsets = joined(&self.offsets, rows.iter().copied());
+        some.sequences = joined(&self.sequences, rows.iter().flat_map(|row| self.sequences_of(*row)));
+        some.first_sequences = joined(&self.first_sequences, rows.iter().copied());
         some.rows = rows.iter().map(|row| self.rows[*row]).collect();
         some
+    }
+
+    /// The sequences of a row, given by its place.
+    pub fn sequences_of(&self, row: usize) -> Range<usize> {
+        self.first_sequences[row]..self.first_sequences[row + 1]
     }
 
     /// Hides tokens of the rows whose views want it; `rng` is made of a row and its place in the pack.
@@ -133,4 +146,13 @@ impl Pack {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
+}
+
+/// Where each of some parts begins when they are laid end to end; `bounds` says from where to where each part is now.
+fn joined(bounds: &[usize], parts: impl Iterator<Item = usize>) -> Arc<[usize]> {
+    let ends = parts.map(|part| bounds[part + 1] - bounds[part]).scan(0, |end, length| {
+        *end += length;
+        Some(*end)
+    });
+    std::iter::once(0).chain(ends).collect()
 }

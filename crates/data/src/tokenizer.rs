@@ -1,6 +1,7 @@
 //! From text to token ids, in parallel, with truncation of our own that is counted; `decode.rs` has the way back.
 
 mod decode;
+mod pairs;
 
 pub use decode::Specials;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde_json::Value as Json;
-use tokenizers::{EncodeInput, Encoding, TruncationDirection};
+use tokenizers::{EncodeInput, Encoding};
 
 use crate::DataError;
 
@@ -26,6 +27,19 @@ pub enum Input<'a> {
     Words(&'a [String]),
     /// Two texts, one after the other, as the tokenizer joins them.
     Pair(&'a str, &'a str),
+    /// A text beside each of several others: one row, a sequence for each pair.
+    Choices(&'a str, &'a [String]),
+    /// A text beside all of another that may be too long for one sequence: one row, a sequence for each part of it.
+    Windows {
+        /// Stands in every sequence; cut to half the room.
+        first: &'a str,
+        /// What is cut into parts.
+        second: &'a str,
+        /// Tokens that a part shares with the one before it, at most half a part.
+        overlap: usize,
+        /// The most parts; the rest of the text is cut off.
+        most: usize,
+    },
 }
 
 /// Tokens of many rows, end to end. With `r` rows and `n` tokens:
@@ -38,7 +52,10 @@ pub struct Encoded {
     /// `[n]` index in its row of the word that the token belongs to, or [`NO_WORD`]: special tokens, and of a pair all of the
     /// first text. Never falling within a row, special tokens aside.
     pub words: Vec<u32>,
-    /// `[r]` how many tokens of each row are of the first segment (BERT's type 0); empty where no row has a second.
+    /// `[s + 1]` where each sequence begins: attention and positions do not go beyond one. Empty where every row is one
+    /// sequence, else each row has one or more, and all that `offsets` has is here, too.
+    pub sequences: Vec<usize>,
+    /// `[s]` how many tokens of each sequence are of the first segment (BERT's type 0); empty where none has a second.
     pub first: Vec<u32>,
     /// `[n]` the bytes of a pair's second text that each token stands for, from and to; `[0, 0]` for all other tokens. Empty
     /// where no row is a pair.
@@ -65,14 +82,22 @@ impl Encoded {
         self.row(i).len()
     }
 
-    /// How many tokens of row `i` are of the first segment; those behind them are of the second.
-    pub fn first(&self, i: usize) -> usize {
-        self.first.get(i).map_or(self.length(i), |first| *first as usize)
+    /// The sequences of row `i`, as (where it lies in `ids`, how many of its tokens are of the first segment).
+    pub fn sequences(&self, i: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
+        let row = self.row(i);
+        let bounds = if self.sequences.is_empty() { &self.offsets } else { &self.sequences };
+        let at = |token: usize| bounds.partition_point(|begin| *begin < token);
+        let of = |sequence: usize| {
+            let tokens = bounds[sequence]..bounds[sequence + 1];
+            let first = self.first.get(sequence).map_or(tokens.len(), |first| *first as usize);
+            (tokens, first)
+        };
+        (at(row.start)..at(row.end)).map(of)
     }
 
-    /// The bytes of its second text that each token of row `i` stands for; empty for a row that is no pair.
-    pub fn places(&self, i: usize) -> &[[u32; 2]] {
-        self.places.get(self.row(i)).unwrap_or_default()
+    /// For each sequence of row `i` the bytes of its second text that each token stands for; none for a row that is no pair.
+    pub fn places(&self, i: usize) -> Vec<&[[u32; 2]]> {
+        self.sequences(i).filter_map(|(tokens, _)| self.places.get(tokens)).collect()
     }
 
     /// No rows.
@@ -84,6 +109,7 @@ impl Encoded {
         let before = self.ids.len();
         self.ids.extend_from_slice(&other.ids);
         self.words.extend_from_slice(&other.words);
+        self.sequences.extend(other.sequences.iter().skip(usize::from(before > 0)).map(|end| before + end));
         self.first.extend_from_slice(&other.first);
         self.places.extend_from_slice(&other.places);
         self.cut.extend_from_slice(&other.cut);
@@ -206,7 +232,9 @@ impl Tokenizer {
     /// # Errors
     /// When `max_length` leaves no room beside the special tokens, or the tokenizer fails on a row.
     pub fn encode(&self, inputs: &[Input<'_>], max_length: usize) -> Result<Encoded, DataError> {
-        let pairs = inputs.iter().any(|input| matches!(input, Input::Pair(..)));
+        let single = |input: &Input<'_>| matches!(input, Input::Text(_) | Input::Words(_));
+        let several = |input: &Input<'_>| matches!(input, Input::Choices(..) | Input::Windows { .. });
+        let (pairs, several) = (!inputs.iter().all(single), inputs.iter().any(several));
         let specials = self.around[usize::from(pairs)];
         if max_length <= specials {
             let expected = format!("more than the {specials} special tokens of every row");
@@ -218,14 +246,21 @@ impl Tokenizer {
         }
         let encode_chunk = |(chunk, inputs): (usize, &[Input<'_>])| {
             let mut part = Encoded::empty();
+            if several {
+                part.sequences.push(0);
+            }
             for (i, input) in inputs.iter().enumerate() {
                 self.encode_one(input, &mut part, max_length).map_err(|error| DataError::Tokenizer {
                     path: None,
                     reason: format!("row {}: {error}", chunk * CHUNK + i + 1),
                 })?;
+                if several && part.sequences.last() != Some(&part.ids.len()) {
+                    part.sequences.push(part.ids.len());
+                }
                 if pairs {
-                    // Beside pairs a single text is a row without a second segment.
-                    part.first.resize(part.rows(), part.length(i) as u32);
+                    // Beside pairs a single text is a sequence without a second segment.
+                    let sequences = if several { part.sequences.len() - 1 } else { part.rows() };
+                    part.first.resize(sequences, part.length(i) as u32);
                     part.places.resize(part.ids.len(), [0, 0]);
                 }
             }
@@ -246,44 +281,12 @@ impl Tokenizer {
             Input::Words(words) if self.spaced => words.iter().map(spaced).collect::<Vec<String>>().into(),
             Input::Words(words) => (*words).into(),
             Input::Pair(first, second) => return self.append_pair(part, [first, second], max_length),
+            Input::Choices(text, choices) => return self.append_choices(part, text, choices, max_length),
+            Input::Windows { first, second, overlap, most } => {
+                return self.append_windows(part, [first, second], [*overlap, *most], max_length);
+            }
         };
         self.append(part, &self.inner.encode(input, true)?, max_length);
-        Ok(())
-    }
-
-    /// Appends a pair, cut to `max_length`. Type ids other than 0 make the second segment.
-    fn append_pair(&self, part: &mut Encoded, texts: [&str; 2], max_length: usize) -> tokenizers::Result<()> {
-        let [mut first, mut second] =
-            [self.inner.encode(texts[0], false)?, self.inner.encode(texts[1], false)?];
-        let [n, m] = longest_first([first.len(), second.len()], max_length - self.around[1]);
-        part.cut.push((first.len() + second.len() - n - m) as u32);
-        for (text, kept) in [(&mut first, n), (&mut second, m)] {
-            text.truncate(kept, 0, TruncationDirection::Right);
-            text.take_overflowing();
-        }
-        // The tokenizer itself begins from these where no template says otherwise.
-        second.set_type_ids(vec![1; m]);
-        // What the tokens stand for is read before the tokenizer joins the texts: that would trim byte-level spaces twice.
-        let place = |(from, to): &(usize, usize)| [*from as u32, *to as u32];
-        let of_second = second.get_offsets().iter().map(place).zip(second.get_word_ids());
-        let of_second: Vec<([u32; 2], u32)> =
-            of_second.map(|(place, word)| (place, word.unwrap_or(NO_WORD))).collect();
-        let pair = self.inner.post_process(first, Some(second), true)?;
-        let begin = part.ids.len();
-        part.ids.extend_from_slice(pair.get_ids());
-        if pair.is_empty() {
-            part.ids.push(self.filler);
-        }
-        let of_first = pair.get_type_ids().iter().take_while(|type_id| **type_id == 0).count();
-        part.first.push(of_first.max(usize::from(pair.is_empty())) as u32);
-        part.words.resize(part.ids.len(), NO_WORD);
-        part.places.resize(part.ids.len(), [0, 0]);
-        let own = pair.get_special_tokens_mask().iter().enumerate().filter(|(_, special)| **special == 0);
-        for ((i, _), (place, word)) in own.skip(n).zip(of_second) {
-            (part.places[begin + i], part.words[begin + i]) = (place, word);
-        }
-        part.offsets.push(part.ids.len());
-        part.unknown += self.count_unknown(&part.ids[begin..]);
         Ok(())
     }
 
@@ -314,15 +317,6 @@ impl Tokenizer {
 
 /// Rows that one thread takes at a time.
 const CHUNK: usize = 256;
-
-/// How many tokens of two texts stay of `most`: the longer is cut until both are of one length, then both, the second less.
-fn longest_first([first, second]: [usize; 2], most: usize) -> [usize; 2] {
-    if first + second <= most {
-        return [first, second];
-    }
-    let shorter = first.min(second).min(most / 2);
-    if first <= second { [shorter, most - shorter] } else { [most - shorter, shorter] }
-}
 
 fn spaced(word: &String) -> String {
     if word.is_empty() || word.starts_with(' ') { word.clone() } else { format!(" {word}") }

@@ -186,6 +186,21 @@ impl Row {
         }
     }
 
+    /// A list of two or more texts, of which one is to be chosen; `None` when absent.
+    ///
+    /// # Errors
+    /// When the field holds something else.
+    pub fn choices(&self, field: &str) -> Result<Option<Vec<String>>, DataError> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let items = if let Value::List(items) = value { items.as_slice() } else { &[] };
+        let texts =
+            items.iter().map(|item| if let Value::Text(text) = item { Some(text.clone()) } else { None });
+        match texts.collect::<Option<Vec<String>>>() {
+            Some(texts) if texts.len() > 1 => Ok(Some(texts)),
+            _ => Err(self.error(field, value.preview(), "a list of two or more texts")),
+        }
+    }
+
     /// The number in a field, also when it is written as text (CSV has no types); `None` when absent.
     ///
     /// # Errors

@@ -22,6 +22,17 @@ pub enum InputField {
     Words(String),
     /// Two fields of plain text, read as one row.
     Pair(String, String),
+    /// A field of plain text and a field with a list of texts, read as one row with a sequence for each of the list.
+    Choices(String, String),
+    /// Two fields of plain text, read as one row with a sequence for each part of the second.
+    Windows {
+        /// Both fields.
+        fields: [String; 2],
+        /// Tokens that a part shares with the one before it.
+        overlap: usize,
+        /// The most parts of a text.
+        most: usize,
+    },
     /// A field of text or words with two spans marked in it. The words of its tokens are pieces ([`crate::Part`]).
     Marked(MarkedText),
 }
@@ -41,7 +52,8 @@ impl InputField {
             InputField::Text(field) | InputField::Prefixed { field, .. } | InputField::Words(field) => {
                 vec![field]
             }
-            InputField::Pair(first, second) => vec![first, second],
+            InputField::Pair(first, second) | InputField::Choices(first, second) => vec![first, second],
+            InputField::Windows { fields: [first, second], .. } => vec![first, second],
             InputField::Marked(marked) => marked.fields().to_vec(),
         }
     }
@@ -101,13 +113,22 @@ impl View {
             }
             InputField::Pair(first, second) => {
                 let texts = |field| present(&rows, field, |row| row.text(field));
-                let pairs = match (texts(first), texts(second)) {
-                    (Ok(first), Ok(second)) => first.into_iter().zip(second),
-                    (first, second) => {
-                        return Err([first.err(), second.err()].into_iter().flatten().flatten().collect());
-                    }
-                };
+                let pairs = both(texts(first), texts(second))?;
                 encode(&pairs.map(|(first, second)| Input::Pair(first, second)).collect::<Vec<_>>())?
+            }
+            InputField::Choices(first, second) => {
+                let texts = present(&rows, first, |row| row.text(first));
+                let choices = present(&rows, second, |row| row.choices(second));
+                let rows: Vec<(&str, Vec<String>)> = both(texts, choices)?.collect();
+                let inputs = rows.iter().map(|(text, choices)| Input::Choices(text, choices));
+                encode(&inputs.collect::<Vec<_>>())?
+            }
+            InputField::Windows { fields, overlap, most } => {
+                let texts = |field: &str| present(&rows, field, |row| row.text(field));
+                let pairs = both(texts(&fields[0]), texts(&fields[1]))?;
+                let (overlap, most) = (*overlap, *most);
+                let window = |(first, second)| Input::Windows { first, second, overlap, most };
+                encode(&pairs.map(window).collect::<Vec<_>>())?
             }
             InputField::Marked(marked) => {
                 let spans = [&marked.head, &marked.tail];
@@ -141,6 +162,17 @@ fn present<'a, T>(
         }
     }
     faults.finish(out)
+}
+
+/// Two fields of every row side by side, or the faults of both.
+fn both<A, B>(
+    first: Result<Vec<A>, Vec<DataError>>,
+    second: Result<Vec<B>, Vec<DataError>>,
+) -> Result<impl Iterator<Item = (A, B)>, Vec<DataError>> {
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok(first.into_iter().zip(second)),
+        (first, second) => Err([first.err(), second.err()].into_iter().flatten().flatten().collect()),
+    }
 }
 
 /// The fault that none of many rows has a field: a misspelt name, not thousands of bad rows.

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use polytask_data::{
-    Hiding, Input, InputField, NO_WORD, Pack, Place, Row, RowRef, SHOWN, Tokenizer, Value, View, random,
-    same_text,
+    Encoded, Hiding, Input, InputField, NO_WORD, Pack, Place, Row, RowRef, SHOWN, Tokenizer, Value, View,
+    random, same_text,
 };
 
 fn tokenizer() -> Tokenizer {
@@ -147,7 +147,7 @@ fn pairs_have_two_segments_in_view_cache_and_pack() {
     assert_eq!(pack.segments.len(), pack.tokens());
     for (at, row) in [(0, 1), (1, 0)] {
         let segments = &pack.segments[pack.offsets[at]..pack.offsets[at + 1]];
-        let first = plain.encoded.first(row);
+        let (_, first) = plain.encoded.sequences(row).next().unwrap();
         assert!(first > 1 && first < segments.len());
         assert!(segments[..first].iter().all(|s| *s == 0) && segments[first..].iter().all(|s| *s == 1));
     }
@@ -257,4 +257,42 @@ fn marked_texts_tell_their_parts_through_view_cache_and_pack() {
     let faults = View::new("c", input.clone(), absent, &tokenizer, 64, None).unwrap_err();
     let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
     assert_eq!(said, ["rows.jsonl:1: no field \"h\" in any of 2 rows; the first has t, h (null), e"]);
+}
+
+#[test]
+fn rows_of_several_sequences_stay_together() {
+    let text = |ids: std::ops::Range<u32>| ids.collect::<Vec<u32>>();
+    let encoded =
+        data_of(&[&[text(0..3), text(3..4)], &[text(4..6)], &[text(6..7), text(7..9), text(9..12)]]);
+    let pack = Pack::of_encoded(&encoded, 0);
+    assert_eq!(pack.offsets.to_vec(), [0, 4, 6, 12]);
+    assert_eq!(pack.sequences.to_vec(), [0, 3, 4, 6, 7, 9, 12]);
+    assert_eq!(pack.first_sequences.to_vec(), [0, 2, 3, 6]);
+    assert_eq!(pack.positions, [0, 1, 2, 0, 0, 1, 0, 0, 1, 0, 1, 2]);
+    let some = pack.some(&[2, 0]);
+    assert_eq!(some.ids, [6, 7, 8, 9, 10, 11, 0, 1, 2, 3]);
+    assert_eq!(some.sequences.to_vec(), [0, 1, 3, 6, 9, 10]);
+    assert_eq!((some.sequences_of(0), some.sequences_of(1)), (0..3, 3..5));
+    // Of the last row only its second sequence is read.
+    let only = pack.only(&[0, 7, 8]);
+    assert_eq!(
+        (only.offsets.to_vec(), only.sequences.to_vec()),
+        (vec![0, 1, 1, 3], vec![0, 1, 1, 1, 1, 3, 3])
+    );
+    assert_eq!(only.sequences_of(2), 3..6);
+}
+
+/// Rows of sequences of ids.
+fn data_of(rows: &[&[Vec<u32>]]) -> Encoded {
+    let mut encoded =
+        Encoded { offsets: vec![0], sequences: vec![0], cut: vec![0; rows.len()], ..Default::default() };
+    for row in rows {
+        for ids in *row {
+            encoded.ids.extend(ids);
+            encoded.sequences.push(encoded.ids.len());
+        }
+        encoded.words.resize(encoded.ids.len(), NO_WORD);
+        encoded.offsets.push(encoded.ids.len());
+    }
+    encoded
 }

@@ -283,13 +283,13 @@ fn pairs_equal_those_of_the_tokenizers_library() {
                 let (a, b) = truncate_encodings(encode(*a), Some(encode(*b)), &truncation).unwrap();
                 let expected = theirs.post_process(a, b, true).unwrap();
                 if expected.is_empty() {
-                    assert_eq!((encoded.length(i), encoded.first(i)), (1, 1), "a filler stands for nothing");
+                    assert_eq!((encoded.length(i), encoded.first[i]), (1, 1), "a filler stands for nothing");
                     continue;
                 }
                 let what = format!("{name}, {max_length}: {:?}", pairs[i]);
                 assert_eq!(&encoded.ids[encoded.row(i)], expected.get_ids(), "{what}");
                 let second = expected.get_type_ids().iter().filter(|type_id| **type_id == 1).count();
-                assert_eq!(encoded.length(i) - encoded.first(i), second, "{what}");
+                assert_eq!(encoded.length(i) - encoded.first[i] as usize, second, "{what}");
                 assert_eq!(encoded.cut[i] as usize, whole.len() - expected.len(), "{what}");
                 assert!(encoded.cut[i] > 0 || whole.get_type_ids() == expected.get_type_ids(), "{what}");
             }
@@ -318,7 +318,7 @@ fn tokens_of_a_second_text_know_where_they_stand() {
         let expected: Vec<[u32; 2]> =
             alone.get_offsets().iter().map(|(a, b)| [*a as u32, *b as u32]).collect();
         let own: Vec<usize> = (0..encoded.ids.len()).filter(|i| encoded.words[*i] != NO_WORD).collect();
-        let found: Vec<[u32; 2]> = own.iter().map(|i| encoded.places(0)[*i]).collect();
+        let found: Vec<[u32; 2]> = own.iter().map(|i| encoded.places[*i]).collect();
         assert_eq!(found, expected, "{name}");
         let ids: Vec<u32> = own.iter().map(|i| encoded.ids[*i]).collect();
         assert_eq!(ids, alone.get_ids(), "{name}");
@@ -329,6 +329,59 @@ fn tokens_of_a_second_text_know_where_they_stand() {
     assert!(encoded.places(0).is_empty());
     let mixed = tokenizer.encode(&[Input::Text("one text"), Input::Pair(first, second)], 128).unwrap();
     let alone = tokenizer.encode(&[Input::Pair(first, second)], 128).unwrap();
-    assert_eq!((mixed.first(0), mixed.first(1)), (mixed.length(0), alone.first(0)));
+    assert_eq!(mixed.first, [mixed.length(0) as u32, alone.first[0]]);
     assert_eq!(mixed.places(1), alone.places(0));
+}
+
+#[test]
+fn choices_are_sequences_of_one_row() {
+    let choices = ["home".to_owned(), "to the station".to_owned()];
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let one = |text: &str| tokenizer.encode(&[Input::Pair("where does it go?", text)], 24).unwrap();
+        let inputs = [Input::Choices("where does it go?", &choices), Input::Text("a text")];
+        let encoded = tokenizer.encode(&inputs, 24).unwrap();
+        assert_eq!((encoded.rows(), encoded.sequences(0).count(), encoded.sequences(1).count()), (2, 2, 1));
+        for ((tokens, first), text) in encoded.sequences(0).zip(&choices) {
+            let alone = one(text);
+            assert_eq!((&encoded.ids[tokens], first), (&alone.ids[..], alone.first[0] as usize), "{name}");
+        }
+        let (tokens, first) = encoded.sequences(1).next().unwrap();
+        assert_eq!((tokens.len(), tokens.end), (first, encoded.ids.len()));
+    }
+}
+
+#[test]
+fn windows_share_tokens_and_leave_none_out() {
+    let long = (0..60).map(|i| format!("word{i}")).collect::<Vec<_>>().join(" ");
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let window = |second, most| Input::Windows { first: "where?", second, overlap: 4, most };
+        let whole = tokenizer.encode(&[Input::Pair("where?", &long)], 4_000).unwrap();
+        let inputs = [window(&long, 1_000), window("short", 1_000), window(&long, 2), window("", 3)];
+        let encoded = tokenizer.encode(&inputs, 24).unwrap();
+        let of = |i: usize| -> Vec<Vec<[u32; 2]>> {
+            let tokens = |places: &[[u32; 2]]| places.iter().copied().filter(|[a, b]| a < b).collect();
+            encoded.places(i).into_iter().map(tokens).collect()
+        };
+        let parts = of(0);
+        assert!(parts.len() > 2 && encoded.sequences(0).all(|(tokens, _)| tokens.len() <= 24), "{name}");
+        // Without the tokens that a part repeats it is the text.
+        let mut joined = parts[0].clone();
+        for part in &parts[1..] {
+            let shared = part.iter().filter(|place| joined.contains(place)).count();
+            assert!(shared >= 1, "{name}: {part:?}");
+            joined.extend(part.iter().filter(|place| !joined.contains(place)).copied().collect::<Vec<_>>());
+        }
+        let all: Vec<[u32; 2]> = whole.places.iter().copied().filter(|[a, b]| a < b).collect();
+        assert_eq!((joined, encoded.cut[0]), (all.clone(), 0), "{name}");
+        let short = tokenizer.encode(&[Input::Pair("where?", "short")], 24).unwrap();
+        assert_eq!(&encoded.ids[encoded.row(1)], &short.ids[..], "{name}");
+        // The rest of a text that has too many parts is cut off, and counted.
+        let kept = of(2).concat();
+        let most = kept.iter().max().unwrap();
+        let left = all.iter().filter(|place| *place > most).count();
+        assert_eq!((of(2).len(), encoded.cut[2] as usize), (2, left), "{name}");
+        assert_eq!(encoded.sequences(3).count(), 1);
+    }
 }

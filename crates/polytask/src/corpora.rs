@@ -122,8 +122,12 @@ impl Inputs {
                     InputField::Words(field) => {
                         texts.extend(row.words(field).ok().flatten().map(|w| w.join(" ")))
                     }
-                    InputField::Pair(first, second) => {
-                        let text = |field| row.text(field).ok().flatten().map(str::to_string);
+                    InputField::Choices(first, second) => {
+                        texts.extend(row.text(first).ok().flatten().map(str::to_string));
+                        texts.extend(row.choices(second).ok().flatten().into_iter().flatten());
+                    }
+                    InputField::Pair(first, second) | InputField::Windows { fields: [first, second], .. } => {
+                        let text = |field: &str| row.text(field).ok().flatten().map(str::to_string);
                         texts.extend([text(first), text(second)].into_iter().flatten());
                     }
                     InputField::Marked(marked) => {

@@ -96,7 +96,7 @@ pub(crate) fn places(source: Source<'_>) -> Vec<Range<usize>> {
                 })
                 .collect()
         }
-        Source::Pair { .. } => Vec::new(),
+        Source::Pair { .. } | Source::Choices(_) => Vec::new(),
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn text(source: Source<'_>, words: Range<usize>) -> String {
             text.get(places[words.start].start..places[words.end - 1].end).unwrap_or_default().to_owned()
         }
         Source::Words(all) => all[words].join(" "),
-        Source::Pair { .. } => String::new(),
+        Source::Pair { .. } | Source::Choices(_) => String::new(),
     }
 }
 

@@ -141,6 +141,11 @@ pub struct BatchRow {
 }
 
 impl BatchRow {
+    /// The row's sequences in the pack, each as its range of tokens.
+    pub(crate) fn sequences(self, pack: &Pack) -> impl Iterator<Item = Range<usize>> {
+        pack.sequences_of(self.pack_row as usize).map(|i| pack.sequences[i]..pack.sequences[i + 1])
+    }
+
     /// The row's tokens in the pack.
     pub(crate) fn tokens(self, pack: &Pack) -> Range<usize> {
         pack.offsets[self.pack_row as usize]..pack.offsets[self.pack_row as usize + 1]
@@ -222,7 +227,7 @@ impl Scores {
 /// What a head says of one row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prediction {
-    /// The probability of each label, in the order of [`Kind::labels`].
+    /// The probability of each label, in the order of [`Kind::labels`]; of each text that may be chosen.
     Label(Vec<f32>),
     /// The probability of each label by itself, in the order of [`Kind::labels`].
     Labels(Vec<f32>),
@@ -245,8 +250,10 @@ pub enum Prediction {
 /// The part of a row's second text that answers its first.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SpanAnswer {
-    /// Its first and last token, as places in the row; `None` where the text has no answer.
+    /// Its first and last token, as places in its sequence; `None` where the text has no answer.
     pub tokens: Option<[u32; 2]>,
+    /// Which of the row's sequences.
+    pub sequence: u32,
     /// The probability that it begins there times that it ends there, 0 to 1.
     pub probability: f32,
 }
@@ -341,9 +348,11 @@ pub enum Source<'a> {
     Pair {
         /// The second text.
         second: &'a str,
-        /// The bytes of it that each token of the row stands for ([`data::Encoded::places`]).
-        places: &'a [[u32; 2]],
+        /// The bytes of it that each token of each sequence stands for ([`data::Encoded::places`]).
+        places: &'a [&'a [[u32; 2]]],
     },
+    /// Texts of which one is to be chosen.
+    Choices(&'a [String]),
 }
 
 impl<'a> Source<'a> {
@@ -354,7 +363,7 @@ impl<'a> Source<'a> {
                 words.iter().map(|word| text.get(word.clone()).unwrap_or_default()).collect()
             }
             Source::Words(words) => words.iter().map(String::as_str).collect(),
-            Source::Pair { .. } => Vec::new(),
+            Source::Pair { .. } | Source::Choices(_) => Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::generation::GenerationConfig;
 use crate::lemmas::LemmasConfig;
 use crate::masked_language_model::MaskedLanguageModelConfig;
 use crate::multi_label::MultiLabelConfig;
+use crate::multiple_choice::MultipleChoiceConfig;
 use crate::ordinal::OrdinalConfig;
 use crate::parsing::ParsingConfig;
 use crate::regression::RegressionConfig;
@@ -79,6 +80,8 @@ kinds! {
     masked_language_model: MaskedLanguageModelConfig, "masked_language_model.rs";
     /// Kind: any number of labels per row.
     multi_label: MultiLabelConfig, "multi_label.rs";
+    /// Kind: which of several texts belongs to a text.
+    multiple_choice: MultipleChoiceConfig, "multiple_choice.rs";
     /// Kind: one of several ordered classes per row.
     ordinal: OrdinalConfig, "ordinal.rs";
     /// Kind: the head of each word, and its relation to it.

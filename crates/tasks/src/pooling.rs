@@ -21,30 +21,36 @@ pub enum Pooling {
 impl Pooling {
     /// Marks the tokens that [`Pooling::pool`] reads of the given rows.
     pub(crate) fn reads(self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
-        for at in rows {
-            let read = &mut read[at.tokens(pack)];
-            match self {
-                Pooling::Mean => read.fill(true),
-                Pooling::First => read.iter_mut().take(1).for_each(|first| *first = true),
-            }
+        rows.iter().for_each(|at| self.reads_of(&mut read[at.tokens(pack)]));
+    }
+
+    /// Marks the tokens that are read of one row or sequence.
+    pub(crate) fn reads_of(self, read: &mut [bool]) {
+        match self {
+            Pooling::Mean => read.fill(true),
+            Pooling::First => read.iter_mut().take(1).for_each(|first| *first = true),
         }
     }
 
     /// The state of each given row of the pack, `[rows, hidden]`; zeros for a row without tokens.
     pub(crate) fn pool(self, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
-        let offsets = &batch.pack.offsets;
+        self.pool_of(batch.states, &batch.pack.offsets, pack_rows)
+    }
+
+    /// The state of each given row of those that begin at `offsets`, in `states` `[tokens, hidden]`.
+    pub(crate) fn pool_of(self, states: &Tensor<2>, offsets: &kernels::Rows, pack_rows: &[u32]) -> Tensor<2> {
         match self {
             Pooling::Mean => {
-                let means = kernels::mean_rows(batch.states.clone(), offsets);
+                let means = kernels::mean_rows(states.clone(), offsets);
                 let all =
-                    pack_rows.len() == batch.pack.len() && pack_rows.iter().zip(0..).all(|(a, b)| *a == b);
+                    pack_rows.len() + 1 == offsets.len() && pack_rows.iter().zip(0..).all(|(a, b)| *a == b);
                 if all { means } else { kernels::pick(means, pack_rows) }
             }
             Pooling::First => {
                 let length = |row: u32| offsets[row as usize + 1] - offsets[row as usize];
                 let filled: Vec<u32> = pack_rows.iter().copied().filter(|row| length(*row) > 0).collect();
                 let tokens: Vec<u32> = filled.iter().map(|row| offsets[*row as usize] as u32).collect();
-                let states = kernels::pick(batch.states.clone(), &tokens);
+                let states = kernels::pick(states.clone(), &tokens);
                 if filled.len() == pack_rows.len() {
                     return states;
                 }

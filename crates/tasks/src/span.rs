@@ -1,23 +1,25 @@
 //! The part of a text that answers a question, or that none does (extractive question answering).
 //!
-//! Input: two fields of text, a question and a context, read as one row: `[CLS] question [SEP] context [SEP]` in BERT. A context
-//! that does not fit into `max_length` is cut. Answers: a field with `{text: [..], answer_start: [..]}` or a list of
+//! Input: two fields of text, a question and a context, read as one row: `[CLS] question [SEP] context [SEP]` in BERT. Of a context
+//! that does not fit into `max_length` the row has several such sequences, each with a part of it that shares `overlap` tokens
+//! with the part before (a sliding window). Answers: a field with `{text: [..], answer_start: [..]}` or a list of
 //! `{text, answer_start}`, starts counted in characters, as SQuAD has them; none of them: the context has no answer. A row
 //! without the field is masked.
 //!
-//! Head: dropout and a linear map `[hidden] -> [2]` of each token of the context and of the row's first token, which stands for
-//! "no answer": the scores of beginning and of ending there, softmax over the row.
+//! Head: dropout and a linear map `[hidden] -> [2]` of each token of the context and of each sequence's first token, which stands
+//! for "no answer": the scores of beginning and of ending there, softmax over the sequence.
 //!
-//! Loss: the mean of the cross-entropies of beginning and end of the first gold answer, the mean over questions. An answer that
-//! was cut off is not trained on, and counted.
+//! Loss: the mean of the cross-entropies of beginning and end of the first gold answer, the mean over sequences; one that does
+//! not have the whole answer has none. An answer that no sequence has whole is not trained on, and counted.
 //!
-//! Decoding: the pair of tokens with the highest sum of scores whose end is not before its beginning and that is at most
-//! `max_tokens` long; no answer where the first token's sum is as high.
+//! Decoding: of all sequences the pair of tokens with the highest sum of scores whose end is not before its beginning and that is
+//! at most `max_tokens` long; no answer where the first token's sum is as high in every sequence.
 //!
 //! Scores: `answer_f1` (default), `exact_match`, against all gold answers. Cost: one product `[tokens, hidden] x [hidden, 2]` a
 //! step.
 //!
-//! Papers: Rajpurkar et al. 2016, 2018, "SQuAD"; Devlin et al. 2019, "BERT", section 4.3.
+//! Papers: Rajpurkar et al. 2016, 2018, "SQuAD"; Devlin et al. 2019, "BERT", section 4.3 (windows and
+//! the choice among them are those of its `run_squad.py`).
 //!
 //! Example: `span = { question = "question", context = "context", answers = "answers" }`
 //!
@@ -25,10 +27,11 @@
 //! (exclusive) count Unicode characters of the context.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, TensorData};
-use data::{DataError, Faults, InputField, NO_WORD, Pack, Row, Split, View};
+use burn::tensor::Tensor;
+use data::{DataError, Encoded, Faults, InputField, NO_WORD, Pack, Row, Split, View};
 use model::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,12 +39,10 @@ use serde_json::json;
 
 use crate::gold::{self, Gold};
 use crate::head::{self, Head};
+use crate::ragged;
 use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, SpanAnswer, TaskError};
 
 const METRICS: &[&str] = &["answer_f1", "exact_match"];
-
-/// Added to the score of what is no token of a row: its probability is 0.
-const NOWHERE: f32 = -1e9;
 
 /// `span = { .. }`: the part of a context that answers a question.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +61,13 @@ pub struct SpanConfig {
     #[serde(default = "thirty")]
     #[schemars(range(min = 1))]
     pub max_tokens: usize,
+    /// Tokens that a part of a long context shares with the part before it; at most half a part.
+    #[serde(default = "overlap")]
+    pub overlap: usize,
+    /// The most parts of a context; what is left of it is cut off.
+    #[serde(default = "parts")]
+    #[schemars(range(min = 1))]
+    pub max_parts: usize,
     /// Dropout before the last layer, 0 to below 1.
     #[serde(default = "head::usual_dropout")]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -82,14 +90,24 @@ fn thirty() -> usize {
     30
 }
 
+fn overlap() -> usize {
+    64
+}
+
+fn parts() -> usize {
+    16
+}
+
 impl SpanConfig {
     /// Checks the settings and makes the task.
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
         let key = |name: &str| format!("task.{task}.span.{name}");
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
-        if self.max_tokens == 0 {
-            let expected = "1 or more".into();
-            return Err(TaskError::Setting { key: key("max_tokens"), found: "0".into(), expected });
+        for (name, value) in [("max_tokens", self.max_tokens), ("max_parts", self.max_parts)] {
+            if value == 0 {
+                let expected = "1 or more".into();
+                return Err(TaskError::Setting { key: key(name), found: "0".into(), expected });
+            }
         }
         if self.question == self.context {
             let found = format!("{:?}, the same field as `question`", self.context);
@@ -111,17 +129,17 @@ struct Questions {
     rows: Arc<[Row]>,
     /// Per row; `None` for one that is not labelled.
     gold: Vec<Option<Question>>,
-    /// Where each row's tokens stand in its context; row `i` has `offsets[i]..offsets[i + 1]` of them.
-    places: Vec<[u32; 2]>,
-    offsets: Vec<usize>,
+    /// Which places of the context their tokens have ([`Encoded::places`]).
+    encoded: Encoded,
 }
 
 /// What is right.
 struct Question {
     /// All answers that count; none where the context has no answer.
     answers: Vec<String>,
-    /// First and last token of the first answer in its row, or twice the first token of the row; `None` if it was cut off.
-    tokens: Option<[u32; 2]>,
+    /// Per sequence first and last token of the first answer, or twice its first token if the answer is not there; none at all
+    /// if no sequence has all of the answer.
+    tokens: Vec<[u32; 2]>,
 }
 
 /// A span task.
@@ -147,65 +165,99 @@ impl Span {
         head.logits(parameters, kernels::pick(batch.states.clone(), tokens), noise)
     }
 
-    /// The best answer of a row from the scores of its candidates, two each; `positions` are their places in the row.
-    fn decode(&self, scores: &[f32], positions: &[u32]) -> SpanAnswer {
-        let side = |side: usize| -> Vec<f32> { scores.iter().skip(side).step_by(2).copied().collect() };
-        let (begins, ends) = (side(0), side(1));
-        let mut best = (None, begins[0] + ends[0]);
-        for (first, begin) in begins.iter().enumerate().skip(1) {
-            for (last, end) in ends.iter().enumerate().skip(first).take(self.config.max_tokens) {
-                if begin + end > best.1 {
-                    best = (Some([first, last]), begin + end);
+    /// The best answer of a row; of each sequence the scores of its candidates, two each, and their places in it.
+    fn decode(&self, sequences: &[(&[f32], &[u32])]) -> SpanAnswer {
+        let sides: Vec<[Vec<f32>; 2]> =
+            sequences.iter().map(|(scores, _)| [side(scores, 0), side(scores, 1)]).collect();
+        let none = sides.iter().map(|[begins, ends]| begins[0] + ends[0]).fold(f32::INFINITY, f32::min);
+        let mut best = (None, none);
+        for (sequence, [begins, ends]) in sides.iter().enumerate() {
+            for (first, begin) in begins.iter().enumerate().skip(1) {
+                for (last, end) in ends.iter().enumerate().skip(first).take(self.config.max_tokens) {
+                    if begin + end > best.1 {
+                        best = (Some((sequence, [first, last])), begin + end);
+                    }
                 }
             }
         }
-        let [first, last] = best.0.unwrap_or([0, 0]);
-        SpanAnswer {
-            tokens: best.0.map(|tokens| tokens.map(|i| positions[i])),
-            probability: share(&begins, first) * share(&ends, last),
+        let probability = |[begins, ends]: &[Vec<f32>; 2], [first, last]: [usize; 2]| {
+            ragged::share(begins, first) * ragged::share(ends, last)
+        };
+        match best.0 {
+            Some((sequence, tokens)) => SpanAnswer {
+                tokens: Some(tokens.map(|i| sequences[sequence].1[i])),
+                sequence: sequence as u32,
+                probability: probability(&sides[sequence], tokens),
+            },
+            None => {
+                let least = sides.iter().map(|sides| probability(sides, [0, 0])).reduce(f32::min);
+                SpanAnswer { tokens: None, sequence: 0, probability: least.unwrap_or(0.0) }
+            }
         }
     }
 }
 
-/// The softmax of one of some scores.
-fn share(scores: &[f32], of: usize) -> f32 {
-    let most = head::largest(scores).1;
-    let sum: f32 = scores.iter().map(|score| (score - most).exp()).sum();
-    (scores[of] - most).exp() / sum
+/// Every other score, from the first or the second on.
+fn side(scores: &[f32], side: usize) -> Vec<f32> {
+    scores.iter().skip(side).step_by(2).copied().collect()
 }
 
-/// What may be answered of a row, as (token of the pack, place in the row): its first token, and those of the context.
-fn candidates(pack: &Pack, at: BatchRow) -> impl Iterator<Item = (u32, u32)> {
-    let tokens = at.tokens(pack);
+/// Tokens of the pack and their places in a sequence.
+type Candidates = (Vec<u32>, Vec<u32>);
+
+/// What may be answered of a sequence, as (token of the pack, place in the sequence): its first token, and those of the context.
+fn candidates(pack: &Pack, tokens: Range<usize>) -> impl Iterator<Item = (u32, u32)> {
     let first = tokens.start;
     let is_candidate = move |token: &usize| *token == first || pack.words[*token] != NO_WORD;
     tokens.filter(is_candidate).map(|token| (token as u32, pack.positions[token]))
 }
 
-/// First and last token of an answer; `None` if not all of it is there, because the context was `cut` or has no token for it.
-fn tokens_of(answer: &Gold, places: &[[u32; 2]], cut: bool) -> Option<[u32; 2]> {
+/// First and last token of an answer in each sequence, or twice its first token if the answer is not there; none at all if no
+/// sequence has all of the answer, because the context was `cut` or has no token for it.
+fn tokens_of(answer: &Gold, sequences: &[&[[u32; 2]]], cut: bool) -> Vec<[u32; 2]> {
+    let whole = |(i, places): (usize, &&[[u32; 2]])| {
+        let more = [i > 0, cut || i + 1 < sequences.len()];
+        tokens_in(answer, places, more)
+    };
+    let found: Vec<Option<[u32; 2]>> = sequences.iter().enumerate().map(whole).collect();
+    if found.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    found.into_iter().map(Option::unwrap_or_default).collect()
+}
+
+/// First and last token of an answer; `None` if not all of it is there. `more` says whether the context has more tokens before
+/// and after these.
+fn tokens_in(answer: &Gold, places: &[[u32; 2]], more: [bool; 2]) -> Option<[u32; 2]> {
     let [begin, end] = [answer.bytes.start as u32, answer.bytes.end as u32];
-    let overlaps = |place: &[u32; 2]| place[0] < place[1] && place[0] < end && place[1] > begin;
+    let is_token = |place: &[u32; 2]| place[0] < place[1];
+    let overlaps = |place: &[u32; 2]| is_token(place) && place[0] < end && place[1] > begin;
     let (first, last) = (places.iter().position(overlaps)?, places.iter().rposition(overlaps)?);
-    // Behind the last token that was kept the answer may have gone on.
-    let lost = cut && places[last][1] < end && places[last + 1..].iter().all(|place| place[0] == place[1]);
-    (!lost).then_some([first as u32, last as u32])
+    // Before the first token that is here, and behind the last, the answer may have gone on.
+    let before = more[0] && places[first][0] > begin && !places[..first].iter().any(is_token);
+    let behind = more[1] && places[last][1] < end && !places[last + 1..].iter().any(is_token);
+    (!before && !behind).then_some([first as u32, last as u32])
 }
 
 /// The text of an answer.
 fn text<'a>(
     context: &'a str,
-    places: &[[u32; 2]],
+    places: &[&[[u32; 2]]],
     answer: &SpanAnswer,
-) -> Option<(std::ops::Range<usize>, &'a str)> {
+) -> Option<(Range<usize>, &'a str)> {
     let [first, last] = answer.tokens?;
+    let places = places.get(answer.sequence as usize)?;
     let bytes = places.get(first as usize)?[0] as usize..places.get(last as usize)?[1] as usize;
     Some((bytes.clone(), context.get(bytes)?))
 }
 
 impl Kind for Span {
     fn input(&self) -> InputField {
-        InputField::Pair(self.config.question.clone(), self.config.context.clone())
+        InputField::Windows {
+            fields: [self.config.question.clone(), self.config.context.clone()],
+            overlap: self.config.overlap,
+            most: self.config.max_parts,
+        }
     }
 
     fn learn(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
@@ -261,11 +313,12 @@ impl Kind for Span {
             };
             let question = found.map(|found| {
                 answered += usize::from(!found.is_empty());
+                let places = view.encoded.places(i);
                 let tokens = match found.first() {
-                    None => Some([0, 0]),
-                    Some(answer) => tokens_of(answer, view.encoded.places(i), view.encoded.cut[i] > 0),
+                    None => vec![[0, 0]; places.len()],
+                    Some(answer) => tokens_of(answer, &places, view.encoded.cut[i] > 0),
                 };
-                report.truncated += usize::from(tokens.is_none());
+                report.truncated += usize::from(tokens.is_empty());
                 Question { answers: found.into_iter().map(|answer| answer.text).collect(), tokens }
             });
             report.labelled += usize::from(question.is_some());
@@ -275,8 +328,8 @@ impl Kind for Span {
         report.missing = report.rows - report.labelled;
         let unanswered = report.labelled - answered;
         report.counts = vec![("an answer".into(), answered), ("no answer".into(), unanswered)];
-        let (places, offsets) = (view.encoded.places.clone(), view.encoded.offsets.clone());
-        self.targets.insert(split, Questions { rows: view.rows.clone(), gold, places, offsets });
+        let (rows, encoded) = (view.rows.clone(), view.encoded.clone());
+        self.targets.insert(split, Questions { rows, gold, encoded });
         Ok(report)
     }
 
@@ -285,61 +338,57 @@ impl Kind for Span {
     }
 
     fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]) {
-        let tokens = rows.iter().flat_map(|at| candidates(pack, *at));
+        let tokens =
+            rows.iter().flat_map(|at| at.sequences(pack)).flat_map(|tokens| candidates(pack, tokens));
         tokens.for_each(|(token, _)| read[token as usize] = true);
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
         let targets = self.targets.get(&batch.split)?;
-        // Per row its candidates, and which of them begin and end the answer.
-        let mut rows: Vec<(Vec<u32>, [u32; 2])> = Vec::new();
+        // The candidates of all sequences, how many each has, and which of them begin and end the answer.
+        let (mut all, mut lengths, mut gold) = (Vec::new(), Vec::new(), Vec::new());
         for at in batch.rows {
-            let gold = targets.gold.get(at.row as usize).and_then(|gold| gold.as_ref()?.tokens);
-            let (tokens, positions): (Vec<u32>, Vec<u32>) = candidates(batch.pack, *at).unzip();
-            let find = |token: u32| Some(positions.iter().position(|position| *position == token)? as u32);
-            if let Some([begin, end]) = gold
-                && let (Some(begin), Some(end)) = (find(begin), find(end))
-            {
-                rows.push((tokens, [begin, end]));
+            let question = targets.gold.get(at.row as usize).and_then(Option::as_ref);
+            let answers = question.map_or(&[][..], |question| &question.tokens);
+            for (sequence, answer) in at.sequences(batch.pack).zip(answers) {
+                let (tokens, positions): (Vec<u32>, Vec<u32>) = candidates(batch.pack, sequence).unzip();
+                let find =
+                    |token: u32| Some(positions.iter().position(|position| *position == token)? as u32);
+                if let (Some(begin), Some(end)) = (find(answer[0]), find(answer[1])) {
+                    gold.extend([begin, end]);
+                    lengths.push(tokens.len());
+                    all.extend(tokens);
+                }
             }
         }
-        let width = rows.iter().map(|(tokens, _)| tokens.len()).max()?;
-        let all: Vec<u32> = rows.iter().flat_map(|(tokens, _)| tokens.iter().copied()).collect();
-        let scores = self.scores(parameters, batch, &all);
-        // A matrix with a row for each beginning and each end, filled up with what has no probability.
-        let (mut index, mut filled, mut next) = (Vec::new(), Vec::new(), 0);
-        for (tokens, _) in &rows {
-            let length = tokens.len() as u32;
-            index.extend((0..width as u32).map(|i| next + i.min(length - 1)));
-            let row = (0..width as u32).map(|i| if i < length { 0.0 } else { NOWHERE });
-            filled.extend(row.clone().chain(row));
-            next += length;
+        if lengths.is_empty() {
+            return None;
         }
-        let n = rows.len();
-        let by_row =
-            kernels::pick(scores, &index).reshape([n, width, 2]).swap_dims(1, 2).reshape([2 * n, width]);
-        let filled = Tensor::from_data(TensorData::new(filled, [2 * n, width]), &by_row.device());
-        let gold: Vec<u32> = rows.iter().flat_map(|(_, gold)| *gold).collect();
-        Some(Loss { mean: kernels::cross_entropy(by_row + filled, &gold, None, 0.0), items: n })
+        let scores = self.scores(parameters, batch, &all);
+        Some(Loss { mean: ragged::cross_entropy(scores, &lengths, &gold), items: lengths.len() })
     }
 
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
-        let rows: Vec<(Vec<u32>, Vec<u32>)> =
-            batch.rows.iter().map(|at| candidates(batch.pack, *at).unzip()).collect();
-        let all: Vec<u32> = rows.iter().flat_map(|(tokens, _)| tokens.iter().copied()).collect();
+        let sequences = |at: &BatchRow| -> Vec<Candidates> {
+            at.sequences(batch.pack).map(|tokens| candidates(batch.pack, tokens).unzip()).collect()
+        };
+        let rows: Vec<Vec<Candidates>> = batch.rows.iter().map(sequences).collect();
+        let all: Vec<u32> = rows.iter().flatten().flat_map(|(tokens, _)| tokens.iter().copied()).collect();
         if all.is_empty() {
             return vec![Prediction::Span(SpanAnswer::default()); rows.len()];
         }
         let scores = head::on_host(self.scores(parameters, batch, &all));
         let mut left = scores.as_slice();
-        rows.iter()
-            .map(|(_, positions)| {
+        let answer = |sequences: &Vec<Candidates>| {
+            let mut of_row: Vec<(&[f32], &[u32])> = Vec::with_capacity(sequences.len());
+            for (_, positions) in sequences.iter().filter(|(tokens, _)| !tokens.is_empty()) {
                 let (own, rest) = left.split_at(2 * positions.len());
                 left = rest;
-                let answer = if own.is_empty() { SpanAnswer::default() } else { self.decode(own, positions) };
-                Prediction::Span(answer)
-            })
-            .collect()
+                of_row.push((own, positions));
+            }
+            Prediction::Span(if of_row.is_empty() { SpanAnswer::default() } else { self.decode(&of_row) })
+        };
+        rows.iter().map(answer).collect()
     }
 
     fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
@@ -351,12 +400,12 @@ impl Kind for Span {
                 else {
                     continue;
                 };
-                let places =
-                    targets.places.get(targets.offsets[row]..targets.offsets[row + 1]).unwrap_or_default();
+                let places = targets.encoded.places(row);
                 let context = targets.rows[row].text(&self.config.context).ok().flatten().unwrap_or_default();
                 gold.push(question.answers.clone());
-                predicted
-                    .push(text(context, places, answer).map(|(_, text)| text.to_owned()).unwrap_or_default());
+                predicted.push(
+                    text(context, &places, answer).map(|(_, text)| text.to_owned()).unwrap_or_default(),
+                );
             }
         }
         Scores::with_main(

@@ -107,11 +107,13 @@ fn rows(view: &View) -> String {
         hasher.update(text.as_bytes());
     }
     for i in 0..view.encoded.rows() {
-        let ids = view.encoded.ids.get(view.encoded.row(i)).unwrap_or_default();
-        hasher.update(&(ids.len() as u64).to_le_bytes());
-        ids.iter().for_each(|id| {
-            hasher.update(&id.to_le_bytes());
-        });
+        for (tokens, _) in view.encoded.sequences(i) {
+            let ids = view.encoded.ids.get(tokens).unwrap_or_default();
+            hasher.update(&(ids.len() as u64).to_le_bytes());
+            ids.iter().for_each(|id| {
+                hasher.update(&id.to_le_bytes());
+            });
+        }
     }
     hasher.finalize().to_hex().to_string()
 }

@@ -7,10 +7,10 @@ use crate::{
     error::TrainError,
     evaluate::{labelled, packs, sort_by_length},
     job::Model,
+    trunk,
 };
 use burn::tensor::{Tensor, TensorData};
 use data::{Pack, Split, View};
-use model::Tokens;
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom, Write},
@@ -74,13 +74,7 @@ impl FrozenStates {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let tokens = Tokens {
-                ids: &pack.ids,
-                positions: &pack.positions,
-                segments: &pack.segments,
-                rows: &pack.offsets,
-            };
-            let states = numbers(model.backbone.lower(&parameters, tokens, None));
+            let states = numbers(model.backbone.lower(&parameters, trunk::tokens(&pack), None));
             places.write(&mut file, &pack, &states).map_err(failed)?;
         }
         file.sync_all().map_err(failed)?;
@@ -161,7 +155,7 @@ fn numbers(states: Tensor<2>) -> Vec<f32> {
 
 /// What the states depend on: the frozen weights, the network's settings, and the tokens of every row.
 fn key(model: &Model, views: &[View]) -> [u8; KEY] {
-    let mut hasher = blake3::Hasher::new_derive_key("polytask 2026 states of a frozen backbone, version 1");
+    let mut hasher = blake3::Hasher::new_derive_key("polytask 2026 states of a frozen backbone, version 2");
     hasher.update(model.backbone.config_json().to_string().as_bytes());
     for (index, parameter) in model.parameters.iter().enumerate().filter(|(_, p)| !p.trainable) {
         hasher.update(parameter.name.as_bytes());
@@ -172,7 +166,10 @@ fn key(model: &Model, views: &[View]) -> [u8; KEY] {
     for view in views {
         hasher.update(&(view.encoded.rows() as u64).to_le_bytes());
         for row in 0..view.encoded.rows() {
-            hasher.update(&(view.encoded.length(row) as u64).to_le_bytes());
+            let lengths = view.encoded.sequences(row).map(|(tokens, first)| [tokens.len(), first]);
+            for number in lengths.flatten() {
+                hasher.update(&(number as u64).to_le_bytes());
+            }
         }
         view.encoded.ids.iter().for_each(|id| {
             hasher.update(&id.to_le_bytes());

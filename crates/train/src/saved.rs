@@ -81,6 +81,17 @@ pub enum InputCard {
     Words(String),
     /// Two fields of text.
     Pair(String, String),
+    /// A field of text and one with a list of texts.
+    Choices(String, String),
+    /// Two fields of text, the second in parts.
+    Windows {
+        /// Both fields.
+        fields: [String; 2],
+        /// Tokens that a part shares with the one before it.
+        overlap: usize,
+        /// The most parts of a text.
+        most: usize,
+    },
     /// A field of text or words with two spans in it.
     Marked(MarkedText),
 }
@@ -104,6 +115,8 @@ impl Model {
                 InputField::Prefixed { prefix, field } => InputCard::Prefixed { prefix, field },
                 InputField::Words(field) => InputCard::Words(field),
                 InputField::Pair(first, second) => InputCard::Pair(first, second),
+                InputField::Choices(first, second) => InputCard::Choices(first, second),
+                InputField::Windows { fields, overlap, most } => InputCard::Windows { fields, overlap, most },
                 InputField::Marked(marked) => InputCard::Marked(marked),
             },
             config: t.config.clone(),

@@ -61,7 +61,7 @@ pub(crate) fn last<'p>(
         return Pass { states, pack: Cow::Borrowed(pack) };
     }
     let seen = pack.only(&read);
-    let read = Read { tokens: &read, rows: &seen.offsets };
+    let read = Read { tokens: &read, rows: &seen.sequences };
     let states = model.backbone.last(parameters, states, tokens, Some(read), noise_seed);
     Pass { states, pack: Cow::Owned(seen) }
 }
@@ -86,8 +86,9 @@ pub(crate) fn parameters_for(
     parameters.with_rows(table, &ids)
 }
 
-fn tokens(pack: &Pack) -> Tokens<'_> {
-    Tokens { ids: &pack.ids, positions: &pack.positions, segments: &pack.segments, rows: &pack.offsets }
+/// A pack as the backbone reads it: what it calls a row is a sequence.
+pub(crate) fn tokens(pack: &Pack) -> Tokens<'_> {
+    Tokens { ids: &pack.ids, positions: &pack.positions, segments: &pack.segments, rows: &pack.sequences }
 }
 
 /// The tokens of a pack that some task reads of its rows, rising.

@@ -43,8 +43,12 @@ fn rows_of(job: &Job, task: usize, split: Split) -> (Pack, Vec<BatchRow>) {
 }
 
 fn states_of(job: &Job, pack: &Pack) -> Tensor<2> {
-    let tokens =
-        Tokens { ids: &pack.ids, positions: &pack.positions, segments: &pack.segments, rows: &pack.offsets };
+    let tokens = Tokens {
+        ids: &pack.ids,
+        positions: &pack.positions,
+        segments: &pack.segments,
+        rows: &pack.sequences,
+    };
     job.model.backbone.states(&job.model.parameters, tokens, None)
 }
 

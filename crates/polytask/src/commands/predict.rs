@@ -5,7 +5,7 @@ mod question;
 use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
 use data::{Input, InputField, View};
-use question::{Marked, One, Question, Reads};
+use question::{Choices, Marked, One, Question, Reads};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, BufReader, Write};
 use std::sync::Arc;
@@ -113,16 +113,28 @@ fn run(model: &Model, reads: &Reads, questions: &[&Question]) -> Result<Predicte
     if !ones.is_empty() {
         on_one(model, &rows, &ones, &mut predicted)?;
     }
-    for (i, fields) in reads.pairs.iter().enumerate() {
+    for (i, input) in reads.pairs.iter().enumerate() {
         let (rows, pairs): (Vec<usize>, Vec<&[String; 2]>) =
             questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.pairs[i].as_ref()?))).unzip();
         if !pairs.is_empty() {
-            let tasks = tasks_where(model, |input| input.fields() == fields.each_ref());
-            let view =
-                encode(model, pairs.iter().map(|[first, second]| Input::Pair(first, second)).collect())?;
+            let tasks = tasks_where(model, |own| own == input);
+            let view = encode(model, pairs.iter().map(|pair| encoded(input, pair)).collect())?;
             predicted.cut(&rows, &view);
-            let source = |i: usize| Source::Pair { second: &pairs[i][1], places: view.encoded.places(i) };
+            let places: Vec<Vec<&[[u32; 2]]>> = (0..pairs.len()).map(|i| view.encoded.places(i)).collect();
+            let source = |i: usize| Source::Pair { second: &pairs[i][1], places: &places[i] };
             predicted.pass(model, &tasks, &rows, &view, source);
+        }
+    }
+    for (i, fields) in reads.choices.iter().enumerate() {
+        let (rows, asked): (Vec<usize>, Vec<&Choices>) =
+            questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.choices[i].as_ref()?))).unzip();
+        if !asked.is_empty() {
+            let [text, choices] = fields.clone();
+            let input = InputField::Choices(text, choices);
+            let tasks = tasks_where(model, |own| *own == input);
+            let view = encode(model, asked.iter().map(|a| Input::Choices(&a.text, &a.choices)).collect())?;
+            predicted.cut(&rows, &view);
+            predicted.pass(model, &tasks, &rows, &view, |i| Source::Choices(&asked[i].choices));
         }
     }
     for (i, fields) in reads.marked.iter().enumerate() {
@@ -137,6 +149,14 @@ fn run(model: &Model, reads: &Reads, questions: &[&Question]) -> Result<Predicte
         }
     }
     Ok(predicted)
+}
+
+/// Two texts as the tasks with this input read them.
+fn encoded<'a>(input: &InputField, [first, second]: &'a [String; 2]) -> Input<'a> {
+    match *input {
+        InputField::Windows { overlap, most, .. } => Input::Windows { first, second, overlap, most },
+        _ => Input::Pair(first, second),
+    }
 }
 
 /// One pass serves all tasks on one text, unless the vocabulary reads a text otherwise than its words one by one; then the

@@ -113,7 +113,12 @@ fn line(config: &Config) -> String {
     let kinds = config.task.iter().filter_map(|(name, task)| task.build(name).ok());
     let inputs: Vec<InputField> = kinds.map(|kind| kind.input()).collect();
     let object = |input: &InputField| match input {
-        InputField::Pair(first, second) => Some(format!(r#"{{"{first}": "a text", "{second}": "another"}}"#)),
+        InputField::Pair(first, second) | InputField::Windows { fields: [first, second], .. } => {
+            Some(format!(r#"{{"{first}": "a text", "{second}": "another"}}"#))
+        }
+        InputField::Choices(first, second) => {
+            Some(format!(r#"{{"{first}": "a text", "{second}": ["one", "another"]}}"#))
+        }
         InputField::Marked(MarkedText { text, head, tail, words, .. }) => {
             let (value, spans) = match words {
                 true => (r#"["one", "two"]"#, [[0, 1], [1, 2]]),

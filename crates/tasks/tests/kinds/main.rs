@@ -7,6 +7,7 @@ mod fixture;
 mod lemmas;
 mod masked_language_model;
 mod multi_label;
+mod multiple_choice;
 mod ordinal;
 mod parsing;
 mod regression;

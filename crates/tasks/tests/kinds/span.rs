@@ -76,13 +76,66 @@ fn decodings_equal_a_search_of_all_pairs_also_from_the_tokens_read_alone() {
         let batch = Batch { states: &seen, pack: &part, split: Split::Test, rows: &rows, noise_seed: None };
         let found = served.predict(&parameters, &batch);
         for (found, expected) in found.iter().zip(heads.json["span"]["answers"].as_array().unwrap()) {
-            let Prediction::Span(SpanAnswer { tokens, probability }) = found else { panic!("an answer") };
+            let Prediction::Span(SpanAnswer { tokens, probability, .. }) = found else { panic!("an answer") };
             let number = |i: usize| expected[i].as_f64().unwrap();
             assert_eq!(tokens.unwrap_or_default(), [number(0) as u32, number(1) as u32]);
             near(&[*probability], &[number(2) as f32], "probability");
         }
         assert!(served.loss(&parameters, &batch).is_none());
     }
+}
+
+/// Row 4 of the fixture in two windows, "ab cdef" and "gh ij", with this answer.
+fn in_windows(heads: &Heads, answer: Json) -> View {
+    let none = json!({ "text": [], "answer_start": [] });
+    let mut view = view_of(heads, json!([none, null, null, null, answer]), [0; 5]);
+    let begin = view.encoded.offsets[4];
+    view.encoded.sequences = view.encoded.offsets.clone();
+    view.encoded.sequences.insert(5, begin + 3);
+    view.encoded.places[begin + 3] = [0, 0];
+    view.encoded.places[begin + 4..].copy_from_slice(&[[8, 10], [11, 13]]);
+    view
+}
+
+#[test]
+fn windows_of_a_context_are_learned_and_searched_one_by_one() {
+    let heads = Heads::read();
+    let view = in_windows(&heads, answer("gh ij", 8));
+    let mut kind = span();
+    let report = kind.attach(Split::Train, &view).unwrap();
+    assert_eq!((report.labelled, report.truncated), (2, 0));
+    let pack = pack(&view);
+    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, &heads.json["span"]["windows"]);
+    let device = Device::flex();
+    let (parameters, states, rows) = (heads.build(&mut *kind, &device), heads.states(&device), same(&[0, 4]));
+    let batch = Batch { states: &states, pack: &pack, split: Split::Test, rows: &rows, noise_seed: None };
+    let found = kind.predict(&parameters, &batch);
+    for (found, expected) in found.iter().zip(heads.json["span"]["window_answers"].as_array().unwrap()) {
+        let Prediction::Span(SpanAnswer { tokens, sequence, probability }) = found else {
+            panic!("an answer")
+        };
+        let number = |i: usize| expected[i].as_f64().unwrap();
+        let [first, last] = tokens.unwrap_or_default();
+        assert_eq!([*sequence, first, last], [number(0) as u32, number(1) as u32, number(2) as u32]);
+        near(&[*probability], &[number(3) as f32], "probability");
+    }
+    kind.attach(Split::Test, &view).unwrap();
+    let second = SpanAnswer { tokens: Some([1, 2]), sequence: 1, probability: 0.5 };
+    assert_eq!(kind.score(Split::Test, &[(4, Prediction::Span(second))]).get("exact_match"), Some(1.0));
+}
+
+#[test]
+fn an_answer_that_no_window_has_whole_is_counted_and_not_trained_on() {
+    let heads = Heads::read();
+    let mut kind = span();
+    // It begins in one window and ends in the other.
+    let view = in_windows(&heads, answer("ef gh", 5));
+    assert_eq!(kind.attach(Split::Train, &view).unwrap().truncated, 1);
+    let device = Device::flex();
+    let (parameters, states) = (heads.build(&mut *kind, &device), heads.states(&device));
+    let (pack, rows) = (pack(&view), same(&[4]));
+    let batch = Batch { states: &states, pack: &pack, split: Split::Train, rows: &rows, noise_seed: None };
+    assert!(kind.loss(&parameters, &batch).is_none());
 }
 
 #[test]
@@ -97,7 +150,7 @@ fn answers_are_scored_as_text() {
     assert!(
         kind.labelled(Split::Test, 1) && !kind.labelled(Split::Test, 2) && !kind.labelled(Split::Test, 9)
     );
-    let answered = |tokens| Prediction::Span(SpanAnswer { tokens, probability: 0.5 });
+    let answered = |tokens| Prediction::Span(SpanAnswer { tokens, sequence: 0, probability: 0.5 });
     let predictions =
         [(0, answered(None)), (1, answered(None)), (2, answered(None)), (4, answered(Some([3, 4])))];
     // "ef gh" and "cdef gh" share one word of two on either side.
@@ -128,8 +181,10 @@ fn answers_that_were_cut_off_are_counted_and_not_trained_on() {
 fn answers_are_told_with_their_place_in_characters() {
     let second = "où est 東京 ?";
     let places = [[0, 0], [0, 3], [4, 7], [8, 11], [11, 14]];
-    let source = Source::Pair { second, places: &places };
-    let told = |tokens| span().explain(&Prediction::Span(SpanAnswer { tokens, probability: 0.25 }), source);
+    let source = Source::Pair { second, places: &[&places[..0], &places] };
+    let told = |tokens| {
+        span().explain(&Prediction::Span(SpanAnswer { tokens, sequence: 1, probability: 0.25 }), source)
+    };
     assert_eq!(told(Some([3, 4])), json!({ "answer": "東京", "start": 7, "end": 9, "probability": 0.25 }));
     assert_eq!(told(None), json!({ "answer": null, "start": null, "end": null, "probability": 0.25 }));
 }

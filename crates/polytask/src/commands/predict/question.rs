@@ -11,24 +11,31 @@ use train::Model;
 pub struct Reads {
     /// The fields of the tasks that read one text.
     one: Vec<String>,
-    /// The fields of each pair of texts that some task reads.
-    pub pairs: Vec<[String; 2]>,
+    /// Each pair of texts that some task reads.
+    pub pairs: Vec<InputField>,
+    /// The fields of each text with choices that some task reads.
+    pub choices: Vec<[String; 2]>,
     /// Each text with two spans that some task reads.
     pub marked: Vec<MarkedText>,
 }
 
 impl Reads {
     pub fn of(model: &Model) -> Reads {
-        let mut reads = Reads { one: Vec::new(), pairs: Vec::new(), marked: Vec::new() };
+        let mut reads = Reads { one: Vec::new(), pairs: Vec::new(), choices: Vec::new(), marked: Vec::new() };
         for task in &model.tasks {
             match task.kind.input() {
                 InputField::Text(field) | InputField::Prefixed { field, .. } | InputField::Words(field) => {
                     reads.one.push(field)
                 }
-                InputField::Pair(first, second) => {
-                    let pair = [first, second];
-                    if !reads.pairs.contains(&pair) {
-                        reads.pairs.push(pair);
+                input @ (InputField::Pair(..) | InputField::Windows { .. }) => {
+                    if !reads.pairs.contains(&input) {
+                        reads.pairs.push(input);
+                    }
+                }
+                InputField::Choices(text, choices) => {
+                    let fields = [text, choices];
+                    if !reads.choices.contains(&fields) {
+                        reads.choices.push(fields);
                     }
                 }
                 InputField::Marked(marked) => {
@@ -43,24 +50,43 @@ impl Reads {
 
     /// The fields that a line may have, for a message.
     fn wanted(&self) -> String {
-        let pairs = self.pairs.iter().map(|[first, second]| format!("`{first}` and `{second}`"));
+        let two = |[first, second]: [&str; 2]| format!("`{first}` and `{second}`");
+        let pairs = self.pairs.iter().map(|pair| two(fields_of(pair)));
+        let choices = self.choices.iter().map(|[text, choices]| two([text, choices]));
         let one = (!self.one.is_empty()).then(|| "`text` or `tokens`".to_string());
         let marked = self.marked.iter().map(|marked| {
             let [text, head, tail] = marked.fields();
             format!("`{text}`, `{head}` and `{tail}`")
         });
-        one.into_iter().chain(pairs).chain(marked).collect::<Vec<_>>().join(", or ")
+        one.into_iter().chain(pairs).chain(choices).chain(marked).collect::<Vec<_>>().join(", or ")
     }
 }
 
-/// What is asked about: one text, pairs of texts, texts with two spans, or several of them.
+/// The two fields of an input that has two.
+fn fields_of(input: &InputField) -> [&str; 2] {
+    let fields = input.fields();
+    [fields[0], fields[1]]
+}
+
+/// What is asked about: one text, pairs of texts, texts with choices, texts with two spans, or several of them.
 pub struct Question {
     /// For the tasks that read one text.
     pub one: Option<One>,
     /// For the tasks that read two, in the order of [`Reads::pairs`].
     pub pairs: Vec<Option<[String; 2]>>,
+    /// For the tasks that choose among texts, in the order of [`Reads::choices`].
+    pub choices: Vec<Option<Choices>>,
     /// For the tasks that read two spans of a text, in the order of [`Reads::marked`].
     pub marked: Vec<Option<Marked>>,
+}
+
+/// A text, and others of which one belongs to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choices {
+    /// The text.
+    pub text: String,
+    /// The others.
+    pub choices: Vec<String>,
 }
 
 /// A text with two spans.
@@ -114,7 +140,8 @@ impl Question {
         let pair = self.pairs.iter().flatten().next();
         let marked = || self.marked.iter().flatten().next().map(|marked| marked.text.clone());
         let text = self.one.as_ref().map(One::text).or_else(|| pair.map(|[first, _]| first.clone()));
-        let text = text.or_else(marked);
+        let choices = || self.choices.iter().flatten().next().map(|choices| choices.text.clone());
+        let text = text.or_else(choices).or_else(marked);
         let second = pair.map(|[_, second]| second.clone());
         let fields = [("text", text), ("pair", second)];
         fields.into_iter().filter_map(|(name, text)| Some((name.into(), text?.into()))).collect()
@@ -127,25 +154,35 @@ impl Question {
         }
         let text = std::str::from_utf8(line).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to()))?;
         let one = Some(One::of_text(text.trim_end_matches(['\n', '\r']))?);
-        Ok(Question { one, pairs: vec![None; reads.pairs.len()], marked: vec![None; reads.marked.len()] })
+        let (pairs, choices) = (vec![None; reads.pairs.len()], vec![None; reads.choices.len()]);
+        Ok(Question { one, pairs, choices, marked: vec![None; reads.marked.len()] })
     }
 
     /// An object with `text` or `tokens`, or with fields that the model was trained on; with two texts for the tasks that
-    /// read two (`text` and `pair` serve for any of them), and with two spans for the tasks that read these (`text` or `tokens`,
+    /// read two (`text` and `pair` serve for any of them), with a list for those that choose, and with two spans for the tasks that read these (`text` or `tokens`,
     /// `head` and `tail` serve for any of them).
     pub fn from_json(reads: &Reads, line: &[u8]) -> Result<Question, String> {
         let value: Value = serde_json::from_slice(line).map_err(|e| format!("not a JSON object: {e}"))?;
         let Value::Object(fields) = value else { return Err("not a JSON object".into()) };
-        let pairs =
-            reads.pairs.iter().map(|names| two(reads, &fields, names)).collect::<Result<Vec<_>, _>>()?;
+        let pairs = reads
+            .pairs
+            .iter()
+            .map(|pair| two(reads, &fields, fields_of(pair)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let choices = reads
+            .choices
+            .iter()
+            .map(|names| choices(reads, &fields, names))
+            .collect::<Result<Vec<_>, _>>()?;
         let one = if reads.one.is_empty() { None } else { one(reads, &fields)? };
         let marked =
             reads.marked.iter().map(|names| spans(reads, &fields, names)).collect::<Result<Vec<_>, _>>()?;
-        if one.is_none() && pairs.iter().all(Option::is_none) && marked.iter().all(Option::is_none) {
+        let none = pairs.iter().all(Option::is_none) && choices.iter().all(Option::is_none);
+        if one.is_none() && none && marked.iter().all(Option::is_none) {
             let found: Vec<&str> = fields.keys().map(String::as_str).collect();
             return Err(format!("no field {}; found {}", reads.wanted(), found.join(", ")));
         }
-        Ok(Question { one, pairs, marked })
+        Ok(Question { one, pairs, choices, marked })
     }
 }
 
@@ -171,13 +208,12 @@ fn one(reads: &Reads, fields: &Map<String, Value>) -> Result<Option<One>, String
 fn two(
     reads: &Reads,
     fields: &Map<String, Value>,
-    names: &[String; 2],
+    [first, second]: [&str; 2],
 ) -> Result<Option<[String; 2]>, String> {
     let get = |name: &str| fields.get(name).filter(|value| !value.is_null());
     let lacks = |name: &str, other: &str| Err(format!("no field `{name}` beside `{other}`"));
     // A field that some task reads by itself may stand alone.
     let alone = |name: &str| name == "text" || reads.one.iter().any(|one| one == name);
-    let [first, second] = names.each_ref().map(String::as_str);
     let found = match (get(first), get(second)) {
         (Some(a), Some(b)) => [(first, a), (second, b)],
         (Some(_), None) if !alone(first) => return lacks(second, first),
@@ -196,6 +232,28 @@ fn two(
         return Err("both texts are empty".into());
     }
     Ok(Some(pair))
+}
+
+/// A text with its choices; `None` where the line has no choices, or no text.
+fn choices(
+    reads: &Reads,
+    fields: &Map<String, Value>,
+    [text, list]: &[String; 2],
+) -> Result<Option<Choices>, String> {
+    let found = (first(fields, &[text, "text"]), first(fields, &[list, "choices"]));
+    let ((name, value), (list, choices)) = match found {
+        (Some(text), Some(choices)) => (text, choices),
+        (Some(_), None) if reads.one.is_empty() => return Err(format!("no field `{list}` beside `{text}`")),
+        (None, Some(_)) => return Err(format!("no field `{text}` beside `{list}`")),
+        _ => return Ok(None),
+    };
+    let text = value.as_str().ok_or_else(|| format!("`{name}` is not a text"))?.to_string();
+    let texts =
+        choices.as_array().map_or(&[][..], Vec::as_slice).iter().map(|c| c.as_str().map(str::to_string));
+    match texts.collect::<Option<Vec<String>>>() {
+        Some(choices) if choices.len() > 1 => Ok(Some(Choices { text, choices })),
+        _ => Err(format!("`{list}` is not a list of two or more texts")),
+    }
 }
 
 /// A text with its two spans; `None` where the line has neither span, or not the text. Spans count words where a list of
@@ -240,7 +298,8 @@ mod tests {
     fn reads(one: &[&str], pairs: &[[&str; 2]]) -> Reads {
         Reads {
             one: one.iter().map(|name| name.to_string()).collect(),
-            pairs: pairs.iter().map(|pair| pair.map(str::to_string)).collect(),
+            pairs: pairs.iter().map(|[a, b]| InputField::Pair(a.to_string(), b.to_string())).collect(),
+            choices: Vec::new(),
             marked: Vec::new(),
         }
     }
@@ -278,6 +337,31 @@ mod tests {
         let two = read(r#"{"a": "two", "b": "three"}"#);
         assert!(two.one.is_none() && two.pairs[0].is_some());
     }
+
+    #[test]
+    fn choices_are_read_by_their_names_or_as_text_and_choices() {
+        let reads =
+            |one: &[&str]| Reads { choices: vec![["question".into(), "answers".into()]], ..reads(one, &[]) };
+        let read = |line: &str| {
+            Question::from_json(&reads(&[]), line.as_bytes()).map(|question| question.choices[0].clone())
+        };
+        let expected = Choices { text: "a".into(), choices: vec!["b".into(), "c".into()] };
+        assert_eq!(read(r#"{"question": "a", "answers": ["b", "c"]}"#), Ok(Some(expected.clone())));
+        assert_eq!(read(r#"{"text": "a", "choices": ["b", "c"]}"#), Ok(Some(expected)));
+        for (line, says) in [
+            (r#"{"question": "a"}"#, "no field `answers` beside `question`"),
+            (r#"{"answers": ["a", "b"]}"#, "no field `question` beside `answers`"),
+            (r#"{"question": 1, "answers": ["a", "b"]}"#, "`question` is not a text"),
+            (r#"{"question": "a", "answers": ["b"]}"#, "`answers` is not a list of two or more texts"),
+            (r#"{"question": "a", "answers": ["b", 1]}"#, "`answers` is not a list of two or more texts"),
+            (r#"{"x": "a"}"#, "no field `question` and `answers`; found x"),
+        ] {
+            assert_eq!(read(line).unwrap_err(), says);
+        }
+        let beside = Question::from_json(&reads(&["text"]), br#"{"text": "x"}"#).unwrap();
+        assert!(beside.one.is_some() && beside.choices[0].is_none());
+    }
+
     #[test]
     fn spans_are_read_by_their_names_or_as_head_and_tail() {
         let [text, head, tail] = ["words", "a", "b"].map(str::to_string);

@@ -1,0 +1,148 @@
+//! Two texts in one sequence, and rows of several such sequences.
+
+use tokenizers::{Encoding, TruncationDirection};
+
+use super::{Encoded, NO_WORD, Tokenizer};
+
+/// A text without special tokens.
+struct Text {
+    encoding: Encoding,
+    /// The bytes of the text that each token stands for, and its word. Read before the tokenizer joins the texts, which would
+    /// trim byte-level spaces twice.
+    tokens: Vec<([u32; 2], u32)>,
+}
+
+impl Text {
+    /// Its tokens from `from` to before `to`.
+    fn part(&self, from: usize, to: usize) -> Text {
+        let mut encoding = self.encoding.clone();
+        encoding.truncate(to, 0, TruncationDirection::Right);
+        encoding.truncate(to - from, 0, TruncationDirection::Left);
+        encoding.take_overflowing();
+        Text { encoding, tokens: self.tokens[from..to].to_vec() }
+    }
+
+    fn len(&self) -> usize {
+        self.tokens.len()
+    }
+}
+
+impl Tokenizer {
+    /// Appends a pair, cut to `max_length`.
+    pub(super) fn append_pair(
+        &self,
+        part: &mut Encoded,
+        texts: [&str; 2],
+        max_length: usize,
+    ) -> tokenizers::Result<()> {
+        let texts = [self.text(texts[0])?, self.text(texts[1])?];
+        let cut = self.join_longest_first(part, &texts, max_length)?;
+        self.end_row(part, cut);
+        Ok(())
+    }
+
+    /// Appends a row with a sequence for each choice: the text and the choice, cut to `max_length` as a pair is.
+    pub(super) fn append_choices(
+        &self,
+        part: &mut Encoded,
+        text: &str,
+        choices: &[String],
+        max_length: usize,
+    ) -> tokenizers::Result<()> {
+        let mut texts = [self.text(text)?, self.text("")?];
+        let mut cut = 0;
+        for choice in choices {
+            texts[1] = self.text(choice)?;
+            cut += self.join_longest_first(part, &texts, max_length)?;
+            part.sequences.push(part.ids.len());
+        }
+        self.end_row(part, cut);
+        Ok(())
+    }
+
+    /// Appends a row with a sequence for each part of the second text: the first text and the part, at most `max_length` long.
+    pub(super) fn append_windows(
+        &self,
+        part: &mut Encoded,
+        texts: [&str; 2],
+        [overlap, most]: [usize; 2],
+        max_length: usize,
+    ) -> tokenizers::Result<()> {
+        let [first, second] = [self.text(texts[0])?, self.text(texts[1])?];
+        let room = max_length - self.around[1];
+        let kept = first.len().min(room / 2);
+        let width = (room - kept).max(1);
+        let step = width - overlap.min(width / 2);
+        let head = first.part(0, kept);
+        let (mut begin, mut end) = (0, width.min(second.len()));
+        for _ in 1..most.max(1) {
+            if end == second.len() {
+                break;
+            }
+            self.join(part, &head, &second.part(begin, end))?;
+            part.sequences.push(part.ids.len());
+            begin += step;
+            end = (begin + width).min(second.len());
+        }
+        self.join(part, &head, &second.part(begin, end))?;
+        self.end_row(part, first.len() - kept + second.len() - end);
+        Ok(())
+    }
+
+    fn text(&self, text: &str) -> tokenizers::Result<Text> {
+        let encoding = self.inner.encode(text, false)?;
+        let place = |(from, to): &(usize, usize)| [*from as u32, *to as u32];
+        let tokens = encoding.get_offsets().iter().map(place).zip(encoding.get_word_ids());
+        let tokens = tokens.map(|(place, word)| (place, word.unwrap_or(NO_WORD))).collect();
+        Ok(Text { encoding, tokens })
+    }
+
+    /// As [`Tokenizer::join`], cut to `max_length`. Says how many tokens that took.
+    fn join_longest_first(
+        &self,
+        part: &mut Encoded,
+        [first, second]: &[Text; 2],
+        max_length: usize,
+    ) -> tokenizers::Result<usize> {
+        let [n, m] = longest_first([first.len(), second.len()], max_length - self.around[1]);
+        self.join(part, &first.part(0, n), &second.part(0, m))?;
+        Ok(first.len() + second.len() - n - m)
+    }
+
+    /// Appends a sequence of two texts. Type ids other than 0 make the second segment.
+    fn join(&self, part: &mut Encoded, first: &Text, second: &Text) -> tokenizers::Result<()> {
+        let mut of_second = second.encoding.clone();
+        // The tokenizer itself begins from these where no template says otherwise.
+        of_second.set_type_ids(vec![1; second.len()]);
+        let pair = self.inner.post_process(first.encoding.clone(), Some(of_second), true)?;
+        let begin = part.ids.len();
+        part.ids.extend_from_slice(pair.get_ids());
+        if pair.is_empty() {
+            part.ids.push(self.filler);
+        }
+        let in_first = pair.get_type_ids().iter().take_while(|type_id| **type_id == 0).count();
+        part.first.push(in_first.max(usize::from(pair.is_empty())) as u32);
+        part.words.resize(part.ids.len(), NO_WORD);
+        part.places.resize(part.ids.len(), [0, 0]);
+        let own = pair.get_special_tokens_mask().iter().enumerate().filter(|(_, special)| **special == 0);
+        for ((i, _), (place, word)) in own.skip(first.len()).zip(&second.tokens) {
+            (part.places[begin + i], part.words[begin + i]) = (*place, *word);
+        }
+        part.unknown += self.count_unknown(&part.ids[begin..]);
+        Ok(())
+    }
+
+    fn end_row(&self, part: &mut Encoded, cut: usize) {
+        part.cut.push(cut as u32);
+        part.offsets.push(part.ids.len());
+    }
+}
+
+/// How many tokens of two texts stay of `most`: the longer is cut until both are of one length, then both, the second less.
+fn longest_first([first, second]: [usize; 2], most: usize) -> [usize; 2] {
+    if first + second <= most {
+        return [first, second];
+    }
+    let shorter = first.min(second).min(most / 2);
+    if first <= second { [shorter, most - shorter] } else { [most - shorter, shorter] }
+}

@@ -1,0 +1,94 @@
+//! A choice among texts: reading, loss, probabilities, scores.
+
+use burn::tensor::Device;
+use data::{InputField, Row, Split, View};
+use polytask_tasks::{Batch, Kind, Prediction, Source};
+use serde_json::{Value as Json, json};
+
+use crate::fixture::{Heads, floats, kind, near, pack, rows, same, view};
+
+fn choice(pooling: &str) -> Box<dyn Kind> {
+    kind("multiple_choice", json!({ "pooling": pooling }))
+}
+
+fn objects(labels: &[Json], choices: &[usize]) -> Vec<Row> {
+    let texts = |count: usize| (0..count.max(2)).map(|i| format!("answer {i}")).collect::<Vec<_>>();
+    let object = |(label, count): (&Json, &usize)| json!({ "text": "what?", "choices": texts(*count), "label": label });
+    rows(labels.iter().zip(choices).map(object).collect())
+}
+
+/// The rows of the fixture, each with as many sequences as it has choices.
+fn of_fixture(heads: &Heads) -> View {
+    let sequences: Vec<Vec<usize>> =
+        serde_json::from_value(heads.json["multiple_choice"]["sequences"].clone()).unwrap();
+    let counts: Vec<usize> = sequences.iter().map(Vec::len).collect();
+    // By number, not at all, by letter, not at all, by text.
+    let labels = [json!(1), Json::Null, json!("C"), json!(""), json!("answer 0")];
+    let input = InputField::Choices("text".into(), "choices".into());
+    let mut view = view(input, objects(&labels, &counts), &heads.words, &[0; 5]);
+    view.encoded.sequences.push(0);
+    for length in sequences.iter().flatten() {
+        view.encoded.sequences.push(view.encoded.sequences.last().unwrap() + length);
+    }
+    view
+}
+
+#[test]
+fn loss_and_gradients_equal_pytorch() {
+    let heads = Heads::read();
+    let view = of_fixture(&heads);
+    for pooling in ["mean", "first"] {
+        let mut kind = choice(pooling);
+        kind.learn(&view.rows).unwrap();
+        let report = kind.attach(Split::Train, &view).unwrap();
+        assert_eq!((report.labelled, report.missing), (3, 2));
+        assert_eq!(report.counts, ["choice 0", "choice 1", "choice 2"].map(|name| (name.to_owned(), 1)));
+        heads.compare(&mut *kind, &pack(&view), &[0, 2, 3, 4], 3, &heads.json["multiple_choice"][pooling]);
+    }
+}
+
+#[test]
+fn probabilities_equal_pytorch_and_are_scored_and_told() {
+    let heads = Heads::read();
+    let view = of_fixture(&heads);
+    let (mut kind, device) = (choice("mean"), Device::flex());
+    kind.attach(Split::Test, &view).unwrap();
+    let (parameters, states, pack) = (heads.build(&mut *kind, &device), heads.states(&device), pack(&view));
+    let rows = same(&[0, 2, 4]);
+    let batch = Batch { states: &states, pack: &pack, split: Split::Test, rows: &rows, noise_seed: None };
+    let found = kind.predict(&parameters, &batch);
+    let expected = heads.json["multiple_choice"]["probabilities"].as_array().unwrap();
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        let Prediction::Label(found) = found else { panic!("probabilities") };
+        near(found, &floats(expected), "probabilities");
+    }
+    let chosen = |p: &[f32]| Prediction::Label(p.to_vec());
+    let predictions = [(0, chosen(&[0.25, 0.75])), (1, chosen(&[0.0, 1.0])), (2, chosen(&[0.5, 0.25, 0.25]))];
+    // Row 1 has no label; row 0 is right, row 2 wrong.
+    assert_eq!(kind.score(Split::Test, &predictions).get("accuracy"), Some(0.5));
+    let texts = ["a", "b"].map(str::to_owned);
+    let told = kind.explain(&predictions[0].1, Source::Choices(&texts));
+    assert_eq!(
+        told,
+        json!({ "choice": "b", "index": 1, "probability": 0.75, "probabilities": [0.25, 0.75] })
+    );
+}
+
+#[test]
+fn labels_that_name_no_choice_are_reported() {
+    let labels = [json!(2), json!("D"), json!("answer"), json!(0.5), json!(true), json!("1")];
+    let faults = choice("mean").learn(&objects(&labels, &[2; 6])).unwrap_err();
+    let found: Vec<String> = faults.iter().map(|fault| fault.to_string()).collect();
+    let says = |line: usize, found: &str| {
+        format!(
+            "data.jsonl:{line}: field \"label\": found {found}, expected a number from 0 to 1, one of the choices, or its letter"
+        )
+    };
+    let expected = [says(1, "2"), says(2, "\"D\""), says(3, "\"answer\""), says(4, "0.5"), says(5, "true")];
+    assert_eq!(found, expected);
+    let unlabelled = choice("mean").learn(&objects(&[Json::Null, Json::Null], &[2; 2])).unwrap_err();
+    let says = "task.t.multiple_choice.label: found no label in field \"label\" of 2 training rows";
+    assert!(unlabelled[0].to_string().starts_with(says), "{}", unlabelled[0]);
+    assert!(choice("mean").restore_space(&json!({ "labels": ["a"] })).is_err());
+}
