@@ -105,6 +105,19 @@ pub enum ModelError {
         /// How many it has.
         expected: usize,
     },
+    /// Two heads that cannot be one.
+    #[error(
+        "the shared head has no such parameter {name}: found {}, expected the shape {expected:?}",
+        shape(found)
+    )]
+    Shared {
+        /// The parameter of the head that is shared.
+        name: String,
+        /// Its shape; `None` where there is no such parameter.
+        found: Option<Vec<usize>>,
+        /// The shape that is wanted.
+        expected: Vec<usize>,
+    },
     /// A model on the Hugging Face Hub that cannot be had.
     #[error("{what}: {reason}. Try: {remedy}")]
     Hub {
@@ -210,4 +223,8 @@ fn list(problems: &[TensorProblem]) -> String {
         text += &format!("\n  and {} more", problems.len() - SHOWN);
     }
     text
+}
+
+fn shape(found: &Option<Vec<usize>>) -> String {
+    found.as_ref().map_or("nothing".into(), |shape| format!("the shape {shape:?}"))
 }

@@ -3,6 +3,8 @@
 //! Networks keep handles ([`Matrix`], [`Vector`]) and look their tensors up when they run; optimizers, checkpoints and
 //! files go through the table by index or name. So nothing but this table owns weights, and no code walks over modules.
 
+mod sharing;
+
 use crate::error::ModelError;
 use crate::init::Init;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -79,12 +81,18 @@ pub struct Parameter {
     value: Weight,
     /// Which rows of the parameter these are, rising; `None` for all of it.
     rows: Option<Arc<[u32]>>,
+    /// Whether another task uses it, too.
+    shared: bool,
 }
 
 impl Parameter {
     /// Which of its rows [`Parameter::value`] holds, rising, where that is not all of them ([`Parameters::with_rows`]).
     pub fn rows(&self) -> Option<&Arc<[u32]>> {
         self.rows.as_ref()
+    }
+    /// Whether several tasks use it: the trunk's, and those of a head that tasks share.
+    pub fn is_shared(&self) -> bool {
+        self.shared || self.group == Group::Trunk
     }
     /// Its sizes: one or two numbers.
     pub fn shape(&self) -> &[usize] {
@@ -131,13 +139,14 @@ pub struct Parameters {
     seed: u64,
     table: Vec<Parameter>,
     by_name: HashMap<String, usize>,
+    alias: Option<sharing::Alias>,
 }
 
 impl Parameters {
     /// An empty table. `device` decides whether parameters are differentiable (`Device::flex().autodiff()`);
     /// `seed` with a parameter's name decides its first values.
     pub fn new(device: &Device, seed: u64) -> Self {
-        Self { device: device.clone(), seed, table: Vec::new(), by_name: HashMap::new() }
+        Self { device: device.clone(), seed, table: Vec::new(), by_name: HashMap::new(), alias: None }
     }
 
     /// Where the parameters live.
@@ -162,6 +171,9 @@ impl Parameters {
     }
 
     fn add(&mut self, group: &Group, name: &str, shape: &[usize], init: Init) -> usize {
+        if let Some(index) = self.shared(name, shape) {
+            return index;
+        }
         let size = shape.iter().product();
         let values = init.draw(self.seed, name, size);
         assert_eq!(values.len(), size, "the first values of {name} must fill its shape {shape:?}");
@@ -177,6 +189,7 @@ impl Parameters {
             shape: shape.to_vec(),
             value,
             rows: None,
+            shared: false,
         });
         index
     }

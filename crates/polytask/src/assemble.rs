@@ -37,12 +37,8 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     let fresh = config.model.decoder.as_ref();
     let decoder = ModelDecoder::of(&*backbone, fresh, &tokenizer, &mut parameters);
     let decoder = decoder.map_err(|e| Failure::refused([e]))?;
-    let build = |slot: &mut TaskSlot| slot.build(&*backbone, decoder.as_ref(), &tokenizer, &mut parameters);
-    let built = tasks.iter_mut().map(build);
-    let faults: Vec<_> = built.filter_map(Result::err).collect();
-    if !faults.is_empty() {
-        return Err(Failure::refused(faults));
-    }
+    TaskSlot::build_all(&mut tasks, &*backbone, decoder.as_ref(), &tokenizer, &mut parameters)
+        .map_err(Failure::refused)?;
     let model = Model { parameters, backbone, decoder, tokenizer, max_length: config.data.max_length, tasks };
     with_views(config, model, &sources, &inputs)
 }
@@ -96,13 +92,36 @@ fn kinds(config: &Config) -> Result<Vec<TaskSlot>, Failure> {
 
 fn learn(tasks: &mut [TaskSlot], sources: &Sources) -> Result<(), Failure> {
     let mut faults = Vec::new();
-    for slot in tasks {
+    for slot in tasks.iter_mut() {
         let rows = sources.rows(&slot.config.corpus, Split::Train).cloned().unwrap_or_default();
         if let Err(errors) = slot.kind.learn(&rows) {
             faults.extend(errors.iter().map(|e| format!("task `{}`: {e}", slot.name)));
         }
     }
-    if faults.is_empty() { Ok(()) } else { Err(Failure::refused(faults)) }
+    if !faults.is_empty() {
+        return Err(Failure::refused(faults));
+    }
+    share_spaces(tasks)
+}
+
+/// Gives tasks that share a head the labels of all of them.
+fn share_spaces(tasks: &mut [TaskSlot]) -> Result<(), Failure> {
+    let owners: Vec<String> = tasks.iter().filter_map(|slot| slot.config.head.clone()).collect();
+    for owner in owners {
+        let mut members: Vec<&mut TaskSlot> = tasks.iter_mut().filter(|slot| slot.head() == owner).collect();
+        let spaces: Vec<serde_json::Value> = members.iter().map(|slot| slot.kind.space()).collect();
+        let Some(shared) = tasks::shared_spaces(&spaces) else {
+            let names: Vec<&str> = members.iter().map(|slot| slot.name.as_str()).collect();
+            let names = names.join("`, `");
+            return Err(Failure::refused([format!(
+                "the tasks `{names}` share a head, but their labels cannot be put together; give each its own"
+            )]));
+        };
+        for (slot, space) in members.iter_mut().zip(shared) {
+            slot.kind.restore_space(&space).map_err(|e| Failure::refused([e]))?;
+        }
+    }
+    Ok(())
 }
 
 /// The training texts that tasks write.

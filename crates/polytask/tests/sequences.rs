@@ -61,7 +61,7 @@ fn sound(i: usize) -> Value {
 fn name(i: usize) -> Value {
     let (before, name) = (i * 7 % 30, ["Ada", "Grace", "Emmy", "Sofja"][i % 4]);
     let start = "and so on ".repeat(before / 3);
-    let (told, rest) = (i % 5 != 0, "and so on ".repeat(14 - before / 3));
+    let (told, rest) = (!i.is_multiple_of(5), "and so on ".repeat(14 - before / 3));
     let context = if told { format!("{start}called {name} {rest}") } else { format!("{start}{rest}") };
     let answers = if told { json!([{ "text": name, "answer_start": start.len() + 7 }]) } else { json!([]) };
     json!({ "question": "who?", "context": context, "answers": answers })

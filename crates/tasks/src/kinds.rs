@@ -40,6 +40,10 @@ macro_rules! kinds {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(range(min = 0.0))]
             pub learning_rate: Option<f64>,
+            /// The name of a task of the same kind whose head this task uses, too. Where heads have labels, both then have
+            /// those of both.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub head: Option<String>,
             $(
                 $(#[$doc])*
                 #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 
 use crate::{config::Settings, error::TrainError, job::Job, scope::Scope, setup};
 use balance::Needs;
-use model::{Group, Parameter};
+use model::Parameter;
 
 /// The gradients that a balancing method keeps beside those that every step has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Comparison {
         }
         let (tasks, scope) = (job.model.tasks.len(), settings.train.gradient_scope);
         let size = |wanted: &dyn Fn(&Parameter) -> bool| {
-            let trained = job.model.parameters.iter().filter(|p| p.trainable && p.group == Group::Trunk);
+            let trained = job.model.parameters.iter().filter(|p| p.trainable && p.is_shared());
             trained.filter(|p| wanted(p)).map(Parameter::size).sum::<usize>()
         };
         let last = job.model.backbone.last_layer();

@@ -5,17 +5,17 @@ use crate::gradients::{Aligned, Gradient, Gradients, aligned};
 use crate::scope::Scope;
 use balance::Rows;
 use burn::tensor::Tensor;
-use model::{Group, Parameters};
+use model::Parameters;
 
 /// The gradient of every task. Those of one sort, as the scope has it, are the rows of J; the head of a task takes its
 /// task's gradient as it is.
 pub(crate) struct Jacobian {
     scope: Scope,
-    /// Over the trunk's parameters above the cut; without a cut, over all of them. `None` for a task that is absent.
+    /// Over the trunk's parameters above the cut; without a cut, over all of them; and over shared heads. `None` for a task that is absent.
     parameters: Vec<Option<Gradients>>,
     /// Over the states at the cut, a matrix `[tokens, hidden]` a pack. Empty without a cut.
     states: Vec<Option<Gradients>>,
-    /// Over the heads, which no two tasks share.
+    /// Over the heads that no two tasks share.
     heads: Gradients,
 }
 
@@ -41,7 +41,7 @@ impl Jacobian {
 
     /// Adds to a row what a task's rows of one pack say.
     pub(crate) fn add(&mut self, row: usize, gradients: Gradients, parameters: &Parameters) {
-        let (trunk, head) = gradients.split(|index| parameters.parameter(index).group == Group::Trunk);
+        let (trunk, head) = gradients.split(|index| parameters.parameter(index).is_shared());
         self.heads.add(head);
         match &mut self.parameters[row] {
             Some(row) => row.add(trunk),

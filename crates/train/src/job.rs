@@ -72,11 +72,35 @@ pub struct TaskSlot {
 }
 
 impl TaskSlot {
+    /// The task whose head it has: itself, unless its config names another.
+    pub fn head(&self) -> &str {
+        self.config.head.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Builds all tasks of a model ([`TaskSlot::build`]), those with a head of their own first.
+    ///
+    /// # Errors
+    /// Those of every task that cannot be built.
+    pub fn build_all(
+        tasks: &mut [TaskSlot],
+        backbone: &dyn Backbone,
+        decoder: Option<&ModelDecoder>,
+        tokenizer: &Tokenizer,
+        parameters: &mut Parameters,
+    ) -> Result<(), Vec<TaskError>> {
+        let mut faults = Vec::new();
+        for shares in [false, true] {
+            for task in tasks.iter_mut().filter(|task| task.config.head.is_some() == shares) {
+                faults.extend(task.build(backbone, decoder, tokenizer, parameters).err());
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
     /// Connects the task to a trunk and adds its head to the parameters.
     ///
     /// # Errors
-    /// When the trunk lacks what the kind uses.
-    pub fn build(
+    /// When the trunk lacks what the kind uses, or the head that it shares is another.
+    fn build(
         &mut self,
         backbone: &dyn Backbone,
         decoder: Option<&ModelDecoder>,
@@ -86,8 +110,17 @@ impl TaskSlot {
         let (hidden, token_table) = (backbone.hidden(), backbone.token_table());
         let decoder = decoder.map(|decoder| &decoder.network);
         self.kind.connect(&Trunk { hidden, tokenizer, token_table, decoder })?;
-        self.kind.build(parameters, hidden);
-        Ok(())
+        let Some(head) = &self.config.head else {
+            self.kind.build(parameters, hidden);
+            return Ok(());
+        };
+        let [own, prefix] = [&self.name, head].map(|name| format!("head.{name}."));
+        let build = |parameters: &mut Parameters| self.kind.build(parameters, hidden);
+        parameters.sharing(&own, &prefix, build).map_err(|fault| TaskError::Setting {
+            key: format!("task.{}.head", self.name),
+            found: format!("{head:?}: {fault}"),
+            expected: "a task with a head of the same kind, labels and settings".into(),
+        })
     }
 }
 

@@ -165,10 +165,10 @@ impl Model {
         for task in &card.tasks {
             let mut kind = task.config.build(&task.name)?;
             kind.restore_space(&task.space)?;
-            let mut slot = TaskSlot { name: task.name.clone(), config: task.config.clone(), kind, view: 0 };
-            slot.build(&*backbone, decoder.as_ref(), &tokenizer, &mut parameters)?;
-            tasks.push(slot);
+            tasks.push(TaskSlot { name: task.name.clone(), config: task.config.clone(), kind, view: 0 });
         }
+        TaskSlot::build_all(&mut tasks, &*backbone, decoder.as_ref(), &tokenizer, &mut parameters)
+            .map_err(|mut faults| faults.remove(0))?;
         model::load_heads(dir, &mut parameters)?;
         let max_length = card.max_length;
         Ok((Model { parameters, backbone, decoder, tokenizer, max_length, tasks }, card))

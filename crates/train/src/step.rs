@@ -223,7 +223,7 @@ fn bad_gradients(model: &Model, views: &Views, packs: &[Pack], squares: &[f64]) 
         let mut parameters = model.parameters.iter().zip(squares);
         parameters.any(|(p, s)| !s.is_finite() && p.group == Group::Task(name.into()))
     };
-    let mut named: Vec<usize> = (0..model.tasks.len()).filter(|i| bad_head(&model.tasks[*i].name)).collect();
+    let mut named: Vec<usize> = (0..model.tasks.len()).filter(|i| bad_head(model.tasks[*i].head())).collect();
     if named.is_empty() {
         named = (0..model.tasks.len()).collect();
     }

@@ -18,6 +18,7 @@ pub fn check(config: &Config, root: &Node) -> Vec<Diagnostic> {
     let mut rules = Rules { config, root, kinds: Vec::new(), out: Vec::new() };
     rules.names();
     rules.tasks();
+    rules.heads();
     rules.corpora();
     rules.balance();
     rules.train();
@@ -88,6 +89,32 @@ impl Rules<'_> {
             match task.build(name) {
                 Ok(kind) => self.kinds.push((name, kind)),
                 Err(error) => self.task_error(name, &error),
+            }
+        }
+    }
+
+    /// A head is shared with a task of the same kind that has one of its own.
+    fn heads(&mut self) {
+        for (name, task) in &self.config.task {
+            let Some(head) = &task.head else { continue };
+            let owner = self.config.task.get(head);
+            let kinds = owner.map(|owner| [owner.kind(head), task.kind(name)].map(Result::ok));
+            let problem = match (owner, kinds) {
+                (None, _) => Some("there is no such task"),
+                (Some(owner), _) if owner.head.is_some() => Some("it has no head of its own"),
+                (_, Some([ours, theirs])) if ours != theirs => Some("it is of another kind"),
+                _ if task.learning_rate.is_some() => {
+                    let message = format!("task `{name}` has a learning rate, but the head of `{head}`");
+                    let error = Diagnostic::error(message, self.at(&["task", name, "learning_rate"]));
+                    self.push(error.help(format!("the rate of a shared head is that of `{head}`")));
+                    None
+                }
+                _ => None,
+            };
+            if let Some(problem) = problem {
+                let message = format!("task `{name}` shares the head of `{head}`, but {problem}");
+                let error = Diagnostic::error(message, self.at(&["task", name, "head"]));
+                self.push(error.help("name a task of the same kind that has no `head` in its table"));
             }
         }
     }

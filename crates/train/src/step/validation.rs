@@ -8,7 +8,7 @@ use crate::{
     job::Job,
 };
 use data::{Pack, RowRef, Split, random};
-use model::{Group, Parameters, Weight};
+use model::{Parameters, Weight};
 
 /// Draws a pack of validation rows for every step, of at most so many tokens.
 pub(crate) struct Validation {
@@ -48,7 +48,7 @@ impl Validation {
         let all = vec![1.0; model.tasks.len()];
         let (gradients, _) =
             losses.gradients(&all, 1.0, None).unwrap_or((Gradients::none(model.parameters.len()), None));
-        Ok(gradients.split(|index| model.parameters.parameter(index).group == Group::Trunk).0)
+        Ok(gradients.split(|index| model.parameters.parameter(index).is_shared()).0)
     }
 
     /// Rows of every view in turn, so that small corpora are seen as often as large ones while they last.
