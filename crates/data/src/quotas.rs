@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{CorpusRows, Sampler, Sampling, sampler::Epoch};
+use crate::{CorpusRows, Sampler, Sampling, sampler::{Epoch, normalized}};
 
 /// What an epoch draws from one corpus.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,14 +56,19 @@ impl Quotas {
         apportion(self.rows.iter().sum::<usize>() as u64, &self.shares(epoch))
     }
 
-    /// `[corpora]` draws of all epochs before one; time linear in their number.
-    pub(crate) fn before(&self, epoch: usize) -> Vec<u64> {
-        (0..epoch).fold(vec![0; self.rows.len()], |before, epoch| self.after(epoch, &before))
+    /// `[corpora]` so many draws by some shares of them, which need not sum to 1.
+    pub(crate) fn scaled_to(&self, total: u64, shares: &[f64]) -> Vec<u64> {
+        apportion(total, &normalized(shares.to_vec()))
     }
 
-    /// `[corpora]` draws up to the end of an epoch, from those before it.
-    pub(crate) fn after(&self, epoch: usize, before: &[u64]) -> Vec<u64> {
-        before.iter().zip(self.of(epoch)).map(|(before, draws)| before + draws).collect()
+    /// The sampler.
+    pub(crate) fn sampling(&self) -> &Sampling {
+        &self.sampling
+    }
+
+    /// `[corpora]` how much each counts.
+    pub(crate) fn importance(&self) -> &[f64] {
+        &self.importance
     }
 }
 
@@ -113,18 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn epochs_add_up() {
-        let corpus = |name: &str, rows: usize| CorpusRows {
-            name: name.into(),
-            candidates: (0..rows as u32).collect(),
-            tokens: vec![1; rows],
-            importance: 1.0,
-        };
+    fn an_epoch_after_the_other() {
+        let corpus = |name: &str, rows: u32| CorpusRows::new(name, (0..rows).collect(), vec![1; rows as usize]);
         let corpora = [corpus("large", 900), corpus("none", 0), corpus("small", 100)];
         let quotas = Quotas::new(&corpora, &Sampling::Annealed(sampler::Annealed {}), 3);
         let epochs: Vec<Vec<u64>> = (0..3).map(|epoch| quotas.of(epoch)).collect();
         assert_eq!(epochs, [[900, 0, 100], [789, 0, 211], [608, 0, 392]]);
-        assert_eq!((quotas.before(0), quotas.before(2)), (vec![0; 3], vec![1_689, 0, 311]));
-        assert_eq!(quotas.after(2, &quotas.before(2)), quotas.before(3));
     }
 }

@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use polytask_data::sampler::{Annealed, Equal, Importance, Smoothing, Sqrt, Temperature, UniMax};
-use polytask_data::{CorpusDraws, CorpusRows, Draw, Sampling, Stream, StreamState, random};
+use polytask_data::{CorpusDraws, CorpusRows, Draw, Packing, Sampling, Stream, StreamState, random};
 
 fn corpus(name: &str, rows: u32, seed: u64) -> CorpusRows {
     let mut rng = random::stream(seed, name, 0);
     let tokens = (0..rows).map(|_| 2 + random::below(&mut rng, 40) as u32).collect();
     // Row numbers with gaps: not every row is worth drawing.
     let candidates = (0..rows).map(|i| 3 * i + 1).collect();
-    CorpusRows { name: name.into(), candidates, tokens, importance: 1.0 + seed as f64 }
+    CorpusRows { importance: 1.0 + seed as f64, ..CorpusRows::new(name, candidates, tokens) }
+}
+
+/// Packs of so many tokens at most, with rows of all corpora.
+fn most(tokens: usize) -> Packing {
+    Packing { tokens, one_corpus: false }
 }
 
 /// Epochs of the runs here.
@@ -64,7 +69,7 @@ fn draws_match_whatever_the_sizes() {
 /// Every epoch draws as much as is said, of each corpus what its share says, and nothing of a corpus without rows.
 fn draws_match(corpora: Vec<CorpusRows>, sampler: &Sampling) {
     let total: usize = corpora.iter().map(|corpus| corpus.candidates.len()).sum();
-    let mut stream = Stream::new(corpora.clone(), sampler, EPOCHS, 128, 17);
+    let mut stream = Stream::new(corpora.clone(), sampler, EPOCHS, most(128), 17);
     assert_eq!(stream.draws_in_epoch(), total);
     let packs_before: Vec<usize> = stream.packs_by_epoch().take(EPOCHS).collect();
     for (number, packs_before) in packs_before.into_iter().enumerate() {
@@ -86,7 +91,7 @@ fn draws_match(corpora: Vec<CorpusRows>, sampler: &Sampling) {
 
 #[test]
 fn proportional_draws_every_row_once_an_epoch_in_another_order() {
-    let mut stream = Stream::new(three(), &Sampling::default(), EPOCHS, 128, 17);
+    let mut stream = Stream::new(three(), &Sampling::default(), EPOCHS, most(128), 17);
     let draws: Vec<Vec<Draw>> = (0..3).map(|_| epoch(&mut stream).concat()).collect();
     for draws in &draws {
         let different: BTreeSet<&Draw> = draws.iter().collect();
@@ -100,7 +105,7 @@ fn proportional_draws_every_row_once_an_epoch_in_another_order() {
 fn no_row_comes_twice_within_one_pass_over_its_corpus() {
     let sizes: BTreeMap<u32, usize> = [(0, 230), (2, 17), (3, 61)].into();
     for sampler in samplers() {
-        let mut stream = Stream::new(three(), &sampler, EPOCHS, 100, 5);
+        let mut stream = Stream::new(three(), &sampler, EPOCHS, most(100), 5);
         // An epoch's draws are shuffled together, so passes are only seen as counts: after n draws of a corpus of size s,
         // at epoch ends, each row was drawn floor(n/s) or ceil(n/s) times.
         let mut times: BTreeMap<Draw, usize> = BTreeMap::new();
@@ -122,7 +127,7 @@ fn packs_are_as_full_as_their_order_allows() {
     let corpora = three();
     let tokens = |draw: &Draw| corpora[draw.corpus as usize].tokens[(draw.row / 3) as usize] as usize;
     for limit in [0, 1, 30, 41, 200, 100_000] {
-        let mut stream = Stream::new(corpora.clone(), &Sampling::default(), EPOCHS, limit, 9);
+        let mut stream = Stream::new(corpora.clone(), &Sampling::default(), EPOCHS, most(limit), 9);
         let packs = epoch(&mut stream);
         for (i, pack) in packs.iter().enumerate() {
             let sum: usize = pack.iter().map(tokens).sum();
@@ -137,7 +142,7 @@ fn packs_are_as_full_as_their_order_allows() {
 #[test]
 fn restoring_at_every_place_continues_the_same() {
     for sampler in samplers() {
-        let mut stream = Stream::new(three(), &sampler, EPOCHS, 300, 17);
+        let mut stream = Stream::new(three(), &sampler, EPOCHS, most(300), 17);
         let mut places: Vec<StreamState> = Vec::new();
         let mut calls: Vec<Option<Vec<Draw>>> = Vec::new();
         while stream.epoch() < 3 {
@@ -146,7 +151,7 @@ fn restoring_at_every_place_continues_the_same() {
         }
         for (at, place) in places.iter().enumerate() {
             let text = serde_json::to_string(place).unwrap();
-            let mut again = Stream::new(three(), &sampler, EPOCHS, 300, 17);
+            let mut again = Stream::new(three(), &sampler, EPOCHS, most(300), 17);
             again.restore(serde_json::from_str(&text).unwrap()).unwrap();
             assert_eq!(&again.state(), place);
             for (i, expected) in calls.iter().enumerate().skip(at).take(8) {
@@ -160,7 +165,7 @@ fn restoring_at_every_place_continues_the_same() {
 #[test]
 fn a_state_of_another_stream_is_refused() {
     let stream = |corpora: Vec<CorpusRows>, limit: usize, seed: u64| {
-        Stream::new(corpora, &Sampling::default(), EPOCHS, limit, seed)
+        Stream::new(corpora, &Sampling::default(), EPOCHS, most(limit), seed)
     };
     let state = stream(three(), 100, 1).state();
     let mut other = three();
@@ -181,7 +186,7 @@ fn a_state_of_another_stream_is_refused() {
 
 #[test]
 fn the_seed_decides_and_nothing_else() {
-    let run = |seed| epoch(&mut Stream::new(three(), &Sampling::default(), EPOCHS, 100, seed));
+    let run = |seed| epoch(&mut Stream::new(three(), &Sampling::default(), EPOCHS, most(100), seed));
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
 }
@@ -189,7 +194,7 @@ fn the_seed_decides_and_nothing_else() {
 #[test]
 fn without_rows_an_epoch_has_no_packs() {
     for corpora in [vec![], vec![corpus("none", 0, 1)]] {
-        let mut stream = Stream::new(corpora, &Sampling::Equal(Equal {}), EPOCHS, 100, 1);
+        let mut stream = Stream::new(corpora, &Sampling::Equal(Equal {}), EPOCHS, most(100), 1);
         assert_eq!(stream.packs_by_epoch().take(3).sum::<usize>(), 0);
         assert_eq!((stream.next(), stream.next(), stream.epoch()), (None, None, 2));
     }
@@ -202,7 +207,7 @@ fn draws_are_the_same_for_ever() {
         .into_iter()
         .take(4)
         .map(|sampler| {
-            let mut stream = Stream::new(three(), &sampler, EPOCHS, 128, 17);
+            let mut stream = Stream::new(three(), &sampler, EPOCHS, most(128), 17);
             let mut hasher = blake3::Hasher::new();
             for draw in (0..3).flat_map(|_| epoch(&mut stream).concat()) {
                 hasher.update(&draw.corpus.to_le_bytes());
@@ -223,7 +228,7 @@ fn draws_are_the_same_for_ever() {
 
 #[test]
 fn the_number_of_epochs_matters_where_epochs_differ() {
-    let stream = |sampling: &Sampling, epochs| Stream::new(three(), sampling, epochs, 100, 1);
+    let stream = |sampling: &Sampling, epochs| Stream::new(three(), sampling, epochs, most(100), 1);
     for sampling in samplers() {
         let refused = stream(&sampling, 8).restore(stream(&sampling, 3).state()).is_err();
         assert_eq!(refused, matches!(sampling, Sampling::Annealed(_) | Sampling::UniMax(_)), "{sampling:?}");

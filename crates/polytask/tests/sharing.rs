@@ -30,7 +30,7 @@ learning_rate = 0.02
 
 [train]
 epochs = 20
-tokens_per_step = 64
+tokens_per_step = 128
 threads = 1
 evaluate_every = 100000
 "#;

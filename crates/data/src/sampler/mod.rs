@@ -1,25 +1,35 @@
 //! Samplers: which corpora the next rows come from. One file each.
 
+mod adaptive;
 mod annealed;
+mod conflict;
 mod equal;
+mod exp3;
 mod importance;
+mod loss_ratio;
 mod proportional;
 mod smoothing;
 mod sqrt;
 mod temperature;
 mod unimax;
+mod validation;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use adaptive::{Account, Adaptive, Seen};
 pub use annealed::Annealed;
+pub use conflict::{Conflict, Toward};
 pub use equal::Equal;
+pub use exp3::Exp3;
 pub use importance::Importance;
+pub use loss_ratio::LossRatio;
 pub use proportional::Proportional;
 pub use smoothing::Smoothing;
 pub use sqrt::Sqrt;
 pub use temperature::Temperature;
 pub use unimax::UniMax;
+pub use validation::{Measure, Validation};
 
 use crate::DataError;
 
@@ -33,6 +43,10 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("annealed", include_str!("annealed.rs")),
     ("unimax", include_str!("unimax.rs")),
     ("importance", include_str!("importance.rs")),
+    ("validation", include_str!("validation.rs")),
+    ("loss_ratio", include_str!("loss_ratio.rs")),
+    ("conflict", include_str!("conflict.rs")),
+    ("exp3", include_str!("exp3.rs")),
 ];
 
 /// What a sampler sees: an epoch of a run, and the corpora.
@@ -51,7 +65,8 @@ pub struct Epoch<'a> {
 /// Gives each corpus its share of an epoch's draws.
 pub trait Sampler {
     /// Share per corpus (`[c]`). The shares sum to 1; a corpus without rows gets 0; if no corpus can be drawn, all are 0.
-    /// They are a function of the settings and of `epoch` alone, so that a run that is resumed draws the same.
+    /// They are a function of the settings and of `epoch` alone, so that a run that is resumed draws the same; those of a
+    /// sampler that looks at how training goes are what it begins with ([`Adaptive`]).
     fn shares(&self, epoch: &Epoch<'_>) -> Vec<f64>;
 }
 
@@ -76,6 +91,14 @@ pub enum Sampling {
     UniMax(UniMax),
     /// By the importance of the corpus's tasks.
     Importance(Importance),
+    /// By what is missing in validation, as training goes.
+    Validation(Validation),
+    /// By what is left of the first loss, as training goes.
+    LossRatio(LossRatio),
+    /// By how gradients lie to each other, as training goes.
+    Conflict(Conflict),
+    /// By the progress of the losses, as training goes.
+    Exp3(Exp3),
 }
 
 impl Default for Sampling {
@@ -96,6 +119,10 @@ impl Sampling {
             Sampling::Annealed(_) => "annealed",
             Sampling::UniMax(_) => "unimax",
             Sampling::Importance(_) => "importance",
+            Sampling::Validation(_) => "validation",
+            Sampling::LossRatio(_) => "loss_ratio",
+            Sampling::Conflict(_) => "conflict",
+            Sampling::Exp3(_) => "exp3",
         }
     }
 
@@ -112,6 +139,21 @@ impl Sampling {
             Sampling::Temperature(temperature) => temperature.check(),
             Sampling::UniMax(unimax) => unimax.check(epochs),
             Sampling::Importance(importance) => importance.check(),
+            Sampling::Validation(validation) => validation.check(),
+            Sampling::LossRatio(loss_ratio) => loss_ratio.check(),
+            Sampling::Conflict(conflict) => conflict.check(),
+            Sampling::Exp3(exp3) => exp3.check(),
+        }
+    }
+
+    /// The sampler as one that looks at how training goes; `None` for one whose shares are known beforehand.
+    pub fn adaptive(&self) -> Option<&dyn Adaptive> {
+        match self {
+            Sampling::Validation(sampler) => Some(sampler),
+            Sampling::LossRatio(sampler) => Some(sampler),
+            Sampling::Conflict(sampler) => Some(sampler),
+            Sampling::Exp3(sampler) => Some(sampler),
+            _ => None,
         }
     }
 }
@@ -127,12 +169,17 @@ impl Sampler for Sampling {
             Sampling::Annealed(sampler) => sampler.shares(epoch),
             Sampling::UniMax(sampler) => sampler.shares(epoch),
             Sampling::Importance(sampler) => sampler.shares(epoch),
+            Sampling::Validation(_) | Sampling::LossRatio(_) | Sampling::Conflict(_) | Sampling::Exp3(_) => {
+                self.adaptive().map_or_else(Vec::new, |adaptive| {
+                    adaptive.shares(epoch, &vec![Account::default(); epoch.rows.len()])
+                })
+            }
         }
     }
 }
 
 /// Scales weights so that they sum to 1; all zero stays all zero.
-fn normalized(weights: Vec<f64>) -> Vec<f64> {
+pub(crate) fn normalized(weights: Vec<f64>) -> Vec<f64> {
     let sum: f64 = weights.iter().sum();
     if sum > 0.0 { weights.into_iter().map(|w| w / sum).collect() } else { weights }
 }
@@ -188,6 +235,10 @@ mod tests {
             Sampling::UniMax(UniMax { epochs: 2.0, budget: Some(500.0) }),
             Sampling::Importance(Importance::default()),
             Sampling::Importance(Importance { alpha: 0.5 }),
+            Sampling::Validation(Validation::default()),
+            Sampling::LossRatio(LossRatio::default()),
+            Sampling::Conflict(Conflict::default()),
+            Sampling::Exp3(Exp3::default()),
         ]
     }
 

@@ -234,17 +234,12 @@ fn balancing(comparison: Comparison) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use data::{CorpusRows, Sampling, sampler};
+    use data::{CorpusRows, Packing, Sampling, sampler};
 
     fn told(sampling: &Sampling) -> Vec<String> {
-        let corpus = |name: &str, rows: u32| CorpusRows {
-            name: name.into(),
-            candidates: (0..rows).collect(),
-            tokens: vec![1; rows as usize],
-            importance: 1.0,
-        };
+        let corpus = |name: &str, rows: u32| CorpusRows::new(name, (0..rows).collect(), vec![1; rows as usize]);
         let corpora = vec![corpus("large", 900), corpus("none", 0), corpus("small", 100)];
-        let table = draws(&Stream::new(corpora, sampling, 3, 100, 1), 3);
+        let table = draws(&Stream::new(corpora, sampling, 3, Packing { tokens: 100, one_corpus: false }, 1), 3);
         table.lines().skip(2).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 

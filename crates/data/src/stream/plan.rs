@@ -1,0 +1,173 @@
+//! All draws of an epoch, in order.
+
+use std::sync::Arc;
+
+use super::{CorpusRows, Draw, Stream};
+use crate::{
+    Sampling, random,
+    sampler::{Proportional, normalized},
+};
+
+/// A draw and its tokens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Planned {
+    pub(super) draw: Draw,
+    pub(super) tokens: u32,
+}
+
+/// `[corpora]` draws up to the end of an epoch, from those before it.
+pub(super) fn after(plan: &[Planned], before: &[u64]) -> Vec<u64> {
+    let mut after = before.to_vec();
+    plan.iter().for_each(|planned| after[planned.draw.corpus as usize] += 1);
+    after
+}
+
+impl Stream {
+    /// The draws of this epoch.
+    pub(super) fn planned(&mut self) -> Arc<[Planned]> {
+        let plan = self.plan.take().unwrap_or_else(|| self.plan(self.epoch, &self.before).into());
+        self.plan = Some(plan.clone());
+        plan
+    }
+
+    /// The next pack of the plan, without corpora that have left; empty at its end.
+    pub(super) fn take_planned(&mut self) -> Vec<Draw> {
+        let plan = self.planned();
+        let (mut draws, mut tokens): (Vec<Draw>, usize) = (Vec::new(), 0);
+        while let Some(planned) = plan.get(self.drawn) {
+            if !self.left[planned.draw.corpus as usize] {
+                tokens += planned.tokens as usize;
+                let other = |last: &Draw| self.packing.one_corpus && last.corpus != planned.draw.corpus;
+                if !draws.is_empty() && (tokens > self.packing.tokens || draws.last().is_some_and(other)) {
+                    break;
+                }
+                draws.push(planned.draw);
+            }
+            self.drawn += 1;
+        }
+        draws
+    }
+
+    /// All draws of an epoch, in order, from each corpus's draws in the epochs before.
+    fn plan(&self, epoch: usize, before: &[u64]) -> Vec<Planned> {
+        let budgeted = self.corpora.iter().any(|corpus| corpus.budget.is_some());
+        let plan = if budgeted { self.by_budget(epoch, before) } else { self.by_quota(epoch, before) };
+        if self.packing.one_corpus { self.one_corpus_each(plan, epoch) } else { plan }
+    }
+
+    /// Of every corpus what its quota says, shuffled together.
+    fn by_quota(&self, epoch: usize, before: &[u64]) -> Vec<Planned> {
+        let quotas = self.quotas.of(epoch);
+        let mut plan = Vec::with_capacity(self.draws_in_epoch());
+        for (corpus, draws) in quotas.iter().enumerate() {
+            plan.extend(self.run_of(corpus, before[corpus], *draws));
+        }
+        random::shuffle(&mut random::stream(self.seed, "draws", epoch as u64), &mut plan);
+        for (corpus, draws) in quotas.iter().enumerate() {
+            if self.corpora[corpus].order.matters() {
+                let mut ordered = self.run_of(corpus, before[corpus], *draws);
+                let places = plan.iter_mut().filter(|planned| planned.draw.corpus as usize == corpus);
+                places.for_each(|place| *place = ordered.next().unwrap_or(*place));
+            }
+        }
+        plan
+    }
+
+    /// Row by row from where computation is furthest behind its share: a corpus with a budget, or all that have none, which
+    /// share what is left as the sampler says.
+    fn by_budget(&self, epoch: usize, before: &[u64]) -> Vec<Planned> {
+        let budget = |corpus: &CorpusRows| corpus.budget.filter(|_| !corpus.candidates.is_empty());
+        let draws = self.draws_in_epoch();
+        let mut rest: Vec<f64> = self.quotas.shares(epoch);
+        let budgeted: Vec<usize> =
+            (0..self.corpora.len()).filter(|c| budget(&self.corpora[*c]).is_some()).collect();
+        budgeted.iter().for_each(|c| rest[*c] = 0.0);
+        let rest = self.quotas.scaled_to(draws as u64, &rest);
+        let mut unbudgeted: Vec<Planned> =
+            rest.iter().enumerate().flat_map(|(c, draws)| self.run_of(c, before[c], *draws)).collect();
+        random::shuffle(&mut random::stream(self.seed, "draws", epoch as u64), &mut unbudgeted);
+
+        // The accounts: one a corpus with a budget, the last for all others.
+        let shares: Vec<f64> = budgeted.iter().filter_map(|c| budget(&self.corpora[*c])).collect();
+        let left = if unbudgeted.is_empty() { 0.0 } else { (1.0 - shares.iter().sum::<f64>()).max(0.0) };
+        let mut sources: Vec<Box<dyn Iterator<Item = Planned> + '_>> = Vec::new();
+        for c in &budgeted {
+            sources.push(Box::new(self.run_of(*c, before[*c], draws as u64)));
+        }
+        sources.push(Box::new(unbudgeted.into_iter()));
+        let shares = normalized(shares.into_iter().chain([left]).collect());
+        let mut spent = vec![0.0; shares.len()];
+        let mut plan = Vec::with_capacity(draws);
+        while plan.len() < draws {
+            let total: f64 = spent.iter().sum();
+            let behind = |account: &usize| shares[*account] * total - spent[*account];
+            let owed = (0..shares.len()).filter(|a| shares[*a] > 0.0);
+            let Some(account) = owed.max_by(|a, b| behind(a).total_cmp(&behind(b)).then(b.cmp(a))) else { break };
+            // Only the rest can be at its end: it has fewer draws where there are no rows without a budget.
+            let Some(planned) = sources[account].next() else { break };
+            spent[account] += self.cost_of(planned.draw);
+            plan.push(planned);
+        }
+        plan
+    }
+
+    /// So many draws of a corpus from one on, in the order of its passes.
+    fn run_of(&self, corpus: usize, begin: u64, draws: u64) -> impl Iterator<Item = Planned> + '_ {
+        let CorpusRows { candidates, tokens, .. } = &self.corpora[corpus];
+        let size = candidates.len() as u64;
+        let mut pass: Option<(u64, Vec<u32>)> = None;
+        (begin..begin + if size == 0 { 0 } else { draws }).map(move |at| {
+            let number = at / size;
+            let (_, order) = match pass.take().filter(|(of, _)| *of == number) {
+                Some(order) => pass.insert(order),
+                None => pass.insert((number, self.order_of(corpus, number))),
+            };
+            let candidate = order[(at % size) as usize] as usize;
+            let draw = Draw { corpus: corpus as u32, row: candidates[candidate] };
+            Planned { draw, tokens: tokens[candidate] }
+        })
+    }
+
+    /// The order of one pass over a corpus.
+    pub(super) fn order_of(&self, corpus: usize, pass: u64) -> Vec<u32> {
+        let CorpusRows { name, candidates, order, .. } = &self.corpora[corpus];
+        order.of_pass(candidates.len(), self.seed, name, pass)
+    }
+
+    /// The plan in stretches of one corpus, each as long as a pack, in random order.
+    fn one_corpus_each(&self, plan: Vec<Planned>, epoch: usize) -> Vec<Planned> {
+        let mut packs: Vec<Vec<Planned>> = Vec::new();
+        let mut open: Vec<Option<(usize, usize)>> = vec![None; self.corpora.len()];
+        for planned in plan {
+            let corpus = planned.draw.corpus as usize;
+            match &mut open[corpus] {
+                Some((pack, tokens)) if *tokens + planned.tokens as usize <= self.packing.tokens => {
+                    packs[*pack].push(planned);
+                    *tokens += planned.tokens as usize;
+                }
+                slot => {
+                    *slot = Some((packs.len(), planned.tokens as usize));
+                    packs.push(vec![planned]);
+                }
+            }
+        }
+        let ordered = self.corpora.iter().any(|corpus| corpus.order.matters() || corpus.budget.is_some());
+        if !ordered {
+            random::shuffle(&mut random::stream(self.seed, "packs of one corpus", epoch as u64), &mut packs);
+        }
+        packs.concat()
+    }
+
+    /// How many packs it takes to go through all rows once.
+    pub(super) fn packs_of_all_rows(&self) -> usize {
+        let proportional = Sampling::Proportional(Proportional {});
+        let corpora = self.corpora.to_vec();
+        let plain = Stream::new(corpora, &proportional, 1, self.packing.clone(), self.seed);
+        plain.packs_by_epoch().next().unwrap_or(0)
+    }
+
+    fn cost_of(&self, draw: Draw) -> f64 {
+        let corpus = &self.corpora[draw.corpus as usize];
+        corpus.candidates.binary_search(&draw.row).map_or(0.0, |candidate| corpus.cost(candidate))
+    }
+}
