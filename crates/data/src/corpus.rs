@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::OrderConfig;
+
 /// A part of a corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -115,6 +117,10 @@ pub struct CorpusConfig {
     /// Whether the first line of CSV and TSV names the columns. Default: true, unless `columns` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<bool>,
+    /// In which order training draws the rows: `"shuffled"` by default; `{ stratified = "FIELD" }`, any stretch with its share of
+    /// every class; `{ balanced = "FIELD" }`, every class equally often; `{ rising = { by = "length" } }`, easy ones first.
+    #[serde(default, skip_serializing_if = "OrderConfig::is_default")]
+    pub order: OrderConfig,
 }
 
 impl CorpusConfig {
@@ -129,6 +135,7 @@ impl CorpusConfig {
             columns: None,
             delimiter: None,
             header: None,
+            order: OrderConfig::Shuffled,
         }
     }
 

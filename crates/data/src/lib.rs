@@ -40,7 +40,7 @@ pub use corpus::{CorpusConfig, Format, Paths, Split};
 pub use error::{DataError, Faults};
 pub use hiding::{Hiding, SHOWN};
 pub use marked::{MarkedText, Part, span};
-pub use order::Order;
+pub use order::{Difficulty, Order, OrderConfig, Rising};
 pub use pack::{Pack, RowRef};
 pub use quotas::CorpusDraws;
 pub use read::{content_hash, files, read};

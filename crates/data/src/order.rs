@@ -1,6 +1,10 @@
 //! In which order the rows of one corpus come, pass after pass over it.
 
+mod config;
+
 use std::collections::BTreeMap;
+
+pub use config::{Difficulty, OrderConfig, Rising};
 
 use crate::random;
 
@@ -106,7 +110,10 @@ fn balanced(classes: &[u32], rows: usize, seed: u64, name: &str, pass: u64) -> V
         let number = draw / count;
         let fresh = || {
             let mut order: Vec<u32> = (0..count as u32).collect();
-            random::shuffle(&mut random::stream(seed, &format!("{name}, rounds of classes"), number), &mut order);
+            random::shuffle(
+                &mut random::stream(seed, &format!("{name}, rounds of classes"), number),
+                &mut order,
+            );
             (number, order)
         };
         if round.as_ref().is_none_or(|(of, _)| *of != number) {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{CorpusRows, Sampler, Sampling, sampler::{Epoch, normalized}};
+use crate::{
+    CorpusRows, Sampler, Sampling,
+    sampler::{Epoch, normalized},
+};
 
 /// What an epoch draws from one corpus.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,7 +122,8 @@ mod tests {
 
     #[test]
     fn an_epoch_after_the_other() {
-        let corpus = |name: &str, rows: u32| CorpusRows::new(name, (0..rows).collect(), vec![1; rows as usize]);
+        let corpus =
+            |name: &str, rows: u32| CorpusRows::new(name, (0..rows).collect(), vec![1; rows as usize]);
         let corpora = [corpus("large", 900), corpus("none", 0), corpus("small", 100)];
         let quotas = Quotas::new(&corpora, &Sampling::Annealed(sampler::Annealed {}), 3);
         let epochs: Vec<Vec<u64>> = (0..3).map(|epoch| quotas.of(epoch)).collect();

@@ -224,6 +224,12 @@ impl Stream {
         &self.taken
     }
 
+    /// The tokens of a drawn row; 0 for one that this stream does not draw.
+    pub fn tokens_of(&self, draw: Draw) -> usize {
+        let Some(corpus) = self.corpora.get(draw.corpus as usize) else { return 0 };
+        corpus.candidates.binary_search(&draw.row).map_or(0, |candidate| corpus.tokens[candidate] as usize)
+    }
+
     /// The corpora.
     pub fn corpora(&self) -> &[CorpusRows] {
         &self.corpora

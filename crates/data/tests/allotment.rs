@@ -203,7 +203,11 @@ fn draws_match_the_shares_of_the_moment() {
                 packs += 1;
                 step += 1;
             }
-            assert_eq!((packs, number + 1), (steps[number % 2], stream.epoch()), "epochs are as long as was said");
+            assert_eq!(
+                (packs, number + 1),
+                (steps[number % 2], stream.epoch()),
+                "epochs are as long as was said"
+            );
         }
         assert!(moved, "{sampling:?} draws all alike");
         let all: f64 = drawn.iter().sum();
@@ -250,7 +254,8 @@ fn a_stream_can_continue_another() {
     let mut first = Stream::new(three(), &Sampling::Equal(Default::default()), 1, mixed(100), 17);
     let early = epoch(&mut first).concat();
     let mut second = Stream::new(three(), &Sampling::default(), 2, mixed(100), 17).continuing(first.taken());
-    let large = |draws: Vec<Draw>| draws.into_iter().filter(|d| d.corpus == 0).map(|d| d.row).collect::<Vec<_>>();
+    let large =
+        |draws: Vec<Draw>| draws.into_iter().filter(|d| d.corpus == 0).map(|d| d.row).collect::<Vec<_>>();
     let (early, late) = (large(early), large(epoch(&mut second).concat()));
     // 277 rows of the first pass came; the other 423 come before any comes again.
     let seen: std::collections::BTreeSet<u32> = early.iter().chain(&late[..0]).copied().collect();

@@ -83,7 +83,9 @@ fn kinds(config: &Config) -> Result<Vec<TaskSlot>, Failure> {
     let (mut slots, mut faults) = (Vec::new(), Vec::new());
     for (name, task) in &config.task {
         match task.build(name) {
-            Ok(kind) => slots.push(TaskSlot { name: name.clone(), config: task.clone(), kind, view: 0 }),
+            Ok(kind) => {
+                slots.push(TaskSlot { name: name.clone(), config: task.clone(), kind, view: 0, learns: true })
+            }
             Err(error) => faults.push(error.to_string()),
         }
     }

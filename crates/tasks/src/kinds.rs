@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::allotted::{Budget, Done};
 use crate::classification::ClassificationConfig;
 use crate::entities_relations::EntitiesRelationsConfig;
 use crate::generation::GenerationConfig;
@@ -44,6 +45,19 @@ macro_rules! kinds {
             /// those of both.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub head: Option<String>,
+            /// The main score that the task could reach, such as that of a model of its own; 1 by default. The sampler
+            /// `validation` draws by what is missing of it.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(range(min = 0.0))]
+            pub target: Option<f64>,
+            /// What the task may use of the run: `{ share = 0.25 }` of the computation, or at most so many `tokens`, `steps` or
+            /// `seconds`. Without one, what the sampler gives.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub budget: Option<Budget>,
+            /// When the task is done: its main validation score has not improved for `patience` evaluations. Then it is trained
+            /// no more, and its head is kept as it was at its best.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub early_stopping: Option<Done>,
             $(
                 $(#[$doc])*
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,6 +147,20 @@ impl TaskConfig {
                 let (key, found) = (format!("task.{task}.{key}"), value.to_string());
                 return Err(TaskError::Setting { key, found, expected: "a number, 0 or more".into() });
             }
+        }
+        let limits = [("target", self.target.filter(|target| !(target.is_finite() && *target > 0.0)))];
+        let limits = limits
+            .into_iter()
+            .filter_map(|(key, found)| Some((key.to_owned(), found?.to_string(), "a number above 0")));
+        let budget = self.budget.iter().filter_map(Budget::fault);
+        let done = self.early_stopping.iter().filter(|done| done.patience == 0);
+        let done = done.map(|_| ("early_stopping.patience".to_owned(), "0".to_owned(), "at least 1"));
+        if let Some((key, found, expected)) = limits.chain(budget).chain(done).next() {
+            return Err(TaskError::Setting {
+                key: format!("task.{task}.{key}"),
+                found,
+                expected: expected.into(),
+            });
         }
         self.build_named(task).expect("`kind` found one")
     }

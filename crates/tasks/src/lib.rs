@@ -10,6 +10,7 @@
 //! Invariants: no files are read, nothing is printed, nothing random is drawn but dropout from a given seed. A target
 //! that is attached is in range; the losses and scores check nothing again.
 
+mod allotted;
 mod answer;
 mod binary;
 mod chain_head;
@@ -46,6 +47,7 @@ mod trunk;
 mod weights;
 mod words;
 
+pub use allotted::{Budget, Done};
 pub use classification::ClassificationConfig;
 pub use entities_relations::{EntitiesRelationsConfig, Learn};
 pub use error::TaskError;

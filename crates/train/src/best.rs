@@ -70,7 +70,15 @@ impl Criterion {
     /// # Errors
     /// When it names no metric of any task.
     pub fn of(config: &TrainConfig, tasks: &[(&str, &[&str])]) -> Result<Self, TrainError> {
-        let Some(wanted) = &config.best_metric else { return Ok(Criterion::Mean) };
+        Self::named(config.best_metric.as_deref(), tasks)
+    }
+
+    /// The criterion of this name, the mean where there is none.
+    ///
+    /// # Errors
+    /// When it names no metric of any task.
+    pub(crate) fn named(wanted: Option<&str>, tasks: &[(&str, &[&str])]) -> Result<Self, TrainError> {
+        let Some(wanted) = wanted else { return Ok(Criterion::Mean) };
         for (task, metrics) in tasks {
             let metric = wanted.strip_prefix(task).and_then(|rest| rest.strip_prefix('.'));
             if let Some(metric) = metric.filter(|m| metrics.contains(m)) {
@@ -79,7 +87,7 @@ impl Criterion {
         }
         let allowed =
             tasks.iter().flat_map(|(task, ms)| ms.iter().map(move |m| format!("{task}.{m}"))).collect();
-        Err(TrainError::UnknownMetric { found: wanted.clone(), allowed })
+        Err(TrainError::UnknownMetric { found: wanted.into(), allowed })
     }
 
     /// The value of an evaluation; `None` where the task was not evaluated.

@@ -1,14 +1,16 @@
 //! `[train]`: how long, how much at once, how often to look and to save.
 
-use crate::{optimizer::Optimizing, schedule::Schedule, scope::Scope};
+use crate::{optimizer::Optimizing, phase::PhaseConfig, schedule::Schedule, scope::Scope};
 use balance::Balancing;
-use data::Sampling;
+use data::{OrderConfig, Sampling};
 use model::{DeviceName, Precision};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Everything that says how to train, apart from what is trained.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// `[train]`
     pub train: TrainConfig,
@@ -20,6 +22,12 @@ pub struct Settings {
     pub balance: Balancing,
     /// `[sampling.NAME]`
     pub sampling: Sampling,
+    /// `[[phase]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseConfig>,
+    /// `[corpus.NAME] order`, by corpus.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub orders: BTreeMap<String, OrderConfig>,
     /// `[model] freeze.cache`: keep what the frozen part of the backbone says of the training rows.
     pub cache_frozen: bool,
 }
@@ -35,6 +43,18 @@ pub struct TrainConfig {
     /// Stop after so many steps even if epochs are left. The schedule ends there too.
     #[schemars(range(min = 1))]
     pub max_steps: Option<usize>,
+    /// Stop after the step with which so many tokens have been trained on. The schedule ends there too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_tokens: Option<usize>,
+    /// Stop after so many minutes, evaluations included. The schedule then goes by the time, where that is further than the steps
+    /// are. Another machine does other work in them: with it a run cannot be repeated to the bit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub max_minutes: Option<f64>,
+    /// What a pack is made of: `"mixed"` rows of all corpora by default, or of `"one_corpus"` alone.
+    #[serde(skip_serializing_if = "Packs::is_default")]
+    pub packs: Packs,
     /// How many tokens are packed end to end and run at once; 2048 by default. A single longer row makes a
     /// larger pack.
     #[schemars(range(min = 1))]
@@ -96,6 +116,9 @@ impl Default for TrainConfig {
         TrainConfig {
             epochs: 3,
             max_steps: None,
+            max_tokens: None,
+            max_minutes: None,
+            packs: Packs::Mixed,
             tokens_per_step: 2048,
             accumulate: 1,
             seed: 17,
@@ -113,6 +136,23 @@ impl Default for TrainConfig {
             early_stopping: None,
             bad_steps: 5,
         }
+    }
+}
+
+/// What a pack is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Packs {
+    /// Rows of all corpora.
+    #[default]
+    Mixed,
+    /// Rows of one corpus.
+    OneCorpus,
+}
+
+impl Packs {
+    fn is_default(&self) -> bool {
+        *self == Packs::Mixed
     }
 }
 
@@ -159,6 +199,7 @@ impl Settings {
         };
         least("train.epochs", t.epochs);
         least("train.max_steps", t.max_steps.unwrap_or(1));
+        least("train.max_tokens", t.max_tokens.unwrap_or(1));
         least("train.tokens_per_step", t.tokens_per_step);
         least("train.accumulate", t.accumulate);
         least("train.threads", t.threads.unwrap_or(1));
@@ -167,6 +208,9 @@ impl Settings {
         least("train.keep", t.keep);
         least("train.early_stopping.patience", t.early_stopping.as_ref().map_or(1, |e| e.patience));
         least("train.bad_steps", t.bad_steps);
+        if let Some(minutes) = t.max_minutes.filter(|minutes| !(*minutes > 0.0 && minutes.is_finite())) {
+            faults.push(Fault::new("train.max_minutes", minutes, "a number above 0"));
+        }
         if !(t.clip_norm >= 0.0 && t.clip_norm.is_finite()) {
             faults.push(Fault::new("train.clip_norm", t.clip_norm, "a number from 0, where 0 means off"));
         }

@@ -27,6 +27,54 @@ pub enum TrainError {
         /// What was looked for.
         criterion: String,
     },
+    /// A phase that makes no sense.
+    #[error("phase {number}: {key}: found {found}, expected {expected}")]
+    Phase {
+        /// Which, from 1 on.
+        number: usize,
+        /// The key of its table.
+        key: String,
+        /// What it says.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// A phase without training rows.
+    #[error("phase {number}: nothing to train: none of its tasks has a labelled row in its training split")]
+    NothingInPhase {
+        /// Which, from 1 on.
+        number: usize,
+    },
+    /// Budgets that take more than there is.
+    #[error(
+        "the budgets of the tasks are {sum} of the computation together; {}",
+        if *free { "leave something to the corpora without one" } else { "they may be 1 at most" }
+    )]
+    Budgets {
+        /// Their sum.
+        sum: f64,
+        /// Whether there are corpora without one.
+        free: bool,
+    },
+    /// Budgets under a sampler that looks at how training goes.
+    #[error(
+        "[sampling.{sampler}] changes the shares as training goes; budgets in shares go with a sampler that does not"
+    )]
+    BudgetsMoved {
+        /// The sampler.
+        sampler: &'static str,
+    },
+    /// A sampler that looks at what is not there.
+    #[error("[sampling.{sampler}] {reason}")]
+    Sampler {
+        /// The sampler.
+        sampler: &'static str,
+        /// What it lacks.
+        reason: String,
+    },
+    /// Rows without what their order goes by.
+    #[error("the order of a corpus: {}", lines(.0))]
+    Order(Vec<data::DataError>),
     /// There is no training row with a label.
     #[error("nothing to train: no task has a labelled row in its training split")]
     NothingToTrain,

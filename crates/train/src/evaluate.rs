@@ -164,7 +164,8 @@ pub fn predict(model: &Model, tasks: &[usize], view: &View, tokens: usize) -> Ve
 
 /// The rows of a pack that carry a label of a task.
 pub(crate) fn rows_labelled(pack: &Pack, task: &TaskSlot, split: Split) -> Vec<BatchRow> {
-    batch_rows(pack, task.view, |row| task.kind.labelled(split, row))
+    let wanted = split != Split::Train || task.learns;
+    batch_rows(pack, task.view, |row| wanted && task.kind.labelled(split, row))
 }
 
 /// The rows of a pack that are of a view and pass the test.

@@ -1,5 +1,6 @@
 //! What happens in a run, as a closed set of values. One event is one line of `metrics.jsonl`.
 
+use crate::allotment::{Reason, Spent};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,6 +23,12 @@ pub enum Event {
     Evaluated(Evaluated),
     /// A checkpoint was saved.
     Saved(Saved),
+    /// A phase begins.
+    PhaseBegan(PhaseBegan),
+    /// A task is trained no more.
+    TaskDone(TaskDone),
+    /// What each task has got so far: after every evaluation, and at the end.
+    Allotted(Allotted),
     /// Evaluations stopped improving; the run ends early.
     StoppedEarly(StoppedEarly),
     /// The run was asked to stop; a checkpoint holds its state.
@@ -41,6 +48,9 @@ impl Event {
             Event::BadStep(e) => e.step,
             Event::Evaluated(e) => e.step,
             Event::Saved(e) => e.step,
+            Event::PhaseBegan(e) => e.step,
+            Event::TaskDone(e) => e.step,
+            Event::Allotted(e) => e.step,
             Event::StoppedEarly(e) => e.step,
             Event::Interrupted(e) => e.step,
             Event::Finished(e) => e.step,
@@ -218,6 +228,54 @@ pub struct Saved {
     pub path: String,
     /// How long saving took.
     pub seconds: f64,
+}
+
+/// A part of a run begins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseBegan {
+    /// Steps done.
+    pub step: usize,
+    /// Which phase, from 1 on, and of how many.
+    pub phase: usize,
+    /// See `phase`.
+    pub of: usize,
+    /// The tasks that are trained in it.
+    pub tasks: Vec<String>,
+    /// The lower layers that stay as they are in it; `None` where everything is trained.
+    pub frozen: Option<usize>,
+}
+
+/// A task is trained no more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskDone {
+    /// Steps done.
+    pub step: usize,
+    /// The task.
+    pub task: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What each task has got so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Allotted {
+    /// Steps done.
+    pub step: usize,
+    /// By task.
+    pub tasks: BTreeMap<String, Spent>,
+    /// The share of the operations of each task, 0 to 1.
+    pub shares: BTreeMap<String, f64>,
+    /// What was drawn of each corpus.
+    pub corpora: BTreeMap<String, DrawnRows>,
+}
+
+/// What was drawn of a corpus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawnRows {
+    /// Its rows that are worth drawing in this phase.
+    pub rows: usize,
+    /// Draws since the beginning; those beyond `rows` are repetitions.
+    pub draws: u64,
 }
 
 /// The run ends before its last step.

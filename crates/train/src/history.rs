@@ -14,6 +14,8 @@ pub struct Resumption {
     pub step: usize,
     /// Whether the evaluation at that step is still to come.
     pub evaluation_due: bool,
+    /// Whether what each task has got was told after that step.
+    pub allotment_told: bool,
 }
 
 /// Cuts `metrics.jsonl` before the first event that the resumed run will bring again: any event of a later step,
@@ -47,6 +49,7 @@ fn stays(line: &[u8], from: Resumption) -> bool {
     let step = event.get("step").and_then(|s| s.as_u64()).unwrap_or(0);
     let repeated = match event.get("event").and_then(|e| e.as_str()) {
         Some("evaluated" | "saved") => from.evaluation_due,
+        Some("allotted") => !from.allotment_told,
         Some("stopped_early" | "finished") => true,
         _ => false,
     };
@@ -61,28 +64,33 @@ mod tests {
 {"event":"step","step":1}
 {"event":"step","step":2}
 {"event":"evaluated","step":2}
+{"event":"allotted","step":2}
 {"event":"step","step":3}
 {"event":"st"#;
 
     fn cut(step: usize, evaluation_due: bool) -> usize {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), LINES).unwrap();
-        truncate(file.path(), Resumption { step, evaluation_due }).unwrap();
+        truncate(file.path(), Resumption { step, evaluation_due, allotment_told: !evaluation_due }).unwrap();
         fs::read_to_string(file.path()).unwrap().lines().count()
     }
 
     #[test]
     fn nothing_is_there_twice() {
         assert_eq!(cut(0, false), 1);
-        assert_eq!(cut(2, false), 4);
+        assert_eq!(cut(2, false), 5);
         assert_eq!(cut(2, true), 3);
-        assert_eq!(cut(3, false), 5);
-        assert_eq!(cut(9, false), 5, "a half-written line never stays");
+        assert_eq!(cut(3, false), 6);
+        assert_eq!(cut(9, false), 6, "a half-written line never stays");
     }
 
     #[test]
     fn no_file_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
-        truncate(&dir.path().join("none"), Resumption { step: 3, evaluation_due: false }).unwrap();
+        truncate(
+            &dir.path().join("none"),
+            Resumption { step: 3, evaluation_due: false, allotment_told: false },
+        )
+        .unwrap();
     }
 }

@@ -69,6 +69,8 @@ pub struct TaskSlot {
     pub kind: Box<dyn Kind>,
     /// The index of its view, the same in every split.
     pub view: usize,
+    /// Whether it is trained: not in a phase that leaves it out, nor when it is done. True but within a run.
+    pub learns: bool,
 }
 
 impl TaskSlot {
@@ -96,6 +98,7 @@ impl TaskSlot {
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
+
     /// Connects the task to a trunk and adds its head to the parameters.
     ///
     /// # Errors

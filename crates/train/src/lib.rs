@@ -9,16 +9,20 @@
 //! (seed, name, step). Everything that a run remembers is in its checkpoint, so that going on from a checkpoint
 //! gives the same bits as never having stopped. Nothing that comes from outside makes it panic.
 
+mod allotment;
 mod best;
+mod best_heads;
 mod buffers;
 mod checkpoint;
 mod clip;
 mod comparison;
 mod config;
+mod cost;
 mod durable;
 mod error;
 mod evaluate;
 mod events;
+mod feed;
 mod fingerprint;
 mod frozen;
 mod gradients;
@@ -26,6 +30,8 @@ mod history;
 mod jacobian;
 mod job;
 pub mod optimizer;
+mod phase;
+mod row_losses;
 mod run;
 mod run_dir;
 mod saved;
@@ -37,23 +43,26 @@ mod step;
 mod timetable;
 mod trunk;
 
+pub use allotment::{Reason, Spent, shares};
 pub use best::{Criterion, Judged, ScoreTable, Standing};
 pub use checkpoint::list as checkpoints;
 pub use comparison::Comparison;
-pub use config::{EarlyStopping, Fault, Pick, Recompute, Settings, TrainConfig};
+pub use config::{EarlyStopping, Fault, Packs, Pick, Recompute, Settings, TrainConfig};
+pub use cost::of_a_token as operations_of_a_token;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, TaskScores, evaluate, predict};
 pub use events::{
-    BadStep, BadTask, BrokenCheckpoint, Cached, Cosine, Evaluated, Event, Finished, Interrupted, Saved,
-    Started, Step, StoppedEarly, TaskGradients,
+    Allotted, BadStep, BadTask, BrokenCheckpoint, Cached, Cosine, DrawnRows, Evaluated, Event, Finished,
+    Interrupted, PhaseBegan, Saved, Started, Step, StoppedEarly, TaskDone, TaskGradients,
 };
 pub use gradients::{Gradient, Gradients};
 pub use history::{Resumption, truncate};
 pub use job::{Job, Model, ModelDecoder, TaskSlot, Views};
 pub use optimizer::{AdamWConfig, Moments, Optimizing};
-pub use run::{Host, Outcome, Start, run, stream, timetable};
+pub use phase::{PhaseConfig, Until};
+pub use run::{Host, Outcome, Start, run, streams, timetable, walk};
 pub use run_dir::RunDir;
 pub use saved::{Card, TaskCard};
 pub use schedule::Schedule;
 pub use scope::Scope;
-pub use timetable::Timetable;
+pub use timetable::{PlannedStep, Timetable};

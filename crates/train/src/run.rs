@@ -1,25 +1,28 @@
 //! A run from its first step, or from a checkpoint, to its result.
 
+mod allot;
 mod resume;
 mod save;
 
 use crate::{
     best::{Criterion, Judged, ScoreTable},
+    best_heads::BestHeads,
     buffers::Buffers,
     config::Settings,
     durable,
     error::TrainError,
     evaluate::{Evaluation, evaluate},
     events::{self, Event},
+    feed::Feed,
     fingerprint,
     frozen::FrozenStates,
     job::Job,
     optimizer::{Moments, Rates},
     run_dir::RunDir,
-    setup::{self, Feed},
+    setup,
     state::Progress,
     step::{self, Movers, Validation},
-    timetable::Timetable,
+    timetable::{PlannedStep, Timetable},
 };
 use balance::{Balancer, Needs};
 use burn::tensor::Tensor;
@@ -95,17 +98,31 @@ pub fn run(
 /// # Errors
 /// Settings out of range, or a job without labels.
 pub fn timetable(job: &Job, settings: &Settings) -> Result<Timetable, TrainError> {
-    setup::check(job, settings)?;
-    Ok(setup::timetable(&Feed::new(job, settings)?, settings))
+    walk(job, settings, &mut |_, _| ())
 }
 
-/// The stream that [`run`] draws its rows from, at its beginning.
+/// [`timetable`], with a look at every step on the way: its rows, and the stream that they come from.
 ///
 /// # Errors
 /// As [`timetable`].
-pub fn stream(job: &Job, settings: &Settings) -> Result<Stream, TrainError> {
+pub fn walk(
+    job: &Job,
+    settings: &Settings,
+    visit: &mut dyn FnMut(&PlannedStep<'_>, &Stream),
+) -> Result<Timetable, TrainError> {
     setup::check(job, settings)?;
-    Ok(Feed::new(job, settings)?.stream)
+    let feed = Feed::new(job, settings)?;
+    Ok(Timetable::of(&feed, &settings.train, &mut |step| visit(step, feed.stream_of(step.phase))))
+}
+
+/// The stream that [`run`] draws its rows from in each phase, at its beginning.
+///
+/// # Errors
+/// As [`timetable`].
+pub fn streams(job: &Job, settings: &Settings) -> Result<Vec<Stream>, TrainError> {
+    setup::check(job, settings)?;
+    let feed = Feed::new(job, settings)?;
+    Ok((0..feed.phases.len()).map(|phase| feed.stream_of(phase).clone()).collect())
 }
 
 struct Run<'a, 'h> {
@@ -120,6 +137,10 @@ struct Run<'a, 'h> {
     fingerprint: BTreeMap<String, Value>,
     balancer: Box<dyn Balancer>,
     buffers: Buffers,
+    /// The heads of tasks with early stopping of their own, at their best.
+    best_heads: BestHeads,
+    /// `[parameters]` those that the model trains outside phases that freeze layers.
+    trainable: Vec<bool>,
     /// What the balancer looks ahead at, where it needs that.
     validation: Option<Validation>,
     moments: Moments,
@@ -145,7 +166,9 @@ impl<'a, 'h> Run<'a, 'h> {
         let balancer = setup::balancer(job, settings)?;
         let looks_ahead = balancer.needs() == Needs::Lookahead;
         Ok(Run {
-            timetable: setup::timetable(&feed, settings),
+            timetable: Timetable::of(&feed, &settings.train, &mut |_| ()),
+            best_heads: BestHeads::default(),
+            trainable: job.model.parameters.iter().map(|p| p.trainable).collect(),
             criterion: setup::criterion(job, settings)?,
             rates: settings.optimizer.rates(tasks),
             fingerprint: fingerprint::of(job, settings),
@@ -178,6 +201,8 @@ impl<'a, 'h> Run<'a, 'h> {
                 self.save()?;
             } else if self.is_done() {
                 return self.finish();
+            } else if self.timetable.phase(self.progress.place) != self.feed.phase_number() {
+                self.next_phase();
             } else if self.settings.cache_frozen && self.frozen.is_none() {
                 self.cache()?;
             } else {
@@ -187,7 +212,24 @@ impl<'a, 'h> Run<'a, 'h> {
     }
 
     fn is_done(&self) -> bool {
-        self.progress.step >= self.timetable.total() || self.progress.standing.exhausted(&self.settings.train)
+        let train = &self.settings.train;
+        self.progress.place >= self.timetable.total()
+            || self.progress.standing.exhausted(train)
+            || train.max_tokens.is_some_and(|most| self.progress.tokens >= most as u64)
+            || self.time_used() >= 1.0
+            || self.nothing_learns()
+    }
+
+    /// How much of its time the run has used, where that is bounded.
+    fn time_used(&self) -> f64 {
+        self.settings.train.max_minutes.map_or(0.0, |minutes| self.progress.elapsed / (60.0 * minutes))
+    }
+
+    /// The factor of the schedule: at the run's place in its timetable, or by the time that it has used where that is more.
+    fn factor(&self) -> f64 {
+        let total = self.timetable.total();
+        let by_time = (self.time_used().min(1.0) * total as f64) as usize;
+        self.settings.schedule.factor(self.progress.place.max(by_time), total)
     }
 
     fn step(&mut self) -> Result<(), TrainError> {
@@ -198,7 +240,7 @@ impl<'a, 'h> Run<'a, 'h> {
             return Err(TrainError::NothingToTrain);
         }
         let below = self.below(&packs)?;
-        let factor = self.settings.schedule.factor(index, self.timetable.total());
+        let factor = self.factor();
         let movers = Movers {
             settings: self.settings,
             balancer: self.balancer.as_mut(),
@@ -210,20 +252,24 @@ impl<'a, 'h> Run<'a, 'h> {
         };
         let moved = step::step(&mut self.job.model, &self.job.views, &packs, below, index, movers);
         let step = index + 1;
-        let epoch = self.timetable.epoch(index) + 1;
-        if self.timetable.ends_epoch(step) {
+        let epoch = self.timetable.epoch(self.progress.place) + 1;
+        let place = self.timetable.after(self.progress.place, self.feed.stream.at_end());
+        if self.timetable.ends_epoch(place) {
             self.balancer.epoch_end();
         }
         self.progress.step = step;
+        self.progress.place = place;
         self.progress.evaluation_due =
-            self.criterion.is_some() && self.timetable.evaluates(&self.settings.train, step);
-        self.progress.checkpoint_due = self.timetable.saves(&self.settings.train, step);
+            self.criterion.is_some() && self.timetable.evaluates(&self.settings.train, step, place);
+        self.progress.checkpoint_due = self.timetable.saves(&self.settings.train, step, place);
         match moved {
             Ok(measured) => {
                 let tokens = packs.iter().map(|p| p.tokens()).sum::<usize>();
                 self.progress.bad_in_a_row = 0;
                 self.progress.tokens += tokens as u64;
                 self.tick();
+                let seconds = self.since(began);
+                self.allot(&packs, &measured, seconds);
                 self.emit(Event::Step(events::Step {
                     step,
                     epoch,
@@ -235,9 +281,10 @@ impl<'a, 'h> Run<'a, 'h> {
                     task_gradients: measured.task_gradients,
                     rows: packs.iter().map(|p| p.len()).sum(),
                     tokens,
-                    seconds: self.since(began),
+                    seconds,
                     elapsed: self.progress.elapsed,
                 }));
+                self.end_by_budget();
                 Ok(())
             }
             Err(faults) => self.bad_step(step, epoch, faults),
@@ -303,9 +350,10 @@ impl<'a, 'h> Run<'a, 'h> {
         self.progress.evaluation_due = false;
         self.progress.checkpoint_due |= best;
         self.tick();
+        let place = self.progress.place;
         self.emit(Event::Evaluated(events::Evaluated {
             step,
-            epoch: self.timetable.epoch(step.saturating_sub(1)) + 1,
+            epoch: self.timetable.epoch(place.saturating_sub(1)) + 1,
             split: Split::Validation.to_string(),
             scores,
             main: evaluation.tasks.iter().map(|t| (t.task.clone(), t.scores.main.clone())).collect(),
@@ -317,6 +365,7 @@ impl<'a, 'h> Run<'a, 'h> {
             seconds: self.since(began),
             elapsed: self.progress.elapsed,
         }));
+        self.learn_from(&evaluation);
         if self.progress.standing.exhausted(&self.settings.train) {
             let standing = &self.progress.standing;
             let best = standing.best.as_ref().map_or(0, |b| b.step);

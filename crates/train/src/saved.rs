@@ -165,7 +165,13 @@ impl Model {
         for task in &card.tasks {
             let mut kind = task.config.build(&task.name)?;
             kind.restore_space(&task.space)?;
-            tasks.push(TaskSlot { name: task.name.clone(), config: task.config.clone(), kind, view: 0 });
+            tasks.push(TaskSlot {
+                name: task.name.clone(),
+                config: task.config.clone(),
+                kind,
+                view: 0,
+                learns: true,
+            });
         }
         TaskSlot::build_all(&mut tasks, &*backbone, decoder.as_ref(), &tokenizer, &mut parameters)
             .map_err(|mut faults| faults.remove(0))?;

@@ -1,99 +1,12 @@
-//! What a run works with, made from the job and the settings: stream of rows, timetable, balancer, criterion.
+//! What a run works with, made from the job and the settings: balancer, criterion; and what does not go together.
 
 use crate::{
-    best::Criterion,
-    config::Settings,
-    error::TrainError,
-    job::{Job, corpora},
-    scope::Scope,
+    best::Criterion, config::Settings, error::TrainError, job::Job, phase::Phase, scope::Scope,
     step::Validation,
-    timetable::Timetable,
 };
 use balance::{Balancer, Needs};
-use data::{CorpusRows, Draw, Pack, RowRef, Split, Stream, random};
+use data::{Sampling, Split};
 use model::Group;
-use std::sync::Arc;
-
-/// Draws packs of training rows.
-pub(crate) struct Feed {
-    pub(crate) stream: Stream,
-    /// The views of each corpus.
-    views: Vec<Vec<usize>>,
-    seed: u64,
-}
-
-impl Feed {
-    /// The feed at its beginning. Only rows that carry a label of some task, and have a token, are drawn.
-    pub(crate) fn new(job: &Job, settings: &Settings) -> Result<Self, TrainError> {
-        let corpora = corpora(&job.views.train);
-        let rows: Vec<CorpusRows> =
-            corpora.iter().map(|(name, views)| candidates(job, name.clone(), views)).collect();
-        let train = &settings.train;
-        let stream = Stream::new(rows, &settings.sampling, train.epochs, train.tokens_per_step, train.seed);
-        if stream.draws_in_epoch() == 0 {
-            return Err(TrainError::NothingToTrain);
-        }
-        Ok(Feed { stream, views: corpora.into_iter().map(|(_, views)| views).collect(), seed: train.seed })
-    }
-
-    /// The next step's packs: `most` of them, fewer at the end of an epoch.
-    /// `step` is its number; what is hidden in a pack depends on it.
-    pub(crate) fn packs(&mut self, job: &Job, most: usize, step: usize) -> Vec<Pack> {
-        let mut packs = Vec::new();
-        let mut epochs_begun = 0;
-        while packs.len() < most {
-            match self.stream.next() {
-                Some(draws) => {
-                    let name = format!("hidden tokens in pack {}", packs.len());
-                    packs.push(self.pack(job, &draws, random::seed_of(self.seed, &name, step as u64)));
-                }
-                // The end of the epoch: of this step too, or still that of the step before.
-                None if !packs.is_empty() || epochs_begun > 0 => break,
-                None => epochs_begun += 1,
-            }
-        }
-        packs
-    }
-
-    /// Every view in which a drawn row carries a label.
-    fn pack(&self, job: &Job, draws: &[Draw], seed: u64) -> Pack {
-        let mut rows = Vec::with_capacity(draws.len());
-        for draw in draws {
-            let views = self.views.get(draw.corpus as usize).map_or(&[][..], Vec::as_slice);
-            let carrying = views.iter().filter(|v| carries(job, **v, draw.row as usize));
-            rows.extend(carrying.map(|v| RowRef { view: *v as u32, row: draw.row }));
-        }
-        Pack::drawn(&job.views.train, &rows, seed)
-    }
-}
-
-/// The rows of a corpus worth drawing, with their tokens in all views that carry a label.
-fn candidates(job: &Job, name: Arc<str>, views: &[usize]) -> CorpusRows {
-    let tasks = job.model.tasks.iter().filter(|t| views.contains(&t.view));
-    let importance = tasks.map(|t| t.config.importance).sum();
-    let mut corpus = CorpusRows { name, candidates: Vec::new(), tokens: Vec::new(), importance };
-    let encoded: Vec<_> =
-        views.iter().filter_map(|v| Some((*v, &job.views.train.get(*v)?.encoded))).collect();
-    let rows = encoded.iter().map(|(_, e)| e.rows()).max().unwrap_or(0);
-    for row in 0..rows {
-        let carrying = encoded.iter().filter(|(v, e)| row < e.rows() && carries(job, *v, row));
-        let tokens: usize = carrying.map(|(_, e)| e.length(row)).sum();
-        if tokens > 0 {
-            corpus.candidates.push(row as u32);
-            corpus.tokens.push(tokens as u32);
-        }
-    }
-    corpus
-}
-
-fn carries(job: &Job, view: usize, row: usize) -> bool {
-    job.model.tasks.iter().any(|t| t.view == view && t.kind.labelled(Split::Train, row))
-}
-
-/// The steps of a run.
-pub(crate) fn timetable(feed: &Feed, settings: &Settings) -> Timetable {
-    Timetable::new(&settings.train, feed.stream.packs_by_epoch())
-}
 
 /// The balancer over the job's tasks.
 ///
@@ -166,13 +79,32 @@ pub(crate) fn criterion(job: &Job, settings: &Settings) -> Result<Option<Criteri
     }
 }
 
+/// Refuses a sampler that looks at what no step or evaluation shows.
+fn sampler_fits(job: &Job, settings: &Settings, sampling: &Sampling) -> Result<(), TrainError> {
+    let lacks = |reason: &str| Err(TrainError::Sampler { sampler: sampling.name(), reason: reason.into() });
+    match sampling {
+        Sampling::Validation(_) if criterion(job, settings)?.is_none() => {
+            lacks("looks at validation scores, and no row of a validation split carries a label")
+        }
+        Sampling::Conflict(_) if balancer(job, settings)?.needs() == Needs::Losses => {
+            let method = settings.balance.name();
+            lacks(&format!(
+                "looks at the gradients of the tasks, and [balance.{method}] does not; take a method that compares them, such as upgrad"
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses settings and jobs that cannot be trained.
 pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
     let faults = settings.faults();
     if !faults.is_empty() {
         return Err(TrainError::Settings(faults));
     }
-    settings.sampling.check(settings.train.epochs)?;
+    for phase in Phase::all(job, settings)? {
+        sampler_fits(job, settings, &phase.sampling)?;
+    }
     balancer(job, settings)?;
     if let (true, Some(task)) =
         (settings.cache_frozen, job.model.tasks.iter().find(|t| t.kind.hides().is_some()))

@@ -1,6 +1,6 @@
 //! What a run remembers between steps, apart from weights and moments.
 
-use crate::best::Standing;
+use crate::{allotment::Allotment, best::Standing};
 use data::StreamState;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -9,8 +9,13 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Progress {
-    /// Steps done, bad ones included. Dropout noise and the schedule are functions of it.
+    /// Steps done, bad ones included. Dropout noise is a function of it.
     pub(crate) step: usize,
+    /// Where the run is in its timetable: the steps done, and those that it went past because a phase, or a task, was done
+    /// early. The schedule is a function of it.
+    pub(crate) place: usize,
+    /// The phase that its stream is of.
+    pub(crate) phase: usize,
     /// Tokens trained on.
     pub(crate) tokens: u64,
     /// Seconds of training, evaluations and earlier parts of the run included.
@@ -23,6 +28,10 @@ pub(crate) struct Progress {
     pub(crate) checkpoint_due: bool,
     /// The evaluations so far.
     pub(crate) standing: Standing,
+    /// What each task has got.
+    pub(crate) allotment: Allotment,
+    /// The step after which that was last told.
+    pub(crate) allotment_told: Option<usize>,
 }
 
 /// The part of a checkpoint that is no tensor: `state.json`.

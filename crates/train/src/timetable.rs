@@ -1,64 +1,145 @@
-//! How many steps a run has, and where its epochs end.
+//! How many steps a run has, and where its epochs and phases end.
+//!
+//! Known before the run begins. What cannot be known (a score that ends a phase, a task that is done early) makes the run jump: its
+//! place in the timetable is where it would be if it had gone all the way, so that the learning rate keeps to its plan.
 
-use crate::config::TrainConfig;
+use crate::{config::TrainConfig, feed::Feed};
+use data::Draw;
 
-/// The steps of a run, known before it begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The steps of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Timetable {
-    /// Steps done at the end of each epoch that the run completes; strictly rising.
-    ends: Vec<usize>,
-    /// Steps of the whole run.
-    total: usize,
+    epochs: Vec<Epoch>,
+}
+
+/// An epoch that a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Epoch {
+    /// Steps done at its end.
+    end: usize,
+    /// The phase that it belongs to.
+    phase: usize,
+    /// Whether it ends there whatever is left to draw: a number of steps or tokens is reached.
+    cut: bool,
+}
+
+/// A step of a run, before it is done.
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedStep<'a> {
+    /// Steps before it.
+    pub index: usize,
+    /// Its phase, from 0 on.
+    pub phase: usize,
+    /// Its epoch, from 0 on.
+    pub epoch: usize,
+    /// The rows of its packs.
+    pub packs: &'a [Vec<Draw>],
 }
 
 impl Timetable {
-    /// The timetable for epochs of so many packs each; only those that the run begins are asked for.
-    pub fn new(config: &TrainConfig, packs: impl IntoIterator<Item = usize>) -> Self {
-        let mut ends = Vec::new();
-        let mut total = 0;
-        for packs in packs.into_iter().take(config.epochs) {
-            total += packs.div_ceil(config.accumulate.max(1));
-            ends.push(total);
-            if config.max_steps.is_some_and(|most| total >= most) {
-                break;
+    /// The timetable of a run over a feed; `visit` sees every step in order.
+    pub(crate) fn of(feed: &Feed, train: &TrainConfig, visit: &mut dyn FnMut(&PlannedStep<'_>)) -> Self {
+        let mut table = Timetable::default();
+        let (mut index, mut tokens) = (0, 0);
+        let mut taken = vec![0; feed.stream.corpora().len()];
+        for (number, phase) in feed.phases.iter().enumerate() {
+            let mut stream = feed.stream_of(number).clone().continuing(&taken);
+            let begin = index;
+            for _ in 0..phase.epochs {
+                let mut cut = false;
+                loop {
+                    let most = train.accumulate.max(1);
+                    let packs: Vec<Vec<Draw>> = std::iter::from_fn(|| stream.next()).take(most).collect();
+                    // A step of fewer packs has come to the end of the epoch, whose `None` is taken.
+                    if packs.is_empty() {
+                        break;
+                    }
+                    let short = packs.len() < most;
+                    let epoch = table.epochs.len();
+                    visit(&PlannedStep { index, phase: number, epoch, packs: &packs });
+                    for draw in packs.iter().flatten() {
+                        taken[draw.corpus as usize] += 1;
+                        tokens += stream.tokens_of(*draw);
+                    }
+                    index += 1;
+                    let full = train.max_steps.is_some_and(|most| index >= most)
+                        || train.max_tokens.is_some_and(|most| tokens >= most);
+                    cut = full || phase.steps.is_some_and(|most| index - begin >= most);
+                    if cut {
+                        table.epochs.push(Epoch { end: index, phase: number, cut });
+                        if full {
+                            return table;
+                        }
+                        break;
+                    }
+                    if short {
+                        break;
+                    }
+                }
+                if cut {
+                    break;
+                }
+                table.epochs.push(Epoch { end: index, phase: number, cut });
             }
         }
-        Timetable { total: config.max_steps.map_or(total, |most| most.min(total)), ends }
+        table
     }
 
     /// Steps of the whole run.
     pub fn total(&self) -> usize {
-        self.total
+        self.epochs.last().map_or(0, |epoch| epoch.end)
     }
 
-    /// Steps of each epoch; the last may be cut short.
+    /// Steps of each epoch; the last of a phase may be cut short.
     pub fn epochs(&self) -> Vec<usize> {
-        let starts = [0].into_iter().chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| (*end).min(self.total) - start).collect()
+        let starts = [0].into_iter().chain(self.epochs.iter().map(|epoch| epoch.end));
+        starts.zip(&self.epochs).map(|(start, epoch)| epoch.end - start).collect()
     }
 
     /// The epoch (from 0) of a step (from 0).
     pub fn epoch(&self, step: usize) -> usize {
-        self.ends.partition_point(|end| *end <= step).min(self.ends.len().saturating_sub(1))
+        let ended = self.epochs.partition_point(|epoch| epoch.end <= step);
+        ended.min(self.epochs.len().saturating_sub(1))
+    }
+
+    /// The phase (from 0) of a step (from 0).
+    pub fn phase(&self, step: usize) -> usize {
+        self.epochs.get(self.epoch(step)).map_or(0, |epoch| epoch.phase)
+    }
+
+    /// The steps done at the end of a phase.
+    pub fn end_of_phase(&self, phase: usize) -> usize {
+        self.epochs.iter().rev().find(|epoch| epoch.phase <= phase).map_or(0, |epoch| epoch.end)
+    }
+
+    /// Where the run is in the timetable after a step that it began at `step`, if the epoch has come to its end (`at_end`), or
+    /// has not.
+    pub(crate) fn after(&self, step: usize, at_end: bool) -> usize {
+        let Some(epoch) = self.epochs.get(self.epoch(step)) else { return step };
+        match step + 1 >= epoch.end {
+            _ if at_end => epoch.end,
+            true if !epoch.cut => step,
+            _ => step + 1,
+        }
     }
 
     /// Whether an epoch, or the run, ends when `done` steps are done.
     pub fn ends_epoch(&self, done: usize) -> bool {
-        done == self.total || self.ends.binary_search(&done).is_ok()
+        self.epochs.binary_search_by_key(&done, |epoch| epoch.end).is_ok()
     }
 
-    /// Whether an evaluation is due when `done` steps are done.
-    pub fn evaluates(&self, config: &TrainConfig, done: usize) -> bool {
+    /// Whether an evaluation is due after step number `step` (from 1), when the run is at `place` of the timetable.
+    pub(crate) fn evaluates(&self, config: &TrainConfig, step: usize, place: usize) -> bool {
         match config.evaluate_every {
-            Some(every) => done == self.total || done.is_multiple_of(every.max(1)),
-            None => self.ends_epoch(done),
+            Some(every) => place == self.total() || step.is_multiple_of(every.max(1)),
+            None => self.ends_epoch(place),
         }
     }
 
-    /// Whether a checkpoint is due when `done` steps are done.
-    pub fn saves(&self, config: &TrainConfig, done: usize) -> bool {
-        self.ends_epoch(done)
-            || config.checkpoint_every.is_some_and(|every| done.is_multiple_of(every.max(1)))
+    /// Whether a checkpoint is due after step number `step` (from 1), when the run is at `place` of the timetable.
+    pub(crate) fn saves(&self, config: &TrainConfig, step: usize, place: usize) -> bool {
+        self.ends_epoch(place)
+            || config.checkpoint_every.is_some_and(|every| step.is_multiple_of(every.max(1)))
     }
 }
 
@@ -66,31 +147,50 @@ impl Timetable {
 mod tests {
     use super::*;
 
-    fn config(epochs: usize, accumulate: usize, max_steps: Option<usize>) -> TrainConfig {
-        TrainConfig { epochs, accumulate, max_steps, ..Default::default() }
+    /// Epochs of so many steps in phases; those that are cut are marked.
+    fn table(epochs: &[(usize, usize, bool)]) -> Timetable {
+        let mut end = 0;
+        let epoch = |(steps, phase, cut): &(usize, usize, bool)| {
+            end += steps;
+            Epoch { end, phase: *phase, cut: *cut }
+        };
+        Timetable { epochs: epochs.iter().map(epoch).collect() }
     }
 
     #[test]
-    fn a_step_never_crosses_an_epoch() {
-        let table = Timetable::new(&config(3, 2, None), [5, 4, 1]);
+    fn steps_belong_to_epochs_and_phases() {
+        let table = table(&[(3, 0, false), (2, 0, false), (1, 2, true)]);
         assert_eq!((table.total(), table.epochs()), (6, vec![3, 2, 1]));
-        assert_eq!((0..6).map(|s| table.epoch(s)).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 2]);
+        assert_eq!((0..7).map(|s| table.epoch(s)).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 2, 2]);
+        assert_eq!((0..7).map(|s| table.phase(s)).collect::<Vec<_>>(), [0, 0, 0, 0, 0, 2, 2]);
+        assert_eq!((0..3).map(|p| table.end_of_phase(p)).collect::<Vec<_>>(), [5, 5, 6]);
         assert_eq!((1..=6).filter(|d| table.ends_epoch(*d)).collect::<Vec<_>>(), [3, 5, 6]);
     }
 
     #[test]
-    fn max_steps_cuts_the_last_epoch() {
-        let table = Timetable::new(&config(3, 1, Some(7)), [5, 5, 5]);
-        assert_eq!((table.total(), table.epochs()), (7, vec![5, 2]));
-        assert!(table.ends_epoch(7) && table.ends_epoch(5) && !table.ends_epoch(6));
+    fn an_epoch_that_is_shorter_or_longer_than_planned_keeps_to_the_plan() {
+        let table = table(&[(3, 0, false), (2, 0, true)]);
+        // As planned.
+        assert_eq!(
+            [(0, false), (1, false), (2, true), (3, false), (4, false)].map(|(s, e)| table.after(s, e)),
+            [1, 2, 3, 4, 5]
+        );
+        // Shorter: on to the end. Longer: wait before it, unless the number of steps is what ends it.
+        assert_eq!((table.after(0, true), table.after(2, false), table.after(4, false)), (3, 2, 5));
     }
 
     #[test]
     fn evaluations_and_checkpoints_fall_due() {
-        let table = Timetable::new(&config(1, 1, None), [10]);
-        let every = TrainConfig { evaluate_every: Some(4), checkpoint_every: Some(5), ..config(1, 1, None) };
-        assert_eq!((1..=10).filter(|d| table.evaluates(&every, *d)).collect::<Vec<_>>(), [4, 8, 10]);
-        assert_eq!((1..=10).filter(|d| table.saves(&every, *d)).collect::<Vec<_>>(), [5, 10]);
-        assert_eq!((1..=10).filter(|d| table.evaluates(&config(1, 1, None), *d)).collect::<Vec<_>>(), [10]);
+        let table = table(&[(10, 0, false)]);
+        let plain = TrainConfig::default();
+        let every = TrainConfig { evaluate_every: Some(4), checkpoint_every: Some(5), ..plain.clone() };
+        let due = |of: &dyn Fn(usize) -> bool| (1..=10).filter(|done| of(*done)).collect::<Vec<_>>();
+        assert_eq!(due(&|done| table.evaluates(&every, done, done)), [4, 8, 10]);
+        assert_eq!(due(&|done| table.saves(&every, done, done)), [5, 10]);
+        assert_eq!(due(&|done| table.evaluates(&plain, done, done)), [10]);
+        // After a jump the step that was done decides, and the end of the run.
+        assert!(
+            table.evaluates(&every, 4, 9) && !table.evaluates(&every, 5, 8) && table.evaluates(&every, 5, 10)
+        );
     }
 }

@@ -89,7 +89,7 @@ fn fixture_job(device: &Device, fixture: &Fixture) -> Job {
         kind.learn(&view.rows).unwrap();
         kind.build(&mut parameters, fixture.width);
         kind.attach(Split::Train, &view).unwrap();
-        TaskSlot { name: name.into(), config, kind, view: 0 }
+        TaskSlot { name: name.into(), config, kind, view: 0, learns: true }
     };
     let tasks: Vec<TaskSlot> = configs.into_iter().map(slot).collect();
     for (name, values) in &fixture.initial {

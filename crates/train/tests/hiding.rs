@@ -17,7 +17,7 @@ fn hiding_job(backbone: Value, dropout: f64) -> Job {
     let config: TaskConfig = serde_json::from_value(config).unwrap();
     let kind = config.build("found").unwrap();
     let hiding = kind.hides().map(|percent| Hiding::new(percent, &model.tokenizer).unwrap());
-    let mut slot = TaskSlot { name: "found".into(), config, kind, view: 2 };
+    let mut slot = TaskSlot { name: "found".into(), config, kind, view: 2, learns: true };
     slot.build(&*model.backbone, None, &model.tokenizer, &mut model.parameters).unwrap();
     for (split, views) in
         [(Split::Train, &mut job.views.train), (Split::Validation, &mut job.views.validation)]

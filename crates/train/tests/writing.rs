@@ -39,7 +39,7 @@ fn writing_job(backbone: Value, writing: Value) -> Job {
     let config: TaskConfig =
         serde_json::from_value(json!({"corpus": "reviews", "generation": config})).unwrap();
     let kind = config.build("write").unwrap();
-    let mut slot = TaskSlot { name: "write".into(), config, kind, view: 2 };
+    let mut slot = TaskSlot { name: "write".into(), config, kind, view: 2, learns: true };
     slot.build(&**backbone, decoder.as_ref(), tokenizer, parameters).unwrap();
     for (split, views) in
         [(Split::Train, &mut job.views.train), (Split::Validation, &mut job.views.validation)]
@@ -148,7 +148,7 @@ fn a_model_that_cannot_write_is_refused() {
     let config = json!({"corpus": "reviews", "generation": {"source": "text", "target": "reversed"}});
     let config: TaskConfig = serde_json::from_value(config).unwrap();
     let kind = config.build("write").unwrap();
-    let mut slot = TaskSlot { name: "write".into(), config, kind, view: 1 };
+    let mut slot = TaskSlot { name: "write".into(), config, kind, view: 1, learns: true };
     let model = &mut job.model;
     let fault = slot.build(&*model.backbone, None, &model.tokenizer, &mut model.parameters).unwrap_err();
     assert_eq!(

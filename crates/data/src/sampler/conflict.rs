@@ -6,7 +6,8 @@
 //! ```text
 //! toward = "agreement":  p_i ~ exp(a_i / temperature)        toward = "conflict":  p_i ~ exp(-a_i / temperature)
 //! ```
-//! A corpus of which no cosine is known counts as the mean.
+//! A corpus of which no cosine is known counts as the mean. With two corpora there is nothing to tell apart: each is to the other what
+//! the other is to it.
 //!
 //! Options: `toward` (default `"agreement"`: what helps the others is drawn more), `temperature` (default 0.2; the smaller, the
 //! stronger), `smoothing` (default 0.9). Errors: out of range; a balancer that looks at losses only, so that no gradient is

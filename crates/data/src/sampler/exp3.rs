@@ -122,7 +122,13 @@ mod tests {
             assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
             assert!(shares.iter().all(|share| *share >= 0.1 / 3.0 - 1e-12));
             let u = random::unit(&mut rng);
-            let c = if u < shares[0] { 0 } else if u < shares[0] + shares[1] { 1 } else { 2 };
+            let c = if u < shares[0] {
+                0
+            } else if u < shares[0] + shares[1] {
+                1
+            } else {
+                2
+            };
             drawn[c] += usize::from(step >= 1_000);
             falling *= if c == 1 { 0.97 } else { 1.0 };
             let noise = random::unit(&mut rng);

@@ -70,7 +70,8 @@ impl Adaptive for LossRatio {
     fn shares(&self, epoch: &Epoch<'_>, accounts: &[Account]) -> Vec<f64> {
         let mean = mean_of(epoch, accounts, ratio, 1.0);
         // No corpus falls out altogether, nor takes all, however far the ratios are apart.
-        let weight = |c: usize| (ratio(&accounts[c]).unwrap_or(mean) / mean).clamp(1e-3, 1e3).powf(self.alpha);
+        let weight =
+            |c: usize| (ratio(&accounts[c]).unwrap_or(mean) / mean).clamp(1e-3, 1e3).powf(self.alpha);
         by_weight(epoch, weight)
     }
 }

@@ -112,7 +112,10 @@ mod tests {
         near(&shares(&Validation { floor: 0.0, ..Validation::default() }, &gaps), &[0.945205, 0.054795]);
         near(&shares(&Validation::default(), &[None, None]), &[0.5, 0.5]);
         near(&shares(&Validation::default(), &[Some(0.0), Some(0.0)]), &[0.5, 0.5]);
-        near(&shares(&Validation::default(), &[Some(0.2), None, Some(0.4)]), &[0.23 / 0.99, 0.33 / 0.99, 0.43 / 0.99]);
+        near(
+            &shares(&Validation::default(), &[Some(0.2), None, Some(0.4)]),
+            &[0.23 / 0.99, 0.33 / 0.99, 0.43 / 0.99],
+        );
     }
 
     #[test]

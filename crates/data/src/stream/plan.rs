@@ -102,7 +102,9 @@ impl Stream {
             let total: f64 = spent.iter().sum();
             let behind = |account: &usize| shares[*account] * total - spent[*account];
             let owed = (0..shares.len()).filter(|a| shares[*a] > 0.0);
-            let Some(account) = owed.max_by(|a, b| behind(a).total_cmp(&behind(b)).then(b.cmp(a))) else { break };
+            let Some(account) = owed.max_by(|a, b| behind(a).total_cmp(&behind(b)).then(b.cmp(a))) else {
+                break;
+            };
             // Only the rest can be at its end: it has fewer draws where there are no rows without a budget.
             let Some(planned) = sources[account].next() else { break };
             spent[account] += self.cost_of(planned.draw);

@@ -209,9 +209,11 @@ impl Backbone for Bag {
         self.frozen
     }
     fn freeze(&mut self, layers: usize, parameters: &mut Parameters) {
-        let prefix = if layers == 0 { "backbone.embeddings" } else { "backbone." };
-        freeze_named(parameters, &[prefix.into()]);
+        freeze_named(parameters, &self.names_below(layers));
         self.frozen = Some(layers);
+    }
+    fn names_below(&self, layers: usize) -> Vec<String> {
+        vec![if layers == 0 { "backbone.embeddings".into() } else { "backbone.".into() }]
     }
 
     fn precision(&self) -> Precision {

@@ -286,10 +286,13 @@ impl Backbone for Bert {
         self.frozen
     }
     fn freeze(&mut self, layers: usize, parameters: &mut Parameters) {
+        freeze_named(parameters, &self.names_below(layers));
+        self.frozen = Some(layers);
+    }
+    fn names_below(&self, layers: usize) -> Vec<String> {
         let mut prefixes = vec!["backbone.embeddings.".to_owned()];
         prefixes.extend((0..layers).map(|i| format!("backbone.layer.{i}.")));
-        freeze_named(parameters, &prefixes);
-        self.frozen = Some(layers);
+        prefixes
     }
     fn recompute_layers(&mut self) -> Result<(), ModelError> {
         self.recompute = true;

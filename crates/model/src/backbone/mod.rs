@@ -69,6 +69,8 @@ pub trait Backbone: Send + Sync {
     /// Freezes the embeddings and the first `layers` layers (at most [`Backbone::layers`]): their parameters are not
     /// trained, nothing is saved for their gradients, and there is no dropout in them.
     fn freeze(&mut self, layers: usize, parameters: &mut Parameters);
+    /// What the names of the parameters of its embeddings and first `layers` layers begin with.
+    fn names_below(&self, layers: usize) -> Vec<String>;
     /// What its large products are made of; f32 to begin with.
     fn precision(&self) -> Precision;
     /// From now on makes its large products of such numbers, where the device can.

@@ -166,11 +166,14 @@ impl Backbone for T5 {
     }
     /// The biases of distances are embeddings: they are frozen for all layers.
     fn freeze(&mut self, layers: usize, parameters: &mut Parameters) {
+        freeze_named(parameters, &self.names_below(layers));
+        self.frozen = Some(layers);
+    }
+    fn names_below(&self, layers: usize) -> Vec<String> {
         let mut prefixes = vec!["backbone.embeddings.".to_owned()];
         prefixes.extend((0..layers).map(|i| format!("backbone.layer.{i}.")));
         prefixes.extend((layers == self.layers.len()).then(|| "backbone.norm".to_owned()));
-        freeze_named(parameters, &prefixes);
-        self.frozen = Some(layers);
+        prefixes
     }
 
     fn precision(&self) -> Precision {

@@ -21,7 +21,7 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let device = super::open_device(config.train.device)?;
     let Assembled { job, report } = super::with_threads(config.train.threads, || assemble(&config, &device))?;
     let timetable = train::timetable(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
-    let stream = train::stream(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
+    let streams = train::streams(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let comparison = Comparison::of(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     println!(
         "\n  rows and tokens (lengths in tokens: shortest, median, 90 %, 99 %, longest)\n\n{}",
@@ -29,7 +29,12 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     );
     println!("  labels\n\n{}", labels(&report));
     println!("  parameters\n\n{}", parameters(&job));
-    println!("  draws\n\n{}", draws(&stream, timetable.epochs().len()));
+    match &streams[..] {
+        [stream] => println!("  draws\n\n{}", draws(stream, timetable.epochs().len())),
+        _ => streams.iter().enumerate().for_each(|(i, stream)| {
+            println!("  draws of an epoch in phase {}\n\n{}", i + 1, draws(stream, 1));
+        }),
+    }
     println!("{}{}", plan(&config, &job, &report, &timetable), comparison.map(balancing).unwrap_or_default());
     println!("  {} is fine: polytask train {}", args.file.display(), args.file.display());
     Ok(0)
@@ -237,9 +242,11 @@ mod tests {
     use data::{CorpusRows, Packing, Sampling, sampler};
 
     fn told(sampling: &Sampling) -> Vec<String> {
-        let corpus = |name: &str, rows: u32| CorpusRows::new(name, (0..rows).collect(), vec![1; rows as usize]);
+        let corpus =
+            |name: &str, rows: u32| CorpusRows::new(name, (0..rows).collect(), vec![1; rows as usize]);
         let corpora = vec![corpus("large", 900), corpus("none", 0), corpus("small", 100)];
-        let table = draws(&Stream::new(corpora, sampling, 3, Packing { tokens: 100, one_corpus: false }, 1), 3);
+        let table =
+            draws(&Stream::new(corpora, sampling, 3, Packing { tokens: 100, one_corpus: false }, 1), 3);
         table.lines().skip(2).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 

@@ -60,6 +60,9 @@ pub struct Config {
     /// How often each corpus is drawn; proportional by default.
     #[serde(default)]
     pub sampling: data::Sampling,
+    /// The parts of a run, one after the other: `[[phase]]` for each. Without any, the whole run is one part with every task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phase: Vec<train::PhaseConfig>,
     /// How the tasks' losses are weighted against each other; equal by default.
     #[serde(default)]
     pub balance: balance::Balancing,
@@ -220,8 +223,16 @@ impl Config {
             schedule: self.schedule.clone(),
             balance: self.balance.clone(),
             sampling: self.sampling.clone(),
+            phases: self.phase.clone(),
+            orders: self.orders(),
             cache_frozen: self.model.freeze.as_ref().is_some_and(|freeze| freeze.cache),
         }
+    }
+
+    /// The orders of the corpora that name one.
+    fn orders(&self) -> BTreeMap<String, data::OrderConfig> {
+        let named = self.corpus.iter().filter(|(_, corpus)| !corpus.order.is_default());
+        named.map(|(name, corpus)| (name.clone(), corpus.order.clone())).collect()
     }
 
     /// The config with every default written out and paths absolute, as TOML that reads as the same config.

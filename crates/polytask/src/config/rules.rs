@@ -19,6 +19,7 @@ pub fn check(config: &Config, root: &Node) -> Vec<Diagnostic> {
     rules.names();
     rules.tasks();
     rules.heads();
+    rules.phases();
     rules.corpora();
     rules.balance();
     rules.train();
@@ -115,6 +116,32 @@ impl Rules<'_> {
                 let message = format!("task `{name}` shares the head of `{head}`, but {problem}");
                 let error = Diagnostic::error(message, self.at(&["task", name, "head"]));
                 self.push(error.help("name a task of the same kind that has no `head` in its table"));
+            }
+        }
+    }
+
+    /// The tasks of phases exist, and what they leave out is not shared by a task that is done early.
+    fn phases(&mut self) {
+        let names: Vec<&str> = self.config.task.iter().map(|(name, _)| name.as_str()).collect();
+        for (i, phase) in self.config.phase.iter().enumerate() {
+            for task in phase.tasks.iter().flatten().filter(|task| !names.contains(&task.as_str())) {
+                let message = format!("phase {} names the task `{task}`, which does not exist", i + 1);
+                let mut error = Diagnostic::error(message, self.at(&["phase", &i.to_string(), "tasks"]));
+                if let Some(near) = nearest(task, names.iter().copied()) {
+                    error = error.help(format!("did you mean `{near}`?"));
+                }
+                self.push(error.help(format!("there are: {}", ticked(&names))));
+            }
+        }
+        for (name, task) in &self.config.task {
+            let borrowed = self.config.task.iter().find(|(_, other)| other.head.as_deref() == Some(name));
+            let shared = task.head.as_deref().or(borrowed.map(|(other, _)| other.as_str()));
+            if let (Some(other), true) = (shared, task.early_stopping.is_some()) {
+                let message = format!(
+                    "task `{name}` has early stopping of its own, but shares its head with `{other}`"
+                );
+                let error = Diagnostic::error(message, self.at(&["task", name, "early_stopping"]));
+                self.push(error.help("the other task would train the head on; leave one of the two out"));
             }
         }
     }

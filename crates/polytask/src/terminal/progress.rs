@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
-use train::{Evaluated, Event, Finished, Started, Step};
+use train::{Allotted, Evaluated, Event, Finished, PhaseBegan, Reason, Started, Step, TaskDone};
 
 /// Seconds between two plain lines.
 const EVERY: f64 = 10.0;
@@ -37,6 +37,7 @@ pub struct Progress {
     pace: Option<(f64, f64)>,
     printed: f64,
     scores: BTreeMap<(String, String), f64>,
+    allotted: Option<Allotted>,
 }
 
 impl Progress {
@@ -58,6 +59,7 @@ impl Progress {
             pace: None,
             printed: f64::NEG_INFINITY,
             scores: BTreeMap::new(),
+            allotted: None,
         }
     }
 
@@ -86,6 +88,9 @@ impl Progress {
                 self.warn(&line);
             }
             Event::Saved(_) => {}
+            Event::PhaseBegan(e) => self.phase_began(e),
+            Event::TaskDone(e) => self.task_done(e),
+            Event::Allotted(e) => self.allotted = Some(e.clone()),
             Event::StoppedEarly(e) => self.say(&format!(
                 "  stopped early at step {}: {} evaluations without a better one than step {}'s",
                 count(e.step),
@@ -117,6 +122,22 @@ impl Progress {
             count(e.steps),
             self.epochs
         ));
+    }
+
+    fn phase_began(&mut self, e: &PhaseBegan) {
+        let frozen =
+            e.frozen.map(|layers| format!("; embeddings and {layers} layers frozen")).unwrap_or_default();
+        self.say(&format!("  phase {} of {}: {}{frozen}", e.phase, e.of, e.tasks.join(", ")));
+    }
+
+    fn task_done(&mut self, e: &TaskDone) {
+        let why = match e.reason {
+            Reason::Budget => "its budget is used up".to_string(),
+            Reason::Stopped { best } => {
+                format!("its score has not improved; its head is that of step {}", count(best))
+            }
+        };
+        self.say(&format!("  task {} is done after step {}: {why}", e.task, count(e.step)));
     }
 
     fn step(&mut self, e: &Step) {
@@ -198,6 +219,11 @@ impl Progress {
 
     fn finished(&mut self, e: &Finished) {
         self.clear();
+        if let Some(told) =
+            self.allotted.take().filter(|_| self.detail == Detail::Tables && self.tasks.len() > 1)
+        {
+            self.say(&format!("\n  what each task got\n\n{}", allotment(&told, &self.tasks)));
+        }
         let time = Duration::from_secs_f64(e.elapsed);
         self.say(&format!(
             "  {} tokens in {}{}; the model of step {} lies in {}",
@@ -229,4 +255,30 @@ impl Progress {
             None => eprintln!("warning: {text}"),
         }
     }
+}
+
+/// What each task, and of each corpus, was trained on.
+fn allotment(told: &Allotted, tasks: &[String]) -> String {
+    let mut table = Table::new(&["task", "rows", "tokens", "steps", "compute", "time"]);
+    for task in tasks {
+        let Some(spent) = told.tasks.get(task) else { continue };
+        table.row([
+            task.clone(),
+            count(spent.rows as usize),
+            count(spent.tokens as usize),
+            count(spent.steps as usize),
+            format!("{:.1} %", 100.0 * told.shares.get(task).copied().unwrap_or(0.0)),
+            duration(Duration::from_secs_f64(spent.seconds)),
+        ]);
+    }
+    let mut corpora = Table::new(&["corpus", "rows", "draws", "times through"]);
+    for (corpus, drawn) in &told.corpora {
+        corpora.row([
+            corpus.clone(),
+            count(drawn.rows),
+            count(drawn.draws as usize),
+            format!("{:.2}", drawn.draws as f64 / drawn.rows.max(1) as f64),
+        ]);
+    }
+    format!("{}\n{}", table.render(), corpora.render())
 }

@@ -2,7 +2,7 @@
 //!
 //! `checkpoints/NNNNNN/` holds `weights.safetensors` (every parameter by name), `optimizer.safetensors` (what the
 //! optimizer remembers of it, AdamW's moments as `NAME.first` and `NAME.second`, and what a balancer keeps of a parameter, as `NAME.task.0`, `NAME.task.1`, ... in the order
-//! of the config), `state.json` (counters, stream, balancer, evaluations, fingerprint) and
+//! of the config, and the head of a task with early stopping at its best, as `NAME.best`), `state.json` (counters, stream, balancer, evaluations, fingerprint) and
 //! `manifest.json` (length and blake3 hash of each). It is written beside its place, synced, and takes its name at the
 //! end, so a checkpoint that has its name is whole.
 
@@ -10,6 +10,7 @@ mod manifest;
 mod tensors;
 
 use crate::{
+    best_heads::BestHeads,
     buffers::Buffers,
     durable,
     error::TrainError,
@@ -37,7 +38,7 @@ pub(crate) fn save(
     dir: &RunDir,
     parameters: &Parameters,
     moments: &Moments,
-    buffers: &Buffers,
+    (buffers, best_heads): (&Buffers, &BestHeads),
     mut state: State,
 ) -> Result<(), TrainError> {
     let step = state.progress.step;
@@ -47,7 +48,7 @@ pub(crate) fn save(
     let text = serde_json::to_vec_pretty(&state)
         .map_err(|e| TrainError::broken(&path, format!("its state cannot be written: {e}")))?;
     let weights = tensors::weights(parameters, step)?;
-    let moments = tensors::moments(parameters, moments, buffers)?;
+    let moments = tensors::moments(parameters, moments, buffers, best_heads)?;
     durable::replace_dir(&path, |place| {
         Manifest::write(place, &[(WEIGHTS, weights), (OPTIMIZER, moments), (STATE, text)])
     })
@@ -68,12 +69,13 @@ impl Checkpoint {
         path: &Path,
         parameters: &mut Parameters,
         (optimizer, moments): (&Optimizing, &mut Moments),
-        buffers: &mut Buffers,
+        (buffers, best_heads): (&mut Buffers, &mut BestHeads),
     ) -> Result<(), TrainError> {
         tensors::restore_weights(path, &self.weights, parameters)?;
         let updates = &self.state.updates;
         *moments = tensors::restore_moments(path, &self.moments, updates, optimizer, parameters)?;
         *buffers = tensors::restore_buffers(path, &self.moments, parameters)?;
+        *best_heads = tensors::restore_best_heads(path, &self.moments, parameters)?;
         Ok(())
     }
 }

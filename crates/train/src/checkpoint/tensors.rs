@@ -1,6 +1,7 @@
 //! Weights and what the optimizer remembers as safetensors, both ways.
 
 use crate::{
+    best_heads::BestHeads,
     buffers::Buffers,
     error::TrainError,
     optimizer::{Moment, Moments, Optimizing},
@@ -52,11 +53,13 @@ pub(super) fn weights(parameters: &Parameters, step: usize) -> Result<Vec<u8>, T
 /// The names of what an optimizer remembers of a parameter, in its order.
 const PARTS: [&str; 2] = ["first", "second"];
 
-/// What the optimizer remembers of every parameter that has moved, and what a balancer keeps of parameters.
+/// What the optimizer remembers of every parameter that has moved, what a balancer keeps of parameters, and the heads of tasks with
+/// early stopping at their best.
 pub(super) fn moments(
     parameters: &Parameters,
     moments: &Moments,
     buffers: &Buffers,
+    best_heads: &BestHeads,
 ) -> Result<Vec<u8>, TrainError> {
     let mut tensors = Vec::new();
     for (parameter, moment) in parameters.iter().zip(moments.iter()) {
@@ -71,6 +74,10 @@ pub(super) fn moments(
             let stored = Stored { shape: parameters.shape(index), values: Box::new(move || numbers.clone()) };
             tensors.push((buffer_name(parameters, index, task), stored));
         }
+    }
+    for (index, numbers) in best_heads.iter() {
+        let stored = Stored { shape: parameters.shape(index), values: Box::new(move || numbers.to_vec()) };
+        tensors.push((best_name(parameters, index), stored));
     }
     pack(tensors)
 }
@@ -158,6 +165,27 @@ pub(super) fn restore_buffers(
         }
     }
     Ok(buffers)
+}
+
+/// The heads of tasks with early stopping, as they were at their best.
+pub(super) fn restore_best_heads(
+    path: &Path,
+    bytes: &[u8],
+    parameters: &Parameters,
+) -> Result<BestHeads, TrainError> {
+    let file = parse(path, bytes)?;
+    let mut heads = BestHeads::default();
+    for index in 0..parameters.len() {
+        let name = best_name(parameters, index);
+        if file.tensor(&name).is_ok() {
+            heads.put(index, numbers(path, &file, &name, &parameters.shape(index))?);
+        }
+    }
+    Ok(heads)
+}
+
+fn best_name(parameters: &Parameters, index: usize) -> String {
+    format!("{}.best", parameters.parameter(index).name)
 }
 
 fn buffer_name(parameters: &Parameters, index: usize, task: usize) -> String {

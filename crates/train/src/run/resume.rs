@@ -20,8 +20,10 @@ impl Run<'_, '_> {
         let resumed = self.resume(saved)?;
         if start == Start::Resume {
             let (step, evaluation_due) = (self.progress.step, self.progress.evaluation_due);
-            history::truncate(&self.dir.metrics(), Resumption { step, evaluation_due })?;
+            let allotment_told = self.progress.allotment_told == Some(step);
+            history::truncate(&self.dir.metrics(), Resumption { step, evaluation_due, allotment_told })?;
         }
+        self.settle();
         let (trunk_parameters, head_parameters) = self.job.model.sizes();
         self.emit(Event::Started(events::Started {
             step: self.progress.step,
@@ -32,6 +34,7 @@ impl Run<'_, '_> {
             trunk_parameters,
             head_parameters,
         }));
+        self.tell_phase();
         Ok(())
     }
 
@@ -60,10 +63,17 @@ impl Run<'_, '_> {
         let checkpoint = checkpoint::open(&path)?;
         fingerprint::compare(&path, &checkpoint.state.fingerprint, &self.fingerprint)?;
         let state = &checkpoint.state;
+        if state.progress.phase >= self.feed.phases.len() {
+            let reason =
+                format!("phase {} of a run that has {}", state.progress.phase + 1, self.feed.phases.len());
+            return Err(TrainError::broken(&path, reason));
+        }
+        self.feed.enter(state.progress.phase);
         self.feed.stream.restore(state.stream.clone()).map_err(|e| TrainError::broken(&path, e))?;
         self.balancer.restore(&state.balancer).map_err(|e| TrainError::broken(&path, e))?;
         let moments = (&self.settings.optimizer, &mut self.moments);
-        checkpoint.restore(&path, &mut self.job.model.parameters, moments, &mut self.buffers)?;
+        let kept = (&mut self.buffers, &mut self.best_heads);
+        checkpoint.restore(&path, &mut self.job.model.parameters, moments, kept)?;
         self.progress = state.progress.clone();
         self.elapsed_before = state.progress.elapsed;
         self.saved_at = Some(step);

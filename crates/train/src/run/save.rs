@@ -25,7 +25,8 @@ impl Run<'_, '_> {
             updates: BTreeMap::new(),
             fingerprint: self.fingerprint.clone(),
         };
-        checkpoint::save(self.dir, &self.job.model.parameters, &self.moments, &self.buffers, state)?;
+        let kept = (&self.buffers, &self.best_heads);
+        checkpoint::save(self.dir, &self.job.model.parameters, &self.moments, kept, state)?;
         self.saved_at = Some(step);
         let best = self.progress.standing.best.as_ref().map(|b| b.step);
         checkpoint::prune(self.dir, self.settings.train.keep, best)?;
@@ -48,6 +49,10 @@ impl Run<'_, '_> {
     /// Writes the result.
     pub(super) fn finish(&mut self) -> Result<Outcome, TrainError> {
         let last = self.progress.step;
+        if self.progress.allotment_told != Some(last) {
+            self.tell_allotment();
+        }
+        self.leave_phases();
         let standing = &self.progress.standing;
         let chosen = match self.settings.train.result {
             Pick::Best => standing.best.as_ref(),

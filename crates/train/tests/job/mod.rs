@@ -45,6 +45,8 @@ pub fn settings(json: Json) -> Settings {
         schedule: part("schedule").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
         balance: part("balance").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
         sampling: part("sampling").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
+        phases: part("phases").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
+        orders: part("orders").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
         cache_frozen: json.get("cache_frozen").is_some_and(|c| c == true),
     }
 }
@@ -141,7 +143,7 @@ pub fn job_with(device: &Device, backbone: Json, seed: u64, dropout: f64) -> Job
         kind.build(&mut parameters, backbone.hidden());
         kind.attach(Split::Train, &views.train[view]).unwrap();
         kind.attach(Split::Validation, &views.validation[view]).unwrap();
-        tasks.push(TaskSlot { name: name.into(), config, kind, view });
+        tasks.push(TaskSlot { name: name.into(), config, kind, view, learns: true });
     }
     Job { model: Model { parameters, backbone, decoder: None, tokenizer, max_length: 32, tasks }, views }
 }
