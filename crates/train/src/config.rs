@@ -148,6 +148,11 @@ pub struct EarlyStopping {
 }
 
 impl Settings {
+    /// The factor of all learning rates at `step` (from 0) of `total`, in 0..=1: the schedule's, or the optimizer's own.
+    pub fn factor(&self, step: usize, total: usize) -> f64 {
+        self.optimizer.own_factor(step, total).unwrap_or_else(|| self.schedule.factor(step, total))
+    }
+
     /// What is out of range, as (key, found, expected); empty when all is well.
     pub fn faults(&self) -> Vec<Fault> {
         let t = &self.train;
@@ -171,6 +176,11 @@ impl Settings {
             faults.push(Fault::new("train.clip_norm", t.clip_norm, "a number from 0, where 0 means off"));
         }
         faults.extend(self.schedule.faults());
+        if self.optimizer.own_factor(0, 1).is_some() && self.schedule != Schedule::default() {
+            let key = format!("schedule.{}", self.schedule.name());
+            let expected = "no [schedule]: the optimizer has a warm-up of its own and needs nothing else";
+            faults.push(Fault::new(&key, self.schedule.name(), expected));
+        }
         faults.extend(self.optimizer.faults());
         faults
     }

@@ -24,6 +24,7 @@ use crate::{
 use balance::{Balancer, Needs};
 use burn::tensor::Tensor;
 use data::{Pack, Split, Stream};
+use model::Parameters;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -198,7 +199,7 @@ impl<'a, 'h> Run<'a, 'h> {
             return Err(TrainError::NothingToTrain);
         }
         let below = self.below(&packs)?;
-        let factor = self.settings.schedule.factor(index, self.timetable.total());
+        let factor = self.settings.factor(index, self.timetable.total());
         let movers = Movers {
             settings: self.settings,
             balancer: self.balancer.as_mut(),
@@ -288,10 +289,7 @@ impl<'a, 'h> Run<'a, 'h> {
 
     fn evaluate(&mut self) -> Result<(), TrainError> {
         let began = (self.host.clock)();
-        let views = self.job.views.of(Split::Validation);
-        let tokens = self.settings.train.tokens_per_step;
-        let model = &self.job.model;
-        let Some(evaluation) = evaluate(model, Split::Validation, views, tokens, self.host.stop) else {
+        let Some(evaluation) = self.evaluation() else {
             return Ok(()); // Asked to stop: it is still due.
         };
         let step = self.progress.step;
@@ -325,6 +323,25 @@ impl<'a, 'h> Run<'a, 'h> {
             self.emit(Event::StoppedEarly(events::StoppedEarly { step, best, evaluations }));
         }
         Ok(())
+    }
+
+    /// The scores of the validation split under the weights that would be the result; `None` when asked to stop.
+    fn evaluation(&mut self) -> Option<Evaluation> {
+        let steps_are_made_at = self.swap_averaged();
+        let Job { model, views } = &*self.job;
+        let (views, tokens) = (views.of(Split::Validation), self.settings.train.tokens_per_step);
+        let evaluation = evaluate(model, Split::Validation, views, tokens, self.host.stop);
+        if let Some(parameters) = steps_are_made_at {
+            self.job.model.parameters = parameters;
+        }
+        evaluation
+    }
+
+    /// Gives the model the weights that are evaluated and saved; returns those that steps are made at, if they are others.
+    fn swap_averaged(&mut self) -> Option<Parameters> {
+        let parameters = &mut self.job.model.parameters;
+        let averaged = self.settings.optimizer.averaged(parameters, &self.moments)?;
+        Some(std::mem::replace(parameters, averaged))
     }
 
     fn emit(&mut self, event: Event) {

@@ -93,6 +93,7 @@ fn optimizers_go_on_where_they_were() {
         json!({"lion": {"learning_rate": 1e-4}}),
         json!({"adafactor": {"layer_decay": 0.8}}),
         json!({"muon": {}}),
+        json!({"schedule_free_adamw": {"learning_rate": 1e-3}}),
     ] {
         let settings = settings(json!({
             "train": {"epochs": 10, "max_steps": 20, "tokens_per_step": 100, "seed": 11},
