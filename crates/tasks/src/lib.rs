@@ -18,6 +18,7 @@ mod crf;
 mod decoder;
 mod entities_relations;
 mod error;
+mod focal;
 mod generation;
 mod gold;
 mod head;
