@@ -6,6 +6,7 @@ use data::Sampling;
 use model::{DeviceName, Precision};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tasks::{PlateauConfig, TaskError};
 
 /// Everything that says how to train, apart from what is trained.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -84,6 +85,10 @@ pub struct TrainConfig {
     pub best_metric: Option<String>,
     /// Which checkpoint becomes the result in `model/`: `"best"` (default) or `"last"`.
     pub result: Pick,
+    /// Lets all learning rates fall when what decides which checkpoint is best stops improving; off by default. A task's own
+    /// `plateau` looks at the task alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<PlateauConfig>,
     /// Stop when evaluations have not improved for a while; off by default.
     pub early_stopping: Option<EarlyStopping>,
     /// After how many steps in a row without a finite loss the run stops with an error; 5 by default.
@@ -110,6 +115,7 @@ impl Default for TrainConfig {
             keep: 2,
             best_metric: None,
             result: Pick::Best,
+            plateau: None,
             early_stopping: None,
             bad_steps: 5,
         }
@@ -174,6 +180,11 @@ impl Settings {
         least("train.bad_steps", t.bad_steps);
         if !(t.clip_norm >= 0.0 && t.clip_norm.is_finite()) {
             faults.push(Fault::new("train.clip_norm", t.clip_norm, "a number from 0, where 0 means off"));
+        }
+        if let Some(Err(TaskError::Setting { key, found, expected })) =
+            t.plateau.as_ref().map(|plateau| plateau.check("train.plateau"))
+        {
+            faults.push(Fault { key, found, expected });
         }
         faults.extend(self.schedule.faults());
         if self.optimizer.own_factor(0, 1).is_some() && self.schedule != Schedule::default() {

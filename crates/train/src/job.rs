@@ -96,11 +96,12 @@ impl TaskSlot {
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
+
     /// Connects the task to a trunk and adds its head to the parameters.
     ///
     /// # Errors
     /// When the trunk lacks what the kind uses, or the head that it shares is another.
-    fn build(
+    pub fn build(
         &mut self,
         backbone: &dyn Backbone,
         decoder: Option<&ModelDecoder>,

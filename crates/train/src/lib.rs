@@ -26,6 +26,7 @@ mod history;
 mod jacobian;
 mod job;
 pub mod optimizer;
+mod plateau;
 mod run;
 mod run_dir;
 mod saved;
@@ -44,13 +45,14 @@ pub use config::{EarlyStopping, Fault, Pick, Recompute, Settings, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, TaskScores, evaluate, predict};
 pub use events::{
-    BadStep, BadTask, BrokenCheckpoint, Cached, Cosine, Evaluated, Event, Finished, Interrupted, Saved,
-    Started, Step, StoppedEarly, TaskGradients,
+    BadStep, BadTask, BrokenCheckpoint, Cached, Cosine, Evaluated, Event, Finished, Interrupted, RateFell,
+    Saved, Started, Step, StoppedEarly, TaskGradients,
 };
 pub use gradients::{Gradient, Gradients};
 pub use history::{Resumption, truncate};
 pub use job::{Job, Model, ModelDecoder, TaskSlot, Views};
 pub use optimizer::{AdamWConfig, Moments, Optimizing};
+pub use plateau::Plateau;
 pub use run::{Host, Outcome, Start, run, stream, timetable};
 pub use run_dir::RunDir;
 pub use saved::{Card, TaskCard};

@@ -1,5 +1,6 @@
 //! A run from its first step, or from a checkpoint, to its result.
 
+mod rates;
 mod resume;
 mod save;
 
@@ -200,13 +201,14 @@ impl<'a, 'h> Run<'a, 'h> {
         }
         let below = self.below(&packs)?;
         let factor = self.settings.factor(index, self.timetable.total());
+        let (rates, head_factors) = self.rates();
         let movers = Movers {
             settings: self.settings,
             balancer: self.balancer.as_mut(),
             buffers: &mut self.buffers,
             validation: self.validation.as_ref(),
             moments: &mut self.moments,
-            rates: &self.rates,
+            rates: &rates,
             factor,
         };
         let moved = step::step(&mut self.job.model, &self.job.views, &packs, below, index, movers);
@@ -231,7 +233,8 @@ impl<'a, 'h> Run<'a, 'h> {
                     losses: measured.losses,
                     weights: measured.weights,
                     items: measured.items,
-                    learning_rate: self.rates.trunk * factor,
+                    learning_rate: rates.trunk * factor,
+                    head_factors,
                     gradient_norm: measured.gradient_norm,
                     task_gradients: measured.task_gradients,
                     rows: packs.iter().map(|p| p.len()).sum(),
@@ -315,6 +318,7 @@ impl<'a, 'h> Run<'a, 'h> {
             seconds: self.since(began),
             elapsed: self.progress.elapsed,
         }));
+        self.let_rates_fall(value, &evaluation);
         if self.progress.standing.exhausted(&self.settings.train) {
             let standing = &self.progress.standing;
             let best = standing.best.as_ref().map_or(0, |b| b.step);

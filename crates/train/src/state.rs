@@ -1,6 +1,6 @@
 //! What a run remembers between steps, apart from weights and moments.
 
-use crate::best::Standing;
+use crate::{best::Standing, plateau::Plateaus};
 use data::StreamState;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +23,9 @@ pub(crate) struct Progress {
     pub(crate) checkpoint_due: bool,
     /// The evaluations so far.
     pub(crate) standing: Standing,
+    /// What they have let fall.
+    #[serde(default)]
+    pub(crate) plateaus: Plateaus,
 }
 
 /// The part of a checkpoint that is no tensor: `state.json`.

@@ -18,8 +18,7 @@ fn hiding_job(backbone: Value, dropout: f64) -> Job {
     let kind = config.build("found").unwrap();
     let hiding = kind.hides().map(|percent| Hiding::new(percent, &model.tokenizer).unwrap());
     let mut slot = TaskSlot { name: "found".into(), config, kind, view: 2 };
-    let alone = std::slice::from_mut(&mut slot);
-    TaskSlot::build_all(alone, &*model.backbone, None, &model.tokenizer, &mut model.parameters).unwrap();
+    slot.build(&*model.backbone, None, &model.tokenizer, &mut model.parameters).unwrap();
     for (split, views) in
         [(Split::Train, &mut job.views.train), (Split::Validation, &mut job.views.validation)]
     {
