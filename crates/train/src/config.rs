@@ -1,6 +1,6 @@
 //! `[train]`: how long, how much at once, how often to look and to save.
 
-use crate::{optimizer::Optimizing, schedule::Schedule, scope::Scope};
+use crate::{optimizer::Optimizing, schedule::Schedule, scope::Scope, task_rates::TaskRates};
 use balance::Balancing;
 use data::Sampling;
 use model::{DeviceName, Precision};
@@ -89,6 +89,9 @@ pub struct TrainConfig {
     /// `plateau` looks at the task alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plateau: Option<PlateauConfig>,
+    /// Lets the learning rate of each head follow the progress of its task; off by default, `task_rates = {}` switches it on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_rates: Option<TaskRates>,
     /// Stop when evaluations have not improved for a while; off by default.
     pub early_stopping: Option<EarlyStopping>,
     /// After how many steps in a row without a finite loss the run stops with an error; 5 by default.
@@ -116,6 +119,7 @@ impl Default for TrainConfig {
             best_metric: None,
             result: Pick::Best,
             plateau: None,
+            task_rates: None,
             early_stopping: None,
             bad_steps: 5,
         }
@@ -186,6 +190,7 @@ impl Settings {
         {
             faults.push(Fault { key, found, expected });
         }
+        faults.extend(t.task_rates.iter().flat_map(TaskRates::faults));
         faults.extend(self.schedule.faults());
         if self.optimizer.own_factor(0, 1).is_some() && self.schedule != Schedule::default() {
             let key = format!("schedule.{}", self.schedule.name());

@@ -96,7 +96,8 @@ pub struct Step {
     pub items: BTreeMap<String, usize>,
     /// Learning rate of the trunk.
     pub learning_rate: f64,
-    /// What the learning rate of each head is multiplied by for the sake of its task alone. Only where a task has a `plateau`.
+    /// What the learning rate of each head is multiplied by for the sake of its task alone. Only with `[train] task_rates`,
+    /// and where a task has a `plateau`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub head_factors: BTreeMap<String, f64>,
     /// Global norm of the gradient before clipping.

@@ -35,6 +35,7 @@ mod scope;
 mod setup;
 mod state;
 mod step;
+mod task_rates;
 mod timetable;
 mod trunk;
 
@@ -58,4 +59,5 @@ pub use run_dir::RunDir;
 pub use saved::{Card, TaskCard};
 pub use schedule::Schedule;
 pub use scope::Scope;
+pub use task_rates::TaskRates;
 pub use timetable::Timetable;

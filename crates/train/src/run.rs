@@ -225,6 +225,7 @@ impl<'a, 'h> Run<'a, 'h> {
             Ok(measured) => {
                 let tokens = packs.iter().map(|p| p.tokens()).sum::<usize>();
                 self.progress.bad_in_a_row = 0;
+                self.follow_progress(&measured);
                 self.progress.tokens += tokens as u64;
                 self.tick();
                 self.emit(Event::Step(events::Step {

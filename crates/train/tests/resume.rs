@@ -162,6 +162,17 @@ fn fallen_rates_go_on_where_they_were() {
 }
 
 #[test]
+fn rates_that_follow_tasks_go_on_where_they_were() {
+    for balance in [json!({"equal": {}}), json!({"upgrad": {}})] {
+        let settings = settings(json!({
+            "train": {"epochs": 50, "max_steps": 24, "tokens_per_step": 64, "task_rates": {}},
+            "balance": balance,
+        }));
+        same_bits_on(&Device::flex(), bag(), &settings, &[2, 17]);
+    }
+}
+
+#[test]
 fn a_broken_checkpoint_is_set_aside_for_an_older_one() {
     let settings = settings(json!({
         "train": {"epochs": 50, "max_steps": 20, "tokens_per_step": 64, "checkpoint_every": 4, "keep": 3}

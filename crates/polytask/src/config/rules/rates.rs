@@ -6,6 +6,16 @@ use crate::config::diagnostic::Diagnostic;
 impl Rules<'_> {
     pub(super) fn rates(&mut self) {
         self.plateaus();
+        self.task_rates();
+    }
+
+    /// Progress is that of one task beside others.
+    fn task_rates(&mut self) {
+        if self.config.train.task_rates.is_some() && self.config.task.len() == 1 {
+            let span = self.key(&["train", "task_rates"]);
+            let error = Diagnostic::error("`train.task_rates` compares tasks, and there is only one", span);
+            self.push(error.help("remove it; `plateau` lets a learning rate fall by evaluations"));
+        }
     }
 
     /// A plateau is one of evaluations; a head's rate is its owner's.
