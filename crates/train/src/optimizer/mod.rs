@@ -67,6 +67,18 @@ impl Default for Optimizing {
 }
 
 impl Optimizing {
+    /// Its name in the config.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Optimizing::AdamW(_) => "adamw",
+            Optimizing::Sgd(_) => "sgd",
+            Optimizing::Lion(_) => "lion",
+            Optimizing::Adafactor(_) => "adafactor",
+            Optimizing::Muon(_) => "muon",
+            Optimizing::ScheduleFree(_) => "schedule_free_adamw",
+        }
+    }
+
     pub(crate) fn faults(&self) -> Vec<Fault> {
         match self {
             Optimizing::AdamW(config) => config.faults(),
