@@ -36,7 +36,7 @@ pub enum Command {
     FindRate(FindRate),
     /// Write a commented starter config
     Init(Init),
-    /// List what can be configured: kinds, backbones, samplers, balancers, schedules, optimizers, metrics
+    /// List what can be configured: kinds, backbones, samplers, balancers, schedules, rates, optimizers, metrics
     List {
         /// Only this family
         family: Option<String>,

@@ -40,6 +40,10 @@ mod task_rates;
 mod timetable;
 mod trunk;
 
+/// Name and source text of what learning rates may follow in a run; the leading doc comment of a source is its documentation.
+pub const RATES_CATALOGUE: &[(&str, &str)] =
+    &[("plateau", include_str!("plateau.rs")), ("task_rates", include_str!("task_rates.rs"))];
+
 pub use best::{Criterion, Judged, ScoreTable, Standing};
 pub use checkpoint::list as checkpoints;
 pub use comparison::Comparison;

@@ -1,7 +1,23 @@
-//! Learning rates that fall when evaluations stop improving ([`PlateauConfig`]).
+//! Learning rates that fall when evaluations stop improving.
 //!
-//! `[train] plateau` looks at what decides which checkpoint is best, and lets all rates fall; `[task.NAME] plateau` looks at the task's
-//! main metric on the validation split, and lets that of the task's head fall. Both multiply what schedule and optimizer give.
+//! `[train] plateau` looks at what decides which checkpoint is best (`best_metric`), and lets all learning rates fall; `[task.NAME]
+//! plateau` looks at the task's main metric on the validation split, and lets that of the task's head fall. With the value `a` of an
+//! evaluation, higher being better, and the best value `b` so far
+//!
+//! ```text
+//! b <- a, n <- 0              if a > b + threshold
+//! n <- n + 1                  otherwise; and when n > patience
+//! f <- max(f factor, min_factor), n <- 0
+//! ```
+//!
+//! and the rate that optimizer and schedule give is multiplied by `f`, 1 at first: the same numbers as PyTorch's `ReduceLROnPlateau`
+//! with `mode = "max"` and `threshold_mode = "abs"`. An event tells when a rate falls; `f` and `n` are in the checkpoint. A head that
+//! several tasks share has the plateau of its owner.
+//!
+//! Defaults: `factor = 0.5`, `patience = 2`, `threshold = 1e-4`, `min_factor = 0.01`. Cost: none.
+//! When to use: with `[schedule.constant]` where the number of steps is open, and `evaluate_every` short beside it; of a task, where
+//! one head is ready long before the others. Patience is of the evaluation: `early_stopping` wants more of it.
+//! Source: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
 
 use crate::evaluate::Evaluation;
 use serde::{Deserialize, Serialize};

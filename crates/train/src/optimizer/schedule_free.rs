@@ -13,8 +13,8 @@
 //! ```
 //!
 //! as `schedulefree.AdamWScheduleFree` has it: `z` begins as the weight. The average needs no falling learning rate and so no
-//! number of steps; the factor is `(t + 1) / W` while step `t` (from 0) of `T` is below `W = ceil(warmup * T)`, and 1 afterwards, and
-//! a `[schedule]` is refused. Biases, norms and other vectors do not decay. A parameter without a gradient in a step stands still.
+//! number of steps; the factor is `(t + 1) / W` while step `t` (from 0) of `T` is below `W = ceil(warmup * T)`, and 1 afterwards.
+//! The default schedule has no effect then, another one is refused. Biases, norms and other vectors do not decay. A parameter without a gradient in a step stands still.
 //!
 //! Defaults: `learning_rate = 1e-4`, heads the same, `warmup = 0.1`, `weight_decay = 0.01`, `beta = 0.9`, `beta2 = 0.999`,
 //! `epsilon = 1e-8`. Take AdamW's learning rate or up to ten times it. Cost: two more numbers per parameter, as AdamW, and one pass
