@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
-"""Writes crates/train/tests/fixtures/optimizers.json: ten steps of torch's and lion-pytorch's optimizers.
+"""Writes crates/train/tests/fixtures/optimizers.json: ten steps of torch's, lion-pytorch's and schedulefree's optimizers.
 
-    pip install torch lion-pytorch
+    pip install torch lion-pytorch schedulefree
     python scripts/make_optimizer_fixtures.py
 
 Five parameters: a matrix in a layer, higher than wide, another wider than high, a table of embeddings of which a step looks up some
 rows, a bias, and a head with a learning rate of its own; some have no gradient in some steps. The gradients are fixed; each step
 multiplies them by `scale` (clipping) and the learning rates by a factor (the schedule). Vectors do not decay. Muon's products are in
-f32 here, as ours are; torch's are in bf16. What torch does not move by Muon moves by AdamW.
+f32 here, as ours are; torch's are in bf16. What torch does not move by Muon moves by AdamW. schedulefree counts the steps of a
+group, ours those in which the parameter has a gradient: here each parameter is a group that stands still without one.
 """
 import json
 import pathlib
 
 import torch
 from lion_pytorch import Lion
+from schedulefree import AdamWScheduleFree
 
 SHAPES = {"backbone.layer.0.high": (6, 4), "backbone.layer.1.wide": (3, 7), "backbone.embeddings": (5, 3),
           "backbone.layer.0.bias": (4,), "head.x.weight": (2, 4)}
@@ -49,6 +51,19 @@ def muon(named, lr, decay):
     ]
 
 
+class ScheduleFree(AdamWScheduleFree):
+    def step(self):
+        if any(p.grad is not None for group in self.param_groups for p in group["params"]):
+            super().step()
+
+
+def schedule_free(named, lr, decay, **keys):
+    optimizers = [ScheduleFree([group], lr=lr, foreach=False, **keys) for group in groups(named, lr, decay)]
+    for o in optimizers:
+        o.train()
+    return optimizers
+
+
 def groups(named, lr, decay):
     return [{"params": [p], "lr": lr * (3 if n.startswith("head") else 1), "weight_decay": decay if p.dim() == 2 else 0.0}
             for n, p in named.items()]
@@ -70,6 +85,9 @@ CASES = [
     (config("adafactor", 0.1), one(torch.optim.Adafactor, 0.1, 0.0)),
     (config("adafactor", 0.4, weight_decay=0.1, clip=1.5), one(torch.optim.Adafactor, 0.4, 0.1, d=1.5)),
     (config("muon", 0.02, weight_decay=0.1, momentum=0.9), lambda named: muon(named, 0.02, 0.1)),
+    (config("schedule_free_adamw", 0.02, weight_decay=0.1), lambda named: schedule_free(named, 0.02, 0.1)),
+    (config("schedule_free_adamw", 0.05, weight_decay=0.0, beta=0.95, beta2=0.99),
+     lambda named: schedule_free(named, 0.05, 0.0, betas=(0.95, 0.99))),
 ]
 
 
@@ -86,8 +104,20 @@ def run(make):
                 group["lr"] = rate * FACTORS[step]
             o.step()
         if step + 1 in SHOWN:
-            seen[step + 1] = {name: p.detach().flatten().tolist() for name, p in named.items()}
-    return seen
+            seen[step + 1] = shown(named)
+    if not any(isinstance(o, ScheduleFree) for o in optimizers):
+        return {"steps": seen}
+    for o in optimizers:
+        o.eval()
+    return {"steps": seen, "averaged": shown(named)}
+
+
+def shown(named):
+    return {name: short(p.detach()) for name, p in named.items()}
+
+
+def short(x):
+    return None if x is None else [float(f"{v:.9g}") for v in (x.flatten().tolist() if isinstance(x, torch.Tensor) else x)]
 
 
 def in_f32():
@@ -98,8 +128,7 @@ def in_f32():
 
 in_f32()
 out = pathlib.Path(__file__).parent.parent / "crates/train/tests/fixtures/optimizers.json"
-short = lambda x: None if x is None else [float(f"{v:.9g}") for v in (x.flatten().tolist() if isinstance(x, torch.Tensor) else x)]
-cases = [{"config": c, "steps": {s: {n: short(v) for n, v in named.items()} for s, named in run(make).items()}} for c, make in CASES]
+cases = [{"config": c, **run(make)} for c, make in CASES]
 out.write_text(json.dumps({
     "parameters": [{"name": n, "shape": s, "start": short(START[n])} for n, s in SHAPES.items()],
     "scale": SCALE, "factors": FACTORS, "rows": ROWS,

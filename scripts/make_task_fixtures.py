@@ -44,11 +44,27 @@ ROWS, TARGETS, CLASS_WEIGHTS = [0, 2, 4], [2, 0, 1], [0.5, 1.0, 2.5]
 mean = torch.stack([states[OFFSETS[r]:OFFSETS[r + 1]].mean(0) for r in ROWS])
 first = torch.stack([states[OFFSETS[r]] for r in ROWS])
 classes = torch.tensor(TARGETS)
+
+
+def focal(scores, gamma, weights):
+    """Lin et al. 2017, equation 5, alpha being the class weights, whose mean it is."""
+    p = torch.softmax(scores, 1).gather(1, classes[:, None])[:, 0]
+    return (weights[classes] * (1 - p) ** gamma * -p.log()).sum() / weights[classes].sum()
+
+
+def binary_focal(scores, gamma, weights):
+    """As torchvision.ops.sigmoid_focal_loss, with a weight for each label where it holds in place of alpha."""
+    p = torch.sigmoid(scores)
+    return (holds * weights * (1 - p) ** gamma * -p.log() + (1 - holds) * p ** gamma * -(1 - p).log()).mean()
+
+
 classification = {
     "mean": case(F.cross_entropy(logits(mean), classes)),
     "first_weighted_smoothed": case(
         F.cross_entropy(logits(first), classes, weight=torch.tensor(CLASS_WEIGHTS), label_smoothing=0.1)
     ),
+    "focal": case(focal(logits(mean), 2.0, torch.ones(LABELS))),
+    "first_weighted_focal": case(focal(logits(first), 1.5, torch.tensor(CLASS_WEIGHTS))),
     "probabilities": torch.softmax(logits(mean), 1).flatten().tolist(),
 }
 
@@ -58,6 +74,8 @@ holds = torch.tensor([[float(label in s) for label in range(LABELS)] for s in SE
 multi_label = {
     "plain": case(F.binary_cross_entropy_with_logits(logits(mean), holds)),
     "weighted": case(F.binary_cross_entropy_with_logits(logits(first), holds, pos_weight=torch.tensor(CLASS_WEIGHTS))),
+    "focal": case(binary_focal(logits(mean), 2.0, torch.ones(LABELS))),
+    "weighted_focal": case(binary_focal(logits(first), 0.5, torch.tensor(CLASS_WEIGHTS))),
     "probabilities": torch.sigmoid(logits(mean)).flatten().tolist(),
 }
 

@@ -48,6 +48,12 @@ const FAMILIES: &[Family] = &[
         table: &["schedule"],
         members: train::schedule::CATALOGUE,
     },
+    Family {
+        name: "rates",
+        what: "what learning rates follow beside a schedule",
+        table: &["train"],
+        members: train::RATES_CATALOGUE,
+    },
     Family { name: "metrics", what: "how predictions are scored", table: &[], members: metrics::CATALOGUE },
 ];
 

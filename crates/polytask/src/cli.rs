@@ -32,9 +32,11 @@ pub enum Command {
     Predict(Predict),
     /// Validate config, data and model without training, and print the plan
     Check(Check),
+    /// Try learning rates from next to nothing until training diverges, and propose one; trains nothing for good
+    FindRate(FindRate),
     /// Write a commented starter config
     Init(Init),
-    /// List what can be configured: kinds, backbones, samplers, balancers, schedules, optimizers, metrics
+    /// List what can be configured: kinds, backbones, samplers, balancers, schedules, rates, optimizers, metrics
     List {
         /// Only this family
         family: Option<String>,
@@ -130,6 +132,31 @@ pub struct Check {
     /// How it is read
     #[command(flatten)]
     pub overrides: Overrides,
+}
+
+/// `polytask find-rate`
+#[derive(Args)]
+pub struct FindRate {
+    /// The config
+    pub file: PathBuf,
+    /// How it is read
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// How many rates, a step of training each
+    #[arg(long, default_value_t = 100)]
+    pub steps: usize,
+    /// The lowest learning rate of the trunk; heads keep their ratio to it
+    #[arg(long, value_name = "RATE", default_value_t = 1e-7)]
+    pub from: f64,
+    /// The highest
+    #[arg(long, value_name = "RATE", default_value_t = 1.0)]
+    pub to: f64,
+    /// Draw the losses into this file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Print one JSON object in place of the table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `polytask init`

@@ -74,6 +74,9 @@ impl Observers {
                 for (task, weight) in &e.weights {
                     scalar(&format!("weight/{task}"), e.step, *weight)?;
                 }
+                for (head, factor) in &e.head_factors {
+                    scalar(&format!("head_factor/{head}"), e.step, *factor)?;
+                }
                 scalar("train/learning_rate", e.step, e.learning_rate)?;
                 scalar("train/gradient_norm", e.step, e.gradient_norm)?;
                 scalar("train/tokens_per_second", e.step, e.tokens as f64 / e.seconds.max(1e-9))

@@ -1,4 +1,4 @@
-//! What a run shows to other programs: TensorBoard event files.
+//! What a run shows to other programs: TensorBoard event files, and plots as SVG images.
 //!
 //! ```
 //! use polytask_report::EventFile;
@@ -14,8 +14,12 @@
 //!
 //! No clock is read here: the wall time of every event is an argument.
 
+mod axis;
 mod events;
+mod line_plot;
 mod message;
 mod record;
 
+pub use axis::Scale;
 pub use events::EventFile;
+pub use line_plot::LinePlot;

@@ -13,7 +13,9 @@
 //! Loss: cross-entropy, the mean over labelled rows. With class weights `c` the weighted mean
 //! `sum c[y] l / sum c[y]`; `class_weights = "balanced"` is `c[k] = rows / (labels * rows with k)`, counted in training
 //! (scikit-learn's formula). With `label_smoothing = a` the target is `1 - a` for the label plus `a / labels` for every
-//! one (Szegedy et al. 2016, "Rethinking the Inception Architecture").
+//! one (Szegedy et al. 2016, "Rethinking the Inception Architecture"). With `focal = g` each row's `l` is multiplied by
+//! `(1 - p)^g`, with the probability `p` of its label, so that rows that are predicted well count less (Lin et al. 2017, "Focal
+//! Loss for Dense Object Detection"); class weights stay as they are, and a target has to be one label: no smoothing.
 //!
 //! Scores: `accuracy` (default), `macro_f1`, `micro_f1`, `matthews`. A row whose label training never showed counts as
 //! wrong. Cost: one product `[rows, hidden] x [hidden, labels]` a step.
@@ -31,11 +33,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::head::{self, Head};
-use crate::input;
 use crate::labels::{self, Labels, MASKED, Targets};
 use crate::pooling::Pooling;
 use crate::weights::ClassWeights;
 use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError};
+use crate::{focal, input};
 
 const METRICS: &[&str] = &["accuracy", "macro_f1", "micro_f1", "matthews"];
 
@@ -65,6 +67,11 @@ pub struct ClassificationConfig {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub label_smoothing: f32,
+    /// How much less a row counts that is predicted well: the exponent of `(1 - p)^focal`. 0 by default, the cross-entropy
+    /// itself; 2 is usual.
+    #[serde(default, skip_serializing_if = "focal::is_off")]
+    #[schemars(range(min = 0.0))]
+    pub focal: f32,
     /// Dropout before the last layer, 0 to below 1.
     #[serde(default = "head::usual_dropout")]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -83,6 +90,12 @@ impl ClassificationConfig {
         let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.into())?;
+        focal::check(|| key("focal"), self.focal)?;
+        if self.focal > 0.0 && self.label_smoothing > 0.0 {
+            let (key, found) = (key("label_smoothing"), self.label_smoothing.to_string());
+            let expected = format!("0 beside focal = {}, or no `focal`", self.focal);
+            return Err(TaskError::Setting { key, found, expected });
+        }
         self.class_weights.check(|label| key(&format!("class_weights.{label}")))?;
         Ok(Box::new(Classification {
             task: task.to_owned(),
@@ -223,7 +236,11 @@ impl Kind for Classification {
         }
         let noise = head::noise(self.config.dropout, &self.task, batch.noise_seed);
         let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), noise);
-        let mean = kernels::cross_entropy(logits, &ids, self.weights.as_deref(), self.config.label_smoothing);
+        let weights = self.weights.as_deref();
+        let mean = match self.config.focal {
+            0.0 => kernels::cross_entropy(logits, &ids, weights, self.config.label_smoothing),
+            gamma => focal::of_classes(logits, &ids, weights, gamma),
+        };
         Some(Loss { mean, items: ids.len() })
     }
 

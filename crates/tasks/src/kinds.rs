@@ -18,7 +18,7 @@ use crate::relation::RelationConfig;
 use crate::span::SpanConfig;
 use crate::tagging::TaggingConfig;
 use crate::translation::TranslationConfig;
-use crate::{Kind, TaskError};
+use crate::{Kind, PlateauConfig, TaskError};
 
 /// Makes, of `name: Config, "file"` lines, the fields of [`TaskConfig`], its choice of kind, and [`CATALOGUE`].
 macro_rules! kinds {
@@ -41,6 +41,9 @@ macro_rules! kinds {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(range(min = 0.0))]
             pub learning_rate: Option<f64>,
+            /// Lets the learning rate of this task's head fall when its main metric on the validation split stops improving.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub plateau: Option<PlateauConfig>,
             /// The name of a task of the same kind whose head this task uses, too. Where heads have labels, both then have
             /// those of both.
             #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,6 +164,9 @@ impl TaskConfig {
                 found,
                 expected: expected.into(),
             });
+        }
+        if let Some(plateau) = &self.plateau {
+            plateau.check(&format!("task.{task}.plateau"))?;
         }
         self.build_named(task).expect("`kind` found one")
     }

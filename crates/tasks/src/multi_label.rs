@@ -10,7 +10,9 @@
 //!
 //! Loss: binary cross-entropy, `-(w y log s(z) + (1 - y) log(1 - s(z)))`, the mean over labelled rows and labels. The weight
 //! `w` of what holds is 1, or `positive_weights`: `"balanced"` is (rows without the label) / (rows with it), counted in
-//! training, which makes both sides weigh the same.
+//! training, which makes both sides weigh the same. With `focal = g` each summand is multiplied by `(1 - p)^g`, with the probability
+//! `p` of what is true of the label, so that what is predicted well counts less (Lin et al. 2017, "Focal Loss for Dense Object
+//! Detection").
 //!
 //! Thresholds: a label is said to hold from a probability on. With `thresholds = "tuned"` each label has its own, the one
 //! with its best F1 on the validation split, and so the best macro F1 there. They are fitted once, when training is over, to
@@ -40,7 +42,7 @@ use crate::pooling::Pooling;
 use crate::thresholds::{self, Thresholds};
 use crate::weights::ClassWeights;
 use crate::{Batch, BatchRow, Kind, LabelReport, Loss, Prediction, Scores, Source, TaskError};
-use crate::{binary, input};
+use crate::{binary, focal, input};
 
 const METRICS: &[&str] = &["macro_f1", "micro_f1", "sample_f1"];
 
@@ -69,6 +71,11 @@ pub struct MultiLabelConfig {
     /// without the label / rows with it), or a table of label = weight (labels not named: 1).
     #[serde(default)]
     pub positive_weights: ClassWeights,
+    /// How much less counts what is predicted well: the exponent of `(1 - p)^focal`. 0 by default, the cross-entropy itself; 2
+    /// is usual.
+    #[serde(default, skip_serializing_if = "focal::is_off")]
+    #[schemars(range(min = 0.0))]
+    pub focal: f32,
     /// From which probability on a label holds: `"tuned"` (one for each label, on the validation split), or a number between
     /// 0 and 1.
     #[serde(default)]
@@ -91,6 +98,7 @@ impl MultiLabelConfig {
         let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         self.thresholds.check(|| key("thresholds"))?;
+        focal::check(|| key("focal"), self.focal)?;
         self.positive_weights.check(|label| key(&format!("positive_weights.{label}")))?;
         if self.separator.as_ref().is_some_and(String::is_empty) {
             let (found, expected) = ("an empty text".into(), "what stands between two labels".into());
@@ -343,7 +351,13 @@ impl Kind for MultiLabel {
         }
         let noise = head::noise(self.config.dropout, &self.task, batch.noise_seed);
         let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), noise);
-        let mean = binary::cross_entropy(logits, holds, self.weights.as_deref()).mean();
+        let gamma = self.config.focal;
+        let factors = (gamma > 0.0).then(|| focal::of_answers(logits.clone(), &holds, gamma));
+        let each = binary::cross_entropy(logits, holds, self.weights.as_deref());
+        let mean = match factors {
+            Some(factors) => (each * factors).mean(),
+            None => each.mean(),
+        };
         Some(Loss { mean, items: sets.len() })
     }
 

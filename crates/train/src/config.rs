@@ -1,12 +1,15 @@
 //! `[train]`: how long, how much at once, how often to look and to save.
 
-use crate::{optimizer::Optimizing, phase::PhaseConfig, schedule::Schedule, scope::Scope};
+use crate::{
+    optimizer::Optimizing, phase::PhaseConfig, schedule::Schedule, scope::Scope, task_rates::TaskRates,
+};
 use balance::Balancing;
 use data::{OrderConfig, Sampling};
 use model::{DeviceName, Precision};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tasks::{PlateauConfig, TaskError};
 
 /// Everything that says how to train, apart from what is trained.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -104,6 +107,13 @@ pub struct TrainConfig {
     pub best_metric: Option<String>,
     /// Which checkpoint becomes the result in `model/`: `"best"` (default) or `"last"`.
     pub result: Pick,
+    /// Lets all learning rates fall when what decides which checkpoint is best stops improving; off by default. A task's own
+    /// `plateau` looks at the task alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<PlateauConfig>,
+    /// Lets the learning rate of each head follow the progress of its task; off by default, `task_rates = {}` switches it on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_rates: Option<TaskRates>,
     /// Stop when evaluations have not improved for a while; off by default.
     pub early_stopping: Option<EarlyStopping>,
     /// After how many steps in a row without a finite loss the run stops with an error; 5 by default.
@@ -133,6 +143,8 @@ impl Default for TrainConfig {
             keep: 2,
             best_metric: None,
             result: Pick::Best,
+            plateau: None,
+            task_rates: None,
             early_stopping: None,
             bad_steps: 5,
         }
@@ -188,6 +200,11 @@ pub struct EarlyStopping {
 }
 
 impl Settings {
+    /// The factor of all learning rates at `step` (from 0) of `total`, in 0..=1: the schedule's, or the optimizer's own.
+    pub fn factor(&self, step: usize, total: usize) -> f64 {
+        self.optimizer.own_factor(step, total).unwrap_or_else(|| self.schedule.factor(step, total))
+    }
+
     /// What is out of range, as (key, found, expected); empty when all is well.
     pub fn faults(&self) -> Vec<Fault> {
         let t = &self.train;
@@ -214,7 +231,18 @@ impl Settings {
         if !(t.clip_norm >= 0.0 && t.clip_norm.is_finite()) {
             faults.push(Fault::new("train.clip_norm", t.clip_norm, "a number from 0, where 0 means off"));
         }
+        if let Some(Err(TaskError::Setting { key, found, expected })) =
+            t.plateau.as_ref().map(|plateau| plateau.check("train.plateau"))
+        {
+            faults.push(Fault { key, found, expected });
+        }
+        faults.extend(t.task_rates.iter().flat_map(TaskRates::faults));
         faults.extend(self.schedule.faults());
+        if self.optimizer.own_factor(0, 1).is_some() && self.schedule != Schedule::default() {
+            let key = format!("schedule.{}", self.schedule.name());
+            let expected = "no [schedule]: the optimizer has a warm-up of its own and needs nothing else";
+            faults.push(Fault::new(&key, self.schedule.name(), expected));
+        }
         faults.extend(self.optimizer.faults());
         faults
     }

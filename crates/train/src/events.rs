@@ -21,6 +21,8 @@ pub enum Event {
     BadStep(BadStep),
     /// A split was evaluated.
     Evaluated(Evaluated),
+    /// A learning rate fell, because evaluations stopped improving.
+    RateFell(RateFell),
     /// A checkpoint was saved.
     Saved(Saved),
     /// A phase begins.
@@ -47,6 +49,7 @@ impl Event {
             Event::Step(e) => e.step,
             Event::BadStep(e) => e.step,
             Event::Evaluated(e) => e.step,
+            Event::RateFell(e) => e.step,
             Event::Saved(e) => e.step,
             Event::PhaseBegan(e) => e.step,
             Event::TaskDone(e) => e.step,
@@ -103,6 +106,10 @@ pub struct Step {
     pub items: BTreeMap<String, usize>,
     /// Learning rate of the trunk.
     pub learning_rate: f64,
+    /// What the learning rate of each head is multiplied by for the sake of its task alone. Only with `[train] task_rates`,
+    /// and where a task has a `plateau`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub head_factors: BTreeMap<String, f64>,
     /// Global norm of the gradient before clipping.
     pub gradient_norm: f64,
     /// How the tasks' gradients lie to each other, where the balancer looks at them.
@@ -217,6 +224,19 @@ pub struct Cached {
     pub bytes: u64,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// A learning rate that fell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RateFell {
+    /// Steps done.
+    pub step: usize,
+    /// The task whose head learns more slowly from now on; `None` where everything does.
+    pub task: Option<String>,
+    /// What is left of the rate that schedule and optimizer give.
+    pub factor: f64,
+    /// The best value of an evaluation so far; there was no better one for too long.
+    pub best: f64,
 }
 
 /// A saved checkpoint.

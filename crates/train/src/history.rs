@@ -48,7 +48,7 @@ fn stays(line: &[u8], from: Resumption) -> bool {
     let Ok(event) = serde_json::from_slice::<serde_json::Value>(line) else { return false };
     let step = event.get("step").and_then(|s| s.as_u64()).unwrap_or(0);
     let repeated = match event.get("event").and_then(|e| e.as_str()) {
-        Some("evaluated" | "saved") => from.evaluation_due,
+        Some("evaluated" | "rate_fell" | "saved") => from.evaluation_due,
         Some("allotted") => !from.allotment_told,
         Some("stopped_early" | "finished") => true,
         _ => false,

@@ -103,7 +103,7 @@ impl TaskSlot {
     ///
     /// # Errors
     /// When the trunk lacks what the kind uses, or the head that it shares is another.
-    fn build(
+    pub fn build(
         &mut self,
         backbone: &dyn Backbone,
         decoder: Option<&ModelDecoder>,

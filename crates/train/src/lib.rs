@@ -31,6 +31,8 @@ mod jacobian;
 mod job;
 pub mod optimizer;
 mod phase;
+mod plateau;
+mod rate_test;
 mod row_losses;
 mod run;
 mod run_dir;
@@ -40,8 +42,13 @@ mod scope;
 mod setup;
 mod state;
 mod step;
+mod task_rates;
 mod timetable;
 mod trunk;
+
+/// Name and source text of what learning rates may follow in a run; the leading doc comment of a source is its documentation.
+pub const RATES_CATALOGUE: &[(&str, &str)] =
+    &[("plateau", include_str!("plateau.rs")), ("task_rates", include_str!("task_rates.rs"))];
 
 pub use allotment::{Reason, Spent, shares};
 pub use best::{Criterion, Judged, ScoreTable, Standing};
@@ -53,16 +60,19 @@ pub use error::TrainError;
 pub use evaluate::{Evaluation, TaskScores, evaluate, predict};
 pub use events::{
     Allotted, BadStep, BadTask, BrokenCheckpoint, Cached, Cosine, DrawnRows, Evaluated, Event, Finished,
-    Interrupted, PhaseBegan, Saved, Started, Step, StoppedEarly, TaskDone, TaskGradients,
+    Interrupted, PhaseBegan, RateFell, Saved, Started, Step, StoppedEarly, TaskDone, TaskGradients,
 };
 pub use gradients::{Gradient, Gradients};
 pub use history::{Resumption, truncate};
 pub use job::{Job, Model, ModelDecoder, TaskSlot, Views};
 pub use optimizer::{AdamWConfig, Moments, Optimizing};
 pub use phase::{PhaseConfig, Until};
+pub use plateau::Plateau;
+pub use rate_test::{RateRange, RateTest, TriedRate, test_rates};
 pub use run::{Host, Outcome, Start, run, streams, timetable, walk};
 pub use run_dir::RunDir;
 pub use saved::{Card, TaskCard};
 pub use schedule::Schedule;
 pub use scope::Scope;
+pub use task_rates::TaskRates;
 pub use timetable::{PlannedStep, Timetable};

@@ -1,6 +1,7 @@
 //! A run from its first step, or from a checkpoint, to its result.
 
 mod allot;
+mod rates;
 mod resume;
 mod save;
 
@@ -27,6 +28,7 @@ use crate::{
 use balance::{Balancer, Needs};
 use burn::tensor::Tensor;
 use data::{Pack, Split, Stream};
+use model::Parameters;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -229,7 +231,7 @@ impl<'a, 'h> Run<'a, 'h> {
     fn factor(&self) -> f64 {
         let total = self.timetable.total();
         let by_time = (self.time_used().min(1.0) * total as f64) as usize;
-        self.settings.schedule.factor(self.progress.place.max(by_time), total)
+        self.settings.factor(self.progress.place.max(by_time), total)
     }
 
     fn step(&mut self) -> Result<(), TrainError> {
@@ -241,13 +243,14 @@ impl<'a, 'h> Run<'a, 'h> {
         }
         let below = self.below(&packs)?;
         let factor = self.factor();
+        let (rates, head_factors) = self.rates();
         let movers = Movers {
             settings: self.settings,
             balancer: self.balancer.as_mut(),
             buffers: &mut self.buffers,
             validation: self.validation.as_ref(),
             moments: &mut self.moments,
-            rates: &self.rates,
+            rates: &rates,
             factor,
         };
         let moved = step::step(&mut self.job.model, &self.job.views, &packs, below, index, movers);
@@ -266,6 +269,7 @@ impl<'a, 'h> Run<'a, 'h> {
             Ok(measured) => {
                 let tokens = packs.iter().map(|p| p.tokens()).sum::<usize>();
                 self.progress.bad_in_a_row = 0;
+                self.follow_progress(&measured);
                 self.progress.tokens += tokens as u64;
                 self.tick();
                 let seconds = self.since(began);
@@ -276,7 +280,8 @@ impl<'a, 'h> Run<'a, 'h> {
                     losses: measured.losses,
                     weights: measured.weights,
                     items: measured.items,
-                    learning_rate: self.rates.trunk * factor,
+                    learning_rate: rates.trunk * factor,
+                    head_factors,
                     gradient_norm: measured.gradient_norm,
                     task_gradients: measured.task_gradients,
                     rows: packs.iter().map(|p| p.len()).sum(),
@@ -335,10 +340,7 @@ impl<'a, 'h> Run<'a, 'h> {
 
     fn evaluate(&mut self) -> Result<(), TrainError> {
         let began = (self.host.clock)();
-        let views = self.job.views.of(Split::Validation);
-        let tokens = self.settings.train.tokens_per_step;
-        let model = &self.job.model;
-        let Some(evaluation) = evaluate(model, Split::Validation, views, tokens, self.host.stop) else {
+        let Some(evaluation) = self.evaluation() else {
             return Ok(()); // Asked to stop: it is still due.
         };
         let step = self.progress.step;
@@ -365,6 +367,7 @@ impl<'a, 'h> Run<'a, 'h> {
             seconds: self.since(began),
             elapsed: self.progress.elapsed,
         }));
+        self.let_rates_fall(value, &evaluation);
         self.learn_from(&evaluation);
         if self.progress.standing.exhausted(&self.settings.train) {
             let standing = &self.progress.standing;
@@ -374,6 +377,25 @@ impl<'a, 'h> Run<'a, 'h> {
             self.emit(Event::StoppedEarly(events::StoppedEarly { step, best, evaluations }));
         }
         Ok(())
+    }
+
+    /// The scores of the validation split under the weights that would be the result; `None` when asked to stop.
+    fn evaluation(&mut self) -> Option<Evaluation> {
+        let steps_are_made_at = self.swap_averaged();
+        let Job { model, views } = &*self.job;
+        let (views, tokens) = (views.of(Split::Validation), self.settings.train.tokens_per_step);
+        let evaluation = evaluate(model, Split::Validation, views, tokens, self.host.stop);
+        if let Some(parameters) = steps_are_made_at {
+            self.job.model.parameters = parameters;
+        }
+        evaluation
+    }
+
+    /// Gives the model the weights that are evaluated and saved; returns those that steps are made at, if they are others.
+    fn swap_averaged(&mut self) -> Option<Parameters> {
+        let parameters = &mut self.job.model.parameters;
+        let averaged = self.settings.optimizer.averaged(parameters, &self.moments)?;
+        Some(std::mem::replace(parameters, averaged))
     }
 
     fn emit(&mut self, event: Event) {

@@ -102,6 +102,12 @@ pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
     if !faults.is_empty() {
         return Err(TrainError::Settings(faults));
     }
+    let stops = job.model.tasks.iter().find(|task| task.config.early_stopping.is_some());
+    if let (Some(task), Optimizing::ScheduleFreeAdamW(_)) = (stops, &settings.optimizer) {
+        let key = format!("task.{}.early_stopping", task.name);
+        let expected = "another optimizer: the averages of this one are not of any one step";
+        return Err(TrainError::Settings(vec![Fault::new(&key, "schedule_free_adamw", expected)]));
+    }
     for phase in Phase::all(job, settings)? {
         sampler_fits(job, settings, &phase.sampling)?;
     }

@@ -1,6 +1,6 @@
 //! What a run remembers between steps, apart from weights and moments.
 
-use crate::{allotment::Allotment, best::Standing};
+use crate::{allotment::Allotment, best::Standing, plateau::Plateaus, task_rates::Progresses};
 use data::StreamState;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +32,12 @@ pub(crate) struct Progress {
     pub(crate) allotment: Allotment,
     /// The step after which that was last told.
     pub(crate) allotment_told: Option<usize>,
+    /// What they have let fall.
+    #[serde(default)]
+    pub(crate) plateaus: Plateaus,
+    /// How far the tasks have come, where their heads' learning rates follow that.
+    #[serde(default)]
+    pub(crate) tasks: Progresses,
 }
 
 /// The part of a checkpoint that is no tensor: `state.json`.

@@ -47,6 +47,7 @@ fn measured(events: &[Event]) -> Vec<Event> {
         Event::Evaluated(e) => {
             Some(Event::Evaluated(polytask_train::Evaluated { seconds: 0.0, elapsed: 0.0, ..e }))
         }
+        fell @ Event::RateFell(_) => Some(fell),
         _ => None,
     };
     events.iter().filter_map(timeless).collect()
@@ -93,6 +94,7 @@ fn optimizers_go_on_where_they_were() {
         json!({"lion": {"learning_rate": 1e-4}}),
         json!({"adafactor": {"layer_decay": 0.8}}),
         json!({"muon": {}}),
+        json!({"schedule_free_adamw": {"learning_rate": 1e-3}}),
     ] {
         let settings = settings(json!({
             "train": {"epochs": 10, "max_steps": 20, "tokens_per_step": 100, "seed": 11},
@@ -147,6 +149,27 @@ fn epochs_that_draw_differently_go_on_bit_for_bit() {
         "sampling": {"annealed": {}},
     }));
     same_bits(bag(), &settings, &[2, 7]);
+}
+
+/// What evaluations have left of the rates is in the checkpoint, evaluations that are still due among them.
+#[test]
+fn fallen_rates_go_on_where_they_were() {
+    let settings = settings(json!({
+        "train": {"epochs": 50, "max_steps": 24, "tokens_per_step": 64, "evaluate_every": 3,
+                  "plateau": {"patience": 1, "threshold": 2.0}},
+    }));
+    same_bits_on(&Device::flex(), bag(), &settings, &[9, 10, 17]);
+}
+
+#[test]
+fn rates_that_follow_tasks_go_on_where_they_were() {
+    for balance in [json!({"equal": {}}), json!({"upgrad": {}})] {
+        let settings = settings(json!({
+            "train": {"epochs": 50, "max_steps": 24, "tokens_per_step": 64, "task_rates": {}},
+            "balance": balance,
+        }));
+        same_bits_on(&Device::flex(), bag(), &settings, &[2, 17]);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Learning rates against torch + transformers (`scripts/make_schedule_fixtures.py`).
 
-use polytask_train::{Schedule, schedule};
+use polytask_train::{Plateau, Schedule, schedule};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -51,6 +51,32 @@ fn every_schedule_stays_between_nothing_and_all() {
             }
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Plateaus {
+    plateau: tasks::PlateauConfig,
+    values: Vec<f64>,
+    rates: Vec<f64>,
+}
+
+#[test]
+fn rates_fall_as_pytorch_lets_them() {
+    let cases: Vec<Plateaus> = serde_json::from_str(include_str!("fixtures/plateaus.json")).unwrap();
+    let mut falls = 0;
+    for case in cases {
+        let mut plateau = Plateau::default();
+        for (i, (value, expected)) in case.values.iter().zip(&case.rates).enumerate() {
+            falls += usize::from(plateau.take_in(&case.plateau, *value));
+            let found = plateau.factor;
+            assert!(
+                (found - expected).abs() < 1e-7,
+                "{:?}, value {i}: {found}, expected {expected}",
+                case.plateau
+            );
+        }
+    }
+    assert!(falls > 50, "{falls}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod evaluate;
+pub mod find_rate;
 pub mod predict;
 pub mod reference;
 pub mod train;

@@ -1,5 +1,7 @@
 //! What the schema cannot say: rules across tables. Only for a config that is right by itself.
 
+mod rates;
+
 use super::{
     Config,
     diagnostic::{Diagnostic, Span},
@@ -23,6 +25,7 @@ pub fn check(config: &Config, root: &Node) -> Vec<Diagnostic> {
     rules.corpora();
     rules.balance();
     rules.train();
+    rules.rates();
     rules.lengths();
     rules.vocabulary();
     rules.out

@@ -87,6 +87,12 @@ impl Progress {
                 let line = format!("step {} skipped, {} in a row: {}", e.step, e.in_a_row, faults.join("; "));
                 self.warn(&line);
             }
+            Event::RateFell(e) => self.say(&format!(
+                "  nothing better than {} for a while: {} from now on with {} of the learning rate",
+                points(e.best),
+                e.task.as_ref().map_or("everything".into(), |task| format!("the head of {task}")),
+                e.factor
+            )),
             Event::Saved(_) => {}
             Event::PhaseBegan(e) => self.phase_began(e),
             Event::TaskDone(e) => self.task_done(e),

@@ -45,6 +45,13 @@ fn loss_and_gradients_equal_pytorch() {
     let (mut kind, pack) = of_fixture(&heads, extra);
     let case = &heads.json["classification"]["first_weighted_smoothed"];
     heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, case);
+    let (mut kind, pack) = of_fixture(&heads, json!({ "focal": 2.0 }));
+    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, &heads.json["classification"]["focal"]);
+    let weights = json!({ "a": 0.5, "b": 1.0, "c": 2.5 });
+    let extra = json!({ "pooling": "first", "class_weights": weights, "focal": 1.5 });
+    let (mut kind, pack) = of_fixture(&heads, extra);
+    let case = &heads.json["classification"]["first_weighted_focal"];
+    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, case);
 }
 
 #[test]

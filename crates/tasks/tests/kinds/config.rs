@@ -43,6 +43,15 @@ fn settings_out_of_range_name_the_key() {
     for (config, says) in [
         (class(json!({ "dropout": 1.0 })), "task.intent.classification.dropout: found 1, expected 0 or more"),
         (class(json!({ "label_smoothing": -0.5 })), "task.intent.classification.label_smoothing: found -0.5"),
+        (
+            class(json!({ "focal": -1 })),
+            "classification.focal: found -1, expected a number, 0 or more, such as 2",
+        ),
+        (
+            class(json!({ "focal": 2, "label_smoothing": 0.1 })),
+            "classification.label_smoothing: found 0.1, expected 0 beside focal = 2, or no `focal`",
+        ),
+        (sets(json!({ "focal": -0.5 })), "multi_label.focal: found -0.5"),
         (class(json!({ "pair": "text" })), "classification.pair: found \"text\", the same field as `text`"),
         (
             with("classification", json!({ "tokens": "tokens", "pair": "b", "label": "y" })),

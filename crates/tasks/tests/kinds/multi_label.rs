@@ -44,6 +44,11 @@ fn loss_and_gradients_equal_pytorch() {
     let weights = json!({ "a": 0.5, "b": 1.0, "c": 2.5 });
     let (mut kind, pack) = of_fixture(&heads, json!({ "pooling": "first", "positive_weights": weights }));
     heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, &heads.json["multi_label"]["weighted"]);
+    let (mut kind, pack) = of_fixture(&heads, json!({ "focal": 2.0 }));
+    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, &heads.json["multi_label"]["focal"]);
+    let extra = json!({ "pooling": "first", "positive_weights": weights, "focal": 0.5 });
+    let (mut kind, pack) = of_fixture(&heads, extra);
+    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, &heads.json["multi_label"]["weighted_focal"]);
 }
 
 #[test]

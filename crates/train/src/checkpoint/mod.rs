@@ -80,10 +80,19 @@ impl Checkpoint {
     }
 }
 
-/// Puts only the weights of a checkpoint into their places.
-pub(crate) fn restore_weights(path: &Path, parameters: &mut Parameters) -> Result<(), TrainError> {
-    let [weights] = Manifest::read(path, [WEIGHTS])?;
-    tensors::restore_weights(path, &weights, parameters)
+/// Puts only the weights of a checkpoint into their places: those that the optimizer has evaluated and saved.
+pub(crate) fn restore_result(
+    path: &Path,
+    parameters: &mut Parameters,
+    optimizer: &Optimizing,
+) -> Result<(), TrainError> {
+    let mut moments = Moments::default();
+    let kept = (&mut Buffers::default(), &mut BestHeads::default());
+    open(path)?.restore(path, parameters, (optimizer, &mut moments), kept)?;
+    if let Some(averaged) = optimizer.averaged(parameters, &moments) {
+        *parameters = averaged;
+    }
+    Ok(())
 }
 
 /// The steps of the checkpoints in a run's directory, rising. None where there is no such directory.

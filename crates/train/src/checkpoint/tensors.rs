@@ -51,7 +51,7 @@ pub(super) fn weights(parameters: &Parameters, step: usize) -> Result<Vec<u8>, T
 }
 
 /// The names of what an optimizer remembers of a parameter, in its order.
-const PARTS: [&str; 2] = ["first", "second"];
+const PARTS: [&str; 3] = ["first", "second", "third"];
 
 /// What the optimizer remembers of every parameter that has moved, what a balancer keeps of parameters, and the heads of tasks with
 /// early stopping at their best.

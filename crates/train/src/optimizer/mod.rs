@@ -7,6 +7,7 @@ mod lion;
 mod memory;
 mod muon;
 mod rates;
+mod schedule_free;
 mod sgd;
 
 pub use adafactor::AdafactorConfig;
@@ -16,6 +17,7 @@ pub(crate) use memory::Moment;
 pub use memory::Moments;
 pub use muon::MuonConfig;
 pub use rates::Rates;
+pub use schedule_free::ScheduleFreeConfig;
 pub use sgd::SgdConfig;
 
 use crate::{
@@ -35,6 +37,7 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("lion", include_str!("lion.rs")),
     ("adafactor", include_str!("adafactor.rs")),
     ("muon", include_str!("muon.rs")),
+    ("schedule_free_adamw", include_str!("schedule_free.rs")),
 ];
 
 /// The optimizer: `[optimizer.adamw]` and others.
@@ -52,6 +55,9 @@ pub enum Optimizing {
     Adafactor(AdafactorConfig),
     /// Steps of matrices with equal singular values; AdamW for all else.
     Muon(MuonConfig),
+    /// AdamW without a schedule: an average of the weights is the result.
+    #[serde(rename = "schedule_free_adamw")]
+    ScheduleFree(ScheduleFreeConfig),
 }
 
 impl Default for Optimizing {
@@ -61,6 +67,18 @@ impl Default for Optimizing {
 }
 
 impl Optimizing {
+    /// Its name in the config.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Optimizing::AdamW(_) => "adamw",
+            Optimizing::Sgd(_) => "sgd",
+            Optimizing::Lion(_) => "lion",
+            Optimizing::Adafactor(_) => "adafactor",
+            Optimizing::Muon(_) => "muon",
+            Optimizing::ScheduleFree(_) => "schedule_free_adamw",
+        }
+    }
+
     pub(crate) fn faults(&self) -> Vec<Fault> {
         match self {
             Optimizing::AdamW(config) => config.faults(),
@@ -68,6 +86,7 @@ impl Optimizing {
             Optimizing::Lion(config) => config.faults(),
             Optimizing::Adafactor(config) => config.faults(),
             Optimizing::Muon(config) => config.faults(),
+            Optimizing::ScheduleFree(config) => config.faults(),
         }
     }
 
@@ -79,6 +98,7 @@ impl Optimizing {
             Optimizing::Lion(c) => (c.learning_rate, c.head_learning_rate, c.layer_decay),
             Optimizing::Adafactor(c) => (c.learning_rate, c.head_learning_rate, c.layer_decay),
             Optimizing::Muon(c) => (c.learning_rate, c.head_learning_rate, c.layer_decay),
+            Optimizing::ScheduleFree(c) => (c.learning_rate, c.head_learning_rate, c.layer_decay),
         };
         Rates {
             trunk,
@@ -86,6 +106,27 @@ impl Optimizing {
             tasks: tasks.into_iter().filter_map(|(name, rate)| Some((name, rate?))).collect(),
             layer_decay: layer_decay.unwrap_or(1.0),
         }
+    }
+
+    /// The factor of the learning rates at `step` (from 0) of `total`, for an optimizer that takes the place of a schedule.
+    pub(crate) fn own_factor(&self, step: usize, total: usize) -> Option<f64> {
+        match self {
+            Optimizing::ScheduleFree(config) => Some(config.factor(step, total)),
+            _ => None,
+        }
+    }
+
+    /// The weights that are evaluated and saved, where they are not those that steps are made at.
+    pub(crate) fn averaged(&self, parameters: &Parameters, moments: &Moments) -> Option<Parameters> {
+        let Optimizing::ScheduleFree(config) = self else { return None };
+        let mut averaged = parameters.clone();
+        for (i, moment) in moments.iter().enumerate() {
+            let Some(z) = moment.and_then(|moment| moment.parts.first()) else { continue };
+            let y = parameters.parameter(i).value().clone();
+            let vector = matches!(y, Weight::Vector(_));
+            averaged.put(i, weight_of(config.average(matrix(y), matrix(z.clone())), vector));
+        }
+        Some(averaged)
     }
 
     /// The shapes of what is remembered of a parameter that moves; zeros before its first step.
@@ -97,6 +138,7 @@ impl Optimizing {
             (Optimizing::Adafactor(_), [rows, columns]) => vec![vec![*rows], vec![*columns]],
             (Optimizing::Adafactor(_), _) => vec![whole()],
             (Optimizing::Muon(_), _) if parameter.is_map() => vec![whole()],
+            (Optimizing::ScheduleFree(config), shape) => config.memory(shape),
             (Optimizing::AdamW(_) | Optimizing::Muon(_), _) => vec![whole(), whole()],
         }
     }
@@ -146,6 +188,15 @@ impl Optimizing {
                 with_one(weight, parts, |w, mean| config.step(how, w, gradient, mean))
             }
             Optimizing::Lion(config) => with_one(weight, parts, |w, m| config.step(how, w, gradient, m)),
+            Optimizing::ScheduleFree(config) => {
+                let vector = matches!(weight, Weight::Vector(_));
+                let Ok(parts) = <[Weight; 3]>::try_from(parts) else {
+                    unreachable!("three tensors are kept of every parameter")
+                };
+                let (y, [z, v, numbers]) = config.step(how, matrix(weight), gradient, parts.map(matrix));
+                let parts = vec![weight_of(z, vector), weight_of(v, vector), weight_of(numbers, true)];
+                (weight_of(y, vector), parts)
+            }
             Optimizing::Sgd(config) => {
                 let vector = matches!(weight, Weight::Vector(_));
                 let momentum = parts.into_iter().next().map(matrix);

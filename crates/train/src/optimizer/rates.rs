@@ -25,6 +25,16 @@ impl Rates {
         }
     }
 
+    /// All of them times `factor`, those of heads also times their own.
+    pub(crate) fn scaled(&self, factor: f64, heads: &BTreeMap<String, f64>) -> Rates {
+        let named = self.tasks.keys().chain(heads.keys()).cloned().map(|head| {
+            let own = heads.get(&head).copied().unwrap_or(1.0);
+            let rate = self.of(&Group::Task(head.clone())) * factor * own;
+            (head, rate)
+        });
+        Rates { trunk: self.trunk * factor, heads: self.heads * factor, tasks: named.collect(), ..*self }
+    }
+
     /// The learning rate of each parameter. Of `n` layers the last has the trunk's times `layer_decay`, the first times its
     /// `n`-th power, the embeddings times one power more (Bao et al., *BEiT*, 2022); what stands in no layer has the trunk's.
     pub(super) fn of_all(&self, parameters: &Parameters) -> Vec<f64> {

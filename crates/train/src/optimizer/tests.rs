@@ -35,8 +35,13 @@ struct Start {
 struct Case {
     config: Optimizing,
     /// Every parameter after so many steps.
-    steps: BTreeMap<usize, BTreeMap<String, Vec<f64>>>,
+    steps: BTreeMap<usize, Shown>,
+    /// What would be the result after the last, where that is something else.
+    averaged: Option<Shown>,
 }
+
+/// Numbers by parameter.
+type Shown = BTreeMap<String, Vec<f64>>;
 
 fn fixture() -> Fixture {
     serde_json::from_str(include_str!("../../tests/fixtures/optimizers.json")).unwrap()
@@ -96,22 +101,45 @@ fn ten_steps_equal_the_references() {
                 let gradients = gradients(&fixture, step, &device, rows_only);
                 case.config.step(&mut parameters, gradients, &mut moments, &rates, fixture.scale, *factor);
                 let Some(expected) = case.steps.get(&(step + 1)) else { continue };
-                for (i, Start { name, .. }) in fixture.parameters.iter().enumerate() {
-                    for (found, expected) in parameters.data(i).iter().zip(&expected[name]) {
-                        let off = (f64::from(*found) - expected).abs();
-                        let what = format!("{:?}, {name} after step {}", case.config, step + 1);
-                        assert!(
-                            off <= 1e-5 * expected.abs().max(0.1),
-                            "{what}: {found}, expected {expected}"
-                        );
-                    }
-                }
+                near(&parameters, expected, &format!("{:?} after step {}", case.config, step + 1));
+            }
+            let averaged = case.config.averaged(&parameters, &moments);
+            assert_eq!(averaged.is_some(), case.averaged.is_some(), "{:?}", case.config);
+            if let (Some(found), Some(expected)) = (averaged, &case.averaged) {
+                near(&found, expected, &format!("the average of {:?}", case.config));
             }
             let config = serde_json::to_value(&case.config).unwrap();
             seen.extend(config.as_object().unwrap().keys().cloned());
         }
     }
     assert!(CATALOGUE.iter().all(|(name, _)| seen.contains(*name)), "{seen:?}");
+}
+
+fn near(parameters: &Parameters, expected: &Shown, what: &str) {
+    for (i, parameter) in parameters.iter().enumerate() {
+        let (name, found) = (&parameter.name, parameters.data(i));
+        assert_eq!(found.len(), expected[name].len());
+        for (found, expected) in found.iter().zip(&expected[name]) {
+            let off = (f64::from(*found) - expected).abs();
+            assert!(off <= 1e-5 * expected.abs().max(0.1), "{what}, {name}: {found}, expected {expected}");
+        }
+    }
+}
+
+/// The warm-up of the package is counted from 1: it has no step without a learning rate.
+#[test]
+fn without_a_schedule_the_rate_rises_and_stays() {
+    let config = Optimizing::ScheduleFree(ScheduleFreeConfig { warmup: 0.4, ..Default::default() });
+    let factors = [0, 1, 3, 4, 9].map(|step| config.own_factor(step, 10).unwrap());
+    assert_eq!(factors, [0.25, 0.5, 1.0, 1.0, 1.0]);
+    assert_eq!(Optimizing::default().own_factor(0, 10), None);
+    let mut settings = crate::Settings { optimizer: config, ..Default::default() };
+    assert_eq!((settings.factor(0, 10), settings.faults()), (0.25, vec![]));
+    settings.schedule = serde_json::from_str(r#"{"cosine": {}}"#).unwrap();
+    let faults: Vec<String> = settings.faults().iter().map(ToString::to_string).collect();
+    assert!(
+        faults.len() == 1 && faults[0].starts_with("schedule.cosine: found cosine, expected no [schedule]")
+    );
 }
 
 #[test]
@@ -160,6 +188,8 @@ fn settings_out_of_range_are_named() {
         r#"{"adafactor": {"clip": 0}}"#,
         r#"{"muon": {"momentum": 1}}"#,
         r#"{"adamw": {"epsilon": 0}}"#,
+        r#"{"schedule_free_adamw": {"beta": 0}}"#,
+        r#"{"schedule_free_adamw": {"warmup": 1.5}}"#,
     ] {
         assert_eq!(faults(json).len(), 1, "{json}");
     }

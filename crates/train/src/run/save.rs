@@ -67,7 +67,10 @@ impl Run<'_, '_> {
                 other => other,
             };
             let path = self.dir.checkpoint(step);
-            checkpoint::restore_weights(&path, &mut self.job.model.parameters).map_err(hint)?;
+            let (parameters, optimizer) = (&mut self.job.model.parameters, &self.settings.optimizer);
+            checkpoint::restore_result(&path, parameters, optimizer).map_err(hint)?;
+        } else {
+            self.swap_averaged();
         }
         self.frozen = None;
         durable::remove_file(&self.dir.frozen_states())?;

@@ -59,6 +59,19 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    /// Its name in the config.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Schedule::Linear(_) => "linear",
+            Schedule::Cosine(_) => "cosine",
+            Schedule::Constant(_) => "constant",
+            Schedule::InverseSquareRoot(_) => "inverse_square_root",
+            Schedule::WarmupStableDecay(_) => "warmup_stable_decay",
+            Schedule::OneCycle(_) => "one_cycle",
+            Schedule::CosineRestarts(_) => "cosine_restarts",
+        }
+    }
+
     /// The factor of the learning rate at `step` (counted from 0) of `total`, in 0..=1.
     pub fn factor(&self, step: usize, total: usize) -> f64 {
         match self {

@@ -41,7 +41,9 @@ pub(crate) fn apart(
         (Needs::Lookahead, Some(validation)) => {
             let trial = jacobian.trial(&movers.balancer.trial(&losses));
             let rate = movers.rates.trunk * movers.factor;
-            Some(lookahead(&jacobian, validation.gradient(&step, &trial, rate)?))
+            let averaged = movers.settings.optimizer.averaged(&model.parameters, movers.moments);
+            let from = averaged.as_ref().unwrap_or(&model.parameters);
+            Some(lookahead(&jacobian, validation.gradient(&step, from, &trial, rate)?))
         }
         _ => None,
     };

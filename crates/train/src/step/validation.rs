@@ -29,17 +29,18 @@ impl Validation {
     }
 
     /// The gradient over the trunk of the sum of the validation losses, at the parameters that a step of length `rate` along
-    /// `direction` leads to.
+    /// `direction` from `parameters` leads to.
     pub(crate) fn gradient(
         &self,
         step: &Packs<'_>,
+        parameters: &Parameters,
         direction: &Gradients,
         rate: f64,
     ) -> Result<Gradients, Vec<BadTask>> {
         let model = step.model;
         let pack = self.draw(step);
         let rows = rows_of_all(model, &pack, Split::Validation);
-        let moved = moved(&model.parameters, direction, rate);
+        let moved = moved(parameters, direction, rate);
         let losses = forward(model, &moved, &pack, None, &rows, Split::Validation, None);
         let faults = bad_losses(model, step.views, &pack, Split::Validation, &losses.values);
         if !faults.is_empty() {
