@@ -11,7 +11,8 @@ fn the_same_weights_for_every_number_of_threads() {
     let train = json!({"max_steps": 15, "tokens_per_step": 256, "seed": 9});
     let plain = settings(json!({"train": train}));
     let optimizer = |name: &str| settings(json!({"train": train, "optimizer": { name: {} }}));
-    let others = ["sgd", "lion", "adafactor", "muon"].map(|name| (bert(), optimizer(name)));
+    let others =
+        ["sgd", "lion", "adafactor", "muon", "schedule_free_adamw"].map(|name| (bert(), optimizer(name)));
     for (backbone, settings) in [(bag(), plain.clone()), (bert(), plain)].into_iter().chain(others) {
         let trained = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
