@@ -34,6 +34,8 @@ pub enum Command {
     Check(Check),
     /// Try learning rates from next to nothing until training diverges, and propose one; trains nothing for good
     FindRate(FindRate),
+    /// Print what each task will get of a run, rows, epochs, tokens, computation, time, without training
+    Plan(Plan),
     /// Write a commented starter config
     Init(Init),
     /// List what can be configured: kinds, backbones, samplers, balancers, schedules, rates, optimizers, metrics
@@ -157,6 +159,25 @@ pub struct FindRate {
     /// Print one JSON object in place of the table
     #[arg(long)]
     pub json: bool,
+}
+
+/// `polytask plan`
+#[derive(Args)]
+pub struct Plan {
+    /// The config
+    pub file: PathBuf,
+    /// How it is read
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Draw the shares and the learning rate over the run
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Print one JSON object in place of the tables
+    #[arg(long)]
+    pub json: bool,
+    /// Do not measure what each task costs on this machine
+    #[arg(long)]
+    pub no_timing: bool,
 }
 
 /// `polytask init`

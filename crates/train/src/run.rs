@@ -23,7 +23,7 @@ use crate::{
     setup,
     state::Progress,
     step::{self, Movers, Validation},
-    timetable::{PlannedStep, Timetable},
+    timetable::Timetable,
 };
 use balance::{Balancer, Needs};
 use burn::tensor::Tensor;
@@ -100,21 +100,8 @@ pub fn run(
 /// # Errors
 /// Settings out of range, or a job without labels.
 pub fn timetable(job: &Job, settings: &Settings) -> Result<Timetable, TrainError> {
-    walk(job, settings, &mut |_, _| ())
-}
-
-/// [`timetable`], with a look at every step on the way: its rows, and the stream that they come from.
-///
-/// # Errors
-/// As [`timetable`].
-pub fn walk(
-    job: &Job,
-    settings: &Settings,
-    visit: &mut dyn FnMut(&PlannedStep<'_>, &Stream),
-) -> Result<Timetable, TrainError> {
     setup::check(job, settings)?;
-    let feed = Feed::new(job, settings)?;
-    Ok(Timetable::of(&feed, &settings.train, &mut |step| visit(step, feed.stream_of(step.phase))))
+    Ok(Timetable::of(&Feed::new(job, settings)?, &settings.train, &mut |_| ()))
 }
 
 /// The stream that [`run`] draws its rows from in each phase, at its beginning.

@@ -1,7 +1,13 @@
 //! What a run works with, made from the job and the settings: balancer, criterion; and what does not go together.
 
 use crate::{
-    best::Criterion, config::Settings, error::TrainError, job::Job, phase::Phase, scope::Scope,
+    best::Criterion,
+    config::{Fault, Settings},
+    error::TrainError,
+    job::Job,
+    optimizer::Optimizing,
+    phase::Phase,
+    scope::Scope,
     step::Validation,
 };
 use balance::{Balancer, Needs};
@@ -103,7 +109,7 @@ pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
         return Err(TrainError::Settings(faults));
     }
     let stops = job.model.tasks.iter().find(|task| task.config.early_stopping.is_some());
-    if let (Some(task), Optimizing::ScheduleFreeAdamW(_)) = (stops, &settings.optimizer) {
+    if let (Some(task), Optimizing::ScheduleFree(_)) = (stops, &settings.optimizer) {
         let key = format!("task.{}.early_stopping", task.name);
         let expected = "another optimizer: the averages of this one are not of any one step";
         return Err(TrainError::Settings(vec![Fault::new(&key, "schedule_free_adamw", expected)]));

@@ -25,15 +25,11 @@ struct Epoch {
 
 /// A step of a run, before it is done.
 #[derive(Debug, Clone, Copy)]
-pub struct PlannedStep<'a> {
-    /// Steps before it.
-    pub index: usize,
+pub(crate) struct PlannedStep<'a> {
     /// Its phase, from 0 on.
-    pub phase: usize,
-    /// Its epoch, from 0 on.
-    pub epoch: usize,
+    pub(crate) phase: usize,
     /// The rows of its packs.
-    pub packs: &'a [Vec<Draw>],
+    pub(crate) packs: &'a [Vec<Draw>],
 }
 
 impl Timetable {
@@ -55,8 +51,7 @@ impl Timetable {
                         break;
                     }
                     let short = packs.len() < most;
-                    let epoch = table.epochs.len();
-                    visit(&PlannedStep { index, phase: number, epoch, packs: &packs });
+                    visit(&PlannedStep { phase: number, packs: &packs });
                     for draw in packs.iter().flatten() {
                         taken[draw.corpus as usize] += 1;
                         tokens += stream.tokens_of(*draw);

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod evaluate;
 pub mod find_rate;
+pub mod plan;
 pub mod predict;
 pub mod reference;
 pub mod train;
