@@ -1,4 +1,4 @@
-//! What a run shows to other programs: TensorBoard event files.
+//! What Polytask shows outside the terminal: TensorBoard event files, and pages of tables and figures ([`page`]).
 //!
 //! ```
 //! use polytask_report::EventFile;
@@ -16,6 +16,7 @@
 
 mod events;
 mod message;
+pub mod page;
 mod record;
 
 pub use events::EventFile;
