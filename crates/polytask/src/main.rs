@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => commands::evaluate::evaluate(&args),
         Command::Predict(args) => commands::predict::predict(&args),
         Command::Check(args) => commands::check::check(&args),
+        Command::Data(args) => commands::data::data(&args),
         Command::Init(args) => commands::reference::init(&args),
         Command::List { family } => commands::reference::list(family.as_deref()),
         Command::Explain { name } => commands::reference::explain(&name),

@@ -22,7 +22,8 @@ pub struct HeatMap {
 /// One cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
-    /// How strong its colour is, 0 to 1; what is outside is taken for the nearest of these.
+    /// How strong its colour is, 0 to 1; what is outside is taken for the nearest of these, what is no
+    /// number for 0.
     pub strength: f64,
     /// What is written in it.
     pub text: String,
@@ -68,8 +69,7 @@ fn square(cell: Option<&Cell>, x: f64, y: f64) -> String {
             "<rect class=\"none\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{wide}\" height=\"{high}\"/>\n"
         );
     };
-    // `max` before `min`: a number that is none becomes 0.
-    let strength = cell.strength.max(0.0).min(1.0);
+    let strength = if cell.strength.is_nan() { 0.0 } else { cell.strength.clamp(0.0, 1.0) };
     let class = if strength > 0.6 { "middle on" } else { "middle" };
     format!(
         "<g><title>{}</title><rect class=\"none\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{wide}\" height=\"{high}\"/>\

@@ -1,0 +1,315 @@
+//! What deserves a look, in sentences, the gravest first. The limits are where a person would begin to look, and no law.
+
+use super::labels::{LabelSurvey, SplitLabels};
+use super::repeated::{Place, Repeated};
+use super::splits::{SplitSurvey, ViewSurvey};
+use super::survey::Survey;
+use crate::terminal::figures::count;
+use data::Split;
+use data::survey::SHORT;
+use serde::Serialize;
+
+/// Repeated rows inside a split are told from this share on.
+const REPEATED: f64 = 0.01;
+/// Rows that are cut, from this share on.
+const CUT: f64 = 0.05;
+/// Unknown tokens, from this share on.
+const UNKNOWN: f64 = 0.01;
+/// Rows without a label, from this share on.
+const MISSING: f64 = 0.5;
+/// Labels lost to truncation, or to words without a token, from this share of the labelled rows on.
+const LOST: f64 = 0.01;
+/// Labels with fewer training examples than this are rare.
+const RARE: usize = 5;
+/// The most frequent label over the rarest, from here on.
+const UNEVEN: f64 = 100.0;
+/// Training tokens of the largest corpus over those of the smallest, from here on.
+const LARGER: f64 = 20.0;
+/// How many labels a sentence names.
+const NAMED: usize = 5;
+/// Kinds whose labels are found by rules and not given, so that most of them are rare.
+const BY_RULE: &[&str] = &["lemmas"];
+
+/// One of them.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    /// How grave it is.
+    pub weight: Weight,
+    /// What was found, and what it means.
+    pub text: String,
+    /// Examples.
+    pub examples: Vec<String>,
+}
+
+/// How grave a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weight {
+    /// Test scores do not mean what they seem to.
+    TestScores,
+    /// What is chosen on the validation split does not mean what it seems to.
+    Choices,
+    /// The model sees less than it could, or something else than is meant.
+    Learning,
+    /// Good to know.
+    Notice,
+}
+
+/// What deserves a look.
+pub fn of(survey: &Survey) -> Vec<Finding> {
+    let mut found: Vec<Finding> = survey.repeated.iter().filter_map(repeated).collect();
+    survey.labels.iter().for_each(|labels| found.extend(of_labels(labels)));
+    survey.corpora.iter().for_each(|view| found.extend(of_view(view, survey.max_length)));
+    found.extend(sizes(&survey.corpora));
+    // Stable: within a weight in the order of the config.
+    found.sort_by_key(|finding| finding.weight);
+    found
+}
+
+fn finding(weight: Weight, text: String) -> Finding {
+    Finding { weight, text, examples: Vec::new() }
+}
+
+/// A share as people read it: no part of the whole becomes nothing, or all of it.
+pub fn percent(share: f64) -> String {
+    match 100.0 * share {
+        x if x > 0.0 && x < 0.1 => "under 0.1 %".into(),
+        x if x < 100.0 && x > 99.9 => "over 99.9 %".into(),
+        x if x >= 10.0 && x.fract() < 1e-9 => format!("{x:.0} %"),
+        x => format!("{x:.1} %"),
+    }
+}
+
+fn repeated(repeated: &Repeated) -> Option<Finding> {
+    let Repeated { rows_of: Place { corpus, split }, found_in, rows, of, texts, short, .. } = repeated;
+    let other = &found_in.corpus;
+    let (weight, what, meaning) = match (split, found_in.split) {
+        (Split::Test, Split::Train) if other == corpus => (
+            Weight::TestScores,
+            format!("stand in its own training split (corpus `{corpus}`)"),
+            "scores on them show what was memorized",
+        ),
+        (Split::Test, Split::Train) => (
+            Weight::TestScores,
+            format!("of corpus `{corpus}` are in training of corpus `{other}`"),
+            "a model that learns both has seen these texts",
+        ),
+        (Split::Validation, Split::Train) if other == corpus => (
+            Weight::Choices,
+            format!("stand in its own training split (corpus `{corpus}`)"),
+            "the best checkpoint is chosen on texts that were learned",
+        ),
+        (Split::Validation, Split::Train) => (
+            Weight::Choices,
+            format!("of corpus `{corpus}` are in training of corpus `{other}`"),
+            "the best checkpoint is chosen on texts that were learned",
+        ),
+        (Split::Test, Split::Validation) => (
+            Weight::Choices,
+            format!("stand in its validation split, too (corpus `{corpus}`)"),
+            "what is chosen on one suits the other a little too well",
+        ),
+        (split, other) if *split == other && found_in.corpus == *corpus => {
+            if repeated.share() < REPEATED {
+                return None;
+            }
+            let meaning = if *split == Split::Train {
+                "each text counts as often as it stands there"
+            } else {
+                "each text counts as often in the scores"
+            };
+            (Weight::Notice, format!("of corpus `{corpus}` repeat an earlier one"), meaning)
+        }
+        _ => return None,
+    };
+    let some = if texts < rows { format!(", {} different texts", count(*texts)) } else { String::new() };
+    let chance = match *short {
+        0 => String::new(),
+        short if short == *rows => format!("; all have fewer than {SHORT} letters, which recur by chance"),
+        short => format!("; {} of them have fewer than {SHORT} letters, which recur by chance", count(short)),
+    };
+    let text = format!(
+        "{} of {} {split} rows ({}{some}) {what}: {meaning}{chance}",
+        count(*rows),
+        count(*of),
+        percent(repeated.share()),
+    );
+    let examples = repeated.examples.iter().map(|e| format!("{} = {}: {}", e.row, e.elsewhere, e.text));
+    Some(Finding { weight, text, examples: examples.collect() })
+}
+
+fn of_labels(labels: &LabelSurvey) -> Vec<Finding> {
+    let task = &labels.task;
+    let mut found = Vec::new();
+    for split in &labels.splits {
+        let name = split.found.split;
+        if split.found.labelled == 0 {
+            found.push(finding(Weight::Learning, format!("task `{task}`: no {name} row carries a label")));
+            continue;
+        }
+        let share = split.found.missing as f64 / split.rows() as f64;
+        if share >= MISSING {
+            let text = format!(
+                "task `{task}`: {} of {} {name} rows carry no label ({}): they are masked for it",
+                count(split.found.missing),
+                count(split.rows()),
+                percent(share)
+            );
+            found.push(finding(Weight::Notice, text));
+        }
+        found.extend(unseen(task, split));
+        for (lost, why) in [
+            (split.found.truncated, "are cut off by data.max_length"),
+            (split.found.without_token, "are of words without any token"),
+            (split.found.out_of_reach, "are out of the task's settings' reach"),
+        ] {
+            if lost as f64 >= LOST * split.found.labelled as f64 && lost > 0 {
+                let text = format!("task `{task}`: {} labels of its {name} split {why}", count(lost));
+                found.push(finding(Weight::Learning, text));
+            }
+        }
+    }
+    if let Some(training) = labels.split(Split::Train) {
+        found.extend(uneven(labels, training));
+        found.extend(numbers(labels, training));
+    }
+    found
+}
+
+/// Labels that training never shows.
+fn unseen(task: &str, split: &SplitLabels) -> Option<Finding> {
+    let unseen = &split.found.unseen;
+    if unseen.is_empty() {
+        return None;
+    }
+    let mut named: Vec<(&String, &usize)> = unseen.iter().collect();
+    named.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let times: usize = unseen.values().sum();
+    let text = format!(
+        "task `{task}`: {} of the {} split never occur in training, {} times in all ({}): no model can find them",
+        labels_of(unseen.len()),
+        split.found.split,
+        count(times),
+        listed(named.iter().map(|(label, n)| format!("`{label}` {}", count(**n))), unseen.len())
+    );
+    let weight = if split.found.split == Split::Test { Weight::TestScores } else { Weight::Choices };
+    Some(finding(weight, text))
+}
+
+/// Labels that are rare in training, or much rarer than others.
+fn uneven(labels: &LabelSurvey, training: &SplitLabels) -> Option<Finding> {
+    let ranked = training.ranked();
+    let ((most, many), (least, few)) = (*ranked.first()?, *ranked.last()?);
+    let rare: Vec<String> = ranked
+        .iter()
+        .rev()
+        .take_while(|(_, n)| *n < RARE)
+        .map(|(label, n)| format!("`{label}` {}", count(*n)))
+        .collect();
+    let far = training.balance.ratio >= UNEVEN;
+    if BY_RULE.contains(&labels.kind.as_str()) || (rare.is_empty() && !far) {
+        return None;
+    }
+    let mut text = format!("task `{}`: ", labels.task);
+    if !rare.is_empty() {
+        text += &format!(
+            "{} of {} occur fewer than {RARE} times in training ({})",
+            count(rare.len()),
+            labels_of(ranked.len()),
+            listed(rare.iter().cloned(), rare.len())
+        );
+    }
+    if far {
+        let join = if rare.is_empty() { "" } else { "; " };
+        text += &format!(
+            "{join}the most frequent label, `{most}`, occurs {} times, the rarest, `{least}`, {}",
+            count(many),
+            count(few)
+        );
+    }
+    Some(finding(Weight::Notice, text + ": a score that counts every label the same shows them"))
+}
+
+/// Numbers that do not vary, or that lie outside what training shows.
+fn numbers(labels: &LabelSurvey, training: &SplitLabels) -> Vec<Finding> {
+    let Some(known) = training.found.numbers else { return Vec::new() };
+    let mut found = Vec::new();
+    let task = &labels.task;
+    if known.least == known.most {
+        found.push(finding(
+            Weight::Learning,
+            format!(
+                "task `{task}`: every training row has the number {}: there is nothing to learn",
+                known.least
+            ),
+        ));
+    }
+    for split in labels.splits.iter().filter(|split| split.found.split != Split::Train) {
+        let Some(numbers) = split.found.numbers else { continue };
+        if numbers.least < known.least || numbers.most > known.most {
+            found.push(finding(
+                Weight::Notice,
+                format!(
+                    "task `{task}`: numbers of its {} split go from {} to {}, those of training only from {} to {}",
+                    split.found.split, numbers.least, numbers.most, known.least, known.most
+                ),
+            ));
+        }
+    }
+    found
+}
+
+fn of_view(view: &ViewSurvey, max_length: usize) -> Vec<Finding> {
+    let name = &view.name;
+    let mut found = Vec::new();
+    for SplitSurvey { split, lengths, .. } in &view.splits {
+        if lengths.share_cut() >= CUT {
+            let text = format!(
+                "{} of {} {split} rows of `{name}` ({}) are longer than data.max_length = {max_length} and are cut; the longest has {} tokens",
+                count(lengths.cut_rows),
+                count(lengths.rows),
+                percent(lengths.share_cut()),
+                count(lengths.most)
+            );
+            found.push(finding(Weight::Learning, text));
+        }
+        if lengths.share_unknown() >= UNKNOWN {
+            let text = format!(
+                "{} of the {split} tokens of `{name}` are unknown to the vocabulary: the model sees one sign for all of them",
+                percent(lengths.share_unknown())
+            );
+            found.push(finding(Weight::Learning, text));
+        }
+    }
+    for (split, so) in [
+        (Split::Validation, "no best checkpoint can be chosen by it"),
+        (Split::Test, "nothing is left to measure it on at the end"),
+    ] {
+        if view.split(split).is_none() {
+            found.push(finding(Weight::Notice, format!("`{name}` has no {split} split: {so}")));
+        }
+    }
+    found
+}
+
+/// Corpora of very different sizes.
+fn sizes(corpora: &[ViewSurvey]) -> Option<Finding> {
+    let tokens = |view: &&ViewSurvey| view.split(Split::Train).map_or(0, |split| split.lengths.tokens);
+    let (largest, smallest) = (corpora.iter().max_by_key(tokens)?, corpora.iter().min_by_key(tokens)?);
+    let times = tokens(&largest) as f64 / tokens(&smallest).max(1) as f64;
+    let text = format!(
+        "`{}` has {times:.0} times as many training tokens as `{}`: `polytask check` tells how often each is drawn; `[sampling]` changes it",
+        largest.name, smallest.name
+    );
+    (times >= LARGER).then(|| finding(Weight::Notice, text))
+}
+
+fn labels_of(number: usize) -> String {
+    if number == 1 { "1 label".into() } else { format!("{} labels", count(number)) }
+}
+
+/// The first of some names.
+fn listed(names: impl Iterator<Item = String>, all: usize) -> String {
+    let some = names.take(NAMED).collect::<Vec<_>>().join(", ");
+    if all > NAMED { format!("{some} and {} more", count(all - NAMED)) } else { some }
+}
