@@ -4,3 +4,4 @@ pub mod figures;
 pub mod plain;
 pub mod progress;
 pub mod table;
+pub mod wrap;

@@ -5,10 +5,10 @@ use super::escape::{escape, short};
 const WIDTH: f64 = 360.0;
 const LINE: f64 = 20.0;
 /// Where the bars begin, and the room behind the longest for its value.
-const LABEL: f64 = 130.0;
-const VALUE: f64 = 70.0;
+const LABEL: f64 = 142.0;
+const VALUE: f64 = 60.0;
 /// Letters that there is room for.
-const LETTERS: usize = 19;
+const LETTERS: usize = 18;
 
 /// A bar.
 #[derive(Debug, Clone, PartialEq)]

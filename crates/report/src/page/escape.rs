@@ -19,6 +19,18 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
+/// Escaped text in which what stands between backticks is code; a text with an odd number of them is left as it is.
+pub(super) fn marked(text: &str) -> String {
+    let parts: Vec<String> = text.split('`').map(escape).collect();
+    if parts.len().is_multiple_of(2) {
+        return parts.join("`");
+    }
+    let code = |(i, part): (usize, &String)| {
+        if i % 2 == 1 { format!("<code>{part}</code>") } else { part.clone() }
+    };
+    parts.iter().enumerate().map(code).collect()
+}
+
 /// Embeddings, overrides and isolates of writing direction; noncharacters.
 fn turns(sign: char) -> bool {
     matches!(sign, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fdd0}'..='\u{fdef}')
@@ -59,6 +71,12 @@ mod tests {
         );
         assert_eq!(escape("a\0b\u{1b}[31m\u{202e}c\u{7f}\u{85}\u{ffff}"), "a�b�[31m�c���");
         assert_eq!(escape("tab\tand\nline, 東京 🎉 שלום"), "tab\tand\nline, 東京 🎉 שלום");
+    }
+
+    #[test]
+    fn code_stands_between_backticks() {
+        assert_eq!(marked("`a<b` and ``"), "<code>a&lt;b</code> and <code></code>");
+        assert_eq!(marked("one ` < alone"), "one ` &lt; alone");
     }
 
     #[test]

@@ -5,10 +5,10 @@ use super::escape::{escape, short};
 const CELL: f64 = 62.0;
 const LINE: f64 = 30.0;
 /// Room for the names of the rows, and for those of the columns.
-const NAMES: f64 = 130.0;
+const NAMES: f64 = 142.0;
 const HEAD: f64 = 26.0;
 /// Letters that there is room for beside a row, and above a column.
-const LETTERS: [usize; 2] = [19, 8];
+const LETTERS: [usize; 2] = [18, 8];
 
 /// A matrix.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -6,6 +6,8 @@ const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 120.0;
 /// Room below the columns for the axis.
 const AXIS: f64 = 34.0;
+/// Room at the right for the last label.
+const MARGIN: f64 = 22.0;
 /// The most labels on the axis.
 const LABELS: usize = 6;
 
@@ -26,7 +28,8 @@ pub(super) fn render(caption: &str, axis: &str, columns: &[Column]) -> String {
     let each = WIDTH / columns.len().max(1) as f64;
     let every = columns.len().div_ceil(LABELS).max(1);
     let mut out = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{}\">\n",
+        "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n",
+        WIDTH + MARGIN,
         HEIGHT + AXIS,
         escape(caption)
     );

@@ -24,7 +24,7 @@ pub use heat_map::{Cell, HeatMap};
 pub use histogram::Column;
 pub use table::Align;
 
-use escape::escape;
+use escape::{escape, marked};
 
 /// A page that is being filled.
 #[derive(Debug, Clone)]
@@ -64,10 +64,10 @@ impl Page {
         }
     }
 
-    /// A paragraph.
+    /// A paragraph. What stands between backticks is code, here and in [`Page::points`].
     pub fn paragraph(&mut self, text: &str) {
         self.close_figures();
-        self.body += &format!("<p>{}</p>\n", escape(text));
+        self.body += &format!("<p>{}</p>\n", marked(text));
     }
 
     /// Numbered points, each with lines of its own below it.
@@ -75,7 +75,7 @@ impl Page {
         self.close_figures();
         self.body.push_str("<ol class=\"points\">\n");
         for (text, lines) in points {
-            self.body += &format!("<li>{}", escape(text));
+            self.body += &format!("<li>{}", marked(text));
             if !lines.is_empty() {
                 let lines: String = lines.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
                 self.body += &format!("<ul>{lines}</ul>");

@@ -17,7 +17,7 @@ const CUT: f64 = 0.05;
 const UNKNOWN: f64 = 0.01;
 /// Rows without a label, from this share on.
 const MISSING: f64 = 0.5;
-/// Labels lost to truncation, or to words without a token, from this share of the labelled rows on.
+/// Labels lost to truncation, or to words without a token, from this share of the labels on.
 const LOST: f64 = 0.01;
 /// Labels with fewer training examples than this are rare.
 const RARE: usize = 5;
@@ -82,57 +82,52 @@ pub fn percent(share: f64) -> String {
 
 fn repeated(repeated: &Repeated) -> Option<Finding> {
     let Repeated { rows_of: Place { corpus, split }, found_in, rows, of, texts, short, .. } = repeated;
-    let other = &found_in.corpus;
-    let (weight, what, meaning) = match (split, found_in.split) {
-        (Split::Test, Split::Train) if other == corpus => (
+    let own = found_in.corpus == *corpus;
+    let (weight, elsewhere, meaning) = match (split, found_in.split) {
+        (split, found) if own && *split == found => {
+            let meaning = match split {
+                Split::Train => "Each text is learned as often as it stands there.",
+                _ => "Each text counts as often in the scores.",
+            };
+            (Weight::Notice, "repeat an earlier one".into(), meaning)
+        }
+        (Split::Test, Split::Train) if own => (
             Weight::TestScores,
-            format!("stand in its own training split (corpus `{corpus}`)"),
-            "scores on them show what was memorized",
+            "are in its own training, too".into(),
+            "Scores on them show what was memorized.",
         ),
         (Split::Test, Split::Train) => (
             Weight::TestScores,
-            format!("of corpus `{corpus}` are in training of corpus `{other}`"),
-            "a model that learns both has seen these texts",
+            format!("are in training of `{}`", found_in.corpus),
+            "A model that learns both has seen these texts.",
         ),
-        (Split::Validation, Split::Train) if other == corpus => (
-            Weight::Choices,
-            format!("stand in its own training split (corpus `{corpus}`)"),
-            "the best checkpoint is chosen on texts that were learned",
-        ),
-        (Split::Validation, Split::Train) => (
-            Weight::Choices,
-            format!("of corpus `{corpus}` are in training of corpus `{other}`"),
-            "the best checkpoint is chosen on texts that were learned",
-        ),
+        (Split::Validation, Split::Train) => {
+            let whose =
+                if own { "its own training".into() } else { format!("training of `{}`", found_in.corpus) };
+            (
+                Weight::Choices,
+                format!("are in {whose}, too"),
+                "The best checkpoint is chosen on texts that were learned.",
+            )
+        }
         (Split::Test, Split::Validation) => (
             Weight::Choices,
-            format!("stand in its validation split, too (corpus `{corpus}`)"),
-            "what is chosen on one suits the other a little too well",
+            "are in its validation split, too".into(),
+            "What is chosen on the one suits the other a little too well.",
         ),
-        (split, other) if *split == other && found_in.corpus == *corpus => {
-            if repeated.share() < REPEATED {
-                return None;
-            }
-            let meaning = if *split == Split::Train {
-                "each text counts as often as it stands there"
-            } else {
-                "each text counts as often in the scores"
-            };
-            (Weight::Notice, format!("of corpus `{corpus}` repeat an earlier one"), meaning)
-        }
         _ => return None,
     };
+    if weight == Weight::Notice && repeated.share() < REPEATED {
+        return None;
+    }
     let some = if texts < rows { format!(", {} different texts", count(*texts)) } else { String::new() };
-    let chance = match *short {
+    let chance = match short {
         0 => String::new(),
-        short if short == *rows => format!("; all have fewer than {SHORT} letters, which recur by chance"),
-        short => format!("; {} of them have fewer than {SHORT} letters, which recur by chance", count(short)),
+        short => format!(" Of fewer than {SHORT} letters, so that chance is likely: {}.", count(*short)),
     };
+    let (rows, of, share) = (count(*rows), count(*of), percent(repeated.share()));
     let text = format!(
-        "{} of {} {split} rows ({}{some}) {what}: {meaning}{chance}",
-        count(*rows),
-        count(*of),
-        percent(repeated.share()),
+        "`{corpus}`: {split} rows that {elsewhere}: {rows} of {of} ({share}{some}). {meaning}{chance}"
     );
     let examples = repeated.examples.iter().map(|e| format!("{} = {}: {}", e.row, e.elsewhere, e.text));
     Some(Finding { weight, text, examples: examples.collect() })
@@ -144,13 +139,13 @@ fn of_labels(labels: &LabelSurvey) -> Vec<Finding> {
     for split in &labels.splits {
         let name = split.found.split;
         if split.found.labelled == 0 {
-            found.push(finding(Weight::Learning, format!("task `{task}`: no {name} row carries a label")));
+            found.push(finding(Weight::Learning, format!("task `{task}`: no {name} row carries a label.")));
             continue;
         }
         let share = split.found.missing as f64 / split.rows() as f64;
         if share >= MISSING {
             let text = format!(
-                "task `{task}`: {} of {} {name} rows carry no label ({}): they are masked for it",
+                "task `{task}`: {name} rows without a label: {} of {} ({}). They are masked for it.",
                 count(split.found.missing),
                 count(split.rows()),
                 percent(share)
@@ -163,8 +158,11 @@ fn of_labels(labels: &LabelSurvey) -> Vec<Finding> {
             (split.found.without_token, "are of words without any token"),
             (split.found.out_of_reach, "are out of the task's settings' reach"),
         ] {
-            if lost as f64 >= LOST * split.found.labelled as f64 && lost > 0 {
-                let text = format!("task `{task}`: {} labels of its {name} split {why}", count(lost));
+            let labels =
+                split.found.counts.iter().map(|(_, count)| count).sum::<usize>().max(split.found.labelled);
+            if lost as f64 >= LOST * labels as f64 && lost > 0 {
+                let text =
+                    format!("task `{task}`: {name} labels that {why}: {} of {}.", count(lost), count(labels));
                 found.push(finding(Weight::Learning, text));
             }
         }
@@ -184,12 +182,14 @@ fn unseen(task: &str, split: &SplitLabels) -> Option<Finding> {
     }
     let mut named: Vec<(&String, &usize)> = unseen.iter().collect();
     named.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let times: usize = unseen.values().sum();
+    let times = match unseen.len() {
+        1 => String::new(),
+        _ => format!(", {} times in all", count(unseen.values().sum())),
+    };
     let text = format!(
-        "task `{task}`: {} of the {} split never occur in training, {} times in all ({}): no model can find them",
-        labels_of(unseen.len()),
+        "task `{task}`: {} labels that training never shows: {}{times} ({}). No model can find them.",
         split.found.split,
-        count(times),
+        count(unseen.len()),
         listed(named.iter().map(|(label, n)| format!("`{label}` {}", count(**n))), unseen.len())
     );
     let weight = if split.found.split == Split::Test { Weight::TestScores } else { Weight::Choices };
@@ -213,44 +213,34 @@ fn uneven(labels: &LabelSurvey, training: &SplitLabels) -> Option<Finding> {
     let mut text = format!("task `{}`: ", labels.task);
     if !rare.is_empty() {
         text += &format!(
-            "{} of {} occur fewer than {RARE} times in training ({})",
+            "labels with fewer than {RARE} training examples: {} of {} ({}). ",
             count(rare.len()),
-            labels_of(ranked.len()),
+            count(ranked.len()),
             listed(rare.iter().cloned(), rare.len())
         );
     }
     if far {
-        let join = if rare.is_empty() { "" } else { "; " };
         text += &format!(
-            "{join}the most frequent label, `{most}`, occurs {} times, the rarest, `{least}`, {}",
+            "`{most}`, the most frequent, occurs {} times, the rarest, `{least}`, {}. ",
             count(many),
             count(few)
         );
     }
-    Some(finding(Weight::Notice, text + ": a score that counts every label the same shows them"))
+    Some(finding(Weight::Notice, text + "Look at a score that counts every label the same."))
 }
 
-/// Numbers that do not vary, or that lie outside what training shows.
+/// Numbers that lie outside what training shows.
 fn numbers(labels: &LabelSurvey, training: &SplitLabels) -> Vec<Finding> {
     let Some(known) = training.found.numbers else { return Vec::new() };
     let mut found = Vec::new();
     let task = &labels.task;
-    if known.least == known.most {
-        found.push(finding(
-            Weight::Learning,
-            format!(
-                "task `{task}`: every training row has the number {}: there is nothing to learn",
-                known.least
-            ),
-        ));
-    }
     for split in labels.splits.iter().filter(|split| split.found.split != Split::Train) {
         let Some(numbers) = split.found.numbers else { continue };
         if numbers.least < known.least || numbers.most > known.most {
             found.push(finding(
                 Weight::Notice,
                 format!(
-                    "task `{task}`: numbers of its {} split go from {} to {}, those of training only from {} to {}",
+                    "task `{task}`: numbers of its {} split go from {} to {}, those of training only from {} to {}.",
                     split.found.split, numbers.least, numbers.most, known.least, known.most
                 ),
             ));
@@ -265,7 +255,7 @@ fn of_view(view: &ViewSurvey, max_length: usize) -> Vec<Finding> {
     for SplitSurvey { split, lengths, .. } in &view.splits {
         if lengths.share_cut() >= CUT {
             let text = format!(
-                "{} of {} {split} rows of `{name}` ({}) are longer than data.max_length = {max_length} and are cut; the longest has {} tokens",
+                "`{name}`: {split} rows longer than data.max_length = {max_length}, which are cut: {} of {} ({}). The longest has {} tokens.",
                 count(lengths.cut_rows),
                 count(lengths.rows),
                 percent(lengths.share_cut()),
@@ -275,7 +265,7 @@ fn of_view(view: &ViewSurvey, max_length: usize) -> Vec<Finding> {
         }
         if lengths.share_unknown() >= UNKNOWN {
             let text = format!(
-                "{} of the {split} tokens of `{name}` are unknown to the vocabulary: the model sees one sign for all of them",
+                "`{name}`: {split} tokens that the vocabulary does not know: {}. The model sees one sign for all of them.",
                 percent(lengths.share_unknown())
             );
             found.push(finding(Weight::Learning, text));
@@ -286,7 +276,7 @@ fn of_view(view: &ViewSurvey, max_length: usize) -> Vec<Finding> {
         (Split::Test, "nothing is left to measure it on at the end"),
     ] {
         if view.split(split).is_none() {
-            found.push(finding(Weight::Notice, format!("`{name}` has no {split} split: {so}")));
+            found.push(finding(Weight::Notice, format!("`{name}` has no {split} split: {so}.")));
         }
     }
     found
@@ -298,14 +288,10 @@ fn sizes(corpora: &[ViewSurvey]) -> Option<Finding> {
     let (largest, smallest) = (corpora.iter().max_by_key(tokens)?, corpora.iter().min_by_key(tokens)?);
     let times = tokens(&largest) as f64 / tokens(&smallest).max(1) as f64;
     let text = format!(
-        "`{}` has {times:.0} times as many training tokens as `{}`: `polytask check` tells how often each is drawn; `[sampling]` changes it",
+        "`{}` has {times:.0} times as many training tokens as `{}`. `polytask check` tells how often each is drawn, `[sampling]` changes it.",
         largest.name, smallest.name
     );
     (times >= LARGER).then(|| finding(Weight::Notice, text))
-}
-
-fn labels_of(number: usize) -> String {
-    if number == 1 { "1 label".into() } else { format!("{} labels", count(number)) }
 }
 
 /// The first of some names.

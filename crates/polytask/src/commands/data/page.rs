@@ -151,7 +151,8 @@ fn bars(split: &SplitLabels) -> Vec<Bar> {
     let mut bars: Vec<Bar> = ranked.iter().take(shown).map(bar).collect();
     let rest: usize = ranked.iter().skip(shown).map(|(_, n)| n).sum();
     if rest > 0 {
-        bars.push(Bar::new(format!("{} more", ranked.len() - shown), rest as f64, count(rest)));
+        // Without a length: it would press all others together.
+        bars.push(Bar::new(format!("{} more", ranked.len() - shown), 0.0, count(rest)));
     }
     bars
 }

@@ -1,7 +1,7 @@
 //! Which views are looked at, and what is in each of their splits.
 
 use data::survey::{Key, Lengths, Vocabulary, row_keys, text_keys};
-use data::{Split, Tokenizer, View};
+use data::{InputField, Split, Tokenizer, View};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use train::{TaskSlot, Views};
@@ -94,13 +94,12 @@ impl<'a> Side<'a> {
         for index in (0..views.train.len()).filter(|index| tasks.iter().any(|task| task.view == *index)) {
             let of_split = |split| Some((split, views.of(split).get(index).filter(|v| !v.rows.is_empty())?));
             let found: BTreeMap<Split, &View> = Split::ALL.into_iter().filter_map(of_split).collect();
-            let texts = found.iter().map(|(split, view)| (*split, text_keys(view))).collect();
-            let side = Side {
-                name: name(&views.train, index),
-                rows: found.iter().map(|(split, view)| (*split, row_keys(view))).collect(),
-                views: found,
-                texts,
+            let texts: BTreeMap<_, _> = found.iter().map(|(split, view)| (*split, text_keys(view))).collect();
+            let rows = match views.train[index].input {
+                InputField::Marked(_) => found.iter().map(|(split, view)| (*split, row_keys(view))).collect(),
+                _ => texts.clone(),
             };
+            let side = Side { name: name(&views.train, index), views: found, texts, rows };
             if !sides.iter().any(|known| known.corpus() == side.corpus() && known.texts == side.texts) {
                 sides.push(side);
             }

@@ -9,9 +9,12 @@ use super::survey::Survey;
 use crate::terminal::figures::count;
 use crate::terminal::plain::plain;
 use crate::terminal::table::Table;
+use crate::terminal::wrap::wrapped;
 
 /// How many labels a line names.
-const NAMED: usize = 5;
+const NAMED: usize = 3;
+/// How wide lines of words are, in columns.
+const WIDTH: usize = 112;
 
 /// The whole report.
 pub fn text(survey: &Survey) -> String {
@@ -34,7 +37,7 @@ pub fn text(survey: &Survey) -> String {
     }
     if !survey.pairs.is_empty() {
         out += &format!("  corpora side by side, by their training splits\n\n{}\n", pairs(&survey.pairs));
-        out += &format!("  {}\n\n", how(survey.features));
+        out += &format!("{}\n", wrapped("  ", &how(survey.features), WIDTH));
     }
     out
 }
@@ -42,7 +45,7 @@ pub fn text(survey: &Survey) -> String {
 /// What a distance means.
 pub fn how(features: Features) -> String {
     let features = match features {
-        Features::States => "mean states of the untrained backbone",
+        Features::States => "the backbone's mean states, before any training here",
         Features::Tokens => "the tokens of each row",
     };
     format!(
@@ -58,7 +61,7 @@ fn findings(findings: &[Finding]) -> String {
     let things = if findings.len() == 1 { "thing" } else { "things" };
     let mut out = format!("  {} {things} to look at\n\n", findings.len());
     for (i, finding) in findings.iter().enumerate() {
-        out += &format!("  {:>2}. {}\n", i + 1, plain(&finding.text));
+        out += &wrapped(&format!("{:>4}. ", i + 1), &plain(&finding.text), WIDTH);
         for example in &finding.examples {
             out += &format!("        {}\n", plain(example));
         }
