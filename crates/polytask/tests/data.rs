@@ -142,7 +142,7 @@ fn what_was_planted_is_named_and_nothing_else() {
         "task `sort`: test labels that training never shows: 1 (`alien` 1).",
         "`news`: test rows longer than data.max_length = 24, which are cut: 1 of 20 (5.0 %).",
         "task `names`: test labels that are cut off by data.max_length: ",
-        "`mail`: train rows that repeat an earlier one: 3 of 205 (1.5 %).",
+        "`mail`: training rows that repeat an earlier one: 3 of 205 (1.5 %).",
         "task `sort`: labels with fewer than 5 training examples: 1 of 3 (`rare` 1). `home`, the most frequent,",
         "task `worth`: numbers of its test split go from 0 to 99, those of training only from 0 to 9.",
         "`news` has no validation split",

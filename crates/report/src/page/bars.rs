@@ -32,8 +32,10 @@ pub(super) fn render(caption: &str, bars: &[Bar]) -> String {
     let length = |value: f64| if value > 0.0 && value.is_finite() { value } else { 0.0 };
     let most = bars.iter().map(|bar| length(bar.value)).fold(0.0, f64::max);
     let height = LINE * bars.len() as f64 + 2.0;
-    let mut out =
-        format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n", escape(caption));
+    let mut out = format!(
+        "<svg width=\"{WIDTH}\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n",
+        escape(caption)
+    );
     for (i, bar) in bars.iter().enumerate() {
         let long = if most > 0.0 { length(bar.value) / most * (WIDTH - LABEL - VALUE) } else { 0.0 };
         let long = if length(bar.value) > 0.0 { long.max(1.0) } else { 0.0 };

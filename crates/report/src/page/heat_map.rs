@@ -35,7 +35,7 @@ pub(super) fn render(caption: &str, map: &HeatMap) -> String {
     let (width, height) =
         (NAMES + CELL * map.columns.len() as f64, HEAD + LINE * map.rows.len() as f64 + 2.0);
     let mut out = format!(
-        "<svg style=\"max-width:{width}px\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n",
+        "<svg width=\"{width}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n",
         escape(caption)
     );
     for (i, name) in map.columns.iter().enumerate() {

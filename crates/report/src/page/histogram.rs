@@ -28,7 +28,7 @@ pub(super) fn render(caption: &str, axis: &str, columns: &[Column]) -> String {
     let each = WIDTH / columns.len().max(1) as f64;
     let every = columns.len().div_ceil(LABELS).max(1);
     let mut out = format!(
-        "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n",
+        "<svg width=\"{0}\" viewBox=\"0 0 {0} {1}\" role=\"img\" aria-label=\"{2}\">\n",
         WIDTH + MARGIN,
         HEIGHT + AXIS,
         escape(caption)

@@ -9,7 +9,7 @@ use data::Split;
 use data::survey::SHORT;
 use serde::Serialize;
 
-/// Repeated rows inside a split are told from this share on.
+/// Repeated rows are told from this share on; test rows that are in training, from the first that is no short text.
 const REPEATED: f64 = 0.01;
 /// Rows that are cut, from this share on.
 const CUT: f64 = 0.05;
@@ -57,17 +57,27 @@ pub enum Weight {
 
 /// What deserves a look.
 pub fn of(survey: &Survey) -> Vec<Finding> {
-    let mut found: Vec<Finding> = survey.repeated.iter().filter_map(repeated).collect();
+    let mut most_repeated: Vec<&Repeated> = survey.repeated.iter().collect();
+    most_repeated.sort_by(|a, b| b.share().total_cmp(&a.share()));
+    let mut found: Vec<Finding> = most_repeated.into_iter().filter_map(repeated).collect();
     survey.labels.iter().for_each(|labels| found.extend(of_labels(labels)));
     survey.corpora.iter().for_each(|view| found.extend(of_view(view, survey.max_length)));
     found.extend(sizes(&survey.corpora));
-    // Stable: within a weight in the order of the config.
+    // Stable: within a weight repeated rows by their share, then all else in the order of the config.
     found.sort_by_key(|finding| finding.weight);
     found
 }
 
 fn finding(weight: Weight, text: String) -> Finding {
     Finding { weight, text, examples: Vec::new() }
+}
+
+/// What rows of a split are called.
+fn adjective(split: Split) -> &'static str {
+    match split {
+        Split::Train => "training",
+        Split::Validation | Split::Test => split.name(),
+    }
 }
 
 /// A share as people read it: no part of the whole becomes nothing, or all of it.
@@ -117,7 +127,9 @@ fn repeated(repeated: &Repeated) -> Option<Finding> {
         ),
         _ => return None,
     };
-    if weight == Weight::Notice && repeated.share() < REPEATED {
+    // Texts that may be there by chance alone, and few that spoil no score, stay in the table.
+    let few = weight != Weight::TestScores && repeated.share() < REPEATED;
+    if rows == short || few {
         return None;
     }
     let some = if texts < rows { format!(", {} different texts", count(*texts)) } else { String::new() };
@@ -127,7 +139,8 @@ fn repeated(repeated: &Repeated) -> Option<Finding> {
     };
     let (rows, of, share) = (count(*rows), count(*of), percent(repeated.share()));
     let text = format!(
-        "`{corpus}`: {split} rows that {elsewhere}: {rows} of {of} ({share}{some}). {meaning}{chance}"
+        "`{corpus}`: {} rows that {elsewhere}: {rows} of {of} ({share}{some}). {meaning}{chance}",
+        adjective(*split)
     );
     let examples = repeated.examples.iter().map(|e| format!("{} = {}: {}", e.row, e.elsewhere, e.text));
     Some(Finding { weight, text, examples: examples.collect() })
@@ -137,7 +150,7 @@ fn of_labels(labels: &LabelSurvey) -> Vec<Finding> {
     let task = &labels.task;
     let mut found = Vec::new();
     for split in &labels.splits {
-        let name = split.found.split;
+        let name = adjective(split.found.split);
         if split.found.labelled == 0 {
             found.push(finding(Weight::Learning, format!("task `{task}`: no {name} row carries a label.")));
             continue;
@@ -255,7 +268,8 @@ fn of_view(view: &ViewSurvey, max_length: usize) -> Vec<Finding> {
     for SplitSurvey { split, lengths, .. } in &view.splits {
         if lengths.share_cut() >= CUT {
             let text = format!(
-                "`{name}`: {split} rows longer than data.max_length = {max_length}, which are cut: {} of {} ({}). The longest has {} tokens.",
+                "`{name}`: {} rows longer than data.max_length = {max_length}, which are cut: {} of {} ({}). The longest has {} tokens.",
+                adjective(*split),
                 count(lengths.cut_rows),
                 count(lengths.rows),
                 percent(lengths.share_cut()),
@@ -265,7 +279,8 @@ fn of_view(view: &ViewSurvey, max_length: usize) -> Vec<Finding> {
         }
         if lengths.share_unknown() >= UNKNOWN {
             let text = format!(
-                "`{name}`: {split} tokens that the vocabulary does not know: {}. The model sees one sign for all of them.",
+                "`{name}`: {} tokens that the vocabulary does not know: {}. The model sees one sign for all of them.",
+                adjective(*split),
                 percent(lengths.share_unknown())
             );
             found.push(finding(Weight::Learning, text));
