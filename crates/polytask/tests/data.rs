@@ -138,11 +138,11 @@ fn what_was_planted_is_named_and_nothing_else() {
         found["findings"].as_array().unwrap().iter().map(|f| f["text"].as_str().unwrap()).collect();
     let expected = [
         "`mail`: test rows that are in its own training, too: 2 of 40 (5.0 %).",
-        "`mail`: test rows that are in training of `news`: 5 of 40 (12.5 %).",
+        "`mail`: test rows that are in training of `news`, too: 5 of 40 (12.5 %).",
         "task `sort`: test labels that training never shows: 1 (`alien` 1).",
         "`news`: test rows longer than data.max_length = 24, which are cut: 1 of 20 (5.0 %).",
         "task `names`: test labels that are cut off by data.max_length: ",
-        "`mail`: training rows that repeat an earlier one: 3 of 205 (1.5 %).",
+        "`mail`: rows that repeat an earlier one: 3 of 205 (1.5 %) of the train split.",
         "task `sort`: labels with fewer than 5 training examples: 1 of 3 (`rare` 1). `home`, the most frequent,",
         "task `worth`: numbers of its test split go from 0 to 99, those of training only from 0 to 9.",
         "`news` has no validation split",
@@ -193,7 +193,7 @@ fn people_read_the_findings_first_and_the_page_is_whole() {
     assert!(
         ran.out
             .trim_start()
-            .starts_with("9 things to look at\n\n   1. `mail`: test rows that are in its own training"),
+            .starts_with("9 things to look at\n\n   1. `mail`: test rows that are in training of `news`"),
         "{}",
         ran.out
     );
@@ -211,7 +211,7 @@ fn people_read_the_findings_first_and_the_page_is_whole() {
         assert!(page.contains(part), "{part}");
     }
     assert!(
-        page.contains("<code>mail</code>: test rows that are in training of <code>news</code>"),
+        page.contains("<code>mail</code>: test rows that are in training of <code>news</code>, too"),
         "{page}"
     );
 }

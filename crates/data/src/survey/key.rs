@@ -14,33 +14,34 @@ pub const SHORT: usize = 12;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     hash: [u8; 16],
-    signs: u32,
+    letters: u32,
 }
 
 impl Key {
     /// The key of texts that are read together; `None` where all are empty or spaces.
     pub fn of<T: AsRef<str>>(texts: &[T]) -> Option<Key> {
-        let (mut hasher, mut signs) = (blake3::Hasher::new(), 0);
+        let (mut hasher, mut letters, mut any) = (blake3::Hasher::new(), 0, false);
         for text in texts {
             let bare = bare(text.as_ref());
-            signs += bare.chars().count();
+            letters += bare.chars().filter(|sign| sign.is_alphanumeric()).count();
+            any |= !bare.is_empty();
             // Where one text ends is part of what is compared.
             hasher.update(&(bare.len() as u64).to_le_bytes());
             hasher.update(bare.as_bytes());
         }
         let mut hash = [0; 16];
         hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        (signs > 0).then_some(Key { hash, signs: signs.min(u32::MAX as usize) as u32 })
+        any.then_some(Key { hash, letters: letters.min(u32::MAX as usize) as u32 })
     }
 
-    /// How many letters and digits (or other signs, where there are none) are compared.
-    pub fn signs(&self) -> usize {
-        self.signs as usize
+    /// How many letters and digits are compared.
+    pub fn letters(&self) -> usize {
+        self.letters as usize
     }
 
-    /// Whether the text is so short that it recurs by chance ([`SHORT`]).
+    /// Whether there are so few of them that the text recurs by chance ([`SHORT`]); so does a line of dashes, however long.
     pub fn is_short(&self) -> bool {
-        self.signs() < SHORT
+        self.letters() < SHORT
     }
 }
 
@@ -83,6 +84,7 @@ mod tests {
     fn nothing_is_not_compared() {
         assert_eq!([Key::of(&["", " \t\u{a0}"]), Key::of::<&str>(&[])], [None, None]);
         assert!(Key::of(&["lol"]).unwrap().is_short());
-        assert_eq!(Key::of(&["A b, 3"]).unwrap().signs(), 3);
+        assert_eq!(Key::of(&["A b, 3"]).unwrap().letters(), 3);
+        assert!(Key::of(&["====================="]).unwrap().is_short());
     }
 }

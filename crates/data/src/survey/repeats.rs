@@ -88,7 +88,7 @@ fn found(keys: &[Option<Key>], other: impl Fn(usize, &Key) -> Option<usize>) -> 
         }
     }
     repeats.texts = texts.len();
-    pairs.sort_by_key(|(key, row, _)| (std::cmp::Reverse(key.signs()), *row));
+    pairs.sort_by_key(|(key, row, _)| (std::cmp::Reverse(key.letters()), *row));
     repeats.examples = pairs.into_iter().take(EXAMPLES).map(|(_, row, other)| (row, other)).collect();
     repeats
 }

@@ -70,7 +70,7 @@ fn square(cell: Option<&Cell>, x: f64, y: f64) -> String {
         );
     };
     let strength = if cell.strength.is_nan() { 0.0 } else { cell.strength.clamp(0.0, 1.0) };
-    let class = if strength > 0.6 { "middle on" } else { "middle" };
+    let class = if strength > 0.7 { "middle on" } else { "middle" };
     format!(
         "<g><title>{}</title><rect class=\"none\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{wide}\" height=\"{high}\"/>\
          <rect class=\"heat\" fill-opacity=\"{strength:.2}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{wide}\" height=\"{high}\"/>\

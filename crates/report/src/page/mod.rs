@@ -70,7 +70,7 @@ impl Page {
         self.body += &format!("<p>{}</p>\n", marked(text));
     }
 
-    /// Numbered points, each with lines of its own below it.
+    /// Numbered points, each with examples that unfold below it.
     pub fn points<'a>(&mut self, points: impl IntoIterator<Item = (&'a str, &'a [String])>) {
         self.close_figures();
         self.body.push_str("<ol class=\"points\">\n");
@@ -78,7 +78,8 @@ impl Page {
             self.body += &format!("<li>{}", marked(text));
             if !lines.is_empty() {
                 let lines: String = lines.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
-                self.body += &format!("<ul>{lines}</ul>");
+                let folded = "<details><summary>for example</summary><ul>";
+                self.body += &format!("{folded}{lines}</ul></details>");
             }
             self.body.push_str("</li>\n");
         }

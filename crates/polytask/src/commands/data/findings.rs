@@ -8,9 +8,12 @@ use crate::terminal::figures::count;
 use data::Split;
 use data::survey::SHORT;
 use serde::Serialize;
+use std::collections::HashSet;
 
-/// Repeated rows are told from this share on; test rows that are in training, from the first that is no short text.
+/// Repeated rows are told from this share on, short texts aside.
 const REPEATED: f64 = 0.01;
+/// Test rows that are in training are told from this share on, short texts aside.
+const LEAKED: f64 = 0.001;
 /// Rows that are cut, from this share on.
 const CUT: f64 = 0.05;
 /// Unknown tokens, from this share on.
@@ -58,8 +61,12 @@ pub enum Weight {
 /// What deserves a look.
 pub fn of(survey: &Survey) -> Vec<Finding> {
     let mut most_repeated: Vec<&Repeated> = survey.repeated.iter().collect();
-    most_repeated.sort_by(|a, b| b.share().total_cmp(&a.share()));
-    let mut found: Vec<Finding> = most_repeated.into_iter().filter_map(repeated).collect();
+    most_repeated.sort_by(|a, b| b.telling_share().total_cmp(&a.telling_share()));
+    let mut found: Vec<Finding> = most_repeated.into_iter().filter_map(elsewhere).collect();
+    survey.corpora.iter().for_each(|view| found.extend(inside(&view.name, &survey.repeated)));
+    // A corpus that is read in several ways may be told of twice in the same words.
+    let mut told = HashSet::new();
+    found.retain(|finding| told.insert(finding.text.clone()));
     survey.labels.iter().for_each(|labels| found.extend(of_labels(labels)));
     survey.corpora.iter().for_each(|view| found.extend(of_view(view, survey.max_length)));
     found.extend(sizes(&survey.corpora));
@@ -90,60 +97,70 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-fn repeated(repeated: &Repeated) -> Option<Finding> {
-    let Repeated { rows_of: Place { corpus, split }, found_in, rows, of, texts, short, .. } = repeated;
+/// Rows that stand in another split or corpus.
+fn elsewhere(repeated: &Repeated) -> Option<Finding> {
+    let Repeated { rows_of: Place { corpus, split }, found_in, .. } = repeated;
     let own = found_in.corpus == *corpus;
-    let (weight, elsewhere, meaning) = match (split, found_in.split) {
-        (split, found) if own && *split == found => {
-            let meaning = match split {
-                Split::Train => "Each text is learned as often as it stands there.",
-                _ => "Each text counts as often in the scores.",
+    let whose = || if own { "its own training".into() } else { format!("training of `{}`", found_in.corpus) };
+    let (weight, place, meaning, from) = match (split, found_in.split) {
+        (Split::Test, Split::Train) => {
+            let meaning = match own {
+                true => "Scores on them show what was memorized.",
+                false => "A model that learns both has seen these texts.",
             };
-            (Weight::Notice, "repeat an earlier one".into(), meaning)
+            (Weight::TestScores, whose(), meaning, LEAKED)
         }
-        (Split::Test, Split::Train) if own => (
-            Weight::TestScores,
-            "are in its own training, too".into(),
-            "Scores on them show what was memorized.",
-        ),
-        (Split::Test, Split::Train) => (
-            Weight::TestScores,
-            format!("are in training of `{}`", found_in.corpus),
-            "A model that learns both has seen these texts.",
-        ),
         (Split::Validation, Split::Train) => {
-            let whose =
-                if own { "its own training".into() } else { format!("training of `{}`", found_in.corpus) };
-            (
-                Weight::Choices,
-                format!("are in {whose}, too"),
-                "The best checkpoint is chosen on texts that were learned.",
-            )
+            (Weight::Choices, whose(), "The best checkpoint is chosen on texts that were learned.", REPEATED)
         }
-        (Split::Test, Split::Validation) => (
-            Weight::Choices,
-            "are in its validation split, too".into(),
-            "What is chosen on the one suits the other a little too well.",
-        ),
+        (Split::Test, Split::Validation) => {
+            let meaning = "What is chosen on the one suits the other a little too well.";
+            (Weight::Choices, "its validation split".into(), meaning, REPEATED)
+        }
         _ => return None,
     };
-    // Texts that may be there by chance alone, and few that spoil no score, stay in the table.
-    let few = weight != Weight::TestScores && repeated.share() < REPEATED;
-    if rows == short || few {
+    if repeated.telling_share() < from {
         return None;
     }
-    let some = if texts < rows { format!(", {} different texts", count(*texts)) } else { String::new() };
-    let chance = match short {
-        0 => String::new(),
-        short => format!(" Of fewer than {SHORT} letters, so that chance is likely: {}.", count(*short)),
-    };
-    let (rows, of, share) = (count(*rows), count(*of), percent(repeated.share()));
     let text = format!(
-        "`{corpus}`: {} rows that {elsewhere}: {rows} of {of} ({share}{some}). {meaning}{chance}",
-        adjective(*split)
+        "`{corpus}`: {split} rows that are in {place}, too: {}. {meaning}{}",
+        counted(repeated),
+        chance(repeated.short)
     );
-    let examples = repeated.examples.iter().map(|e| format!("{} = {}: {}", e.row, e.elsewhere, e.text));
-    Some(Finding { weight, text, examples: examples.collect() })
+    Some(Finding { weight, text, examples: examples(repeated) })
+}
+
+/// Rows of a corpus that stand twice in a split.
+fn inside(corpus: &str, repeated: &[Repeated]) -> Option<Finding> {
+    let inside = |r: &&Repeated| r.rows_of == r.found_in && r.rows_of.corpus == corpus;
+    let inside: Vec<&Repeated> =
+        repeated.iter().filter(inside).filter(|r| r.telling_share() >= REPEATED).collect();
+    let most = inside.first()?;
+    let splits: Vec<String> =
+        inside.iter().map(|r| format!("{} of the {} split", counted(r), r.rows_of.split)).collect();
+    let text = format!(
+        "`{corpus}`: rows that repeat an earlier one: {}. Each text counts as often as it stands there.{}",
+        splits.join("; "),
+        chance(inside.iter().map(|r| r.short).sum())
+    );
+    Some(Finding { weight: Weight::Notice, text, examples: examples(most) })
+}
+
+fn counted(repeated: &Repeated) -> String {
+    let Repeated { rows, of, texts, .. } = repeated;
+    let some = if texts < rows { format!(", {} different texts", count(*texts)) } else { String::new() };
+    format!("{} of {} ({}{some})", count(*rows), count(*of), percent(repeated.share()))
+}
+
+fn chance(short: usize) -> String {
+    match short {
+        0 => String::new(),
+        short => format!(" Of fewer than {SHORT} letters, so that chance is likely: {}.", count(short)),
+    }
+}
+
+fn examples(repeated: &Repeated) -> Vec<String> {
+    repeated.examples.iter().map(|e| format!("{} = {}: {}", e.row, e.elsewhere, e.text)).collect()
 }
 
 fn of_labels(labels: &LabelSurvey) -> Vec<Finding> {
@@ -313,4 +330,38 @@ fn sizes(corpora: &[ViewSurvey]) -> Option<Finding> {
 fn listed(names: impl Iterator<Item = String>, all: usize) -> String {
     let some = names.take(NAMED).collect::<Vec<_>>().join(", ");
     if all > NAMED { format!("{some} and {} more", count(all - NAMED)) } else { some }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_never_rounded_to_nothing_or_all() {
+        let shares = [0.0, 0.0001, 0.037, 0.5, 0.125, 0.9999, 1.0];
+        let expected = ["0.0 %", "under 0.1 %", "3.7 %", "50 %", "12.5 %", "over 99.9 %", "100 %"];
+        assert_eq!(shares.map(percent), expected);
+    }
+
+    #[test]
+    fn short_texts_alone_are_no_finding() {
+        let place = |corpus: &str, split| Place { corpus: corpus.into(), split };
+        let repeated = |rows, short| Repeated {
+            rows_of: place("a", Split::Test),
+            found_in: place("b", Split::Train),
+            rows,
+            of: 1000,
+            texts: rows,
+            short,
+            examples: Vec::new(),
+        };
+        assert!(elsewhere(&repeated(40, 40)).is_none());
+        let found = elsewhere(&repeated(41, 40)).unwrap();
+        assert_eq!(found.weight, Weight::TestScores);
+        assert_eq!(
+            found.text,
+            "`a`: test rows that are in training of `b`, too: 41 of 1,000 (4.1 %). A model that learns both has \
+             seen these texts. Of fewer than 12 letters, so that chance is likely: 40."
+        );
+    }
 }

@@ -10,6 +10,7 @@ use crate::terminal::figures::count;
 use data::Split;
 use data::survey::Histogram;
 use report::page::{Align, Bar, Cell, Column, HeatMap, Page};
+use std::collections::BTreeSet;
 
 use Align::{Figures, Words};
 
@@ -18,7 +19,8 @@ const BARS: usize = 15;
 
 /// The page as HTML; `config` is the name of the file.
 pub fn page(survey: &Survey, config: &str) -> String {
-    let corpora = survey.corpora.len();
+    let names: BTreeSet<&str> = survey.corpora.iter().map(|view| view.corpus.as_str()).collect();
+    let corpora = names.len();
     let things = survey.findings.len();
     let subtitle = format!(
         "{corpora} {}, {} {}; {things} {} to look at",
@@ -277,7 +279,13 @@ fn matrix(survey: &Survey, cell: impl Fn(&Pair, bool) -> Option<Cell>) -> HeatMa
     let compared = |view: &&ViewSurvey| {
         survey.pairs.iter().any(|pair| [&pair.first, &pair.second].contains(&&view.name))
     };
-    let names: Vec<String> = survey.corpora.iter().filter(compared).map(|view| view.name.clone()).collect();
+    let mut names: Vec<String> = Vec::new();
+    for view in survey.corpora.iter().filter(compared) {
+        // A corpus that is read twice in other ways has one name.
+        if !names.contains(&view.name) {
+            names.push(view.name.clone());
+        }
+    }
     let of = |row: &String, column: &String| {
         survey.pairs.iter().find_map(|pair| match (&pair.first, &pair.second) {
             (first, second) if first == row && second == column => cell(pair, false),

@@ -3,11 +3,12 @@
 use super::splits::{Side, special_tokens};
 use crate::config::Config;
 use data::survey::{Vocabulary, bags, sample};
-use data::{Encoded, Split};
+use data::{Encoded, InputField, Split, View};
 use metrics::proxy_a_distance;
 use model::BackboneConfig;
 use rayon::prelude::*;
 use serde::Serialize;
+use std::borrow::Cow;
 use train::{Model, pooled};
 
 /// The most rows of a corpus that distances look at.
@@ -67,9 +68,11 @@ pub fn compare(sides: &[Side<'_>], model: &Model, config: &Config, features: Fea
     if pairs.is_empty() {
         return Vec::new();
     }
+    let views: Vec<Cow<'_, View>> =
+        trained.iter().map(|side| unmarked(side.views[&Split::Train], model)).collect();
     let vocabularies: Vec<Vocabulary> =
-        trained.iter().map(|side| Vocabulary::of(&side.views[&Split::Train].encoded, &special)).collect();
-    let points = points(&trained, model, config, features, &special);
+        views.iter().map(|view| Vocabulary::of(&view.encoded, &special)).collect();
+    let points = points(&trained, &views, model, config, features, &special);
     let pair = |(a, b): &(usize, usize)| {
         let found = proxy_a_distance(&points[*a], &points[*b]);
         Pair {
@@ -86,9 +89,24 @@ pub fn compare(sides: &[Side<'_>], model: &Model, config: &Config, features: Fea
     pairs.par_iter().map(pair).collect()
 }
 
+/// A view without what tasks put into texts, prefixes and marks: by these any corpus could be told from all others.
+fn unmarked<'a>(view: &'a View, model: &Model) -> Cow<'a, View> {
+    let input = match &view.input {
+        InputField::Prefixed { field, .. } => InputField::Text(field.clone()),
+        InputField::Marked(marked) if marked.words => InputField::Words(marked.text.clone()),
+        InputField::Marked(marked) => InputField::Text(marked.text.clone()),
+        _ => return Cow::Borrowed(view),
+    };
+    let rows = view.rows.clone();
+    let found = View::new(view.corpus.clone(), input, rows, &model.tokenizer, model.max_length, None);
+    // The rows have been read before; a tokenizer that fails on them now leaves them as they were.
+    found.map_or(Cow::Borrowed(view), Cow::Owned)
+}
+
 /// Some different texts of each side as points, in random order.
 fn points(
     sides: &[&Side<'_>],
+    views: &[Cow<'_, View>],
     model: &Model,
     config: &Config,
     features: Features,
@@ -96,7 +114,7 @@ fn points(
 ) -> Vec<Vec<Vec<f32>>> {
     let drawn = |side: &Side<'_>| sample(&side.texts[&Split::Train], SAMPLE, config.train.seed, &side.name);
     let rows: Vec<Vec<usize>> = sides.iter().map(|side| drawn(side)).collect();
-    let views = sides.iter().map(|side| side.views[&Split::Train]);
+    let views = views.iter();
     match features {
         Features::States => {
             let tokens = config.train.tokens_per_step.max(2048);

@@ -53,6 +53,11 @@ impl Repeated {
         self.rows as f64 / self.of.max(1) as f64
     }
 
+    /// The share of the rows that are no short texts, 0 to 1.
+    pub fn telling_share(&self) -> f64 {
+        (self.rows - self.short) as f64 / self.of.max(1) as f64
+    }
+
     /// Whether rows that are held out stand where the model learns.
     pub fn leaks(&self) -> bool {
         self.rows_of.split != Split::Train && self.found_in.split == Split::Train

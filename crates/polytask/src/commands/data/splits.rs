@@ -9,7 +9,7 @@ use train::{TaskSlot, Views};
 /// A corpus under one input.
 #[derive(Debug, Serialize)]
 pub struct ViewSurvey {
-    /// The corpus's name, with the fields where it is read in several ways.
+    /// The corpus's name, with the fields where others are read of it, too.
     pub name: String,
     /// The corpus.
     pub corpus: String,
@@ -68,11 +68,11 @@ pub fn special_tokens(tokenizer: &Tokenizer) -> Vec<u32> {
     [specials.begin, specials.end, specials.padding].into_iter().flatten().collect()
 }
 
-/// The corpus, with the fields where it is read in several ways.
+/// The corpus, with the fields where others are read of it, too.
 fn name(views: &[View], index: usize) -> String {
     let view = &views[index];
-    let alone = views.iter().filter(|other| other.corpus == view.corpus).count() == 1;
-    if alone { view.corpus.to_string() } else { format!("{} ({})", view.corpus, view.input) }
+    let same = |other: &View| other.corpus != view.corpus || other.input.fields() == view.input.fields();
+    if views.iter().all(same) { view.corpus.to_string() } else { format!("{} ({})", view.corpus, view.input) }
 }
 
 /// A view whose texts are compared with those of others.

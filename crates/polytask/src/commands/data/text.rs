@@ -49,7 +49,7 @@ pub fn how(features: Features) -> String {
         Features::Tokens => "the tokens of each row",
     };
     format!(
-        "distance: how well a linear classifier tells rows of two corpora apart by {features}; 0 not at all, 2 always \
+        "Distance: how well a linear classifier tells rows of two corpora apart by {features}; 0 not at all, 2 always \
          (proxy A-distance, at most {SAMPLE} different texts of each, with its standard error). It says nothing of labels."
     )
 }
