@@ -90,8 +90,8 @@ fn adjective(split: Split) -> &'static str {
 /// A share as people read it: no part of the whole becomes nothing, or all of it.
 pub fn percent(share: f64) -> String {
     match 100.0 * share {
-        x if x > 0.0 && x < 0.1 => "under 0.1 %".into(),
-        x if x < 100.0 && x > 99.9 => "over 99.9 %".into(),
+        x if x > 0.0 && x < 0.1 => "<0.1 %".into(),
+        x if x < 100.0 && x > 99.9 => ">99.9 %".into(),
         x if x >= 10.0 && x.fract() < 1e-9 => format!("{x:.0} %"),
         x => format!("{x:.1} %"),
     }
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn shares_are_never_rounded_to_nothing_or_all() {
         let shares = [0.0, 0.0001, 0.037, 0.5, 0.125, 0.9999, 1.0];
-        let expected = ["0.0 %", "under 0.1 %", "3.7 %", "50 %", "12.5 %", "over 99.9 %", "100 %"];
+        let expected = ["0.0 %", "<0.1 %", "3.7 %", "50 %", "12.5 %", ">99.9 %", "100 %"];
         assert_eq!(shares.map(percent), expected);
     }
 
