@@ -29,6 +29,7 @@ pub mod random;
 mod read;
 pub mod sampler;
 mod stream;
+pub mod survey;
 mod tokenizer;
 mod train;
 mod value;

@@ -36,6 +36,8 @@ pub enum Command {
     FindRate(FindRate),
     /// Print what each task will get of a run, rows, epochs, tokens, computation, time, without training
     Plan(Plan),
+    /// Tell what is in a config's corpora: sizes, labels, repeated rows and leaks, how far apart they are
+    Data(Data),
     /// Write a commented starter config
     Init(Init),
     /// List what can be configured: kinds, backbones, samplers, balancers, schedules, rates, optimizers, metrics
@@ -134,6 +136,25 @@ pub struct Check {
     /// How it is read
     #[command(flatten)]
     pub overrides: Overrides,
+}
+
+/// `polytask data`
+#[derive(Args)]
+pub struct Data {
+    /// The config
+    pub file: PathBuf,
+    /// How it is read
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Write the report as a page with figures, too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Print one JSON object in place of the tables
+    #[arg(long)]
+    pub json: bool,
+    /// Measure distances between corpora by their tokens alone, without running the backbone
+    #[arg(long)]
+    pub no_states: bool,
 }
 
 /// `polytask find-rate`

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::check(&args),
         Command::Plan(args) => commands::plan::plan(&args),
         Command::FindRate(args) => commands::find_rate::find_rate(&args),
+        Command::Data(args) => commands::data::data(&args),
         Command::Init(args) => commands::reference::init(&args),
         Command::List { family } => commands::reference::list(family.as_deref()),
         Command::Explain { name } => commands::reference::explain(&name),

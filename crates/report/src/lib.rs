@@ -1,4 +1,5 @@
-//! What a run shows to other programs: TensorBoard event files, and plots as SVG images.
+//! What Polytask shows outside the terminal: TensorBoard event files, plots as SVG images, and pages of tables and figures
+//! ([`page`]).
 //!
 //! ```
 //! use polytask_report::EventFile;
@@ -18,6 +19,7 @@ mod axis;
 mod events;
 mod line_plot;
 mod message;
+pub mod page;
 mod record;
 
 pub use axis::Scale;

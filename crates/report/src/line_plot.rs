@@ -10,6 +10,7 @@
 //! ```
 
 use crate::axis::{Axis, Scale};
+use crate::page::escape;
 use std::fmt::Write;
 
 /// The image, the field within it that lines are drawn in, and what stands right of it, in pixels.
@@ -73,9 +74,9 @@ impl LinePlot {
              <title>{}</title>\n<desc>{}</desc>\n\
              <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n\
              <text x=\"{LEFT}\" y=\"24\" font-size=\"15\" font-weight=\"600\">{}</text>\n",
-            escaped(&self.title),
-            escaped(&self.description()),
-            escaped(&self.title),
+            escape(&self.title),
+            escape(&self.description()),
+            escape(&self.title),
         );
         self.axes(&mut out, &x, &y);
         for (i, (name, points)) in self.lines.iter().enumerate() {
@@ -142,8 +143,8 @@ impl LinePlot {
              <text x=\"{middle_x}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n\
              <text transform=\"translate(18 {middle_y}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
             bottom + 40.0,
-            escaped(&self.x.0),
-            escaped(&self.y.0),
+            escape(&self.x.0),
+            escape(&self.y.0),
         );
     }
 }
@@ -192,28 +193,12 @@ fn legend(out: &mut String, row: usize, name: &str, style: &str) {
         out,
         "<g><title>{}</title><line x1=\"{LEGEND}\" y1=\"{y}\" x2=\"{}\" y2=\"{y}\" {style}/>\
          <text x=\"{}\" y=\"{}\">{}</text></g>",
-        escaped(name),
+        escape(name),
         LEGEND + 22.0,
         LEGEND + 28.0,
         y + 4.0,
-        escaped(&shown),
+        escape(&shown),
     );
-}
-
-/// Text for XML, without the control characters that it cannot hold.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

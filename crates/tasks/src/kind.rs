@@ -188,6 +188,8 @@ pub struct Numbers {
     pub mean: f64,
     /// The greatest of them.
     pub most: f64,
+    /// Their standard deviation, as of all there are.
+    pub deviation: f64,
 }
 
 impl Numbers {
@@ -196,7 +198,9 @@ impl Numbers {
         let n = values.len() as f64;
         let least = values.iter().copied().reduce(f64::min)?;
         let most = values.iter().copied().reduce(f64::max)?;
-        Some(Numbers { least, mean: values.iter().map(|value| value / n).sum(), most })
+        let mean: f64 = values.iter().map(|value| value / n).sum();
+        let square: f64 = values.iter().map(|value| (value - mean).powi(2) / n).sum();
+        Some(Numbers { least, mean, most, deviation: square.sqrt() })
     }
 }
 

@@ -93,7 +93,7 @@ fn labels(report: &DataReport) -> String {
 
 /// How many labels of the space occur, and the most frequent ones; of numbers, what they are like.
 fn content(found: &TaskLabels) -> (String, String) {
-    if let Some(Numbers { least, mean, most }) = found.numbers {
+    if let Some(Numbers { least, mean, most, .. }) = found.numbers {
         return ("numbers".into(), format!("{least} to {most}, mean {mean:.4}"));
     }
     let mut counts: Vec<&(String, usize)> = found.counts.iter().filter(|(_, n)| *n > 0).collect();

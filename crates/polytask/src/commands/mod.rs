@@ -1,6 +1,7 @@
 //! One file a command, and what several of them need.
 
 pub mod check;
+pub mod data;
 pub mod evaluate;
 pub mod find_rate;
 pub mod plan;

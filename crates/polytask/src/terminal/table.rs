@@ -56,7 +56,7 @@ impl Table {
         let right = figures.clone().next().is_some()
             && figures
                 .clone()
-                .all(|cell| cell.starts_with(|c: char| c.is_ascii_digit() || "+-−–".contains(c)));
+                .all(|cell| cell.starts_with(|c: char| c.is_ascii_digit() || "+-−–<>".contains(c)));
         if right { format!("{space}{cell}") } else { format!("{cell}{space}") }
     }
 }

@@ -1,0 +1,108 @@
+//! The texts that a view reads of its rows, and their keys.
+
+use rayon::prelude::*;
+
+use super::Key;
+use crate::{InputField, Row, View};
+
+/// The key of what is read of each row, without prefixes, marks and spans: what a model that saw the row knows of its text.
+pub fn text_keys(view: &View) -> Vec<Option<Key>> {
+    view.rows.par_iter().map(|row| Key::of(&texts(&view.input, row))).collect()
+}
+
+/// The key of each row as its tasks read it: where two spans are marked, the same text with other spans is another row.
+pub fn row_keys(view: &View) -> Vec<Option<Key>> {
+    let InputField::Marked(marked) = &view.input else { return text_keys(view) };
+    let with_spans = |row| {
+        let mut texts = texts(&view.input, row);
+        let spans = [&marked.head, &marked.tail].map(|field| row.get(field).map(|value| value.preview()));
+        // Keys have digits and no signs: `[1, 23]` and `[12, 3]` are told apart by a letter.
+        texts.extend(spans.into_iter().flatten().map(|span| span.replace(',', "to")));
+        Key::of(&texts)
+    };
+    view.rows.par_iter().map(with_spans).collect()
+}
+
+/// What is read of a row, for people: several texts are joined by ` | `.
+pub fn text_of(view: &View, row: usize) -> String {
+    view.rows.get(row).map(|row| texts(&view.input, row).join(" | ")).unwrap_or_default()
+}
+
+/// What is read of a row; nothing of a field that a view would refuse.
+fn texts(input: &InputField, row: &Row) -> Vec<String> {
+    let text = |field: &str| row.text(field).ok().flatten().map(str::to_owned);
+    let words = |field: &str| row.words(field).ok().flatten().map(|words| words.join(" "));
+    match input {
+        InputField::Text(field) | InputField::Prefixed { field, .. } => text(field).into_iter().collect(),
+        InputField::Words(field) => words(field).into_iter().collect(),
+        InputField::Pair(first, second) | InputField::Windows { fields: [first, second], .. } => {
+            [text(first), text(second)].into_iter().flatten().collect()
+        }
+        InputField::Choices(first, second) => {
+            let choices = row.choices(second).ok().flatten().unwrap_or_default();
+            text(first).into_iter().chain(choices).collect()
+        }
+        InputField::Marked(marked) => {
+            let read = if marked.words { words(&marked.text) } else { text(&marked.text) };
+            read.into_iter().collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Encoded, MarkedText, Place, Value};
+    use std::path::Path;
+
+    fn view(input: InputField, rows: &[serde_json::Value]) -> View {
+        let row = |(i, json): (usize, &serde_json::Value)| {
+            let Value::Record(fields) = Value::from(json) else { panic!("an object") };
+            Row { place: Place { file: Path::new("a.jsonl").into(), line: i + 1 }, fields }
+        };
+        let rows: Vec<Row> = rows.iter().enumerate().map(row).collect();
+        View { corpus: "c".into(), input, rows: rows.into(), encoded: Encoded::default(), hiding: None }
+    }
+
+    #[test]
+    fn every_input_is_read() {
+        let row = serde_json::json!({ "t": "One text", "w": ["two", "words"], "c": ["a", "b"], "h": [0, 1], "e": [1, 2] });
+        let fields = || ["t".to_owned(), "t".to_owned()];
+        let marked = |text: &str, words| {
+            let text = text.to_owned();
+            InputField::Marked(MarkedText { text, words, head: "h".into(), tail: "e".into(), markers: true })
+        };
+        for (input, read) in [
+            (InputField::Text("t".into()), "One text"),
+            (InputField::text("t", Some("say: ")), "One text"),
+            (InputField::Words("w".into()), "two words"),
+            (InputField::Pair("t".into(), "t".into()), "One text | One text"),
+            (InputField::Windows { fields: fields(), overlap: 1, most: 2 }, "One text | One text"),
+            (InputField::Choices("t".into(), "c".into()), "One text | a | b"),
+            (marked("t", false), "One text"),
+            (marked("w", true), "two words"),
+            (InputField::Text("absent".into()), ""),
+        ] {
+            let view = view(input, std::slice::from_ref(&row));
+            assert_eq!(text_of(&view, 0), read);
+            assert_eq!(text_keys(&view)[0].is_some(), !read.is_empty());
+        }
+    }
+
+    #[test]
+    fn words_equal_their_text_and_spans_tell_rows_apart() {
+        let words =
+            view(InputField::Words("w".into()), &[serde_json::json!({ "w": ["It", "'s", "me", "!"] })]);
+        let text = view(InputField::Text("t".into()), &[serde_json::json!({ "t": "It's me!" })]);
+        assert_eq!(text_keys(&words), text_keys(&text));
+        let marked =
+            MarkedText { text: "t".into(), words: false, head: "h".into(), tail: "e".into(), markers: false };
+        let rows = [
+            serde_json::json!({ "t": "a b c", "h": [0, 1], "e": [2, 3] }),
+            serde_json::json!({ "t": "a b c", "h": [0, 1], "e": [4, 5] }),
+        ];
+        let marked = view(InputField::Marked(marked), &rows);
+        let (texts, rows) = (text_keys(&marked), row_keys(&marked));
+        assert!(texts[0] == texts[1] && rows[0] != rows[1] && text_of(&marked, 7).is_empty());
+    }
+}
