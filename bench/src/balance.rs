@@ -98,7 +98,7 @@ fn job(case: &Case, sizes: Sizes, steps: usize) -> Job {
         kind.build(&mut parameters, sizes.hidden);
         kind.attach(Split::Train, &view).expect("labels");
         views.train.push(view);
-        tasks.push(TaskSlot { name, config, kind, view: task });
+        tasks.push(TaskSlot { name, config, kind, view: task, learns: true });
     }
     let tokenizer = Tokenizer::train(&["nothing"], &TokenizerConfig { size: 300, ..Default::default() })
         .expect("a vocabulary");
@@ -117,6 +117,7 @@ fn view(corpus: &str, rows: usize, length: usize, vocabulary: usize, seed: u64) 
         places: Vec::new(),
         cut: vec![0; rows],
         unknown: 0,
+        sequences: Vec::new(),
     };
     let file: Arc<Path> = Arc::from(Path::new("drawn"));
     let row = |line: usize| Row {

@@ -317,5 +317,5 @@ fn pick(shares: &[f64], u: f64) -> usize {
         sum += shares[*c];
         u < sum
     });
-    found.or(with_share().last()).unwrap_or(0)
+    found.or_else(|| with_share().next_back()).unwrap_or(0)
 }
