@@ -37,7 +37,7 @@ classification = { text = "en", label = "animal" }
 learning_rate = 0.005
 
 [train]
-epochs = 60
+epochs = 120
 tokens_per_step = 128
 threads = 1
 evaluate_every = 100000

@@ -4,13 +4,13 @@
 //! training goes (planned with its first shares), a bad step, and time.
 
 use crate::{
-    allotment::Spent,
+    allotment::{Allotment, Reason, Spent},
     config::Settings,
     cost,
     error::TrainError,
     events::DrawnRows,
     feed::Feed,
-    job::{Job, corpora},
+    job::{Job, TaskSlot, corpora},
     timetable::{PlannedStep, Timetable},
 };
 use data::{Draw, Split};
@@ -85,7 +85,7 @@ pub fn plan(job: &Job, settings: &Settings) -> Result<Plan, TrainError> {
     Ok(Plan {
         stretches: stretches.collect(),
         phases: counts.phases,
-        tasks: counts.tasks,
+        tasks: counts.given.spent,
         corpora: counts.corpora,
         tokens: counts.tokens,
         timetable,
@@ -98,7 +98,7 @@ struct Counts<'a> {
     views: Vec<Vec<usize>>,
     per_token: f64,
     phases: Vec<PlannedPhase>,
-    tasks: BTreeMap<String, Spent>,
+    given: Allotment,
     corpora: BTreeMap<String, DrawnRows>,
     tokens: usize,
 }
@@ -126,7 +126,7 @@ impl<'a> Counts<'a> {
             views: corpora(&job.views.train).into_iter().map(|(_, views)| views).collect(),
             per_token,
             phases: feed.phases.iter().map(phase).collect(),
-            tasks: BTreeMap::new(),
+            given: Allotment::default(),
             corpora: BTreeMap::new(),
             tokens: 0,
         }
@@ -144,7 +144,7 @@ impl<'a> Counts<'a> {
             drawn.rows = drawn.rows.max(corpus.candidates.len());
             drawn.draws += 1;
             for (task, tokens, operations_of_it) in self.shares(*draw, step.phase) {
-                for spent in [&mut self.tasks, &mut self.phases[step.phase].spent] {
+                for spent in [&mut self.given.spent, &mut self.phases[step.phase].spent] {
                     let spent = spent.entry(task.clone()).or_default();
                     spent.rows += 1;
                     spent.tokens += tokens as u64;
@@ -156,6 +156,9 @@ impl<'a> Counts<'a> {
             }
         }
         self.phases[step.phase].steps += 1;
+        for task in self.given.out_of_budget(&self.job.model) {
+            self.given.done.insert(task, Reason::Budget);
+        }
         operations
     }
 
@@ -164,20 +167,11 @@ impl<'a> Counts<'a> {
         let (views, row) = (&self.views[draw.corpus as usize], draw.row as usize);
         let mut shares = Vec::new();
         for view in views {
-            let open = |name: &str| {
-                let used = self.tasks.get(name).copied().unwrap_or_default();
-                let budget =
-                    self.job.model.tasks.iter().find(|task| task.name == name).and_then(|t| t.config.budget);
-                budget.is_none_or(|budget| {
-                    budget.tokens.is_none_or(|most| used.tokens < most)
-                        && budget.steps.is_none_or(|most| used.steps < most)
-                })
-            };
             let labelled = self.job.model.tasks.iter().filter(|task| {
                 task.view == *view
                     && task.kind.labelled(Split::Train, row)
                     && self.phases[phase].tasks.contains(&task.name)
-                    && open(&task.name)
+                    && !self.given.done.contains_key(&task.name)
             });
             let names: Vec<String> = labelled.map(|task| task.name.clone()).collect();
             if names.is_empty() {

@@ -150,7 +150,9 @@ fn over_time(plan: &Plan, tasks: &[String]) -> String {
     let length = plan.stretches.len().div_ceil(SHOWN).max(1);
     for some in plan.stretches.chunks(length) {
         let Some(last) = some.last() else { continue };
-        let of = |task: &String| some.iter().filter_map(|stretch| stretch.operations.get(task)).sum::<f64>();
+        let of = |task: &String| {
+            some.iter().filter_map(|stretch| stretch.operations.get(task)).fold(0.0, |sum, found| sum + found)
+        };
         let all: f64 = tasks.iter().map(of).sum();
         let mut cells = vec![count(last.end), format!("{:.2e}", last.learning_rate)];
         cells.extend(tasks.iter().map(|task| percent(of(task) / all.max(f64::MIN_POSITIVE))));
