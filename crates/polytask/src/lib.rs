@@ -14,6 +14,7 @@ pub mod config;
 pub mod corpora;
 pub mod demo;
 pub mod failure;
+mod fit;
 pub mod hub;
 pub mod memory;
 pub mod observe;

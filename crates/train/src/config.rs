@@ -62,6 +62,12 @@ pub struct TrainConfig {
     /// larger pack.
     #[schemars(range(min = 1))]
     pub tokens_per_step: usize,
+    /// Memory that the process may take, in GiB; no bound by default. Packs are then halved until they fit, as a trial shows before
+    /// the first step, and a step of the optimizer has twice, four times, ... as many of them: `tokens_per_step` and `accumulate`
+    /// are the two numbers that the run's own config has in its place. On the processor, and where the system tells its memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub memory_gib: Option<f64>,
     /// Packs per step of the optimizer; their gradients are averaged. 1 by default. Use it for a larger
     /// effective batch than memory allows.
     #[schemars(range(min = 1))]
@@ -130,6 +136,7 @@ impl Default for TrainConfig {
             max_minutes: None,
             packs: Packs::Mixed,
             tokens_per_step: 2048,
+            memory_gib: None,
             accumulate: 1,
             seed: 17,
             clip_norm: 1.0,
@@ -225,6 +232,9 @@ impl Settings {
         least("train.keep", t.keep);
         least("train.early_stopping.patience", t.early_stopping.as_ref().map_or(1, |e| e.patience));
         least("train.bad_steps", t.bad_steps);
+        if let Some(gib) = t.memory_gib.filter(|gib| !(*gib > 0.0 && gib.is_finite())) {
+            faults.push(Fault::new("train.memory_gib", gib, "a number above 0"));
+        }
         if let Some(minutes) = t.max_minutes.filter(|minutes| !(*minutes > 0.0 && minutes.is_finite())) {
             faults.push(Fault::new("train.max_minutes", minutes, "a number above 0"));
         }

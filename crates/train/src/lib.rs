@@ -47,6 +47,7 @@ mod state;
 mod step;
 mod task_rates;
 mod timetable;
+mod trial;
 mod trunk;
 
 /// Name and source text of what learning rates may follow in a run; the leading doc comment of a source is its documentation.
@@ -81,3 +82,4 @@ pub use schedule::Schedule;
 pub use scope::Scope;
 pub use task_rates::TaskRates;
 pub use timetable::Timetable;
+pub use trial::trial;

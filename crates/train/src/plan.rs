@@ -10,7 +10,7 @@ use crate::{
     error::TrainError,
     events::DrawnRows,
     feed::Feed,
-    job::{Job, TaskSlot, corpora},
+    job::{Job, corpora},
     timetable::{PlannedStep, Timetable},
 };
 use data::{Draw, Split};

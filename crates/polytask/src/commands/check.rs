@@ -5,6 +5,7 @@ use crate::cli;
 use crate::config::Config;
 use crate::corpora::{DataReport, TaskLabels};
 use crate::failure::Failure;
+use crate::fit::fit;
 use crate::terminal::figures::{bytes, count, short};
 use crate::terminal::table::Table;
 use data::{Split, Stream};
@@ -17,9 +18,10 @@ const NAMED: usize = 6;
 
 /// Prints the plan, or every fault that was found.
 pub fn check(args: &cli::Check) -> Result<u8, Failure> {
-    let config = super::load(&args.file, &args.overrides)?;
+    let mut config = super::load(&args.file, &args.overrides)?;
     let device = super::open_device(config.train.device)?;
     let Assembled { job, report } = super::with_threads(config.train.threads, || assemble(&config, &device))?;
+    let fitted = super::with_threads(config.train.threads, || fit(&mut config, &job))?;
     let timetable = train::timetable(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let streams = train::streams(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let comparison = Comparison::of(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
@@ -35,6 +37,7 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
             println!("  draws of an epoch in phase {}\n\n{}", i + 1, draws(stream, 1));
         }),
     }
+    fitted.into_iter().for_each(|found| println!("  {found}\n"));
     println!("{}{}", plan(&config, &job, &report, &timetable), comparison.map(balancing).unwrap_or_default());
     println!("  {} is fine: polytask train {}", args.file.display(), args.file.display());
     Ok(0)

@@ -4,6 +4,7 @@ use super::train::write;
 use crate::assemble::{Assembled, assemble};
 use crate::cli;
 use crate::failure::Failure;
+use crate::fit::fit;
 use crate::terminal::{
     figures::{count, duration},
     table::Table,
@@ -19,11 +20,14 @@ const SHOWN: usize = 8;
 
 /// Prints the plan.
 pub fn plan(args: &cli::Plan) -> Result<u8, Failure> {
-    let config = super::load(&args.file, &args.overrides)?;
+    let mut config = super::load(&args.file, &args.overrides)?;
     let device = super::open_device(config.train.device)?;
-    let settings = config.settings();
     let (plan, costs, tasks) = super::with_threads(config.train.threads, || {
         let Assembled { job, .. } = assemble(&config, &device)?;
+        if let Some(found) = fit(&mut config, &job)?.filter(|_| !args.json) {
+            println!("\n  {found}");
+        }
+        let settings = config.settings();
         let plan = train::plan(&job, &settings).map_err(|e| Failure::refused([e]))?;
         let began = Instant::now();
         let clock = || began.elapsed();

@@ -4,6 +4,7 @@ use crate::assemble::{Assembled, assemble};
 use crate::cli;
 use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED};
+use crate::fit::fit;
 use crate::observe::Observers;
 use crate::terminal::{figures::count, progress::Detail};
 use burn::tensor::Device;
@@ -67,6 +68,10 @@ pub fn run_config(
         )]));
     }
     let Assembled { mut job, report } = assemble(config, device)?;
+    let mut config = config.clone();
+    if let Some(found) = fit(&mut config, &job)? {
+        println!("  {found}");
+    }
     fs::create_dir_all(run.root()).map_err(|e| Failure::io("making", run.root(), e))?;
     if start == Start::Fresh {
         write(&run.config(), config.resolved_toml().as_bytes())?;

@@ -280,6 +280,13 @@ impl Rules<'_> {
             self.push(error.help("remove it, or lower `train.tokens_per_step` and raise `train.accumulate`"));
         }
 
+        if config.train.memory_gib.is_some() && device != DeviceName::Cpu {
+            let message =
+                format!("`train.memory_gib` is about this machine's own memory, not that of {device}");
+            let error = Diagnostic::error(message, self.at(&["train", "memory_gib"]));
+            self.push(error.help("remove it, or lower `train.tokens_per_step` and raise `train.accumulate`"));
+        }
+
         if config.train.precision == Precision::Bf16 && device == DeviceName::Wgpu {
             let message = "`train.precision = \"bf16\"` works on cpu and cuda, not on wgpu".to_owned();
             let error = Diagnostic::error(message, self.at(&["train", "precision"]));

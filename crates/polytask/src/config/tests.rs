@@ -77,10 +77,11 @@ fn with_offer(lines: &[&str], i: usize) -> String {
     let open = offered(lines[i]).unwrap();
     changed[i] = open;
     if open.starts_with('[') {
-        // Another variant takes the place of the one above, and brings its keys.
+        // Another variant takes the place of the one above, if there is one, and brings its keys.
         let family = open.split('.').next().unwrap();
-        let active = (0..i).rev().find(|&k| lines[k].starts_with(family)).unwrap();
-        changed[active] = "";
+        if let Some(active) = (0..i).rev().find(|&k| lines[k].starts_with(family)) {
+            changed[active] = "";
+        }
         for k in i + 1..lines.len() {
             match offered(lines[k]) {
                 Some(key) if !key.starts_with('[') => changed[k] = key,
