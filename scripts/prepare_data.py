@@ -4,7 +4,7 @@
   python scripts/prepare_data.py --out data --snips SlotGated-SLU/data/snips \\
       --vader vaderSentiment/additional_resources/hutto_ICWSM_2014.tar.gz --wnut17 emerging_entities_17 \\
       --goemotions GoEmotions-pytorch/data/original --semeval SemEval2010_task8_all_data.zip --crossre CrossRE/crossre_data \\
-      --tatoeba spa-eng.zip --rnnlg RNNLG/data/original
+      --tatoeba spa-eng.zip --rnnlg RNNLG/data/original --clinc oos-eval/data --crossner CrossNER/ner_data
 
   --snips   the folder with train/, valid/ and test/, each holding seq.in, seq.out and label
   --vader   hutto_ICWSM_2014.tar.gz, or the folder that it unpacks to
@@ -14,6 +14,8 @@
   --crossre  the folder with ai-train.json and so on: DOMAIN-train.json, DOMAIN-dev.json and DOMAIN-test.json
   --tatoeba  the archive with spa.txt, or that file: English, a tab, Spanish
   --rnnlg  the folder with tv/train.json, tv/valid.json and tv/test.json
+  --clinc  the folder with data_full.json and domains.json
+  --crossner  the folder with politics/train.txt, politics/dev.txt and politics/test.txt, and other domains beside it
 
 Give one, several or all of them. Nothing is downloaded: examples/README.md says where each comes from and under what licence.
 Only Python's standard library is needed.
@@ -21,6 +23,7 @@ Only Python's standard library is needed.
 import argparse, hashlib, json, pathlib, re, sys, tarfile, zipfile
 
 CROSSRE = ("ai", "literature", "music", "news", "politics", "science")
+CROSSNER = ("ai", "literature", "music", "politics", "science")
 VADER = ("amazonReviewSnippets", "movieReviewSnippets", "nytEditorialSnippets", "tweets")
 
 
@@ -200,7 +203,25 @@ def rnnlg(source, out):
         write(out / "rnnlg_tv" / f"{split}.jsonl", rows)
 
 
-CORPORA = (snips, vader, wnut17, goemotions, semeval, crossre, tatoeba, rnnlg)
+def clinc(source, out):
+    full, domains = (json.loads("\n".join(lines(source / name))) for name in ("data_full.json", "domains.json"))
+    domain = {intent: name for name, intents in domains.items() for intent in intents} | {"oos": "oos"}
+    for split, name in (("train", "train"), ("val", "validation"), ("test", "test")):
+        rows = full[split] + full[f"oos_{split}"]
+        rows = [{"text": text, "intent": intent, "domain": domain[intent]} for text, intent in rows]
+        write(out / "clinc150" / f"{name}.jsonl", rows)
+
+
+def crossner(source, out):
+    for folder in sorted(path for path in source.iterdir() if (path / "dev.txt").exists() and path.name in CROSSNER):
+        for split, name in (("train", "train"), ("dev", "validation"), ("test", "test")):
+            path = out / "crossner" / folder.name / f"{name}.conll"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((folder / f"{split}.txt").read_bytes())
+            print(f"{path}: copied")
+
+
+CORPORA = (snips, vader, wnut17, goemotions, semeval, crossre, tatoeba, rnnlg, clinc, crossner)
 
 
 def main():
