@@ -18,7 +18,6 @@ CASES = {
     "equal": ["sampling={equal={}}"],
     "sqrt": ["sampling={sqrt={}}"],
     "temperature 5": ["sampling={temperature={temperature=5.0}}"],
-    "annealed": ["sampling={annealed={}}"],
     "unimax, 10 epochs": ["sampling={unimax={epochs=10.0}}"],
     "importance": ["sampling={importance={alpha=0.5}}"],
     "validation": ["sampling={validation={}}"],

@@ -292,7 +292,7 @@ pub struct Allotted {
 /// What was drawn of a corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrawnRows {
-    /// Its rows that are worth drawing in this phase.
+    /// Its rows that are worth drawing in some phase.
     pub rows: usize,
     /// Draws since the beginning; those beyond `rows` are repetitions.
     pub draws: u64,

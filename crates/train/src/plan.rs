@@ -138,6 +138,9 @@ impl<'a> Counts<'a> {
         let mut seen: BTreeSet<String> = BTreeSet::new();
         let mut operations: BTreeMap<String, f64> = BTreeMap::new();
         for draw in step.packs.iter().flatten() {
+            if self.has_left(draw.corpus as usize, step.phase) {
+                continue;
+            }
             let corpus = &stream.corpora()[draw.corpus as usize];
             let drawn =
                 self.corpora.entry(corpus.name.to_string()).or_insert(DrawnRows { rows: 0, draws: 0 });
@@ -160,6 +163,14 @@ impl<'a> Counts<'a> {
             self.given.done.insert(task, Reason::Budget);
         }
         operations
+    }
+
+    /// Whether all tasks of a corpus are done, so that it is passed over.
+    fn has_left(&self, corpus: usize, phase: usize) -> bool {
+        let reads = |task: &&crate::job::TaskSlot| self.views[corpus].contains(&task.view);
+        let learns =
+            |name: &String| self.phases[phase].tasks.contains(name) && !self.given.done.contains_key(name);
+        !self.job.model.tasks.iter().filter(reads).any(|task| learns(&task.name))
     }
 
     /// The tasks that a drawn row is for, with its tokens and operations for each.

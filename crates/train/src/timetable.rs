@@ -102,6 +102,11 @@ impl Timetable {
         self.epochs.get(self.epoch(step)).map_or(0, |epoch| epoch.phase)
     }
 
+    /// The steps done at the end of the epoch of a step (from 0).
+    pub(crate) fn end_of_epoch(&self, step: usize) -> usize {
+        self.epochs.get(self.epoch(step)).map_or(0, |epoch| epoch.end)
+    }
+
     /// The steps done at the end of a phase.
     pub fn end_of_phase(&self, phase: usize) -> usize {
         self.epochs.iter().rev().find(|epoch| epoch.phase <= phase).map_or(0, |epoch| epoch.end)

@@ -150,6 +150,25 @@ fn a_budget_ends_a_task_within_one_step() {
     }
 }
 
+/// With what is left of an epoch gone, the run is at the next one, and has no more of them than it was to have.
+#[test]
+fn epochs_end_where_nothing_is_left_of_them() {
+    let tasks = json!({"topic": {"budget": {"steps": 2}}, "tags": {"budget": {"steps": 2}}});
+    let settings = settings(json!({
+        "train": {"epochs": 3, "tokens_per_step": 60, "packs": "one_corpus"},
+        "sampling": {"importance": {"alpha": 0.0}},
+    }));
+    let (_, events, _dir) = ran(job_of(bag(), &tasks), &settings);
+    let evaluated: Vec<usize> = events
+        .iter()
+        .filter_map(|e| if let Event::Evaluated(e) = e { Some(e.epoch) } else { None })
+        .collect();
+    assert_eq!(evaluated, [1, 2, 3]);
+    let draws = allotted(&events).last().unwrap().corpora["reviews"].draws;
+    let planned = polytask_train::plan(&job_of(bag(), &tasks), &settings).unwrap();
+    assert_eq!(draws, planned.corpora["reviews"].draws);
+}
+
 #[test]
 fn a_share_of_the_operations_is_kept() {
     for share in [0.2, 0.6] {

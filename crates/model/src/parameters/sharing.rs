@@ -78,7 +78,7 @@ mod tests {
         let shared = |p: &Parameters| p.iter().map(|p| p.is_shared()).collect::<Vec<_>>();
         assert_eq!(shared(&parameters), [true, false]);
         for (shape, name, says) in [
-            (4, "head.b.bias", "head.a.bias: found the shape [2], expected [4]"),
+            (4, "head.b.bias", "head.a.bias: found the shape [2], expected the shape [4]"),
             (2, "head.b.other", "head.a.other: found nothing, expected the shape [2]"),
         ] {
             let add = |p: &mut Parameters| {

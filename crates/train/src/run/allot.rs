@@ -104,10 +104,19 @@ impl Run<'_, '_> {
         self.feed.observe(&self.job.model.tasks, &seen);
     }
 
-    /// Lets go of the tasks whose budgets are used up.
+    /// Lets go of the tasks whose budgets are used up. What is due at the end of an epoch is due where this is one.
     pub(super) fn end_by_budget(&mut self) {
+        let (step, before) = (self.progress.step, self.progress.place);
         for task in self.progress.allotment.out_of_budget(&self.job.model) {
             self.end_task(task, Reason::Budget);
+        }
+        let place = self.progress.place;
+        if place > before {
+            self.balancer.epoch_end();
+            let train = &self.settings.train;
+            self.progress.evaluation_due |=
+                self.criterion.is_some() && self.timetable.evaluates(train, step, place);
+            self.progress.checkpoint_due |= self.timetable.saves(train, step, place);
         }
     }
 
@@ -148,15 +157,16 @@ impl Run<'_, '_> {
     pub(super) fn tell_allotment(&mut self) {
         self.progress.allotment_told = Some(self.progress.step);
         let allotment = &self.progress.allotment;
-        let stream = &self.feed.stream;
-        let drawn = stream.corpora().iter().zip(stream.taken());
+        let drawn = self.feed.stream.corpora().iter().zip(self.feed.stream.taken()).enumerate();
+        let streams = || (0..self.feed.phases.len()).map(|phase| self.feed.stream_of(phase));
+        let rows = |corpus: usize| streams().map(|stream| stream.corpora()[corpus].candidates.len()).max();
         let event = events::Allotted {
             step: self.progress.step,
             tasks: allotment.spent.clone(),
             shares: allotment.shares(),
             corpora: drawn
-                .map(|(corpus, draws)| {
-                    (corpus.name.to_string(), DrawnRows { rows: corpus.candidates.len(), draws: *draws })
+                .map(|(index, (corpus, draws))| {
+                    (corpus.name.to_string(), DrawnRows { rows: rows(index).unwrap_or(0), draws: *draws })
                 })
                 .collect(),
         };
@@ -165,13 +175,15 @@ impl Run<'_, '_> {
 
     /// Trains a task no more.
     fn end_task(&mut self, task: String, reason: Reason) {
+        let ended = self.feed.stream.at_end();
         self.progress.allotment.done.insert(task.clone(), reason);
         self.settle();
-        // Nothing may be left of the epoch, or of the phase.
-        let learns = self.job.model.tasks.iter().any(|task| task.learns);
-        let phase_end = self.timetable.end_of_phase(self.feed.phase_number());
-        if !learns {
-            self.progress.place = self.progress.place.max(phase_end);
+        // Nothing may be left of the phase, or of the epoch.
+        if !self.job.model.tasks.iter().any(|task| task.learns) {
+            let end = self.timetable.end_of_phase(self.feed.phase_number());
+            self.progress.place = self.progress.place.max(end);
+        } else if !ended && self.feed.stream.at_end() {
+            self.progress.place = self.timetable.end_of_epoch(self.progress.place);
         }
         let step = self.progress.step;
         self.emit(Event::TaskDone(events::TaskDone { step, task, reason }));
