@@ -43,8 +43,8 @@ fn bench() -> Bench {
     let row = |i: usize| {
         let (animal, class) = animals[i * 7 % 5];
         let mut row = json!({ "text": format!("the {}{animal}", "very ".repeat(i % 6)), "class": class });
-        if i % 3 != 0 {
-            row["size"] = if i % 2 == 0 { "small".into() } else { "large".into() };
+        if !i.is_multiple_of(3) {
+            row["size"] = if i.is_multiple_of(2) { "small".into() } else { "large".into() };
         }
         row.to_string()
     };
@@ -63,8 +63,8 @@ fn planned_and_given(bench: &Bench, name: &str, set: &[&str]) -> (Value, Value) 
     assert!(trained.ok, "{}", trained.err);
     assert!(trained.out.contains("what each task got"), "{}", trained.out);
     let metrics = std::fs::read_to_string(bench.path(name).join("metrics.jsonl")).unwrap();
-    let events = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let told = events.filter(|event| event["event"] == "allotted").last().unwrap();
+    let mut events = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told = events.rfind(|event| event["event"] == "allotted").unwrap();
     (serde_json::from_str(&plan.out).unwrap(), told)
 }
 
