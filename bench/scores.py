@@ -27,7 +27,7 @@ JOBS = {
     "spanish and sentence": (WRITING, ["train.max_steps=1200"], {"spanish": SPANISH, "sentence": SENTENCE}),
     "treebank": (TREEBANK, ["train.epochs=2", "train.tokens_per_step=512"],
                  {"upos": ["token_accuracy"], "features": ["token_accuracy"], "lemmas": ["lemma_accuracy"], "dependencies": ["las", "uas"]}),
-    "emotions": (MANY, ["train.epochs=2"], {"emotions": ["macro_f1", "micro_f1"]}),
+    "emotions": (MANY, ["train.epochs=1"], {"emotions": ["macro_f1", "micro_f1"]}),
 }
 
 
