@@ -23,7 +23,7 @@ impl Parameters {
     /// Lets `add` find parameters called `PREFIX..` where it would add ones called `OWN..`: two heads become one.
     ///
     /// # Errors
-    /// [`ModelError::Shared`] when a parameter is not there, or has another shape.
+    /// [`ModelError::Shared`] when a parameter is not there, or has another shape; then nothing was added.
     pub fn sharing(
         &mut self,
         own: &str,
@@ -31,11 +31,14 @@ impl Parameters {
         add: impl FnOnce(&mut Parameters),
     ) -> Result<(), ModelError> {
         self.alias = Some(Alias { own: own.to_owned(), prefix: prefix.to_owned(), misfit: None });
+        let before = self.table.len();
         add(self);
-        match self.alias.take().and_then(|alias| alias.misfit) {
-            Some(Misfit { name, found, expected }) => Err(ModelError::Shared { name, found, expected }),
-            None => Ok(()),
-        }
+        let Some(Misfit { name, found, expected }) = self.alias.take().and_then(|alias| alias.misfit) else {
+            return Ok(());
+        };
+        self.table.truncate(before);
+        self.by_name.retain(|_, index| *index < before);
+        Err(ModelError::Shared { name, found, expected })
     }
 
     /// The parameter that is shared in place of one of this name, while [`Parameters::sharing`] lasts.
