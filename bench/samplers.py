@@ -25,8 +25,6 @@ CASES = {
     "exp3": ["sampling={exp3={}}"],
     "proportional, budget of 0.3": ["sampling={proportional={}}", "task.entities.budget={share=0.3}"],
     "entities first, 60 steps, then proportional": ["sampling={proportional={}}", FIRST.replace("STEPS", "60")],
-    "entities last, 60 steps, after proportional": [
-        "sampling={proportional={}}", 'phase=[{tasks=["intent","slots","request"],steps=340},{}]'],
 }
 
 
