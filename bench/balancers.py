@@ -7,7 +7,9 @@ DIR of --data holds the corpora as examples/README.md lays them out, that of --m
 is kept and not made again, so an interrupted series goes on where it stopped; --table only prints what there is. With
 `--steps 20 --rounds 3` the table tells the time of a step too, from short runs of their own, in turns.
 """
-import argparse, json, os, pathlib, statistics, subprocess, sys
+import argparse, json, os, pathlib, statistics
+
+from runs import call, train_and_score
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 METHODS = "equal,uncertainty,famo,mgda,pcgrad,cagrad,nash_mtl,upgrad,aligned_mtl,imtl,fairgrad,config"
@@ -29,7 +31,8 @@ def main():
     methods = o.methods.split(",")
     if not o.table:
         for method in methods:
-            train_and_score(o, method)
+            run = o.runs / method
+            train_and_score(o.binary, run, [*command(o, method, run), "--set", "train.epochs=1"])
     times = timed(o, methods) if o.steps else {}
     columns = ["", *TASKS, "mean", "pairs in conflict", *(["ms a step"] if times else [])]
     print("| " + " | ".join(columns) + " |\n|---" + "|---:" * (len(columns) - 1) + "|")
@@ -42,18 +45,6 @@ def command(o, method, run, config=ROOT / "examples/four-tasks.toml"):
     places = ["--define", f"data={o.data.resolve()}", "--define", f"model={o.model.resolve()}"]
     balance = ["--set", f"balance={{{method}={{}}}}", "--set", f"train.threads={o.threads}"]
     return [o.binary, "train", str(config), "--run", str(run), *places, *balance]
-
-
-def train_and_score(o, method):
-    run = o.runs / method
-    if (run / "test.json").exists():
-        return
-    if (run / "checkpoints").is_dir():
-        call([o.binary, "train", "--resume", str(run)])
-    else:
-        call([*command(o, method, run), "--set", "train.epochs=1"])
-    found = call([o.binary, "evaluate", str(run), "--split", "test", "--json"])
-    (run / "test.json").write_text(found)
 
 
 def timed(o, methods):
@@ -87,13 +78,6 @@ def row(o, method, seconds):
 def steps(run):
     events = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [e for e in events if e["event"] == "step"]
-
-
-def call(arguments):
-    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(arguments)}\n{done.stderr}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ each, and a table of test scores with the share of the computation that each tas
 DIR of --data holds the corpora as examples/README.md lays them out, that of --model the MiniLM-L6 checkpoint. A finished run
 is kept and not made again, so an interrupted series goes on where it stopped; --table only prints what there is.
 """
-import argparse, json, os, pathlib, subprocess, sys
+import argparse, json, os, pathlib
+
+from runs import train_and_score
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TASKS = {"entities": "span_f1", "intent": "accuracy", "slots": "span_f1", "request": "accuracy"}
@@ -42,7 +44,7 @@ def main():
     cases = o.only.split(";")
     if not o.table:
         for case in cases:
-            train_and_score(o, case)
+            train_and_score(o.binary, place(o, case), command(o, case))
     print("| " + " | ".join(["", *TASKS, "times through politics", "compute for entities"]) + " |\n|---" + "|---:" * (len(TASKS) + 2) + "|")
     for case in cases:
         if (place(o, case) / "test.json").exists():
@@ -53,19 +55,11 @@ def place(o, case):
     return o.runs / f"{case.replace(', ', '-').replace(' ', '-')}-{o.seed}"
 
 
-def train_and_score(o, case):
-    run = place(o, case)
-    if (run / "test.json").exists():
-        return
-    if (run / "checkpoints").is_dir():
-        call([o.binary, "train", "--resume", str(run)])
-    else:
-        places = ["--define", f"data={o.data.resolve()}", "--define", f"model={o.model.resolve()}"]
-        chosen = [*CASES[case], f"train.seed={o.seed}", f"train.threads={o.threads}"]
-        call([o.binary, "train", str(ROOT / "examples/uneven.toml"), "--run", str(run), *places,
-              *(x for s in chosen for x in ("--set", s))])
-    found = call([o.binary, "evaluate", str(run), "--split", "test", "--json"])
-    (run / "test.json").write_text(found)
+def command(o, case):
+    places = ["--define", f"data={o.data.resolve()}", "--define", f"model={o.model.resolve()}"]
+    chosen = [*CASES[case], f"train.seed={o.seed}", f"train.threads={o.threads}"]
+    settings = [x for s in chosen for x in ("--set", s)]
+    return [o.binary, "train", str(ROOT / "examples/uneven.toml"), "--run", str(place(o, case)), *places, *settings]
 
 
 def row(o, case):
@@ -77,13 +71,6 @@ def row(o, case):
     politics = told["corpora"]["politics"]
     times = politics["draws"] / max(politics["rows"], 1)
     return f"| {case} | " + " | ".join([*cells, f"{times:.1f}", f"{100 * told['shares'].get('entities', 0):.1f} %"]) + " |"
-
-
-def call(arguments):
-    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(arguments)}\n{done.stderr}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@
 DIR of --data holds the corpora as examples/README.md lays them out, that of --model the MiniLM-L6 checkpoint. A finished run
 is kept and not made again, so an interrupted series goes on where it stopped; --table only prints what there is.
 """
-import argparse, json, os, pathlib, subprocess, sys, tomllib
+import argparse, json, os, pathlib, tomllib
+
+from runs import train_and_score
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -46,7 +48,7 @@ def main():
     if not o.table:
         for seed in seeds:
             for name in jobs:
-                train_and_score(o, name, seed)
+                train_and_score(o.binary, place(o, name, seed), command(o, name, seed))
     print("| run | task | metric | " + " | ".join(f"seed {s}" for s in seeds) + " |\n|---|---|---" + "|---:" * len(seeds) + "|")
     for name in jobs:
         for task, metrics in JOBS[name][2].items():
@@ -60,22 +62,16 @@ def place(o, name, seed):
     return o.runs / f"{name.replace(' ', '-')}-{seed}"
 
 
-def train_and_score(o, name, seed):
+def command(o, name, seed):
+    """The command that trains a job; its config is written beside its run."""
     example, settings, tasks = JOBS[name]
     run = place(o, name, seed)
-    if (run / "test.json").exists():
-        return
-    if (run / "checkpoints").is_dir():
-        call([o.binary, "train", "--resume", str(run)])
-    else:
-        o.runs.mkdir(parents=True, exist_ok=True)
-        config = run.with_suffix(".toml")
-        config.write_text(only(example, tasks))
-        places = ["--define", f"data={o.data.resolve()}", "--define", f"model={o.model.resolve()}"]
-        chosen = [x for s in [*settings, f"train.seed={seed}", f"train.threads={o.threads}"] for x in ("--set", s)]
-        call([o.binary, "train", str(config), "--run", str(run), *places, *chosen])
-    found = call([o.binary, "evaluate", str(run), "--split", "test", "--json"])
-    (run / "test.json").write_text(found)
+    o.runs.mkdir(parents=True, exist_ok=True)
+    config = run.with_suffix(".toml")
+    config.write_text(only(example, tasks))
+    places = ["--define", f"data={o.data.resolve()}", "--define", f"model={o.model.resolve()}"]
+    chosen = [x for s in [*settings, f"train.seed={seed}", f"train.threads={o.threads}"] for x in ("--set", s)]
+    return [o.binary, "train", str(config), "--run", str(run), *places, *chosen]
 
 
 def only(example, tasks):
@@ -95,13 +91,6 @@ def only(example, tasks):
 def score(o, name, seed, task, metric):
     file = place(o, name, seed) / "test.json"
     return f"{json.loads(file.read_text())['tasks'][task]['scores'][metric]:.4f}" if file.exists() else ""
-
-
-def call(arguments):
-    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(arguments)}\n{done.stderr}")
-    return done.stdout
 
 
 if __name__ == "__main__":
