@@ -77,7 +77,7 @@ fn what_is_planned_is_what_comes() {
         (
             "phases",
             &[
-                "phase=[{tasks=[\"sort\"],epochs=3},{sampling={sqrt={}},steps=9},{tasks=[\"class\",\"size\"]}]",
+                "phase=[{tasks=[\"sort\"],epochs=3},{sampling={sqrt={}},steps=9,freeze=1},{tasks=[\"class\",\"size\"]}]",
             ],
         ),
         ("share", &["task.sort.budget={share=0.4}", "train.packs=\"one_corpus\""]),

@@ -61,7 +61,7 @@ pub(crate) struct Allotment {
 impl Allotment {
     /// Takes in a step of so many seconds.
     pub(crate) fn take(&mut self, model: &Model, packs: &[Pack], seconds: f64) {
-        let per_token = cost::of_a_token(model);
+        let per_token = cost::of_a_token(model, &[]);
         let mut step: BTreeMap<&str, Spent> = BTreeMap::new();
         for pack in packs {
             let of_tasks: Vec<_> =

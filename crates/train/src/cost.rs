@@ -2,9 +2,13 @@
 //! forward and four more backward; a frozen layer only forward. Attention, norms and heads come on top; they are left out.
 
 use crate::job::Model;
+use model::Parameter;
 
-/// Operations of a training step for each token.
-pub fn of_a_token(model: &Model) -> f64 {
+/// Operations of a training step for each token, where the parameters whose names begin with `frozen` are frozen beside those that
+/// the model has frozen now.
+pub fn of_a_token(model: &Model, frozen: &[String]) -> f64 {
     let maps = model.parameters.iter().filter(|p| p.is_map() && !p.name.starts_with("decoder."));
-    maps.map(|p| (if p.trainable { 6.0 } else { 2.0 }) * p.size() as f64).sum()
+    let trained =
+        |p: &Parameter| p.trainable && !frozen.iter().any(|prefix| p.name.starts_with(prefix.as_str()));
+    maps.map(|p| (if trained(p) { 6.0 } else { 2.0 }) * p.size() as f64).sum()
 }

@@ -1,7 +1,7 @@
 //! Draws packs of training rows, part after part of a run.
 
 use crate::{
-    config::Settings,
+    config::{Packs, Settings},
     cost,
     error::TrainError,
     job::{Job, TaskSlot, corpora},
@@ -42,8 +42,8 @@ impl Feed {
                 .collect::<Result<_, _>>()?;
             budgets(job, phase, &corpora, &mut rows)?;
             let train = &settings.train;
-            let one_corpus = train.packs == crate::config::Packs::OneCorpus
-                || matches!(phase.sampling, data::Sampling::Exp3(_));
+            let wanted = phase.sampling.adaptive().is_some_and(|sampler| sampler.one_corpus());
+            let one_corpus = wanted || train.packs == Packs::OneCorpus;
             let packing = Packing { tokens: train.tokens_per_step, one_corpus };
             let stream = Stream::new(rows, &phase.sampling, phase.epochs, packing, train.seed);
             if stream.draws_in_epoch() == 0 {
@@ -227,7 +227,7 @@ fn budgets(
         return Err(TrainError::BudgetsMoved { sampler: phase.sampling.name() });
     }
     // A row costs what the trunk does with its tokens, which is the same for every token.
-    let per_token = cost::of_a_token(&job.model);
+    let per_token = cost::of_a_token(&job.model, &[]);
     for corpus in rows.iter_mut().filter(|_| sum > 0.0) {
         corpus.costs = corpus.tokens.iter().map(|tokens| f64::from(*tokens) * per_token).collect();
     }

@@ -96,7 +96,8 @@ pub fn plan(job: &Job, settings: &Settings) -> Result<Plan, TrainError> {
 struct Counts<'a> {
     job: &'a Job,
     views: Vec<Vec<usize>>,
-    per_token: f64,
+    /// Of each phase, the operations for a token.
+    per_token: Vec<f64>,
     phases: Vec<PlannedPhase>,
     given: Allotment,
     corpora: BTreeMap<String, DrawnRows>,
@@ -119,12 +120,16 @@ impl<'a> Counts<'a> {
             adaptive: phase.sampling.adaptive().is_some(),
             spent: BTreeMap::new(),
         };
+        let layers = |phase: &crate::phase::Phase| phase.freeze.map(|n| job.model.backbone.names_below(n));
         // Without maps in the trunk nothing is counted as an operation; tokens tell the shares then.
-        let per_token = Some(cost::of_a_token(&job.model)).filter(|cost| *cost > 0.0).unwrap_or(1.0);
+        let per_token = |phase| match cost::of_a_token(&job.model, &layers(phase).unwrap_or_default()) {
+            0.0 => 1.0,
+            cost => cost,
+        };
         Counts {
             job,
             views: corpora(&job.views.train).into_iter().map(|(_, views)| views).collect(),
-            per_token,
+            per_token: feed.phases.iter().map(per_token).collect(),
             phases: feed.phases.iter().map(phase).collect(),
             given: Allotment::default(),
             corpora: BTreeMap::new(),
@@ -190,7 +195,7 @@ impl<'a> Counts<'a> {
             }
             let tokens = self.job.views.train[*view].encoded.length(row);
             self.tokens += tokens;
-            let each = self.per_token * tokens as f64 / names.len() as f64;
+            let each = self.per_token[phase] * tokens as f64 / names.len() as f64;
             shares.extend(names.into_iter().map(|name| (name, tokens, each)));
         }
         shares

@@ -51,6 +51,11 @@ impl Account {
 
 /// Gives each corpus its share of what is drawn next, from what training told.
 pub trait Adaptive {
+    /// Whether it can learn from packs of one corpus alone.
+    fn one_corpus(&self) -> bool {
+        false
+    }
+
     /// Takes in what training tells; `shares` are those that the step was drawn by.
     fn observe(&self, accounts: &mut [Account], seen: &Seen, shares: &[f64]);
 

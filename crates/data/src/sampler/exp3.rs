@@ -66,6 +66,10 @@ impl Exp3 {
 }
 
 impl Adaptive for Exp3 {
+    fn one_corpus(&self) -> bool {
+        true
+    }
+
     fn observe(&self, accounts: &mut [Account], seen: &Seen, shares: &[f64]) {
         let arms = shares.iter().filter(|share| **share > 0.0).count();
         for ((account, loss), share) in accounts.iter_mut().zip(&seen.loss).zip(shares) {
