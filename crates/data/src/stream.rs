@@ -180,13 +180,6 @@ impl Stream {
         plan[drawn.min(plan.len())..].iter().all(|planned| self.left[planned.draw.corpus as usize])
     }
 
-    /// Goes on without what is left of this epoch.
-    pub fn end_epoch(&mut self) {
-        let left = std::mem::replace(&mut self.left, vec![true; self.corpora.len()]);
-        self.next();
-        self.left = left;
-    }
-
     /// Draws a corpus no more, or again. What was planned of it in this epoch is passed over.
     pub fn leave(&mut self, corpus: usize, left: bool) {
         self.left[corpus] = left;

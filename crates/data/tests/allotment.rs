@@ -140,22 +140,6 @@ fn a_corpus_that_left_is_passed_over_and_may_come_back() {
     assert!(stream.at_end() && stream.next().is_none());
 }
 
-#[test]
-fn an_epoch_can_be_cut_short() {
-    for sampling in [Sampling::default(), Sampling::LossRatio(LossRatio::default())] {
-        let mut stream = Stream::new(three(), &sampling, EPOCHS, mixed(100), 17);
-        let mut whole = stream.clone();
-        (0..5).for_each(|_| drop(stream.next()));
-        assert!(!stream.at_end());
-        stream.end_epoch();
-        assert_eq!(stream.epoch(), 1);
-        epoch(&mut whole);
-        let fresh = epoch(&mut stream);
-        assert!(!fresh.is_empty());
-        assert_eq!(sampling.adaptive().is_none(), fresh == epoch(&mut whole));
-    }
-}
-
 fn adaptive() -> Vec<Sampling> {
     vec![
         Sampling::Validation(Validation::default()),
