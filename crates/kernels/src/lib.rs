@@ -21,6 +21,7 @@ mod noise;
 mod ops;
 mod plain;
 mod precision;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub use jacobian::{add_products, combine, edit};
 pub use noise::Noise;
 pub use ops::{AdamW, AttentionSettings, Classes, LayerSettings};
 pub use precision::Precision;
+pub use room::{NoRoom, Room, ask, within};
 
 use burn::backend::Dispatch;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};

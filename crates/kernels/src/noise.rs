@@ -4,13 +4,28 @@
 ///
 /// Element `i` is dropped when a hash of `(seed, i)` says so; kept elements are scaled by `1 / (1 - rate)`.
 /// The backward pass makes the same mask again, so nothing is stored and a resumed run draws the same noise.
-/// Give every dropout of a step its own seed.
+/// Give every dropout of a step its own seed. A tensor that is a part of a longer one draws the noise of its place in that,
+/// where `before` says how much of it comes first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Noise {
     /// Probability that an element is dropped, `0.0..=1.0`.
     pub rate: f32,
     /// Chooses the mask.
     pub seed: u64,
+    /// What comes before this part of the tensor: rows of a matrix, pairs of query and key in an attention. 0 for a whole one.
+    pub before: usize,
+}
+
+impl Noise {
+    /// The noise of a whole tensor.
+    pub const fn new(rate: f32, seed: u64) -> Self {
+        Noise { rate, seed, before: 0 }
+    }
+
+    /// The noise of what comes after so much.
+    pub fn after(self, before: usize) -> Self {
+        Noise { before, ..self }
+    }
 }
 
 /// [`Noise`] made ready for the inner loop.
@@ -23,12 +38,13 @@ pub(crate) struct Mask {
 }
 
 impl Mask {
-    /// `None` where nothing is dropped.
-    pub(crate) fn of(noise: Option<Noise>) -> Option<Mask> {
-        let Noise { rate, seed } = noise.filter(|noise| noise.rate > 0.0)?;
+    /// `None` where nothing is dropped. `width` is the number of elements in a row of the matrix, or for a pair: the heads.
+    pub(crate) fn of(noise: Option<Noise>, width: usize) -> Option<Mask> {
+        let Noise { rate, seed, before } = noise.filter(|noise| noise.rate > 0.0)?;
         let mixed = splitmix(seed);
         Some(Mask {
-            keys: [mixed as u32, (mixed >> 32) as u32],
+            // The place of the first element goes into the counter, which is added to the first key.
+            keys: [(mixed as u32).wrapping_add((before * width) as u32), (mixed >> 32) as u32],
             dropped: (f64::from(rate) * f64::from(1 << 24)).round() as i32,
             scale: if rate < 1.0 { 1.0 / (1.0 - rate) } else { 0.0 },
         })
@@ -67,7 +83,7 @@ mod tests {
     use super::*;
 
     fn mask(rate: f32, seed: u64) -> Mask {
-        Mask::of(Some(Noise { rate, seed })).unwrap()
+        Mask::of(Some(Noise::new(rate, seed)), 1).unwrap()
     }
 
     #[test]
@@ -96,9 +112,17 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_range() {
-        assert!(Mask::of(None).is_none());
-        assert!(Mask::of(Some(Noise { rate: 0.0, seed: 1 })).is_none());
+        assert!(Mask::of(None, 1).is_none());
+        assert!(Mask::of(Some(Noise::new(0.0, 1)), 1).is_none());
         assert!(mask(1.0, 1).factors(1000).iter().all(|&f| f == 0.0));
+    }
+
+    #[test]
+    fn a_part_draws_what_the_whole_draws_there() {
+        let (noise, width) = (Noise::new(0.3, 5), 7);
+        let whole = Mask::of(Some(noise), width).unwrap().factors(20 * width);
+        let part = Mask::of(Some(noise.after(12)), width).unwrap().factors(8 * width);
+        assert_eq!(part, whole[12 * width..]);
     }
 
     #[test]

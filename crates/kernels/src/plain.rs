@@ -117,7 +117,7 @@ fn attend<B: Backend>(
     let lengths = |rows: &Rows| rows.windows(2).map(|row| row[1] - row[0]).collect::<Vec<usize>>();
     let (queries, keys) = (lengths(&rows[0]), lengths(&rows[1]));
     let sizes = || queries.iter().zip(&keys).map(|(q, k)| heads * q * k);
-    let factors = Mask::of(settings.noise).map(|mask| mask.factors(sizes().sum()));
+    let factors = Mask::of(settings.noise, heads).map(|mask| mask.factors(sizes().sum()));
     // `batch` rows of equal lengths from row `row` on, whose probabilities begin at `at`.
     let part = |row: usize, at: usize, batch: usize| {
         let (m, n) = (queries[row], keys[row]);
@@ -241,8 +241,8 @@ pub(crate) fn embed_norm<B: Backend>(
 }
 
 pub(crate) fn dropout<B: Backend>(x: FloatTensor<B>, noise: Option<Noise>) -> FloatTensor<B> {
-    let Some(mask) = Mask::of(noise) else { return x };
     let shape = x.shape();
+    let Some(mask) = Mask::of(noise, shape[1]) else { return x };
     let factors = host::<B>(mask.factors(shape.num_elements()), shape, &x);
     B::float_mul(x, factors)
 }

@@ -5,7 +5,7 @@
 //! Every inner list is a row of token ids. The answer is `{"ids": [...], "states": [...]}`, with a list of numbers a token.
 
 use burn::tensor::Device;
-use polytask_model::{Parameters, Tokens, open};
+use polytask_model::{Before, Parameters, Tokens, open};
 use std::error::Error;
 use std::path::Path;
 
@@ -31,7 +31,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rows: kernels::Rows = offsets.into();
     let positions: Vec<u32> = ids.iter().flat_map(|row| 0..row.len() as u32).collect();
     let segments = vec![0; positions.len()];
-    let tokens = Tokens { ids: &ids.concat(), positions: &positions, segments: &segments, rows: &rows };
+    let tokens = Tokens {
+        ids: &ids.concat(),
+        positions: &positions,
+        segments: &segments,
+        rows: &rows,
+        before: Before::default(),
+    };
     let states = backbone
         .states(&parameters, tokens, None)
         .into_data()

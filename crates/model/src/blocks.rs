@@ -58,9 +58,9 @@ impl BlockSettings {
         names.push(format!("{ours}.narrow"), [format!("{theirs}.wo.weight")], &[h, f]);
     }
 
-    /// The noise of one dropout site.
-    pub fn noise(&self, seed: Option<u64>, site: u64) -> Option<Noise> {
-        crate::backbone::noise(self.dropout, seed, site)
+    /// The noise of one dropout site, after what comes `before`.
+    pub fn noise(&self, seed: Option<u64>, site: u64, before: usize) -> Option<Noise> {
+        crate::backbone::noise(self.dropout, seed, site, before)
     }
 }
 

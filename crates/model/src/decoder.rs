@@ -154,9 +154,9 @@ impl Decoder {
         let s = &self.settings.blocks;
         let bias = self.settings.buckets.bias(parameters, self.distances, longest(rows).saturating_sub(1));
         let x = self.looked_up(parameters, (ids, rows), start);
-        let mut x = kernels::dropout(x, s.noise(noise_seed, 0));
+        let mut x = kernels::dropout(x, s.noise(noise_seed, 0, 0));
         for (i, layer) in self.layers.iter().enumerate() {
-            let noise = |site| s.noise(noise_seed, 1 + SITES * i as u64 + site);
+            let noise = |site| s.noise(noise_seed, 1 + SITES * i as u64 + site, 0);
             let attend = |causal, site| AttentionSettings { heads: s.heads, causal, noise: noise(site) };
             let n = layer.own.normed(parameters, x.clone(), s);
             let (q, kv) = (layer.own.queries(parameters, n.clone(), s), layer.own.keys(parameters, n, s));
@@ -168,7 +168,7 @@ impl Decoder {
             x = layer.cross.end(parameters, x, found, s, noise(3));
             x = layer.feed_forward.run(parameters, x, s, [noise(4), noise(5)]);
         }
-        self.scores_of(parameters, x, s.noise(noise_seed, 1 + SITES * self.layers.len() as u64))
+        self.scores_of(parameters, x, s.noise(noise_seed, 1 + SITES * self.layers.len() as u64, 0))
     }
 
     /// Vectors of tokens, `start` in place of each text's first.

@@ -22,7 +22,9 @@ mod parameters;
 pub use backbone::bag::BagConfig;
 pub use backbone::bert::BertConfig;
 pub use backbone::t5::T5Config;
-pub use backbone::{Backbone, BackboneConfig, CATALOGUE, Freeze, ModelConfig, Read, Scratch, Tokens, build};
+pub use backbone::{
+    Backbone, BackboneConfig, Before, CATALOGUE, Freeze, ModelConfig, Read, Scratch, Tokens, build,
+};
 pub use checkpoint::{Kept, load_decoder, load_heads, open, save, save_decoder, save_heads};
 pub use decoder::{Cache, Decoder, DecoderConfig};
 pub use device::{DeviceError, DeviceName, make_of};

@@ -5,8 +5,8 @@ mod fixture;
 use burn::tensor::{Device, Tensor};
 use fixture::positions;
 use polytask_model::{
-    Backbone, BagConfig, BertConfig, Freeze, Parameter, Parameters, Read, Scratch, T5Config, Tokens, Weight,
-    build,
+    Backbone, BagConfig, Before, BertConfig, Freeze, Parameter, Parameters, Read, Scratch, T5Config, Tokens,
+    Weight, build,
 };
 use std::sync::Arc;
 
@@ -30,7 +30,13 @@ fn make(scratch: &Scratch, layers: Option<usize>, device: &Device) -> (Box<dyn B
 
 fn with_tokens<T>(run: impl FnOnce(Tokens<'_>) -> T) -> T {
     let rows: kernels::Rows = Arc::from([0, 4, 6]);
-    run(Tokens { ids: &IDS, positions: &positions(&rows), segments: &[0; 6], rows: &rows })
+    run(Tokens {
+        ids: &IDS,
+        positions: &positions(&rows),
+        segments: &[0; 6],
+        rows: &rows,
+        before: Before::default(),
+    })
 }
 
 fn whole(backbone: &dyn Backbone, parameters: &Parameters, noise: Option<u64>) -> Vec<f32> {
@@ -56,7 +62,7 @@ fn some_tokens_are_read_alone() {
                 let rows: kernels::Rows = Arc::from(rows);
                 let (read, part) = with_tokens(|tokens| {
                     let below = || backbone.lower(&parameters, tokens, None);
-                    let read = Read { tokens: tokens_read, rows: &rows };
+                    let read = Read { tokens: tokens_read, rows: &rows, before: Before::default() };
                     let all = backbone.upper(&parameters, below(), tokens, None, None);
                     let part = backbone.upper(&parameters, below(), tokens, Some(read), None);
                     (kernels::pick(all, tokens_read), part)

@@ -16,7 +16,7 @@ const SMALLEST: usize = 64;
 /// # Errors
 /// A system that does not tell its memory; a bound that not even the smallest packs keep to.
 pub fn fit(config: &mut Config, job: &Job) -> Result<Option<String>, Failure> {
-    let Some(gib) = config.train.memory_gib.take() else { return Ok(None) };
+    let Some(gib) = config.train.memory_gib else { return Ok(None) };
     let limit = (gib * 1024.0 * 1024.0 * 1024.0) as usize;
     let refused = |message: String| Failure::refused([format!("train.memory_gib = {gib}: {message}")]);
     let settings = config.settings();

@@ -16,8 +16,8 @@
 //! Loss: cross-entropy over the types, the mean over spans: all entities of at most `max_width` words, and at most `negatives`
 //! other spans of each row; plus binary cross-entropy summed over the types of relation, the mean over pairs: all that are related, and at most
 //! `negatives` others of each row. Pairs are made of the gold entities, and in a share `predicted` of the rows of the entities
-//! that the head finds among the spans of the step, so that it learns from what it will meet; since it finds few at first, these
-//! rows have few pairs in the beginning and more as it learns. What is drawn is a function of the step's seed.
+//! that the head finds among the spans of the step, so that it learns from what it will meet. The share rises evenly over the run,
+//! from none to all, unless it is set otherwise (scheduled sampling). What is drawn is a function of the step's seed.
 //!
 //! Decoding: each span's most probable type; of two entities that overlap the more probable one, unless `nested`; then all pairs
 //! of the `max_entities` most probable entities, and every relation with a probability of at least `threshold`. With `"tuned"`
@@ -34,7 +34,8 @@
 //!
 //! Papers: Eberts and Ulges 2020, "Span-based Joint Entity and Relation Extraction with Transformer Pre-training" (SpERT);
 //! Zhong and Chen 2021, "A Frustratingly Easy Approach for Entity and Relation Extraction" (PURE); Taille et al. 2020, "Let's
-//! Stop Incorrect Comparisons in End-to-end Relation Extraction!" (the scores).
+//! Stop Incorrect Comparisons in End-to-end Relation Extraction!" (the scores); Bengio et al. 2015, "Scheduled Sampling for
+//! Sequence Prediction with Recurrent Neural Networks".
 //!
 //! Example: `entities_relations = { tokens = "tokens", entities = "entities", relations = "relations" }`
 //!
@@ -44,6 +45,7 @@
 mod annotation;
 mod config;
 mod found;
+mod mixing;
 mod network;
 mod serve;
 mod sheet;
@@ -64,6 +66,7 @@ use annotation::Annotation;
 use network::{Network, Sizes};
 
 pub use config::{EntitiesRelationsConfig, Learn};
+pub use mixing::{Mixing, Scheduled};
 
 /// A task of entities and relations.
 struct EntitiesRelations {
@@ -256,7 +259,7 @@ impl Kind for EntitiesRelations {
         let scores = network.types(parameters, states.clone(), self.noise("types", seed));
         let of_entities = scores.clone().and_then(|scores| self.entity_loss(&sheet, &rows, scores));
         let of_relations = || {
-            let ends = self.ends(&sheet, &rows, scores.as_ref(), seed);
+            let ends = self.ends(&sheet, &rows, scores.as_ref(), batch);
             let spans = ends.of(&sheet);
             let (pairs, yes) = self.related(&rows, &ends, &spans, seed);
             if pairs.is_empty() {

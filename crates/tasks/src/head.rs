@@ -43,7 +43,7 @@ pub(crate) fn usual_dropout() -> f32 {
 
 /// The dropout of a task in one step; none in evaluation.
 pub(crate) fn noise(rate: f32, task: &str, seed: Option<u64>) -> Option<Noise> {
-    seed.filter(|_| rate > 0.0).map(|seed| Noise { rate, seed: data::random::seed_of(seed, task, 0) })
+    seed.filter(|_| rate > 0.0).map(|seed| Noise::new(rate, data::random::seed_of(seed, task, 0)))
 }
 
 /// The numbers of a tensor `[n, labels]`, row after row.

@@ -129,6 +129,8 @@ pub struct Batch<'a> {
     pub rows: &'a [BatchRow],
     /// The seed of the step's dropout; `None` in evaluation.
     pub noise_seed: Option<u64>,
+    /// How much of the run lies behind, from 0 to 1: what changes over a run goes by it. 1 in evaluation.
+    pub progress: f64,
 }
 
 /// A row of the task's view inside a pack.

@@ -51,7 +51,7 @@ mod words;
 
 pub use allotted::{Budget, Done};
 pub use classification::ClassificationConfig;
-pub use entities_relations::{EntitiesRelationsConfig, Learn};
+pub use entities_relations::{EntitiesRelationsConfig, Learn, Mixing, Scheduled};
 pub use error::TaskError;
 pub use generation::GenerationConfig;
 pub use kind::{

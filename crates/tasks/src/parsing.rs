@@ -167,7 +167,7 @@ impl Parsing {
     fn words(&self, parameters: &Parameters, batch: &Batch<'_>, present: &Present) -> Words {
         let noise = |layer| {
             let seed = batch.noise_seed.filter(|_| self.config.dropout > 0.0)?;
-            Some(Noise { rate: self.config.dropout, seed: data::random::seed_of(seed, &self.task, layer) })
+            Some(Noise::new(self.config.dropout, data::random::seed_of(seed, &self.task, layer)))
         };
         self.head().words(parameters, kernels::pick(batch.states.clone(), &present.tokens), noise)
     }

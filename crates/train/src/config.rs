@@ -62,9 +62,10 @@ pub struct TrainConfig {
     /// larger pack.
     #[schemars(range(min = 1))]
     pub tokens_per_step: usize,
-    /// Memory that the process may take, in GiB; no bound by default. Packs are then halved until they fit, as a trial shows before
-    /// the first step, and a step of the optimizer has twice, four times, ... as many of them: `tokens_per_step` and `accumulate`
-    /// are the two numbers that the run's own config has in its place. On the processor, and where the system tells its memory.
+    /// Memory that the process may take, in GiB; by default what the machine, or the process's control group, has. Where it is set,
+    /// packs are halved until they fit, as a trial shows before the first step, and a step of the optimizer has twice, four times,
+    /// ... as many of them (`tokens_per_step` and `accumulate` of the run's own config). Set or not: a step for which there is no
+    /// room goes through the trunk in halves, with the same result. On the processor, and where the system tells its memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub memory_gib: Option<f64>,

@@ -185,6 +185,17 @@ pub enum TrainError {
         /// What was found in the last.
         faults: Vec<BadTask>,
     },
+    /// Not even one sequence at a time fits.
+    #[error(
+        "step {step}: memory has no room for a pass of {tokens} tokens, the longest sequence: lower data.max_length, freeze layers, \
+         take a smaller model, or raise train.memory_gib where it is set; the last checkpoint is untouched"
+    )]
+    NoRoom {
+        /// The step.
+        step: usize,
+        /// The tokens of the sequence.
+        tokens: usize,
+    },
     /// A saved model cannot be read.
     #[error("{}: {reason}", path.display())]
     SavedModel {

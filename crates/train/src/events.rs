@@ -19,6 +19,8 @@ pub enum Event {
     Step(Step),
     /// A step had a loss or gradient that is no finite number. Nothing moved.
     BadStep(BadStep),
+    /// Memory had no room for a step; it is repeated, in smaller parts.
+    Halved(Halved),
     /// A split was evaluated.
     Evaluated(Evaluated),
     /// A learning rate fell, because evaluations stopped improving.
@@ -48,6 +50,7 @@ impl Event {
             Event::BrokenCheckpoint(e) => e.step,
             Event::Step(e) => e.step,
             Event::BadStep(e) => e.step,
+            Event::Halved(e) => e.step,
             Event::Evaluated(e) => e.step,
             Event::RateFell(e) => e.step,
             Event::Saved(e) => e.step,
@@ -224,6 +227,15 @@ pub struct Cached {
     pub bytes: u64,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// Half as many tokens go through the trunk at once from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Halved {
+    /// Steps done.
+    pub step: usize,
+    /// How many tokens at most.
+    pub tokens: usize,
 }
 
 /// A learning rate that fell.

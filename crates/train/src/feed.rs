@@ -95,6 +95,10 @@ impl Feed {
         let mut packs = Vec::new();
         let mut epochs_begun = 0;
         while packs.len() < most {
+            // What ends the epoch is taken by the step that begins the next, so that this one can be asked whether it was the last.
+            if !packs.is_empty() && self.stream.at_end() {
+                break;
+            }
             match self.stream.next() {
                 Some(draws) => {
                     let name = format!("hidden tokens in pack {}", packs.len());

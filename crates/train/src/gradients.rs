@@ -45,8 +45,11 @@ impl Gradients {
         parameters: &Parameters,
         leaf: Option<&Tensor<2>>,
     ) -> (Self, Option<Tensor<2>>) {
+        kernels::ask();
         let mut all = scalar.backward();
         drop(scalar);
+        // What it has taken is seen here.
+        kernels::ask();
         let of_leaf = leaf.and_then(|leaf| leaf.grad_remove(&mut all));
         let mut take = |p: &model::Parameter| match p.value() {
             _ if !p.trainable => None,

@@ -63,11 +63,12 @@ pub use error::TrainError;
 pub use evaluate::{Evaluation, TaskScores, evaluate, predict};
 pub use events::{
     Allotted, BadStep, BadTask, BrokenCheckpoint, Cached, Cosine, DrawnRows, Evaluated, Event, Finished,
-    Interrupted, PhaseBegan, RateFell, Saved, Started, Step, StoppedEarly, TaskDone, TaskGradients,
+    Halved, Interrupted, PhaseBegan, RateFell, Saved, Started, Step, StoppedEarly, TaskDone, TaskGradients,
 };
 pub use gradients::{Gradient, Gradients};
 pub use history::{Resumption, truncate};
 pub use job::{Job, Model, ModelDecoder, TaskSlot, Views};
+pub use kernels::Room;
 pub use measure::{TaskCost, measure};
 pub use optimizer::{AdamWConfig, Moments, Optimizing};
 pub use phase::{PhaseConfig, Until};

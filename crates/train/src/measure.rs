@@ -1,6 +1,12 @@
 //! What a task costs on this machine: the time of the trunk and of its head, forward and backward, on rows of its own.
 
-use crate::{config::Settings, evaluate::rows_labelled, job::Job, step::Losses, trunk};
+use crate::{
+    config::Settings,
+    evaluate::rows_labelled,
+    job::Job,
+    step::{Learning, Losses},
+    trunk,
+};
 use data::{Pack, RowRef, Split};
 use std::time::Duration;
 use tasks::BatchRow;
@@ -66,7 +72,8 @@ fn measure_task(
         let forward = moments(began);
         let began = clock();
         let on = (&pass.states, &*pass.pack);
-        let losses = Losses::of_heads(&job.model, parameters, on, &rows, Split::Train, Some(&noise));
+        let learning = Some(Learning { noise: &noise, progress: 1.0, part: None });
+        let losses = Losses::of_heads(&job.model, parameters, on, &rows, Split::Train, learning);
         let head = moments(began);
         let began = clock();
         let weights = vec![1.0; job.model.tasks.len()];

@@ -18,7 +18,7 @@ use crate::{
     job::Job,
     optimizer::Moments,
     setup,
-    step::{self, Movers, Validation},
+    step::{self, At, Movers, Validation},
 };
 use balance::Needs;
 use std::collections::BTreeMap;
@@ -141,9 +141,11 @@ fn try_rates(
             moments: &mut moments,
             rates: &rates,
             factor: rate / rates.trunk,
+            room: None,
         };
         let below = packs.iter().map(|_| None).collect();
-        let Ok(measured) = step::step(&mut job.model, &job.views, &packs, below, index, movers) else {
+        let at = At { index, progress: 0.0, part: None };
+        let Ok(measured) = step::step(&mut job.model, &job.views, &packs, below, at, movers) else {
             return Ok((tried, Some(rate)));
         };
         losses.take_in(&measured.losses);

@@ -1,6 +1,7 @@
 //! A run from its first step, or from a checkpoint, to its result.
 
 mod allot;
+mod attempt;
 mod rates;
 mod resume;
 mod save;
@@ -22,18 +23,22 @@ use crate::{
     run_dir::RunDir,
     setup,
     state::Progress,
-    step::{self, Movers, Validation},
+    step::Validation,
     timetable::Timetable,
 };
 use balance::{Balancer, Needs};
 use burn::tensor::Tensor;
 use data::{Pack, Split, Stream};
+use kernels::Room;
 use model::Parameters;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -71,6 +76,9 @@ pub struct Host<'a> {
     pub stop: &'a AtomicBool,
     /// The time since some fixed moment; only differences are used, and only in events.
     pub clock: &'a dyn Fn() -> Duration,
+    /// Who knows how much memory is left: where there is no room for a step, it goes through the trunk in halves. `None` where
+    /// nobody knows.
+    pub room: Option<&'a Arc<dyn Room>>,
     /// Is told of everything that happens.
     pub emit: &'a mut dyn FnMut(&Event),
 }
@@ -228,19 +236,9 @@ impl<'a, 'h> Run<'a, 'h> {
         if packs.is_empty() {
             return Err(TrainError::NothingToTrain);
         }
-        let below = self.below(&packs)?;
         let factor = self.factor();
         let (rates, head_factors) = self.rates();
-        let movers = Movers {
-            settings: self.settings,
-            balancer: self.balancer.as_mut(),
-            buffers: &mut self.buffers,
-            validation: self.validation.as_ref(),
-            moments: &mut self.moments,
-            rates: &rates,
-            factor,
-        };
-        let moved = step::step(&mut self.job.model, &self.job.views, &packs, below, index, movers);
+        let moved = self.attempt(&packs, &rates, factor)?;
         let step = index + 1;
         let epoch = self.timetable.epoch(self.progress.place) + 1;
         let place = self.timetable.after(self.progress.place, self.feed.stream.at_end());

@@ -35,6 +35,9 @@ pub(crate) struct Progress {
     /// What they have let fall.
     #[serde(default)]
     pub(crate) plateaus: Plateaus,
+    /// How many tokens go through the trunk at once, since memory had no room for more.
+    #[serde(default)]
+    pub(crate) at_once: Option<usize>,
     /// How far the tasks have come, where their heads' learning rates follow that.
     #[serde(default)]
     pub(crate) tasks: Progresses,

@@ -18,13 +18,15 @@ use crate::{
     gradients::{Gradients, read},
     job::{Model, TaskSlot, Views},
     optimizer::{Moments, Rates},
-    trunk::{self, Pass},
+    trunk::{self, Pass, parts::Parts},
 };
 use balance::{Balancer, Needs};
 use burn::tensor::Tensor;
 use data::{Pack, Split, random};
+use kernels::{NoRoom, Room};
 use measures::Measures;
 use model::{Group, Parameters};
+use std::sync::Arc;
 use tasks::{Batch, BatchRow, Loss};
 
 /// How many rows a bad step names per task.
@@ -42,17 +44,58 @@ pub(crate) struct Movers<'a> {
     pub(crate) rates: &'a Rates,
     /// The factor of the schedule.
     pub(crate) factor: f64,
+    /// Who knows how much memory is left, where somebody does.
+    pub(crate) room: Option<&'a Arc<dyn Room>>,
+}
+
+/// Why a step moved nothing.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// These tasks had a loss or gradient that is no finite number.
+    Bad(Vec<BadTask>),
+    /// Memory has no room for it.
+    NoRoom,
+}
+
+impl From<Vec<BadTask>> for Fault {
+    fn from(bad: Vec<BadTask>) -> Fault {
+        Fault::Bad(bad)
+    }
+}
+
+/// What some work of a step gives, unless memory has no room for it.
+fn in_room<T>(
+    room: Option<&Arc<dyn Room>>,
+    work: impl FnOnce() -> Result<T, Vec<BadTask>>,
+) -> Result<T, Fault> {
+    match room {
+        None => Ok(work()?),
+        Some(room) => Ok(kernels::within(room, work).map_err(|NoRoom| Fault::NoRoom)??),
+    }
 }
 
 /// The losses of one pack, per task of the model; `None` for tasks without labels in it.
-pub(crate) struct Losses {
+pub(crate) struct Losses<'m> {
     pub(crate) of: Vec<Option<Loss>>,
     pub(crate) values: Vec<Option<f64>>,
     /// What they were made of.
     parameters: Parameters,
+    /// Where the trunk ran in parts: what is below the states, and these.
+    parts: Option<(Parts<'m>, Tensor<2>)>,
 }
 
-impl Losses {
+/// What a step tells its passes.
+#[derive(Clone, Copy)]
+pub(crate) struct Learning<'a> {
+    /// The seed of the dropout of something by name.
+    pub(crate) noise: &'a dyn Fn(&str) -> u64,
+    /// How much of the run lies behind, 0 to 1.
+    pub(crate) progress: f64,
+    /// The most tokens that go through the trunk at once; all where there is no such bound.
+    pub(crate) part: Option<usize>,
+}
+
+impl<'m> Losses<'m> {
     /// Runs the heads that have rows on the states of a pack, all of it made of `parameters`.
     pub(crate) fn of_heads(
         model: &Model,
@@ -60,20 +103,21 @@ impl Losses {
         (states, pack): (&Tensor<2>, &Pack),
         rows: &[Vec<BatchRow>],
         split: Split,
-        noise: Option<&dyn Fn(&str) -> u64>,
-    ) -> Losses {
+        learning: Option<Learning<'_>>,
+    ) -> Losses<'m> {
+        let progress = learning.map_or(1.0, |learning| learning.progress);
         let loss = |(task, rows): (&TaskSlot, &Vec<BatchRow>)| {
             if rows.is_empty() {
                 return None;
             }
-            let noise_seed = noise.map(|noise| noise(&format!("task {}", task.name)));
-            let batch = Batch { states, pack, split, rows, noise_seed };
+            let noise_seed = learning.map(|learning| (learning.noise)(&format!("task {}", task.name)));
+            let batch = Batch { states, pack, split, rows, noise_seed, progress };
             task.kind.loss(&parameters, &batch)
         };
         let of: Vec<Option<Loss>> = model.tasks.iter().zip(rows).map(loss).collect();
         let mut means = read(of.iter().flatten().map(|loss| loss.mean.clone().inner()).collect()).into_iter();
         let values = of.iter().map(|loss| loss.as_ref().and_then(|_| means.next())).collect();
-        Losses { of, values, parameters }
+        Losses { of, values, parameters, parts: None }
     }
 
     /// The gradient of `share * sum_i weight_i loss_i` over the tasks with labels and a weight, and of a leaf that the losses
@@ -89,40 +133,46 @@ impl Losses {
             Some(mean.mul_scalar(weight * share))
         });
         let sum = weighted.reduce(|a, b| a + b)?;
-        Some(Gradients::backward_to(sum, &self.parameters, leaf))
+        let Some((parts, states)) = self.parts else {
+            return Some(Gradients::backward_to(sum, &self.parameters, leaf));
+        };
+        let (mut gradients, d_states) = Gradients::backward_to(sum, &self.parameters, Some(&states));
+        if let Some(d_states) = d_states {
+            parts.backward(&self.parameters, &d_states, &mut gradients);
+        }
+        Some((gradients, None))
     }
 }
 
-/// Does step number `index` (from 0) on its packs. `below` holds for each the states of the backbone's frozen part, where
-/// they are known. `Err` says which tasks had a loss or gradient that is no finite
-/// number; then neither weights nor moments nor the balancer have moved.
+/// Does a step on its packs. `below` holds for each the states of the backbone's frozen part, where they are known. With `Err`
+/// neither weights nor moments nor the balancer have moved.
 pub(crate) fn step(
     model: &mut Model,
     views: &Views,
     packs: &[Pack],
     below: Vec<Option<Tensor<2>>>,
-    index: usize,
+    at: At,
     mut movers: Movers<'_>,
-) -> Result<Measured, Vec<BadTask>> {
+) -> Result<Measured, Fault> {
     let balancer_before = movers.balancer.state();
-    let undo = |balancer: &mut dyn Balancer, faults| {
+    let undo = |balancer: &mut dyn Balancer, fault| {
         // A balancer takes its own state back; it has no reason to refuse.
         let _ = balancer.restore(&balancer_before);
-        Err(faults)
+        Err(fault)
     };
-    let step = Packs { model, views, packs, index, seed: movers.settings.train.seed };
+    let step = Packs { model, views, packs, seed: movers.settings.train.seed, at };
     let gathered = match movers.balancer.needs() {
-        Needs::Losses => together(step, below, movers.balancer),
+        Needs::Losses => in_room(movers.room, || together(step, below, movers.balancer)),
         _ => apart::apart(step, below, &mut movers),
     };
     let Gathered { gradients, measured } = match gathered {
         Ok(gathered) => gathered,
-        Err(faults) => return undo(movers.balancer, faults),
+        Err(fault) => return undo(movers.balancer, fault),
     };
     let squares = gradients.squared_norms();
     let norm = squares.iter().sum::<f64>().sqrt();
     if !norm.is_finite() {
-        return undo(movers.balancer, bad_gradients(model, views, packs, &squares));
+        return undo(movers.balancer, bad_gradients(model, views, packs, &squares).into());
     }
     let shrink = clip::factor(norm, movers.settings.train.clip_norm);
     let optimizer = &movers.settings.optimizer;
@@ -136,8 +186,26 @@ pub(crate) struct Packs<'a> {
     pub(crate) model: &'a Model,
     pub(crate) views: &'a Views,
     pub(crate) packs: &'a [Pack],
-    pub(crate) index: usize,
     pub(crate) seed: u64,
+    pub(crate) at: At,
+}
+
+/// Where in the run a step is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At {
+    /// Its number, from 0 on.
+    pub(crate) index: usize,
+    /// How much of the run lies behind, 0 to 1.
+    pub(crate) progress: f64,
+    /// The most tokens that go through the trunk at once, where that is bounded.
+    pub(crate) part: Option<usize>,
+}
+
+impl Packs<'_> {
+    /// What the passes of the step are told, where this is their noise.
+    fn learning<'a>(&self, noise: &'a dyn Fn(&str) -> u64) -> Learning<'a> {
+        Learning { noise, progress: self.at.progress, part: self.at.part }
+    }
 }
 
 /// The gradient of a step, and what was measured on the way.
@@ -156,9 +224,10 @@ fn together(
     let mut gradients = Gradients::none(model.parameters.len());
     let mut measures = Measures::default();
     for (micro, (pack, below)) in packs.iter().zip(below).enumerate() {
-        let noise = |name: &str| noise(step.seed, name, step.index, micro);
+        let noise = |name: &str| noise(step.seed, name, step.at.index, micro);
         let rows = rows_of_all(model, pack, Split::Train);
-        let losses = forward(model, &model.parameters, pack, below, &rows, Split::Train, Some(&noise));
+        let learning = Some(step.learning(&noise));
+        let losses = forward(model, &model.parameters, (pack, below), &rows, Split::Train, learning);
         let faults = bad_losses(model, views, pack, Split::Train, &losses.values);
         if !faults.is_empty() {
             return Err(faults);
@@ -179,19 +248,24 @@ pub(crate) fn noise(seed: u64, name: &str, step: usize, micro: usize) -> u64 {
 }
 
 /// The trunk once, from the states `below` its trained part if they are known, then the head of every task on its `rows`.
-pub(crate) fn forward(
-    model: &Model,
+pub(crate) fn forward<'m>(
+    model: &'m Model,
     parameters: &Parameters,
-    pack: &Pack,
-    below: Option<Tensor<2>>,
+    (pack, below): (&Pack, Option<Tensor<2>>),
     rows: &[Vec<BatchRow>],
     split: Split,
-    noise: Option<&dyn Fn(&str) -> u64>,
-) -> Losses {
+    learning: Option<Learning<'_>>,
+) -> Losses<'m> {
     let parameters = trunk::parameters_for(model, parameters, pack, rows);
-    let noise_seed = noise.map(|noise| noise("the trunk"));
-    let Pass { states, pack } = trunk::pass(model, &parameters, pack, rows, below, noise_seed);
-    Losses::of_heads(model, parameters, (&states, &pack), rows, split, noise)
+    let noise_seed = learning.map(|learning| (learning.noise)("the trunk"));
+    let Some(most) = learning.and_then(|learning| learning.part).filter(|most| *most < pack.tokens()) else {
+        let Pass { states, pack } = trunk::pass(model, &parameters, pack, rows, below, noise_seed);
+        return Losses::of_heads(model, parameters, (&states, &pack), rows, split, learning);
+    };
+    let (Pass { states, pack }, parts) =
+        trunk::pass_in_parts(model, &parameters, (pack, below), rows, noise_seed, most);
+    let losses = Losses::of_heads(model, parameters, (&states, &pack), rows, split, learning);
+    Losses { parts: Some((parts, states)), ..losses }
 }
 
 /// For every task the rows of a pack that carry its labels.

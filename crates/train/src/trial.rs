@@ -3,7 +3,7 @@
 use crate::{
     config::Settings,
     job::Job,
-    step::{forward, rows_of_all},
+    step::{Learning, forward, rows_of_all},
 };
 use data::{Pack, RowRef, Split};
 
@@ -34,7 +34,8 @@ pub fn trial(job: &Job, settings: &Settings, tokens: usize) {
     let pack = Pack::drawn(&job.views.train, &rows, settings.train.seed);
     let of_tasks = rows_of_all(model, &pack, Split::Train);
     let noise = |_: &str| settings.train.seed;
-    let losses = forward(model, &model.parameters, &pack, None, &of_tasks, Split::Train, Some(&noise));
+    let learning = Some(Learning { noise: &noise, progress: 1.0, part: None });
+    let losses = forward(model, &model.parameters, (&pack, None), &of_tasks, Split::Train, learning);
     let weights = vec![1.0; model.tasks.len()];
     drop(losses.gradients(&weights, 1.0, None));
 }

@@ -1,9 +1,12 @@
 //! One pass through the trunk, which serves every task of a pack: states of the tokens that some head reads, and no more.
 
+pub(crate) mod parts;
+
 use crate::job::Model;
 use burn::tensor::Tensor;
 use data::Pack;
-use model::{Parameters, Read, Tokens};
+use model::{Before, Parameters, Read, Tokens};
+use parts::{End, Parts};
 use std::borrow::Cow;
 use tasks::BatchRow;
 
@@ -55,15 +58,40 @@ pub(crate) fn last<'p>(
     noise_seed: Option<u64>,
 ) -> Pass<'p> {
     let tokens = tokens(pack);
-    let read = tokens_read(model, pack, rows);
-    if (pack.tokens() - read.len()) * WORTHWHILE < pack.tokens() {
+    let Some((read, seen)) = narrowed(model, pack, rows) else {
         let states = model.backbone.last(parameters, states, tokens, None, noise_seed);
         return Pass { states, pack: Cow::Borrowed(pack) };
-    }
-    let seen = pack.only(&read);
-    let read = Read { tokens: &read, rows: &seen.sequences };
+    };
+    let read = Read { tokens: &read, rows: &seen.sequences, before: Before::default() };
     let states = model.backbone.last(parameters, states, tokens, Some(read), noise_seed);
     Pass { states, pack: Cow::Owned(seen) }
+}
+
+/// A pass whose graph begins at its states, and what carries their gradient on. `most` tokens go through the trunk at once.
+pub(crate) fn pass_in_parts<'m, 'p>(
+    model: &'m Model,
+    parameters: &Parameters,
+    (pack, below): (&'p Pack, Option<Tensor<2>>),
+    rows: &[Vec<BatchRow>],
+    noise_seed: Option<u64>,
+    most: usize,
+) -> (Pass<'p>, Parts<'m>) {
+    let (end, seen) = match narrowed(model, pack, rows) {
+        Some((tokens, seen)) => (End::Read { tokens, sequences: seen.sequences.clone() }, Cow::Owned(seen)),
+        None => (End::All, Cow::Borrowed(pack)),
+    };
+    let parts = Parts::new(model, pack, below, noise_seed, end, most);
+    (Pass { states: parts.states(parameters), pack: seen }, parts)
+}
+
+/// The tokens that some head reads, and the pack with them alone, where that is worthwhile.
+fn narrowed(model: &Model, pack: &Pack, rows: &[Vec<BatchRow>]) -> Option<(Vec<u32>, Pack)> {
+    let read = tokens_read(model, pack, rows);
+    let worthwhile = (pack.tokens() - read.len()) * WORTHWHILE >= pack.tokens();
+    worthwhile.then(|| {
+        let seen = pack.only(&read);
+        (read, seen)
+    })
 }
 
 /// The model's parameters as a training pass over a pack needs them: of the table of token vectors only the rows that occur,
@@ -88,7 +116,13 @@ pub(crate) fn parameters_for(
 
 /// A pack as the backbone reads it: what it calls a row is a sequence.
 pub(crate) fn tokens(pack: &Pack) -> Tokens<'_> {
-    Tokens { ids: &pack.ids, positions: &pack.positions, segments: &pack.segments, rows: &pack.sequences }
+    Tokens {
+        ids: &pack.ids,
+        positions: &pack.positions,
+        segments: &pack.segments,
+        rows: &pack.sequences,
+        before: Before::default(),
+    }
 }
 
 /// The tokens of a pack that some task reads of its rows, rising.

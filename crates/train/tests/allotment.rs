@@ -46,6 +46,19 @@ fn weights(job: &Job, prefix: &str) -> Vec<(String, Vec<u32>)> {
 }
 
 #[test]
+fn a_run_of_several_packs_a_step_ends_where_its_last_step_is_short() {
+    for (accumulate, epochs) in [(2, 2), (3, 2), (5, 3)] {
+        let train = json!({"epochs": epochs, "tokens_per_step": 60, "accumulate": accumulate});
+        let settings = settings(json!({"train": train}));
+        let expected = timetable(&job(bag(), 17), &settings).unwrap();
+        let (_, events, _dir) = ran(job(bag(), 17), &settings);
+        let steps = steps(&events);
+        assert_eq!(steps.len(), expected.total(), "{accumulate} packs a step");
+        assert_eq!(steps.last().unwrap().epoch, epochs, "{accumulate} packs a step");
+    }
+}
+
+#[test]
 fn important_tasks_come_first_and_others_join() {
     let settings = settings(json!({
         "train": {"epochs": 1, "tokens_per_step": 60},

@@ -6,7 +6,7 @@ use balance::{Balancing, CATALOGUE, Gramian, Halves};
 use burn::tensor::{Device, Tensor};
 use data::{Pack, Row, RowRef, Split, View};
 use job::{bag, bert, bits, job_with, record, settings};
-use model::{Group, Tokens};
+use model::{Before, Group, Tokens};
 use polytask_train::{Event, Gradient, Gradients, Job, Start, Step};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -48,6 +48,7 @@ fn states_of(job: &Job, pack: &Pack) -> Tensor<2> {
         positions: &pack.positions,
         segments: &pack.segments,
         rows: &pack.sequences,
+        before: Before::default(),
     };
     job.model.backbone.states(&job.model.parameters, tokens, None)
 }
@@ -59,7 +60,7 @@ fn loss_of(
     (pack, rows): &(Pack, Vec<BatchRow>),
     split: Split,
 ) -> Loss {
-    let batch = Batch { states, pack, split, rows, noise_seed: None };
+    let batch = Batch { states, pack, split, rows, noise_seed: None, progress: 1.0 };
     job.model.tasks[task].kind.loss(&job.model.parameters, &batch).unwrap()
 }
 

@@ -34,14 +34,14 @@ impl Block<1> for Attention {
     ) -> (FlexTensor, Option<Self>) {
         let shape = beside(&qkv, &rows, &settings);
         let result = [dim(&qkv, 0), shape.h];
-        let (y, kept) = attention::forward(shape, Mask::of(settings.noise), need[0]);
+        let (y, kept) = attention::forward(shape, Mask::of(settings.noise, settings.heads), need[0]);
         let saved = kept.map(|probabilities| Attention { qkv, probabilities, rows, settings });
         (tensor(y, result), saved)
     }
 
     fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let shape = beside(&self.qkv, &self.rows, &self.settings);
-        let mask = Mask::of(self.settings.noise);
+        let mask = Mask::of(self.settings.noise, self.settings.heads);
         let gradient = attention::self_backward(numbers(&d), &self.probabilities, shape, mask);
         [Some(like(gradient, &self.qkv))]
     }
@@ -86,14 +86,18 @@ impl Block<2> for CrossAttention {
         need: [bool; 2],
     ) -> (FlexTensor, Option<Self>) {
         let keep = need.contains(&true);
-        let (y, kept) = attention::forward(across(&inputs, &rows, &settings), Mask::of(settings.noise), keep);
+        let (y, kept) = attention::forward(
+            across(&inputs, &rows, &settings),
+            Mask::of(settings.noise, settings.heads),
+            keep,
+        );
         let y = like(y, &inputs[0]);
         (y, kept.map(|probabilities| CrossAttention { inputs, probabilities, rows, settings }))
     }
 
     fn backward(&self, d: FlexTensor, need: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let shape = across(&self.inputs, &self.rows, &self.settings);
-        let mask = Mask::of(self.settings.noise);
+        let mask = Mask::of(self.settings.noise, self.settings.heads);
         let [d_q, d_kv] = attention::cross_backward(numbers(&d), &self.probabilities, shape, mask);
         let [q, kv] = &self.inputs;
         [need[0].then(|| like(d_q, q)), need[1].then(|| like(d_kv, kv))]
@@ -135,7 +139,8 @@ impl Block<3> for RelativeAttention {
         let (inputs, bias) = ([q, kv], transposed(numbers(&bias), settings.heads));
         let shape = across(&inputs, &rows, &settings);
         let shape = attention::Shape { bias: Some(bias_of(&bias, settings.heads)), ..shape };
-        let (y, kept) = attention::forward(shape, Mask::of(settings.noise), need.contains(&true));
+        let (y, kept) =
+            attention::forward(shape, Mask::of(settings.noise, settings.heads), need.contains(&true));
         let y = like(y, &inputs[0]);
         (y, kept.map(|probabilities| RelativeAttention { inputs, bias, probabilities, rows, settings }))
     }
@@ -145,7 +150,7 @@ impl Block<3> for RelativeAttention {
         let bias = bias_of(&self.bias, heads);
         let shape = across(&self.inputs, &self.rows, &self.settings);
         let shape = attention::Shape { bias: Some(bias), ..shape };
-        let mask = Mask::of(self.settings.noise);
+        let mask = Mask::of(self.settings.noise, self.settings.heads);
         let [d_q, d_kv, d_bias] =
             attention::relative_backward(numbers(&d), &self.probabilities, shape, bias, mask);
         let distances = d_bias.len() / heads;

@@ -39,7 +39,7 @@ impl Block<5> for EmbedNorm {
             norm::forward(&mut y, None, of, None);
             None
         };
-        if let Some(mask) = Mask::of(settings.noise) {
+        if let Some(mask) = Mask::of(settings.noise, h) {
             norm::dropout(&mut y, mask);
         }
         (tensor(y, [n, h]), norm.map(|norm| EmbedNorm { norm, gamma, sizes, settings }))
@@ -47,7 +47,7 @@ impl Block<5> for EmbedNorm {
 
     fn backward(&self, d: FlexTensor, need: [bool; 5]) -> [Option<FlexTensor>; 5] {
         let (mut d, h) = (whole(d), dim(&self.gamma, 0));
-        if let Some(mask) = Mask::of(self.settings.noise) {
+        if let Some(mask) = Mask::of(self.settings.noise, h) {
             norm::dropout(d.storage_mut(), mask);
         }
         let gamma = numbers(&self.gamma);

@@ -55,6 +55,7 @@ pub(super) fn infer<K: Block<N>, const N: usize>(
     if inputs.iter().any(|x| x.dtype() != DType::F32) {
         return K::plain::<Flex>(settings, inputs);
     }
+    crate::ask();
     K::forward(settings, inputs.map(contiguous), [false; N]).0
 }
 
@@ -66,6 +67,7 @@ pub(super) fn record<C: CheckpointStrategy, K: Block<N>, const N: usize>(
     if inputs.iter().any(|x| x.primitive().dtype() != DType::F32) {
         return K::plain::<Autodiff<Flex, C>>(settings, inputs);
     }
+    crate::ask();
     let need = inputs.each_ref().map(|x| x.is_tracked());
     let nodes = inputs.each_ref().map(|x| x.node());
     let (y, saved) = K::forward(settings, inputs.map(|x| contiguous(x.into_primitive())), need);

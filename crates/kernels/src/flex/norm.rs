@@ -1,6 +1,6 @@
 //! Norms, with dropout and a residual before them, and dropout on its own.
 
-use super::node::{Block, numbers, tensor, whole};
+use super::node::{Block, dim, numbers, tensor, whole};
 use crate::cpu::norm;
 use crate::noise::Mask;
 use crate::{Noise, plain};
@@ -26,7 +26,8 @@ struct Inputs {
 /// The norm and, if asked for, what its backward needs.
 fn forward(inputs: Inputs, eps: f32, noise: Option<Noise>, keep: bool) -> (FlexTensor, Option<Kept>) {
     let Inputs { y, residual, gamma, beta } = inputs;
-    let (mut y, mask) = (whole(y), Mask::of(noise));
+    let mask = Mask::of(noise, dim(&y, 1));
+    let mut y = whole(y);
     let of = norm::Norm { gamma: numbers(&gamma), beta: beta.as_ref().map(numbers), eps };
     let (kind, residual) = (of.kind(), residual.as_ref().map(numbers));
     if !keep {
@@ -165,7 +166,7 @@ impl Block<1> for Dropout {
     type Settings = Noise;
 
     fn forward(noise: Noise, [x]: [FlexTensor; 1], need: [bool; 1]) -> (FlexTensor, Option<Self>) {
-        let block = Dropout(Mask::of(Some(noise)));
+        let block = Dropout(Mask::of(Some(noise), dim(&x, 1)));
         (block.apply(x), need[0].then_some(block))
     }
 

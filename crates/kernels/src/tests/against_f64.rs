@@ -5,7 +5,7 @@ use crate::noise::Mask;
 use crate::{AttentionSettings, Noise, Precision::F32};
 use burn::tensor::Tensor;
 
-const NOISE: Option<Noise> = Some(Noise { rate: 0.25, seed: 21 });
+const NOISE: Option<Noise> = Some(Noise::new(0.25, 21));
 
 /// Compares an operation with `f`, the same in f64, and its gradients with differences of `sum(f * weights)`.
 fn check(
@@ -44,7 +44,7 @@ fn check(
 }
 
 fn factors(noise: Option<Noise>, len: usize) -> Vec<f64> {
-    Mask::of(noise).map_or(vec![1.0; len], |mask| mask.factors(len).into_iter().map(f64::from).collect())
+    Mask::of(noise, 1).map_or(vec![1.0; len], |mask| mask.factors(len).into_iter().map(f64::from).collect())
 }
 
 /// `dropout(y) + residual`

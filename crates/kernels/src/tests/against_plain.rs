@@ -10,7 +10,7 @@ type Operation<'a> = dyn Fn(&[Tensor<2>]) -> Tensor<2> + 'a;
 
 /// Rows and columns that norms are tried with.
 const NORMS: [[usize; 2]; 4] = [[1, 3], [5, 33], [200, 64], [0, 5]];
-const NOISE: Option<Noise> = Some(Noise { rate: 0.3, seed: 11 });
+const NOISE: Option<Noise> = Some(Noise::new(0.3, 11));
 
 fn check(name: &str, shapes: &[[usize; 2]], fused: &Operation<'_>, plain: &Operation<'_>) {
     let input = |(i, shape): (usize, &[usize; 2])| (numbers(shape[0] * shape[1], i as u32 + 1), *shape);

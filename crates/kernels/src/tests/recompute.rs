@@ -31,7 +31,7 @@ fn run(
     };
     let t: Vec<Tensor<2>> = shapes.iter().enumerate().map(input).collect();
     let weights = layer_weights(&t);
-    let noise = |seed| Some(Noise { rate: 0.2, seed });
+    let noise = |seed| Some(Noise::new(0.2, seed));
     let settings = LayerSettings {
         heads: 3,
         precision: Precision::F32,

@@ -24,7 +24,7 @@ fn layer_inputs(n: usize, h: usize, f: usize) -> Vec<(Vec<f32>, [usize; 2])> {
 fn the_same_bits_every_time() {
     let lengths = [37, 1, 90, 64, 8];
     let inputs = layer_inputs(200, 64, 160);
-    let noise = Some(Noise { rate: 0.1, seed: 3 });
+    let noise = Some(Noise::new(0.1, 3));
     for device in &devices() {
         let once = || run(device, &inputs, &|x| layer(x, &lengths, noise));
         let first = once();
@@ -41,7 +41,7 @@ fn the_same_bits_every_time() {
 fn the_same_bits_for_every_number_of_threads() {
     let lengths = [300, 1, 90, 64, 145];
     let inputs = layer_inputs(600, 96, 384);
-    let noise = Some(Noise { rate: 0.1, seed: 3 });
+    let noise = Some(Noise::new(0.1, 3));
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| run(&Device::flex(), &inputs, &|x| layer(x, &lengths, noise)))
@@ -65,7 +65,7 @@ fn inference_equals_training() {
 #[test]
 fn a_pack_without_tokens() {
     for device in &devices() {
-        let noise = Some(Noise { rate: 0.5, seed: 1 });
+        let noise = Some(Noise::new(0.5, 1));
         let (y, gradients) = run(device, &layer_inputs(0, 8, 12), &|x| layer(x, &[0, 0], noise));
         assert!(y.is_empty());
         for (gradient, size) in gradients.iter().zip([0, 192, 24, 96, 12, 96]) {
@@ -120,7 +120,7 @@ fn inputs_that_others_hold_stay_as_they_are() {
         let before = values(x.clone());
         let _ = crate::norm(x.clone(), vector(&one), vector(&one), 1e-5);
         let _ = crate::add_norm(x.clone(), x.clone(), vector(&one), vector(&one), 1e-5, None);
-        let _ = crate::dropout(x.clone(), Some(Noise { rate: 0.5, seed: 1 }));
+        let _ = crate::dropout(x.clone(), Some(Noise::new(0.5, 1)));
         let step = AdamW {
             beta1: 0.9,
             beta2: 0.999,

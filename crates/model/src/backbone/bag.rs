@@ -181,7 +181,8 @@ impl Bag {
             self.precision,
         );
         let (gamma, beta) = (parameters.at(m.gamma), parameters.at(m.beta));
-        kernels::add_norm(y, x, gamma, beta, EPS, noise(self.config.dropout, noise_seed, 1))
+        let before = read.map_or(tokens.before, |read| read.before).tokens;
+        kernels::add_norm(y, x, gamma, beta, EPS, noise(self.config.dropout, noise_seed, 1, before))
     }
 }
 
@@ -227,7 +228,7 @@ impl Backbone for Bag {
         let noise_seed = noise_seed.filter(|_| self.frozen.is_none());
         let ids = parameters.places(self.embeddings, tokens.ids);
         let x = kernels::embed(parameters.get(self.embeddings), &ids);
-        let x = kernels::dropout(x, noise(self.config.dropout, noise_seed, 0));
+        let x = kernels::dropout(x, noise(self.config.dropout, noise_seed, 0, tokens.before.tokens));
         match (self.frozen, &self.mixing) {
             (Some(1..), Some(mixing)) => self.mix(mixing, parameters, x, (tokens, None), None),
             _ => x,

@@ -25,7 +25,7 @@
 pub mod architecture;
 mod settings;
 
-use super::{Backbone, Read, Tokens, freeze_named, noise};
+use super::{Backbone, Before, Read, Tokens, freeze_named, noise};
 use crate::checkpoint::Kept;
 use crate::error::ModelError;
 use crate::init::Init;
@@ -155,20 +155,26 @@ impl Bert {
         noise_seed: Option<u64>,
     ) -> Tensor<2> {
         layers.fold(x, |x, i| {
-            let settings = self.layer_settings(i, noise_seed);
+            let settings = self.layer_settings(i, noise_seed, tokens.before);
             self.layers[i].states(parameters, x, tokens.rows, settings, self.recompute)
         })
     }
 
-    fn layer_settings(&self, layer: usize, noise_seed: Option<u64>) -> LayerSettings {
+    /// `before` says what comes before of the states that the layer gives, and of what its attention sees.
+    fn layer_settings(&self, layer: usize, noise_seed: Option<u64>, before: Before) -> LayerSettings {
         let s = &self.settings;
         let output_rate = if s.architecture.attention_output_dropout { s.dropout } else { 0.0 };
-        let noise = |rate, site| noise(rate, noise_seed, 1 + SITES * layer as u64 + site);
+        let noise = |rate, site, before| noise(rate, noise_seed, 1 + SITES * layer as u64 + site, before);
+        let Before { tokens, pairs } = before;
         LayerSettings {
             heads: s.sizes.heads,
             precision: self.precision,
             eps: s.eps,
-            noise: [noise(s.attention_dropout, 0), noise(output_rate, 1), noise(s.dropout, 2)],
+            noise: [
+                noise(s.attention_dropout, 0, pairs),
+                noise(output_rate, 1, tokens),
+                noise(s.dropout, 2, tokens),
+            ],
         }
     }
 
@@ -324,7 +330,13 @@ impl Backbone for Bert {
             (types, &segments),
         ];
         let (gamma, beta) = (parameters.at(self.norm.gamma), parameters.at(self.norm.beta));
-        let x = kernels::embed_norm(tables, gamma, beta, s.eps, noise(s.dropout, noise_seed, 0));
+        let x = kernels::embed_norm(
+            tables,
+            gamma,
+            beta,
+            s.eps,
+            noise(s.dropout, noise_seed, 0, tokens.before.tokens),
+        );
         self.run(0..self.frozen.unwrap_or(0), parameters, x, tokens, None)
     }
 
@@ -352,7 +364,7 @@ impl Backbone for Bert {
             None => self.run(first.max(end.saturating_sub(1))..end, parameters, states, tokens, noise_seed),
             Some(read) if first == end => kernels::pick(states, read.tokens),
             Some(read) => {
-                let settings = self.layer_settings(end - 1, noise_seed);
+                let settings = self.layer_settings(end - 1, noise_seed, read.before);
                 self.layers[end - 1].states_read(parameters, states, tokens.rows, read, settings)
             }
         }

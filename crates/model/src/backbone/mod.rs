@@ -34,6 +34,17 @@ pub struct Tokens<'a> {
     pub segments: &'a [u32],
     /// `[rows + 1]`: where each row begins, and the end of the last.
     pub rows: &'a kernels::Rows,
+    /// What of the pack comes before, where these are only a part of it.
+    pub before: Before,
+}
+
+/// How much of a pack comes before a part of it: dropout draws for a part what it draws for it within the whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Before {
+    /// Tokens.
+    pub tokens: usize,
+    /// Pairs of a token and one of its row that it attends to.
+    pub pairs: usize,
 }
 
 /// Those tokens of a pack whose states somebody reads.
@@ -43,6 +54,8 @@ pub struct Read<'a> {
     pub tokens: &'a [u32],
     /// `[rows + 1]`: where each row of the pack begins among them, and their number.
     pub rows: &'a kernels::Rows,
+    /// What is read of the pack before, where this is only a part of it.
+    pub before: Before,
 }
 
 /// A network from tokens to states. It holds sizes and handles; the weights are in [`Parameters`].
@@ -257,14 +270,15 @@ pub(crate) fn rate(key: &'static str, value: f32) -> Result<f32, ModelError> {
     Err(ModelError::Size { key, found: value.to_string(), expected: "a rate from 0 to 0.95".into() })
 }
 
-/// The noise of one dropout site: none without a seed or a rate; sites of one step get seeds that have nothing in common.
-pub(crate) fn noise(rate: f32, seed: Option<u64>, site: u64) -> Option<kernels::Noise> {
+/// The noise of one dropout site, after what comes `before`: none without a seed or a rate; sites of one step get seeds that have
+/// nothing in common.
+pub(crate) fn noise(rate: f32, seed: Option<u64>, site: u64, before: usize) -> Option<kernels::Noise> {
     let seed = seed.filter(|_| rate > 0.0)?;
     // SplitMix64 (Steele, Lea and Flood 2014): the site's place in the sequence that the seed starts.
     let mut z = seed.wrapping_add((site + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    Some(kernels::Noise { rate, seed: z ^ (z >> 31) })
+    Some(kernels::Noise::new(rate, z ^ (z >> 31)).after(before))
 }
 
 #[cfg(test)]
@@ -275,12 +289,12 @@ mod tests {
     fn sites_and_seeds_have_their_own_noise() {
         let seeds: Vec<u64> = [(1, 0), (1, 1), (2, 0), (2, 1)]
             .iter()
-            .map(|&(s, site)| noise(0.1, Some(s), site).unwrap().seed)
+            .map(|&(s, site)| noise(0.1, Some(s), site, 0).unwrap().seed)
             .collect();
         for (i, a) in seeds.iter().enumerate() {
             assert!(seeds[i + 1..].iter().all(|b| a != b));
         }
-        assert!(noise(0.0, Some(1), 0).is_none() && noise(0.1, None, 0).is_none());
+        assert!(noise(0.0, Some(1), 0, 0).is_none() && noise(0.1, None, 0, 0).is_none());
     }
 
     #[test]

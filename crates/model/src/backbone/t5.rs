@@ -27,7 +27,7 @@
 
 mod settings;
 
-use super::{Backbone, Read, Tokens, freeze_named};
+use super::{Backbone, Before, Read, Tokens, freeze_named};
 use crate::blocks::{Attention, FeedForward, longest};
 use crate::checkpoint::Kept;
 use crate::decoder::Decoder;
@@ -121,14 +121,15 @@ impl T5 {
         let bias = self.settings.buckets.bias(parameters, self.distances, longest(rows).max(1) - 1);
         layers.fold(x, |x, i| {
             let Layer { attention, feed_forward } = &self.layers[i];
-            let noise = |site| s.noise(noise_seed, 1 + SITES * i as u64 + site);
+            let Before { tokens, pairs } = tokens.before;
+            let noise = |site, before| s.noise(noise_seed, 1 + SITES * i as u64 + site, before);
             let normed = attention.normed(parameters, x.clone(), s);
             let q = attention.queries(parameters, normed.clone(), s);
             let kv = attention.keys(parameters, normed, s);
-            let attend = AttentionSettings { heads: s.heads, causal: false, noise: noise(0) };
+            let attend = AttentionSettings { heads: s.heads, causal: false, noise: noise(0, pairs) };
             let found = kernels::relative_attention(q, kv, bias.clone(), [rows, rows], attend);
-            let x = attention.end(parameters, x, found, s, noise(1));
-            feed_forward.run(parameters, x, s, [noise(2), noise(3)])
+            let x = attention.end(parameters, x, found, s, noise(1, tokens));
+            feed_forward.run(parameters, x, s, [noise(2, tokens), noise(3, tokens)])
         })
     }
 
@@ -188,7 +189,7 @@ impl Backbone for T5 {
         let noise_seed = noise_seed.filter(|_| self.frozen.is_none());
         let ids = parameters.places(self.table, tokens.ids);
         let x = kernels::embed(parameters.get(self.table), &ids);
-        let x = kernels::dropout(x, self.settings.blocks.noise(noise_seed, 0));
+        let x = kernels::dropout(x, self.settings.blocks.noise(noise_seed, 0, tokens.before.tokens));
         self.run(0..self.frozen.unwrap_or(0), parameters, x, tokens, None)
     }
 
@@ -220,7 +221,8 @@ impl Backbone for T5 {
             None => x,
         };
         let x = kernels::rms_norm(x, parameters.at(self.norm), s.eps);
-        kernels::dropout(x, s.noise(noise_seed, 1 + SITES * end as u64))
+        let before = read.map_or(tokens.before, |read| read.before).tokens;
+        kernels::dropout(x, s.noise(noise_seed, 1 + SITES * end as u64, before))
     }
 
     fn last_layer(&self) -> Vec<String> {

@@ -5,16 +5,19 @@ use crate::cli;
 use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::fit::fit;
+use crate::memory::{self, Bound};
 use crate::observe::Observers;
 use crate::terminal::{figures::count, progress::Detail};
 use burn::tensor::Device;
 use data::{InputField, MarkedText};
+use model::DeviceName;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use train::{Host, Outcome, RunDir, Start};
+use train::{Host, Job, Outcome, Room, RunDir, Start};
 
 /// Trains; exit code 130 if interrupted.
 pub fn train(args: &cli::Train) -> Result<u8, Failure> {
@@ -69,9 +72,13 @@ pub fn run_config(
     }
     let Assembled { mut job, report } = assemble(config, device)?;
     let mut config = config.clone();
-    if let Some(found) = fit(&mut config, &job)? {
+    // A run that goes on has its size already.
+    if start == Start::Fresh
+        && let Some(found) = fit(&mut config, &job)?
+    {
         println!("  {found}");
     }
+    let room = room(&config, &job);
     fs::create_dir_all(run.root()).map_err(|e| Failure::io("making", run.root(), e))?;
     if start == Start::Fresh {
         write(&run.config(), config.resolved_toml().as_bytes())?;
@@ -85,11 +92,25 @@ pub fn run_config(
         &config.settings(),
         run,
         start,
-        Host { stop: stop_flag(), clock: &|| began.elapsed(), emit: &mut |event| observers.take(event) },
+        Host {
+            stop: stop_flag(),
+            clock: &|| began.elapsed(),
+            room: room.as_ref(),
+            emit: &mut |event| observers.take(event),
+        },
     );
     let closed = observers.close();
     let outcome = outcome.map_err(Failure::failed)?;
     closed.map(|()| outcome)
+}
+
+/// Who tells a run on the processor how much memory is left: of `[train] memory_gib`, or of all that there is.
+fn room(config: &Config, job: &Job) -> Option<Arc<dyn Room>> {
+    let bytes = config.train.memory_gib.map(|gib| (gib * 1024.0 * 1024.0 * 1024.0) as usize);
+    let bytes = bytes.or_else(memory::allowed).filter(|_| config.train.device == DeviceName::Cpu)?;
+    // A backward pass takes as much as all gradients at once.
+    let trained = job.model.parameters.iter().filter(|p| p.trainable).map(|p| 4 * p.size()).sum();
+    Some(Arc::new(Bound::new(bytes, trained)))
 }
 
 /// A flag that SIGINT, SIGTERM and SIGHUP set. A second signal ends the program at once.

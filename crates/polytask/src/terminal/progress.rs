@@ -87,6 +87,11 @@ impl Progress {
                 let line = format!("step {} skipped, {} in a row: {}", e.step, e.in_a_row, faults.join("; "));
                 self.warn(&line);
             }
+            Event::Halved(e) => self.warn(&format!(
+                "no memory left for step {}: it is done again, and from now on {} tokens go through the trunk at once",
+                count(e.step + 1),
+                count(e.tokens)
+            )),
             Event::RateFell(e) => self.say(&format!(
                 "  nothing better than {} for a while: {} from now on with {} of the learning rate",
                 points(e.best),

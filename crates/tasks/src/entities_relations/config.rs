@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::EntitiesRelations;
+use super::mixing::Mixing;
 use crate::labels::{self, Labels};
 use crate::thresholds::Thresholds;
 use crate::{Kind, TaskError, head};
@@ -54,11 +55,11 @@ pub struct EntitiesRelationsConfig {
     #[serde(default = "hundred")]
     #[schemars(range(min = 1))]
     pub negatives: usize,
-    /// The share of the rows in which relations are learned between entities as the model finds them, 0 to 1; the other rows use
-    /// the gold entities.
-    #[serde(default = "half")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub predicted: f32,
+    /// The share of the rows in which relations are learned between entities as the model finds them; the other rows use the gold
+    /// entities. A number from 0 to 1, or { from = 0.0, to = 1.0, over = 1.0 }: from the share at the beginning to another, over
+    /// so much of the run.
+    #[serde(default)]
+    pub predicted: Mixing,
     /// From which probability on a relation holds: `"tuned"` (on the validation split), or a number between 0 and 1.
     #[serde(default)]
     pub threshold: Thresholds,
@@ -131,10 +132,6 @@ fn hundred() -> usize {
     100
 }
 
-fn half() -> f32 {
-    0.5
-}
-
 impl EntitiesRelationsConfig {
     /// Checks the settings and makes the task.
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
@@ -158,8 +155,8 @@ impl EntitiesRelationsConfig {
                 return setting(name, value.to_string(), &expected);
             }
         }
-        if !(0.0..=1.0).contains(&self.predicted) {
-            return setting("predicted", self.predicted.to_string(), "0 to 1");
+        if let Some((name, found, expected)) = self.predicted.fault() {
+            return setting(name, found.to_string(), expected);
         }
         self.threshold.check(|| key("threshold"))?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;

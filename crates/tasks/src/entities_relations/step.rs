@@ -97,14 +97,14 @@ impl EntitiesRelations {
         sheet: &Sheet,
         rows: &[StepRow<'_>],
         logits: Option<&Tensor<2>>,
-        seed: Option<u64>,
+        batch: &Batch<'_>,
     ) -> Ends {
+        let share = self.config.predicted.at(batch.progress);
         let name = format!("{}.ends", self.task);
         let draws = |row: &StepRow<'_>| {
-            seed.is_some_and(|seed| {
-                let share = random::unit(&mut random::stream(seed, &name, row.at.row.into()));
-                share < f64::from(self.config.predicted)
-            })
+            batch
+                .noise_seed
+                .is_some_and(|seed| random::unit(&mut random::stream(seed, &name, row.at.row.into())) < share)
         };
         let predicted: Vec<bool> = rows.iter().map(|row| logits.is_some() && draws(row)).collect();
         let logits = logits.filter(|_| predicted.contains(&true));

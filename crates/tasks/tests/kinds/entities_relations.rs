@@ -74,27 +74,38 @@ fn losses_and_gradients_equal_pytorch() {
     }
 }
 
-/// The loss of a training step.
+/// The loss of a training step at the end of the run.
 fn loss(heads: &Heads, others: Json, seed: u64) -> f32 {
+    loss_at(heads, others, seed, 1.0)
+}
+
+/// The loss of a training step when so much of the run lies behind.
+fn loss_at(heads: &Heads, others: Json, seed: u64, progress: f64) -> f32 {
     let (mut kind, pack, _) = of_fixture(heads, others);
     let device = Device::flex();
     let (parameters, states, rows) =
         (heads.build(&mut *kind, &device), heads.states(&device), same(&[0, 1, 2, 3]));
     let noise_seed = Some(seed);
-    let batch = Batch { states: &states, pack: &pack, split: Split::Train, rows: &rows, noise_seed };
+    let batch =
+        Batch { states: &states, pack: &pack, split: Split::Train, rows: &rows, noise_seed, progress };
     kind.loss(&parameters, &batch).unwrap().mean.into_scalar::<f32>()
 }
 
 #[test]
 fn pairs_of_predicted_entities_give_pytorchs_loss() {
-    let heads = heads();
+    let heads = &heads();
     let number = |json: &Json| json.as_f64().unwrap() as f32;
     let [gold, found] = [&heads.json["both"]["loss"], &heads.json["predicted"]].map(number);
-    near(&[loss(&heads, json!({ "predicted": 1.0 }), 3)], &[found], "predicted");
-    near(&[loss(&heads, json!({ "predicted": 0.0 }), 3)], &[gold], "gold");
+    near(&[loss(heads, json!({ "predicted": 1.0 }), 3)], &[found], "predicted");
+    near(&[loss(heads, json!({ "predicted": 0.0 }), 3)], &[gold], "gold");
     assert!((gold - found).abs() > 0.01);
+    // The share rises over the run, from the gold entities to those that are found.
+    near(&[loss_at(heads, json!({}), 3, 0.0)], &[gold], "at the beginning");
+    near(&[loss_at(heads, json!({}), 3, 1.0)], &[found], "at the end");
+    let early = json!({ "predicted": { "over": 0.5 } });
+    near(&[loss_at(heads, early, 3, 0.5)], &[found], "after half of the run");
     // Some rows the one, some the other.
-    let mixed: Vec<f32> = (0..20).map(|seed| loss(&heads, json!({ "predicted": 0.5 }), seed)).collect();
+    let mixed: Vec<f32> = (0..20).map(|seed| loss(heads, json!({ "predicted": 0.5 }), seed)).collect();
     let differs = |from: f32| mixed.iter().any(|loss| (loss - from).abs() > 0.01);
     assert!(differs(gold) && differs(found), "{mixed:?}");
 }
@@ -120,7 +131,7 @@ fn graphs(heads: &Heads, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], split: 
     kind.reads(pack, &rows, &mut read);
     let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
     let (part, seen) = (pack.only(&read), kernels::pick(states, &read));
-    let batch = Batch { states: &seen, pack: &part, split, rows: &rows, noise_seed: None };
+    let batch = Batch { states: &seen, pack: &part, split, rows: &rows, noise_seed: None, progress: 1.0 };
     let graph = |prediction| match prediction {
         Prediction::Graph(graph) => graph,
         other => panic!("{other:?}"),

@@ -56,7 +56,14 @@ fn answers_equal_pytorch_also_where_a_span_is_lost() {
         let device = Device::flex();
         let (parameters, states) = (heads.build(&mut *served, &device), heads.states(&device));
         let rows = same(&[0, 1, 3]);
-        let batch = Batch { states: &states, pack: &pack, split: Split::Test, rows: &rows, noise_seed: None };
+        let batch = Batch {
+            states: &states,
+            pack: &pack,
+            split: Split::Test,
+            rows: &rows,
+            noise_seed: None,
+            progress: 1.0,
+        };
         let found = served.predict(&parameters, &batch).into_iter().flat_map(|prediction| match prediction {
             Prediction::Label(probabilities) => probabilities,
             other => panic!("{other:?}"),
@@ -84,7 +91,14 @@ fn dropout_is_a_function_of_the_seed() {
     let device = Device::flex();
     let (parameters, states, rows) = (heads.build(&mut *kind, &device), heads.states(&device), same(&[0, 1]));
     let loss = |noise_seed| {
-        let batch = Batch { states: &states, pack: &pack, split: Split::Train, rows: &rows, noise_seed };
+        let batch = Batch {
+            states: &states,
+            pack: &pack,
+            split: Split::Train,
+            rows: &rows,
+            noise_seed,
+            progress: 1.0,
+        };
         kind.loss(&parameters, &batch).unwrap().mean.into_scalar::<f32>()
     };
     assert_eq!(loss(Some(7)), loss(Some(7)));

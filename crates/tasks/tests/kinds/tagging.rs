@@ -57,7 +57,8 @@ fn predictions(heads: &Heads, kind: &mut dyn Kind, pack: &Pack) -> Vec<Vec<Optio
     let parameters = heads.build(kind, &device);
     let states = heads.states(&device);
     let rows = same(&[0, 1, 2, 4]);
-    let batch = Batch { states: &states, pack, split: Split::Test, rows: &rows, noise_seed: None };
+    let batch =
+        Batch { states: &states, pack, split: Split::Test, rows: &rows, noise_seed: None, progress: 1.0 };
     let tags = |p| if let Prediction::Tags(tags) = p { tags } else { panic!("tags") };
     kind.predict(&parameters, &batch).into_iter().map(tags).collect()
 }
@@ -168,8 +169,14 @@ fn unseen_tags_are_reported_masked_and_wrong() {
     let device = Device::flex();
     let parameters = heads.build(&mut *kind, &device);
     let (pack, states, rows) = (pack(&view), heads.states(&device).narrow(0, 0, 2), same(&[0]));
-    let batch =
-        Batch { states: &states, pack: &pack, split: Split::Validation, rows: &rows, noise_seed: None };
+    let batch = Batch {
+        states: &states,
+        pack: &pack,
+        split: Split::Validation,
+        rows: &rows,
+        noise_seed: None,
+        progress: 1.0,
+    };
     assert_eq!(kind.loss(&parameters, &batch).unwrap().items, 1);
     let outside = vec![Some(WordTag { label: 2, probability: 1.0 }); 2];
     let scores = kind.score(Split::Validation, &[(0, Prediction::Tags(outside))]);
@@ -244,7 +251,14 @@ fn an_empty_batch_has_no_loss_and_no_predictions() {
     let device = Device::flex();
     let parameters = heads.build(&mut *kind, &device);
     let states = heads.states(&device);
-    let batch = Batch { states: &states, pack: &pack, split: Split::Train, rows: &[], noise_seed: Some(1) };
+    let batch = Batch {
+        states: &states,
+        pack: &pack,
+        split: Split::Train,
+        rows: &[],
+        noise_seed: Some(1),
+        progress: 1.0,
+    };
     assert!(kind.loss(&parameters, &batch).is_none() && kind.predict(&parameters, &batch).is_empty());
     let rows = same(&[1, 3]);
     assert!(kind.loss(&parameters, &Batch { rows: &rows, ..batch }).is_none());

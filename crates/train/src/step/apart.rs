@@ -7,7 +7,9 @@
 
 use super::cut::{Cut, above, backward_below, cut, leaf};
 use super::pieces::{Piece, noise_of, pieces, places, rows_of_one, share, some_rows};
-use super::{Gathered, Losses, Measures, Movers, Packs, bad_losses, bad_task, forward, rows_of_all};
+use super::{
+    Fault, Gathered, Losses, Measures, Movers, Packs, bad_losses, bad_task, forward, in_room, rows_of_all,
+};
 use crate::{
     buffers::Buffers,
     events::{BadTask, Cosine, TaskGradients},
@@ -26,11 +28,12 @@ pub(crate) fn apart(
     step: Packs<'_>,
     below: Vec<Option<Tensor<2>>>,
     movers: &mut Movers<'_>,
-) -> Result<Gathered, Vec<BadTask>> {
+) -> Result<Gathered, Fault> {
     let (model, scope) = (step.model, movers.settings.train.gradient_scope);
     let needs = movers.balancer.needs();
     let (pieces, sides) = pieces(&step, below, needs == Needs::TwoHalves);
-    let Parts { mut jacobian, measures, cuts } = gather(&step, &pieces, sides, scope)?;
+    let gathered = in_room(movers.room, || gather(&step, &pieces, sides, scope))?;
+    let Parts { mut jacobian, measures, cuts } = gathered;
     let losses = measures.means(model);
 
     let raw = products(&jacobian.rows());
@@ -65,15 +68,20 @@ pub(crate) fn apart(
 }
 
 /// What the pieces of a step gave.
-struct Parts {
+struct Parts<'m> {
     jacobian: Jacobian,
     measures: Measures,
     /// Of each piece what was run below the cut, where there is one.
-    cuts: Vec<Option<Cut>>,
+    cuts: Vec<Option<Cut<'m>>>,
 }
 
 /// Runs every task's rows of every piece. Row `half K + task` of the Jacobian is a task's gradient over one half of the rows.
-fn gather(step: &Packs<'_>, pieces: &[Piece], sides: usize, scope: Scope) -> Result<Parts, Vec<BadTask>> {
+fn gather<'m>(
+    step: &Packs<'m>,
+    pieces: &[Piece],
+    sides: usize,
+    scope: Scope,
+) -> Result<Parts<'m>, Vec<BadTask>> {
     let model = step.model;
     let tasks = model.tasks.len();
     let mut jacobian = Jacobian::none(scope, sides * tasks, pieces.len(), &model.parameters);
@@ -103,7 +111,7 @@ fn gather(step: &Packs<'_>, pieces: &[Piece], sides: usize, scope: Scope) -> Res
         }
         // The graph below the cut is kept for its backward pass only where there is one: more would take the memory that
         // accumulation is to save.
-        cuts.push(cut.filter(|_| pieces.len() == 1).map(|(cut, _)| cut));
+        cuts.push(cut.map(|(cut, _)| cut).filter(|cut| pieces.len() == 1 || cut.parts.is_some()));
     }
     Ok(Parts { jacobian, measures, cuts })
 }
@@ -114,12 +122,13 @@ fn only(task: usize, tasks: usize) -> Vec<f64> {
 }
 
 /// The rows of one task through the whole trunk.
-fn alone(step: &Packs<'_>, piece: &Piece, task: usize, rows: &[BatchRow]) -> Losses {
+fn alone<'m>(step: &Packs<'m>, piece: &Piece, task: usize, rows: &[BatchRow]) -> Losses<'m> {
     let model = step.model;
     let (part, below) = some_rows(&piece.pack, piece.below.as_ref(), &places(rows));
     let rows = rows_of_one(model, &part, task);
     let noise = noise_of(step, piece, format!(" for {}", model.tasks[task].name));
-    forward(model, &model.parameters, &part, below, &rows, Split::Train, Some(&noise))
+    let learning = Some(step.learning(&noise));
+    forward(model, &model.parameters, (&part, below), &rows, Split::Train, learning)
 }
 
 /// The Gramian out of inner products, if all of them are numbers.

@@ -4,6 +4,7 @@ use super::pieces::{Piece, noise_of, places, rows_of_one, some_rows};
 use super::{Losses, Packs, rows_of_all};
 use crate::gradients::{Gradient, Gradients};
 use crate::scope::Scope;
+use crate::trunk::parts::{End, Parts};
 use crate::trunk::{self, Pass};
 use burn::tensor::Tensor;
 use data::{Pack, Split};
@@ -12,29 +13,45 @@ use std::borrow::Cow;
 use tasks::BatchRow;
 
 /// A pass up to the cut.
-pub(super) struct Cut {
+pub(super) struct Cut<'m> {
     /// What it was made of.
     pub(super) parameters: Parameters,
     /// `[tokens, hidden]`, at the end of its graph.
     pub(super) states: Tensor<2>,
+    /// What is below the states, where they were made in parts.
+    pub(super) parts: Option<Parts<'m>>,
 }
 
 /// All rows of a piece up to the cut, and the pack as it is there.
-pub(super) fn cut<'p>(
-    step: &Packs<'_>,
+pub(super) fn cut<'m, 'p>(
+    step: &Packs<'m>,
     piece: &'p Piece,
     rows: &[Vec<BatchRow>],
     scope: Scope,
-) -> (Cut, Cow<'p, Pack>) {
+) -> (Cut<'m>, Cow<'p, Pack>) {
     let model = step.model;
     let parameters = trunk::parameters_for(model, &model.parameters, &piece.pack, rows);
     let (below, seed) = (piece.below.clone(), Some(noise_of(step, piece, String::new())("the trunk")));
-    if scope == Scope::LastLayer {
-        let states = trunk::middle(model, &parameters, &piece.pack, below, seed);
-        return (Cut { parameters, states }, Cow::Borrowed(&piece.pack));
+    let last_layer = scope == Scope::LastLayer;
+    let pack = &piece.pack;
+    let Some(most) = step.at.part.filter(|most| *most < pack.tokens()) else {
+        let Pass { states, pack } = match last_layer {
+            true => {
+                let states = trunk::middle(model, &parameters, pack, below, seed);
+                Pass { states, pack: Cow::Borrowed(pack) }
+            }
+            false => trunk::pass(model, &parameters, pack, rows, below, seed),
+        };
+        return (Cut { parameters, states, parts: None }, pack);
+    };
+    if last_layer {
+        let parts = Parts::new(model, pack, below, seed, End::LastLayer, most);
+        let states = parts.states(&parameters);
+        return (Cut { parameters, states, parts: Some(parts) }, Cow::Borrowed(pack));
     }
-    let Pass { states, pack } = trunk::pass(model, &parameters, &piece.pack, rows, below, seed);
-    (Cut { parameters, states }, pack)
+    let (Pass { states, pack }, parts) =
+        trunk::pass_in_parts(model, &parameters, (pack, below), rows, seed, most);
+    (Cut { parameters, states, parts: Some(parts) }, pack)
 }
 
 /// The same numbers where a graph begins.
@@ -43,32 +60,33 @@ pub(super) fn leaf(states: &Tensor<2>) -> Tensor<2> {
 }
 
 /// The rows of one task from the cut on.
-pub(super) fn above(
-    step: &Packs<'_>,
+pub(super) fn above<'m>(
+    step: &Packs<'m>,
     piece: &Piece,
     task: usize,
     rows: &[BatchRow],
-    (cut, pack, leaf): (&Cut, &Pack, &Tensor<2>),
+    (cut, pack, leaf): (&Cut<'_>, &Pack, &Tensor<2>),
     scope: Scope,
-) -> Losses {
+) -> Losses<'m> {
     let (model, parameters) = (step.model, cut.parameters.clone());
     let noise = noise_of(step, piece, format!(" for {}", model.tasks[task].name));
+    let learning = Some(step.learning(&noise));
     if scope == Scope::Representation {
         let rows = rows_of_one(model, pack, task);
-        return Losses::of_heads(model, parameters, (leaf, pack), &rows, Split::Train, Some(&noise));
+        return Losses::of_heads(model, parameters, (leaf, pack), &rows, Split::Train, learning);
     }
     let (part, states) = some_rows(pack, Some(leaf), &places(rows));
     let (rows, states) = (rows_of_one(model, &part, task), states.unwrap_or_else(|| leaf.clone()));
     let seed = Some(noise("the trunk"));
     let Pass { states, pack } = trunk::last(model, &parameters, &part, &rows, states, seed);
-    Losses::of_heads(model, parameters, (&states, &pack), &rows, Split::Train, Some(&noise))
+    Losses::of_heads(model, parameters, (&states, &pack), &rows, Split::Train, learning)
 }
 
 /// Carries the gradients of the states at the cut through what lies below it.
 pub(super) fn backward_below(
     step: &Packs<'_>,
     pieces: &[Piece],
-    cuts: Vec<Option<Cut>>,
+    cuts: Vec<Option<Cut<'_>>>,
     mut at_cut: Gradients,
     scope: Scope,
     into: &mut Gradients,
@@ -76,7 +94,11 @@ pub(super) fn backward_below(
     for (index, (piece, kept)) in pieces.iter().zip(cuts).enumerate() {
         let Some(Gradient::Matrix(d)) = at_cut.take(index) else { continue };
         let again = || cut(step, piece, &rows_of_all(step.model, &piece.pack, Split::Train), scope).0;
-        let Cut { parameters, states } = kept.unwrap_or_else(again);
+        let Cut { parameters, states, parts } = kept.unwrap_or_else(again);
+        if let Some(parts) = parts {
+            parts.backward(&parameters, &d, into);
+            continue;
+        }
         if !states.is_require_grad() && !states.is_tracked() {
             continue; // All of it is frozen.
         }

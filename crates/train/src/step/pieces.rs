@@ -79,5 +79,5 @@ pub(super) fn noise_of<'a>(
     suffix: String,
 ) -> impl Fn(&str) -> u64 + 'a {
     let half = if piece.half == 0 { "" } else { ", second half" };
-    move |name: &str| noise(step.seed, &format!("{name}{suffix}{half}"), step.index, piece.micro)
+    move |name: &str| noise(step.seed, &format!("{name}{suffix}{half}"), step.at.index, piece.micro)
 }

@@ -41,7 +41,7 @@ impl Validation {
         let pack = self.draw(step);
         let rows = rows_of_all(model, &pack, Split::Validation);
         let moved = moved(parameters, direction, rate);
-        let losses = forward(model, &moved, &pack, None, &rows, Split::Validation, None);
+        let losses = forward(model, &moved, (&pack, None), &rows, Split::Validation, None);
         let faults = bad_losses(model, step.views, &pack, Split::Validation, &losses.values);
         if !faults.is_empty() {
             return Err(faults);
@@ -55,7 +55,7 @@ impl Validation {
     /// Rows of every view in turn, so that small corpora are seen as often as large ones while they last.
     fn draw(&self, step: &Packs<'_>) -> Pack {
         let views = &step.views.validation;
-        let mut rng = random::stream(step.seed, "validation rows of a lookahead", step.index as u64);
+        let mut rng = random::stream(step.seed, "validation rows of a lookahead", step.at.index as u64);
         let mut left = self.rows.clone();
         left.iter_mut().for_each(|rows| random::shuffle(&mut rng, rows));
         let (mut drawn, mut tokens) = (Vec::new(), 0);

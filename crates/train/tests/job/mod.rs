@@ -3,6 +3,7 @@
 
 use burn::tensor::Device;
 use data::{InputField, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View};
+use kernels::Room;
 use model::{DeviceName, Parameters};
 use polytask_train::{
     Event, Host, Job, Model, Outcome, RunDir, Settings, Start, TaskSlot, TrainError, Views, run,
@@ -163,6 +164,18 @@ pub fn record(
     start: Start,
     stop_after: Option<usize>,
 ) -> (Result<Outcome, TrainError>, Vec<Event>) {
+    record_in(None, job, settings, dir, start, stop_after)
+}
+
+/// [`record`], where somebody knows how much memory is left.
+pub fn record_in(
+    room: Option<&Arc<dyn Room>>,
+    job: &mut Job,
+    settings: &Settings,
+    dir: &Path,
+    start: Start,
+    stop_after: Option<usize>,
+) -> (Result<Outcome, TrainError>, Vec<Event>) {
     let stop = AtomicBool::new(false);
     let mut events = Vec::new();
     let mut metrics = OpenOptions::new().create(true).append(true).open(RunDir::new(dir).metrics()).unwrap();
@@ -178,7 +191,7 @@ pub fn record(
         events.push(event.clone());
         writeln!(metrics, "{}", serde_json::to_string(event).unwrap()).unwrap();
     };
-    let host = Host { stop: &stop, clock: &clock, emit: &mut emit };
+    let host = Host { stop: &stop, clock: &clock, room, emit: &mut emit };
     let outcome = run(job, settings, &RunDir::new(dir), start, host);
     (outcome, events)
 }
