@@ -102,7 +102,11 @@ fn job(case: &Case, sizes: Sizes, steps: usize) -> Job {
     }
     let tokenizer = Tokenizer::train(&["nothing"], &TokenizerConfig { size: 300, ..Default::default() })
         .expect("a vocabulary");
-    Job { model: Model { parameters, backbone, decoder: None, tokenizer, max_length: 512, tasks }, views }
+    let corpora = Vec::new();
+    Job {
+        model: Model { parameters, backbone, decoder: None, tokenizer, corpora, max_length: 512, tasks },
+        views,
+    }
 }
 
 /// Rows of drawn token ids, with labels in turn.

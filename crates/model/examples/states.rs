@@ -31,7 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rows: kernels::Rows = offsets.into();
     let positions: Vec<u32> = ids.iter().flat_map(|row| 0..row.len() as u32).collect();
     let segments = vec![0; positions.len()];
-    let tokens = Tokens { ids: &ids.concat(), positions: &positions, segments: &segments, rows: &rows };
+    let tokens =
+        Tokens { ids: &ids.concat(), positions: &positions, segments: &segments, rows: &rows, corpora: &[] };
     let states = backbone
         .states(&parameters, tokens, None)
         .into_data()

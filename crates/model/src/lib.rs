@@ -23,7 +23,9 @@ pub use backbone::bag::BagConfig;
 pub use backbone::bert::BertConfig;
 pub use backbone::t5::T5Config;
 pub use backbone::{Backbone, BackboneConfig, CATALOGUE, Freeze, ModelConfig, Read, Scratch, Tokens, build};
-pub use checkpoint::{Kept, load_decoder, load_heads, open, save, save_decoder, save_heads};
+pub use checkpoint::{
+    Kept, load_corpora, load_decoder, load_heads, open, save, save_corpora, save_decoder, save_heads,
+};
 pub use decoder::{Cache, Decoder, DecoderConfig};
 pub use device::{DeviceError, DeviceName, make_of};
 pub use error::{ModelError, TensorProblem};

@@ -30,7 +30,7 @@ fn make(scratch: &Scratch, layers: Option<usize>, device: &Device) -> (Box<dyn B
 
 fn with_tokens<T>(run: impl FnOnce(Tokens<'_>) -> T) -> T {
     let rows: kernels::Rows = Arc::from([0, 4, 6]);
-    run(Tokens { ids: &IDS, positions: &positions(&rows), segments: &[0; 6], rows: &rows })
+    run(Tokens { ids: &IDS, positions: &positions(&rows), segments: &[0; 6], rows: &rows, corpora: &[] })
 }
 
 fn whole(backbone: &dyn Backbone, parameters: &Parameters, noise: Option<u64>) -> Vec<f32> {

@@ -27,7 +27,8 @@ fn every_parameter_has_a_gradient() {
     {
         let (backbone, parameters) = make(&scratch, &device);
         let (ids, rows): (_, kernels::Rows) = ([4, 8, 49, 0, 7, 7], Arc::from([0, 4, 6]));
-        let tokens = Tokens { ids: &ids, positions: &positions(&rows), segments: &[0; 6], rows: &rows };
+        let tokens =
+            Tokens { ids: &ids, positions: &positions(&rows), segments: &[0; 6], rows: &rows, corpora: &[] };
         let states = backbone.states(&parameters, tokens, Some(3));
         let mut sum = states.clone().powf_scalar(3.0).sum();
         if let Some(decoder) = backbone.decoder() {

@@ -40,7 +40,13 @@ impl Fixture {
     fn written(&self, rules: &Decoding) -> Vec<Written> {
         let positions: Vec<u32> = self.rows.windows(2).flat_map(|row| 0..(row[1] - row[0]) as u32).collect();
         let segments = vec![0; self.ids.len()];
-        let tokens = Tokens { ids: &self.ids, positions: &positions, segments: &segments, rows: &self.rows };
+        let tokens = Tokens {
+            ids: &self.ids,
+            positions: &positions,
+            segments: &segments,
+            rows: &self.rows,
+            corpora: &[],
+        };
         let states = self.backbone.states(&self.parameters, tokens, None);
         let decoder = self.backbone.decoder().unwrap();
         let mut cache = decoder.begin(&self.parameters, &states, &self.rows);

@@ -145,7 +145,11 @@ pub fn job_with(device: &Device, backbone: Json, seed: u64, dropout: f64) -> Job
         kind.attach(Split::Validation, &views.validation[view]).unwrap();
         tasks.push(TaskSlot { name: name.into(), config, kind, view, learns: true });
     }
-    Job { model: Model { parameters, backbone, decoder: None, tokenizer, max_length: 32, tasks }, views }
+    let corpora = Vec::new();
+    Job {
+        model: Model { parameters, backbone, decoder: None, tokenizer, corpora, max_length: 32, tasks },
+        views,
+    }
 }
 
 /// Every weight, bit for bit.
