@@ -24,7 +24,8 @@ pub use backbone::bert::BertConfig;
 pub use backbone::t5::T5Config;
 pub use backbone::{Backbone, BackboneConfig, CATALOGUE, Freeze, ModelConfig, Read, Scratch, Tokens, build};
 pub use checkpoint::{
-    Kept, load_corpora, load_decoder, load_heads, open, save, save_corpora, save_decoder, save_heads,
+    Kept, has_corpora, load_corpora, load_decoder, load_heads, open, save, save_corpora, save_decoder,
+    save_heads,
 };
 pub use decoder::{Cache, Decoder, DecoderConfig};
 pub use device::{DeviceError, DeviceName, make_of};

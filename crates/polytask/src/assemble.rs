@@ -168,6 +168,12 @@ fn backbone(
                     dir.display()
                 )]));
             }
+            if model::has_corpora(&dir) {
+                let dir = dir.display();
+                eprintln!(
+                    "warning: {dir}: the vectors of its corpora are left out; what it learned by them alone is lost"
+                );
+            }
             let tokenizer =
                 Tokenizer::from_file(&dir.join("tokenizer.json")).map_err(|e| Failure::refused([e]))?;
             let backbone =

@@ -349,6 +349,11 @@ pub fn load_corpora(
     set(parameters, read(&Archive::open_file(&dir.join(CORPORA))?, &names, PLAIN)?.0)
 }
 
+/// Whether a folder holds vectors of corpora, which [`open`] alone does not read.
+pub fn has_corpora(dir: &Path) -> bool {
+    dir.join(CORPORA).is_file()
+}
+
 fn corpora_names(shape: &[usize]) -> NameTable {
     let mut names = NameTable::default();
     names.push(corpora::NAME, ["corpora"], shape);
