@@ -54,7 +54,8 @@ pub fn measure(case: &Case, sizes: Sizes, repeats: usize) -> Result<serde_json::
             faults.push(polytask::memory::faults().unwrap_or(0));
         }
     };
-    let host = Host { stop: &AtomicBool::new(false), clock: &|| began.elapsed(), emit: &mut emit };
+    let host =
+        Host { stop: &AtomicBool::new(false), clock: &|| began.elapsed(), room: None, emit: &mut emit };
     let done = train::run(&mut job, &settings, &RunDir::new(&dir), Start::Fresh, host);
     let _ = std::fs::remove_dir_all(&dir);
     done.map_err(|error| error.to_string())?;
@@ -102,7 +103,11 @@ fn job(case: &Case, sizes: Sizes, steps: usize) -> Job {
     }
     let tokenizer = Tokenizer::train(&["nothing"], &TokenizerConfig { size: 300, ..Default::default() })
         .expect("a vocabulary");
-    Job { model: Model { parameters, backbone, decoder: None, tokenizer, max_length: 512, tasks }, views }
+    let corpora = Vec::new();
+    Job {
+        model: Model { parameters, backbone, decoder: None, tokenizer, corpora, max_length: 512, tasks },
+        views,
+    }
 }
 
 /// Rows of drawn token ids, with labels in turn.

@@ -114,7 +114,14 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, precision: Precision
             faults = polytask::memory::faults().unwrap_or(0);
         }
         let began = Instant::now();
-        let tokens = Tokens { ids: &ids, positions: &positions, segments: &segments, rows: &rows };
+        let tokens = Tokens {
+            ids: &ids,
+            positions: &positions,
+            segments: &segments,
+            rows: &rows,
+            corpora: &[],
+            before: Before::default(),
+        };
         let narrow = parameters.with_rows(backbone.token_table(), &occurring);
         let states = backbone.states(&narrow, tokens, Some(step as u64));
         let pooled = kernels::mean_rows(states, &rows);

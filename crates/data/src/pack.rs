@@ -37,32 +37,43 @@ pub struct Pack {
     pub hidden: Vec<u32>,
     /// `[r]` which rows these are.
     pub rows: Vec<RowRef>,
+    /// `[r]` which corpus each row is of, by its name.
+    pub corpora: Vec<Arc<str>>,
 }
 
 impl Pack {
     /// The pack of the given rows, in order. Where tokens are hidden, they are the same in every pack. Panics when a row does
     /// not exist.
     pub fn of(views: &[View], rows: &[RowRef]) -> Pack {
-        let mut pack =
-            Self::gather(rows.iter().map(|r| (*r, &views[r.view as usize].encoded, r.row as usize)));
+        let mut pack = Self::of_views(views, rows);
         pack.hide(views, |_, row| random::stream(0, "hidden tokens", u64::from(row.row)));
         pack
     }
 
     /// As [`Pack::of`]; which tokens are hidden depends on the seed.
     pub fn drawn(views: &[View], rows: &[RowRef], seed: u64) -> Pack {
-        let mut pack =
-            Self::gather(rows.iter().map(|r| (*r, &views[r.view as usize].encoded, r.row as usize)));
+        let mut pack = Self::of_views(views, rows);
         pack.hide(views, |at, _| random::stream(seed, "hidden tokens", at as u64));
         pack
     }
 
-    /// The pack of all rows of an encoding, said to be of `view`.
+    /// The pack of all rows of an encoding, said to be of `view` and of a corpus without a name.
     pub fn of_encoded(encoded: &Encoded, view: u32) -> Pack {
-        Self::gather((0..encoded.rows()).map(|row| (RowRef { view, row: row as u32 }, encoded, row)))
+        let rows = (0..encoded.rows()).map(|row| (RowRef { view, row: row as u32 }, encoded, row));
+        Self::gather(rows, vec!["".into(); encoded.rows()])
     }
 
-    fn gather<'a>(rows: impl ExactSizeIterator<Item = (RowRef, &'a Encoded, usize)> + Clone) -> Pack {
+    /// The rows as they are, nothing hidden.
+    fn of_views(views: &[View], rows: &[RowRef]) -> Pack {
+        let view = |row: &RowRef| &views[row.view as usize];
+        let corpora = rows.iter().map(|row| view(row).corpus.clone()).collect();
+        Self::gather(rows.iter().map(|row| (*row, &view(row).encoded, row.row as usize)), corpora)
+    }
+
+    fn gather<'a>(
+        rows: impl ExactSizeIterator<Item = (RowRef, &'a Encoded, usize)> + Clone,
+        corpora: Vec<Arc<str>>,
+    ) -> Pack {
         let tokens = rows.clone().map(|(_, encoded, row)| encoded.length(row)).sum();
         let mut ids = Vec::with_capacity(tokens);
         let mut positions = Vec::with_capacity(tokens);
@@ -85,7 +96,8 @@ impl Pack {
         }
         let (offsets, first_sequences) = (offsets.into(), first_sequences.into());
         let (sequences, hidden) = (sequences.into(), Vec::new());
-        Pack { ids, positions, offsets, sequences, first_sequences, words, segments, hidden, rows: refs }
+        let rows = refs;
+        Pack { ids, positions, offsets, sequences, first_sequences, words, segments, hidden, rows, corpora }
     }
 
     /// The same rows with only some of their tokens, given by their places in this pack, rising.
@@ -102,6 +114,7 @@ impl Pack {
             segments: of(&self.segments),
             hidden: if self.hidden.is_empty() { Vec::new() } else { of(&self.hidden) },
             rows: self.rows.clone(),
+            corpora: self.corpora.clone(),
         }
     }
 
@@ -113,6 +126,7 @@ impl Pack {
         some.sequences = joined(&self.sequences, rows.iter().flat_map(|row| self.sequences_of(*row)));
         some.first_sequences = joined(&self.first_sequences, rows.iter().copied());
         some.rows = rows.iter().map(|row| self.rows[*row]).collect();
+        some.corpora = rows.iter().map(|row| self.corpora[*row].clone()).collect();
         some
     }
 

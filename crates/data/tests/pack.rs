@@ -92,8 +92,8 @@ fn a_field_that_no_row_has_is_one_error() {
 fn packs_lay_rows_end_to_end() {
     let rows = sample();
     let tokenizer = tokenizer();
-    let view = |input| View::new("c", input, rows.clone(), &tokenizer, 7, None).unwrap();
-    let views = [view(InputField::Text("text".into())), view(InputField::Words("tokens".into()))];
+    let view = |corpus: &str, input| View::new(corpus, input, rows.clone(), &tokenizer, 7, None).unwrap();
+    let views = [view("c", InputField::Text("text".into())), view("d", InputField::Words("tokens".into()))];
     let mut rng = random::stream(2, "packs", 0);
     for _ in 0..200 {
         let count = random::below(&mut rng, 6);
@@ -105,7 +105,11 @@ fn packs_lay_rows_end_to_end() {
             (pack.rows.as_slice(), pack.len(), pack.is_empty()),
             (refs.as_slice(), refs.len(), refs.is_empty())
         );
-        assert_eq!(pack.offsets.len(), refs.len() + 1);
+        assert_eq!((pack.offsets.len(), pack.corpora.len()), (refs.len() + 1, refs.len()));
+        let last: Vec<usize> = (0..refs.len()).rev().take(2).collect();
+        let some = pack.some(&last);
+        assert_eq!(some, Pack::of(&views, &last.iter().map(|at| refs[*at]).collect::<Vec<_>>()));
+        assert_eq!(pack.only(&[]).corpora, pack.corpora);
         assert_eq!((pack.offsets[0], *pack.offsets.last().unwrap()), (0, pack.tokens()));
         assert_eq!((pack.positions.len(), pack.words.len()), (pack.tokens(), pack.tokens()));
         for (i, row) in refs.iter().enumerate() {
@@ -114,6 +118,7 @@ fn packs_lay_rows_end_to_end() {
             assert!(!range.is_empty() && range.len() <= 7);
             assert_eq!(pack.ids[range.clone()], encoded.ids[own.clone()]);
             assert_eq!(pack.words[range.clone()], encoded.words[own]);
+            assert_eq!(&*pack.corpora[i], ["c", "d"][row.view as usize]);
             assert!(pack.positions[range].iter().copied().eq(0..encoded.length(row.row as usize) as u32));
         }
     }

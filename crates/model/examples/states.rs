@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         positions: &positions,
         segments: &segments,
         rows: &rows,
+        corpora: &[],
         before: Before::default(),
     };
     let states = backbone

@@ -87,6 +87,11 @@ pub enum ModelError {
         /// How many there are.
         most: usize,
     },
+    /// Vectors of corpora stand below every layer, among what is to be frozen.
+    #[error(
+        "model.freeze: the embeddings are to be frozen, and the vectors of corpora with them; leave out `freeze` or `corpus_embeddings`"
+    )]
+    FrozenCorpora,
     /// The backbone has no layers that could be computed again.
     #[error(
         "train.recompute = \"layers\": the backbone `{kind}` cannot compute its layers again; leave it out"

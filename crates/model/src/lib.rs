@@ -25,7 +25,10 @@ pub use backbone::t5::T5Config;
 pub use backbone::{
     Backbone, BackboneConfig, Before, CATALOGUE, Freeze, ModelConfig, Read, Scratch, Tokens, build,
 };
-pub use checkpoint::{Kept, load_decoder, load_heads, open, save, save_decoder, save_heads};
+pub use checkpoint::{
+    Kept, has_corpora, load_corpora, load_decoder, load_heads, open, save, save_corpora, save_decoder,
+    save_heads,
+};
 pub use decoder::{Cache, Decoder, DecoderConfig};
 pub use device::{DeviceError, DeviceName, make_of};
 pub use error::{ModelError, TensorProblem};

@@ -35,6 +35,7 @@ fn with_tokens<T>(run: impl FnOnce(Tokens<'_>) -> T) -> T {
         positions: &positions(&rows),
         segments: &[0; 6],
         rows: &rows,
+        corpora: &[],
         before: Before::default(),
     })
 }

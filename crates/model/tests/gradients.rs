@@ -34,6 +34,7 @@ fn every_parameter_has_a_gradient() {
             positions: &positions(&rows),
             segments: &[0; 6],
             rows: &rows,
+            corpora: &[],
             before: Before::default(),
         };
         let states = backbone.states(&parameters, tokens, Some(3));

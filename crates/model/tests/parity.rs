@@ -33,6 +33,7 @@ fn the_second_text_of_a_pair_has_the_second_type() {
             positions: &positions(&expected.rows),
             segments: &expected.segments,
             rows: &expected.rows,
+            corpora: &[],
             before: Before::default(),
         };
         let found: Vec<f32> = backbone.states(&parameters, tokens, None).into_data().try_into_vec().unwrap();

@@ -27,6 +27,10 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     let mut parameters = Parameters::new(&device.clone().autodiff(), config.train.seed);
     let texts = || [inputs.training_texts(&sources), texts_written(&tasks, &sources)].concat();
     let (mut backbone, tokenizer) = backbone(config, &mut parameters, texts)?;
+    let corpora = match config.model.corpus_embeddings {
+        true => Model::add_corpora(&tasks, &mut *backbone, &mut parameters),
+        false => Vec::new(),
+    };
     if let Some(freeze) = &config.model.freeze {
         freeze.apply(&mut *backbone, &mut parameters).map_err(|e| Failure::refused([e]))?;
     }
@@ -39,7 +43,8 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     let decoder = decoder.map_err(|e| Failure::refused([e]))?;
     TaskSlot::build_all(&mut tasks, &*backbone, decoder.as_ref(), &tokenizer, &mut parameters)
         .map_err(Failure::refused)?;
-    let model = Model { parameters, backbone, decoder, tokenizer, max_length: config.data.max_length, tasks };
+    let max_length = config.data.max_length;
+    let model = Model { parameters, backbone, decoder, tokenizer, max_length, corpora, tasks };
     with_views(config, model, &sources, &inputs)
 }
 
@@ -162,6 +167,12 @@ fn backbone(
                     "model.backbone: {} is not a folder; it must hold config.json, model.safetensors and tokenizer.json",
                     dir.display()
                 )]));
+            }
+            if model::has_corpora(&dir) {
+                let dir = dir.display();
+                eprintln!(
+                    "warning: {dir}: the vectors of its corpora are left out; what it learned by them alone is lost"
+                );
             }
             let tokenizer =
                 Tokenizer::from_file(&dir.join("tokenizer.json")).map_err(|e| Failure::refused([e]))?;

@@ -86,6 +86,17 @@ pub enum TrainError {
         /// The task.
         task: String,
     },
+    /// Rows of a corpus that has no vector, where others have one.
+    #[error(
+        "rows of corpus `{corpus}`, for which the model has no vector; it has one for {}: train with `corpus_embeddings` on the corpora that it is to know",
+        known.join(", ")
+    )]
+    NoVector {
+        /// The corpus.
+        corpus: String,
+        /// Those with a vector.
+        known: Vec<String>,
+    },
     /// What the frozen layers say is kept, and a task changes what they read.
     #[error(
         "task `{task}` hides other tokens in every step, so that nothing can be kept of frozen layers: set model.freeze.cache = false"

@@ -26,6 +26,9 @@ pub(crate) fn of(job: &Job, settings: &Settings) -> BTreeMap<String, Value> {
     keys.retain(|key, _| !FREE.contains(&key.as_str()));
     let model = &job.model;
     keys.insert("model.max_length".into(), model.max_length.into());
+    if !model.corpora.is_empty() {
+        keys.insert("corpora with a vector".into(), json(&model.corpora));
+    }
     keys.insert("tokenizer".into(), hash(model.tokenizer.to_json().as_bytes()).into());
     flatten("model", &model.backbone.config_json(), &mut keys);
     for (i, parameter) in model.parameters.iter().enumerate() {

@@ -1,9 +1,12 @@
 //! What is trained: a model with its tasks, and the rows they learn from.
 
 use burn::tensor::Device;
-use data::{Split, Tokenizer, View};
+use data::{Pack, Split, Tokenizer, View};
 use model::{Backbone, Decoder, DecoderConfig, Group, ModelError, Parameters};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tasks::{Kind, TaskConfig, TaskError, Trunk};
 
 /// A trunk, a head per task, and what they need to read text. The same value is trained, saved, loaded and used.
@@ -18,6 +21,8 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     /// Rows are cut to so many tokens.
     pub max_length: usize,
+    /// The corpora that have a vector in the trunk, in the order of its table ([`Backbone::corpora`]); none where it has no table.
+    pub corpora: Vec<String>,
     /// The tasks, in the order of the config.
     pub tasks: Vec<TaskSlot>,
 }
@@ -160,6 +165,33 @@ pub struct Job {
 }
 
 impl Model {
+    /// Gives each corpus that a task reads a vector in the trunk, in the order of their names; gives these.
+    pub fn add_corpora(
+        tasks: &[TaskSlot],
+        backbone: &mut dyn Backbone,
+        parameters: &mut Parameters,
+    ) -> Vec<String> {
+        let names: BTreeSet<&String> = tasks.iter().map(|task| &task.config.corpus).collect();
+        backbone.add_corpora(names.len(), parameters);
+        names.into_iter().cloned().collect()
+    }
+
+    /// For every token of a pack the vector of its corpus; empty where corpora have none.
+    ///
+    /// # Panics
+    /// When the pack has a row of a corpus that no task of the model reads, and corpora have vectors.
+    pub(crate) fn corpora_of(&self, pack: &Pack) -> Vec<u32> {
+        if self.corpora.is_empty() {
+            return Vec::new();
+        }
+        let mut of_tokens = Vec::with_capacity(pack.tokens());
+        for (name, end) in pack.corpora.iter().zip(&pack.offsets[1..]) {
+            let corpus = self.corpora.iter().position(|known| **known == **name);
+            of_tokens.resize(*end, corpus.expect("rows are of corpora that tasks read") as u32);
+        }
+        of_tokens
+    }
+
     /// The device of the weights.
     pub fn device(&self) -> &Device {
         self.parameters.device()

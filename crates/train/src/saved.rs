@@ -6,8 +6,11 @@
 //! tokenizer.json                   the vocabulary
 //! heads.safetensors                the parameters of every head by name
 //! decoder.safetensors              those of a decoder that is not part of the backbone, called as in T5
+//! corpora.safetensors              the vectors of corpora, where the model has them
 //! polytask.json                    the tasks: config, labels, scores (a [`Card`])
 //! ```
+//!
+//! What opens the backbone alone, as other programs do, has the states without the vectors of corpora.
 
 use crate::{
     best::ScoreTable,
@@ -44,6 +47,9 @@ pub struct Card {
     /// The table of a decoder that is not part of the backbone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoder: Option<DecoderConfig>,
+    /// The corpora that have a vector, in the order of the table in `corpora.safetensors`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corpora: Vec<String>,
     /// The tasks, in the order of the config.
     pub tasks: Vec<TaskCard>,
     /// Scores on the validation split, where it was evaluated at that step.
@@ -127,11 +133,13 @@ impl Model {
         let fresh =
             self.decoder.as_ref().and_then(|decoder| Some((&decoder.network, decoder.fresh.as_ref()?)));
         let decoder = fresh.map(|(_, config)| config.clone());
-        let card = Card { format: FORMAT, step, max_length, precision, decoder, tasks, validation };
+        let corpora = self.corpora.clone();
+        let card = Card { format: FORMAT, step, max_length, precision, decoder, corpora, tasks, validation };
         let text = serde_json::to_vec_pretty(&card).map_err(|e| TrainError::saved(&dir.join(CARD), e))?;
         durable::replace_dir(dir, |place| {
             model::save(place, self.backbone.as_ref(), &self.parameters)?;
             model::save_heads(place, &self.parameters)?;
+            model::save_corpora(place, self.backbone.as_ref(), &self.parameters)?;
             if let Some((network, _)) = fresh {
                 model::save_decoder(place, network, &self.parameters)?;
             }
@@ -152,6 +160,10 @@ impl Model {
         let mut parameters = Parameters::new(device, 0);
         let mut backbone = model::open(dir, &mut parameters, None)?;
         backbone.set_precision(card.precision);
+        if !card.corpora.is_empty() {
+            backbone.add_corpora(card.corpora.len(), &mut parameters);
+            model::load_corpora(dir, &*backbone, &mut parameters)?;
+        }
         if tokenizer.vocabulary() > backbone.vocabulary() {
             let (found, most) = (tokenizer.vocabulary(), backbone.vocabulary());
             let reason = format!("its vocabulary has {found} entries, the backbone only knows {most}");
@@ -176,8 +188,8 @@ impl Model {
         TaskSlot::build_all(&mut tasks, &*backbone, decoder.as_ref(), &tokenizer, &mut parameters)
             .map_err(|mut faults| faults.remove(0))?;
         model::load_heads(dir, &mut parameters)?;
-        let max_length = card.max_length;
-        Ok((Model { parameters, backbone, decoder, tokenizer, max_length, tasks }, card))
+        let (max_length, corpora) = (card.max_length, card.corpora.clone());
+        Ok((Model { parameters, backbone, decoder, tokenizer, max_length, corpora, tasks }, card))
     }
 }
 
@@ -194,6 +206,20 @@ fn read_card(path: &Path) -> Result<Card, TrainError> {
     names.sort_unstable();
     if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
         return Err(TrainError::saved(path, format!("task `{}` is there twice", twice[0])));
+    }
+    let mut corpora: Vec<&str> = card.corpora.iter().map(String::as_str).collect();
+    corpora.sort_unstable();
+    if let Some(twice) = corpora.windows(2).find(|w| w[0] == w[1]) {
+        return Err(TrainError::saved(path, format!("corpus `{}` has a vector twice", twice[0])));
+    }
+    let without = card.tasks.iter().find(|task| !corpora.contains(&task.config.corpus.as_str()));
+    if let (Some(task), false) = (without, corpora.is_empty()) {
+        let (found, corpus) = (corpora.join(", "), &task.config.corpus);
+        let reason = format!(
+            "task `{}`: found vectors for {found}, expected one for its corpus `{corpus}`; take the folder as it was saved",
+            task.name
+        );
+        return Err(TrainError::saved(path, reason));
     }
     Ok(card)
 }

@@ -102,6 +102,18 @@ fn sampler_fits(job: &Job, settings: &Settings, sampling: &Sampling) -> Result<(
     }
 }
 
+/// Refuses rows of a corpus that has no vector where others have one.
+fn every_corpus_has_a_vector(job: &Job) -> Result<(), TrainError> {
+    let known = &job.model.corpora;
+    let mut views = Split::ALL.into_iter().flat_map(|split| job.views.of(split));
+    match views.find(|view| !known.iter().any(|corpus| **corpus == *view.corpus)) {
+        Some(view) if !known.is_empty() => {
+            Err(TrainError::NoVector { corpus: view.corpus.to_string(), known: known.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses settings and jobs that cannot be trained.
 pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
     let faults = settings.faults();
@@ -114,6 +126,7 @@ pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
         let expected = "another optimizer: the averages of this one are not of any one step";
         return Err(TrainError::Settings(vec![Fault::new(&key, "schedule_free_adamw", expected)]));
     }
+    every_corpus_has_a_vector(job)?;
     for phase in Phase::all(job, settings)? {
         sampler_fits(job, settings, &phase.sampling)?;
     }

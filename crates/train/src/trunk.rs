@@ -43,7 +43,8 @@ pub(crate) fn middle(
     below: Option<Tensor<2>>,
     noise_seed: Option<u64>,
 ) -> Tensor<2> {
-    let tokens = tokens(pack);
+    let corpora = model.corpora_of(pack);
+    let tokens = Tokens { corpora: &corpora, ..tokens(pack) };
     let below = below.unwrap_or_else(|| model.backbone.lower(parameters, tokens, noise_seed));
     model.backbone.middle(parameters, below, tokens, noise_seed)
 }
@@ -114,13 +115,14 @@ pub(crate) fn parameters_for(
     parameters.with_rows(table, &ids)
 }
 
-/// A pack as the backbone reads it: what it calls a row is a sequence.
+/// A pack as all but the embeddings of the backbone read it: what they call a row is a sequence.
 pub(crate) fn tokens(pack: &Pack) -> Tokens<'_> {
     Tokens {
         ids: &pack.ids,
         positions: &pack.positions,
         segments: &pack.segments,
         rows: &pack.sequences,
+        corpora: &[],
         before: Before::default(),
     }
 }

@@ -97,7 +97,8 @@ fn fixture_job(device: &Device, fixture: &Fixture) -> Job {
         parameters.set_data(index, values.clone()).unwrap();
     }
     let tokenizer = Tokenizer::train(&["a"], &TokenizerConfig { size: 300, ..Default::default() }).unwrap();
-    let model = Model { parameters, backbone, decoder: None, tokenizer, max_length: 16, tasks };
+    let corpora = Vec::new();
+    let model = Model { parameters, backbone, decoder: None, tokenizer, max_length: 16, corpora, tasks };
     Job { model, views: Views { train: vec![view], ..Default::default() } }
 }
 

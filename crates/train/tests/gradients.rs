@@ -48,6 +48,7 @@ fn states_of(job: &Job, pack: &Pack) -> Tensor<2> {
         positions: &pack.positions,
         segments: &pack.segments,
         rows: &pack.sequences,
+        corpora: &[],
         before: Before::default(),
     };
     job.model.backbone.states(&job.model.parameters, tokens, None)

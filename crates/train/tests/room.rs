@@ -3,8 +3,7 @@
 mod job;
 
 use job::{bag, bert, bits, job, record, record_in, settings};
-use kernels::Room;
-use polytask_train::{Event, Job, Start, TrainError};
+use polytask_train::{Event, Job, Model, Room, Start, TrainError};
 use serde_json::{Value as Json, json};
 use std::sync::{
     Arc,
@@ -106,23 +105,27 @@ fn a_step_in_halves_learns_the_same() {
 }
 
 #[test]
-fn rows_of_which_little_is_read_and_frozen_layers_go_in_halves_too() {
+fn narrow_rows_frozen_layers_and_vectors_of_corpora_go_in_halves_too() {
     let extra = json!({"train": {}, "balance": {"equal": {}}});
     // Without tags only the first token of each row is read.
-    let make = |frozen: bool| {
+    let make = |extra: &str| {
         let mut job = job(bert(), 3);
         job.model.tasks.retain(|task| task.name != "tags");
-        if frozen {
-            let model = &mut job.model;
-            model.backbone.freeze(1, &mut model.parameters);
+        let model = &mut job.model;
+        match extra {
+            "frozen" => model.backbone.freeze(1, &mut model.parameters),
+            "corpora" => {
+                model.corpora = Model::add_corpora(&model.tasks, &mut *model.backbone, &mut model.parameters);
+            }
+            _ => {}
         }
         job
     };
-    for frozen in [false, true] {
-        let whole = ran(make(frozen), &extra, None);
-        let parts = ran(make(frozen), &extra, Some(narrow(2, 3)));
+    for what in ["narrow", "frozen", "corpora"] {
+        let whole = ran(make(what), &extra, None);
+        let parts = ran(make(what), &extra, Some(narrow(2, 3)));
         assert_eq!(parts.halved.len(), 2);
-        assert_same(&whole, &parts, &format!("frozen: {frozen}"));
+        assert_same(&whole, &parts, what);
     }
 }
 

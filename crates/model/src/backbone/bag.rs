@@ -19,7 +19,7 @@
 //! Papers: Joulin et al. 2017, "Bag of tricks for efficient text classification" (the average); Collobert et al. 2011,
 //! "Natural language processing (almost) from scratch" (the window).
 
-use super::{Backbone, Read, Tokens, freeze_named, noise, rate, size};
+use super::{Backbone, Read, Tokens, corpora, freeze_named, noise, rate, size};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::names::{Maker, NameTable};
@@ -61,6 +61,7 @@ pub struct Bag {
     vocabulary: usize,
     embeddings: Matrix,
     mixing: Option<Mixing>,
+    corpora: Option<Matrix>,
     frozen: Option<usize>,
     precision: Precision,
     names: NameTable,
@@ -143,6 +144,7 @@ impl Bag {
             vocabulary,
             embeddings,
             mixing,
+            corpora: None,
             frozen: None,
             precision: Precision::F32,
             names,
@@ -203,6 +205,12 @@ impl Backbone for Bag {
     fn token_table(&self) -> Matrix {
         self.embeddings
     }
+    fn add_corpora(&mut self, corpora: usize, parameters: &mut Parameters) {
+        self.corpora = Some(corpora::table(corpora, self.hidden(), parameters));
+    }
+    fn corpora(&self) -> Option<Matrix> {
+        self.corpora
+    }
     fn layers(&self) -> usize {
         usize::from(self.mixing.is_some())
     }
@@ -228,6 +236,7 @@ impl Backbone for Bag {
         let noise_seed = noise_seed.filter(|_| self.frozen.is_none());
         let ids = parameters.places(self.embeddings, tokens.ids);
         let x = kernels::embed(parameters.get(self.embeddings), &ids);
+        let x = corpora::added(x, self.corpora, parameters, tokens);
         let x = kernels::dropout(x, noise(self.config.dropout, noise_seed, 0, tokens.before.tokens));
         match (self.frozen, &self.mixing) {
             (Some(1..), Some(mixing)) => self.mix(mixing, parameters, x, (tokens, None), None),

@@ -25,7 +25,7 @@
 pub mod architecture;
 mod settings;
 
-use super::{Backbone, Before, Read, Tokens, freeze_named, noise};
+use super::{Backbone, Before, Read, Tokens, corpora, freeze_named, noise};
 use crate::checkpoint::Kept;
 use crate::error::ModelError;
 use crate::init::Init;
@@ -46,6 +46,7 @@ pub struct Bert {
     types: Option<Matrix>,
     norm: Norm,
     layers: Vec<Layer>,
+    corpora: Option<Matrix>,
     frozen: Option<usize>,
     precision: Precision,
     recompute: bool,
@@ -137,6 +138,7 @@ impl Bert {
             types,
             norm: embedding_norm,
             layers,
+            corpora: None,
             frozen: None,
             precision: Precision::F32,
             recompute: false,
@@ -285,6 +287,12 @@ impl Backbone for Bert {
     fn token_table(&self) -> Matrix {
         self.word
     }
+    fn add_corpora(&mut self, corpora: usize, parameters: &mut Parameters) {
+        self.corpora = Some(corpora::table(corpora, self.hidden(), parameters));
+    }
+    fn corpora(&self) -> Option<Matrix> {
+        self.corpora
+    }
     fn layers(&self) -> usize {
         self.layers.len()
     }
@@ -322,6 +330,12 @@ impl Backbone for Bert {
         let types = match self.types {
             Some(types) => parameters.get(types),
             None => Tensor::zeros([1, s.sizes.hidden], parameters.device()),
+        };
+        let (types, segments) = match self.corpora {
+            Some(table) => {
+                corpora::with_segments((types, &segments), (parameters.get(table), tokens.corpora))
+            }
+            None => (types, segments),
         };
         let ids = parameters.places(self.word, tokens.ids);
         let tables = [

@@ -2,6 +2,7 @@
 
 pub mod bag;
 pub mod bert;
+pub(crate) mod corpora;
 mod reader;
 pub mod t5;
 
@@ -34,6 +35,9 @@ pub struct Tokens<'a> {
     pub segments: &'a [u32],
     /// `[rows + 1]`: where each row begins, and the end of the last.
     pub rows: &'a kernels::Rows,
+    /// `[tokens]`: which corpus each token is of, a row of [`Backbone::corpora`]. Only [`Backbone::lower`] reads it, and only where
+    /// there is such a table; otherwise it may be empty.
+    pub corpora: &'a [u32],
     /// What of the pack comes before, where these are only a part of it.
     pub before: Before,
 }
@@ -71,6 +75,11 @@ pub trait Backbone: Send + Sync {
     /// The table `[vocabulary, width]` of which [`Backbone::lower`] looks up the rows of the pack's ids, and no others.
     /// Scores of tokens may be made with it too ([`Backbone::decoder`]).
     fn token_table(&self) -> Matrix;
+    /// From now on adds to the vector of every token one of its corpus ([`Tokens::corpora`]), of a table `[corpora, hidden]` that
+    /// begins as zeros, before the first norm, dropout or layer. At most once, and before anything is frozen.
+    fn add_corpora(&mut self, corpora: usize, parameters: &mut Parameters);
+    /// That table; `None` where corpora have no vectors.
+    fn corpora(&self) -> Option<Matrix>;
     /// What writes texts from the states, where the backbone has it.
     fn decoder(&self) -> Option<&Arc<Decoder>> {
         None
@@ -166,6 +175,11 @@ pub struct ModelConfig {
     /// A fresh decoder on the backbone, for tasks that write text; T5 has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoder: Option<DecoderConfig>,
+    /// Learns a vector for each corpus that a task reads, and adds it to the vector of every token of its rows: for corpora of one
+    /// sort that differ in how they are labelled or written. Using the model, each task has the vector of its corpus. Does not go
+    /// with `freeze`. False by default.
+    #[serde(default)]
+    pub corpus_embeddings: bool,
     /// The lower part of the backbone that stays as it is: `freeze = { layers = 4 }`. Off by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
@@ -189,8 +203,11 @@ impl Freeze {
     /// Freezes the lower part of a backbone.
     ///
     /// # Errors
-    /// [`ModelError::Layers`] if it has fewer layers.
+    /// [`ModelError::Layers`] if it has fewer layers; [`ModelError::FrozenCorpora`] if corpora have vectors.
     pub fn apply(&self, backbone: &mut dyn Backbone, parameters: &mut Parameters) -> Result<(), ModelError> {
+        if backbone.corpora().is_some() {
+            return Err(ModelError::FrozenCorpora);
+        }
         let (found, most) = (self.layers, backbone.layers());
         if found > most {
             return Err(ModelError::Layers { found, most });

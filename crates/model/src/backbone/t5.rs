@@ -27,7 +27,7 @@
 
 mod settings;
 
-use super::{Backbone, Before, Read, Tokens, freeze_named};
+use super::{Backbone, Before, Read, Tokens, corpora, freeze_named};
 use crate::blocks::{Attention, FeedForward, longest};
 use crate::checkpoint::Kept;
 use crate::decoder::Decoder;
@@ -52,6 +52,7 @@ pub struct T5 {
     layers: Vec<Layer>,
     norm: Vector,
     decoder: Arc<Decoder>,
+    corpora: Option<Matrix>,
     frozen: Option<usize>,
     pub(crate) kept: Vec<Kept>,
     pub(crate) notes: Vec<String>,
@@ -102,7 +103,8 @@ impl T5 {
         let norm = make.vector("backbone.norm", Init::Ones);
         let decoder = Arc::new(Decoder::make(&mut make, settings.decoder, table));
         let (kept, notes) = (Vec::new(), Vec::new());
-        Self { settings, names, table, distances, layers, norm, decoder, frozen: None, kept, notes }
+        let (corpora, frozen) = (None, None);
+        Self { settings, names, table, distances, layers, norm, decoder, corpora, frozen, kept, notes }
     }
 
     /// States after some layers from those before.
@@ -156,6 +158,12 @@ impl Backbone for T5 {
     fn token_table(&self) -> Matrix {
         self.table
     }
+    fn add_corpora(&mut self, corpora: usize, parameters: &mut Parameters) {
+        self.corpora = Some(corpora::table(corpora, self.hidden(), parameters));
+    }
+    fn corpora(&self) -> Option<Matrix> {
+        self.corpora
+    }
     fn decoder(&self) -> Option<&Arc<Decoder>> {
         Some(&self.decoder)
     }
@@ -189,6 +197,7 @@ impl Backbone for T5 {
         let noise_seed = noise_seed.filter(|_| self.frozen.is_none());
         let ids = parameters.places(self.table, tokens.ids);
         let x = kernels::embed(parameters.get(self.table), &ids);
+        let x = corpora::added(x, self.corpora, parameters, tokens);
         let x = kernels::dropout(x, self.settings.blocks.noise(noise_seed, 0, tokens.before.tokens));
         self.run(0..self.frozen.unwrap_or(0), parameters, x, tokens, None)
     }

@@ -3,11 +3,11 @@
 mod archive;
 mod write;
 
-use crate::backbone::Backbone;
 use crate::backbone::bag::{self, Bag, BagConfig};
 use crate::backbone::bert::architecture;
 use crate::backbone::bert::{Bert, Settings};
 use crate::backbone::t5::{self, T5};
+use crate::backbone::{Backbone, corpora};
 use crate::decoder::Decoder;
 use crate::error::{ModelError, TensorProblem};
 use crate::init::Init;
@@ -35,6 +35,8 @@ pub struct Kept {
 
 /// The heads' file in a run's `model/`.
 const HEADS: &str = "heads.safetensors";
+/// The file of the vectors of corpora.
+const CORPORA: &str = "corpora.safetensors";
 /// The file of a decoder that is not part of a backbone.
 const DECODER: &str = "decoder.safetensors";
 const CONFIG: &str = "config.json";
@@ -319,6 +321,43 @@ pub fn save_decoder(dir: &Path, decoder: &Decoder, parameters: &Parameters) -> R
 /// [`ModelError`]: as [`open`]. After an error the table is as it was.
 pub fn load_decoder(dir: &Path, decoder: &Decoder, parameters: &mut Parameters) -> Result<(), ModelError> {
     set(parameters, read(&Archive::open_file(&dir.join(DECODER))?, &decoder.names(), PLAIN)?.0)
+}
+
+/// Writes the table of the vectors of corpora into `corpora.safetensors` in `dir`, where the backbone has one: no library that
+/// opens `model.safetensors` has a place for it.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_corpora(dir: &Path, backbone: &dyn Backbone, parameters: &Parameters) -> Result<(), ModelError> {
+    let Some(table) = backbone.corpora() else { return Ok(()) };
+    let names = corpora_names(parameters.parameter(table.index()).shape());
+    write::safetensors(&dir.join(CORPORA), parameters, write::named(&names, parameters))
+}
+
+/// Reads `corpora.safetensors` in `dir` into the table of the vectors of corpora, where the backbone has one. The file must hold
+/// exactly this.
+///
+/// # Errors
+/// [`ModelError`]: as [`open`]. After an error the table is as it was.
+pub fn load_corpora(
+    dir: &Path,
+    backbone: &dyn Backbone,
+    parameters: &mut Parameters,
+) -> Result<(), ModelError> {
+    let Some(table) = backbone.corpora() else { return Ok(()) };
+    let names = corpora_names(parameters.parameter(table.index()).shape());
+    set(parameters, read(&Archive::open_file(&dir.join(CORPORA))?, &names, PLAIN)?.0)
+}
+
+/// Whether a folder holds vectors of corpora, which [`open`] alone does not read.
+pub fn has_corpora(dir: &Path) -> bool {
+    dir.join(CORPORA).is_file()
+}
+
+fn corpora_names(shape: &[usize]) -> NameTable {
+    let mut names = NameTable::default();
+    names.push(corpora::NAME, ["corpora"], shape);
+    names
 }
 
 /// Gives parameters the values that were read for them.

@@ -134,6 +134,10 @@ fn parameters(job: &Job) -> String {
     let (trunk, heads) = job.model.sizes();
     let mut table = Table::new(&["part", "parameters", ""]);
     table.row(["shared by all tasks".into(), short(trunk), job.model.backbone.kind().to_string()]);
+    if let Some(vectors) = job.model.backbone.corpora() {
+        let size = job.model.parameters.parameter(vectors.index()).size();
+        table.row(["of them vectors of corpora".into(), short(size), job.model.corpora.join(", ")]);
+    }
     let frozen: usize = job.model.parameters.iter().filter(|p| !p.trainable).map(|p| p.size()).sum();
     if let Some(layers) = job.model.backbone.frozen() {
         table.row(["of them frozen".into(), short(frozen), format!("embeddings and {layers} layers")]);

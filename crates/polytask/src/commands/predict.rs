@@ -1,4 +1,5 @@
-//! `polytask predict`: every task's answer for each line of standard input, from one pass.
+//! `polytask predict`: every task's answer for each line of standard input, from one pass; where corpora have vectors, from one
+//! pass for each.
 
 mod question;
 
@@ -211,7 +212,8 @@ fn tasks_where(model: &Model, test: impl Fn(&InputField) -> bool) -> Vec<usize> 
 }
 
 impl Predicted {
-    /// Runs a view whose rows are the questions `rows` for some tasks; `source` is what each of the rows is about.
+    /// Runs a view whose rows are the questions `rows` for some tasks; `source` is what each of the rows is about. Where corpora
+    /// have vectors there is a pass for each corpus of these tasks.
     fn pass<'a>(
         &mut self,
         model: &Model,
@@ -220,9 +222,27 @@ impl Predicted {
         view: &View,
         source: impl Fn(usize) -> Source<'a>,
     ) {
-        if tasks.is_empty() {
-            return;
+        if model.corpora.is_empty() && !tasks.is_empty() {
+            self.one_pass(model, tasks, rows, view, &source);
         }
+        for corpus in &model.corpora {
+            let of_corpus = |task: &&usize| model.tasks[**task].config.corpus == *corpus;
+            let tasks: Vec<usize> = tasks.iter().filter(of_corpus).copied().collect();
+            if !tasks.is_empty() {
+                let view = View { corpus: corpus.as_str().into(), ..view.clone() };
+                self.one_pass(model, &tasks, rows, &view, &source);
+            }
+        }
+    }
+
+    fn one_pass<'a>(
+        &mut self,
+        model: &Model,
+        tasks: &[usize],
+        rows: &[usize],
+        view: &View,
+        source: &impl Fn(usize) -> Source<'a>,
+    ) {
         for (task, predictions) in tasks.iter().zip(train::predict(model, tasks, view, TOKENS)) {
             let kind = &model.tasks[*task].kind;
             for (i, (row, prediction)) in rows.iter().zip(predictions).enumerate() {

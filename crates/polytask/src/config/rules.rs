@@ -1,5 +1,6 @@
 //! What the schema cannot say: rules across tables. Only for a config that is right by itself.
 
+mod corpora;
 mod rates;
 
 use super::{
@@ -23,6 +24,7 @@ pub fn check(config: &Config, root: &Node) -> Vec<Diagnostic> {
     rules.heads();
     rules.phases();
     rules.corpora();
+    rules.corpus_embeddings();
     rules.balance();
     rules.train();
     rules.rates();

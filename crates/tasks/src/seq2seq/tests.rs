@@ -45,6 +45,7 @@ impl Fixture {
             positions: &positions,
             segments: &segments,
             rows: &self.rows,
+            corpora: &[],
             before: Before::default(),
         };
         let states = self.backbone.states(&self.parameters, tokens, None);

@@ -31,6 +31,8 @@ pub(crate) enum End {
 pub(crate) struct Parts<'m> {
     model: &'m Model,
     pack: Pack,
+    /// For each token the vector of its corpus; empty where corpora have none.
+    corpora: Vec<u32>,
     /// The states below the trained part of the backbone, where they are known.
     below: Option<Tensor<2>>,
     noise_seed: Option<u64>,
@@ -50,7 +52,8 @@ impl<'m> Parts<'m> {
         most: usize,
     ) -> Self {
         let of = cut(&pack.sequences, most);
-        Parts { model, pack: pack.clone(), below, noise_seed, end, of }
+        let corpora = model.corpora_of(pack);
+        Parts { model, pack: pack.clone(), corpora, below, noise_seed, end, of }
     }
 
     /// The states of all parts, at the beginning of a graph.
@@ -86,6 +89,7 @@ impl<'m> Parts<'m> {
             positions: &pack.positions[own.clone()],
             segments: &pack.segments[own.clone()],
             rows: &rows,
+            corpora: self.corpora.get(own.clone()).unwrap_or_default(),
             before: Before { tokens: own.start, pairs: pairs([all, all], part.start) },
         };
         let read = match &self.end {

@@ -3,10 +3,9 @@
 
 use burn::tensor::Device;
 use data::{InputField, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View};
-use kernels::Room;
 use model::{DeviceName, Parameters};
 use polytask_train::{
-    Event, Host, Job, Model, Outcome, RunDir, Settings, Start, TaskSlot, TrainError, Views, run,
+    Event, Host, Job, Model, Outcome, Room, RunDir, Settings, Start, TaskSlot, TrainError, Views, run,
 };
 use serde_json::{Value as Json, json};
 use std::{
@@ -146,7 +145,11 @@ pub fn job_with(device: &Device, backbone: Json, seed: u64, dropout: f64) -> Job
         kind.attach(Split::Validation, &views.validation[view]).unwrap();
         tasks.push(TaskSlot { name: name.into(), config, kind, view, learns: true });
     }
-    Job { model: Model { parameters, backbone, decoder: None, tokenizer, max_length: 32, tasks }, views }
+    let corpora = Vec::new();
+    Job {
+        model: Model { parameters, backbone, decoder: None, tokenizer, corpora, max_length: 32, tasks },
+        views,
+    }
 }
 
 /// Every weight, bit for bit.
