@@ -3,7 +3,7 @@
 use crate::{median, peak_mib};
 use burn::tensor::Device;
 use clap::ValueEnum;
-use model::{BertConfig, Group, Init, Matrix, Parameters, Precision, Scratch, Tokens, Vector};
+use model::{Before, BertConfig, Group, Init, Matrix, Parameters, Precision, Scratch, Tokens, Vector};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
