@@ -60,6 +60,10 @@ pub struct EntitiesRelationsConfig {
     /// so much of the run.
     #[serde(default)]
     pub predicted: Mixing,
+    /// The factor of the relations' loss beside that of the entities, above 0. 1 by default.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0.0))]
+    pub relation_weight: f32,
     /// From which probability on a relation holds: `"tuned"` (on the validation split), or a number between 0 and 1.
     #[serde(default)]
     pub threshold: Thresholds,
@@ -128,6 +132,10 @@ fn usual_size() -> usize {
     256
 }
 
+fn one() -> f32 {
+    1.0
+}
+
 fn hundred() -> usize {
     100
 }
@@ -157,6 +165,9 @@ impl EntitiesRelationsConfig {
         }
         if let Some((name, found, expected)) = self.predicted.fault() {
             return setting(name, found.to_string(), expected);
+        }
+        if !(self.relation_weight > 0.0 && self.relation_weight.is_finite()) {
+            return setting("relation_weight", self.relation_weight.to_string(), "a number above 0");
         }
         self.threshold.check(|| key("threshold"))?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;

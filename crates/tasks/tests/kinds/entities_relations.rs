@@ -111,6 +111,15 @@ fn pairs_of_predicted_entities_give_pytorchs_loss() {
 }
 
 #[test]
+fn relations_weigh_what_they_are_said_to() {
+    let heads = &heads();
+    let [both, entities] = ["both", "entities"].map(|name| heads.json[name]["loss"].as_f64().unwrap() as f32);
+    let found = loss(heads, json!({ "predicted": 0.0, "relation_weight": 0.25 }), 3);
+    near(&[found], &[entities + 0.25 * (both - entities)], "a quarter");
+    assert!(both - entities > 0.1);
+}
+
+#[test]
 fn what_a_step_draws_is_a_function_of_its_seed() {
     let heads = heads();
     for others in [
@@ -342,6 +351,8 @@ fn settings_and_stored_types_are_checked() {
         (json!({ "negatives": 0 }), "negatives: found 0, expected 1 or more"),
         (json!({ "max_entities": 1 }), "max_entities: found 1, expected 2 to 1000"),
         (json!({ "predicted": 1.5 }), "predicted: found 1.5, expected 0 to 1"),
+        (json!({ "predicted": { "to": -1.0 } }), "predicted.to: found -1, expected 0 to 1"),
+        (json!({ "relation_weight": 0 }), "relation_weight: found 0, expected a number above 0"),
         (json!({ "threshold": 1 }), "threshold: found 1, expected a number between 0 and 1, or \"tuned\""),
         (json!({ "dropout": 1 }), "dropout: found 1"),
         (json!({ "entities": "tokens" }), "entities: found \"tokens\", a field that has another use"),
