@@ -239,8 +239,7 @@ def step_loss(entities, relations, predicted=False):
                     holds.append([float(r in HOLDS[row].get((head, tail), [])) for r in range(RELATIONS)])
     loss = F.cross_entropy(torch.stack(logits), torch.tensor(types)) if entities else 0.0
     if relations:
-        pairs = F.binary_cross_entropy_with_logits(torch.stack(scores), torch.tensor(holds), reduction="sum")
-        loss = loss + pairs / len(scores)
+        loss = loss + F.binary_cross_entropy_with_logits(torch.stack(scores), torch.tensor(holds))
     return loss
 
 

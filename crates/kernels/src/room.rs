@@ -21,7 +21,7 @@ thread_local! {
 }
 
 /// Does some work, in which each fused operation on the processor, and whoever calls [`ask`], first asks for room. Where there is
-/// none the work ends there, and all tensors that it made are gone.
+/// none the work ends there. What it recorded for a backward pass is gone when the next pass over the same parameters is.
 ///
 /// # Errors
 /// [`NoRoom`], when it ended so.

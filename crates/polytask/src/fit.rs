@@ -63,8 +63,8 @@ pub fn fit(config: &mut Config, job: &Job) -> Result<Option<String>, Failure> {
     )))
 }
 
-/// Bytes that a trial does not take and a run does: what the optimizer remembers, the gradients that a balancer compares, and a
-/// checkpoint as it is written.
+/// Bytes that a trial does not take and a run does: what the optimizer remembers, the gradients that a balancer compares, and
+/// the largest tensor of a checkpoint as it is written.
 fn remembered(config: &Config, job: &Job) -> Result<usize, Failure> {
     let of = |p: &Parameter| {
         config.optimizer.memory(p).iter().map(|shape| shape.iter().product::<usize>()).sum::<usize>()
@@ -72,6 +72,6 @@ fn remembered(config: &Config, job: &Job) -> Result<usize, Failure> {
     let moments: usize = job.model.parameters.iter().filter(|p| p.trainable).map(of).sum();
     let comparison = Comparison::of(job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let compared = comparison.map_or(0, |c| c.gradients * c.numbers + c.kept);
-    let weights: usize = job.model.parameters.iter().map(Parameter::size).sum();
-    Ok(4 * (moments + compared + weights + moments))
+    let largest = job.model.parameters.iter().map(Parameter::size).max().unwrap_or(0);
+    Ok(4 * (moments + compared + 2 * largest))
 }

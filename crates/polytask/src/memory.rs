@@ -61,15 +61,23 @@ pub struct Bound {
     most: AtomicUsize,
     /// What they took when it was asked last.
     before: AtomicUsize,
-    /// The most that was taken from one question to the next: so much should be left.
+    /// The most that was taken from one question to the next, and `at_once` at least: so much should be left.
     largest: AtomicUsize,
+    at_once: usize,
 }
 
 impl Bound {
-    /// At most so many bytes; one operation is expected to take `at_once`, until one took more.
+    /// At most so many bytes; one operation is expected to take `at_once`, where none took more.
     pub fn new(bytes: usize, at_once: usize) -> Self {
         let (in_use, most) = allocator::in_use();
-        Bound { bytes, beside: 0.into(), most: most.into(), before: in_use.into(), largest: at_once.into() }
+        Bound {
+            bytes,
+            beside: 0.into(),
+            most: most.into(),
+            before: in_use.into(),
+            largest: at_once.into(),
+            at_once,
+        }
     }
 }
 
@@ -86,7 +94,12 @@ impl Room for Bound {
         self.most.fetch_max(most, Relaxed);
         let took = most.saturating_sub(self.before.swap(in_use, Relaxed));
         let largest = self.largest.fetch_max(took, Relaxed).max(took);
-        in_use + largest + self.beside.load(Relaxed) <= self.bytes
+        let left = in_use + largest + self.beside.load(Relaxed) <= self.bytes;
+        if !left {
+            // What is tried next is smaller.
+            self.largest.store(self.at_once, Relaxed);
+        }
+        left
     }
 }
 

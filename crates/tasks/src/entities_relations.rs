@@ -14,11 +14,11 @@
 //! - its relations: dropout and a linear map `[d] -> [relations]`, a sigmoid for each.
 //!
 //! Loss: cross-entropy over the types, the mean over spans: all entities of at most `max_width` words, and at most `negatives`
-//! other spans of each row; plus `relation_weight` times the binary cross-entropy summed over the types of relation, the mean over
-//! pairs: all that are related, and at most `negatives` others of each row. Pairs are made of the gold entities, and in a share
-//! `predicted` of the rows of the entities that the head finds among the spans of the step, so that it learns from what it will
-//! meet. The share rises evenly over the run, from none to all, unless it is set otherwise (scheduled sampling). What is drawn is
-//! a function of the step's seed.
+//! other spans of each row; plus `relation_weight` times the binary cross-entropy of the relations, the mean over their types and
+//! over pairs: all that are related, and at most `negatives` others of each row. Pairs are made of the gold entities, and in a
+//! share `predicted` of the rows of the entities that the head finds among the spans of the step, so that it learns from what it
+//! will meet. The share rises evenly over the run, from none to all, unless it is set otherwise (scheduled sampling). What is drawn
+//! is a function of the step's seed.
 //!
 //! Decoding: each span's most probable type; of two entities that overlap the more probable one, unless `nested`; then all pairs
 //! of the `max_entities` most probable entities, and every relation with a probability of at least `threshold`. With `"tuned"`
@@ -269,7 +269,8 @@ impl Kind for EntitiesRelations {
             let of_ends = (spans.as_slice(), ends.types.as_slice(), kernels::pick(states, &ends.spans));
             let noise = self.noise("relations", seed);
             let scores = network.relations(parameters, &words, of_ends, &pairs, noise)?;
-            Some(binary::cross_entropy(scores, yes, None).sum() / pairs.len() as f32)
+            let answers = yes.len() as f32;
+            Some(binary::cross_entropy(scores, yes, None).sum() / answers)
         };
         let mean = match (of_entities, of_relations()) {
             (Some(entities), Some(relations)) => entities + relations * self.config.relation_weight,

@@ -10,13 +10,14 @@ use serde_json::Value;
 use std::{collections::BTreeMap, path::Path};
 
 /// Keys of `[train]` that do not change what a step does.
-const FREE: [&str; 6] = [
+const FREE: [&str; 7] = [
     "train.keep",
     "train.checkpoint_every",
     "train.bad_steps",
     "train.result",
     "train.recompute",
     "train.threads",
+    "train.memory_gib",
 ];
 
 /// Settings, model, vocabulary, tasks and data of a run as key and value.

@@ -2,7 +2,7 @@
 
 use crate::{durable, error::TrainError};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs::File, path::Path};
 
 /// The name of the manifest inside a checkpoint.
 pub(crate) const NAME: &str = "manifest.json";
@@ -23,14 +23,23 @@ struct Entry {
     blake3: String,
 }
 
+impl Entry {
+    fn of(path: &Path) -> Result<Self, TrainError> {
+        let read = || -> std::io::Result<Self> {
+            let file = File::open(path)?;
+            let bytes = file.metadata()?.len();
+            let blake3 = blake3::Hasher::new().update_reader(file)?.finalize().to_hex().to_string();
+            Ok(Entry { bytes, blake3 })
+        };
+        read().map_err(|e| TrainError::io("reading back", path, e))
+    }
+}
+
 impl Manifest {
-    /// Writes the files and then the manifest of them into `dir`.
-    pub(crate) fn write(dir: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), TrainError> {
-        let entry = |bytes: &[u8]| Entry { bytes: bytes.len() as u64, blake3: hash(bytes) };
-        for (name, bytes) in files {
-            durable::write(&dir.join(name), bytes)?;
-        }
-        let files = files.iter().map(|(name, bytes)| ((*name).to_string(), entry(bytes))).collect();
+    /// Writes the manifest of the named files of `dir`.
+    pub(crate) fn write(dir: &Path, names: &[&str]) -> Result<(), TrainError> {
+        let entry = |name: &&str| Ok(((*name).to_string(), Entry::of(&dir.join(name))?));
+        let files = names.iter().map(entry).collect::<Result<_, TrainError>>()?;
         let text = serde_json::to_vec_pretty(&Manifest { format: FORMAT, files })
             .map_err(|e| TrainError::broken(dir, format!("its manifest cannot be written: {e}")))?;
         durable::write(&dir.join(NAME), &text)
@@ -93,7 +102,10 @@ mod tests {
 
     fn written() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        Manifest::write(dir.path(), &[("a", b"one".to_vec()), ("b", b"two".to_vec())]).unwrap();
+        for (name, bytes) in [("a", b"one"), ("b", b"two")] {
+            std::fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        Manifest::write(dir.path(), &["a", "b"]).unwrap();
         dir
     }
 

@@ -47,10 +47,12 @@ pub(crate) fn save(
     state.updates = moments.updates(parameters);
     let text = serde_json::to_vec_pretty(&state)
         .map_err(|e| TrainError::broken(&path, format!("its state cannot be written: {e}")))?;
-    let weights = tensors::weights(parameters, step)?;
-    let moments = tensors::moments(parameters, moments, buffers, best_heads)?;
+    tensors::check(parameters, step)?;
     durable::replace_dir(&path, |place| {
-        Manifest::write(place, &[(WEIGHTS, weights), (OPTIMIZER, moments), (STATE, text)])
+        tensors::write_weights(&place.join(WEIGHTS), parameters)?;
+        tensors::write_moments(&place.join(OPTIMIZER), parameters, moments, buffers, best_heads)?;
+        durable::write(&place.join(STATE), &text)?;
+        Manifest::write(place, &[WEIGHTS, OPTIMIZER, STATE])
     })
 }
 

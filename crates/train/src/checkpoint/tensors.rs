@@ -8,7 +8,7 @@ use crate::{
 };
 use burn::tensor::{Tensor, TensorData};
 use model::{Parameters, Weight};
-use safetensors::{Dtype, SafeTensors, View};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 /// A tensor whose bytes are made when they are written, so that only one is there twice at a time.
@@ -32,35 +32,46 @@ impl View for Stored<'_> {
     }
 }
 
-fn pack(tensors: Vec<(String, Stored<'_>)>) -> Result<Vec<u8>, TrainError> {
-    safetensors::serialize(tensors, None)
-        .map_err(|e| TrainError::broken(Path::new(""), format!("its tensors cannot be written: {e}")))
+/// Writes tensors one after the other, so that a file takes no more memory than its largest tensor.
+fn write(path: &Path, tensors: Vec<(String, Stored<'_>)>) -> Result<(), TrainError> {
+    safetensors::serialize_to_file(tensors, None, path).map_err(|e| match e {
+        SafeTensorError::IoError(e) => TrainError::io("writing", path, e),
+        other => TrainError::broken(path, format!("its tensors cannot be written: {other}")),
+    })
 }
 
-/// Every parameter by name. Refuses numbers that are not finite.
-pub(super) fn weights(parameters: &Parameters, step: usize) -> Result<Vec<u8>, TrainError> {
-    let mut tensors = Vec::new();
+/// Refuses weights that are not finite.
+pub(super) fn check(parameters: &Parameters, step: usize) -> Result<(), TrainError> {
     for (i, parameter) in parameters.iter().enumerate() {
         if let Some(found) = parameters.data(i).into_iter().find(|v| !v.is_finite()) {
             return Err(TrainError::BadWeight { name: parameter.name.clone(), found, step });
         }
+    }
+    Ok(())
+}
+
+/// Writes every parameter by name.
+pub(super) fn write_weights(path: &Path, parameters: &Parameters) -> Result<(), TrainError> {
+    let mut tensors = Vec::new();
+    for (i, parameter) in parameters.iter().enumerate() {
         let values = Box::new(move || parameters.data(i));
         tensors.push((parameter.name.clone(), Stored { shape: parameters.shape(i), values }));
     }
-    pack(tensors)
+    write(path, tensors)
 }
 
 /// The names of what an optimizer remembers of a parameter, in its order.
 const PARTS: [&str; 3] = ["first", "second", "third"];
 
-/// What the optimizer remembers of every parameter that has moved, what a balancer keeps of parameters, and the heads of tasks with
+/// Writes what the optimizer remembers of every parameter that has moved, what a balancer keeps of parameters, and the heads of tasks with
 /// early stopping at their best.
-pub(super) fn moments(
+pub(super) fn write_moments(
+    path: &Path,
     parameters: &Parameters,
     moments: &Moments,
     buffers: &Buffers,
     best_heads: &BestHeads,
-) -> Result<Vec<u8>, TrainError> {
+) -> Result<(), TrainError> {
     let mut tensors = Vec::new();
     for (parameter, moment) in parameters.iter().zip(moments.iter()) {
         let Some(moment) = moment else { continue };
@@ -79,7 +90,7 @@ pub(super) fn moments(
         let stored = Stored { shape: parameters.shape(index), values: Box::new(move || numbers.to_vec()) };
         tensors.push((best_name(parameters, index), stored));
     }
-    pack(tensors)
+    write(path, tensors)
 }
 
 fn shape(weight: &Weight) -> Vec<usize> {
