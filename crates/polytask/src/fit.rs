@@ -20,7 +20,9 @@ pub fn fit(config: &mut Config, job: &Job) -> Result<Option<String>, Failure> {
     let limit = (gib * 1024.0 * 1024.0 * 1024.0) as usize;
     let refused = |message: String| Failure::refused([format!("train.memory_gib = {gib}: {message}")]);
     let settings = config.settings();
-    let later = remembered(config, job)?;
+    let remembered = remembered(config, job)?;
+    // Of several packs the sum of the gradients so far stands beside those of the pack.
+    let gradients: usize = job.model.parameters.iter().filter(|p| p.trainable).map(|p| 4 * p.size()).sum();
     let wanted = settings.train.tokens_per_step;
     // From the smallest up, so that no trial takes more than the bound: what the next will take is told by the last two.
     let smallest =
@@ -29,6 +31,7 @@ pub fn fit(config: &mut Config, job: &Job) -> Result<Option<String>, Failure> {
     let (mut fitting, mut before) = (None, None);
     for halvings in (0..=smallest).rev() {
         let tokens = wanted >> halvings;
+        let later = remembered + if config.train.accumulate << halvings > 1 { gradients } else { 0 };
         let peak = || {
             memory::peak()
                 .ok_or_else(|| refused("this system does not tell how much memory is in use".into()))
@@ -42,11 +45,12 @@ pub fn fit(config: &mut Config, job: &Job) -> Result<Option<String>, Failure> {
         if peak()? + later > limit {
             break;
         }
-        before = Some(now);
+        // The first trial also took the gradients, which larger packs do not double.
+        before = Some(if fitting.is_none() { now + gradients } else { now });
         fitting = Some((halvings, tokens, peak()? + later));
     }
     let Some((halvings, tokens, taken)) = fitting else {
-        let needed = bytes(memory::peak().unwrap_or(0) + later);
+        let needed = bytes(memory::peak().unwrap_or(0) + remembered + gradients);
         return Err(refused(format!(
             "packs of {} tokens alone take {needed}; raise it, lower data.max_length, freeze layers, or take a smaller model",
             count(wanted >> smallest)

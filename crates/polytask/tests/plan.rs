@@ -145,31 +145,3 @@ fn what_cannot_be_is_refused_with_its_place() {
     let told = refused("corpus.zoo.order={balanced=\"size\"}");
     assert!(told.contains("zoo.jsonl:1: no field \"size\""), "{told}");
 }
-
-/// Packs become smaller and a step more of them, and the run keeps to the bound that it was given.
-#[cfg(target_os = "linux")]
-#[test]
-fn packs_are_as_small_as_the_memory_wants() {
-    let bench = bench();
-    let wide = "model.backbone={bert={layers=4,hidden=128,heads=4,max_length=128}}";
-    let step = |name: &str, set: &[&str]| {
-        let chosen: Vec<&str> = set.iter().flat_map(|set| ["--set", *set]).collect();
-        let trained = bench.run(&[&["train", "job.toml", "--run", name][..], &chosen].concat());
-        assert!(trained.ok, "{}", trained.err);
-        let config = std::fs::read_to_string(bench.path(name).join("config.toml")).unwrap();
-        let number = |key: &str| {
-            let line = config.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
-            line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()
-        };
-        (number("tokens_per_step"), number("accumulate"), trained.out)
-    };
-    let large = ["train.tokens_per_step=2048", wide, "train.max_steps=1"];
-    let (tokens, packs, out) = step("roomy", &[&large[..], &["train.memory_gib=40"]].concat());
-    assert_eq!((tokens, packs), (2048, 1), "{out}");
-    let (tokens, packs, out) = step("tight", &[&large[..], &["train.memory_gib=0.11"]].concat());
-    assert!(tokens < 2048 && tokens * packs == 2048, "{tokens} {packs}: {out}");
-    let found =
-        bench.run(&["train", "job.toml", "--run", "none", "--set", wide, "--set", "train.memory_gib=0.01"]);
-    assert!(!found.ok && found.err.contains("train.memory_gib = 0.01: packs of"), "{}", found.err);
-    assert!(!bench.path("none").exists());
-}

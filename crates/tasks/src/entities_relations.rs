@@ -17,7 +17,7 @@
 //! other spans of each row; plus `relation_weight` times the binary cross-entropy of the relations, the mean over their types and
 //! over pairs: all that are related, and at most `negatives` others of each row. Pairs are made of the gold entities, and in a
 //! share `predicted` of the rows of the entities that the head finds among the spans of the step, so that it learns from what it
-//! will meet. The share rises evenly over the run, from none to all, unless it is set otherwise (scheduled sampling). What is drawn
+//! will meet. The share rises evenly over the run, from none to half, unless it is set otherwise (scheduled sampling). What is drawn
 //! is a function of the step's seed.
 //!
 //! Decoding: each span's most probable type; of two entities that overlap the more probable one, unless `nested`; then all pairs

@@ -368,7 +368,10 @@ impl<'a, 'h> Run<'a, 'h> {
     fn evaluation(&mut self) -> Option<Evaluation> {
         let steps_are_made_at = self.swap_averaged();
         let Job { model, views } = &*self.job;
-        let (views, tokens) = (views.of(Split::Validation), self.settings.train.tokens_per_step);
+        let views = views.of(Split::Validation);
+        // As many at once as there was room for in a step.
+        let tokens = self.settings.train.tokens_per_step;
+        let tokens = self.progress.at_once.map_or(tokens, |most| most.min(tokens));
         let evaluation = evaluate(model, Split::Validation, views, tokens, self.host.stop);
         if let Some(parameters) = steps_are_made_at {
             self.job.model.parameters = parameters;

@@ -25,7 +25,7 @@ use burn::tensor::Tensor;
 use data::{Pack, Split, random};
 use kernels::{NoRoom, Room};
 use measures::Measures;
-use model::{Group, Parameter, Parameters, Weight};
+use model::{Group, Parameters};
 use std::sync::Arc;
 use tasks::{Batch, BatchRow, Loss};
 
@@ -63,31 +63,30 @@ impl From<Vec<BadTask>> for Fault {
     }
 }
 
-/// What some work of a step with these parameters gives, unless memory has no room for it.
+/// What some work of a step gives, unless memory has no room for it.
 fn in_room<T>(
     room: Option<&Arc<dyn Room>>,
-    parameters: &Parameters,
     work: impl FnOnce() -> Result<T, Vec<BadTask>>,
 ) -> Result<T, Fault> {
-    let Some(room) = room else { return Ok(work()?) };
-    match kernels::within(room, work) {
-        Ok(done) => Ok(done?),
-        Err(NoRoom) => {
-            forget(parameters);
-            Err(Fault::NoRoom)
-        }
+    match room {
+        None => Ok(work()?),
+        Some(room) => Ok(kernels::within(room, work).map_err(|NoRoom| Fault::NoRoom)??),
     }
 }
 
-/// Frees what was recorded for a backward pass that never came: the engine does so at the end of one over the same parameters, of
-/// which the vectors are the smallest.
-fn forget(parameters: &Parameters) {
-    let vector = |p: &Parameter| match p.value() {
-        Weight::Vector(of) if p.trainable => Some(of.clone().sum()),
-        _ => None,
-    };
-    if let Some(sum) = parameters.iter().filter_map(vector).reduce(|a, b| a + b) {
-        drop(sum.backward());
+/// More operations than lie one after the other in any network here.
+const DEEPEST: usize = 2048;
+
+/// Frees what was recorded for a backward pass that never came. The engine keeps it while somebody holds a tensor of it, such as the
+/// parameters, which therefore begin anew, and then forgets one operation after the other, each at the end of another pass.
+fn forget(parameters: &mut Parameters) {
+    for index in 0..parameters.len() {
+        let same = parameters.parameter(index).value().clone();
+        parameters.put(index, same);
+    }
+    for _ in 0..DEEPEST {
+        let one = Tensor::<1>::ones([1], parameters.device()).require_grad();
+        drop((one * 2.0).backward());
     }
 }
 
@@ -179,12 +178,17 @@ pub(crate) fn step(
     };
     let step = Packs { model, views, packs, seed: movers.settings.train.seed, at };
     let gathered = match movers.balancer.needs() {
-        Needs::Losses => in_room(movers.room, &model.parameters, || together(step, below, movers.balancer)),
+        Needs::Losses => in_room(movers.room, || together(step, below, movers.balancer)),
         _ => apart::apart(step, below, &mut movers),
     };
     let Gathered { gradients, measured } = match gathered {
         Ok(gathered) => gathered,
-        Err(fault) => return undo(movers.balancer, fault),
+        Err(fault) => {
+            if matches!(fault, Fault::NoRoom) {
+                forget(&mut model.parameters);
+            }
+            return undo(movers.balancer, fault);
+        }
     };
     let squares = gradients.squared_norms();
     let norm = squares.iter().sum::<f64>().sqrt();

@@ -56,7 +56,7 @@ pub struct EntitiesRelationsConfig {
     #[schemars(range(min = 1))]
     pub negatives: usize,
     /// The share of the rows in which relations are learned between entities as the model finds them; the other rows use the gold
-    /// entities. A number from 0 to 1, or { from = 0.0, to = 1.0, over = 1.0 }: from the share at the beginning to another, over
+    /// entities. A number from 0 to 1, or { from = 0.0, to = 0.5, over = 1.0 }, the default: from the share at the beginning to another, over
     /// so much of the run.
     #[serde(default)]
     pub predicted: Mixing,

@@ -34,7 +34,7 @@ pub struct Scheduled {
 
 impl Default for Scheduled {
     fn default() -> Self {
-        Scheduled { from: 0.0, to: 1.0, over: 1.0 }
+        Scheduled { from: 0.0, to: 0.5, over: 1.0 }
     }
 }
 

@@ -100,9 +100,10 @@ fn pairs_of_predicted_entities_give_pytorchs_loss() {
     near(&[loss(heads, json!({ "predicted": 0.0 }), 3)], &[gold], "gold");
     assert!((gold - found).abs() > 0.01);
     // The share rises over the run, from the gold entities to those that are found.
+    let all = json!({ "predicted": { "to": 1.0 } });
     near(&[loss_at(heads, json!({}), 3, 0.0)], &[gold], "at the beginning");
-    near(&[loss_at(heads, json!({}), 3, 1.0)], &[found], "at the end");
-    let early = json!({ "predicted": { "over": 0.5 } });
+    near(&[loss_at(heads, all, 3, 1.0)], &[found], "at the end");
+    let early = json!({ "predicted": { "to": 1.0, "over": 0.5 } });
     near(&[loss_at(heads, early, 3, 0.5)], &[found], "after half of the run");
     // Some rows the one, some the other.
     let mixed: Vec<f32> = (0..20).map(|seed| loss(heads, json!({ "predicted": 0.5 }), seed)).collect();

@@ -32,7 +32,7 @@ pub(crate) fn apart(
     let (model, scope) = (step.model, movers.settings.train.gradient_scope);
     let needs = movers.balancer.needs();
     let (pieces, sides) = pieces(&step, below, needs == Needs::TwoHalves);
-    let gathered = in_room(movers.room, &model.parameters, || gather(&step, &pieces, sides, scope))?;
+    let gathered = in_room(movers.room, || gather(&step, &pieces, sides, scope))?;
     let Parts { mut jacobian, measures, cuts } = gathered;
     let losses = measures.means(model);
 
