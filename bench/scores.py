@@ -20,6 +20,9 @@ SPANISH, SENTENCE = ["bleu", "chrf", "perplexity"], ["bleu", "chrf", "slot_error
 # job: example, what is set, and for each task that stays its metrics
 JOBS = {
     "entities and relations": (RELATIONS, CROSSRE, {"graph": ["entity_f1", "relation_f1", "relation_f1_relaxed"]}),
+    # Other shares of the rows in which relations are learned between entities as they are found.
+    **{f"predicted {name}": (RELATIONS, [*CROSSRE, f"task.graph.entities_relations.predicted={share}"], {"graph": ["entity_f1", "relation_f1"]})
+       for name, share in {"never": "0.0", "half": "0.5", "rising to all": "{to=1.0}"}.items()},
     "entities alone": (RELATIONS, [*CROSSRE, "task.graph.entities_relations.learn=entities"], {"graph": ["entity_f1"]}),
     "relations alone": (RELATIONS, [*CROSSRE, "task.graph.entities_relations.learn=relations"], {"graph": ["relation_f1"]}),
     "score": (MANY, ["train.epochs=2"], {"score": ["spearman", "pearson"]}),
