@@ -133,6 +133,13 @@ pub struct Batch<'a> {
     pub progress: f64,
 }
 
+impl<'a> Batch<'a> {
+    /// Rows outside of training: without dropout.
+    pub fn evaluated(states: &'a Tensor<2>, pack: &'a Pack, split: Split, rows: &'a [BatchRow]) -> Self {
+        Batch { states, pack, split, rows, noise_seed: None, progress: 1.0 }
+    }
+}
+
 /// A row of the task's view inside a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchRow {

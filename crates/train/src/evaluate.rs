@@ -94,8 +94,7 @@ fn tally(
         let Pass { states, pack } = trunk::pass(model, &parameters, &pack, &rows, None, None);
         for ((task, rows), tally) in model.tasks.iter().zip(&rows).zip(&mut tallies) {
             if !rows.is_empty() {
-                let batch =
-                    Batch { states: &states, pack: &pack, split, rows, noise_seed: None, progress: 1.0 };
+                let batch = Batch::evaluated(&states, &pack, split, rows);
                 tally.take_in(task, &parameters, &batch);
             }
         }
@@ -150,14 +149,7 @@ pub fn predict(model: &Model, tasks: &[usize], view: &View, tokens: usize) -> Ve
         let of_task = |task| if tasks.contains(&task) { rows.clone() } else { Vec::new() };
         let rows_read: Vec<Vec<BatchRow>> = (0..model.tasks.len()).map(of_task).collect();
         let Pass { states, pack } = trunk::pass(model, &parameters, &pack, &rows_read, None, None);
-        let batch = Batch {
-            states: &states,
-            pack: &pack,
-            split: Split::Test,
-            rows: &rows,
-            noise_seed: None,
-            progress: 1.0,
-        };
+        let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
         for (out, task) in out.iter_mut().zip(tasks) {
             let Some(task) = model.tasks.get(*task) else { continue };
             out.extend(rows.iter().map(|r| r.row).zip(task.kind.predict(&parameters, &batch)));

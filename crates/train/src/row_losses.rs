@@ -30,14 +30,7 @@ pub(crate) fn row_losses(job: &Job, views: &[usize], rows: &[u32]) -> Vec<f64> {
             for (task, rows) in model.tasks.iter().zip(&of_tasks) {
                 for row in rows {
                     let (states, one) = (&pass.states, std::slice::from_ref(row));
-                    let batch = Batch {
-                        states,
-                        pack: &pass.pack,
-                        split: Split::Train,
-                        rows: one,
-                        noise_seed: None,
-                        progress: 1.0,
-                    };
+                    let batch = Batch::evaluated(states, &pass.pack, Split::Train, one);
                     let loss =
                         task.kind.loss(&parameters, &batch).map(|l| f64::from(l.mean.into_scalar::<f32>()));
                     if let Some(loss) = loss.filter(|loss| loss.is_finite()) {

@@ -61,7 +61,7 @@ fn loss_of(
     (pack, rows): &(Pack, Vec<BatchRow>),
     split: Split,
 ) -> Loss {
-    let batch = Batch { states, pack, split, rows, noise_seed: None, progress: 1.0 };
+    let batch = Batch::evaluated(states, pack, split, rows);
     job.model.tasks[task].kind.loss(&job.model.parameters, &batch).unwrap()
 }
 

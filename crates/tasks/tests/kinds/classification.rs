@@ -64,14 +64,7 @@ fn predictions_equal_pytorch_and_need_no_targets() {
     let parameters = heads.build(&mut *served, &device);
     let states = heads.states(&device);
     let rows = same(&[0, 2, 4]);
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Test,
-        rows: &rows,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
     let found: Vec<f32> = served
         .predict(&parameters, &batch)
         .into_iter()
@@ -119,14 +112,7 @@ fn rows_without_tokens_pool_to_zeros() {
         for device in devices() {
             let parameters = heads.build(&mut *kind, &device);
             let states = heads.states(&device);
-            let batch = Batch {
-                states: &states,
-                pack: &pack,
-                split: Split::Test,
-                rows: &rows,
-                noise_seed: None,
-                progress: 1.0,
-            };
+            let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
             let predictions = kind.predict(&parameters, &batch);
             let Prediction::Label(found) = &predictions[1] else { panic!("a label") };
             near(found, &bias.iter().map(|b| b / sum).collect::<Vec<_>>(), pooling);
@@ -200,14 +186,7 @@ fn unseen_labels_are_counted_and_wrong() {
     let device = Device::flex();
     let parameters = heads.build(&mut *kind, &device);
     let (pack, states, rows) = (pack(&view), heads.states(&device), same(&[0, 1, 2, 3, 4]));
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Validation,
-        rows: &rows,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Validation, &rows);
     assert_eq!(kind.loss(&parameters, &batch).unwrap().items, 2);
 }
 
@@ -240,14 +219,7 @@ fn balanced_weights_are_scikit_learns() {
         let device = Device::flex();
         let parameters = heads.build(kind, &device);
         let (pack, states, rows) = (pack(&view), heads.states(&device), same(&[0, 1, 2, 3, 4]));
-        let batch = Batch {
-            states: &states,
-            pack: &pack,
-            split: Split::Train,
-            rows: &rows,
-            noise_seed: None,
-            progress: 1.0,
-        };
+        let batch = Batch::evaluated(&states, &pack, Split::Train, &rows);
         kind.loss(&parameters, &batch).unwrap().mean.into_data().try_into_vec::<f32>().unwrap()
     };
     let expected = loss(&mut *by_hand);

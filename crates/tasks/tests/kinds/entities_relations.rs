@@ -141,7 +141,7 @@ fn graphs(heads: &Heads, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], split: 
     kind.reads(pack, &rows, &mut read);
     let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
     let (part, seen) = (pack.only(&read), kernels::pick(states, &read));
-    let batch = Batch { states: &seen, pack: &part, split, rows: &rows, noise_seed: None, progress: 1.0 };
+    let batch = Batch::evaluated(&seen, &part, split, &rows);
     let graph = |prediction| match prediction {
         Prediction::Graph(graph) => graph,
         other => panic!("{other:?}"),

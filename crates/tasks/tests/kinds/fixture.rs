@@ -175,14 +175,7 @@ impl Heads {
             let parameters = self.build(kind, device);
             let states = self.states(device).require_grad();
             let (part, seen) = (pack.only(&tokens), kernels::pick(states.clone(), &tokens));
-            let batch = Batch {
-                states: &seen,
-                pack: &part,
-                split: Split::Train,
-                rows: &rows,
-                noise_seed: None,
-                progress: 1.0,
-            };
+            let batch = Batch::evaluated(&seen, &part, Split::Train, &rows);
             let loss = kind.loss(&parameters, &batch).expect("rows with labels");
             assert_eq!(loss.items, items);
             let value: Vec<f32> = loss.mean.clone().into_data().try_into_vec().unwrap();

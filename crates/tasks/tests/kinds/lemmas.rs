@@ -50,14 +50,7 @@ fn rare_scripts_are_left_out_masked_and_wrong() {
     let device = Device::flex();
     let (parameters, pack) = (heads.build(&mut *kind, &device), pack(&view));
     let (states, all) = (heads.states(&device).narrow(0, 0, 7), same(&[0, 1, 2]));
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Train,
-        rows: &all,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Train, &all);
     assert_eq!(kind.loss(&parameters, &batch).unwrap().items, 2);
     let rows = same(&[2]);
     assert!(kind.loss(&parameters, &Batch { rows: &rows, ..batch }).is_none());
@@ -103,14 +96,7 @@ fn loss_and_gradients_equal_those_of_tags() {
     plain.attach(Split::Train, &view).unwrap();
     let device = Device::flex();
     let (states, pack, all) = (heads.states(&device), pack(&view), same(&[0, 2, 3, 4]));
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Train,
-        rows: &all,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Train, &all);
     let of = |kind: &mut dyn Kind| {
         let parameters = heads.build(kind, &device);
         let loss = kind.loss(&parameters, &batch).unwrap();

@@ -51,14 +51,7 @@ fn found(heads: &Heads, kind: &mut dyn Kind, pack: &Pack, rows: &[u32]) -> Vec<P
     kind.reads(pack, &rows, &mut read);
     let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
     let (part, states) = (pack.only(&read), kernels::pick(heads.states(&device), &read));
-    let batch = Batch {
-        states: &states,
-        pack: &part,
-        split: Split::Train,
-        rows: &rows,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &part, Split::Train, &rows);
     kind.predict(&parameters, &batch)
 }
 
@@ -109,14 +102,7 @@ fn what_is_served_has_mask_tokens_and_nothing_to_compare_with() {
     assert_eq!((tokens.len(), tokens[0].was), (1, None));
     let device = Device::flex();
     let (parameters, states, all) = (heads.build(&mut *kind, &device), heads.states(&device), same(&[0, 4]));
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Train,
-        rows: &all,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Train, &all);
     assert!(kind.loss(&parameters, &batch).is_none());
     let told = kind.explain(&predictions[1], Source::Text { text: "a [MASK]", words: &[] });
     let names = told["masked"][0].as_object().unwrap();

@@ -60,14 +60,7 @@ fn probabilities_equal_pytorch_and_need_no_targets() {
     let device = Device::flex();
     let (parameters, states, rows) =
         (heads.build(&mut *served, &device), heads.states(&device), same(&[0, 2, 4]));
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Test,
-        rows: &rows,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
     let probabilities = |p| if let Prediction::Labels(p) = p { p } else { panic!("labels") };
     let found: Vec<f32> = served.predict(&parameters, &batch).into_iter().flat_map(probabilities).collect();
     near(&found, &floats(&heads.json["multi_label"]["probabilities"]), "probabilities");
@@ -175,14 +168,7 @@ fn balanced_weights_are_rows_without_against_rows_with() {
         let device = Device::flex();
         let (parameters, states) = (heads.build(&mut *kind, &device), heads.states(&device));
         let rows = same(&[0, 2, 4]);
-        let batch = Batch {
-            states: &states,
-            pack: &pack,
-            split: Split::Train,
-            rows: &rows,
-            noise_seed: None,
-            progress: 1.0,
-        };
+        let batch = Batch::evaluated(&states, &pack, Split::Train, &rows);
         kind.loss(&parameters, &batch).unwrap().mean.into_scalar::<f32>()
     };
     // Each label holds in one of three training rows.

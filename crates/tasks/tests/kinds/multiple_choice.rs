@@ -55,14 +55,7 @@ fn probabilities_equal_pytorch_and_are_scored_and_told() {
     kind.attach(Split::Test, &view).unwrap();
     let (parameters, states, pack) = (heads.build(&mut *kind, &device), heads.states(&device), pack(&view));
     let rows = same(&[0, 2, 4]);
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Test,
-        rows: &rows,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
     let found = kind.predict(&parameters, &batch);
     let expected = heads.json["multiple_choice"]["probabilities"].as_array().unwrap();
     assert_eq!(found.len(), expected.len());

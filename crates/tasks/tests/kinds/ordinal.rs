@@ -46,14 +46,7 @@ fn probabilities_come_from_the_borders_and_need_no_targets() {
     let device = Device::flex();
     let (parameters, states) = (heads.build(&mut *served, &device), heads.states(&device));
     let rows = same(&[0, 2, 4]);
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Test,
-        rows: &rows,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
     let probabilities = |p| if let Prediction::Label(p) = p { p } else { panic!("classes") };
     let found = served.predict(&parameters, &batch).into_iter().map(probabilities);
     for (found, above) in found.zip(floats(&heads.json["ordinal"]["above"]).chunks(2)) {

@@ -76,14 +76,7 @@ fn trees_equal_those_of_a_search_of_all_also_from_the_tokens_read_alone() {
     assert_eq!(read.len(), 8, "one token a word");
     for tokens in [(0..pack.tokens() as u32).collect(), read] {
         let (part, seen) = (pack.only(&tokens), kernels::pick(states.clone(), &tokens));
-        let batch = Batch {
-            states: &seen,
-            pack: &part,
-            split: Split::Test,
-            rows: &rows,
-            noise_seed: None,
-            progress: 1.0,
-        };
+        let batch = Batch::evaluated(&seen, &part, Split::Test, &rows);
         let mut found = served.predict(&parameters, &batch);
         assert_eq!(found.remove(1), Prediction::Tree(vec![]), "a row without words");
         for (found, expected) in found.iter().zip(heads.json["trees"].as_array().unwrap()) {
@@ -123,14 +116,7 @@ fn rows_of_any_length_go_together() {
     let states = burn::tensor::Tensor::from_data(burn::tensor::TensorData::new(numbers, shape), &device);
     let of = |rows: &[u32]| {
         let rows = same(rows);
-        let batch = Batch {
-            states: &states,
-            pack: &pack,
-            split: Split::Train,
-            rows: &rows,
-            noise_seed: None,
-            progress: 1.0,
-        };
+        let batch = Batch::evaluated(&states, &pack, Split::Train, &rows);
         let loss = kind.loss(&parameters, &batch).unwrap();
         (loss.mean.into_scalar::<f32>() * loss.items as f32, kind.predict(&parameters, &batch))
     };

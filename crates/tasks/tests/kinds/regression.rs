@@ -54,14 +54,7 @@ fn predictions_are_in_the_unit_of_the_field_and_need_no_targets() {
     let device = Device::flex();
     let (parameters, states) = (heads.build(&mut *served, &device), heads.states(&device));
     let rows = same(&[0, 2, 4]);
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Test,
-        rows: &rows,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
     let predictions = served.predict(&parameters, &batch);
     let number = |p: &Prediction| if let Prediction::Number(x) = p { *x as f32 } else { panic!("a number") };
     let found: Vec<f32> = predictions.iter().map(number).collect();

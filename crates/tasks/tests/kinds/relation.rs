@@ -56,14 +56,7 @@ fn answers_equal_pytorch_also_where_a_span_is_lost() {
         let device = Device::flex();
         let (parameters, states) = (heads.build(&mut *served, &device), heads.states(&device));
         let rows = same(&[0, 1, 3]);
-        let batch = Batch {
-            states: &states,
-            pack: &pack,
-            split: Split::Test,
-            rows: &rows,
-            noise_seed: None,
-            progress: 1.0,
-        };
+        let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
         let found = served.predict(&parameters, &batch).into_iter().flat_map(|prediction| match prediction {
             Prediction::Label(probabilities) => probabilities,
             other => panic!("{other:?}"),

@@ -73,14 +73,7 @@ fn decodings_equal_a_search_of_all_pairs_also_from_the_tokens_read_alone() {
     let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
     for tokens in [(0..pack.tokens() as u32).collect(), read] {
         let (part, seen) = (pack.only(&tokens), kernels::pick(states.clone(), &tokens));
-        let batch = Batch {
-            states: &seen,
-            pack: &part,
-            split: Split::Test,
-            rows: &rows,
-            noise_seed: None,
-            progress: 1.0,
-        };
+        let batch = Batch::evaluated(&seen, &part, Split::Test, &rows);
         let found = served.predict(&parameters, &batch);
         for (found, expected) in found.iter().zip(heads.json["span"]["answers"].as_array().unwrap()) {
             let Prediction::Span(SpanAnswer { tokens, probability, .. }) = found else { panic!("an answer") };
@@ -115,14 +108,7 @@ fn windows_of_a_context_are_learned_and_searched_one_by_one() {
     heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, &heads.json["span"]["windows"]);
     let device = Device::flex();
     let (parameters, states, rows) = (heads.build(&mut *kind, &device), heads.states(&device), same(&[0, 4]));
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Test,
-        rows: &rows,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
     let found = kind.predict(&parameters, &batch);
     for (found, expected) in found.iter().zip(heads.json["span"]["window_answers"].as_array().unwrap()) {
         let Prediction::Span(SpanAnswer { tokens, sequence, probability }) = found else {
@@ -148,14 +134,7 @@ fn an_answer_that_no_window_has_whole_is_counted_and_not_trained_on() {
     let device = Device::flex();
     let (parameters, states) = (heads.build(&mut *kind, &device), heads.states(&device));
     let (pack, rows) = (pack(&view), same(&[4]));
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Train,
-        rows: &rows,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Train, &rows);
     assert!(kind.loss(&parameters, &batch).is_none());
 }
 
@@ -194,14 +173,7 @@ fn answers_that_were_cut_off_are_counted_and_not_trained_on() {
     let device = Device::flex();
     let (parameters, states, rows) = (heads.build(&mut *kind, &device), heads.states(&device), same(&[4]));
     let pack = pack(&view);
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Train,
-        rows: &rows,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Train, &rows);
     assert!(kind.loss(&parameters, &batch).is_none());
 }
 

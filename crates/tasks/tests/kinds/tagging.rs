@@ -57,8 +57,7 @@ fn predictions(heads: &Heads, kind: &mut dyn Kind, pack: &Pack) -> Vec<Vec<Optio
     let parameters = heads.build(kind, &device);
     let states = heads.states(&device);
     let rows = same(&[0, 1, 2, 4]);
-    let batch =
-        Batch { states: &states, pack, split: Split::Test, rows: &rows, noise_seed: None, progress: 1.0 };
+    let batch = Batch::evaluated(&states, pack, Split::Test, &rows);
     let tags = |p| if let Prediction::Tags(tags) = p { tags } else { panic!("tags") };
     kind.predict(&parameters, &batch).into_iter().map(tags).collect()
 }
@@ -169,14 +168,7 @@ fn unseen_tags_are_reported_masked_and_wrong() {
     let device = Device::flex();
     let parameters = heads.build(&mut *kind, &device);
     let (pack, states, rows) = (pack(&view), heads.states(&device).narrow(0, 0, 2), same(&[0]));
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Validation,
-        rows: &rows,
-        noise_seed: None,
-        progress: 1.0,
-    };
+    let batch = Batch::evaluated(&states, &pack, Split::Validation, &rows);
     assert_eq!(kind.loss(&parameters, &batch).unwrap().items, 1);
     let outside = vec![Some(WordTag { label: 2, probability: 1.0 }); 2];
     let scores = kind.score(Split::Validation, &[(0, Prediction::Tags(outside))]);
