@@ -21,7 +21,7 @@ thread_local! {
 }
 
 /// Does some work, in which each fused operation on the processor, and whoever calls [`ask`], first asks for room. Where there is
-/// none the work ends there. What it recorded for a backward pass is gone when the next pass over the same parameters is.
+/// none the work ends there. What it recorded for a backward pass stays with the engine until later passes forget it.
 ///
 /// # Errors
 /// [`NoRoom`], when it ended so.

@@ -17,12 +17,12 @@ const SMALLEST: usize = 64;
 /// A system that does not tell its memory; a bound that not even the smallest packs keep to.
 pub fn fit(config: &mut Config, job: &Job) -> Result<Option<String>, Failure> {
     let Some(gib) = config.train.memory_gib else { return Ok(None) };
-    let limit = (gib * 1024.0 * 1024.0 * 1024.0) as usize;
+    let limit = memory::of_gib(gib);
     let refused = |message: String| Failure::refused([format!("train.memory_gib = {gib}: {message}")]);
     let settings = config.settings();
     let remembered = remembered(config, job)?;
     // Of several packs the sum of the gradients so far stands beside those of the pack.
-    let gradients: usize = job.model.parameters.iter().filter(|p| p.trainable).map(|p| 4 * p.size()).sum();
+    let gradients = memory::of_gradients(&job.model.parameters);
     let wanted = settings.train.tokens_per_step;
     // From the smallest up, so that no trial takes more than the bound: what the next will take is told by the last two.
     let smallest =

@@ -1,6 +1,7 @@
 //! Memory of this process, as Linux tells it, and a bound on it.
 
 use crate::allocator;
+use model::Parameters;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -9,6 +10,16 @@ use train::Room;
 /// The largest resident size so far in bytes; `None` where the system does not tell.
 pub fn peak() -> Option<usize> {
     kib("/proc/self/status", "VmHWM:")
+}
+
+/// Bytes of so many GiB.
+pub fn of_gib(gib: f64) -> usize {
+    (gib * 1024.0 * 1024.0 * 1024.0) as usize
+}
+
+/// Bytes of the gradients of all trained parameters.
+pub fn of_gradients(parameters: &Parameters) -> usize {
+    parameters.iter().filter(|p| p.trainable).map(|p| 4 * p.size()).sum()
 }
 
 /// Bytes that this process may take: what the machine has, or less where its control group allows less. `None` where the system
@@ -79,9 +90,7 @@ impl Bound {
             at_once,
         }
     }
-}
 
-impl Bound {
     /// Looks at what is resident beside tensors, which grows as the allocator finds no use for some of what was given back.
     fn look_beside(&self) -> usize {
         let beside = peak().unwrap_or(0).saturating_sub(self.most.load(Relaxed));

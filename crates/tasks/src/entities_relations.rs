@@ -269,8 +269,7 @@ impl Kind for EntitiesRelations {
             let of_ends = (spans.as_slice(), ends.types.as_slice(), kernels::pick(states, &ends.spans));
             let noise = self.noise("relations", seed);
             let scores = network.relations(parameters, &words, of_ends, &pairs, noise)?;
-            let answers = yes.len() as f32;
-            Some(binary::cross_entropy(scores, yes, None).sum() / answers)
+            Some(binary::cross_entropy(scores, yes, None).mean())
         };
         let mean = match (of_entities, of_relations()) {
             (Some(entities), Some(relations)) => entities + relations * self.config.relation_weight,

@@ -369,14 +369,17 @@ impl<'a, 'h> Run<'a, 'h> {
         let steps_are_made_at = self.swap_averaged();
         let Job { model, views } = &*self.job;
         let views = views.of(Split::Validation);
-        // As many at once as there was room for in a step.
-        let tokens = self.settings.train.tokens_per_step;
-        let tokens = self.progress.at_once.map_or(tokens, |most| most.min(tokens));
-        let evaluation = evaluate(model, Split::Validation, views, tokens, self.host.stop);
+        let evaluation = evaluate(model, Split::Validation, views, self.tokens_at_once(), self.host.stop);
         if let Some(parameters) = steps_are_made_at {
             self.job.model.parameters = parameters;
         }
         evaluation
+    }
+
+    /// How many tokens run at once outside of steps: no more than there was room for in one.
+    fn tokens_at_once(&self) -> usize {
+        let tokens = self.settings.train.tokens_per_step;
+        self.progress.at_once.map_or(tokens, |most| most.min(tokens))
     }
 
     /// Gives the model the weights that are evaluated and saved; returns those that steps are made at, if they are others.

@@ -106,11 +106,10 @@ pub fn run_config(
 
 /// Who tells a run on the processor how much memory is left: of `[train] memory_gib`, or of all that there is.
 fn room(config: &Config, job: &Job) -> Option<Arc<dyn Room>> {
-    let bytes = config.train.memory_gib.map(|gib| (gib * 1024.0 * 1024.0 * 1024.0) as usize);
+    let bytes = config.train.memory_gib.map(memory::of_gib);
     let bytes = bytes.or_else(memory::allowed).filter(|_| config.train.device == DeviceName::Cpu)?;
     // A backward pass takes as much as all gradients at once.
-    let trained = job.model.parameters.iter().filter(|p| p.trainable).map(|p| 4 * p.size()).sum();
-    Some(Arc::new(Bound::new(bytes, trained)))
+    Some(Arc::new(Bound::new(bytes, memory::of_gradients(&job.model.parameters))))
 }
 
 /// A flag that SIGINT, SIGTERM and SIGHUP set. A second signal ends the program at once.

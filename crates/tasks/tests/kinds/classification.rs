@@ -83,14 +83,7 @@ fn dropout_follows_its_seed() {
     let states = heads.states(&device);
     let rows = same(&[0, 2, 4]);
     let loss = |noise_seed| {
-        let batch = Batch {
-            states: &states,
-            pack: &pack,
-            split: Split::Train,
-            rows: &rows,
-            noise_seed,
-            progress: 1.0,
-        };
+        let batch = Batch { noise_seed, ..Batch::evaluated(&states, &pack, Split::Train, &rows) };
         kind.loss(&parameters, &batch).unwrap().mean.into_data().try_into_vec::<f32>().unwrap()
     };
     assert_eq!(loss(Some(1)), loss(Some(1)));

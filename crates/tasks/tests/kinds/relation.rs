@@ -84,14 +84,7 @@ fn dropout_is_a_function_of_the_seed() {
     let device = Device::flex();
     let (parameters, states, rows) = (heads.build(&mut *kind, &device), heads.states(&device), same(&[0, 1]));
     let loss = |noise_seed| {
-        let batch = Batch {
-            states: &states,
-            pack: &pack,
-            split: Split::Train,
-            rows: &rows,
-            noise_seed,
-            progress: 1.0,
-        };
+        let batch = Batch { noise_seed, ..Batch::evaluated(&states, &pack, Split::Train, &rows) };
         kind.loss(&parameters, &batch).unwrap().mean.into_scalar::<f32>()
     };
     assert_eq!(loss(Some(7)), loss(Some(7)));

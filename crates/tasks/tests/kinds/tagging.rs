@@ -243,14 +243,7 @@ fn an_empty_batch_has_no_loss_and_no_predictions() {
     let device = Device::flex();
     let parameters = heads.build(&mut *kind, &device);
     let states = heads.states(&device);
-    let batch = Batch {
-        states: &states,
-        pack: &pack,
-        split: Split::Train,
-        rows: &[],
-        noise_seed: Some(1),
-        progress: 1.0,
-    };
+    let batch = Batch { noise_seed: Some(1), ..Batch::evaluated(&states, &pack, Split::Train, &[]) };
     assert!(kind.loss(&parameters, &batch).is_none() && kind.predict(&parameters, &batch).is_empty());
     let rows = same(&[1, 3]);
     assert!(kind.loss(&parameters, &Batch { rows: &rows, ..batch }).is_none());

@@ -63,8 +63,8 @@ pub(super) fn write_weights(path: &Path, parameters: &Parameters) -> Result<(), 
 /// The names of what an optimizer remembers of a parameter, in its order.
 const PARTS: [&str; 3] = ["first", "second", "third"];
 
-/// Writes what the optimizer remembers of every parameter that has moved, what a balancer keeps of parameters, and the heads of tasks with
-/// early stopping at their best.
+/// Writes what the optimizer remembers of every parameter that has moved, what a balancer keeps of parameters, and the heads of
+/// tasks with early stopping at their best.
 pub(super) fn write_moments(
     path: &Path,
     parameters: &Parameters,

@@ -74,7 +74,8 @@ impl Run<'_, '_> {
         }
         self.frozen = None;
         durable::remove_file(&self.dir.frozen_states())?;
-        tune(&mut self.job.model, &self.job.views.validation, self.settings.train.tokens_per_step);
+        let tokens = self.tokens_at_once();
+        tune(&mut self.job.model, &self.job.views.validation, tokens);
         let model = self.dir.model();
         self.job.model.save(&model, step, scores)?;
         self.tick();
