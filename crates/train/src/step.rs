@@ -279,14 +279,11 @@ pub(crate) fn forward<'m>(
 ) -> Losses<'m> {
     let parameters = trunk::parameters_for(model, parameters, pack, rows);
     let noise_seed = learning.map(|learning| (learning.noise)("the trunk"));
-    let Some(most) = learning.and_then(|learning| learning.part).filter(|most| *most < pack.tokens()) else {
-        let Pass { states, pack } = trunk::pass(model, &parameters, pack, rows, below, noise_seed);
-        return Losses::of_heads(model, parameters, (&states, &pack), rows, split, learning);
-    };
+    let part = learning.and_then(|learning| learning.part);
     let (Pass { states, pack }, parts) =
-        trunk::pass_in_parts(model, &parameters, (pack, below), rows, noise_seed, most);
+        trunk::pass_in_parts(model, &parameters, (pack, below), rows, noise_seed, part);
     let losses = Losses::of_heads(model, parameters, (&states, &pack), rows, split, learning);
-    Losses { parts: Some((parts, states)), ..losses }
+    Losses { parts: parts.map(|parts| (parts, states)), ..losses }
 }
 
 /// For every task the rows of a pack that carry its labels.

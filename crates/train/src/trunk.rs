@@ -68,21 +68,45 @@ pub(crate) fn last<'p>(
     Pass { states, pack: Cow::Owned(seen) }
 }
 
-/// A pass whose graph begins at its states, and what carries their gradient on. `most` tokens go through the trunk at once.
+/// [`pass`]; where no more than `part` tokens go through the trunk at once and the pack has more, its graph begins at its states,
+/// and the parts carry their gradient on.
 pub(crate) fn pass_in_parts<'m, 'p>(
     model: &'m Model,
     parameters: &Parameters,
     (pack, below): (&'p Pack, Option<Tensor<2>>),
     rows: &[Vec<BatchRow>],
     noise_seed: Option<u64>,
-    most: usize,
-) -> (Pass<'p>, Parts<'m>) {
+    part: Option<usize>,
+) -> (Pass<'p>, Option<Parts<'m>>) {
+    let Some(most) = bound(pack, part) else {
+        return (pass(model, parameters, pack, rows, below, noise_seed), None);
+    };
     let (end, seen) = match narrowed(model, pack, rows) {
         Some((tokens, seen)) => (End::Read { tokens, sequences: seen.sequences.clone() }, Cow::Owned(seen)),
         None => (End::All, Cow::Borrowed(pack)),
     };
     let parts = Parts::new(model, pack, below, noise_seed, end, most);
-    (Pass { states: parts.states(parameters), pack: seen }, parts)
+    (Pass { states: parts.states(parameters), pack: seen }, Some(parts))
+}
+
+/// [`middle`], in parts as [`pass_in_parts`].
+pub(crate) fn middle_in_parts<'m>(
+    model: &'m Model,
+    parameters: &Parameters,
+    (pack, below): (&Pack, Option<Tensor<2>>),
+    noise_seed: Option<u64>,
+    part: Option<usize>,
+) -> (Tensor<2>, Option<Parts<'m>>) {
+    let Some(most) = bound(pack, part) else {
+        return (middle(model, parameters, pack, below, noise_seed), None);
+    };
+    let parts = Parts::new(model, pack, below, noise_seed, End::LastLayer, most);
+    (parts.states(parameters), Some(parts))
+}
+
+/// The most tokens of a part, where the pack has more.
+fn bound(pack: &Pack, part: Option<usize>) -> Option<usize> {
+    part.filter(|most| *most < pack.tokens())
 }
 
 /// The tokens that some head reads, and the pack with them alone, where that is worthwhile.

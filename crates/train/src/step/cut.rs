@@ -4,7 +4,7 @@ use super::pieces::{Piece, noise_of, places, rows_of_one, some_rows};
 use super::{Losses, Packs, rows_of_all};
 use crate::gradients::{Gradient, Gradients};
 use crate::scope::Scope;
-use crate::trunk::parts::{End, Parts};
+use crate::trunk::parts::Parts;
 use crate::trunk::{self, Pass};
 use burn::tensor::Tensor;
 use data::{Pack, Split};
@@ -32,26 +32,14 @@ pub(super) fn cut<'m, 'p>(
     let model = step.model;
     let parameters = trunk::parameters_for(model, &model.parameters, &piece.pack, rows);
     let (below, seed) = (piece.below.clone(), Some(noise_of(step, piece, String::new())("the trunk")));
-    let last_layer = scope == Scope::LastLayer;
-    let pack = &piece.pack;
-    let Some(most) = step.at.part.filter(|most| *most < pack.tokens()) else {
-        let Pass { states, pack } = match last_layer {
-            true => {
-                let states = trunk::middle(model, &parameters, pack, below, seed);
-                Pass { states, pack: Cow::Borrowed(pack) }
-            }
-            false => trunk::pass(model, &parameters, pack, rows, below, seed),
-        };
-        return (Cut { parameters, states, parts: None }, pack);
-    };
-    if last_layer {
-        let parts = Parts::new(model, pack, below, seed, End::LastLayer, most);
-        let states = parts.states(&parameters);
-        return (Cut { parameters, states, parts: Some(parts) }, Cow::Borrowed(pack));
+    let at = (&piece.pack, below);
+    if scope == Scope::LastLayer {
+        let (states, parts) = trunk::middle_in_parts(model, &parameters, at, seed, step.at.part);
+        return (Cut { parameters, states, parts }, Cow::Borrowed(&piece.pack));
     }
     let (Pass { states, pack }, parts) =
-        trunk::pass_in_parts(model, &parameters, (pack, below), rows, seed, most);
-    (Cut { parameters, states, parts: Some(parts) }, pack)
+        trunk::pass_in_parts(model, &parameters, at, rows, seed, step.at.part);
+    (Cut { parameters, states, parts }, pack)
 }
 
 /// The same numbers where a graph begins.
