@@ -66,7 +66,7 @@ def row(o, case):
     run = place(o, case)
     scores = json.loads((run / "test.json").read_text())["tasks"]
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    told = [event for event in events if event["event"] == "allotted"][-1]
+    told = [event for event in events if event["event"] == "usage_report"][-1]
     cells = [f"{100 * scores[task]['scores'][metric]:.1f}" for task, metric in TASKS.items()]
     politics = told["corpora"]["politics"]
     times = politics["draws"] / max(politics["rows"], 1)

@@ -14,14 +14,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 MANY, RELATIONS, TREEBANK, WRITING = "many-kinds.toml", "relations.toml", "parsing.toml", "writing.toml"
 # CrossRE is small: ten epochs, the lower layers as they are, one evaluation at the end.
-CROSSRE = ["model.freeze={layers=4, cache=true}", "train.epochs=10", "train.evaluate_every=100000", "train.tokens_per_step=256"]
+CROSSRE = ["model.freeze={layers=4, cache=true}", "train.epochs=10", "train.eval_steps=100000", "train.tokens_per_batch=256"]
 # Writing is scored on the test split alone: what writes texts for thousands of validation rows does not train meanwhile.
 SPANISH, SENTENCE = ["bleu", "chrf", "perplexity"], ["bleu", "chrf", "slot_error_rate", "perplexity"]
 # job: example, what is set, and for each task that stays its metrics
 JOBS = {
     "entities and relations": (RELATIONS, CROSSRE, {"graph": ["entity_f1", "relation_f1", "relation_f1_relaxed"]}),
     # Other shares of the rows in which relations are learned between entities as they are found.
-    **{f"predicted {name}": (RELATIONS, [*CROSSRE, f"task.graph.entities_relations.predicted={share}"], {"graph": ["entity_f1", "relation_f1"]})
+    **{f"scheduled sampling {name}": (RELATIONS, [*CROSSRE, f"task.graph.entities_relations.scheduled_sampling={share}"], {"graph": ["entity_f1", "relation_f1"]})
        for name, share in {"never": "0.0", "half": "0.5", "rising to all": "{to=1.0}"}.items()},
     "entities alone": (RELATIONS, [*CROSSRE, "task.graph.entities_relations.learn=entities"], {"graph": ["entity_f1"]}),
     "relations alone": (RELATIONS, [*CROSSRE, "task.graph.entities_relations.learn=relations"], {"graph": ["relation_f1"]}),
@@ -30,7 +30,7 @@ JOBS = {
     "sentence": (WRITING, ["train.max_steps=300"], {"sentence": SENTENCE}),
     "spanish": (WRITING, ["train.max_steps=900"], {"spanish": SPANISH}),
     "spanish and sentence": (WRITING, ["train.max_steps=1200"], {"spanish": SPANISH, "sentence": SENTENCE}),
-    "treebank": (TREEBANK, ["train.epochs=2", "train.tokens_per_step=512"],
+    "treebank": (TREEBANK, ["train.epochs=2", "train.tokens_per_batch=512"],
                  {"upos": ["token_accuracy"], "features": ["token_accuracy"], "lemmas": ["lemma_accuracy"], "dependencies": ["las", "uas"]}),
     "emotions": (MANY, ["train.epochs=1"], {"emotions": ["macro_f1", "micro_f1"]}),
 }

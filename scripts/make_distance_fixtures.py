@@ -33,7 +33,7 @@ def logistic_case(rng, n, features, apart, c, share=0.5):
 
 
 def distance(first, second):
-    """As `crates/metrics/src/proxy_a_distance.rs` says."""
+    """As `crates/metrics/src/numbers/proxy_a_distance.rs` says."""
     n = min(len(first), len(second))
     first, second = np.float64(first[:n]), np.float64(second[:n])
     halves = [slice(0, n // 2), slice(n // 2, n)]

@@ -48,7 +48,7 @@ def factors(name, total, share, **keys):
 
 
 def case(name, total, share, **keys):
-    return {"schedule": name, "total": total, "keys": {"warmup": share, **keys}, "factors": factors(name, total, share, **keys)}
+    return {"schedule": name, "total": total, "keys": {"warmup_ratio": share, **keys}, "factors": factors(name, total, share, **keys)}
 
 
 cases = [

@@ -8,7 +8,7 @@ Writes tokenizer_texts.json (the texts), wordpiece.json (as BERT's), byte_level.
 tokenizer_cases.json: for each tokenizer, text and way of input, the ids and word numbers that the Python package gives, and
 of whole texts what it decodes the ids to.
 It covers trained.json, trained_spaces.json and trained_unigram.json too, which our own trainers make of the same texts, once these are there
-(WRITE_FIXTURES=1 cargo test -p polytask-data --test tokenizer writes it).
+(WRITE_FIXTURES=1 cargo test -p polytask-data --test it tokenizer writes it).
 A fresh run gives other WordPiece ids: that trainer depends on the order of a hash table.
 """
 import json, pathlib, sys

@@ -3,14 +3,14 @@
 use crate::{median, peak_mib, step::Sizes};
 use burn::tensor::Device;
 use data::{
-    Encoded, InputField, NO_WORD, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View, random,
+    Encoded, InputField, NO_WORD_ID, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View, random,
 };
-use model::{BertConfig, Parameters, Scratch};
+use model::{BertConfig, FromScratch, Parameters, Trunk};
 use serde_json::json;
 use std::path::Path;
 use std::sync::{Arc, atomic::AtomicBool};
 use std::time::Instant;
-use train::{Event, Host, Job, Model, RunDir, Settings, Start, TaskSlot, Views};
+use train::{Event, Job, Model, RunDir, RunHooks, Settings, Start, TaskSlot, Views};
 
 const CLASSES: usize = 10;
 /// Steps before those that count.
@@ -28,6 +28,8 @@ pub struct Case {
     pub rows: usize,
     /// Tokens a row.
     pub length: usize,
+    /// `train.activation_checkpointing`
+    pub activation_checkpointing: bool,
 }
 
 /// Times steps of a run that learns nothing: token ids and labels are drawn.
@@ -37,8 +39,9 @@ pub fn measure(case: &Case, sizes: Sizes, repeats: usize) -> Result<serde_json::
     let settings = Settings {
         train: parsed(json!({
             "max_steps": steps,
-            "tokens_per_step": case.tasks * case.rows * case.length,
+            "tokens_per_batch": case.tasks * case.rows * case.length,
             "gradient_scope": case.scope,
+            "activation_checkpointing": case.activation_checkpointing,
         }))?,
         balance: parsed(json!({ case.method.clone(): {} }))?,
         ..Settings::default()
@@ -51,12 +54,13 @@ pub fn measure(case: &Case, sizes: Sizes, repeats: usize) -> Result<serde_json::
             seconds.push(step.seconds);
             // Before the result is written, which takes memory of its own.
             peak = peak_mib();
-            faults.push(polytask::memory::faults().unwrap_or(0));
+            faults.push(polytask::memory::minor_page_faults().unwrap_or(0));
         }
     };
-    let host =
-        Host { stop: &AtomicBool::new(false), clock: &|| began.elapsed(), room: None, emit: &mut emit };
-    let done = train::run(&mut job, &settings, &RunDir::new(&dir), Start::Fresh, host);
+    let stop = AtomicBool::new(false);
+    let clock = || began.elapsed();
+    let hooks = RunHooks { stop: &stop, clock: &clock, memory_limit: None, emit: &mut emit };
+    let done = train::run(&mut job, &settings, &RunDir::new(&dir), Start::Fresh, hooks);
     let _ = std::fs::remove_dir_all(&dir);
     done.map_err(|error| error.to_string())?;
     let counted = seconds.split_off(WARM.min(seconds.len()));
@@ -79,12 +83,14 @@ fn job(case: &Case, sizes: Sizes, steps: usize) -> Job {
         layers: sizes.layers,
         hidden: sizes.hidden,
         heads: sizes.heads,
-        feed_forward: Some(sizes.wide),
+        intermediate_size: Some(sizes.intermediate),
         max_length: 512,
         dropout: 0.1,
     };
-    let backbone = model::build(&Scratch::Bert(bert), sizes.vocabulary, [0, 0], &mut parameters)
+    let backbone = model::build(&FromScratch::Bert(bert), sizes.vocabulary, [0, 0], &mut parameters)
         .expect("the sizes are good");
+    let mut trunk = Trunk::new(backbone);
+    trunk.set_activation_checkpointing(case.activation_checkpointing);
     let mut views = Views::default();
     let mut tasks = Vec::new();
     for task in 0..case.tasks {
@@ -95,17 +101,17 @@ fn job(case: &Case, sizes: Sizes, steps: usize) -> Job {
         }))
         .expect("a classification");
         let mut kind = config.build(&name).expect("a classification");
-        kind.learn(&view.rows).expect("labels");
-        kind.build(&mut parameters, sizes.hidden);
-        kind.attach(Split::Train, &view).expect("labels");
+        kind.fit_labels(&view.rows).expect("labels");
+        kind.init_head(&mut parameters, sizes.hidden);
+        kind.encode_targets(Split::Train, &view).expect("labels");
         views.train.push(view);
-        tasks.push(TaskSlot { name, config, kind, view: task, learns: true });
+        tasks.push(TaskSlot { name, config, kind, view: task, is_trained: true });
     }
     let tokenizer = Tokenizer::train(&["nothing"], &TokenizerConfig { size: 300, ..Default::default() })
         .expect("a vocabulary");
-    let corpora = Vec::new();
+    let datasets = Vec::new();
     Job {
-        model: Model { parameters, backbone, decoder: None, tokenizer, corpora, max_length: 512, tasks },
+        model: Model { parameters, trunk, decoder: None, tokenizer, max_length: 512, datasets, tasks },
         views,
     }
 }
@@ -113,14 +119,14 @@ fn job(case: &Case, sizes: Sizes, steps: usize) -> Job {
 /// Rows of drawn token ids, with labels in turn.
 fn view(corpus: &str, rows: usize, length: usize, vocabulary: usize, seed: u64) -> View {
     let mut rng = random::stream(seed, "token ids", 0);
-    let ids = (0..rows * length).map(|_| random::below(&mut rng, vocabulary as u64) as u32).collect();
+    let ids = (0..rows * length).map(|_| random::uniform_below(&mut rng, vocabulary as u64) as u32).collect();
     let encoded = Encoded {
         ids,
         offsets: (0..=rows).map(|row| row * length).collect(),
-        words: vec![NO_WORD; rows * length],
-        first: Vec::new(),
-        places: Vec::new(),
-        cut: vec![0; rows],
+        word_ids: vec![NO_WORD_ID; rows * length],
+        first_segment_len: Vec::new(),
+        offset_mapping: Vec::new(),
+        truncated: vec![0; rows],
         unknown: 0,
         sequences: Vec::new(),
     };
@@ -130,5 +136,5 @@ fn view(corpus: &str, rows: usize, length: usize, vocabulary: usize, seed: u64) 
         fields: [(Arc::from("label"), Value::Text((line % CLASSES).to_string()))].into_iter().collect(),
     };
     let rows = (0..rows).map(row).collect();
-    View { corpus: corpus.into(), input: InputField::Text("text".into()), rows, encoded, hiding: None }
+    View { corpus: corpus.into(), input: InputField::Text("text".into()), rows, encoded, masking: None }
 }

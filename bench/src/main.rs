@@ -8,8 +8,13 @@ mod step;
 
 use clap::{Parser, Subcommand};
 use model::Precision;
+use polytask::memory::allocator::{self, CountingAllocator};
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// As in the `polytask` binary.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 /// Measures Polytask.
 #[derive(Parser)]
@@ -17,7 +22,7 @@ struct Cli {
     /// Threads [default: as many as processors]
     #[arg(long, global = true)]
     threads: Option<usize>,
-    /// Counted repeats; the median is told
+    /// Counted repeats; the median is printed
     #[arg(long, global = true, default_value_t = 5)]
     repeats: usize,
     #[command(subcommand)]
@@ -40,9 +45,6 @@ enum What {
         /// Heads
         #[arg(long, default_value_t = 1)]
         tasks: usize,
-        /// Keep only what enters each layer, and compute the rest again in the backward pass
-        #[arg(long)]
-        recompute: bool,
         /// Operands of the large products rounded to bf16, where the processor multiplies such numbers
         #[arg(long)]
         bf16: bool,
@@ -70,6 +72,9 @@ enum What {
         /// Tokens a row
         #[arg(long, default_value_t = 32)]
         length: usize,
+        /// Keep only what enters each layer, and compute the rest again in the backward pass
+        #[arg(long)]
+        activation_checkpointing: bool,
     },
     /// All heads of a trained model on the test rows of its corpora, tokenized beforehand
     Predict {
@@ -79,19 +84,25 @@ enum What {
 }
 
 fn main() -> ExitCode {
-    polytask::allocator::keep_memory();
+    allocator::disable_purge();
     let cli = Cli::parse();
     let measured = polytask::commands::with_threads(cli.threads, || match &cli.what {
-        What::Step { shape, rows, length, tasks, recompute, bf16 } => {
+        What::Step { shape, rows, length, tasks, bf16 } => {
             let mut sizes = shape.sizes();
             sizes.rows = rows.unwrap_or(sizes.rows);
             sizes.length = length.unwrap_or(sizes.length);
             let precision = if *bf16 { Precision::Bf16 } else { Precision::F32 };
-            Ok(step::measure(sizes, *tasks, *recompute, precision, cli.repeats))
+            Ok(step::measure(sizes, *tasks, precision, cli.repeats))
         }
-        What::Balance { method, scope, tasks, rows, length } => {
-            let (method, scope) = (method.clone(), scope.clone());
-            let case = balance::Case { method, scope, tasks: *tasks, rows: *rows, length: *length };
+        What::Balance { method, scope, tasks, rows, length, activation_checkpointing } => {
+            let case = balance::Case {
+                method: method.clone(),
+                scope: scope.clone(),
+                tasks: *tasks,
+                rows: *rows,
+                length: *length,
+                activation_checkpointing: *activation_checkpointing,
+            };
             balance::measure(&case, step::Shape::S1.sizes(), cli.repeats)
                 .map_err(polytask::failure::Failure::failed)
         }

@@ -3,9 +3,9 @@
 use crate::{median, peak_mib};
 use burn::tensor::Device;
 use data::Split;
-use polytask::assemble::assemble_saved;
 use polytask::commands::{config_of_run, open_model};
 use polytask::failure::Failure;
+use polytask::job::assemble::assemble_saved;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;

@@ -2,17 +2,17 @@
 
 use crate::median;
 use crate::step::Sizes;
-use kernels::matmul::{Matrix, Threads, product_into};
+use kernels::matmul::{MatRef, Parallelism, product_into};
 use serde_json::{Value, json};
 use std::time::Instant;
 
 /// Times the products of one layer: forward, input gradient and weight gradient of its four linear maps.
 pub fn measure(sizes: Sizes, repeats: usize) -> Value {
-    let (n, h, wide) = (sizes.tokens(), sizes.hidden, sizes.wide);
+    let (n, h, wide) = (sizes.tokens(), sizes.hidden, sizes.intermediate);
     let maps = [(h, 3 * h), (h, h), (h, wide), (wide, h)];
     let largest = n.max(h) * wide.max(3 * h);
     let numbers: Vec<f32> = (0..largest).map(|i| (i as f32 * 0.37).sin()).collect();
-    let matrix = |rows: usize, columns: usize| Matrix::new(&numbers[..rows * columns], rows, columns);
+    let matrix = |rows: usize, columns: usize| MatRef::new(&numbers[..rows * columns], rows, columns);
     let mut out = vec![0.0; largest];
     let mut seconds = Vec::new();
     for _ in 0..repeats + 1 {
@@ -20,7 +20,7 @@ pub fn measure(sizes: Sizes, repeats: usize) -> Value {
         for (inputs, outputs) in maps {
             let (x, w, dy) = (matrix(n, inputs), matrix(outputs, inputs), matrix(n, outputs));
             for (a, b, width) in [(x, w.t(), outputs), (dy, w, inputs), (dy.t(), x, inputs)] {
-                product_into(&mut out, width, a, b, 1.0, Threads::All);
+                product_into(&mut out, width, a, b, 1.0, Parallelism::Parallel);
             }
         }
         seconds.push(began.elapsed().as_secs_f64());

@@ -3,12 +3,14 @@
 use crate::{median, peak_mib};
 use burn::tensor::Device;
 use clap::ValueEnum;
-use model::{Before, BertConfig, Group, Init, Matrix, Parameters, Precision, Scratch, Tokens, Vector};
+use model::{
+    BertConfig, EncoderInput, FromScratch, Init, Lanes, MatrixId, PackOffset, Parameters, Precision, Trunk,
+    TrunkPass, VectorId,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Instant;
-use train::{Gradients, Moments, Optimizing};
+use train::{Gradients, OptimizerConfig, OptimizerState};
 
 const CLASSES: usize = 3;
 /// Steps before those that count.
@@ -32,7 +34,7 @@ pub struct Sizes {
     pub layers: usize,
     pub hidden: usize,
     pub heads: usize,
-    pub wide: usize,
+    pub intermediate: usize,
     pub rows: usize,
     pub length: usize,
 }
@@ -57,7 +59,7 @@ impl Sizes {
     /// Floating-point operations of the matrix products of a step, forward and backward: with the weights, and of
     /// queries, keys, probabilities and values inside each row.
     pub fn operations(&self) -> f64 {
-        let weights = self.layers * (4 * self.hidden * self.hidden + 2 * self.hidden * self.wide);
+        let weights = self.layers * (4 * self.hidden * self.hidden + 2 * self.hidden * self.intermediate);
         let attention = self.layers * 2 * self.hidden * self.length;
         3.0 * 2.0 * self.tokens() as f64 * (weights + attention) as f64
     }
@@ -66,81 +68,54 @@ impl Sizes {
 fn sizes(
     vocabulary: usize,
     layers: usize,
-    [hidden, wide]: [usize; 2],
+    [hidden, intermediate]: [usize; 2],
     heads: usize,
     [rows, length]: [usize; 2],
 ) -> Sizes {
-    Sizes { vocabulary, layers, hidden, heads, wide, rows, length }
+    Sizes { vocabulary, layers, hidden, heads, intermediate, rows, length }
 }
 
 struct Head {
-    weight: Matrix,
-    bias: Vector,
+    weight: MatrixId,
+    bias: VectorId,
+}
+
+/// An encoder from scratch with heads.
+struct Network {
+    parameters: Parameters,
+    trunk: Trunk,
+    heads: Vec<Head>,
+}
+
+/// Drawn rows of equal length, and a class for each.
+struct DrawnPack {
+    ids: Vec<u32>,
+    positions: Vec<u32>,
+    segments: Vec<u32>,
+    offsets: kernels::RowOffsets,
+    target: Vec<u32>,
+    /// The ids that occur, rising.
+    occurring: Vec<u32>,
 }
 
 /// Times steps on the same pack.
-pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, precision: Precision, repeats: usize) -> Value {
-    let mut parameters = Parameters::new(&Device::flex().autodiff(), 17);
-    let config = BertConfig {
-        layers: sizes.layers,
-        hidden: sizes.hidden,
-        heads: sizes.heads,
-        feed_forward: Some(sizes.wide),
-        max_length: sizes.length.max(512),
-        dropout: 0.1,
-    };
-    let mut backbone = model::build(&Scratch::Bert(config), sizes.vocabulary, [0, 0], &mut parameters)
-        .expect("the sizes are good");
-    backbone.set_precision(precision);
-    if recompute {
-        backbone.recompute_layers().expect("a BERT has layers");
-    }
-    let heads: Vec<Head> = (0..tasks).map(|task| head(&mut parameters, task, sizes.hidden)).collect();
-
-    let ids: Vec<u32> = (0..sizes.tokens()).map(|i| (i * 7919 % sizes.vocabulary) as u32).collect();
-    let positions: Vec<u32> = (0..sizes.tokens()).map(|i| (i % sizes.length) as u32).collect();
-    let rows: kernels::Rows = (0..=sizes.rows).map(|i| i * sizes.length).collect::<Arc<[usize]>>();
-    let segments = vec![0; sizes.tokens()];
-    let target: Vec<u32> = (0..sizes.rows).map(|i| (i % CLASSES) as u32).collect();
-
-    let occurring: Vec<u32> = ids.iter().copied().collect::<BTreeSet<u32>>().into_iter().collect();
-
-    let optimizer = Optimizing::default();
+pub fn measure(sizes: Sizes, tasks: usize, precision: Precision, repeats: usize) -> Value {
+    let mut network = Network::new(sizes, tasks, precision);
+    let pack = DrawnPack::new(sizes);
+    let optimizer = OptimizerConfig::default();
     let rates = optimizer.rates([]);
-    let mut moments = Moments::new(parameters.len());
+    let mut state = OptimizerState::new(network.parameters.len());
     let (mut seconds, mut faults) = (Vec::new(), 0);
     for step in 0..WARM + repeats {
         if step == WARM {
-            faults = polytask::memory::faults().unwrap_or(0);
+            faults = polytask::memory::minor_page_faults().unwrap_or(0);
         }
         let began = Instant::now();
-        let tokens = Tokens {
-            ids: &ids,
-            positions: &positions,
-            segments: &segments,
-            rows: &rows,
-            corpora: &[],
-            before: Before::default(),
-        };
-        let narrow = parameters.with_rows(backbone.token_table(), &occurring);
-        let states = backbone.states(&narrow, tokens, Some(step as u64));
-        let pooled = kernels::mean_rows(states, &rows);
-        let losses = heads.iter().map(|head| {
-            let logits = kernels::linear(
-                pooled.clone(),
-                parameters.get(head.weight),
-                parameters.at(head.bias),
-                Precision::F32,
-            );
-            kernels::cross_entropy(logits, &target, None, 0.0)
-        });
-        let loss = losses.reduce(|a, b| a + b).expect("there is a head");
-        let gradients = Gradients::backward(loss, &narrow);
-        drop(narrow);
-        optimizer.step(&mut parameters, gradients, &mut moments, &rates, 1.0, 1.0);
+        let gradients = network.gradients(&pack, step as u64);
+        optimizer.step(&mut network.parameters, gradients, &mut state, &rates, 1.0, 1.0);
         seconds.push(began.elapsed().as_secs_f64());
     }
-    let faults = (polytask::memory::faults().unwrap_or(0) - faults) / repeats.max(1) as u64;
+    let faults = (polytask::memory::minor_page_faults().unwrap_or(0) - faults) / repeats.max(1) as u64;
     let median = median(seconds.split_off(WARM));
     json!({
         "milliseconds": 1e3 * median,
@@ -152,15 +127,74 @@ pub fn measure(sizes: Sizes, tasks: usize, recompute: bool, precision: Precision
     })
 }
 
+impl Network {
+    fn new(sizes: Sizes, tasks: usize, precision: Precision) -> Network {
+        let mut parameters = Parameters::new(&Device::flex().autodiff(), 17);
+        let config = BertConfig {
+            layers: sizes.layers,
+            hidden: sizes.hidden,
+            heads: sizes.heads,
+            intermediate_size: Some(sizes.intermediate),
+            max_length: sizes.length.max(512),
+            dropout: 0.1,
+        };
+        let backbone = model::build(&FromScratch::Bert(config), sizes.vocabulary, [0, 0], &mut parameters)
+            .expect("the sizes are good");
+        let mut trunk = Trunk::new(backbone);
+        trunk.set_precision(precision);
+        let heads = (0..tasks).map(|task| head(&mut parameters, task, sizes.hidden)).collect();
+        Network { parameters, trunk, heads }
+    }
+
+    /// The gradients of the sum of all heads' losses.
+    fn gradients(&self, pack: &DrawnPack, dropout_seed: u64) -> Gradients {
+        let Network { parameters, trunk, heads } = self;
+        let input = EncoderInput {
+            ids: &pack.ids,
+            positions: &pack.positions,
+            segments: &pack.segments,
+            offsets: &pack.offsets,
+            datasets: &[],
+            offset: PackOffset::default(),
+        };
+        let narrow = parameters.with_row_subset(trunk.spec().token_embedding, &pack.occurring);
+        let dropout_seed = Some(dropout_seed);
+        let pass = TrunkPass { parameters: &narrow, input, lanes: Lanes::NONE, dropout_seed };
+        let pooled = kernels::segment_mean(trunk.states(&pass), &pack.offsets);
+        let losses = heads.iter().map(|head| {
+            let logits = kernels::linear(
+                pooled.clone(),
+                parameters.matrix(head.weight),
+                parameters.vector(head.bias),
+                Precision::F32,
+            );
+            kernels::cross_entropy(logits, &pack.target, None, 0.0)
+        });
+        let loss = losses.reduce(|a, b| a + b).expect("there is a head");
+        Gradients::backward(loss, &narrow)
+    }
+}
+
+impl DrawnPack {
+    fn new(sizes: Sizes) -> DrawnPack {
+        let tokens = sizes.tokens();
+        let ids: Vec<u32> = (0..tokens).map(|i| (i * 7919 % sizes.vocabulary) as u32).collect();
+        let occurring = ids.iter().copied().collect::<BTreeSet<u32>>().into_iter().collect();
+        DrawnPack {
+            ids,
+            positions: (0..tokens).map(|i| (i % sizes.length) as u32).collect(),
+            segments: vec![0; tokens],
+            offsets: (0..=sizes.rows).map(|i| i * sizes.length).collect(),
+            target: (0..sizes.rows).map(|i| (i % CLASSES) as u32).collect(),
+            occurring,
+        }
+    }
+}
+
 fn head(parameters: &mut Parameters, task: usize, hidden: usize) -> Head {
-    let group = Group::Task(task.to_string());
+    let mut head = parameters.head(&task.to_string());
     Head {
-        weight: parameters.matrix(
-            &group,
-            &format!("head.{task}.weight"),
-            [CLASSES, hidden],
-            Init::Normal(0.02),
-        ),
-        bias: parameters.vector(&group, &format!("head.{task}.bias"), CLASSES, Init::Zeros),
+        weight: head.matrix("weight", [CLASSES, hidden], Init::Normal(0.02)),
+        bias: head.vector("bias", CLASSES, Init::Zeros),
     }
 }

@@ -4,15 +4,15 @@
 //! cargo run -p polytask-balance --example alone
 //! ```
 
-use polytask_balance::{BalanceError, Balancing, Gramian, NashMtl, Step, Uncertainty};
+use polytask_balance::{BalanceError, BalancerConfig, Gramian, NashMtl, StepStatistics, Uncertainty};
 
 const UNIT: f64 = 100.0;
 
 fn main() -> Result<(), BalanceError> {
     let methods = [
-        Balancing::default(),
-        Balancing::Uncertainty(Uncertainty::default()),
-        Balancing::NashMtl(NashMtl::default()),
+        BalancerConfig::default(),
+        BalancerConfig::Uncertainty(Uncertainty::default()),
+        BalancerConfig::NashMtl(NashMtl::default()),
     ];
     for method in methods {
         let mut balancer = method.build(&["small", "large"], &[1.0, 1.0])?;
@@ -22,10 +22,13 @@ fn main() -> Result<(), BalanceError> {
             // neither can remove.
             let losses = [(x - 1.0f64).powi(2) + 1.0, UNIT * ((x - 2.0f64).powi(2) + 1.0)].map(Some);
             let gradients = [2.0 * (x - 1.0), UNIT * 2.0 * (x - 2.0)];
-            // Methods to which losses are enough do not look at the Gramian.
+            // Methods that need losses only ignore the Gramian.
             let gramian = Gramian::of_rows(&gradients.each_ref().map(std::slice::from_ref));
-            let weights =
-                balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian), ..Step::default() });
+            let weights = balancer.weights(&StepStatistics {
+                losses: &losses,
+                gramian: Some(&gramian),
+                ..StepStatistics::default()
+            });
             let direction = weights[0] * gradients[0] + weights[1] * gradients[1];
             x -= 0.01 * direction / (weights[0] + UNIT * weights[1]);
         }

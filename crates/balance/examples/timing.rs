@@ -5,18 +5,12 @@
 //! cargo run --release -p polytask-balance --example timing
 //! ```
 
-use polytask_balance::{Balancing, Gramian, Halves, Step};
+use polytask_balance::{BalancerConfig, CrossGramian, Gramian, StepStatistics};
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{:12} {:>10} {:>10}   microseconds a step, K = 8 and K = 32", "method", 8, 32);
-    for (name, _) in polytask_balance::CATALOGUE {
-        let settings = match *name {
-            "static" => r#"{ "static": { "weights": {} } }"#.to_owned(),
-            "cr_mogm" => r#"{ "cr_mogm": { "method": { "cagrad": {} } } }"#.to_owned(),
-            name => format!(r#"{{ "{name}": {{}} }}"#),
-        };
-        let method: Balancing = serde_json::from_str(&settings)?;
+    for method in BalancerConfig::all() {
         let mut micros = Vec::new();
         for tasks in [8, 32] {
             let names: Vec<String> = (0..tasks).map(|i| i.to_string()).collect();
@@ -26,24 +20,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let losses = vec![Some(1.0); tasks];
             let lookahead: Vec<f64> = (0..tasks).map(|i| (i as f64).sin()).collect();
             let products = (0..tasks * tasks).map(|at| gramians[0].at(at / tasks, at % tasks)).collect();
-            let halves = Halves::new(tasks, products).ok_or("not square")?;
+            let cross_gramian = CrossGramian::new(tasks, products).ok_or("not square")?;
             let mut fastest = |gramian| {
-                let step = Step {
+                let step = StepStatistics {
                     losses: &losses,
                     gramian: Some(gramian),
-                    halves: Some(&halves),
+                    cross_gramian: Some(&cross_gramian),
                     lookahead: Some(&lookahead),
                 };
                 let mut time = || {
                     let start = Instant::now();
-                    balancer.weigh(&step);
+                    balancer.weights(&step);
                     start.elapsed().as_secs_f64() * 1e6
                 };
                 (0..20).map(|_| time()).fold(f64::INFINITY, f64::min)
             };
             micros.push(gramians.iter().map(&mut fastest).sum::<f64>() / gramians.len() as f64);
         }
-        println!("{name:12} {:10.1} {:10.1}", micros[0], micros[1]);
+        println!("{:12} {:10.1} {:10.1}", method.name(), micros[0], micros[1]);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@
 //! values and, where a file is named, draws the ways. The Pareto set is x1 within -7 and 7 at x2 of about -8.4; the sum of
 //! the losses is least at x1 = -5.727.
 
-use polytask_balance::{Balancing, Gramian, Step};
+use polytask_balance::{BalancerConfig, Gramian, StepStatistics};
 use std::fmt::Write as _;
 
 type Point = [f64; 2];
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut drawing = String::new();
     println!("x1 after {STEPS} steps, ours and published; `-`: not at the front");
     for (at, row) in ROWS.iter().enumerate() {
-        let method: Balancing = serde_json::from_str(row.method)?;
+        let method: BalancerConfig = serde_json::from_str(row.method)?;
         println!("{}", row.method);
         let mut ends = String::new();
         draw_front(&mut drawing, at)?;
@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The way from a start, every hundredth step and the last.
-fn descend(method: &Balancing, start: Point) -> Result<Vec<Point>, Box<dyn std::error::Error>> {
+fn descend(method: &BalancerConfig, start: Point) -> Result<Vec<Point>, Box<dyn std::error::Error>> {
     let mut balancer = method.build(&["first", "second"], &[1.0, 1.0])?;
     let (mut x, mut mean, mut square) = (start, [0.0; 2], [0.0; 2]);
     let mut way = vec![x];
@@ -95,7 +95,11 @@ fn descend(method: &Balancing, start: Point) -> Result<Vec<Point>, Box<dyn std::
         // FAMO takes logarithms: as in the authors' code, losses are measured from the least they can be.
         let lift = if method.name() == "famo" { 20.0 } else { 0.0 };
         let losses = [losses[0] + UNIT * lift, losses[1] + lift].map(Some);
-        let weights = balancer.weigh(&Step { losses: &losses, gramian: Some(&gramian), ..Step::default() });
+        let weights = balancer.weights(&StepStatistics {
+            losses: &losses,
+            gramian: Some(&gramian),
+            ..StepStatistics::default()
+        });
         for k in 0..2 {
             let slope = weights[0] * gradients[0][k] + weights[1] * gradients[1][k];
             mean[k] = 0.9 * mean[k] + 0.1 * slope;

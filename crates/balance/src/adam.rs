@@ -1,18 +1,18 @@
-//! Adam for one number, in f64 (Kingma and Ba 2015, algorithm 1): the optimizer of what balancing methods learn.
+//! Adam for scalars, in f64 (Kingma and Ba 2015, algorithm 1): the optimizer of the learned values of balancing methods.
 
-use crate::rule::Memory;
+use crate::method_impl::State;
 use serde::{Deserialize, Serialize};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
-/// Learned numbers stay within this of 0, so that their exponentials are finite.
+/// The largest absolute learned value, so that exponentials are finite.
 pub(crate) const BOUND: f64 = 30.0;
-/// Gradients are cut to within this of 0, so that their squares are finite.
+/// The largest absolute gradient; larger ones are clamped, so that squares are finite.
 const STEEPEST: f64 = 1e100;
 
-/// The two moments of one learned number and how often it has moved.
+/// The two moments of a scalar and the number of its steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Adam {
@@ -22,7 +22,7 @@ pub(crate) struct Adam {
 }
 
 impl Adam {
-    /// What to add to the number, given its gradient (finite, its square too).
+    /// The update of the scalar for a gradient (finite, its square too).
     pub fn step(&mut self, gradient: f64, learning_rate: f64) -> f64 {
         self.time += 1;
         self.mean = BETA1 * self.mean + (1.0 - BETA1) * gradient;
@@ -34,21 +34,21 @@ impl Adam {
         -learning_rate * mean / (square.sqrt() + EPSILON)
     }
 
-    /// Whether this is a state that `step` can reach.
-    pub fn is_sound(&self) -> bool {
+    /// Whether `step` can have reached this state.
+    pub fn is_valid(&self) -> bool {
         self.mean.is_finite() && self.square.is_finite() && self.square >= 0.0
     }
 }
 
-/// A number a task that a method learns, from 0 on, and its optimizer.
+/// A learned scalar of a task, starting at 0, and its optimizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Learned {
+pub(crate) struct AdamScalar {
     pub value: f64,
     adam: Adam,
 }
 
-impl Learned {
+impl AdamScalar {
     /// One step against the gradient, however steep.
     pub fn descend(&mut self, gradient: f64, learning_rate: f64) {
         let step = self.adam.step(gradient.clamp(-STEEPEST, STEEPEST), learning_rate);
@@ -56,12 +56,12 @@ impl Learned {
     }
 }
 
-impl Memory for Vec<Learned> {
-    fn of_start(tasks: usize) -> Self {
-        vec![Learned::default(); tasks]
+impl State for Vec<AdamScalar> {
+    fn initial(tasks: usize) -> Self {
+        vec![AdamScalar::default(); tasks]
     }
 
-    fn is_sound(&self, tasks: usize) -> bool {
-        self.len() == tasks && self.iter().all(|l| l.value.abs() <= BOUND && l.adam.is_sound())
+    fn is_valid(&self, tasks: usize) -> bool {
+        self.len() == tasks && self.iter().all(|l| l.value.abs() <= BOUND && l.adam.is_valid())
     }
 }

@@ -1,111 +1,112 @@
-//! What every balancing method can do.
+//! The interface of every balancing method.
 
-use crate::{BalanceError, Gramian, Halves};
+use crate::{BalanceError, CrossGramian, Gramian};
 
-/// What a method looks at in every step.
+/// The statistics that a method needs in every step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
     /// The task losses. One backward pass of the weighted sum serves trunk and heads.
     Losses,
     /// The losses and the Gramian of their gradients over the shared parameters. The weights are for the shared parameters
-    /// alone: `direction = J^T w`; every head takes its own task's gradient as it is.
+    /// alone: `direction = J^T w`; every head uses the unweighted gradient of its own task.
     Gramian,
-    /// The losses; the gradients themselves have gone through [`Balancer::rows`]. The weights are for the shared parameters
-    /// alone, as with `Gramian`.
-    Rows,
+    /// The losses; the gradients themselves have gone through [`Balancer::gradient_transform`]. The weights are for the shared
+    /// parameters alone, as with `Gramian`.
+    GradientTransform,
     /// The losses and the inner products between the gradients of one half of the step's rows and those of the other half,
-    /// which are independent of each other. The weights are for the shared parameters alone, as with `Gramian`.
-    TwoHalves,
+    /// which are independent samples (double sampling). The weights are for the shared parameters alone, as with `Gramian`.
+    IndependentHalves,
     /// The losses and, for each task, the inner product of its gradient with the gradient of the summed validation losses
     /// after a trial step: the shared parameters moved along the gradients with the weights of [`Balancer::trial`], without
     /// the optimizer's moments.
     Lookahead,
 }
 
-/// What a method is told about one step. The order of the tasks is that of [`Balancing::build`](crate::Balancing::build).
+/// The statistics of one step. The order of the tasks is that of [`BalancerConfig::build`](crate::BalancerConfig::build).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Step<'a> {
+pub struct StepStatistics<'a> {
     /// Each task's loss; `None` for a task that is absent from the step.
     pub losses: &'a [Option<f64>],
-    /// The Gramian of all tasks, where the method [needs](Balancer::needs) it. The rows of absent tasks are not looked at.
+    /// The Gramian of all tasks, where the method [needs](Balancer::needs) it. The rows of absent tasks are not used.
     pub gramian: Option<&'a Gramian>,
-    /// Between the two halves of the rows, where the method needs it.
-    pub halves: Option<&'a Halves>,
-    /// One inner product a task, where the method needs them; those of absent tasks are not looked at. A number that is not
-    /// finite makes its task absent.
+    /// The inner products between the two halves of the rows, where the method needs them.
+    pub cross_gramian: Option<&'a CrossGramian>,
+    /// One inner product per task, where the method needs them; those of absent tasks are not used. A value that is not finite
+    /// makes its task absent.
     pub lookahead: Option<&'a [f64]>,
 }
 
-/// Sees, and may change, the gradients of a step over the shared parameters, one chunk of parameters after the other.
-pub trait Rows {
-    /// Whether the method keeps a number a task and parameter. These buffers are the trainer's: 0 at the start, handed in
-    /// with every chunk, saved in checkpoints.
+/// Reads, and may change, the gradients of a step over the shared parameters, one chunk of parameters after the other.
+pub trait GradientTransform {
+    /// Whether the method keeps one value per task and parameter. The trainer owns these buffers: they are 0 at the start,
+    /// passed in with every chunk, and saved in checkpoints.
     fn keeps_buffers(&self) -> bool;
 
-    /// One chunk: of each task its row and, where the method keeps them, its buffer, all of one length; `first` is the place
-    /// of its first parameter among all. Rows and buffers of absent tasks (loss `None` or not finite) stay as they are.
+    /// Transforms one chunk: of each task its gradient row and, where the method keeps them, its buffer, all of one length;
+    /// `offset` is the index of the chunk's first parameter. Rows and buffers of absent tasks (loss `None` or not finite) stay
+    /// unchanged.
     ///
     /// # Panics
-    /// When there is not one loss, one row and, if they are kept, one buffer a task, or lengths differ.
-    fn pass(
+    /// When there is not one loss, one row and, if they are kept, one buffer per task, or lengths differ.
+    fn transform_chunk(
         &mut self,
-        first: u64,
+        offset: u64,
         losses: &[Option<f64>],
         rows: &mut [&mut [f32]],
         buffers: &mut [&mut [f32]],
     );
 }
 
-/// A balancing method at work.
+/// A balancing method with its state.
 pub trait Balancer: Send {
-    /// What [`Step`] has to hold.
+    /// What [`StepStatistics`] has to hold.
     fn needs(&self) -> Needs {
         Needs::Losses
     }
 
-    /// The weights for this step, in the order of the tasks, each finite; the direction to go is the gradient of the sum
-    /// of `weight x loss`. Weights are at least 0 except where a method's documentation says otherwise. Each call moves
-    /// the methods that have state: once a step, or once a pack where a step accumulates several.
+    /// The weights for this step, in the order of the tasks, each finite; the direction of the step is the gradient of the sum
+    /// of `weight x loss`. Weights are at least 0 except where a method's documentation says otherwise. Each call updates the
+    /// state of the method: call it once a step, or once a pack with gradient accumulation.
     ///
-    /// `None` is a task that is absent from the step: its weight is 0 and its state does not move. A loss or gradient
-    /// that is NaN or infinite is treated as absent, so that it cannot poison the state; leave such a task out of the
-    /// sum (0 times NaN is NaN), and better, skip the step. To a method that needs the Gramian, a gradient of exactly 0
-    /// and an importance of 0 are absent as well: there is nothing to balance about them.
+    /// `None` is a task that is absent from the step: its weight is 0 and its state does not change. A loss or gradient
+    /// that is NaN or infinite is treated as absent, so that it cannot corrupt the state; leave such a task out of the
+    /// sum (0 times NaN is NaN), or better, skip the step. For a method that needs the Gramian, tasks with a gradient of exactly
+    /// 0 or an importance of 0 are absent as well: they do not take part in the balancing.
     ///
     /// # Panics
-    /// When the step does not hold what the method needs, or not one entry a task.
-    fn weigh(&mut self, step: &Step<'_>) -> Vec<f64>;
+    /// When the step does not hold what the method needs, or not one entry per task.
+    fn weights(&mut self, step: &StepStatistics<'_>) -> Vec<f64>;
 
-    /// [`weigh`](Balancer::weigh) for a method to which losses are enough.
+    /// [`weights`](Balancer::weights) for a method that needs losses only.
     ///
     /// # Panics
-    /// As `weigh`; so for a method that needs more than losses.
-    fn weights(&mut self, losses: &[Option<f64>]) -> Vec<f64> {
-        self.weigh(&Step { losses, ..Step::default() })
+    /// As `weights`; so for a method that needs more than losses.
+    fn weights_from_losses(&mut self, losses: &[Option<f64>]) -> Vec<f64> {
+        self.weights(&StepStatistics { losses, ..StepStatistics::default() })
     }
 
-    /// The method's way to see and change the gradients themselves, where it has one: every chunk goes through it once in a
-    /// step, before [`weigh`](Balancer::weigh) and before the Gramian is formed. Only a step whose gradients are all finite
-    /// may go through.
-    fn rows(&mut self) -> Option<&mut dyn Rows> {
+    /// The method's transform of the gradients themselves, where it has one: every chunk goes through it once in a step, before
+    /// [`weights`](Balancer::weights) and before the Gramian is computed. Only a step whose gradients are all finite may go
+    /// through it.
+    fn gradient_transform(&mut self) -> Option<&mut dyn GradientTransform> {
         None
     }
 
-    /// The weights of the trial step that [`Needs::Lookahead`] is about: those that the method would give before it has seen
-    /// this step. Moves nothing.
+    /// The weights of the trial step of [`Needs::Lookahead`]: those that the method gives before this step. Does not change the
+    /// state.
     fn trial(&self, losses: &[Option<f64>]) -> Vec<f64> {
         losses.iter().map(|loss| f64::from(u8::from(loss.is_some()))).collect()
     }
 
-    /// Says that an epoch is over, to the methods that compare epochs.
+    /// Marks the end of an epoch, for the methods that compare epochs.
     fn epoch_end(&mut self) {}
 
-    /// What the method has learned so far, with the name of the method; every float survives JSON bit for bit.
+    /// The state of the method, with its name; every float survives JSON bit for bit.
     fn state(&self) -> serde_json::Value;
 
-    /// Takes up where [`state`](Balancer::state) was called.
+    /// Restores a value of [`state`](Balancer::state).
     ///
     /// # Errors
-    /// When `state` is not one that this method made for these tasks; then nothing has changed.
+    /// When `state` is not a state of this method for these tasks; then nothing has changed.
     fn restore(&mut self, state: &serde_json::Value) -> Result<(), BalanceError>;
 }

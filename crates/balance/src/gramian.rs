@@ -38,7 +38,7 @@ impl Gramian {
         }
         for i in 0..tasks {
             for j in 0..i {
-                if !(gramian.is_sound(i) && gramian.is_sound(j)) {
+                if !(gramian.is_valid(i) && gramian.is_valid(j)) {
                     continue;
                 }
                 let most = gramian.at(i, i).sqrt() * gramian.at(j, j).sqrt();
@@ -90,7 +90,7 @@ impl Gramian {
     }
 
     /// Whether the task's gradient has a finite norm.
-    pub fn is_sound(&self, task: usize) -> bool {
+    pub fn is_valid(&self, task: usize) -> bool {
         self.at(task, task).is_finite()
     }
 
@@ -128,7 +128,7 @@ impl Gramian {
     }
 
     /// Every pair's cosine: the Gramian of the gradients at length 1, none of which is 0.
-    pub(crate) fn of_units(&self) -> Gramian {
+    pub(crate) fn cosine_matrix(&self) -> Gramian {
         let norms = self.norms();
         let cosine = |i: usize, j: usize| {
             if i == j { 1.0 } else { (self.at(i, j) / norms[i] / norms[j]).clamp(-1.0, 1.0) }
@@ -138,7 +138,7 @@ impl Gramian {
     }
 
     /// The Gramian with `by` added to every square.
-    pub(crate) fn lifted(mut self, by: f64) -> Gramian {
+    pub(crate) fn add_diagonal(mut self, by: f64) -> Gramian {
         for i in 0..self.tasks {
             self.values[i * self.tasks + i] += by;
         }
@@ -146,7 +146,7 @@ impl Gramian {
     }
 
     /// `G w`: the inner product of each gradient with `J^T w`.
-    pub(crate) fn times(&self, weights: &[f64]) -> Vec<f64> {
+    pub(crate) fn matvec(&self, weights: &[f64]) -> Vec<f64> {
         self.values.chunks_exact(self.tasks.max(1)).map(|row| dot(row, weights)).collect()
     }
 
@@ -161,8 +161,8 @@ impl Gramian {
     }
 
     /// `w^T G w`, the squared norm of `J^T w`, at least 0.
-    pub(crate) fn square(&self, weights: &[f64]) -> f64 {
-        dot(weights, &self.times(weights)).max(0.0)
+    pub(crate) fn quadratic_form(&self, weights: &[f64]) -> f64 {
+        dot(weights, &self.matvec(weights)).max(0.0)
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(gramian.conflicts(), Some(1.0 / 3.0));
         assert_eq!(gramian.of(&[3]).conflicts(), None);
         assert_eq!(gramian.of(&[2, 0]), Gramian::of_rows(&[rows[2], rows[0]]));
-        assert_eq!(gramian.times(&[1.0, 0.0, 1.0, 7.0]), [0.0; 4]);
+        assert_eq!(gramian.matvec(&[1.0, 0.0, 1.0, 7.0]), [0.0; 4]);
     }
 
     #[test]
@@ -222,6 +222,6 @@ mod tests {
         let gramian = Gramian::new(2, vec![1.0, 1.00001, 1.00003, 1.0]).expect("a Gramian");
         assert_eq!((gramian.at(0, 1), gramian.at(1, 0)), (1.0, 1.0));
         let broken = Gramian::new(2, vec![1.0, f64::NAN, f64::NAN, f64::NAN]).expect("one broken task");
-        assert!(broken.is_sound(0) && !broken.is_sound(1));
+        assert!(broken.is_valid(0) && !broken.is_valid(1));
     }
 }

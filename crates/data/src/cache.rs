@@ -4,15 +4,16 @@
 //! another name, so nothing in a cache is ever out of date, and the folder may be deleted at any time.
 //!
 //! The file, all numbers little-endian: the 8 bytes `PTTOKEN3`; the key, 32 bytes; rows, tokens, unknown tokens, sequences (0 if
-//! every row is one) and sequences that are pairs (all or none), each u64; then u32: per row its length and its cut tokens; per
-//! sequence its length; of pairs per sequence the tokens of the first segment, and per token from where to where in the second
-//! text it stands; per token its id and its word; the BLAKE3 hash of all before. It is written beside its place, synced and renamed. A file that is cut short or damaged is made anew.
+//! every row is one) and sequences that are pairs (all or none), each u64; then u32: per row its length and its truncated tokens; per
+//! sequence its length; of pairs per sequence the tokens of the first segment, and per token its byte range in the second text;
+//! per token its id and its word id; the BLAKE3 hash of all before. It is written to a temporary file, synced and renamed. A
+//! file that is cut short or damaged is made anew.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use crate::{DataError, Encoded, Input, Tokenizer};
+use crate::{DataError, Encoded, Input, NO_WORD_ID, Tokenizer};
 
 const MAGIC: &[u8; 8] = b"PTTOKEN3";
 const HASH: usize = 32;
@@ -33,7 +34,7 @@ pub fn encode_cached(
     let path = dir.join(format!("{}.tokens", key.to_hex()));
     if let Ok(bytes) = fs::read(&path)
         && let Some(encoded) = from_bytes(&bytes, &key, tokenizer.vocabulary())
-        && encoded.rows() == inputs.len()
+        && can_encode(&encoded, inputs, max_length)
     {
         return Ok(encoded);
     }
@@ -89,12 +90,12 @@ fn to_bytes(encoded: &Encoded, key: &blake3::Hash) -> Vec<u8> {
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(key.as_bytes());
     let (lengths, sequences) = (lengths(&encoded.offsets), lengths(&encoded.sequences));
-    for number in [rows, tokens, encoded.unknown, sequences.len(), encoded.first.len()] {
+    for number in [rows, tokens, encoded.unknown, sequences.len(), encoded.first_segment_len.len()] {
         out.extend_from_slice(&(number as u64).to_le_bytes());
     }
-    let places = encoded.places.as_flattened().to_vec();
-    let parts = [&lengths, &encoded.cut, &sequences, &encoded.first, &places, &encoded.ids, &encoded.words];
-    for numbers in parts {
+    let Encoded { ids, word_ids, first_segment_len, truncated, .. } = encoded;
+    let offset_mapping = encoded.offset_mapping.as_flattened().to_vec();
+    for numbers in [&lengths, truncated, &sequences, first_segment_len, &offset_mapping, ids, word_ids] {
         out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
     }
     let hash = blake3::hash(&out);
@@ -141,19 +142,68 @@ fn from_bytes(bytes: &[u8], key: &blake3::Hash, vocabulary: usize) -> Option<Enc
                 .collect::<Vec<u32>>(),
         )
     };
-    let (lengths, cut, sequences, first) = (take(rows)?, take(rows)?, take(several)?, take(pairs)?);
-    let places = take(if pairs > 0 { tokens.checked_mul(2)? } else { 0 })?;
-    let (ids, words) = (take(tokens)?, take(tokens)?);
+    let (lengths, truncated) = (take(rows)?, take(rows)?);
+    let (sequences, first_segment_len) = (take(several)?, take(pairs)?);
+    let offset_mapping = take(if pairs > 0 { tokens.checked_mul(2)? } else { 0 })?;
+    let (ids, word_ids) = (take(tokens)?, take(tokens)?);
     let offsets = bounds(&lengths)?;
     let all = if several > 0 { &sequences } else { &lengths };
-    let fits =
-        pairs == 0 || (pairs == all.len() && first.iter().zip(all).all(|(first, length)| first <= length));
+    let fits = pairs == 0
+        || (pairs == all.len() && first_segment_len.iter().zip(all).all(|(first, length)| first <= length));
     let sequences = if several > 0 { bounds(&sequences)? } else { Vec::new() };
     let cuts_rows = several == 0 || offsets.iter().all(|end| sequences.binary_search(end).is_ok());
-    let places = places.as_chunks().0.to_vec();
+    let offset_mapping = offset_mapping.as_chunks().0.to_vec();
     let whole = offsets[rows] == tokens && ids.iter().all(|&id| (id as usize) < vocabulary);
-    let sound = fits && cuts_rows && rest.is_empty() && whole;
-    sound.then_some(Encoded { ids, offsets, words, sequences, first, places, cut, unknown })
+    let valid = fits && cuts_rows && rest.is_empty() && whole;
+    valid.then_some(Encoded {
+        ids,
+        offsets,
+        word_ids,
+        sequences,
+        first_segment_len,
+        offset_mapping,
+        truncated,
+        unknown,
+    })
+}
+
+/// Whether the values of an encoding are in the ranges that the inputs allow. A checksum without a secret key does not exclude
+/// that somebody made the file, and what is read here is used as indices and sizes without further checks.
+fn can_encode(encoded: &Encoded, inputs: &[Input<'_>], max_length: usize) -> bool {
+    let bounds = if encoded.sequences.is_empty() { &encoded.offsets } else { &encoded.sequences };
+    encoded.rows() == inputs.len()
+        && encoded.unknown <= encoded.ids.len()
+        && bounds.windows(2).all(|pair| (1..=max_length).contains(&(pair[1] - pair[0])))
+        && inputs.iter().enumerate().all(|(row, input)| can_encode_row(encoded, row, input))
+}
+
+/// The same of one row: the number of its sequences, its word ids and its offset mapping.
+fn can_encode_row(encoded: &Encoded, row: usize, input: &Input<'_>) -> bool {
+    let sequences = encoded.sequences(row).count();
+    let has_sequences = match input {
+        Input::Text(_) | Input::Words(_) | Input::Pair(..) => sequences == 1,
+        Input::Choices(_, choices) => sequences == choices.len(),
+        Input::Windows { most, .. } => (1..=(*most).max(1)).contains(&sequences),
+    };
+    has_sequences
+        && encoded.sequences(row).enumerate().all(|(sequence, (tokens, _))| {
+            let (words, bytes) = match input {
+                Input::Text(text) => (max_words(text), 0),
+                Input::Words(words) => (words.len(), 0),
+                Input::Pair(_, second) | Input::Windows { second, .. } => (max_words(second), second.len()),
+                Input::Choices(_, choices) => (max_words(&choices[sequence]), choices[sequence].len()),
+            };
+            let word_ids = encoded.word_ids[tokens.clone()].iter().filter(|id| **id != NO_WORD_ID);
+            let ranges = encoded.offset_mapping.get(tokens).unwrap_or_default();
+            word_ids.clone().is_sorted()
+                && word_ids.max().is_none_or(|id| (*id as usize) < words)
+                && ranges.iter().all(|[start, end]| start <= end && *end as usize <= bytes)
+        })
+}
+
+/// More words than a tokenizer finds in a text. Unicode normalization can expand one character of three bytes to four words.
+fn max_words(text: &str) -> usize {
+    4 * text.len() + 4
 }
 
 /// Writes a file so that after a crash it is there whole or not at all.
@@ -172,16 +222,17 @@ fn write(dir: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TokenizerConfig;
 
     fn sample() -> (Encoded, blake3::Hash) {
         let encoded = Encoded {
             ids: vec![2, 7, 3, 2, 9],
             offsets: vec![0, 3, 5],
-            words: vec![u32::MAX, 0, u32::MAX, u32::MAX, 0],
+            word_ids: vec![u32::MAX, 0, u32::MAX, u32::MAX, 0],
             sequences: vec![0, 1, 3, 5],
-            first: vec![1, 1, 2],
-            places: vec![[0, 0], [0, 0], [0, 3], [0, 0], [2, 5]],
-            cut: vec![0, 4],
+            first_segment_len: vec![1, 1, 2],
+            offset_mapping: vec![[0, 0], [0, 0], [0, 3], [0, 0], [2, 5]],
+            truncated: vec![0, 4],
             unknown: 1,
         };
         (encoded, blake3::hash(b"key"))
@@ -228,6 +279,53 @@ mod tests {
             let hash = blake3::hash(&body);
             body.extend_from_slice(hash.as_bytes());
             assert_eq!(from_bytes(&body, &key, 10), None);
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_even_under_a_right_checksum() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokenizer = Tokenizer::train(&["one two three"], &TokenizerConfig::default()).unwrap();
+        let choices = ["one".to_owned(), "two three".to_owned()];
+        let inputs = [
+            Input::Text("three"),
+            Input::Pair("one", "two three"),
+            Input::Choices("one", &choices),
+            Input::Windows { first: "one", second: "two two two two", overlap: 1, most: 9 },
+            Input::Words(&choices),
+        ];
+        let dir = Some(folder.path());
+        let encode = |inputs: &[Input<'_>]| encode_cached(dir, &tokenizer, inputs, 8).unwrap();
+        let good = encode(&inputs);
+        assert!(can_encode(&good, &inputs, 8));
+        let last_word = |encoded: &Encoded| encoded.word_ids.iter().rposition(|id| *id != NO_WORD_ID);
+        let last_range = |encoded: &Encoded| encoded.offset_mapping.iter().rposition(|range| range[1] > 0);
+        let (word, range) = (last_word(&good).unwrap(), last_range(&good).unwrap());
+        let with = |change: &dyn Fn(&mut Encoded)| {
+            let mut encoded = good.clone();
+            change(&mut encoded);
+            encoded
+        };
+        let bad = [
+            with(&|encoded| encoded.word_ids[word] = u32::MAX - 1),
+            with(&|encoded| encoded.word_ids[word] = 2),
+            with(&|encoded| encoded.word_ids[..=word].reverse()),
+            with(&|encoded| encoded.offset_mapping[range] = [0, 16]),
+            with(&|encoded| encoded.offset_mapping[range] = [2, 1]),
+            with(&|encoded| encoded.offset_mapping[0] = [0, 1]),
+            with(&|encoded| {
+                encoded.ids.extend([0; 8]);
+                encoded.word_ids.extend([NO_WORD_ID; 8]);
+                encoded.offset_mapping.extend([[0, 0]; 8]);
+                *encoded.offsets.last_mut().unwrap() += 8;
+                *encoded.sequences.last_mut().unwrap() += 8;
+            }),
+        ];
+        let key = key(&tokenizer, &inputs, 8);
+        for bad in bad {
+            let path = folder.path().join(format!("{}.tokens", key.to_hex()));
+            fs::write(path, to_bytes(&bad, &key)).unwrap();
+            assert_eq!(encode(&inputs), good);
         }
     }
 }

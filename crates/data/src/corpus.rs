@@ -1,4 +1,4 @@
-//! What a config says about a corpus.
+//! The config of a corpus.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use crate::OrderConfig;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// What the model learns from.
+    /// For training.
     Train,
-    /// What choices are made on: best checkpoint, early stopping.
+    /// For choices: best checkpoint, early stopping.
     Validation,
-    /// What is measured once, at the end.
+    /// For the final scores.
     Test,
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for Paths {
     }
 }
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
@@ -103,22 +103,22 @@ pub struct CorpusConfig {
     /// Files to measure on at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Paths>,
-    /// How the files are written. Default: by the file's extension.
+    /// The format of the files. Default: by the file's extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// Names of the columns, for CSV and TSV without a header and for CoNLL columns. Default for CoNLL columns: the first
     /// is `tokens`, the last `tags`, those between `column2`, `column3`, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    /// What stands between the columns: of CSV `,` by default, of TSV a tab, of CoNLL columns a tab where the file has
+    /// The separator of the columns: of CSV `,` by default, of TSV a tab, of CoNLL columns a tab where the file has
     /// tabs, else any run of spaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<char>,
     /// Whether the first line of CSV and TSV names the columns. Default: true, unless `columns` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<bool>,
-    /// In which order training draws the rows: `"shuffled"` by default; `{ stratified = "FIELD" }`, any stretch with its share of
-    /// every class; `{ balanced = "FIELD" }`, every class equally often; `{ rising = { by = "length" } }`, easy ones first.
+    /// In which order training draws the rows: `"shuffled"` by default; `{ stratified = "FIELD" }`, class proportions kept in any
+    /// section; `{ balanced = "FIELD" }`, every class equally often; `{ curriculum = { by = "length" } }`, easy rows first.
     #[serde(default, skip_serializing_if = "OrderConfig::is_default")]
     pub order: OrderConfig,
 }

@@ -1,11 +1,11 @@
-//! What can be wrong with data, and the collector that reports many faults at once.
+//! Errors of data, and a list that reports many of them at once.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::Place;
 
-/// A fault of data, each with its place, what was found and what to try.
+/// An error of data, with its place, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// A row that cannot be used.
@@ -70,7 +70,7 @@ pub enum DataError {
         /// What differs.
         reason: String,
     },
-    /// Stands last in a list of faults that was cut.
+    /// The last entry of a list of errors that was shortened.
     #[error("and {count} more like these")]
     More {
         /// How many were left out.
@@ -78,45 +78,45 @@ pub enum DataError {
     },
 }
 
-/// Collects faults so that many are reported at once: the first [`Faults::SHOWN`] are kept, the rest counted.
+/// Collects errors so that many are reported at once: the first [`ErrorList::MAX_ERRORS_SHOWN`] are kept, the rest counted.
 #[derive(Debug, Default)]
-pub struct Faults {
+pub struct ErrorList {
     kept: Vec<DataError>,
     more: usize,
 }
 
-impl Faults {
-    /// How many faults are kept in full.
-    pub const SHOWN: usize = 20;
+impl ErrorList {
+    /// How many errors are kept in full.
+    pub const MAX_ERRORS_SHOWN: usize = 20;
 
-    /// No faults yet.
+    /// An empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a fault. A [`DataError::More`] adds its count.
+    /// Adds an error. A [`DataError::More`] adds its count.
     pub fn push(&mut self, error: DataError) {
         match error {
             DataError::More { count } => self.more += count,
-            error if self.kept.len() < Self::SHOWN => self.kept.push(error),
+            error if self.kept.len() < Self::MAX_ERRORS_SHOWN => self.kept.push(error),
             _ => self.more += 1,
         }
     }
 
-    /// Adds all faults of a list.
+    /// Adds all errors of a list.
     pub fn extend(&mut self, errors: impl IntoIterator<Item = DataError>) {
         errors.into_iter().for_each(|error| self.push(error));
     }
 
-    /// Whether nothing was wrong so far.
+    /// Whether there is no error so far.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// `value` if nothing was wrong, else all faults, with [`DataError::More`] last where some were left out.
+    /// `value` if the list is empty, else all errors, with [`DataError::More`] last where some were left out.
     ///
     /// # Errors
-    /// The collected faults.
+    /// The collected errors.
     pub fn finish<T>(mut self, value: T) -> Result<T, Vec<DataError>> {
         if self.kept.is_empty() {
             return Ok(value);
@@ -134,13 +134,13 @@ mod tests {
 
     #[test]
     fn keeps_twenty_and_counts_the_rest() {
-        let mut faults = Faults::new();
+        let mut list = ErrorList::new();
         for i in 0..25 {
-            faults.push(DataError::NoFiles { pattern: i.to_string() });
+            list.push(DataError::NoFiles { pattern: i.to_string() });
         }
-        let errors = faults.finish(()).unwrap_err();
+        let errors = list.finish(()).unwrap_err();
         assert_eq!(errors.len(), 21);
-        let mut again = Faults::new();
+        let mut again = ErrorList::new();
         again.extend(errors);
         again.push(DataError::NoFiles { pattern: "x".into() });
         let errors = again.finish(()).unwrap_err();

@@ -1,34 +1,34 @@
-//! In which order the rows of one corpus come, pass after pass over it.
+//! The order of the rows of one corpus in each pass over it.
 
 mod config;
 
 use std::collections::BTreeMap;
 
-pub use config::{Difficulty, OrderConfig, Rising};
+pub use config::{Curriculum, Difficulty, OrderConfig};
 
 use crate::random;
 
-/// The order of a corpus's rows. All of them come once a pass, but for [`Order::Balanced`].
+/// The order of a corpus's rows. Each row comes once a pass, except under [`Order::Balanced`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Order {
     /// Shuffled anew for each pass.
     #[default]
     Shuffled,
-    /// In the first passes easy rows before hard ones, those that are alike shuffled; after these shuffled. A curriculum
-    /// (Bengio et al., Curriculum Learning, ICML 2009).
-    Rising {
-        /// `[candidates]` how hard each row is.
+    /// Curriculum learning (Bengio et al., Curriculum Learning, ICML 2009): in the first passes rows come by increasing
+    /// difficulty, rows of equal difficulty in random order; later passes are shuffled.
+    Curriculum {
+        /// `[candidates]` the difficulty of each row.
         difficulty: Vec<f64>,
-        /// How many passes are in this order.
+        /// How many passes are sorted by difficulty.
         passes: u64,
     },
-    /// Any stretch of the pass has of every class what its share of all rows says, to within one row or two.
+    /// Any section of the pass has the class proportions of the corpus, to within one or two rows.
     Stratified {
         /// `[candidates]` the class of each row.
         classes: Vec<u32>,
     },
-    /// Every class equally often: any stretch has of each the same number of rows, to within one or two. Rows of small classes
-    /// come several times a pass, of large ones not all of them; the rest comes in the next.
+    /// Every class equally often: any section has the same number of rows of each, to within one or two. Rows of small classes
+    /// come several times a pass; of large classes some rows come in the next pass only.
     Balanced {
         /// `[candidates]` the class of each row.
         classes: Vec<u32>,
@@ -36,7 +36,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// `[rows]` the rows of one pass over a corpus, as places among its candidates. A function of its arguments.
+    /// `[rows]` the rows of one pass over a corpus, as indices of its candidates. A function of its arguments.
     pub(crate) fn of_pass(&self, rows: usize, seed: u64, corpus: &str, pass: u64) -> Vec<u32> {
         let name = format!("pass over corpus {corpus}");
         let shuffled = || {
@@ -45,23 +45,23 @@ impl Order {
             order
         };
         match self {
-            Order::Rising { difficulty, passes } if pass < *passes => {
+            Order::Curriculum { difficulty, passes } if pass < *passes => {
                 let mut order = shuffled();
                 order.sort_by(|&a, &b| difficulty[a as usize].total_cmp(&difficulty[b as usize]));
                 order
             }
-            Order::Shuffled | Order::Rising { .. } => shuffled(),
+            Order::Shuffled | Order::Curriculum { .. } => shuffled(),
             Order::Stratified { classes } => stratified(&shuffled(), classes, seed, &name, pass),
             Order::Balanced { classes } => balanced(classes, rows, seed, &name, pass),
         }
     }
 
-    /// Whether a pass is more than shuffled, so that what is drawn in an epoch has to keep its order.
+    /// Whether the order is not random, so that the draws of an epoch have to keep it.
     pub(crate) fn matters(&self) -> bool {
         *self != Order::Shuffled
     }
 
-    /// What tells one order from another, for the fingerprint of a stream.
+    /// Adds the order to the fingerprint of a stream.
     pub(crate) fn describe(&self, into: &mut blake3::Hasher) {
         let mut numbers = |name: &str, numbers: &mut dyn Iterator<Item = u64>| {
             into.update(name.as_bytes());
@@ -75,30 +75,30 @@ impl Order {
             Order::Shuffled => {}
             Order::Stratified { classes: of } => classes("stratified", of),
             Order::Balanced { classes: of } => classes("balanced", of),
-            Order::Rising { difficulty, passes } => {
+            Order::Curriculum { difficulty, passes } => {
                 let bits = difficulty.iter().map(|difficulty| difficulty.to_bits());
-                numbers("rising", &mut bits.chain([*passes]));
+                numbers("curriculum", &mut bits.chain([*passes]));
             }
         }
     }
 }
 
-/// The rows of each class spread evenly over the pass: the k-th of n comes at (k + u) / n, where u is drawn class by class.
+/// The rows of each class spread evenly over the pass: the k-th of n is at position (k + u) / n, where u is drawn for each class.
 fn stratified(shuffled: &[u32], classes: &[u32], seed: u64, name: &str, pass: u64) -> Vec<u32> {
     let members = by_class(shuffled, classes);
     let mut rng = random::stream(seed, &format!("{name}, places of classes"), pass);
     let mut placed: Vec<(f64, u32)> = Vec::with_capacity(shuffled.len());
     for rows in members.values() {
-        let start = random::unit(&mut rng);
-        let place = |k: usize| (k as f64 + start) / rows.len() as f64;
-        placed.extend(rows.iter().enumerate().map(|(k, row)| (place(k), *row)));
+        let start = random::uniform01(&mut rng);
+        let position = |k: usize| (k as f64 + start) / rows.len() as f64;
+        placed.extend(rows.iter().enumerate().map(|(k, row)| (position(k), *row)));
     }
     placed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     placed.into_iter().map(|(_, row)| row).collect()
 }
 
-/// Rounds in which every class comes once, in an order drawn round by round; the rows of a class come one after the other in an
-/// order drawn anew each time that all were there. Rounds go on from pass to pass.
+/// Rounds in which every class comes once, in a new random order each round; the rows of a class come in a random order that is
+/// drawn anew when all of them have come. Rounds continue from pass to pass.
 fn balanced(classes: &[u32], rows: usize, seed: u64, name: &str, pass: u64) -> Vec<u32> {
     let all: Vec<u32> = (0..rows as u32).collect();
     let members: Vec<(u32, Vec<u32>)> = by_class(&all, classes).into_iter().collect();
@@ -163,9 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn a_curriculum_rises_and_then_shuffles() {
+    fn a_curriculum_is_sorted_and_then_shuffled() {
         let difficulty: Vec<f64> = (0..100).map(|row| f64::from(row * 37 % 10)).collect();
-        let order = Order::Rising { difficulty: difficulty.clone(), passes: 2 };
+        let order = Order::Curriculum { difficulty: difficulty.clone(), passes: 2 };
         let passes: Vec<Vec<u32>> = (0..3).map(|pass| order.of_pass(100, 5, "c", pass)).collect();
         let rises = |pass: &[u32]| pass.is_sorted_by_key(|row| difficulty[*row as usize]);
         assert_eq!([0, 1, 2].map(|i| rises(&passes[i])), [true, true, false]);

@@ -13,7 +13,7 @@ pub fn stream(seed: u64, name: &str, index: u64) -> ChaCha8Rng {
 }
 
 /// A seed derived from a seed, for what takes a number and not a generator.
-pub fn seed_of(seed: u64, name: &str, index: u64) -> u64 {
+pub fn derive_seed(seed: u64, name: &str, index: u64) -> u64 {
     stream(seed, name, index).next_u64()
 }
 
@@ -26,7 +26,7 @@ fn digest(seed: u64, name: &str, index: u64) -> [u8; 32] {
 }
 
 /// A whole number in `0..bound`, every one equally likely. `bound` 0 gives 0.
-pub fn below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
+pub fn uniform_below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
     if bound == 0 {
         return 0;
     }
@@ -41,14 +41,14 @@ pub fn below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
 }
 
 /// A number in `0.0..1.0` with 53 random bits.
-pub fn unit(rng: &mut ChaCha8Rng) -> f64 {
+pub fn uniform01(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// Puts the items in random order, every order equally likely (Fisher-Yates).
 pub fn shuffle<T>(rng: &mut ChaCha8Rng, items: &mut [T]) {
     for last in (1..items.len()).rev() {
-        items.swap(last, below(rng, last as u64 + 1) as usize);
+        items.swap(last, uniform_below(rng, last as u64 + 1) as usize);
     }
 }
 
@@ -59,16 +59,16 @@ mod tests {
     #[test]
     fn streams_differ_by_seed_name_and_index() {
         let all = [
-            seed_of(1, "a", 0),
-            seed_of(2, "a", 0),
-            seed_of(1, "b", 0),
-            seed_of(1, "a", 1),
-            seed_of(1, "", 0),
+            derive_seed(1, "a", 0),
+            derive_seed(2, "a", 0),
+            derive_seed(1, "b", 0),
+            derive_seed(1, "a", 1),
+            derive_seed(1, "", 0),
         ];
         for (i, a) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|b| a != b));
         }
-        assert_eq!(seed_of(17, "draws", 3), seed_of(17, "draws", 3));
+        assert_eq!(derive_seed(17, "draws", 3), derive_seed(17, "draws", 3));
     }
 
     #[test]
@@ -77,7 +77,7 @@ mod tests {
         let mut rng = stream(17, "draws", 0);
         let mut items: Vec<u32> = (0..10).collect();
         shuffle(&mut rng, &mut items);
-        assert_eq!((items, below(&mut rng, 1000)), (vec![9, 0, 8, 7, 6, 3, 4, 5, 2, 1], 710));
+        assert_eq!((items, uniform_below(&mut rng, 1000)), (vec![9, 0, 8, 7, 6, 3, 4, 5, 2, 1], 710));
     }
 
     #[test]
@@ -95,13 +95,15 @@ mod tests {
     }
 
     #[test]
-    fn unit_and_below_stay_in_range() {
+    fn uniform_numbers_stay_in_range() {
         let mut rng = stream(5, "test", 1);
-        let mean =
-            (0..10_000).map(|_| unit(&mut rng)).inspect(|u| assert!((0.0..1.0).contains(u))).sum::<f64>()
-                / 1e4;
+        let mean = (0..10_000)
+            .map(|_| uniform01(&mut rng))
+            .inspect(|u| assert!((0.0..1.0).contains(u)))
+            .sum::<f64>()
+            / 1e4;
         assert!((mean - 0.5).abs() < 0.02);
-        assert!((0..1000).all(|_| below(&mut rng, 3) < 3));
-        assert_eq!(below(&mut rng, 0), 0);
+        assert!((0..1000).all(|_| uniform_below(&mut rng, 3) < 3));
+        assert_eq!(uniform_below(&mut rng, 0), 0);
     }
 }

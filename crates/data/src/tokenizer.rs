@@ -3,7 +3,7 @@
 mod decode;
 mod pairs;
 
-pub use decode::Specials;
+pub use decode::SpecialTokens;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,29 +15,29 @@ use tokenizers::{EncodeInput, Encoding};
 
 use crate::DataError;
 
-/// Word index of a token that belongs to no word: special tokens.
-pub const NO_WORD: u32 = u32::MAX;
+/// Word index of a token that belongs to no word, such as a special token.
+pub const NO_WORD_ID: u32 = u32::MAX;
 
-/// What is to be tokenized.
+/// One row to tokenize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input<'a> {
     /// Plain text; the tokenizer finds the words.
     Text(&'a str),
-    /// Words that are given; each is tokenized by itself.
+    /// Given words, each tokenized by itself.
     Words(&'a [String]),
     /// Two texts, one after the other, as the tokenizer joins them.
     Pair(&'a str, &'a str),
     /// A text beside each of several others: one row, a sequence for each pair.
     Choices(&'a str, &'a [String]),
-    /// A text beside all of another that may be too long for one sequence: one row, a sequence for each part of it.
+    /// A text beside another that may be too long for one sequence: one row, a sequence for each window of the second text.
     Windows {
-        /// Stands in every sequence; cut to half the room.
+        /// The text of every sequence; truncated to half of `max_length`.
         first: &'a str,
-        /// What is cut into parts.
+        /// The text that is split into windows.
         second: &'a str,
-        /// Tokens that a part shares with the one before it, at most half a part.
+        /// Tokens that a window shares with the one before it, at most half a window.
         overlap: usize,
-        /// The most parts; the rest of the text is cut off.
+        /// The maximum number of windows; the rest of the text is truncated.
         most: usize,
     },
 }
@@ -47,21 +47,21 @@ pub enum Input<'a> {
 pub struct Encoded {
     /// `[n]` token ids, each below [`Tokenizer::vocabulary`].
     pub ids: Vec<u32>,
-    /// `[r + 1]` where each row begins; first 0, last `n`, always rising: no row is without tokens.
+    /// `[r + 1]` token offsets of the rows: first 0, last `n`, strictly increasing, since no row is without tokens.
     pub offsets: Vec<usize>,
-    /// `[n]` index in its row of the word that the token belongs to, or [`NO_WORD`]: special tokens, and of a pair all of the
-    /// first text. Never falling within a row, special tokens aside.
-    pub words: Vec<u32>,
-    /// `[s + 1]` where each sequence begins: attention and positions do not go beyond one. Empty where every row is one
-    /// sequence, else each row has one or more, and all that `offsets` has is here, too.
+    /// `[n]` index in its row of the word that the token belongs to, or [`NO_WORD_ID`]: special tokens, and of a pair all of the
+    /// first text. Non-decreasing within a row, special tokens aside.
+    pub word_ids: Vec<u32>,
+    /// `[s + 1]` token offsets of the sequences: attention and positions do not go beyond one. Empty where every row is one
+    /// sequence, else each row has one or more, and every value of `offsets` is a value of `sequences`.
     pub sequences: Vec<usize>,
-    /// `[s]` how many tokens of each sequence are of the first segment (BERT's type 0); empty where none has a second.
-    pub first: Vec<u32>,
-    /// `[n]` the bytes of a pair's second text that each token stands for, from and to; `[0, 0]` for all other tokens. Empty
-    /// where no row is a pair.
-    pub places: Vec<[u32; 2]>,
-    /// `[r]` tokens that truncation took from each row.
-    pub cut: Vec<u32>,
+    /// `[s]` how many tokens of each sequence are of the first segment (BERT's token type 0); empty where no row is a pair.
+    pub first_segment_len: Vec<u32>,
+    /// `[n]` the byte range, start and end, of each token in a pair's second text; `[0, 0]` for all other tokens. Empty where
+    /// no row is a pair.
+    pub offset_mapping: Vec<[u32; 2]>,
+    /// `[r]` how many tokens truncation removed from each row.
+    pub truncated: Vec<u32>,
     /// Unknown tokens in all rows, after truncation.
     pub unknown: usize,
 }
@@ -69,10 +69,10 @@ pub struct Encoded {
 impl Encoded {
     /// How many rows.
     pub fn rows(&self) -> usize {
-        self.cut.len()
+        self.truncated.len()
     }
 
-    /// Where row `i` lies in `ids` and `words`.
+    /// The tokens of row `i`, as indices of `ids` and `word_ids`.
     pub fn row(&self, i: usize) -> Range<usize> {
         self.offsets[i]..self.offsets[i + 1]
     }
@@ -82,22 +82,22 @@ impl Encoded {
         self.row(i).len()
     }
 
-    /// The sequences of row `i`, as (where it lies in `ids`, how many of its tokens are of the first segment).
+    /// The sequences of row `i`, each as (its tokens as indices of `ids`, how many of them are of the first segment).
     pub fn sequences(&self, i: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
         let row = self.row(i);
         let bounds = if self.sequences.is_empty() { &self.offsets } else { &self.sequences };
-        let at = |token: usize| bounds.partition_point(|begin| *begin < token);
-        let of = |sequence: usize| {
+        let sequence_at = |token: usize| bounds.partition_point(|start| *start < token);
+        let with_first_segment = |sequence: usize| {
             let tokens = bounds[sequence]..bounds[sequence + 1];
-            let first = self.first.get(sequence).map_or(tokens.len(), |first| *first as usize);
+            let first = self.first_segment_len.get(sequence).map_or(tokens.len(), |first| *first as usize);
             (tokens, first)
         };
-        (at(row.start)..at(row.end)).map(of)
+        (sequence_at(row.start)..sequence_at(row.end)).map(with_first_segment)
     }
 
-    /// For each sequence of row `i` the bytes of its second text that each token stands for; none for a row that is no pair.
-    pub fn places(&self, i: usize) -> Vec<&[[u32; 2]]> {
-        self.sequences(i).filter_map(|(tokens, _)| self.places.get(tokens)).collect()
+    /// For each sequence of row `i` the byte ranges of its tokens in the second text; empty for a row that is no pair.
+    pub fn offset_mapping(&self, i: usize) -> Vec<&[[u32; 2]]> {
+        self.sequences(i).filter_map(|(tokens, _)| self.offset_mapping.get(tokens)).collect()
     }
 
     /// No rows.
@@ -108,11 +108,11 @@ impl Encoded {
     fn append(&mut self, other: &Encoded) {
         let before = self.ids.len();
         self.ids.extend_from_slice(&other.ids);
-        self.words.extend_from_slice(&other.words);
+        self.word_ids.extend_from_slice(&other.word_ids);
         self.sequences.extend(other.sequences.iter().skip(usize::from(before > 0)).map(|end| before + end));
-        self.first.extend_from_slice(&other.first);
-        self.places.extend_from_slice(&other.places);
-        self.cut.extend_from_slice(&other.cut);
+        self.first_segment_len.extend_from_slice(&other.first_segment_len);
+        self.offset_mapping.extend_from_slice(&other.offset_mapping);
+        self.truncated.extend_from_slice(&other.truncated);
         self.offsets.extend(other.offsets[1..].iter().map(|end| before + end));
         self.unknown += other.unknown;
     }
@@ -133,10 +133,10 @@ pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
     vocabulary: usize,
     unknown: Option<u32>,
-    /// Special tokens around every row, and around every pair.
-    around: [usize; 2],
-    /// Stands for a row that gives no token at all.
-    filler: u32,
+    /// Special tokens of a single text, and of a pair.
+    num_special_tokens: [usize; 2],
+    /// The id of a row that gives no token at all.
+    fallback_id: u32,
     /// Whether given words need a space before them.
     spaced: bool,
 }
@@ -161,31 +161,32 @@ impl Tokenizer {
     }
 
     fn parse(json: &str, path: Option<PathBuf>) -> Result<Self, DataError> {
-        let fault = |reason: String| DataError::Tokenizer { path: path.clone(), reason };
+        let invalid = |reason: String| DataError::Tokenizer { path: path.clone(), reason };
         let mut settings: Json =
-            serde_json::from_str(json).map_err(|error| fault(format!("is not JSON: {error}")))?;
+            serde_json::from_str(json).map_err(|error| invalid(format!("is not JSON: {error}")))?;
         // BPE dropout draws from a generator without a seed: the same text would give other tokens on every call.
         let dropout =
             settings.pointer_mut("/model/dropout").map(Json::take).is_some_and(|rate| !rate.is_null());
         let steady = if dropout { settings.to_string() } else { json.to_owned() };
         let mut inner: tokenizers::Tokenizer = steady.parse().map_err(|error| {
-            fault(format!("{error}; expected a tokenizer.json of the Hugging Face tokenizers library"))
+            invalid(format!("{error}; expected a tokenizer.json of the Hugging Face tokenizers library"))
         })?;
         inner.with_padding(None);
-        inner.with_truncation(None).map_err(|error| fault(error.to_string()))?;
+        inner.with_truncation(None).map_err(|error| invalid(error.to_string()))?;
         let vocabulary = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
         if vocabulary == 0 {
-            return Err(fault("the vocabulary is empty".into()));
+            return Err(invalid("the vocabulary is empty".into()));
         }
         let length = |input: EncodeInput<'_>| {
-            inner.encode_fast(input, true).map(|e| e.len()).map_err(|error| fault(error.to_string()))
+            inner.encode_fast(input, true).map(|e| e.len()).map_err(|error| invalid(error.to_string()))
         };
-        let around = [length("".into())?, length(("", "").into())?];
-        let unknown = unknown_id(&settings, &inner);
+        let num_special_tokens = [length("".into())?, length(("", "").into())?];
+        let unknown = unknown_id(&settings, &inner, vocabulary).map_err(invalid)?;
         let pad = || ["[PAD]", "<pad>"].iter().find_map(|token| inner.token_to_id(token));
-        let filler = unknown.or_else(pad).unwrap_or(0);
+        let fallback_id = unknown.or_else(pad).unwrap_or(0);
         let spaced = byte_level_without_space(&settings["pre_tokenizer"]);
-        Ok(Self { json: json.into(), inner: Arc::new(inner), vocabulary, unknown, around, filler, spaced })
+        let (json, inner) = (json.into(), Arc::new(inner));
+        Ok(Self { json, inner, vocabulary, unknown, num_special_tokens, fallback_id, spaced })
     }
 
     /// The text of its `tokenizer.json`, as it was read.
@@ -203,24 +204,20 @@ impl Tokenizer {
         ids.iter().map(|&id| self.inner.id_to_token(id).unwrap_or_default()).collect()
     }
 
-    /// The id of a token, if there is one of that name.
-    pub(crate) fn id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
-    }
-
     /// The pieces that normalization and pre-tokenization make of a text, before any model.
     pub(crate) fn pieces(&self, text: &str) -> Result<Vec<String>, DataError> {
         use tokenizers::{
             NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
         };
-        let fault = |error: tokenizers::Error| DataError::Tokenizer { path: None, reason: error.to_string() };
+        let invalid =
+            |error: tokenizers::Error| DataError::Tokenizer { path: None, reason: error.to_string() };
         let mut normalized = NormalizedString::from(text);
         if let Some(normalizer) = self.inner.get_normalizer() {
-            normalizer.normalize(&mut normalized).map_err(fault)?;
+            normalizer.normalize(&mut normalized).map_err(invalid)?;
         }
         let mut split = PreTokenizedString::from(normalized);
         if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
-            pre_tokenizer.pre_tokenize(&mut split).map_err(fault)?;
+            pre_tokenizer.pre_tokenize(&mut split).map_err(invalid)?;
         }
         let splits = split.get_splits(OffsetReferential::Normalized, OffsetType::None);
         Ok(splits.into_iter().map(|(piece, _, _)| piece.to_owned()).collect())
@@ -230,14 +227,14 @@ impl Tokenizer {
     /// tokenizer without special tokens) becomes one unknown token, so that every row has at least one.
     ///
     /// # Errors
-    /// When `max_length` leaves no room beside the special tokens, or the tokenizer fails on a row.
+    /// When `max_length` is not above the number of special tokens, or the tokenizer fails on a row.
     pub fn encode(&self, inputs: &[Input<'_>], max_length: usize) -> Result<Encoded, DataError> {
         let single = |input: &Input<'_>| matches!(input, Input::Text(_) | Input::Words(_));
         let several = |input: &Input<'_>| matches!(input, Input::Choices(..) | Input::Windows { .. });
         let (pairs, several) = (!inputs.iter().all(single), inputs.iter().any(several));
-        let specials = self.around[usize::from(pairs)];
-        if max_length <= specials {
-            let expected = format!("more than the {specials} special tokens of every row");
+        let special_tokens = self.num_special_tokens[usize::from(pairs)];
+        if max_length <= special_tokens {
+            let expected = format!("more than the {special_tokens} special tokens of every row");
             return Err(DataError::Setting {
                 key: "max_length".into(),
                 found: max_length.to_string(),
@@ -260,8 +257,8 @@ impl Tokenizer {
                 if pairs {
                     // Beside pairs a single text is a sequence without a second segment.
                     let sequences = if several { part.sequences.len() - 1 } else { part.rows() };
-                    part.first.resize(sequences, part.length(i) as u32);
-                    part.places.resize(part.ids.len(), [0, 0]);
+                    part.first_segment_len.resize(sequences, part.length(i) as u32);
+                    part.offset_mapping.resize(part.ids.len(), [0, 0]);
                 }
             }
             Ok(part)
@@ -296,21 +293,21 @@ impl Tokenizer {
 
     /// Appends the encoding of one text, cut to `max_length`.
     fn append(&self, part: &mut Encoded, encoding: &Encoding, max_length: usize) {
-        let (ids, words) = (encoding.get_ids(), encoding.get_word_ids());
+        let (ids, word_ids) = (encoding.get_ids(), encoding.get_word_ids());
         let tail =
             encoding.get_special_tokens_mask().iter().rev().take_while(|&&special| special == 1).count();
         let head = (ids.len() - tail).min(max_length - tail.min(max_length));
         let before = part.ids.len();
         for i in (0..head).chain(ids.len() - tail..ids.len()) {
             part.ids.push(ids[i]);
-            part.words.push(words[i].unwrap_or(NO_WORD));
+            part.word_ids.push(word_ids[i].unwrap_or(NO_WORD_ID));
         }
         if ids.is_empty() {
-            part.ids.push(self.filler);
-            part.words.push(NO_WORD);
+            part.ids.push(self.fallback_id);
+            part.word_ids.push(NO_WORD_ID);
         }
         part.unknown += self.count_unknown(&part.ids[before..]);
-        part.cut.push((ids.len() - tail - head) as u32);
+        part.truncated.push((ids.len() - tail - head) as u32);
         part.offsets.push(part.ids.len());
     }
 }
@@ -322,11 +319,23 @@ fn spaced(word: &String) -> String {
     if word.is_empty() || word.starts_with(' ') { word.clone() } else { format!(" {word}") }
 }
 
-/// The id that the model gives to what it does not know.
-fn unknown_id(settings: &Json, inner: &tokenizers::Tokenizer) -> Option<u32> {
+/// The id that the model gives to unknown text, or what is wrong with it.
+fn unknown_id(
+    settings: &Json,
+    inner: &tokenizers::Tokenizer,
+    vocabulary: usize,
+) -> Result<Option<u32>, String> {
     let model = &settings["model"];
-    let named = model["unk_token"].as_str().and_then(|token| inner.token_to_id(token));
-    named.or_else(|| model["unk_id"].as_u64().and_then(|id| id.try_into().ok()))
+    if let Some(id) = model["unk_token"].as_str().and_then(|token| inner.token_to_id(token)) {
+        return Ok(Some(id));
+    }
+    match model["unk_id"].as_u64() {
+        None => Ok(None),
+        Some(id) => match u32::try_from(id) {
+            Ok(id) if (id as usize) < vocabulary => Ok(Some(id)),
+            _ => Err(format!("model.unk_id is {id}, expected an id below {vocabulary}, the vocabulary size")),
+        },
+    }
 }
 
 /// Whether a byte-level pre-tokenizer puts no space before the first word.

@@ -107,7 +107,7 @@ impl From<&serde_json::Value> for Value {
     }
 }
 
-/// Where a row stands. Shown as `file:line`.
+/// The location of a row, shown as `file:line`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The file.
@@ -117,7 +117,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// A fault at this place.
+    /// An error at this place.
     pub fn error(&self, reason: impl Into<String>) -> DataError {
         DataError::BadRow { place: self.clone(), reason: reason.into() }
     }
@@ -129,7 +129,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One row of a corpus: its place and its fields in the file's order. Names are unique within a row.
+/// One row of a corpus: its location and its fields in the file's order. Names are unique within a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// File and line.
@@ -220,17 +220,17 @@ impl Row {
         }
     }
 
-    /// A fault of one field of this row: where, which field, what was found, what was expected.
+    /// An error of one field of this row: where, which field, what was found, what was expected.
     pub fn error(&self, field: &str, found: impl fmt::Display, expected: impl fmt::Display) -> DataError {
         self.place.error(format!("field {field:?}: found {found}, expected {expected}"))
     }
 
-    /// The fault that a field is absent; names the fields that the row does have.
+    /// The error that a field is absent; names the fields that the row does have.
     pub fn missing(&self, field: &str) -> DataError {
         self.place.error(format!("no field {field:?}; the row has {}", self.names()))
     }
 
-    /// The fault that a field is absent from all of `rows` rows, of which this is the first.
+    /// The error that a field is absent from all of `rows` rows, of which this is the first.
     pub(crate) fn missing_everywhere(&self, field: &str, rows: usize) -> DataError {
         self.place.error(format!("no field {field:?} in any of {rows} rows; the first has {}", self.names()))
     }
@@ -270,12 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn faults_say_where_and_what() {
+    fn errors_say_where_and_what() {
         let list = Value::List(vec![Value::Text("a".into()), Value::Number(2.0)]);
-        let fault = row(list.clone()).words("x").unwrap_err().to_string();
-        assert_eq!(fault, "dir/a.jsonl:7: field \"x\": found 2 at position 2, expected a list of text");
-        let fault = row(list).text("x").unwrap_err().to_string();
-        assert_eq!(fault, "dir/a.jsonl:7: field \"x\": found [\"a\", 2], expected text");
+        let error = row(list.clone()).words("x").unwrap_err().to_string();
+        assert_eq!(error, "dir/a.jsonl:7: field \"x\": found 2 at position 2, expected a list of text");
+        let error = row(list).text("x").unwrap_err().to_string();
+        assert_eq!(error, "dir/a.jsonl:7: field \"x\": found [\"a\", 2], expected text");
         assert!(row(Value::Text("1e999".into())).number("x").is_err());
         assert_eq!(row(Value::Text(" -2.5 ".into())).number("x").unwrap(), Some(-2.5));
     }

@@ -4,16 +4,18 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{DataError, Encoded, Faults, Hiding, Input, MarkedText, Row, Tokenizer, encode_cached};
+use crate::{
+    DataError, Encoded, EntityMarkers, ErrorList, Input, Row, TokenMasking, Tokenizer, encode_cached,
+};
 
-/// What a task reads of a row.
+/// The input of a task: which fields of a row it reads, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum InputField {
     /// A field of plain text.
     Text(String),
-    /// A field of plain text, and what stands before it: tasks that share a model are told apart by it.
+    /// A field of plain text with a prefix, by which a model tells its tasks apart.
     Prefixed {
-        /// Stands before every text.
+        /// The text before every text of the field.
         prefix: String,
         /// The field.
         field: String,
@@ -24,17 +26,17 @@ pub enum InputField {
     Pair(String, String),
     /// A field of plain text and a field with a list of texts, read as one row with a sequence for each of the list.
     Choices(String, String),
-    /// Two fields of plain text, read as one row with a sequence for each part of the second.
+    /// Two fields of plain text, read as one row with a sequence for each window of the second.
     Windows {
         /// Both fields.
         fields: [String; 2],
-        /// Tokens that a part shares with the one before it.
+        /// Tokens that a window shares with the one before it.
         overlap: usize,
-        /// The most parts of a text.
+        /// The maximum number of windows of a text.
         most: usize,
     },
-    /// A field of text or words with two spans marked in it. The words of its tokens are pieces ([`crate::Part`]).
-    Marked(MarkedText),
+    /// A field of text or words with two spans marked in it. The words of its tokens are pieces ([`crate::SpanRole`]).
+    Marked(EntityMarkers),
 }
 
 impl InputField {
@@ -67,19 +69,19 @@ impl fmt::Display for InputField {
 }
 
 /// The rows of one corpus and split under one input, tokenized. A corpus has several views only where its tasks' inputs
-/// differ (see [`same_text`]), or what is hidden of them.
+/// differ (see [`same_text`]), or where some of them mask tokens.
 #[derive(Debug, Clone)]
 pub struct View {
     /// The corpus's name.
     pub corpus: Arc<str>,
-    /// What is read of each row.
+    /// The input that the tasks of the view read.
     pub input: InputField,
     /// The rows; views of one corpus and split share them.
     pub rows: Arc<[Row]>,
     /// Their tokens; row `i` of the encoding is row `i` of `rows`.
     pub encoded: Encoded,
-    /// Which of the tokens packs hide from the model, if any.
-    pub hiding: Option<Hiding>,
+    /// How packs mask tokens of the rows, if they do.
+    pub masking: Option<TokenMasking>,
 }
 
 impl View {
@@ -139,17 +141,17 @@ impl View {
                 encode(&pieces.iter().map(|pieces| Input::Words(pieces)).collect::<Vec<_>>())?
             }
         };
-        Ok(View { corpus: corpus.into(), input, rows, encoded, hiding: None })
+        Ok(View { corpus: corpus.into(), input, rows, encoded, masking: None })
     }
 }
 
-/// Reads a field of every row, or says which rows lack it.
+/// Reads a field of every row, or returns the errors of the rows that lack it.
 fn present<'a, T>(
     rows: &'a [Row],
     field: &str,
     read: impl Fn(&'a Row) -> Result<Option<T>, DataError>,
 ) -> Result<Vec<T>, Vec<DataError>> {
-    let mut faults = Faults::new();
+    let mut errors = ErrorList::new();
     let mut out = Vec::with_capacity(rows.len());
     if let Some(error) = absent(rows, field) {
         return Err(vec![error]);
@@ -157,14 +159,14 @@ fn present<'a, T>(
     for row in rows {
         match read(row) {
             Ok(Some(value)) => out.push(value),
-            Ok(None) => faults.push(row.missing(field)),
-            Err(error) => faults.push(error),
+            Ok(None) => errors.push(row.missing(field)),
+            Err(error) => errors.push(error),
         }
     }
-    faults.finish(out)
+    errors.finish(out)
 }
 
-/// Two fields of every row side by side, or the faults of both.
+/// Two fields of every row side by side, or the errors of both.
 fn both<A, B>(
     first: Result<Vec<A>, Vec<DataError>>,
     second: Result<Vec<B>, Vec<DataError>>,
@@ -175,7 +177,7 @@ fn both<A, B>(
     }
 }
 
-/// The fault that none of many rows has a field: a misspelt name, not thousands of bad rows.
+/// The error that none of many rows has a field: one misspelt name, not thousands of bad rows.
 fn absent(rows: &[Row], field: &str) -> Option<DataError> {
     let [first, _, ..] = rows else { return None };
     let nowhere = rows.iter().all(|row| row.get(field).is_none());

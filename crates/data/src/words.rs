@@ -135,8 +135,8 @@ mod tests {
         let pool: Vec<char> = "aé\u{301}5.,-_@# \t我か👩\u{200D}👧🏽🇫🇷שाก!\u{0}\u{FEFF}".chars().collect();
         let mut rng = crate::random::stream(1, "words", 0);
         for _ in 0..2_000 {
-            let length = crate::random::below(&mut rng, 12);
-            let draw = |_| pool[crate::random::below(&mut rng, pool.len() as u64) as usize];
+            let length = crate::random::uniform_below(&mut rng, 12);
+            let draw = |_| pool[crate::random::uniform_below(&mut rng, pool.len() as u64) as usize];
             let text: String = (0..length).map(draw).collect();
             let mut at = 0;
             for word in split_words(&text) {

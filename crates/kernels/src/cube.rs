@@ -1,4 +1,4 @@
-//! CUDA and wgpu, which the engine has as one backend: every operation keeps the body that `plain.rs` gives it.
+//! CUDA and wgpu, which the engine has as one backend: every operation keeps the body that `reference.rs` gives it.
 
 use crate::ops::PackOps;
 use burn::backend::{Autodiff, Cube, autodiff::checkpoint::strategy::CheckpointStrategy};

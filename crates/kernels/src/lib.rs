@@ -1,48 +1,49 @@
 //! Fused operations over packs, as an extension of the tensor engine.
 //!
 //! A pack is a step's rows laid end to end without padding. Linear layers, norms and losses run over all its
-//! tokens at once; attention and pooling read the rows' offsets ([`Rows`]).
+//! tokens at once; attention and pooling read the rows' offsets ([`RowOffsets`]).
 //!
 //! On the CPU in f32 every operation is hand-written, forward and backward, and is one node of the autodiff graph
-//! (`flex.rs` over the plain slices of `cpu/`). On other devices and for other element types it is made of the
-//! engine's own operations (`plain.rs`). Both compute the same function; dropout draws the same mask.
+//! (`flex/` over the plain slices of `cpu/`). On other devices and for other element types it is made of the
+//! engine's own operations (`reference.rs`). Both compute the same function; dropout draws the same mask.
 //!
 //! Gradients are computed for tracked inputs only, and nothing is saved for a backward pass that cannot come.
 //! Results are the same to the bit from run to run and for every number of threads.
 //!
 //! Shapes are preconditions: a wrong shape, an id outside a table or offsets that do not fit panic.
 
+#[allow(unsafe_code)]
 mod cpu;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod cube;
+mod dropout;
 mod flex;
 mod jacobian;
-mod noise;
+mod memory_limit;
 mod ops;
-mod plain;
 mod precision;
-mod room;
+mod reference;
 #[cfg(test)]
 mod tests;
 
 pub use cpu::matmul;
-pub use jacobian::{add_products, combine, edit};
-pub use noise::Noise;
-pub use ops::{AdamW, AttentionSettings, Classes, LayerSettings};
+pub use dropout::{Dropout, splitmix};
+pub use jacobian::{accumulate_gramian, map_rows_in_place, weighted_sum};
+pub use memory_limit::{MemoryLimit, OutOfMemory, check_memory, with_memory_limit};
+pub use ops::{AdamW, AttentionSettings, CrossEntropyTargets};
 pub use precision::Precision;
-pub use room::{NoRoom, Room, ask, within};
 
 use burn::backend::Dispatch;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
-use ops::{EmbedSettings, LayerInputs, PackOps};
+use ops::{AttentionRows, EmbedSettings, PackOps};
 use std::sync::Arc;
 
 /// Where a pack's rows begin and end: row `i` is tokens `rows[i]..rows[i + 1]`. Rises from 0 to the number of
 /// tokens, one more entry than there are rows. It stays on the host because shapes depend on it.
-pub type Rows = Arc<[usize]>;
+pub type RowOffsets = Arc<[usize]>;
 
 /// Rows of these lengths, one after the other.
-pub fn rows_of(lengths: impl IntoIterator<Item = usize>) -> Rows {
+pub fn offsets_from_lengths(lengths: impl IntoIterator<Item = usize>) -> RowOffsets {
     let ends = lengths.into_iter().scan(0, |end, length| {
         *end += length;
         Some(*end)
@@ -78,11 +79,16 @@ pub fn linear_gelu(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>, precision: Precisio
     ))
 }
 
+/// The exact GELU `x Phi(x)` (Hendrycks and Gimpel 2016). `x` and the result `[n, f]`.
+pub fn gelu(x: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::fused_gelu(x.into_dispatch()))
+}
+
 /// The gated GELU (Shazeer 2020, "GLU variants improve transformer"): `gelu(a) b`, where the GELU is the approximation with
 /// tanh, as in T5. `a`, `b` and the result `[n, f]`.
-pub fn gated_gelu(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
-    assert_eq!(a.dims(), b.dims(), "gated_gelu: both factors must have the same shape");
-    Tensor::from_dispatch(Dispatch::fused_gated_gelu(a.into_dispatch(), b.into_dispatch()))
+pub fn geglu_tanh(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    assert_eq!(a.dims(), b.dims(), "geglu_tanh: both factors must have the same shape");
+    Tensor::from_dispatch(Dispatch::fused_geglu_tanh(a.into_dispatch(), b.into_dispatch()))
 }
 
 /// Feed-forward block: `gelu(x w1^T + b1) w2^T + b2`, with the exact GELU `x Phi(x)` (Hendrycks and Gimpel 2016).
@@ -113,7 +119,7 @@ pub fn ffn(
 ///
 /// `qkv` `[n, 3h]` holds queries, keys and values side by side, each as `heads` blocks of `d = h / heads` columns;
 /// result `[n, h]`.
-pub fn attention(qkv: Tensor<2>, rows: &Rows, settings: AttentionSettings) -> Tensor<2> {
+pub fn attention(qkv: Tensor<2>, rows: &RowOffsets, settings: AttentionSettings) -> Tensor<2> {
     let [n, width] = qkv.dims();
     let heads = settings.heads;
     assert!(heads > 0 && width.is_multiple_of(3 * heads), "attention: {width} columns, {heads} heads");
@@ -125,11 +131,13 @@ pub fn attention(qkv: Tensor<2>, rows: &Rows, settings: AttentionSettings) -> Te
 /// decoder reads of the encoder, or some tokens of all of their row. See [`attention`].
 ///
 /// `q` `[m, h]` in rows `q_rows`, `kv` `[n, 2h]`, keys before values, in as many rows `kv_rows`; result `[m, h]`, zeros for
-/// queries whose row has no keys.
+/// queries whose row has no keys. `positions` `[m]` are those of the queries among the keys of their row, from 0; without them the
+/// queries are the last ones of their row. They matter to a causal attention and to a bias by distance.
 pub fn cross_attention(
     q: Tensor<2>,
     kv: Tensor<2>,
-    [q_rows, kv_rows]: [&Rows; 2],
+    [q_rows, kv_rows]: [&RowOffsets; 2],
+    positions: Option<&[u32]>,
     settings: AttentionSettings,
 ) -> Tensor<2> {
     let ([m, h], [n, width], heads) = (q.dims(), kv.dims(), settings.heads);
@@ -138,7 +146,7 @@ pub fn cross_attention(
     assert_eq!(q_rows.len(), kv_rows.len(), "cross_attention: both sides must have the same rows");
     check_rows("cross_attention", q_rows, m);
     check_rows("cross_attention", kv_rows, n);
-    let rows = [q_rows.clone(), kv_rows.clone()];
+    let rows = AttentionRows::new("cross_attention", [q_rows, kv_rows], positions);
     Tensor::from_dispatch(Dispatch::fused_cross_attention(
         q.into_dispatch(),
         kv.into_dispatch(),
@@ -150,13 +158,14 @@ pub fn cross_attention(
 /// Attention with a learned number for each head and distance (Raffel et al. 2020, T5): `dropout(softmax(q k^T + bias)) v` per
 /// head, the scores not divided by a root. Otherwise as [`cross_attention`].
 ///
-/// `bias` `[2 reach + 1, heads]`, of distances from `-reach` to `reach`. A distance is the key's place less the query's, both
-/// counted from the end of their row; `reach` is at least the longest row's tokens less one.
+/// `bias` `[2 max_distance + 1, heads]`, of distances from `-max_distance` to `max_distance`. A distance is the key's position less the
+/// query's; `max_distance` is at least the longest row's tokens less one.
 pub fn relative_attention(
     q: Tensor<2>,
     kv: Tensor<2>,
     bias: Tensor<2>,
-    [q_rows, kv_rows]: [&Rows; 2],
+    [q_rows, kv_rows]: [&RowOffsets; 2],
+    positions: Option<&[u32]>,
     settings: AttentionSettings,
 ) -> Tensor<2> {
     let ([m, h], [n, width], [distances, heads]) = (q.dims(), kv.dims(), bias.dims());
@@ -166,71 +175,13 @@ pub fn relative_attention(
     assert_eq!(q_rows.len(), kv_rows.len(), "relative_attention: both sides must have the same rows");
     check_rows("relative_attention", q_rows, m);
     check_rows("relative_attention", kv_rows, n);
-    let longest = |rows: &Rows| rows.windows(2).map(|row| row[1] - row[0]).max().unwrap_or(0);
+    let longest = |rows: &RowOffsets| rows.windows(2).map(|row| row[1] - row[0]).max().unwrap_or(0);
     let least = longest(q_rows).max(longest(kv_rows)).saturating_sub(1);
     let fits = distances % 2 == 1 && distances / 2 >= least;
     assert!(fits, "relative_attention: {distances} distances for rows of {} tokens", least + 1);
-    let rows = [q_rows.clone(), kv_rows.clone()];
+    let rows = AttentionRows::new("relative_attention", [q_rows, kv_rows], positions);
     let [q, kv, bias] = [q, kv, bias].map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::fused_relative_attention(q, kv, bias, rows, settings))
-}
-
-/// The weights of a post-norm transformer layer.
-#[derive(Debug, Clone)]
-pub struct LayerWeights {
-    /// Queries, keys and values: `[3h, h]`, `[3h]`.
-    pub qkv: (Tensor<2>, Tensor<1>),
-    /// The attention's output: `[h, h]`, `[h]`.
-    pub output: (Tensor<2>, Tensor<1>),
-    /// Scale and shift of the norm after the attention: `[h]`.
-    pub attention_norm: (Tensor<1>, Tensor<1>),
-    /// Into the feed-forward block: `[f, h]`, `[f]`.
-    pub wide: (Tensor<2>, Tensor<1>),
-    /// Out of it: `[h, f]`, `[h]`.
-    pub narrow: (Tensor<2>, Tensor<1>),
-    /// Scale and shift of the norm after the feed-forward block: `[h]`.
-    pub norm: (Tensor<1>, Tensor<1>),
-}
-
-/// A post-norm transformer layer (Vaswani et al. 2017) that keeps only its input `x` `[n, h]` for the backward pass, which
-/// computes the rest again (Chen et al. 2016, "Training deep nets with sublinear memory cost"): the same numbers as
-/// [`linear`], [`attention`], [`linear`], [`add_norm`], [`ffn`] and [`add_norm`] one after the other, bit for bit, in a
-/// fraction of their memory and about a quarter more time. Result `[n, h]`.
-///
-/// Devices without hand-written kernels keep everything all the same.
-pub fn recomputed_layer(
-    x: Tensor<2>,
-    weights: LayerWeights,
-    rows: &Rows,
-    settings: LayerSettings,
-) -> Tensor<2> {
-    let [n, h] = x.dims();
-    assert!(
-        settings.heads > 0 && h.is_multiple_of(settings.heads),
-        "layer: {h} columns, {} heads",
-        settings.heads
-    );
-    assert_eq!(weights.qkv.0.dims(), [3 * h, h], "layer: queries, keys and values must fit the input");
-    check_rows("layer", rows, n);
-    Tensor::from_dispatch(Dispatch::fused_layer(
-        LayerInputs {
-            x: x.into_dispatch(),
-            qkv_weight: weights.qkv.0.into_dispatch(),
-            qkv_bias: weights.qkv.1.into_dispatch(),
-            output_weight: weights.output.0.into_dispatch(),
-            output_bias: weights.output.1.into_dispatch(),
-            attention_gamma: weights.attention_norm.0.into_dispatch(),
-            attention_beta: weights.attention_norm.1.into_dispatch(),
-            wide_weight: weights.wide.0.into_dispatch(),
-            wide_bias: weights.wide.1.into_dispatch(),
-            narrow_weight: weights.narrow.0.into_dispatch(),
-            narrow_bias: weights.narrow.1.into_dispatch(),
-            gamma: weights.norm.0.into_dispatch(),
-            beta: weights.norm.1.into_dispatch(),
-        },
-        rows.clone(),
-        settings,
-    ))
 }
 
 /// End of a post-norm block: `norm(dropout(y) + residual)`.
@@ -242,7 +193,7 @@ pub fn add_norm(
     gamma: Tensor<1>,
     beta: Tensor<1>,
     eps: f32,
-    noise: Option<Noise>,
+    dropout: Option<Dropout>,
 ) -> Tensor<2> {
     assert_eq!(y.dims(), residual.dims(), "add_norm: both summands must have the same shape");
     check_norm(&y, &gamma, &beta);
@@ -252,7 +203,7 @@ pub fn add_norm(
         gamma.into_dispatch(),
         beta.into_dispatch(),
         eps,
-        noise,
+        dropout,
     ))
 }
 
@@ -286,7 +237,7 @@ pub fn add_rms_norm(
     residual: Tensor<2>,
     gamma: Tensor<1>,
     eps: f32,
-    noise: Option<Noise>,
+    dropout: Option<Dropout>,
 ) -> Tensor<2> {
     assert_eq!(y.dims(), residual.dims(), "add_rms_norm: both summands must have the same shape");
     assert_eq!(gamma.dims()[0], y.dims()[1], "add_rms_norm: scale must fit the input");
@@ -295,14 +246,14 @@ pub fn add_rms_norm(
         residual.into_dispatch(),
         gamma.into_dispatch(),
         eps,
-        noise,
+        dropout,
     ))
 }
 
 /// Dropout (Srivastava et al. 2014). `None`, or a rate of 0, gives `x` back.
-pub fn dropout(x: Tensor<2>, noise: Option<Noise>) -> Tensor<2> {
-    match noise.filter(|noise| noise.rate > 0.0) {
-        Some(noise) => Tensor::from_dispatch(Dispatch::fused_dropout(x.into_dispatch(), noise)),
+pub fn dropout(x: Tensor<2>, dropout: Option<Dropout>) -> Tensor<2> {
+    match dropout.filter(|dropout| dropout.rate > 0.0) {
+        Some(dropout) => Tensor::from_dispatch(Dispatch::fused_dropout(x.into_dispatch(), dropout)),
         None => x,
     }
 }
@@ -312,7 +263,7 @@ pub fn dropout(x: Tensor<2>, noise: Option<Noise>) -> Tensor<2> {
 ///
 /// `table` `[vocabulary, h]`, `ids` `[n]`, result `[n, h]`.
 pub fn embed(table: Tensor<2>, ids: &[u32]) -> Tensor<2> {
-    pick(table, ids)
+    gather_rows(table, ids)
 }
 
 /// The embeddings of a BERT-like network: `dropout(norm(a[i] + b[j] + c[k]))`, for each token a row of three tables
@@ -324,7 +275,7 @@ pub fn embed_norm(
     gamma: Tensor<1>,
     beta: Tensor<1>,
     eps: f32,
-    noise: Option<Noise>,
+    dropout: Option<Dropout>,
 ) -> Tensor<2> {
     let n = tables[0].1.len();
     for (table, ids) in &tables {
@@ -334,7 +285,7 @@ pub fn embed_norm(
     }
     let ids = tables.each_ref().map(|(_, ids)| Arc::from(*ids));
     let [a, b, c] = tables.map(|(table, _)| table.into_dispatch());
-    let settings = EmbedSettings { ids, eps, noise };
+    let settings = EmbedSettings { ids, eps, dropout };
     let (gamma, beta) = (gamma.into_dispatch(), beta.into_dispatch());
     Tensor::from_dispatch(Dispatch::fused_embed_norm(a, b, c, gamma, beta, settings))
 }
@@ -342,20 +293,20 @@ pub fn embed_norm(
 /// Picks rows: row `i` of the result is row `index[i]` of `x`. The same row may be picked many times.
 ///
 /// `x` `[n, h]`, `index` `[m]`, result `[m, h]`.
-pub fn pick(x: Tensor<2>, index: &[u32]) -> Tensor<2> {
-    check_index("pick", index, x.dims()[0]);
-    Tensor::from_dispatch(Dispatch::fused_pick(x.into_dispatch(), index.into()))
+pub fn gather_rows(x: Tensor<2>, index: &[u32]) -> Tensor<2> {
+    check_index("gather_rows", index, x.dims()[0]);
+    Tensor::from_dispatch(Dispatch::fused_gather_rows(x.into_dispatch(), index.into()))
 }
 
-/// Undoes [`pick`]: a matrix of `rows` rows, zero but for row `index[i]`, which is row `i` of `x`; rows for one place add up.
+/// Undoes [`gather_rows`]: a matrix of `rows` rows, zero but for row `index[i]`, which is row `i` of `x`; rows for one place add up.
 ///
 /// `x` `[m, h]`, `index` `[m]`, result `[rows, h]`. Takes plain tensors, not ones that autodiff follows.
-pub fn spread(x: Tensor<2>, index: &[u32], rows: usize) -> Tensor<2> {
+pub fn scatter_add_rows(x: Tensor<2>, index: &[u32], rows: usize) -> Tensor<2> {
     let [m, h] = x.dims();
-    assert_eq!(index.len(), m, "spread: one place for each row");
-    check_index("spread", index, rows);
-    if let Some(x) = flex::on_flex(&x) {
-        return flex::spread(&x, index, rows);
+    assert_eq!(index.len(), m, "scatter_add_rows: one place for each row");
+    check_index("scatter_add_rows", index, rows);
+    if let Some(x) = flex::as_flex(&x) {
+        return flex::scatter_add_rows(&x, index, rows);
     }
     let device = x.device();
     let index: Vec<i64> = index.iter().map(|i| i64::from(*i)).collect();
@@ -366,9 +317,9 @@ pub fn spread(x: Tensor<2>, index: &[u32], rows: usize) -> Tensor<2> {
 /// The mean of each row's token states; zeros for a row without tokens.
 ///
 /// `x` `[n, h]`, result `[rows, h]`.
-pub fn mean_rows(x: Tensor<2>, rows: &Rows) -> Tensor<2> {
-    check_rows("mean_rows", rows, x.dims()[0]);
-    Tensor::from_dispatch(Dispatch::fused_mean_rows(x.into_dispatch(), rows.clone()))
+pub fn segment_mean(x: Tensor<2>, rows: &RowOffsets) -> Tensor<2> {
+    check_rows("segment_mean", rows, x.dims()[0]);
+    Tensor::from_dispatch(Dispatch::fused_segment_mean(x.into_dispatch(), rows.clone()))
 }
 
 /// Mean cross-entropy of a softmax, as `torch.nn.CrossEntropyLoss(weight, label_smoothing)` computes it:
@@ -384,7 +335,7 @@ pub fn cross_entropy(logits: Tensor<2>, target: &[u32], weight: Option<&[f32]>, 
     if let Some(outside) = target.iter().find(|&&t| t as usize >= classes) {
         panic!("cross_entropy: target {outside} is outside the {classes} classes");
     }
-    let classes = Classes { target: target.into(), weight: weight.map(Arc::from), smoothing };
+    let classes = CrossEntropyTargets { target: target.into(), weight: weight.map(Arc::from), smoothing };
     Tensor::from_dispatch(Dispatch::fused_cross_entropy(logits.into_dispatch(), classes))
 }
 
@@ -425,9 +376,9 @@ pub fn adamw_rows(
     assert_eq!(g.dims(), [rows.len(), h], "adamw_rows: a gradient for each of the rows");
     assert!(rows.is_sorted_by(|a, b| a < b), "adamw_rows: rows must rise");
     check_index("adamw_rows", rows, n);
-    let on_host = [&w, &g, &m, &v].map(flex::on_flex);
+    let on_host = [&w, &g, &m, &v].map(flex::as_flex);
     let [Some(of_w), Some(of_g), Some(of_m), Some(of_v)] = on_host else {
-        return adamw(step, w, spread(g, rows, n), m, v);
+        return adamw(step, w, scatter_add_rows(g, rows, n), m, v);
     };
     // The only handles now: all three are written over.
     drop((w, m, v));
@@ -441,7 +392,7 @@ pub fn squared_norm<const D: usize>(g: &Tensor<D>) -> Tensor<1> {
     Tensor::from_dispatch(Dispatch::fused_squared_norm(g.clone().into_dispatch()))
 }
 
-fn check_rows(operation: &str, rows: &Rows, tokens: usize) {
+fn check_rows(operation: &str, rows: &RowOffsets, tokens: usize) {
     let fits = rows.first() == Some(&0) && rows.last() == Some(&tokens) && rows.is_sorted();
     assert!(fits, "{operation}: row offsets must rise from 0 to the {tokens} tokens");
 }

@@ -1,12 +1,12 @@
 //! The extension trait: what a backend must be able to do, with bodies made of the engine's own operations.
 
-use crate::{Noise, Precision, Rows, plain};
-use burn::backend::{Backend, ExtensionType, backend_extension, tensor::FloatTensor};
+use crate::{Dropout, Precision, RowOffsets, reference};
+use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
 use std::sync::Arc;
 
 /// The targets of a cross-entropy and how they count.
 #[derive(Clone, Debug)]
-pub struct Classes {
+pub struct CrossEntropyTargets {
     /// The true class of each row.
     pub target: Arc<[u32]>,
     /// The weight of each class; 1 where not given.
@@ -15,7 +15,7 @@ pub struct Classes {
     pub smoothing: f32,
 }
 
-impl Classes {
+impl CrossEntropyTargets {
     /// The weight of a class.
     pub(crate) fn weight_of(&self, class: usize) -> f32 {
         self.weight.as_ref().map_or(1.0, |weight| weight[class])
@@ -36,61 +36,51 @@ pub struct AdamW {
     pub beta2: f32,
     /// Added to the root of the second moment, usually 1e-8.
     pub eps: f32,
-    /// Weight decay, apart from the gradient: weights shrink by `learning_rate * decay`.
-    pub decay: f32,
+    /// Weight decay, apart from the gradient: weights shrink by `learning_rate * weight_decay`.
+    pub weight_decay: f32,
     /// Step size.
     pub learning_rate: f32,
     /// What the gradient is multiplied by before anything else: the factor of clipping, 1 without.
-    pub scale: f32,
+    pub grad_scale: f32,
     /// Number of this step, from 1.
-    pub time: u32,
+    pub step: u32,
 }
 
 impl AdamW {
     /// What the moments are divided by because they began at zero: `1 - beta1^time`, `sqrt(1 - beta2^time)`.
     pub(crate) fn corrections(&self) -> (f64, f64) {
-        let left = |beta: f32| 1.0 - f64::from(beta).powi(self.time as i32);
+        let left = |beta: f32| 1.0 - f64::from(beta).powi(self.step as i32);
         (left(self.beta1), left(self.beta2).sqrt())
     }
 }
 
-/// Input and weights of a post-norm transformer layer: thirteen tensors.
-///
-/// The order of [`LayerInputs::into_array`] is that of the fields.
-#[derive(Clone, ExtensionType)]
-pub(crate) struct LayerInputs<B: Backend> {
-    pub x: FloatTensor<B>,
-    pub qkv_weight: FloatTensor<B>,
-    pub qkv_bias: FloatTensor<B>,
-    pub output_weight: FloatTensor<B>,
-    pub output_bias: FloatTensor<B>,
-    pub attention_gamma: FloatTensor<B>,
-    pub attention_beta: FloatTensor<B>,
-    pub wide_weight: FloatTensor<B>,
-    pub wide_bias: FloatTensor<B>,
-    pub narrow_weight: FloatTensor<B>,
-    pub narrow_bias: FloatTensor<B>,
-    pub gamma: FloatTensor<B>,
-    pub beta: FloatTensor<B>,
+/// The rows of an attention.
+#[derive(Clone, Debug)]
+pub(crate) struct AttentionRows {
+    /// Offsets of the rows of queries, and of keys and values.
+    pub offsets: [RowOffsets; 2],
+    /// `[queries]`: the position of each query among the keys of its row; `None`: the queries are the last ones.
+    pub positions: Option<Arc<[u32]>>,
 }
 
-impl<B: Backend> LayerInputs<B> {
-    pub(crate) fn into_array(self) -> [FloatTensor<B>; 13] {
-        [
-            self.x,
-            self.qkv_weight,
-            self.qkv_bias,
-            self.output_weight,
-            self.output_bias,
-            self.attention_gamma,
-            self.attention_beta,
-            self.wide_weight,
-            self.wide_bias,
-            self.narrow_weight,
-            self.narrow_bias,
-            self.gamma,
-            self.beta,
-        ]
+impl AttentionRows {
+    /// Checks positions against the rows.
+    pub fn new(operation: &str, [queries, keys]: [&RowOffsets; 2], positions: Option<&[u32]>) -> Self {
+        if let Some(positions) = positions {
+            let fits = |(q, k): (&[usize], &[usize])| {
+                positions[q[0]..q[1]].iter().all(|position| (*position as usize) < k[1] - k[0])
+            };
+            assert_eq!(
+                positions.len(),
+                queries.last().copied().unwrap_or(0),
+                "{operation}: a position a query"
+            );
+            assert!(
+                queries.windows(2).zip(keys.windows(2)).all(fits),
+                "{operation}: positions lie in their rows"
+            );
+        }
+        AttentionRows { offsets: [queries.clone(), keys.clone()], positions: positions.map(Arc::from) }
     }
 }
 
@@ -99,13 +89,12 @@ impl<B: Backend> LayerInputs<B> {
 pub struct AttentionSettings {
     /// Heads, which divide the columns evenly.
     pub heads: usize,
-    /// Whether a query sees only the keys up to its own place. Places are counted from the end of the row, so that the
-    /// last query sees every key, also where there are fewer queries than keys. A query that comes before the first key
-    /// sees nothing and gets zeros.
+    /// Whether a query sees only the keys up to its own position. A query that comes before the first key sees nothing and gets
+    /// zeros.
     pub causal: bool,
     /// Drops attention probabilities. In a row of `m` queries and `n` keys element `(head, query, key)` has the index
     /// `(head m + query) n + key` after `heads m n` for each of the rows before.
-    pub noise: Option<Noise>,
+    pub dropout: Option<Dropout>,
 }
 
 /// What embeddings need besides their tables.
@@ -116,20 +105,7 @@ pub(crate) struct EmbedSettings {
     /// Added to the variance.
     pub eps: f32,
     /// Drops the result.
-    pub noise: Option<Noise>,
-}
-
-/// What a transformer layer needs besides tensors.
-#[derive(Clone, Copy, Debug)]
-pub struct LayerSettings {
-    /// Attention heads.
-    pub heads: usize,
-    /// What its products are made of; those of the attention itself are f32.
-    pub precision: Precision,
-    /// Added to the variance in both norms.
-    pub eps: f32,
-    /// Dropout of attention probabilities, of the attention's output, of the feed-forward block's output.
-    pub noise: [Option<Noise>; 3],
+    pub dropout: Option<Dropout>,
 }
 
 /// Operations over packs. `Flex` (the CPU) overrides all of them; every other backend keeps these bodies.
@@ -143,7 +119,7 @@ pub(crate) trait PackOps: Backend {
         b: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        plain::linear::<Self>(x, w, b, precision)
+        reference::linear::<Self>(x, w, b, precision)
     }
 
     fn fused_linear_gelu(
@@ -152,7 +128,7 @@ pub(crate) trait PackOps: Backend {
         b: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        plain::linear_gelu::<Self>(x, w, b, precision)
+        reference::linear_gelu::<Self>(x, w, b, precision)
     }
 
     fn fused_ffn(
@@ -163,38 +139,34 @@ pub(crate) trait PackOps: Backend {
         b2: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        plain::ffn::<Self>(x, w1, b1, w2, b2, precision)
+        reference::ffn::<Self>(x, w1, b1, w2, b2, precision)
     }
 
-    fn fused_attention(qkv: FloatTensor<Self>, rows: Rows, settings: AttentionSettings) -> FloatTensor<Self> {
-        plain::attention::<Self>(qkv, &rows, settings)
+    fn fused_attention(
+        qkv: FloatTensor<Self>,
+        rows: RowOffsets,
+        settings: AttentionSettings,
+    ) -> FloatTensor<Self> {
+        reference::attention::<Self>(qkv, &rows, settings)
     }
 
     fn fused_cross_attention(
         q: FloatTensor<Self>,
         kv: FloatTensor<Self>,
-        rows: [Rows; 2],
+        rows: AttentionRows,
         settings: AttentionSettings,
     ) -> FloatTensor<Self> {
-        plain::cross_attention::<Self>(q, kv, &rows, settings)
+        reference::cross_attention::<Self>(q, kv, &rows, settings)
     }
 
     fn fused_relative_attention(
         q: FloatTensor<Self>,
         kv: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        rows: [Rows; 2],
+        rows: AttentionRows,
         settings: AttentionSettings,
     ) -> FloatTensor<Self> {
-        plain::relative_attention::<Self>(q, kv, bias, &rows, settings)
-    }
-
-    fn fused_layer(
-        #[extension_type] inputs: LayerInputs<Self>,
-        rows: Rows,
-        settings: LayerSettings,
-    ) -> FloatTensor<Self> {
-        plain::layer::<Self>(inputs.into_array(), &rows, settings)
+        reference::relative_attention::<Self>(q, kv, bias, &rows, settings)
     }
 
     fn fused_add_norm(
@@ -203,9 +175,9 @@ pub(crate) trait PackOps: Backend {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         eps: f32,
-        noise: Option<Noise>,
+        dropout: Option<Dropout>,
     ) -> FloatTensor<Self> {
-        plain::add_norm::<Self>(y, residual, gamma, beta, eps, noise)
+        reference::add_norm::<Self>(y, residual, gamma, beta, eps, dropout)
     }
 
     fn fused_norm(
@@ -214,7 +186,7 @@ pub(crate) trait PackOps: Backend {
         beta: FloatTensor<Self>,
         eps: f32,
     ) -> FloatTensor<Self> {
-        plain::norm::<Self>(x, gamma, beta, eps)
+        reference::norm::<Self>(x, gamma, beta, eps)
     }
 
     fn fused_add_rms_norm(
@@ -222,13 +194,13 @@ pub(crate) trait PackOps: Backend {
         residual: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         eps: f32,
-        noise: Option<Noise>,
+        dropout: Option<Dropout>,
     ) -> FloatTensor<Self> {
-        plain::add_rms_norm::<Self>(y, residual, gamma, eps, noise)
+        reference::add_rms_norm::<Self>(y, residual, gamma, eps, dropout)
     }
 
     fn fused_rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, eps: f32) -> FloatTensor<Self> {
-        plain::rms_norm::<Self>(x, gamma, eps)
+        reference::rms_norm::<Self>(x, gamma, eps)
     }
 
     fn fused_embed_norm(
@@ -239,27 +211,31 @@ pub(crate) trait PackOps: Backend {
         beta: FloatTensor<Self>,
         settings: EmbedSettings,
     ) -> FloatTensor<Self> {
-        plain::embed_norm::<Self>([a, b, c, gamma, beta], &settings)
+        reference::embed_norm::<Self>([a, b, c, gamma, beta], &settings)
     }
 
-    fn fused_gated_gelu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
-        plain::gated_gelu::<Self>(a, b)
+    fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        reference::gelu::<Self>(x)
     }
 
-    fn fused_dropout(x: FloatTensor<Self>, noise: Noise) -> FloatTensor<Self> {
-        plain::dropout::<Self>(x, Some(noise))
+    fn fused_geglu_tanh(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        reference::geglu_tanh::<Self>(a, b)
     }
 
-    fn fused_pick(x: FloatTensor<Self>, index: Arc<[u32]>) -> FloatTensor<Self> {
-        plain::pick::<Self>(x, &index)
+    fn fused_dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        reference::dropout::<Self>(x, Some(dropout))
     }
 
-    fn fused_mean_rows(x: FloatTensor<Self>, rows: Rows) -> FloatTensor<Self> {
-        plain::mean_rows::<Self>(x, &rows)
+    fn fused_gather_rows(x: FloatTensor<Self>, index: Arc<[u32]>) -> FloatTensor<Self> {
+        reference::gather_rows::<Self>(x, &index)
     }
 
-    fn fused_cross_entropy(logits: FloatTensor<Self>, classes: Classes) -> FloatTensor<Self> {
-        plain::cross_entropy::<Self>(logits, &classes)
+    fn fused_segment_mean(x: FloatTensor<Self>, rows: RowOffsets) -> FloatTensor<Self> {
+        reference::segment_mean::<Self>(x, &rows)
+    }
+
+    fn fused_cross_entropy(logits: FloatTensor<Self>, classes: CrossEntropyTargets) -> FloatTensor<Self> {
+        reference::cross_entropy::<Self>(logits, &classes)
     }
 
     fn fused_adamw(
@@ -269,10 +245,10 @@ pub(crate) trait PackOps: Backend {
         v: FloatTensor<Self>,
         step: AdamW,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        plain::adamw::<Self>(w, g, m, v, step)
+        reference::adamw::<Self>(w, g, m, v, step)
     }
 
     fn fused_squared_norm(g: FloatTensor<Self>) -> FloatTensor<Self> {
-        plain::squared_norm::<Self>(g)
+        reference::squared_norm::<Self>(g)
     }
 }

@@ -1,7 +1,7 @@
 //! What numbers matrix products are made of.
 
-use crate::cpu::bf16::{self, Unit};
-use crate::cpu::matmul::{self, Matrix};
+use crate::cpu::bf16::{self, Bf16Backend};
+use crate::cpu::matmul::{self, MatRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,11 +23,11 @@ pub enum Precision {
 
 impl Precision {
     /// In words what a processor makes of it.
-    pub fn on_this_processor(self) -> &'static str {
-        match (self, Products::of(self)) {
+    pub fn describe_on_host(self) -> &'static str {
+        match (self, GemmKernel::of(self)) {
             (Precision::F32, _) => "f32",
-            (_, Products::F32) => "f32, as this processor cannot multiply bf16",
-            (_, Products::Bf16(_)) => "bf16 (AVX512-BF16)",
+            (_, GemmKernel::F32) => "f32, as this processor cannot multiply bf16",
+            (_, GemmKernel::Bf16(_)) => "bf16 (AVX512-BF16)",
         }
     }
 
@@ -39,29 +39,29 @@ impl Precision {
 
 /// How the processor multiplies matrices.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Products {
+pub(crate) enum GemmKernel {
     /// f32 operands, by the `gemm` crate.
     F32,
     /// bf16 operands.
-    Bf16(Unit),
+    Bf16(Bf16Backend),
 }
 
-impl Products {
-    pub(crate) fn of(precision: Precision) -> Products {
+impl GemmKernel {
+    pub(crate) fn of(precision: Precision) -> GemmKernel {
         let unit = match precision {
             Precision::F32 => None,
-            Precision::Bf16 => Unit::found(),
+            Precision::Bf16 => Bf16Backend::detect(),
             #[cfg(test)]
-            Precision::Emulated => Some(Unit::Emulated),
+            Precision::Emulated => Some(Bf16Backend::Emulated),
         };
-        unit.map_or(Products::F32, Products::Bf16)
+        unit.map_or(GemmKernel::F32, GemmKernel::Bf16)
     }
 
     /// `a b` in a new buffer, by all threads.
-    pub(crate) fn product(self, a: Matrix, b: Matrix) -> Vec<f32> {
+    pub(crate) fn product(self, a: MatRef, b: MatRef) -> Vec<f32> {
         match self {
-            Products::F32 => matmul::product(a, b),
-            Products::Bf16(unit) => bf16::product(a, b, unit),
+            GemmKernel::F32 => matmul::product(a, b),
+            GemmKernel::Bf16(unit) => bf16::product(a, b, unit),
         }
     }
 }

@@ -3,9 +3,9 @@
 /// Precision, recall and their harmonic mean, with the number of gold items they were measured on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Score {
-    /// Share of the predicted items that are right, in `0..=1`; 0 when nothing was predicted.
+    /// Fraction of the predicted items that are right, in `0..=1`; 0 when nothing was predicted.
     pub precision: f64,
-    /// Share of the gold items that were found, in `0..=1`; 0 when there are none.
+    /// Fraction of the gold items that were found, in `0..=1`; 0 when there are none.
     pub recall: f64,
     /// `2 precision recall / (precision + recall)`, in `0..=1`; 0 when both are 0.
     pub f1: f64,

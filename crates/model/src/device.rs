@@ -123,7 +123,7 @@ fn tried(device: Device) -> Result<Device, String> {
 }
 
 /// The make of a device, as its driver calls it; `None` for the processor.
-pub fn make_of(device: &Device) -> Option<String> {
+pub fn device_model_name(device: &Device) -> Option<String> {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     return device.identity().map(|identity| identity.name);
     #[cfg(not(any(feature = "cuda", feature = "wgpu")))]

@@ -89,17 +89,9 @@ pub enum ModelError {
     },
     /// Vectors of corpora stand below every layer, among what is to be frozen.
     #[error(
-        "model.freeze: the embeddings are to be frozen, and the vectors of corpora with them; leave out `freeze` or `corpus_embeddings`"
+        "model.freeze: the embeddings are to be frozen, and the vectors of corpora with them; leave out `freeze` or `dataset_embeddings`"
     )]
-    FrozenCorpora,
-    /// The backbone has no layers that could be computed again.
-    #[error(
-        "train.recompute = \"layers\": the backbone `{kind}` cannot compute its layers again; leave it out"
-    )]
-    NoRecompute {
-        /// The backbone.
-        kind: &'static str,
-    },
+    FrozenDatasets,
     /// Values of the wrong number were given for a parameter.
     #[error("parameter {name}: found {found} values, expected {expected}")]
     Length {
@@ -109,6 +101,16 @@ pub enum ModelError {
         found: usize,
         /// How many it has.
         expected: usize,
+    },
+    /// A setting of a sharing scheme that does not fit the trunk.
+    #[error("sharing.{key}: found {found}, expected {expected}")]
+    Sharing {
+        /// The key below `[sharing]`.
+        key: String,
+        /// What stands there.
+        found: String,
+        /// What may stand there.
+        expected: String,
     },
     /// Two heads that cannot be one.
     #[error(
@@ -222,10 +224,10 @@ impl fmt::Display for TensorProblem {
 
 /// The first twenty, one a line, and how many more there are.
 fn list(problems: &[TensorProblem]) -> String {
-    const SHOWN: usize = 20;
-    let mut text: String = problems.iter().take(SHOWN).map(|p| format!("\n  {p}")).collect();
-    if problems.len() > SHOWN {
-        text += &format!("\n  and {} more", problems.len() - SHOWN);
+    const MAX_LISTED: usize = 20;
+    let mut text: String = problems.iter().take(MAX_LISTED).map(|p| format!("\n  {p}")).collect();
+    if problems.len() > MAX_LISTED {
+        text += &format!("\n  and {} more", problems.len() - MAX_LISTED);
     }
     text
 }

@@ -1,9 +1,9 @@
-//! What can be configured: every family with its members, told by their own doc comments and by the config's schema.
+//! What can be configured: every family with its members, described by their own doc comments and by the config's schema.
 
 use crate::config::{
-    SCHEMA, nearest,
+    SCHEMA,
     schema::{Branch, Schema, ticked},
-    summary,
+    suggest, summary,
 };
 use serde_json::Value;
 use std::fmt::Write;
@@ -14,47 +14,92 @@ struct Family {
     what: &'static str,
     table: &'static [&'static str],
     members: &'static [(&'static str, &'static str)],
+    /// The names and abbreviations under which papers and other tools know a member.
+    aliases: &'static [(&'static str, &'static [&'static str])],
 }
 
+/// Those of the schedules.
+const SCHEDULE_ALIASES: &[(&str, &[&str])] = &[
+    ("warmup_stable_decay", &["WSD", "trapezoidal"]),
+    ("cosine_restarts", &["SGDR", "warm restarts"]),
+    ("one_cycle", &["1cycle", "OneCycleLR"]),
+    ("inverse_square_root", &["Noam", "inverse_sqrt"]),
+];
+
+/// Those of the sharing schemes.
+const SHARING_ALIASES: &[(&str, &[&str])] = &[("hard", &["HPS", "shared bottom"])];
+
+/// Those of what adapts learning rates.
+const LR_ADAPTATION_ALIASES: &[(&str, &[&str])] =
+    &[("reduce_lr_on_plateau", &["ReduceLROnPlateau", "plateau"])];
+
+/// Abbreviations of keys.
+const KEY_ALIASES: &[(&str, &str)] = &[("LLRD", "optimizer.adamw.layerwise_lr_decay")];
+
 const FAMILIES: &[Family] = &[
-    Family { name: "kinds", what: "what a task learns", table: &["task", "NAME"], members: tasks::CATALOGUE },
+    Family {
+        name: "kinds",
+        what: "what a task learns",
+        table: &["task", "NAME"],
+        members: tasks::CATALOGUE,
+        aliases: &[],
+    },
     Family {
         name: "backbones",
         what: "the network that all tasks share",
         table: &["model", "backbone"],
         members: model::CATALOGUE,
+        aliases: &[],
     },
     Family {
         name: "samplers",
         what: "how often each corpus is drawn",
         table: &["sampling"],
         members: data::sampler::CATALOGUE,
+        aliases: data::sampler::ALIASES,
     },
     Family {
         name: "balancers",
         what: "how the tasks' losses are weighted",
         table: &["balance"],
         members: balance::CATALOGUE,
+        aliases: balance::ALIASES,
     },
     Family {
         name: "optimizers",
         what: "what turns gradients into new weights",
         table: &["optimizer"],
         members: train::optimizer::CATALOGUE,
+        aliases: &[],
     },
     Family {
         name: "schedules",
         what: "how the learning rate moves",
         table: &["schedule"],
         members: train::schedule::CATALOGUE,
+        aliases: SCHEDULE_ALIASES,
     },
     Family {
-        name: "rates",
+        name: "lr_adaptation",
         what: "what learning rates follow beside a schedule",
         table: &["train"],
-        members: train::RATES_CATALOGUE,
+        members: train::LR_ADAPTATION_CATALOGUE,
+        aliases: LR_ADAPTATION_ALIASES,
     },
-    Family { name: "metrics", what: "how predictions are scored", table: &[], members: metrics::CATALOGUE },
+    Family {
+        name: "sharing",
+        what: "how the tasks share the backbone",
+        table: &["sharing"],
+        members: model::SHARING_CATALOGUE,
+        aliases: SHARING_ALIASES,
+    },
+    Family {
+        name: "metrics",
+        what: "how predictions are scored",
+        table: &[],
+        members: metrics::CATALOGUE,
+        aliases: &[],
+    },
 ];
 
 /// Columns of a line.
@@ -64,6 +109,12 @@ impl Family {
     /// Whether somebody who writes `found` means this family: its name, the singular, or its table in the config.
     fn is(&self, found: &str) -> bool {
         self.name == found || self.name.strip_suffix('s') == Some(found) || self.table == [found]
+    }
+
+    /// Whether somebody who writes `found` means this member: its name, or another by which it is known.
+    fn names(&self, member: &str, found: &str) -> bool {
+        let mut known = self.aliases.iter().filter(|(name, _)| *name == member).flat_map(|(_, known)| *known);
+        member == found || known.any(|alias| alias.eq_ignore_ascii_case(found))
     }
 
     /// The member's header in a config.
@@ -96,7 +147,7 @@ pub fn list(family: Option<&str>) -> Result<String, String> {
         }
         out.push('\n');
     }
-    out.push_str("`polytask explain NAME` tells all about one of them.\n");
+    out.push_str("`polytask explain NAME` says all about one of them.\n");
     Ok(out)
 }
 
@@ -107,13 +158,16 @@ pub fn list(family: Option<&str>) -> Result<String, String> {
 /// A name that does not exist; the message proposes the nearest.
 pub fn explain(name: &str) -> Result<String, String> {
     let schema = &*SCHEMA;
+    let name =
+        KEY_ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name)).map_or(name, |(_, key)| key);
     let (wanted_family, wanted) = match name.rsplit_once(['.', '/']) {
         Some((family, member)) if FAMILIES.iter().any(|f| f.is(family)) => (Some(family), member),
         _ => (None, name),
     };
     let mut out = String::new();
     for family in FAMILIES.iter().filter(|f| wanted_family.is_none_or(|name| f.is(name))) {
-        if let Some((member, source)) = family.members.iter().find(|(member, _)| *member == wanted) {
+        if let Some((member, source)) = family.members.iter().find(|(member, _)| family.names(member, wanted))
+        {
             separate(&mut out);
             let _ = writeln!(out, "{member}, one of the {}: {}\n", family.name, family.what);
             let _ = writeln!(out, "{}", indented(&plain(&documentation(source)), 2));
@@ -287,7 +341,7 @@ fn separate(out: &mut String) {
 }
 
 fn unknown(what: &str, found: &str, known: &[&str]) -> String {
-    let near = nearest(found, known.iter().copied());
+    let near = suggest(found, known.iter().copied());
     let near = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
     format!("there is no {what} `{found}`{near}\n there are: {}", ticked(known))
 }
@@ -295,6 +349,29 @@ fn unknown(what: &str, found: &str, known: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn abbreviations_of_the_field_are_explained() {
+        for (abbreviation, member) in [
+            ("RLW", "random"),
+            ("UW", "uncertainty"),
+            ("EW", "equal"),
+            ("wsd", "warmup_stable_decay"),
+            ("LLRD", "layerwise_lr_decay"),
+            ("ReduceLROnPlateau", "reduce_lr_on_plateau"),
+        ] {
+            assert!(explain(abbreviation).unwrap().contains(member), "{abbreviation}");
+        }
+    }
+
+    #[test]
+    fn every_alias_names_a_member() {
+        for family in FAMILIES {
+            for (member, _) in family.aliases {
+                assert!(family.members.iter().any(|(name, _)| name == member), "{}: {member}", family.name);
+            }
+        }
+    }
 
     #[test]
     fn every_member_is_listed_and_explained_with_its_keys() {
@@ -346,7 +423,7 @@ mod tests {
 
     #[test]
     fn tables_and_keys_are_explained_too() {
-        assert!(explain("train").unwrap().contains("tokens_per_step"));
+        assert!(explain("train").unwrap().contains("tokens_per_batch"));
         assert!(explain("train.epochs").unwrap().contains("epochs  an integer"));
         assert!(explain("[corpus]").unwrap().contains("[corpus.NAME]"));
         assert!(explain("model.backbone").unwrap().contains("bert"));

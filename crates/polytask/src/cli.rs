@@ -1,4 +1,4 @@
-//! The command line: what can be asked, in words; `commands` does it.
+//! The command line: its commands and options, in words; `commands` runs them.
 
 use clap::{Args, Parser, Subcommand};
 use model::DeviceName;
@@ -33,14 +33,14 @@ pub enum Command {
     /// Validate config, data and model without training, and print the plan
     Check(Check),
     /// Try learning rates from next to nothing until training diverges, and propose one; trains nothing for good
-    FindRate(FindRate),
+    LrFind(LrFind),
     /// Print what each task will get of a run, rows, epochs, tokens, computation, time, without training
     Plan(Plan),
-    /// Tell what is in a config's corpora: sizes, labels, repeated rows and leaks, how far apart they are
-    Data(Data),
+    /// Report what is in a config's corpora: sizes, labels, repeated rows and leaks, how far apart they are
+    Inspect(Inspect),
     /// Write a commented starter config
     Init(Init),
-    /// List what can be configured: kinds, backbones, samplers, balancers, schedules, rates, optimizers, metrics
+    /// List what can be configured: kinds, backbones, samplers, balancers, optimizers, schedules, lr_adaptation, sharing, metrics
     List {
         /// Only this family
         family: Option<String>,
@@ -138,9 +138,9 @@ pub struct Check {
     pub overrides: Overrides,
 }
 
-/// `polytask data`
+/// `polytask inspect`
 #[derive(Args)]
-pub struct Data {
+pub struct Inspect {
     /// The config
     pub file: PathBuf,
     /// How it is read
@@ -157,9 +157,9 @@ pub struct Data {
     pub no_states: bool,
 }
 
-/// `polytask find-rate`
+/// `polytask lr-find`
 #[derive(Args)]
-pub struct FindRate {
+pub struct LrFind {
     /// The config
     pub file: PathBuf,
     /// How it is read

@@ -1,4 +1,4 @@
-//! Why a command did not do what was asked, and the exit code that tells.
+//! Why a command failed, and the exit code that reports it.
 
 use std::fmt::Display;
 

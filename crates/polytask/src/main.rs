@@ -1,14 +1,18 @@
-//! The `polytask` binary: reads the command line, does what it says, and tells how it went by its exit code:
+//! The `polytask` binary: reads the command line, runs the command, and reports the outcome by its exit code:
 //! 0 done, 1 failed, 2 refused (config, data, model or command line are not right), 3 some lines of `predict` could
 //! not be answered, 130 interrupted with its state saved.
 
 use clap::Parser;
 use polytask::cli::{Cli, Command};
-use polytask::{allocator, commands, demo};
+use polytask::memory::allocator::{self, CountingAllocator};
+use polytask::{commands, demo};
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
+
 fn main() -> ExitCode {
-    allocator::keep_memory();
+    allocator::disable_purge();
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::demo(&args),
         Command::Train(args) => commands::train::train(&args),
@@ -16,8 +20,8 @@ fn main() -> ExitCode {
         Command::Predict(args) => commands::predict::predict(&args),
         Command::Check(args) => commands::check::check(&args),
         Command::Plan(args) => commands::plan::plan(&args),
-        Command::FindRate(args) => commands::find_rate::find_rate(&args),
-        Command::Data(args) => commands::data::data(&args),
+        Command::LrFind(args) => commands::lr_find::lr_find(&args),
+        Command::Inspect(args) => commands::inspect::inspect(&args),
         Command::Init(args) => commands::reference::init(&args),
         Command::List { family } => commands::reference::list(family.as_deref()),
         Command::Explain { name } => commands::reference::explain(&name),

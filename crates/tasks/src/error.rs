@@ -1,6 +1,6 @@
-//! What can be wrong with a task's settings or its stored labels.
+//! Errors in a task's settings and in its stored label space.
 
-/// A fault of a task, with the key, what was found and what is allowed.
+/// An error of a task, with its key, the value found and what is allowed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TaskError {
     /// The task has no kind.
@@ -31,7 +31,7 @@ pub enum TaskError {
         /// What is allowed.
         expected: String,
     },
-    /// Stored labels that do not belong to this task.
+    /// A stored label space that does not fit this task.
     #[error(
         "task {task}: the stored labels do not fit: {reason}; train again, or use the config of that run"
     )]
@@ -56,7 +56,7 @@ impl TaskError {
         })
     }
 
-    /// The main metric of a task: the one asked for if the kind has it, else the kind's first.
+    /// The primary metric of a task: the requested one if the kind has it, else the kind's first.
     pub(crate) fn metric(
         task: &str,
         metrics: &'static [&'static str],

@@ -1,10 +1,10 @@
-//! Which field of a row a task reads, where its config leaves a choice.
+//! The input field of a row-level task, where its config leaves a choice.
 
 use data::InputField;
 
 use crate::TaskError;
 
-/// The input of a task on whole rows: a field of text, two of them, or a field of words.
+/// The input of a row-level task: a field of text, two of them, or a field of words.
 ///
 /// Errors: `text` and `tokens` both or neither given, the second text without a first or the same; `key` is that of the
 /// task's kind.
@@ -14,7 +14,7 @@ pub(crate) fn of_row(
     pair: Option<&String>,
     tokens: Option<&String>,
 ) -> Result<InputField, TaskError> {
-    let fault = |key: String, found: String, expected: &str| {
+    let error = |key: String, found: String, expected: &str| {
         Err(TaskError::Setting { key, found, expected: expected.into() })
     };
     let one = "exactly one of them: the field that the task reads";
@@ -24,11 +24,11 @@ pub(crate) fn of_row(
         (Some(text), Some(pair), None) if text != pair => Ok(InputField::Pair(text.clone(), pair.clone())),
         (Some(_), Some(pair), None) => {
             let found = format!("{pair:?}, the same field as `text`");
-            fault(format!("{key}.pair"), found, "the field with the second text")
+            error(format!("{key}.pair"), found, "the field with the second text")
         }
-        (Some(_), _, Some(_)) => fault(key.into(), "both `text` and `tokens`".into(), one),
-        (None, _, None) => fault(key.into(), "neither `text` nor `tokens`".into(), one),
-        (None, Some(pair), Some(_)) => fault(
+        (Some(_), _, Some(_)) => error(key.into(), "both `text` and `tokens`".into(), one),
+        (None, _, None) => error(key.into(), "neither `text` nor `tokens`".into(), one),
+        (None, Some(pair), Some(_)) => error(
             format!("{key}.pair"),
             format!("{pair:?} beside `tokens`"),
             "two fields of text: `text` and `pair`",

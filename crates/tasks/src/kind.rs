@@ -1,4 +1,4 @@
-//! What every kind of task can do.
+//! The interface that every kind of task implements, and the types that it exchanges with the trainer.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,144 +8,145 @@ use data::{DataError, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use serde::Serialize;
 
-use crate::{TaskError, Trunk};
+use crate::{TaskError, TrunkHandles};
 
 /// A task as the trainer sees it.
 ///
-/// The order of calls: [`Kind::learn`] (or [`Kind::restore_space`]), [`Kind::connect`], then [`Kind::build`]; [`Kind::attach`] for each
-/// split that is trained or scored; then [`Kind::loss`], [`Kind::predict`] and [`Kind::score`] at will, and at the end of
-/// training [`Kind::tune`]. Serving needs no attached split: restore, build, predict, explain.
+/// The methods are called in this order: [`Kind::fit_labels`] or [`Kind::load_label_space`]; [`Kind::bind_trunk`];
+/// [`Kind::init_head`]; [`Kind::encode_targets`] for each split that is trained on or scored; then [`Kind::loss`],
+/// [`Kind::predict`] and [`Kind::score`] any number of times; [`Kind::calibrate`] at the end of training. Inference needs no
+/// encoded split: it loads the label space, initializes the head, predicts, and calls [`Kind::to_json`].
 pub trait Kind: Send + Sync {
-    /// What the task reads of a row.
+    /// The fields of a row that the model reads.
     fn input(&self) -> InputField;
 
-    /// How many percent of the tokens of each row are hidden from the model, to be found again ([`data::Hiding`]). Such a task has
-    /// a view of its own, so that no other task sees its rows.
-    fn hides(&self) -> Option<u32> {
+    /// The percentage of each row's tokens that are masked, to be predicted ([`data::TokenMasking`]); `None` for tasks without
+    /// masking. A task with masking has a view of its own, so that no other task sees masked rows.
+    fn mask_percent(&self) -> Option<u32> {
         None
     }
 
-    /// Learns the label space from the training rows. Labels are sorted, so that the order of the rows does not matter.
+    /// Builds the label space from the training rows. Labels are sorted, so that the order of the rows does not matter.
     ///
     /// # Errors
-    /// Every row whose label cannot be read; a training split with too few or far too many different labels.
-    fn learn(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>>;
+    /// Every row whose label cannot be read; a training split with too few or too many different labels.
+    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>>;
 
-    /// The label space, to be stored beside the weights.
-    fn space(&self) -> serde_json::Value;
+    /// The label space, which is stored with the weights.
+    fn label_space(&self) -> serde_json::Value;
 
-    /// Takes back what [`Kind::space`] gave.
+    /// Restores a label space from [`Kind::label_space`].
     ///
     /// # Errors
     /// When the value is not a label space of this kind.
-    fn restore_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError>;
+    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError>;
 
-    /// The labels in the order of the head's outputs; empty before they are learned, and for a kind that has none.
+    /// The labels in the order of the head's outputs. Empty before they are known, and for a kind without labels.
     fn labels(&self) -> &[String];
 
-    /// Takes what the kind uses of the trunk beside its states. Most use nothing.
+    /// Stores the parts of the trunk that the kind uses in addition to the token states. Most kinds use none.
     ///
     /// # Errors
-    /// When the trunk lacks it.
-    fn connect(&mut self, _trunk: &Trunk<'_>) -> Result<(), TaskError> {
+    /// When the trunk has no such part.
+    fn bind_trunk(&mut self, _trunk: &TrunkHandles<'_>) -> Result<(), TaskError> {
         Ok(())
     }
 
-    /// Whether [`Kind::loss`] uses rows of the trunk's table of token vectors other than those of the pack's tokens, for example
-    /// because scores of all tokens are made with it. Else a training pass has only these.
-    fn reads_vocabulary(&self) -> bool {
+    /// Whether [`Kind::loss`] uses rows of the token embedding other than those of the pack's tokens, for example for logits over
+    /// the vocabulary. Otherwise a training pass holds only the rows of the pack's tokens.
+    fn needs_full_embedding(&self) -> bool {
         false
     }
 
-    /// Adds the head to the parameters, in the group of this task. `hidden` is the width of the token states.
-    fn build(&mut self, parameters: &mut Parameters, hidden: usize);
+    /// Adds the head's parameters, which the task owns. `hidden` is the width of the token states.
+    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize);
 
-    /// Reads the targets of a split. A label that training never showed is counted in the report, masked in the loss,
-    /// and wrong in the scores (no model could have found it). A row without a label is masked in both.
+    /// Encodes the targets of a split. A label that does not occur in training is counted in the report, ignored by the loss, and
+    /// counted as an error by the scores. A row without a label is ignored by both.
     ///
     /// # Errors
     /// Every row whose label cannot be read.
-    fn attach(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>>;
+    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>>;
 
-    /// Whether a row of an attached split carries a label of this task. False for a split that is not attached.
+    /// Whether a row of an encoded split has a label of this task. False for a split that is not encoded.
     fn labelled(&self, split: Split, row: usize) -> bool;
 
-    /// Marks the tokens of the pack whose states [`Kind::loss`] and [`Kind::predict`] read for the given rows, in `read`
-    /// `[tokens]`. A batch may then hold only the marked tokens of its rows.
-    fn reads(&self, pack: &Pack, rows: &[BatchRow], read: &mut [bool]);
+    /// Marks in `used` `[tokens]` the tokens of the pack whose states [`Kind::loss`] and [`Kind::predict`] use for the given rows. A
+    /// batch may then hold only the marked tokens of its rows.
+    fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]);
 
-    /// The mean loss over the labelled items (rows or words) of the batch; `None` where there are none. Only labelled
-    /// items go through the head.
+    /// The mean loss over the targets (rows, words or tokens) of the batch; `None` where there are none. Only these go through
+    /// the head.
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss>;
 
-    /// One prediction per row of the batch, in order, labelled or not.
+    /// One prediction per row of the batch, in their order, whether labelled or not.
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction>;
 
-    /// The texts of a row that the task writes: a vocabulary from scratch must hold them.
-    fn writes(&self, _row: &Row) -> Vec<String> {
+    /// The target texts of a row, which a tokenizer from scratch is also trained on.
+    fn target_texts(&self, _row: &Row) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether there is something to fit when training is over: [`Kind::tune`].
-    fn tunes(&self) -> bool {
+    /// Whether there is something to fit after training: [`Kind::calibrate`].
+    fn calibrates(&self) -> bool {
         false
     }
 
-    /// Fits what stands between predictions and answers, such as decision thresholds, to the predictions of an attached split,
-    /// given as (row, prediction). Called once, with the result's weights and the validation split if there is one. What is
-    /// fitted belongs to [`Kind::space`], and from then on to every score and answer.
-    fn tune(&mut self, _split: Split, _predictions: &[(u32, Prediction)]) {}
+    /// Fits decision thresholds to the predictions of an encoded split, given as (row, prediction). Called once, with the exported
+    /// weights and the validation split if there is one. The thresholds are part of [`Kind::label_space`], and apply to all later
+    /// scores and answers.
+    fn calibrate(&mut self, _split: Split, _predictions: &[(u32, Prediction)]) {}
 
-    /// Scores predictions, given as (row, prediction), of an attached split. Rows without a label do not count.
+    /// The scores of predictions of an encoded split, given as (row, prediction). Rows without a label do not count.
     fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores;
 
-    /// A prediction as a user reads it.
-    fn explain(&self, prediction: &Prediction, source: Source<'_>) -> serde_json::Value;
+    /// A prediction as the JSON answer that a user gets.
+    fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value;
 
-    /// The names of the scores that may be the main metric, higher being better; the first is the default. A kind may report
-    /// errors beside them, of which lower is better.
+    /// The names of the scores that may be the primary metric, of which higher is better; the first is the default. A kind may
+    /// also report scores of which lower is better.
     fn metrics(&self) -> &'static [&'static str];
 }
 
 /// A task's loss over one batch.
 #[derive(Debug)]
 pub struct Loss {
-    /// `[1]`, the mean over the items.
+    /// `[1]`, the mean over the targets.
     pub mean: Tensor<1>,
-    /// How many labelled rows or words it is the mean of.
-    pub items: usize,
+    /// The number of targets (rows, words or tokens).
+    pub num_targets: usize,
 }
 
-/// One step's states, and which of its rows belong to the task.
+/// The token states of a pack, and the rows of it that belong to the task.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
     /// `[tokens, hidden]` states of the pack's tokens.
     pub states: &'a Tensor<2>,
-    /// The pack: whole rows, or of each row at least the tokens that the task reads ([`Kind::reads`]).
+    /// The pack: whole rows, or at least the tokens of each row that the task uses ([`Kind::mark_used_tokens`]).
     pub pack: &'a Pack,
-    /// Which split the rows are of.
+    /// The split of the rows.
     pub split: Split,
     /// The rows of this task's view.
     pub rows: &'a [BatchRow],
     /// The seed of the step's dropout; `None` in evaluation.
-    pub noise_seed: Option<u64>,
-    /// How much of the run lies behind, from 0 to 1: what changes over a run goes by it. 1 in evaluation.
+    pub dropout_seed: Option<u64>,
+    /// The completed fraction of the run, 0 to 1, for schedules; 1 in evaluation.
     pub progress: f64,
 }
 
 impl<'a> Batch<'a> {
-    /// Rows outside of training: without dropout.
+    /// A batch for evaluation: without dropout.
     pub fn evaluated(states: &'a Tensor<2>, pack: &'a Pack, split: Split, rows: &'a [BatchRow]) -> Self {
-        Batch { states, pack, split, rows, noise_seed: None, progress: 1.0 }
+        Batch { states, pack, split, rows, dropout_seed: None, progress: 1.0 }
     }
 }
 
 /// A row of the task's view inside a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchRow {
-    /// Which row of the pack.
+    /// Its index in the pack.
     pub pack_row: u32,
-    /// Which row of the view, and so of the attached split.
+    /// Its index in the view, and so in the encoded split.
     pub row: u32,
 }
 
@@ -161,7 +162,7 @@ impl BatchRow {
     }
 }
 
-/// What was found while the targets of a split were read.
+/// Counts of the targets of a split.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LabelReport {
     /// Rows of the split.
@@ -170,65 +171,65 @@ pub struct LabelReport {
     pub labelled: usize,
     /// Rows without one.
     pub missing: usize,
-    /// Labels that the training split never showed, and how often they occur.
+    /// Labels that do not occur in the training split, and how often each occurs here.
     pub unseen: BTreeMap<String, usize>,
-    /// Labels that the space leaves out because training has them too seldom, or never.
+    /// The number of labels outside of the label space, because they are too rare in training, or absent.
     pub rare: usize,
-    /// How often each label of the space occurs, in its order; in tagging, words.
+    /// How often each label of the space occurs, in its order; in tagging, in words.
     pub counts: Vec<(String, usize)>,
-    /// What the numbers are like, where the labels are numbers.
-    pub numbers: Option<Numbers>,
+    /// The distribution of the labels, where they are numbers.
+    pub numbers: Option<SummaryStatistics>,
     /// Labels lost to truncation: words whose first token was cut off.
     pub truncated: usize,
-    /// Labels of words for which the tokenizer has no token at all (a lone control character, say). Like words lost to
+    /// Labels of words for which the tokenizer has no token at all, such as a lone control character. Like words lost to
     /// truncation, they are not trained on and are scored as `O`.
     pub without_token: usize,
-    /// Labels that the task's settings leave out of reach, such as entities of too many words. They are not trained on, and
-    /// are scored as not found.
+    /// Labels that the task's settings exclude, such as entities of too many words. They are not trained on, and are scored as
+    /// not found.
     pub out_of_reach: usize,
 }
 
-/// What some numbers are like.
+/// Summary statistics of some numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Numbers {
-    /// The least of them.
-    pub least: f64,
-    /// Their mean.
+pub struct SummaryStatistics {
+    /// Minimum.
+    pub min: f64,
+    /// Mean.
     pub mean: f64,
-    /// The greatest of them.
-    pub most: f64,
-    /// Their standard deviation, as of all there are.
-    pub deviation: f64,
+    /// Maximum.
+    pub max: f64,
+    /// Standard deviation of the population.
+    pub std: f64,
 }
 
-impl Numbers {
+impl SummaryStatistics {
     /// Of some values; `None` where there are none.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let n = values.len() as f64;
-        let least = values.iter().copied().reduce(f64::min)?;
-        let most = values.iter().copied().reduce(f64::max)?;
+        let min = values.iter().copied().reduce(f64::min)?;
+        let max = values.iter().copied().reduce(f64::max)?;
         let mean: f64 = values.iter().map(|value| value / n).sum();
-        let square: f64 = values.iter().map(|value| (value - mean).powi(2) / n).sum();
-        Some(Numbers { least, mean, most, deviation: square.sqrt() })
+        let variance: f64 = values.iter().map(|value| (value - mean).powi(2) / n).sum();
+        Some(SummaryStatistics { min, mean, max, std: variance.sqrt() })
     }
 }
 
 /// A task's scores on one split.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scores {
-    /// The name of the main one: the task's `metric`, or the kind's first.
-    pub main: String,
-    /// All scores by name, the main one first.
+    /// The name of the primary one: the task's `metric`, or the kind's first.
+    pub primary: String,
+    /// All scores by name, the primary one first.
     pub values: Vec<(String, f64)>,
 }
 
 impl Scores {
-    /// Scores by name, of which `main` is moved to the front.
-    pub(crate) fn with_main(main: &str, mut values: Vec<(String, f64)>) -> Self {
-        if let Some(at) = values.iter().position(|(name, _)| name == main) {
-            values[..=at].rotate_right(1);
+    /// Scores by name, of which `primary` is moved to the front.
+    pub(crate) fn with_primary(primary: &str, mut values: Vec<(String, f64)>) -> Self {
+        if let Some(index) = values.iter().position(|(name, _)| name == primary) {
+            values[..=index].rotate_right(1);
         }
-        Scores { main: main.to_owned(), values }
+        Scores { primary: primary.to_owned(), values }
     }
 
     /// The score of that name.
@@ -237,48 +238,48 @@ impl Scores {
     }
 }
 
-/// What a head says of one row.
+/// The output of a head for one row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prediction {
-    /// The probability of each label, in the order of [`Kind::labels`]; of each text that may be chosen.
+    /// The probability of each label, in the order of [`Kind::labels`], or of each choice. They add up to 1.
     Label(Vec<f32>),
-    /// The probability of each label by itself, in the order of [`Kind::labels`].
+    /// The independent probability of each label, in the order of [`Kind::labels`].
     Labels(Vec<f32>),
     /// A number, in the unit of the corpus.
     Number(f64),
-    /// A part of a row's second text.
+    /// A span of a row's second text.
     Span(SpanAnswer),
-    /// A text that was written.
+    /// A generated text.
     Text(TextAnswer),
     /// Entities of a row and the relations between them.
     Graph(EntityGraph),
     /// A tag per word, up to the last word that has a token; `None` for a word without one.
     Tags(Vec<Option<WordTag>>),
-    /// A head per word and its relation to it, up to the last word that has a token; `None` for a word without one.
+    /// The head of each word and the word's relation to it, up to the last word that has a token; `None` for a word without one.
     Tree(Vec<Option<WordArc>>),
-    /// What is found for each hidden token, in their order.
+    /// The predictions for the masked tokens, in their order.
     Tokens(Vec<FoundToken>),
 }
 
-/// The part of a row's second text that answers its first.
+/// The span of a row's second text that answers its first.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SpanAnswer {
-    /// Its first and last token, as places in its sequence; `None` where the text has no answer.
+    /// The positions of its first and last token in the sequence; `None` where the text has no answer.
     pub tokens: Option<[u32; 2]>,
-    /// Which of the row's sequences.
+    /// The index of the sequence in the row.
     pub sequence: u32,
-    /// The probability that it begins there times that it ends there, 0 to 1.
+    /// The probability of its start times that of its end, 0 to 1.
     pub probability: f32,
 }
 
-/// A text that was written.
+/// A generated text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextAnswer {
     /// The text.
     pub text: String,
     /// The geometric mean of its tokens' probabilities, 0 to 1.
     pub probability: f32,
-    /// The negative log-likelihood in nats of the right text, and how many tokens it has; `None` where none is known.
+    /// The negative log-likelihood of the reference in nats, and its number of tokens; `None` without a reference.
     pub likelihood: Option<(f64, usize)>,
 }
 
@@ -305,9 +306,9 @@ pub struct EntityAnswer {
 /// A relation from one entity to another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RelationAnswer {
-    /// Places in [`EntityGraph::entities`].
+    /// The index of the head in [`EntityGraph::entities`].
     pub head: u32,
-    /// See `head`.
+    /// The index of the tail in [`EntityGraph::entities`].
     pub tail: u32,
     /// Its type: an index into the types of relations.
     pub label: u32,
@@ -320,23 +321,23 @@ pub struct RelationAnswer {
 pub struct WordTag {
     /// Index into [`Kind::labels`].
     pub label: u32,
-    /// Its probability, 0 to 1; with a CRF the marginal one.
+    /// Its probability, 0 to 1; with a CRF the marginal probability.
     pub probability: f32,
 }
 
-/// What is found for a hidden token.
+/// The prediction for a masked token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoundToken {
-    /// The most probable tokens and their probabilities, the first at the top.
+    /// The most probable tokens and their probabilities, in falling order.
     pub best: Vec<(u32, f32)>,
-    /// What it was, and the logarithm of the probability of that, where it is known.
-    pub was: Option<(u32, f32)>,
+    /// The original token and its log-probability, where it is known.
+    pub original: Option<(u32, f32)>,
 }
 
 /// The head of one word.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WordArc {
-    /// 0 for the root, else the head's place in its row, counted from 1.
+    /// 0 for the root, else the head's index in its row, counted from 1.
     pub head: u32,
     /// Index into [`Kind::labels`].
     pub relation: u32,
@@ -344,39 +345,38 @@ pub struct WordArc {
     pub probability: f32,
 }
 
-/// The text that a prediction is about.
+/// The model input that a prediction belongs to.
 #[derive(Debug, Clone, Copy)]
-pub enum Source<'a> {
+pub enum ModelInput<'a> {
     /// Plain text.
     Text {
         /// The text.
         text: &'a str,
-        /// The byte ranges of its words, as the tagger read them ([`data::split_words`]); may be empty for a task that
-        /// reads no words.
+        /// The byte ranges of its words, as [`data::split_words`] finds them; may be empty for a task on whole texts.
         words: &'a [Range<usize>],
     },
-    /// Words as they were given.
+    /// A text that is already split into words.
     Words(&'a [String]),
     /// Two texts as one row.
     Pair {
         /// The second text.
         second: &'a str,
-        /// The bytes of it that each token of each sequence stands for ([`data::Encoded::places`]).
-        places: &'a [&'a [[u32; 2]]],
+        /// The byte range of it that each token of each sequence covers ([`data::Encoded::offset_mapping`]).
+        offset_mapping: &'a [&'a [[u32; 2]]],
     },
-    /// Texts of which one is to be chosen.
+    /// The choices of a multiple-choice question.
     Choices(&'a [String]),
 }
 
-impl<'a> Source<'a> {
-    /// The words that a task on words reads of it.
+impl<'a> ModelInput<'a> {
+    /// The words that a token-level task reads.
     pub(crate) fn words(self) -> Vec<&'a str> {
         match self {
-            Source::Text { text, words } => {
+            ModelInput::Text { text, words } => {
                 words.iter().map(|word| text.get(word.clone()).unwrap_or_default()).collect()
             }
-            Source::Words(words) => words.iter().map(String::as_str).collect(),
-            Source::Pair { .. } | Source::Choices(_) => Vec::new(),
+            ModelInput::Words(words) => words.iter().map(String::as_str).collect(),
+            ModelInput::Pair { .. } | ModelInput::Choices(_) => Vec::new(),
         }
     }
 }

@@ -1,79 +1,47 @@
-//! One file a kind of task: what its labels look like, its head, its loss, its decoding, its metrics.
+//! The kinds of task: for each kind its labels, its head, its loss, its decoding and its metrics.
 //!
-//! A [`TaskConfig`] is one `[task.NAME]` table. [`TaskConfig::build`] makes the [`Kind`], the object that the trainer
-//! holds: it learns its labels from the training rows, adds its head to the parameters, attaches the targets of each
-//! split, and then turns token states into a loss, into predictions and scores.
+//! A [`TaskConfig`] is one `[task.NAME]` table. [`TaskConfig::build`] makes the [`Kind`], the object that the trainer holds: it
+//! fits its label space to the training rows, adds its head to the parameters, encodes the targets of each split, and then
+//! turns token states into a loss, predictions and scores.
 //!
-//! To add a kind: one file beside `classification.rs` whose `//!` comment documents it, one line in `kinds.rs`, and a
-//! variant of [`Prediction`] if none fits.
+//! `kinds/` has one file or folder for each kind. What several kinds use is in `targets/` (reading and encoding of gold
+//! labels), `heads/` (layers and their parameters), `losses/` and `decode/` (from logits to answers).
 //!
-//! Invariants: no files are read, nothing is printed, nothing random is drawn but dropout from a given seed. A target
-//! that is attached is in range; the losses and scores check nothing again.
+//! To add a kind: one file in `kinds/` whose `//!` comment documents it, its lines in `kinds/mod.rs`, and a variant of
+//! [`Prediction`] if none fits.
+//!
+//! Invariants: no files are read and nothing is printed. Nothing is random but what follows from a given seed, such as
+//! dropout. Encoded targets are in range; losses and scores do not check them again.
 
-mod allotted;
-mod answer;
-mod binary;
-mod chain_head;
-mod classification;
-mod crf;
-mod decoder;
-mod entities_relations;
+mod budget;
+mod decode;
 mod error;
-mod focal;
-mod generation;
-mod gold;
-mod head;
+mod heads;
 mod input;
 mod kind;
 mod kinds;
-mod labels;
-mod lemmas;
-mod masked_language_model;
-mod multi_label;
-mod multiple_choice;
-mod ordinal;
-mod parsing;
-mod plateau;
-mod pooling;
-mod ragged;
-mod regression;
-mod relation;
-mod seq2seq;
-mod sharing;
-mod span;
-mod states;
-mod tagging;
-mod thresholds;
-mod translation;
+mod losses;
+mod reduce_lr_on_plateau;
+mod shared_head;
+mod targets;
 mod trunk;
-mod weights;
-mod words;
 
-pub use allotted::{Budget, Done};
-pub use classification::ClassificationConfig;
-pub use entities_relations::{EntitiesRelationsConfig, Learn, Mixing, Scheduled};
+pub use budget::{Budget, EarlyStoppingConfig};
 pub use error::TaskError;
-pub use generation::GenerationConfig;
+pub use heads::pooling::Pooling;
+pub use heads::thresholds::{NamedThresholds, Thresholds};
 pub use kind::{
-    Batch, BatchRow, EntityAnswer, EntityGraph, FoundToken, Kind, LabelReport, Loss, Numbers, Prediction,
-    RelationAnswer, Scores, Source, SpanAnswer, TextAnswer, WordArc, WordTag,
+    Batch, BatchRow, EntityAnswer, EntityGraph, FoundToken, Kind, LabelReport, Loss, ModelInput, Prediction,
+    RelationAnswer, Scores, SpanAnswer, SummaryStatistics, TextAnswer, WordArc, WordTag,
 };
-pub use kinds::{CATALOGUE, TaskConfig};
-pub use lemmas::LemmasConfig;
-pub use masked_language_model::MaskedLanguageModelConfig;
-pub use multi_label::MultiLabelConfig;
-pub use multiple_choice::MultipleChoiceConfig;
-pub use ordinal::OrdinalConfig;
-pub use parsing::ParsingConfig;
-pub use plateau::PlateauConfig;
-pub use pooling::Pooling;
-pub use regression::{RegressionConfig, RegressionLoss};
-pub use relation::RelationConfig;
-pub use seq2seq::{Decoding, Sampling};
-pub use sharing::shared_spaces;
-pub use span::SpanConfig;
-pub use tagging::{Scheme, TaggingConfig};
-pub use thresholds::{NamedThresholds, Thresholds};
-pub use translation::TranslationConfig;
-pub use trunk::Trunk;
-pub use weights::{ClassWeights, NamedWeights};
+pub use kinds::{
+    CATALOGUE, ClassificationConfig, Decoding, DependencyParsingConfig, EntitiesRelationsConfig,
+    ExtractiveQaConfig, GenerationConfig, LemmatizationConfig, MaskedLanguageModelConfig, MultiLabelConfig,
+    MultipleChoiceConfig, Objective, OrdinalRegressionConfig, RegressionConfig, RegressionLoss,
+    RelationClassificationConfig, Sampling, Scheduled, ScheduledSampling, Scheme, TaggingConfig, TaskConfig,
+    TranslationConfig,
+};
+pub use reduce_lr_on_plateau::ReduceLrOnPlateau;
+pub use shared_head::joint_label_spaces;
+pub use targets::class_weights::{ClassWeights, NamedWeights};
+pub use trunk::TrunkHandles;

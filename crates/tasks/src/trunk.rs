@@ -1,19 +1,19 @@
-//! What a head may use of the trunk beside its states.
+//! The parts of the trunk that a head may use in addition to the token states.
 
 use std::sync::Arc;
 
 use data::Tokenizer;
-use model::{Decoder, Matrix};
+use model::{Generator, MatrixId};
 
-/// The parts of the trunk that are the same for every batch ([`crate::Kind::connect`]).
+/// The parts of the trunk that are the same for every batch ([`crate::Kind::bind_trunk`]).
 #[derive(Debug, Clone, Copy)]
-pub struct Trunk<'a> {
+pub struct TrunkHandles<'a> {
     /// The width of the token states.
     pub hidden: usize,
-    /// What texts are made into tokens with.
+    /// The tokenizer of the model.
     pub tokenizer: &'a Tokenizer,
-    /// The backbone's table of token vectors, `[vocabulary, width]`.
-    pub token_table: Matrix,
-    /// What writes texts, where the model has it.
-    pub decoder: Option<&'a Arc<Decoder>>,
+    /// The backbone's token embedding, `[vocabulary, width]`.
+    pub token_embedding: MatrixId,
+    /// The network that generates texts, where the model has one.
+    pub decoder: Option<&'a Arc<dyn Generator>>,
 }

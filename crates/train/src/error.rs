@@ -1,6 +1,6 @@
 //! What can go wrong in a run.
 
-use crate::{config::Fault, events::BadTask};
+use crate::{config::SettingError, run::events::NonFiniteTask};
 use std::path::{Path, PathBuf};
 
 /// Why training, evaluating, saving or loading failed.
@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 pub enum TrainError {
     /// Settings out of their ranges.
     #[error("settings out of range:{}", lines(.0))]
-    Settings(Vec<Fault>),
-    /// The named metric of `train.best_metric` is none of any task's.
-    #[error("train.best_metric: found \"{found}\", expected one of {}", allowed.join(", "))]
+    Settings(Vec<SettingError>),
+    /// The named metric of `train.metric_for_best_model` is none of any task's.
+    #[error("train.metric_for_best_model: found \"{found}\", expected one of {}", allowed.join(", "))]
     UnknownMetric {
         /// What the config says.
         found: String,
@@ -27,7 +27,7 @@ pub enum TrainError {
         /// What was looked for.
         criterion: String,
     },
-    /// A phase that makes no sense.
+    /// A phase with a setting that does not fit.
     #[error("phase {number}: {key}: found {found}, expected {expected}")]
     Phase {
         /// Which, from 1 on.
@@ -45,7 +45,7 @@ pub enum TrainError {
         /// Which, from 1 on.
         number: usize,
     },
-    /// Budgets that take more than there is.
+    /// Budgets of more than all of the computation.
     #[error(
         "the budgets of the tasks are {sum} of the computation together; {}",
         if *free { "leave something to the corpora without one" } else { "they may be 1 at most" }
@@ -56,11 +56,11 @@ pub enum TrainError {
         /// Whether there are corpora without one.
         free: bool,
     },
-    /// Budgets under a sampler that looks at how training goes.
+    /// Budgets under a sampler that adapts to how training goes.
     #[error(
         "[sampling.{sampler}] changes the shares as training goes; budgets in shares go with a sampler that does not"
     )]
-    BudgetsMoved {
+    BudgetsWithAdaptiveSampler {
         /// The sampler.
         sampler: &'static str,
     },
@@ -72,7 +72,7 @@ pub enum TrainError {
         /// What it lacks.
         reason: String,
     },
-    /// Rows without what their order goes by.
+    /// Rows without the value that they are ordered by.
     #[error("the order of a corpus: {}", lines(.0))]
     Order(Vec<data::DataError>),
     /// There is no training row with a label.
@@ -88,7 +88,7 @@ pub enum TrainError {
     },
     /// Rows of a corpus that has no vector, where others have one.
     #[error(
-        "rows of corpus `{corpus}`, for which the model has no vector; it has one for {}: train with `corpus_embeddings` on the corpora that it is to know",
+        "rows of corpus `{corpus}`, for which the model has no vector; it has one for {}: train with `dataset_embeddings` on the corpora that it is to know",
         known.join(", ")
     )]
     NoVector {
@@ -97,11 +97,11 @@ pub enum TrainError {
         /// Those with a vector.
         known: Vec<String>,
     },
-    /// What the frozen layers say is kept, and a task changes what they read.
+    /// The states of frozen layers are cached, and a task changes the tokens that they read.
     #[error(
-        "task `{task}` hides other tokens in every step, so that nothing can be kept of frozen layers: set model.freeze.cache = false"
+        "task `{task}` masks other tokens in every step, so that states of frozen layers cannot be cached: set model.freeze.cache = false"
     )]
-    CachedHiding {
+    CachedMasking {
         /// The task.
         task: String,
     },
@@ -140,10 +140,10 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The best checkpoint, which should become the result, is not whole any more.
+    /// The best checkpoint, which should be exported, is not whole any more.
     #[error(
-        "the best checkpoint, {}, is broken: {reason}\n  set train.result = \"last\" and resume to have the last \
-         weights as the result",
+        "the best checkpoint, {}, is broken: {reason}\n  set train.export = \"last\" and resume to export the last \
+         weights",
         path.display()
     )]
     LostBest {
@@ -172,9 +172,9 @@ pub enum TrainError {
         /// What differs: key, value in the checkpoint, value now.
         differences: Vec<String>,
     },
-    /// A weight stopped being a finite number, so that there is nothing worth saving.
+    /// A weight is not finite any more, so that there is nothing worth saving.
     #[error("parameter {name} holds {found} after step {step}: nothing was saved; lower the learning rate")]
-    BadWeight {
+    NonFiniteWeight {
         /// The parameter.
         name: String,
         /// What it holds.
@@ -184,24 +184,24 @@ pub enum TrainError {
     },
     /// Several steps in a row had no finite loss or gradient.
     #[error(
-        "{in_a_row} steps in a row had a loss or gradient that is no finite number; in the last, step {step}:{}\n  \
+        "{in_a_row} steps in a row had a loss or gradient that is not finite; in the last, step {step}:{}\n  \
          look at these rows, or lower the learning rate; the last checkpoint is untouched",
-        lines(faults)
+        lines(tasks)
     )]
-    BadSteps {
+    NonFiniteSteps {
         /// Steps done.
         step: usize,
-        /// How many in a row were bad.
+        /// How many in a row were not finite.
         in_a_row: usize,
         /// What was found in the last.
-        faults: Vec<BadTask>,
+        tasks: Vec<NonFiniteTask>,
     },
-    /// Not even one sequence at a time fits.
+    /// Memory has no space for the longest sequence by itself.
     #[error(
-        "step {step}: memory has no room for a pass of {tokens} tokens, the longest sequence: lower data.max_length, freeze layers, \
-         take a smaller model, or raise train.memory_gib where it is set; the last checkpoint is untouched"
+        "step {step}: memory has no space for a pass of {tokens} tokens, the longest sequence: lower data.max_length, freeze layers, \
+         take a smaller model, or raise train.max_memory_gib where it is set; the last checkpoint is untouched"
     )]
-    NoRoom {
+    OutOfMemory {
         /// The step.
         step: usize,
         /// The tokens of the sequence.

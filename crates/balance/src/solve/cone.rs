@@ -1,6 +1,6 @@
-//! The shortest sum of the gradients whose weights are not below given ones: `min v^T G v` over `v >= u`.
+//! Projection onto the dual cone of the gradients: `min v^T G v` over `v >= u`.
 
-use super::linear::{Equations, SMALLEST_PIVOT};
+use super::linear::{IncrementalCholesky, SMALLEST_PIVOT};
 use crate::Gramian;
 use crate::gramian::add;
 
@@ -13,7 +13,7 @@ pub(super) const INDEPENDENT: f64 = 1e-9;
 /// The weights `v`, by the active-set method of Lawson and Hanson (1974) in `z = v - u >= 0`, with a difference: all tasks
 /// that are opposed enter at once, not one a round. `J^T v` is the projection of `J^T u` onto the directions that conflict
 /// with no gradient (Lopez-Paz and Ranzato 2017; Quinton and Rey 2024).
-pub(crate) fn shortest_above(gramian: &Gramian, least: &[f64]) -> Vec<f64> {
+pub(crate) fn dual_cone_projection(gramian: &Gramian, least: &[f64]) -> Vec<f64> {
     let mut raising = Raising::of(gramian, least);
     // Each round ends shorter than the one before, so none returns; the bound is for rounding.
     for _ in 0..10 * gramian.tasks() + 10 {
@@ -36,7 +36,7 @@ struct Raising<'a> {
     /// The tasks that are raised, in the order of their equations.
     free: Vec<usize>,
     /// Whose solution is the target.
-    equations: Equations,
+    equations: IncrementalCholesky,
     /// The best `z` of the free tasks, of any sign.
     target: Vec<f64>,
     /// Which of the free tasks do not reach 0.
@@ -48,12 +48,12 @@ struct Raising<'a> {
 impl<'a> Raising<'a> {
     fn of(gramian: &'a Gramian, least: &'a [f64]) -> Raising<'a> {
         let tasks = gramian.tasks();
-        let before = gramian.times(least);
+        let before = gramian.matvec(least);
         Raising {
             norms: gramian.norms(),
             raised: vec![0.0; tasks],
             free: Vec::with_capacity(tasks),
-            equations: Equations::with_room(tasks),
+            equations: IncrementalCholesky::with_capacity(tasks),
             target: Vec::with_capacity(tasks),
             stays: Vec::with_capacity(tasks),
             products: before.clone(),
@@ -163,8 +163,8 @@ mod tests {
 
     /// How far `v` is from the solution: above `u`, no gradient opposed, and only opposed gradients raised.
     fn violation(gramian: &Gramian, least: &[f64], weights: &[f64]) -> f64 {
-        let products = gramian.times(weights);
-        let length = gramian.square(least).sqrt().max(1e-300);
+        let products = gramian.matvec(weights);
+        let length = gramian.quadratic_form(least).sqrt().max(1e-300);
         let norms = gramian.norms();
         let raised: Vec<f64> = weights.iter().zip(least).map(|(v, u)| v - u).collect();
         let opposed = products.iter().zip(&norms).map(|(p, n)| -p / n.max(1e-300)).fold(0.0, f64::max);
@@ -175,15 +175,15 @@ mod tests {
 
     /// The smallest `v^T G v` among the optima of all sets of raised tasks.
     fn brute_force(gramian: &Gramian, least: &[f64]) -> f64 {
-        let wanted = gramian.times(least);
+        let wanted = gramian.matvec(least);
         let optimum = |set: Vec<usize>| {
             let a = set.iter().map(|&i| set.iter().map(|&j| gramian.at(i, j)).collect()).collect();
             let found = gauss(a, set.iter().map(|&i| -wanted[i]).collect())?;
             let mut weights = least.to_vec();
             set.iter().zip(&found).for_each(|(&i, z)| weights[i] += z);
-            found.iter().all(|&z| z >= -1e-12).then(|| gramian.square(&weights))
+            found.iter().all(|&z| z >= -1e-12).then(|| gramian.quadratic_form(&weights))
         };
-        subsets(gramian.tasks()).filter_map(optimum).fold(gramian.square(least), f64::min)
+        subsets(gramian.tasks()).filter_map(optimum).fold(gramian.quadratic_form(least), f64::min)
     }
 
     #[test]
@@ -192,10 +192,10 @@ mod tests {
             let gramian = gramian(&rows(seed, tasks, length, rank));
             for raised in 0..tasks {
                 let least: Vec<f64> = (0..tasks).map(|i| if i == raised { 1.0 } else { 0.0 }).collect();
-                let weights = shortest_above(&gramian, &least);
-                let (ours, best) = (gramian.square(&weights), brute_force(&gramian, &least));
+                let weights = dual_cone_projection(&gramian, &least);
+                let (ours, best) = (gramian.quadratic_form(&weights), brute_force(&gramian, &least));
                 assert!(
-                    (ours - best).abs() < 1e-11 * gramian.square(&least),
+                    (ours - best).abs() < 1e-11 * gramian.quadratic_form(&least),
                     "seed {seed}: {ours}, best {best}"
                 );
             }
@@ -205,9 +205,9 @@ mod tests {
     #[test]
     fn many_tasks_of_any_rank_meet_the_conditions() {
         for (seed, rank) in [(1, 3), (2, 16), (3, 31), (4, 60)] {
-            let gramian = gramian(&rows(seed, 32, 64, rank)).lifted(1e-4);
+            let gramian = gramian(&rows(seed, 32, 64, rank)).add_diagonal(1e-4);
             let least = vec![1.0 / 32.0; 32];
-            let weights = shortest_above(&gramian, &least);
+            let weights = dual_cone_projection(&gramian, &least);
             let violation = violation(&gramian, &least, &weights);
             assert!(violation < 1e-9, "rank {rank}: {violation}");
         }
@@ -219,12 +219,12 @@ mod tests {
             let gramian = gramian(&rows);
             let least = numbers(seed, rows.len());
             let above = |z: &[f64]| -> Vec<f64> { z.iter().zip(&least).map(|(z, u)| z + u).collect() };
-            let pull: Vec<f64> = gramian.times(&least).iter().map(|product| -product).collect();
-            let square = |z: &[f64]| gramian.square(&above(z));
+            let pull: Vec<f64> = gramian.matvec(&least).iter().map(|product| -product).collect();
+            let square = |z: &[f64]| gramian.quadratic_form(&above(z));
             let raised = best(rows.len(), |set| solution(&gramian, set, &pull), square);
             let nothing = vec![0.0; rows.len()];
             let raised = if square(&raised) < square(&nothing) { raised } else { nothing };
-            close(&what, &shortest_above(&gramian, &least), &above(&raised));
+            close(&what, &dual_cone_projection(&gramian, &least), &above(&raised));
         }
     }
 
@@ -237,9 +237,9 @@ mod tests {
             for raised in 0..rows.len() {
                 let mut least = vec![0.0; rows.len()];
                 least[raised] = 1.0 / norms[raised];
-                let weights = shortest_above(&gramian, &least);
+                let weights = dual_cone_projection(&gramian, &least);
                 let length: f64 = weights.iter().zip(&norms).map(|(v, norm)| v * norm).sum();
-                for (task, product) in gramian.times(&weights).into_iter().enumerate() {
+                for (task, product) in gramian.matvec(&weights).into_iter().enumerate() {
                     let pull = -product / norms[task] / length;
                     let raised = weights[task] > least[task];
                     assert!(weights[task] >= least[task], "{what}: {weights:?}");

@@ -3,8 +3,8 @@
 use crate::Gramian;
 use crate::gramian::{add, dot};
 
-/// No eigenvalue takes more turns; three are usual.
-const TURNS: usize = 60;
+/// The maximum number of QL steps per eigenvalue; three are typical.
+const MAX_STEPS: usize = 60;
 
 /// `G = V L V^T`.
 pub(crate) struct Eigen {
@@ -15,12 +15,12 @@ pub(crate) struct Eigen {
 }
 
 impl Eigen {
-    /// By reflections to a matrix with three diagonals, and rotations of that one to a diagonal (Golub and Van Loan,
-    /// sections 8.3.1 and 8.3.5). Values are exact up to rounding of the largest.
+    /// By Householder tridiagonalization and implicit QL steps (Golub and Van Loan, sections 8.3.1 and 8.3.5). Values are exact up
+    /// to rounding of the largest.
     pub fn of(gramian: &Gramian) -> Eigen {
-        let mut three = ThreeDiagonals::of(gramian);
-        three.turn_to_diagonal();
-        Eigen { values: three.diagonal, vectors: three.basis }
+        let mut matrix = Tridiagonal::of(gramian);
+        matrix.diagonalize();
+        Eigen { values: matrix.diagonal, vectors: matrix.basis }
     }
 
     /// `V f(L) V^T x`.
@@ -38,71 +38,72 @@ impl Eigen {
     }
 }
 
-/// `G = Q T Q^T`, where T has nothing but a diagonal and the entries beside it.
-struct ThreeDiagonals {
+/// `G = Q T Q^T`, where T is tridiagonal.
+struct Tridiagonal {
     diagonal: Vec<f64>,
-    /// `beside[i]` is between `diagonal[i]` and `diagonal[i + 1]`; the last is 0.
-    beside: Vec<f64>,
+    /// `off_diagonal[i]` is between `diagonal[i]` and `diagonal[i + 1]`; the last is 0.
+    off_diagonal: Vec<f64>,
     /// The columns of Q.
     basis: Vec<Vec<f64>>,
 }
 
-impl ThreeDiagonals {
+impl Tridiagonal {
     /// Column after column is reflected onto its first entry below the diagonal.
-    fn of(gramian: &Gramian) -> ThreeDiagonals {
+    fn of(gramian: &Gramian) -> Tridiagonal {
         let n = gramian.tasks();
         let mut a: Vec<Vec<f64>> = (0..n).map(|i| gramian.row(i).to_vec()).collect();
         let unit = |i: usize| (0..n).map(|j| if i == j { 1.0 } else { 0.0 }).collect();
         let mut basis: Vec<Vec<f64>> = (0..n).map(unit).collect();
-        let mut beside = vec![0.0; n];
+        let mut off_diagonal = vec![0.0; n];
         for k in 1..n {
-            // From here on, `mirror` and all that it is multiplied with start at place k.
-            let mut mirror = a[k - 1][k..].to_vec();
-            let length = -dot(&mirror, &mirror).sqrt().copysign(mirror[0]);
-            beside[k - 1] = length;
-            mirror[0] -= length;
-            let square = dot(&mirror, &mirror);
+            // From here on, `reflector` and all that it is multiplied with start at index k.
+            let mut reflector = a[k - 1][k..].to_vec();
+            let length = -dot(&reflector, &reflector).sqrt().copysign(reflector[0]);
+            off_diagonal[k - 1] = length;
+            reflector[0] -= length;
+            let square = dot(&reflector, &reflector);
             if square < f64::MIN_POSITIVE {
                 continue;
             }
             // H A H, H = 1 - 2 m m^T / m^T m, is A - m w^T - w m^T.
-            let mut w: Vec<f64> = a[k..].iter().map(|row| 2.0 / square * dot(&row[k..], &mirror)).collect();
-            let along = dot(&w, &mirror) / square;
-            add(&mut w, -along, &mirror);
+            let mut w: Vec<f64> =
+                a[k..].iter().map(|row| 2.0 / square * dot(&row[k..], &reflector)).collect();
+            let along = dot(&w, &reflector) / square;
+            add(&mut w, -along, &reflector);
             for (i, row) in a[k..].iter_mut().enumerate() {
-                add(&mut row[k..], -mirror[i], &w);
-                add(&mut row[k..], -w[i], &mirror);
+                add(&mut row[k..], -reflector[i], &w);
+                add(&mut row[k..], -w[i], &reflector);
             }
             let mut image = vec![0.0; n];
-            mirror.iter().zip(&basis[k..]).for_each(|(&by, row)| add(&mut image, by, row));
-            mirror.iter().zip(&mut basis[k..]).for_each(|(&by, row)| add(row, -2.0 / square * by, &image));
+            reflector.iter().zip(&basis[k..]).for_each(|(&by, row)| add(&mut image, by, row));
+            reflector.iter().zip(&mut basis[k..]).for_each(|(&by, row)| add(row, -2.0 / square * by, &image));
         }
-        ThreeDiagonals { diagonal: (0..n).map(|i| a[i][i]).collect(), beside, basis }
+        Tridiagonal { diagonal: (0..n).map(|i| a[i][i]).collect(), off_diagonal, basis }
     }
 
-    /// Makes T diagonal; from its end to its start, implicit QL steps turn the entries beside the diagonal to 0.
-    fn turn_to_diagonal(&mut self) {
+    /// Makes T diagonal by implicit QL steps.
+    fn diagonalize(&mut self) {
         let n = self.diagonal.len();
-        let whole = self.diagonal.iter().chain(&self.beside).map(|x| x.abs()).fold(0.0, f64::max);
+        let whole = self.diagonal.iter().chain(&self.off_diagonal).map(|x| x.abs()).fold(0.0, f64::max);
         for first in 0..n {
-            for _ in 0..TURNS {
+            for _ in 0..MAX_STEPS {
                 let ends = |&at: &usize| {
                     let size = self.diagonal[at].abs() + self.diagonal[at + 1].abs() + 1e-15 * whole;
-                    self.beside[at].abs() <= f64::EPSILON * size
+                    self.off_diagonal[at].abs() <= f64::EPSILON * size
                 };
                 let last = (first..n - 1).find(ends).unwrap_or(n - 1);
                 if last == first {
                     break;
                 }
-                self.step(first, last);
+                self.ql_step(first, last);
             }
         }
     }
 
     /// One QL step on the part from `first` to `last`, shifted by the eigenvalue of its first two rows that is nearer to the
     /// first entry (Wilkinson 1968).
-    fn step(&mut self, first: usize, last: usize) {
-        let (d, e) = (&mut self.diagonal, &mut self.beside);
+    fn ql_step(&mut self, first: usize, last: usize) {
+        let (d, e) = (&mut self.diagonal, &mut self.off_diagonal);
         let half = (d[first + 1] - d[first]) / (2.0 * e[first]);
         let shift = d[first] - e[first] / (half + (1.0 + half * half).sqrt().copysign(half));
         let mut g = d[last] - shift;

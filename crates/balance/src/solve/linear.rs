@@ -1,17 +1,16 @@
-//! Linear equations with a symmetric matrix that has no negative eigenvalue.
+//! Linear equations with a symmetric positive semidefinite matrix.
 
 use crate::gramian::{add, dot};
 
-/// No pivot is smaller, relative to its diagonal entry: what is below is rounding.
+/// The smallest pivot relative to its diagonal entry: below it there is only rounding error.
 pub(crate) const SMALLEST_PIVOT: f64 = 1e-14;
 
-/// Equations `A x = b`, factored by Cholesky as they are added one by one, so that an active set that changes by a few
-/// tasks is not factored anew.
-pub(crate) struct Equations {
-    /// How many there is room for, the distance between columns.
-    room: usize,
-    /// L of `A = L L^T`, column by column, below the diagonal: substitution along columns has sums that do not wait for
-    /// each other.
+/// Equations `A x = b` with a Cholesky factorization that is extended with each equation, so that an active set that changes by
+/// a few tasks is not factored anew.
+pub(crate) struct IncrementalCholesky {
+    /// The maximum number of equations, and the distance between columns.
+    capacity: usize,
+    /// L of `A = L L^T`, column by column, below the diagonal: substitution along columns has independent sums.
     columns: Vec<f64>,
     /// One over the diagonal of L.
     inverse: Vec<f64>,
@@ -21,15 +20,16 @@ pub(crate) struct Equations {
     row: Vec<f64>,
 }
 
-impl Equations {
-    /// None yet; room for so many.
-    pub fn with_room(room: usize) -> Equations {
-        let list = || Vec::with_capacity(room);
-        Equations { room, columns: vec![0.0; room * room], inverse: list(), reduced: list(), row: list() }
+impl IncrementalCholesky {
+    /// No equations yet, with memory for `capacity` of them.
+    pub fn with_capacity(capacity: usize) -> IncrementalCholesky {
+        let list = || Vec::with_capacity(capacity);
+        let columns = vec![0.0; capacity * capacity];
+        IncrementalCholesky { capacity, columns, inverse: list(), reduced: list(), row: list() }
     }
 
-    /// Adds one: its row of A up to and with the diagonal entry, and its `b`. Answers which share of the diagonal entry the
-    /// equations before it do not explain: at most [`SMALLEST_PIVOT`] where A is 0, up to rounding, in some direction.
+    /// Adds an equation: its row of A up to and including the diagonal entry, and its `b`. Returns the pivot relative to the
+    /// diagonal entry: at most [`SMALLEST_PIVOT`] where A is singular up to rounding.
     pub fn push(&mut self, entries: impl Iterator<Item = f64>, b: f64) -> f64 {
         let size = self.inverse.len();
         self.row.clear();
@@ -37,7 +37,7 @@ impl Equations {
         let diagonal = self.row[size];
         let (mut pivot, mut b) = (diagonal, b);
         for k in 0..size {
-            let column = &mut self.columns[k * self.room..][..=size];
+            let column = &mut self.columns[k * self.capacity..][..=size];
             let (before, after) = self.row.split_at_mut(k + 1);
             let entry = before[k] * self.inverse[k];
             add(&mut after[..size - k - 1], -entry, &column[k + 1..size]);
@@ -51,20 +51,19 @@ impl Equations {
         pivot / diagonal
     }
 
-    /// Drops all but the first so many.
+    /// Keeps the first `size` equations only.
     pub fn truncate(&mut self, size: usize) {
         self.inverse.truncate(size);
         self.reduced.truncate(size);
     }
 
-    /// Puts the solution into `x`. Along directions in which A is 0 up to rounding, it is one of the many answers if there
-    /// is an answer at all.
+    /// Writes the solution to `x`. Where A is singular up to rounding, it is one of the solutions if there is any.
     pub fn solve(&self, x: &mut Vec<f64>) {
         x.clear();
         x.extend(&self.reduced);
         let size = x.len();
         for k in (0..size).rev() {
-            let column = &self.columns[k * self.room..][k + 1..size];
+            let column = &self.columns[k * self.capacity..][k + 1..size];
             x[k] = (x[k] - dot(column, &x[k + 1..])) * self.inverse[k];
         }
     }
@@ -72,7 +71,7 @@ impl Equations {
 
 /// `x` with `A x = b`, A (n x n) given row by row.
 pub(crate) fn solve(a: &[f64], b: &[f64]) -> Vec<f64> {
-    let mut equations = Equations::with_room(b.len());
+    let mut equations = IncrementalCholesky::with_capacity(b.len());
     for (i, (row, &b)) in a.chunks_exact(b.len().max(1)).zip(b).enumerate() {
         equations.push(row[..=i].iter().copied(), b);
     }

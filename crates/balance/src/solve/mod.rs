@@ -1,19 +1,19 @@
-//! The small problems that gradient methods pose, over K x K matrices in f64. Each solver is exact (an active set, or
-//! Newton's method to the end) and does not care in which units the gradients come: multiplied by any factors, the
-//! solution is divided by them. Nothing here panics or loops for ever on a matrix that rounding made slightly indefinite.
+//! The small optimization problems of gradient methods, over K x K matrices in f64. Each solver is exact (an active-set method, or
+//! Newton's method to convergence) and scale-invariant: with gradients multiplied by any factors, the solution is divided by
+//! them. No solver panics or loops for ever on a matrix that rounding made slightly indefinite.
 
-mod bargain;
 mod cone;
 mod eigen;
 mod linear;
+mod nash_bargaining;
 mod project;
 mod simplex;
 
-pub(crate) use bargain::bargain;
-pub(crate) use cone::shortest_above;
+pub(crate) use cone::dual_cone_projection;
 pub(crate) use eigen::Eigen;
-pub(crate) use project::onto_simplex;
-pub(crate) use simplex::shortest_mean;
+pub(crate) use nash_bargaining::nash_bargaining;
+pub(crate) use project::project_simplex;
+pub(crate) use simplex::min_norm_point;
 
 #[cfg(test)]
 pub(crate) mod samples {

@@ -1,8 +1,8 @@
-//! The nearest point of the simplex.
+//! Euclidean projection onto the simplex.
 
 /// `argmin ||w - x||` over `w >= 0, sum w = 1`: all entries lowered by one number, those below 0 cut (Held, Wolfe and
 /// Crowder 1974). `x` is finite.
-pub(crate) fn onto_simplex(x: &[f64]) -> Vec<f64> {
+pub(crate) fn project_simplex(x: &[f64]) -> Vec<f64> {
     let mut sorted = x.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
     let (mut sum, mut lower) = (0.0, 0.0);
@@ -36,15 +36,15 @@ mod tests {
     fn the_nearest_point() {
         for step in 0..200 {
             let x: Vec<f64> = (0..1 + step as usize % 9).map(|i| normal(4, step, &i.to_string())).collect();
-            let w = onto_simplex(&x);
+            let w = project_simplex(&x);
             assert!((w.iter().sum::<f64>() - 1.0).abs() < 1e-12 && w.iter().all(|&w| w >= 0.0), "{w:?}");
             let lowered = x.iter().zip(&w).filter(|(_, w)| **w > 0.0).map(|(x, w)| x - w);
             let (least, most) = lowered.fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(x), b.max(x)));
             assert!(most - least < 1e-12, "{x:?}, {w:?}");
             assert!(x.iter().zip(&w).all(|(x, w)| *w > 0.0 || *x <= most + 1e-12), "{x:?}, {w:?}");
         }
-        assert_eq!(onto_simplex(&[1e300, -1e300, 1e300]), [0.5, 0.0, 0.5]);
-        assert_eq!(onto_simplex(&[-17.0, -4.0, 0.3]), [0.0, 0.0, 1.0]);
+        assert_eq!(project_simplex(&[1e300, -1e300, 1e300]), [0.5, 0.0, 0.5]);
+        assert_eq!(project_simplex(&[-17.0, -4.0, 0.3]), [0.0, 0.0, 1.0]);
     }
 
     #[test]
@@ -56,7 +56,7 @@ mod tests {
                 let lower = (set.iter().map(|&i| x[i]).sum::<f64>() - 1.0) / set.len() as f64;
                 Some(set.iter().map(|&i| x[i] - lower).collect())
             };
-            close("nearest", &onto_simplex(&x), &best(x.len(), candidate, distance));
+            close("nearest", &project_simplex(&x), &best(x.len(), candidate, distance));
         }
     }
 }

@@ -1,14 +1,14 @@
-//! The shortest weighted mean of the gradients: `min w^T G w` over `w >= 0, sum w = 1`.
+//! The minimum-norm point of the convex hull of the gradients: `min w^T G w` over `w >= 0, sum w = 1`.
 
 use super::cone::{INDEPENDENT, ROUNDING, open};
-use super::linear::{Equations, SMALLEST_PIVOT};
+use super::linear::{IncrementalCholesky, SMALLEST_PIVOT};
 use crate::Gramian;
 use crate::gramian::{add, dot};
 
-/// The weights of the shortest mean, by Wolfe's method (1976), with a difference: all tasks that make the mean shorter enter
+/// The weights of the minimum-norm point, by Wolfe's method (1976), with a difference: all tasks that make the mean shorter enter
 /// the active set at once, not one a round. Then those leave whose weight would turn negative. Where several means are
 /// equally short, one of them.
-pub(crate) fn shortest_mean(gramian: &Gramian) -> Vec<f64> {
+pub(crate) fn min_norm_point(gramian: &Gramian) -> Vec<f64> {
     let norms = gramian.norms();
     let Some(first) = shortest_of(0..gramian.tasks(), &norms) else { return Vec::new() };
     let mut mean = Mean::of(gramian, norms, first);
@@ -33,7 +33,7 @@ struct Mean<'a> {
     /// The other active tasks, in the order of their equations.
     others: Vec<usize>,
     /// Whose solution is the target.
-    equations: Equations,
+    equations: IncrementalCholesky,
     /// The others' weights, of any sign, in the shortest point of the affine hull of the active gradients.
     target: Vec<f64>,
     /// Which of the others do not reach 0.
@@ -54,7 +54,7 @@ impl<'a> Mean<'a> {
             weights,
             origin: first,
             others: Vec::with_capacity(tasks),
-            equations: Equations::with_room(tasks),
+            equations: IncrementalCholesky::with_capacity(tasks),
             target: Vec::with_capacity(tasks),
             stays: Vec::with_capacity(tasks),
             products: vec![0.0; tasks],
@@ -75,13 +75,13 @@ impl<'a> Mean<'a> {
             return false;
         }
         entering.sort_by(|&a, &b| gain(b).total_cmp(&gain(a)));
-        self.take_in(&entering);
+        self.activate(&entering);
         self.shorten();
         entering.iter().any(|&task| self.weights[task] > 0.0)
     }
 
     /// Makes these tasks active, in their order; but not those whose gradients are in the affine hull of the others.
-    fn take_in(&mut self, entering: &[usize]) {
+    fn activate(&mut self, entering: &[usize]) {
         let shorter = entering.iter().copied().filter(|&task| self.norms[task] < self.norms[self.origin]);
         if let Some(shortest) = shortest_of(shorter, &self.norms) {
             self.others.push(self.origin);
@@ -199,7 +199,7 @@ mod tests {
             let mut b = vec![0.0; n + 1];
             b[n] = 1.0;
             let found = gauss(a, b)?;
-            found[..n].iter().all(|&w| w >= -1e-12).then(|| gramian.of(&set).square(&found[..n]))
+            found[..n].iter().all(|&w| w >= -1e-12).then(|| gramian.of(&set).quadratic_form(&found[..n]))
         };
         subsets(gramian.tasks()).filter_map(optimum).fold(f64::INFINITY, f64::min)
     }
@@ -208,10 +208,10 @@ mod tests {
     fn no_face_of_the_simplex_has_a_shorter_mean() {
         for (seed, tasks, length, rank) in small() {
             let gramian = gramian(&rows(seed, tasks, length, rank));
-            let weights = shortest_mean(&gramian);
+            let weights = min_norm_point(&gramian);
             assert!(weights.iter().all(|&w| w >= 0.0), "{weights:?}");
             assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-14);
-            let (ours, best) = (gramian.square(&weights), brute_force(&gramian));
+            let (ours, best) = (gramian.quadratic_form(&weights), brute_force(&gramian));
             let largest = gramian.norms().iter().fold(0.0, |a: f64, b| a.max(*b)).powi(2);
             assert!((ours - best).abs() < 1e-12 * largest, "seed {seed}: {ours}, best {best}");
         }
@@ -222,7 +222,7 @@ mod tests {
     fn two_tasks_of_very_different_length() {
         for long in [1.0, 1e3, 1e8, 1e20] {
             let gramian = gramian(&[vec![long, 0.0], vec![-0.5, 0.5]]);
-            let weights = shortest_mean(&gramian);
+            let weights = min_norm_point(&gramian);
             let (a, b, c) = (gramian.at(0, 0), gramian.at(1, 1), gramian.at(0, 1));
             let expected = (b - c) / (a + b - 2.0 * c);
             assert!(
@@ -242,8 +242,8 @@ mod tests {
                 let sum: f64 = w.iter().sum();
                 Some(w.iter().map(|w| w / sum).collect())
             };
-            let best = best(rows.len(), candidate, |w| gramian.square(w));
-            close(&what, &shortest_mean(&gramian), &best);
+            let best = best(rows.len(), candidate, |w| gramian.quadratic_form(w));
+            close(&what, &min_norm_point(&gramian), &best);
         }
     }
 
@@ -253,10 +253,10 @@ mod tests {
         for (what, rows) in hard() {
             let gramian = gramian(&rows);
             let norms = gramian.norms();
-            let weights = shortest_mean(&gramian);
+            let weights = min_norm_point(&gramian);
             assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-14, "{what}: {weights:?}");
             let length = dot(&weights, &norms);
-            let products = gramian.times(&weights);
+            let products = gramian.matvec(&weights);
             let square = dot(&weights, &products);
             for (task, product) in products.into_iter().enumerate() {
                 let gain = (square - product) / (norms[task] + length) / length;

@@ -1,4 +1,4 @@
-//! `[corpus.NAME] order`: what a config says about the order of a corpus's rows.
+//! `[corpus.NAME] order`: the config of the order of a corpus's rows.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,41 +6,41 @@ use serde::{Deserialize, Serialize};
 use super::Order;
 use crate::{DataError, Row, Value};
 
-/// In which order the rows of a corpus come. Default: shuffled.
+/// The order of the rows of a corpus. Default: shuffled.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderConfig {
     /// Shuffled anew for each pass over the corpus.
     #[default]
     Shuffled,
-    /// Any stretch has its share of every class, to within a row or two. Names the field that holds the class.
+    /// Any section has the class proportions of the corpus, to within a row or two. Names the field that holds the class.
     Stratified(String),
     /// Every class equally often; rows of small classes are repeated. Names the field that holds the class.
     Balanced(String),
     /// Easy rows before hard ones.
-    Rising(Rising),
+    Curriculum(Curriculum),
 }
 
-/// `order = { rising = { by = "length" } }`: a curriculum.
+/// `order = { curriculum = { by = "length" } }`: rows by increasing difficulty (curriculum learning).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Rising {
-    /// What makes a row hard: its `"length"` in tokens, its `"loss"` under the model as training begins, or the number in a
+pub struct Curriculum {
+    /// The difficulty of a row: its `"length"` in tokens, its `"loss"` under the model before training, or the number in a
     /// field, `{ field = "difficulty" }`.
     pub by: Difficulty,
-    /// How many passes over the corpus are in this order; 1 by default. Then they are shuffled.
+    /// How many passes over the corpus are sorted by difficulty; 1 by default. Later passes are shuffled.
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
-    pub passes: u64,
+    pub curriculum_epochs: u64,
 }
 
-/// What makes a row hard.
+/// The difficulty of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Difficulty {
-    /// Its tokens.
+    /// The number of its tokens.
     Length,
-    /// The mean loss of its tasks under the model as training begins.
+    /// The mean loss of its tasks under the model before training.
     Loss,
     /// The number in a field.
     Field(String),
@@ -51,16 +51,16 @@ fn one() -> u64 {
 }
 
 impl OrderConfig {
-    /// Whether this is the order without a word in the config.
+    /// Whether this is the default order.
     pub fn is_default(&self) -> bool {
         *self == OrderConfig::Shuffled
     }
 
-    /// The order of the candidates among a corpus's rows, of so many tokens each. `losses` gives the loss of each candidate; it
-    /// is asked only where the order goes by it.
+    /// The order of the candidates among a corpus's rows, which have `tokens` tokens each. `losses` gives the loss of each
+    /// candidate; it is called only where the order needs it.
     ///
     /// # Errors
-    /// Every candidate that lacks the field, or has something else in it than a class or a number.
+    /// Every candidate that lacks the field, or whose field holds neither a class nor a number as needed.
     pub fn order(
         &self,
         rows: &[Row],
@@ -73,7 +73,7 @@ impl OrderConfig {
             OrderConfig::Shuffled => Order::Shuffled,
             OrderConfig::Stratified(field) => Order::Stratified { classes: classes(all(), field)? },
             OrderConfig::Balanced(field) => Order::Balanced { classes: classes(all(), field)? },
-            OrderConfig::Rising(Rising { by, passes }) => {
+            OrderConfig::Curriculum(Curriculum { by, curriculum_epochs }) => {
                 let difficulty = match by {
                     Difficulty::Length => tokens.iter().map(|n| f64::from(*n)).collect(),
                     Difficulty::Loss => losses(),
@@ -81,7 +81,7 @@ impl OrderConfig {
                         row.number(field).and_then(|number| number.ok_or_else(|| row.missing(field)))
                     })?,
                 };
-                Order::Rising { difficulty, passes: *passes }
+                Order::Curriculum { difficulty, passes: *curriculum_epochs }
             }
         })
     }
@@ -105,19 +105,19 @@ fn classes<'a>(rows: impl Iterator<Item = &'a Row>, field: &str) -> Result<Vec<u
     })
 }
 
-/// What each row gives, or all faults.
+/// The value of each row, or all errors.
 fn each<'a, T>(
     rows: impl Iterator<Item = &'a Row>,
     mut of: impl FnMut(&Row) -> Result<T, DataError>,
 ) -> Result<Vec<T>, Vec<DataError>> {
-    let (mut found, mut faults) = (Vec::new(), Vec::new());
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
     for row in rows {
         match of(row) {
             Ok(value) => found.push(value),
-            Err(fault) => faults.push(fault),
+            Err(error) => errors.push(error),
         }
     }
-    if faults.is_empty() { Ok(found) } else { Err(faults) }
+    if errors.is_empty() { Ok(found) } else { Err(errors) }
 }
 
 #[cfg(test)]
@@ -148,13 +148,17 @@ mod tests {
 
     #[test]
     fn orders_are_read_from_rows() {
-        let rising = |difficulty: &[f64], passes| Order::Rising { difficulty: difficulty.to_vec(), passes };
+        let curriculum =
+            |difficulty: &[f64], passes| Order::Curriculum { difficulty: difficulty.to_vec(), passes };
         assert_eq!(order("\"shuffled\"", &[0, 1]).unwrap(), Order::Shuffled);
         let classes = vec![0, 1, 0];
         assert_eq!(order(r#"{"balanced": "x"}"#, &[0, 1, 3]).unwrap(), Order::Balanced { classes });
-        assert_eq!(order(r#"{"rising": {"by": "length"}}"#, &[1, 3]).unwrap(), rising(&[9.0, 7.0], 1));
-        assert_eq!(order(r#"{"rising": {"by": "loss", "passes": 2}}"#, &[1]).unwrap(), rising(&[0.5], 2));
-        assert_eq!(order(r#"{"rising": {"by": {"field": "y"}}}"#, &[2]).unwrap(), rising(&[1.0], 1));
+        let by_length = order(r#"{"curriculum": {"by": "length"}}"#, &[1, 3]);
+        assert_eq!(by_length.unwrap(), curriculum(&[9.0, 7.0], 1));
+        let by_loss = order(r#"{"curriculum": {"by": "loss", "curriculum_epochs": 2}}"#, &[1]);
+        assert_eq!(by_loss.unwrap(), curriculum(&[0.5], 2));
+        let by_field = order(r#"{"curriculum": {"by": {"field": "y"}}}"#, &[2]);
+        assert_eq!(by_field.unwrap(), curriculum(&[1.0], 1));
     }
 
     #[test]
@@ -163,7 +167,7 @@ mod tests {
             order(text, &[0, 1, 2, 3]).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(told(r#"{"stratified": "x"}"#), ["a.jsonl:3: no field \"x\"; the row has y"]);
-        let fault = "a.jsonl:1: field \"x\": found \"b\", expected a finite number";
-        assert_eq!(told(r#"{"rising": {"by": {"field": "x"}}}"#)[0], fault);
+        let expected = "a.jsonl:1: field \"x\": found \"b\", expected a finite number";
+        assert_eq!(told(r#"{"curriculum": {"by": {"field": "x"}}}"#)[0], expected);
     }
 }

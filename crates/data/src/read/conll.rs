@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::text::lines;
 use super::tsv::twice;
-use crate::{CorpusConfig, DataError, Faults, Place, Row, Value};
+use crate::{CorpusConfig, DataError, ErrorList, Place, Row, Value};
 
 /// The rows (sentences) of a file in CoNLL columns.
 pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<Row>, Vec<DataError>> {
@@ -21,7 +21,7 @@ pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<R
         let (key, found) = ("columns".into(), format!("{name:?} twice"));
         return Err(vec![DataError::Setting { key, found, expected: "names that differ".into() }]);
     }
-    let mut faults = Faults::new();
+    let mut errors = ErrorList::new();
     let mut rows = Vec::new();
     let mut sentence = Sentence::default();
     for (line, text) in lines(text) {
@@ -33,19 +33,19 @@ pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<R
         if cells[0] == "-DOCSTART-" || (sentence.columns.is_empty() && is_comment(text)) {
             continue;
         }
-        let mut fault = |reason: String| faults.push(Place { file: file.clone(), line }.error(reason));
+        let mut report = |reason: String| errors.push(Place { file: file.clone(), line }.error(reason));
         let expected = names.get_or_insert_with(|| default_names(cells.len())).len();
         if cells.len() != expected {
             let columns = if cells.len() == 1 { "column" } else { "columns" };
             let (found, shown) = (cells.len(), text.chars().take(40).collect::<String>());
-            fault(format!("found {found} {columns} ({shown:?}), expected {expected}"));
+            report(format!("found {found} {columns} ({shown:?}), expected {expected}"));
         } else if cells[0].is_empty() {
-            fault("found no word, expected one in the first column (an empty line ends a sentence)".into());
+            report("found no word, expected one in the first column (an empty line ends a sentence)".into());
         }
         sentence.push(line, &cells);
     }
     sentence.end(file, names.as_deref(), &mut rows);
-    faults.finish(rows)
+    errors.finish(rows)
 }
 
 /// Whether columns are separated by tabs: whether the first line with a word has one.
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_name_their_lines() {
+    fn errors_name_their_lines() {
         let found = check("a\tO\nb\n\tO\n\nc\tO\tX\n", |_| {}).unwrap_err();
         assert_eq!(found[0], "a.conll:2: found 1 column (\"b\"), expected 2");
         assert!(found[1].starts_with("a.conll:3: found no word"));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::conll::joined;
 use super::text::lines;
-use crate::{DataError, Faults, Place, Row, Value};
+use crate::{DataError, ErrorList, Place, Row, Value};
 
 /// The columns that become fields, and where they stand.
 const FIELDS: [(&str, usize); 9] = [
@@ -30,20 +30,20 @@ const HEAD: usize = 6;
 /// The rows (sentences) of a CoNLL-U file.
 pub fn rows(file: &Arc<Path>, text: &str) -> Result<Vec<Row>, Vec<DataError>> {
     let names = FIELDS.map(|(name, _)| Arc::<str>::from(name));
-    let mut faults = Faults::new();
+    let mut errors = ErrorList::new();
     let mut rows = Vec::new();
     let mut sentence = Sentence::default();
     for (line, text) in lines(text) {
         if text.trim_ascii().is_empty() {
-            std::mem::take(&mut sentence).end(file, &names, &mut rows, &mut faults);
+            std::mem::take(&mut sentence).end(file, &names, &mut rows, &mut errors);
         } else if let Some(comment) = text.strip_prefix('#') {
             sentence.comment(comment);
         } else if let Err(reason) = sentence.word(line, text) {
-            faults.push(Place { file: file.clone(), line }.error(reason));
+            errors.push(Place { file: file.clone(), line }.error(reason));
         }
     }
-    sentence.end(file, &names, &mut rows, &mut faults);
-    faults.finish(rows)
+    sentence.end(file, &names, &mut rows, &mut errors);
+    errors.finish(rows)
 }
 
 /// The sentence that is being read.
@@ -75,26 +75,26 @@ impl Sentence {
             return Ok(());
         }
         self.lines.push(line);
-        let fault = |sentence: &mut Self, reason: String| {
+        let reject = |sentence: &mut Self, reason: String| {
             sentence.broken = true;
             Err(reason)
         };
         if cells.len() != COLUMNS {
             let hint = if cells.len() == 1 { " (CoNLL-U separates columns by tabs)" } else { "" };
-            return fault(self, format!("found {} columns, expected {COLUMNS}{hint}", cells.len()));
+            return reject(self, format!("found {} columns, expected {COLUMNS}{hint}", cells.len()));
         }
         if cells[0].parse() != Ok(place) {
-            return fault(self, format!("found word number {:?}, expected {place}", cells[0]));
+            return reject(self, format!("found word number {:?}, expected {place}", cells[0]));
         }
         if let Some(empty) = cells.iter().position(|cell| cell.is_empty()) {
-            return fault(self, format!("found nothing in column {}, expected a value or _", empty + 1));
+            return reject(self, format!("found nothing in column {}, expected a value or _", empty + 1));
         }
         let head = match cells[HEAD] {
             "_" => Value::Null,
             head => match head.parse::<u32>() {
                 Ok(head) => Value::Number(head.into()),
                 Err(_) => {
-                    return fault(self, format!("found head {head:?}, expected a word's number, 0 or _"));
+                    return reject(self, format!("found head {head:?}, expected a word's number, 0 or _"));
                 }
             },
         };
@@ -104,7 +104,7 @@ impl Sentence {
         Ok(())
     }
 
-    fn end(self, file: &Arc<Path>, names: &[Arc<str>], rows: &mut Vec<Row>, faults: &mut Faults) {
+    fn end(self, file: &Arc<Path>, names: &[Arc<str>], rows: &mut Vec<Row>, errors: &mut ErrorList) {
         let Some(&first) = self.lines.first() else { return };
         if self.broken {
             return;
@@ -118,7 +118,7 @@ impl Sentence {
                 if let Value::Number(head) = value
                     && *head > words as f64
                 {
-                    faults.push(
+                    errors.push(
                         at(line)
                             .error(format!("found {name} {head}, expected at most {words}, the last word")),
                     );
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_name_their_lines() {
+    fn errors_name_their_lines() {
         let text = "1\ta\t_\t_\t_\t_\t9\t_\t_\t_\n3\tb\t_\t_\t_\t_\t0\t_\t_\t_\nx y\n\n1\tc\t_\t_\t_\t_\tq\t_\t_\t_\n\n\
             1\td\t_\t_\t_\t_\t2\t_\t_\t_\n\n1\t\t_\t_\t_\t_\t0\t_\t_\t_\n";
         let found = check(text).unwrap_err();

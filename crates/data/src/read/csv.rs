@@ -23,7 +23,7 @@ pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<R
     while let Some((line, record)) = records.next() {
         match record {
             Ok(cells) => table.push(line, cells),
-            Err(reason) => table.fault(line, reason),
+            Err(reason) => table.add_error(line, reason),
         }
     }
     table.finish()
@@ -38,7 +38,7 @@ struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// The next record with the line that it begins on, or what is wrong with it; after a fault it goes on at the next
+    /// The next record with the line that it begins on, or what is wrong with it; after an error it continues at the next
     /// line.
     fn next(&mut self) -> Option<(usize, Result<Vec<String>, String>)> {
         while self.line_end() {}
@@ -111,14 +111,14 @@ impl Records<'_> {
             return Ok(cell);
         }
         let found: String = rest.chars().take_while(|c| *c != '\n').take(20).collect();
-        let fault = (
+        let error = (
             self.line,
             format!(
                 "after a closing quote: found {found:?}, expected a delimiter or the line's end (a quote inside a quoted field is written twice)"
             ),
         );
         self.at += rest.find('\n').unwrap_or(rest.len());
-        Err(fault)
+        Err(error)
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_name_the_line_they_begin_on() {
+    fn errors_name_the_line_they_begin_on() {
         let found = check("a,b\n\"x\ny\",1\n1,2,3\n\"x\"y,2\n4,5\n7\n6,\"oh\nno\n", |_| {}).unwrap_err();
         assert_eq!(found.len(), 4, "{found:?}");
         assert!(found[0].starts_with("a.csv:4: found 3 columns, expected 2"), "{}", found[0]);

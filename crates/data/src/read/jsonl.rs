@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::text::lines;
-use crate::{DataError, Faults, Place, Row, Value};
+use crate::{DataError, ErrorList, Place, Row, Value};
 
 /// The rows of a JSON Lines file.
 pub fn rows(file: &Arc<Path>, text: &str) -> Result<Vec<Row>, Vec<DataError>> {
@@ -25,15 +25,15 @@ pub fn rows(file: &Arc<Path>, text: &str) -> Result<Vec<Row>, Vec<DataError>> {
                 .collect()
         })
         .collect();
-    let mut faults = Faults::new();
+    let mut errors = ErrorList::new();
     let mut rows = Vec::with_capacity(filled.len());
     for result in parts.into_iter().flatten() {
         match result {
             Ok(row) => rows.push(row),
-            Err(error) => faults.push(error),
+            Err(error) => errors.push(error),
         }
     }
-    faults.finish(rows)
+    errors.finish(rows)
 }
 
 /// Field names that were seen, so that rows share them.
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_a_fault_and_no_overflow() {
+    fn deep_nesting_is_an_error_and_no_overflow() {
         let text = format!("{{\"a\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(check(&text).unwrap_err()[0].contains("recursion limit"));
     }

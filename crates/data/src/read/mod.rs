@@ -1,7 +1,7 @@
 //! Readers: from files to rows. One file per format.
 //!
 //! A file is read whole and checked whole: all its bad rows are reported at once, each with file, line and reason, and
-//! only a file without faults gives rows. Text is UTF-8 with or without a byte order mark; lines end in LF or CRLF.
+//! only a file without errors gives rows. Text is UTF-8 with or without a byte order mark; lines end in LF or CRLF.
 
 mod conll;
 mod conllu;
@@ -14,7 +14,7 @@ mod tsv;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{CorpusConfig, DataError, Faults, Format, Paths, Row};
+use crate::{CorpusConfig, DataError, ErrorList, Format, Paths, Row};
 
 /// Reads the rows of all files, in order.
 ///
@@ -22,18 +22,18 @@ use crate::{CorpusConfig, DataError, Faults, Format, Paths, Row};
 /// All bad rows (the first twenty in full, the rest counted), files that cannot be read, patterns that match nothing,
 /// files without any row.
 pub fn read(paths: &Paths, corpus: &CorpusConfig) -> Result<Vec<Row>, Vec<DataError>> {
-    let mut faults = Faults::new();
+    let mut errors = ErrorList::new();
     let mut rows = Vec::new();
     for path in files(paths)? {
         match read_file(&path, corpus) {
             Ok(more) => rows.extend(more),
-            Err(errors) => faults.extend(errors),
+            Err(found) => errors.extend(found),
         }
     }
-    if rows.is_empty() && faults.is_empty() {
-        faults.push(DataError::NoRows { files: paths.to_string() });
+    if rows.is_empty() && errors.is_empty() {
+        errors.push(DataError::NoRows { files: paths.to_string() });
     }
-    faults.finish(rows)
+    errors.finish(rows)
 }
 
 fn read_file(path: &Path, corpus: &CorpusConfig) -> Result<Vec<Row>, Vec<DataError>> {
@@ -71,7 +71,7 @@ fn by_extension(path: &Path) -> Option<Format> {
 /// # Errors
 /// Every path or pattern that names no file.
 pub fn files(paths: &Paths) -> Result<Vec<PathBuf>, Vec<DataError>> {
-    let mut faults = Faults::new();
+    let mut errors = ErrorList::new();
     let mut out = Vec::new();
     for pattern in paths.iter() {
         let path = Path::new(pattern);
@@ -81,13 +81,13 @@ pub fn files(paths: &Paths) -> Result<Vec<PathBuf>, Vec<DataError>> {
         }
         if path.is_dir() {
             let reason = format!("is a folder; name its files, for example {pattern}/*.jsonl");
-            faults.push(DataError::Format { path: path.into(), reason });
+            errors.push(DataError::Format { path: path.into(), reason });
             continue;
         }
         match glob::glob(pattern) {
             Err(error) => {
                 let reason = format!("is no valid pattern: {error}");
-                faults.push(DataError::Format { path: path.into(), reason });
+                errors.push(DataError::Format { path: path.into(), reason });
             }
             Ok(found) => {
                 let before = out.len();
@@ -96,18 +96,18 @@ pub fn files(paths: &Paths) -> Result<Vec<PathBuf>, Vec<DataError>> {
                         Ok(path) if path.is_file() => out.push(path),
                         Ok(_) => {}
                         Err(error) => {
-                            faults.push(DataError::Io { path: error.path().into(), source: error.into() })
+                            errors.push(DataError::Io { path: error.path().into(), source: error.into() })
                         }
                     }
                 }
                 if out.len() == before {
-                    faults.push(DataError::NoFiles { pattern: pattern.to_owned() });
+                    errors.push(DataError::NoFiles { pattern: pattern.to_owned() });
                 }
                 out[before..].sort();
             }
         }
     }
-    faults.finish(out)
+    errors.finish(out)
 }
 
 /// BLAKE3 over the bytes of all files in order, as 64 hexadecimal digits: changes whenever the data does.
@@ -115,17 +115,17 @@ pub fn files(paths: &Paths) -> Result<Vec<PathBuf>, Vec<DataError>> {
 /// # Errors
 /// As [`files`], and files that cannot be read.
 pub fn content_hash(paths: &Paths) -> Result<String, Vec<DataError>> {
-    let mut faults = Faults::new();
+    let mut errors = ErrorList::new();
     let mut hasher = blake3::Hasher::new();
     for path in files(paths)? {
         let mut one = blake3::Hasher::new();
         match std::fs::File::open(&path).and_then(|file| one.update_reader(file).map(|_| ())) {
             Ok(()) => hasher.update(one.finalize().as_bytes()),
             Err(source) => {
-                faults.push(DataError::Io { path, source });
+                errors.push(DataError::Io { path, source });
                 &mut hasher
             }
         };
     }
-    faults.finish(hasher.finalize().to_hex().to_string())
+    errors.finish(hasher.finalize().to_hex().to_string())
 }

@@ -10,7 +10,7 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::{Field, Row as Record};
 
 use super::tsv::twice;
-use crate::{DataError, Faults, Place, Row, Value};
+use crate::{DataError, ErrorList, Place, Row, Value};
 
 /// The rows of a Parquet file.
 pub fn rows(file: &Arc<Path>) -> Result<Vec<Row>, Vec<DataError>> {
@@ -33,24 +33,24 @@ fn read(file: &Arc<Path>) -> Result<Vec<Row>, Vec<DataError>> {
     if let Some(name) = twice(&names) {
         return Err(broken(file, format!("the column name {name:?} stands twice")));
     }
-    let mut faults = Faults::new();
+    let mut errors = ErrorList::new();
     let mut rows = Vec::new();
     for (i, record) in reader.get_row_iter(None).map_err(|error| broken(file, error))?.enumerate() {
         let place = Place { file: file.clone(), line: i + 1 };
         let record = record.map_err(|error| broken(file, format!("row {}: {error}", i + 1)))?;
         match row(&record, &names) {
             Ok(fields) => rows.push(Row { place, fields }),
-            Err(reason) => faults.push(place.error(reason)),
+            Err(reason) => errors.push(place.error(reason)),
         }
     }
     let promised = reader.metadata().file_metadata().num_rows();
-    if faults.is_empty() && i64::try_from(rows.len()) != Ok(promised) {
+    if errors.is_empty() && i64::try_from(rows.len()) != Ok(promised) {
         return Err(broken(
             file,
             format!("found {} rows, expected {promised} as its footer says", rows.len()),
         ));
     }
-    faults.finish(rows)
+    errors.finish(rows)
 }
 
 fn row(record: &Record, names: &[Arc<str>]) -> Result<Vec<(Arc<str>, Value)>, String> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{DataError, Faults, Place};
+use crate::{DataError, ErrorList, Place};
 
 /// The text of a file, see [`decode`].
 pub fn read(file: &Arc<Path>) -> Result<String, Vec<DataError>> {
@@ -41,7 +41,7 @@ fn decode(file: &Arc<Path>, mut bytes: Vec<u8>) -> Result<String, Vec<DataError>
         Ok(text) => return Ok(text),
         Err(error) => error.into_bytes(),
     };
-    let mut faults = Faults::new();
+    let mut errors = ErrorList::new();
     for (i, line) in bytes.split(|&b| b == b'\n').enumerate() {
         if let Err(error) = std::str::from_utf8(line) {
             let at = error.valid_up_to();
@@ -50,10 +50,10 @@ fn decode(file: &Arc<Path>, mut bytes: Vec<u8>) -> Result<String, Vec<DataError>
                 at + 1,
                 line[at]
             );
-            faults.push(Place { file: file.clone(), line: i + 1 }.error(reason));
+            errors.push(Place { file: file.clone(), line: i + 1 }.error(reason));
         }
     }
-    faults.finish(String::new())
+    errors.finish(String::new())
 }
 
 /// The lines of a text with their numbers from 1 on, without line ends (LF or CRLF).

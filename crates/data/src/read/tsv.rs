@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::text::lines;
-use crate::{CorpusConfig, DataError, Faults, Place, Row, Value};
+use crate::{CorpusConfig, DataError, ErrorList, Place, Row, Value};
 
 /// The rows of a TSV file.
 pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<Row>, Vec<DataError>> {
@@ -24,7 +24,7 @@ pub struct Table {
     skip_header: bool,
     header: bool,
     rows: Vec<Row>,
-    faults: Faults,
+    errors: ErrorList,
 }
 
 impl Table {
@@ -33,10 +33,10 @@ impl Table {
         let names: Option<Vec<Arc<str>>> =
             corpus.columns.as_ref().map(|names| names.iter().map(|name| name.as_str().into()).collect());
         let header = corpus.header.unwrap_or(names.is_none());
-        let mut faults = Faults::new();
+        let mut errors = ErrorList::new();
         if let Some(name) = names.as_deref().and_then(twice) {
             let expected = "names that differ".into();
-            faults.push(DataError::Setting {
+            errors.push(DataError::Setting {
                 key: "columns".into(),
                 found: format!("{name:?} twice"),
                 expected,
@@ -48,13 +48,13 @@ impl Table {
             header,
             names,
             rows: Vec::new(),
-            faults,
+            errors,
         }
     }
 
-    /// Notes what is wrong at a line.
-    pub fn fault(&mut self, line: usize, reason: String) {
-        self.faults.push(Place { file: self.file.clone(), line }.error(reason));
+    /// Adds an error of a line.
+    pub fn add_error(&mut self, line: usize, reason: String) {
+        self.errors.push(Place { file: self.file.clone(), line }.error(reason));
     }
 
     /// Takes one record: the header, if that is still to come, or a row.
@@ -70,7 +70,10 @@ impl Table {
             };
             let names: Vec<Arc<str>> = cells.iter().enumerate().map(named).collect();
             if let Some(name) = twice(&names) {
-                self.fault(line, format!("the column name {name:?} stands twice; give names with `columns`"));
+                self.add_error(
+                    line,
+                    format!("the column name {name:?} stands twice; give names with `columns`"),
+                );
             }
             self.names = Some(names);
             if !self.header {
@@ -82,16 +85,16 @@ impl Table {
             let (found, columns) = (cells.len(), if cells.len() == 1 { "column" } else { "columns" });
             let listed = names.join(", ");
             let expected = names.len();
-            return self.fault(line, format!("found {found} {columns}, expected {expected} ({listed})"));
+            return self.add_error(line, format!("found {found} {columns}, expected {expected} ({listed})"));
         }
         let value = |cell: String| if cell.is_empty() { Value::Null } else { Value::Text(cell) };
         let fields = names.iter().cloned().zip(cells.into_iter().map(value)).collect();
         self.rows.push(Row { place: Place { file: self.file.clone(), line }, fields });
     }
 
-    /// The rows, or all faults.
+    /// The rows, or all errors.
     pub fn finish(self) -> Result<Vec<Row>, Vec<DataError>> {
-        self.faults.finish(self.rows)
+        self.errors.finish(self.rows)
     }
 }
 
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_width_is_a_fault() {
+    fn a_row_of_another_width_is_an_error() {
         let errors = rows(&Path::new("a.tsv").into(), "a\tb\n1\n", &CorpusConfig::of("a.tsv")).unwrap_err();
         assert_eq!(errors[0].to_string(), "a.tsv:2: found 1 column, expected 2 (a, b)");
     }

@@ -1,42 +1,43 @@
-//! Samplers that look at how training goes: what they are told, and what they remember.
+//! Adaptive samplers: the feedback that they get of training, and the state that they keep.
 
 use serde::{Deserialize, Serialize};
 
 use super::Epoch;
+use crate::DataError;
 
-/// What training tells of the corpora, `[c]` each, after a step or an evaluation; `None` where there is nothing to tell.
+/// Feedback of training, `[c]` corpora each, after a step or an evaluation; `None` where there is no value.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Seen {
-    /// Mean loss of a step's rows.
+pub struct SamplerFeedback {
+    /// Mean loss of the step's rows.
     pub loss: Vec<Option<f64>>,
     /// Mean loss on the validation split.
     pub validation_loss: Vec<Option<f64>>,
-    /// How far the score on the validation split is from its target, 0 (reached) to 1.
+    /// Relative gap between the score on the validation split and its target, 0 (reached) to 1.
     pub gap: Vec<Option<f64>>,
-    /// Mean cosine between the gradients of its tasks and of all others, -1 to 1.
+    /// Mean cosine similarity between the gradients of its tasks and those of all other tasks, -1 to 1.
     pub agreement: Vec<Option<f64>>,
 }
 
-/// What a sampler remembers of a corpus.
+/// The state of an adaptive sampler for one corpus.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Account {
-    /// The latest value, or a running mean of values, of what the sampler looks at.
+pub struct SamplerState {
+    /// The latest value of the signal, or its exponential moving average.
     pub value: Option<f64>,
-    /// The mean of the first values.
+    /// The mean of the first ten values.
     pub first: Option<f64>,
-    /// How many values there were.
+    /// The number of values so far.
     pub values: u64,
-    /// A weight that the sampler keeps; 0 at first.
+    /// The bandit weight of the corpus; 0 at first.
     pub weight: f64,
 }
 
-impl Account {
-    /// How many values make [`Account::first`].
+impl SamplerState {
+    /// How many values make [`SamplerState::first`].
     const FIRST: u64 = 10;
 
-    /// Takes a value into the running mean, in which the mean so far keeps this part; the first one is the mean.
-    pub(super) fn take(&mut self, value: f64, keep: f64) {
+    /// Adds a value to the moving average with decay `keep`; the first value is the average.
+    pub(super) fn update(&mut self, value: f64, keep: f64) {
         if !value.is_finite() {
             return;
         }
@@ -49,35 +50,51 @@ impl Account {
     }
 }
 
-/// Gives each corpus its share of what is drawn next, from what training told.
+/// A sampler whose shares depend on feedback of training.
 pub trait Adaptive {
-    /// Whether it can learn from packs of one corpus alone.
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// The first setting that is out of its range.
+    fn check(&self) -> Result<(), DataError>;
+
+    /// Whether it needs packs of one corpus each.
     fn one_corpus(&self) -> bool {
         false
     }
 
-    /// Takes in what training tells; `shares` are those that the step was drawn by.
-    fn observe(&self, accounts: &mut [Account], seen: &Seen, shares: &[f64]);
+    /// Whether it uses evaluations on the validation split.
+    fn needs_validation(&self) -> bool {
+        false
+    }
 
-    /// Share per corpus (`[c]`) of what is drawn next. The shares sum to 1; a corpus without rows gets 0. A function of its
-    /// arguments; with accounts as they are at first, the same for every corpus.
-    fn shares(&self, epoch: &Epoch<'_>, accounts: &[Account]) -> Vec<f64>;
+    /// Whether it compares the gradients of the tasks.
+    fn needs_task_gradients(&self) -> bool {
+        false
+    }
+
+    /// Updates the states; `shares` are those by which the step was drawn.
+    fn observe(&self, states: &mut [SamplerState], feedback: &SamplerFeedback, shares: &[f64]);
+
+    /// The share of each corpus (`[c]`) in the next draws. The shares sum to 1; a corpus without rows gets 0. They are a
+    /// function of the arguments; with initial states they are the same for every corpus.
+    fn shares(&self, epoch: &Epoch<'_>, states: &[SamplerState]) -> Vec<f64>;
 }
 
-/// Shares by weight, of corpora that have rows.
+/// Shares in proportion to weights, among the corpora that have rows.
 pub(super) fn by_weight(epoch: &Epoch<'_>, weight: impl Fn(usize) -> f64) -> Vec<f64> {
     let weights = epoch.rows.iter().enumerate().map(|(c, rows)| if *rows > 0 { weight(c) } else { 0.0 });
     super::normalized(weights.collect())
 }
 
-/// The mean of what the corpora with rows have of something; `default` where none has any.
+/// The mean of a value over the corpora that have rows and the value; `default` where none has.
 pub(super) fn mean_of(
     epoch: &Epoch<'_>,
-    accounts: &[Account],
-    of: impl Fn(&Account) -> Option<f64>,
+    states: &[SamplerState],
+    of: impl Fn(&SamplerState) -> Option<f64>,
     default: f64,
 ) -> f64 {
-    let with_rows = accounts.iter().zip(epoch.rows).filter(|(_, rows)| **rows > 0);
-    let found: Vec<f64> = with_rows.filter_map(|(account, _)| of(account)).collect();
+    let with_rows = states.iter().zip(epoch.rows).filter(|(_, rows)| **rows > 0);
+    let found: Vec<f64> = with_rows.filter_map(|(state, _)| of(state)).collect();
     if found.is_empty() { default } else { found.iter().sum::<f64>() / found.len() as f64 }
 }

@@ -1,4 +1,4 @@
-//! Draws by a power of the number of rows that falls from epoch to epoch: proportional first, nearly equal at last.
+//! Draws by a power of the number of rows that decreases from epoch to epoch: from proportional to nearly equal.
 //!
 //! Share of corpus i with n_i rows in epoch e (from 1) of E:
 //!
@@ -7,27 +7,27 @@
 //! ```
 //!
 //! So alpha is 1 in the first epoch and 0.2 in the last; in a run of one epoch it is 1. E is `train.epochs`, also where
-//! `train.max_steps` ends the run before.
+//! `train.max_steps` ends the run earlier.
 //!
-//! Options: none. Cost: none. An epoch's shares depend on nothing but its number, so a run that is resumed draws the same.
+//! Options: none. Cost: none. The shares depend on the epoch's index alone, so a resumed run draws the same.
 //!
-//! Use it when the large corpora should shape the trunk first, and all tasks be trained alike towards the end, so that the
-//! result does not lean to the large ones. A run needs several epochs for that; in one or two take `sqrt`.
+//! Use it when the large corpora should shape the trunk first, and all tasks should be trained equally towards the end,
+//! so that the result is not biased to the large ones. This needs several epochs; with one or two use `sqrt`.
 //!
-//! Paper: Stickland and Murray, BERT and PALs: Projected Attention Layers for Efficient Adaptation in Multi-Task Learning,
-//! 2019 (arXiv 1902.02671).
+//! Paper: Stickland and Murray, BERT and PALs: Projected Attention Layers for Efficient Adaptation in Multi-Task
+//! Learning, 2019 (arXiv 1902.02671).
 //!
 //! Example: rows [1000, 10000, 100000] give [0.048008, 0.191122, 0.760870] in the third epoch of five.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, Sampler, normalized, power};
+use super::{Epoch, Sampler, power_shares};
 
-/// How far the exponent falls from 1 between the first and the last epoch.
-const FALL: f64 = 0.8;
+/// The decrease of the exponent from 1 between the first and the last epoch.
+const DECREASE: f64 = 0.8;
 
-/// `[sampling.annealed]`: by size first, nearly equally at last. It has no options.
+/// `[sampling.annealed]`: by size in the first epoch, nearly equally in the last. It has no options.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Annealed {}
@@ -35,10 +35,14 @@ pub struct Annealed {}
 impl Sampler for Annealed {
     fn shares(&self, epoch: &Epoch<'_>) -> Vec<f64> {
         let last = epoch.epochs.saturating_sub(1);
-        // A stream may be read on after its last epoch: it stays as it was there.
+        // A stream may be read beyond its last epoch: the shares stay those of the last.
         let done = if last == 0 { 0.0 } else { epoch.index.min(last) as f64 / last as f64 };
-        let alpha = 1.0 - FALL * done;
-        normalized(epoch.rows.iter().map(|&n| power(n, alpha)).collect())
+        let alpha = 1.0 - DECREASE * done;
+        power_shares(epoch.rows.iter().map(|&n| n as f64), alpha)
+    }
+
+    fn goes_by_epochs(&self) -> bool {
+        true
     }
 }
 

@@ -8,16 +8,17 @@
 //!
 //! Options: none. Cost: none.
 //!
-//! An epoch has as many draws as all corpora have rows, so a small corpus is gone through several times an epoch (in a new
-//! order each time) and a large one only in part; its next epoch goes on where it stopped. Use it when every task matters
-//! alike and the small corpora do not overfit; else `temperature` lies between this and `proportional`.
+//! An epoch has as many draws as all corpora have rows, so an epoch makes several passes over a small corpus (each in a
+//! new order) and less than one over a large corpus; the next epoch continues where it stopped. Use it when all tasks
+//! are equally important and the small corpora do not overfit; otherwise `temperature` lies between this and
+//! `proportional`.
 //!
 //! Example: rows [1000, 10000, 100000] give [1/3, 1/3, 1/3].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, Sampler, normalized};
+use super::{Epoch, Sampler, power_shares};
 
 /// `[sampling.equal]`: every corpus equally often. It has no options.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,7 +27,7 @@ pub struct Equal {}
 
 impl Sampler for Equal {
     fn shares(&self, epoch: &Epoch<'_>) -> Vec<f64> {
-        normalized(epoch.rows.iter().map(|&n| if n > 0 { 1.0 } else { 0.0 }).collect())
+        power_shares(epoch.rows.iter().map(|&n| n as f64), 0.0)
     }
 }
 
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn among_those_that_have_rows() {
+    fn among_the_corpora_that_have_rows() {
         assert_eq!(Equal {}.shares(&only(&[1, 0, 300])), [0.5, 0.0, 0.5]);
     }
 }

@@ -1,4 +1,4 @@
-//! Draws by what the tasks of a corpus count, and not, or not only, by its size.
+//! Draws by the importance of a corpus's tasks, and optionally by its size.
 //!
 //! Share of corpus i with n_i rows, w_i the sum of `importance` over its tasks, exponent alpha from 0 to 1:
 //!
@@ -8,45 +8,40 @@
 //!
 //! Options: `alpha` (default 0: the size does not matter). Errors: an alpha outside 0 to 1. Cost: none.
 //!
-//! A corpus whose tasks all have importance 0 is never drawn. Importance keeps its place in the loss: a task of importance 2
-//! is then seen more often, and counts double in each step where it is seen.
+//! A corpus whose tasks all have importance 0 is never drawn. Importance still multiplies the loss: a task of
+//! importance 2 is then drawn more often, and its loss also counts twice in each step.
 //!
-//! Use it when the tasks that matter have the small corpora, or when a corpus is annotated for several tasks and should be
-//! drawn accordingly. Where all importances are equal and each corpus has one task it is `equal`, or `smoothing`.
+//! Use it when the important tasks have small corpora, or when a corpus is annotated for several tasks and should be
+//! drawn accordingly. Where all importances are equal and each corpus has one task, it is `equal` (alpha = 0) or
+//! `smoothing`.
 //!
-//! Example: rows [1000, 10000, 100000] and importance [2, 1, 1] give [0.5, 0.25, 0.25] at alpha = 0 and [0.131906, 0.208562,
-//! 0.659532] at alpha = 0.5.
+//! Example: rows [1000, 10000, 100000] and importance [2, 1, 1] give [0.5, 0.25, 0.25] at alpha = 0 and [0.131906,
+//! 0.208562, 0.659532] at alpha = 0.5.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, Sampler, normalized, power, within};
+use super::{Epoch, Sampler, check_range, normalized, power};
 use crate::DataError;
 
 /// `[sampling.importance]`: by the tasks' importance.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Importance {
-    /// The exponent of the size: 0, the default, leaves size out, 1 counts every row.
+    /// Exponent of the size: 0, the default, ignores the size, 1 is proportional to it.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub alpha: f64,
-}
-
-impl Importance {
-    /// Checks the exponent's range.
-    ///
-    /// # Errors
-    /// An exponent outside 0 to 1.
-    pub fn check(&self) -> Result<(), DataError> {
-        let good = (0.0..=1.0).contains(&self.alpha);
-        within("importance.alpha", self.alpha, good, "a number from 0 to 1")
-    }
 }
 
 impl Sampler for Importance {
     fn shares(&self, epoch: &Epoch<'_>) -> Vec<f64> {
         let corpora = epoch.rows.iter().zip(epoch.importance);
-        normalized(corpora.map(|(&n, importance)| importance * power(n, self.alpha)).collect())
+        normalized(corpora.map(|(&n, importance)| importance * power(n as f64, self.alpha)).collect())
+    }
+
+    fn check(&self, _epochs: usize) -> Result<(), DataError> {
+        let good = (0.0..=1.0).contains(&self.alpha);
+        check_range("importance.alpha", self.alpha, good, "a number from 0 to 1")
     }
 }
 
@@ -74,7 +69,7 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let error = Importance { alpha: 2.0 }.check().unwrap_err().to_string();
+        let error = Importance { alpha: 2.0 }.check(1).unwrap_err().to_string();
         assert_eq!(error, "sampling.importance.alpha: found 2, expected a number from 0 to 1");
     }
 }

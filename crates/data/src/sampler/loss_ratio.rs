@@ -1,37 +1,42 @@
-//! Draws a corpus the more, the less its training loss has fallen.
+//! Draws a corpus more often, the less its training loss has decreased.
 //!
-//! With l_i(t) the running mean of the losses of corpus i (each value enters with 1 - `smoothing`) and l_i(0) the mean of its
+//! With l_i(t) the exponential moving average (decay `smoothing`) of the losses of corpus i and l_i(0) the mean of its
 //! first ten:
 //!
 //! ```text
 //! r_i = l_i(t) / l_i(0)    and    p_i ~ r_i^alpha
 //! ```
-//! A corpus that no step has shown yet counts as the mean.
+//! A corpus that has not been drawn yet gets the mean of the others.
 //!
-//! Options: `alpha` (default 1; 0 draws all alike, below 0 what learns fast is drawn more), `smoothing` (default 0.9, from 0 to
-//! below 1). Errors: out of range. Cost: none.
+//! Options: `alpha` (default 1, from -10 to 10; 0 draws all corpora equally, a negative value draws more of what learns
+//! fast), `smoothing` (default 0.9, from 0 to below 1). Errors: an option out of range. Cost: none.
 //!
-//! Use it as GradNorm's idea of equal training rates, with draws in place of weights. A task whose labels are noise has a loss
-//! that does not fall, and takes ever more: `validation` with a target, or a budget, holds it.
+//! Use it for GradNorm's idea of equal training rates, with sampling in place of loss weights. The loss of a task with
+//! noisy labels does not decrease, so its share keeps growing: `validation` with a target, or a budget, bounds it.
 //!
-//! Paper: the rates r_i are those of Chen et al., GradNorm, ICML 2018, eq. 2 (there of losses at single steps, and for weights).
+//! Paper: the rates r_i are those of Chen et al., GradNorm, ICML 2018, eq. 2 (there of losses at single steps, and for
+//! weights).
 //!
-//! Example: losses that fell to 0.2 and to 0.6 of what they were give shares 0.25 and 0.75.
+//! Example: losses that decreased to 0.2 and to 0.6 of their first values give shares 0.25 and 0.75.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::adaptive::{Account, Adaptive, Seen, by_weight, mean_of};
-use super::{Epoch, within};
+use super::adaptive::{Adaptive, SamplerFeedback, SamplerState, by_weight, mean_of};
+use super::{Epoch, check_range};
 use crate::DataError;
 
-/// `[sampling.loss_ratio]`: by what is left of the first loss.
+/// The largest exponent. Ratios are bounded, so powers up to this one stay finite; far larger ones would overflow.
+const MAX_ALPHA: f64 = 10.0;
+
+/// `[sampling.loss_ratio]`: by the ratio of the current loss to the first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossRatio {
-    /// How strongly it tells; 1 by default, 0 not at all.
+    /// Exponent of the ratio, from -10 to 10; larger values react more strongly, 0 not at all. 1 by default.
+    #[schemars(range(min = -10.0, max = 10.0))]
     pub alpha: f64,
-    /// What a running mean keeps at each value; 0.9 by default.
+    /// Decay of the moving average: the fraction of the old average that each value keeps; 0.9 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub smoothing: f64,
 }
@@ -42,36 +47,30 @@ impl Default for LossRatio {
     }
 }
 
-impl LossRatio {
-    /// Checks the options.
-    ///
-    /// # Errors
-    /// A smoothing that is not from 0 to below 1; an alpha that is no number.
-    pub fn check(&self) -> Result<(), DataError> {
-        within("loss_ratio.alpha", self.alpha, true, "a number")?;
-        let smooth = (0.0..1.0).contains(&self.smoothing);
-        within("loss_ratio.smoothing", self.smoothing, smooth, "a number from 0 to below 1")
-    }
-}
-
-/// What is left of the first loss. A loss that is not above 0 says nothing (negative log-densities).
-fn ratio(account: &Account) -> Option<f64> {
-    let (value, first) = (account.value?, account.first?);
+/// The ratio of the current loss to the first; `None` for a loss that is not above 0 (negative log-densities).
+fn ratio(state: &SamplerState) -> Option<f64> {
+    let (value, first) = (state.value?, state.first?);
     (value > 0.0 && first > 0.0).then(|| value / first)
 }
 
 impl Adaptive for LossRatio {
-    fn observe(&self, accounts: &mut [Account], seen: &Seen, _: &[f64]) {
-        for (account, loss) in accounts.iter_mut().zip(&seen.loss) {
-            loss.iter().for_each(|loss| account.take(*loss, self.smoothing));
+    fn check(&self) -> Result<(), DataError> {
+        let bounded = (-MAX_ALPHA..=MAX_ALPHA).contains(&self.alpha);
+        check_range("loss_ratio.alpha", self.alpha, bounded, "a number from -10 to 10")?;
+        let smooth = (0.0..1.0).contains(&self.smoothing);
+        check_range("loss_ratio.smoothing", self.smoothing, smooth, "a number from 0 to below 1")
+    }
+
+    fn observe(&self, states: &mut [SamplerState], feedback: &SamplerFeedback, _: &[f64]) {
+        for (state, loss) in states.iter_mut().zip(&feedback.loss) {
+            loss.iter().for_each(|loss| state.update(*loss, self.smoothing));
         }
     }
 
-    fn shares(&self, epoch: &Epoch<'_>, accounts: &[Account]) -> Vec<f64> {
-        let mean = mean_of(epoch, accounts, ratio, 1.0);
-        // No corpus falls out altogether, nor takes all, however far the ratios are apart.
-        let weight =
-            |c: usize| (ratio(&accounts[c]).unwrap_or(mean) / mean).clamp(1e-3, 1e3).powf(self.alpha);
+    fn shares(&self, epoch: &Epoch<'_>, states: &[SamplerState]) -> Vec<f64> {
+        let mean = mean_of(epoch, states, ratio, 1.0);
+        // Bounded, so that no corpus is dropped altogether or takes all draws.
+        let weight = |c: usize| (ratio(&states[c]).unwrap_or(mean) / mean).clamp(1e-3, 1e3).powf(self.alpha);
         by_weight(epoch, weight)
     }
 }
@@ -82,19 +81,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_fallen_less_is_drawn_more() {
+    fn the_smaller_decrease_is_drawn_more() {
         let sampler = LossRatio { smoothing: 0.0, ..LossRatio::default() };
-        let mut accounts = vec![Account::default(); 3];
+        let mut states = vec![SamplerState::default(); 3];
         let mut tell = |a: f64, b: f64| {
-            let seen = Seen { loss: vec![Some(a), Some(b), None], ..Seen::default() };
-            sampler.observe(&mut accounts, &seen, &[]);
-            accounts.clone()
+            let loss = vec![Some(a), Some(b), None];
+            let feedback = SamplerFeedback { loss, ..SamplerFeedback::default() };
+            sampler.observe(&mut states, &feedback, &[]);
+            states.clone()
         };
         (0..10).for_each(|_| drop(tell(2.0, 5.0)));
-        let accounts = tell(0.4, 3.0);
-        near(&sampler.shares(&only(&[9, 1]), &accounts[..2]), &[0.25, 0.75]);
-        near(&sampler.shares(&only(&[9, 1, 4]), &accounts), &[0.2 / 1.2, 0.6 / 1.2, 0.4 / 1.2]);
+        let states = tell(0.4, 3.0);
+        near(&sampler.shares(&only(&[9, 1]), &states[..2]), &[0.25, 0.75]);
+        near(&sampler.shares(&only(&[9, 1, 4]), &states), &[0.2 / 1.2, 0.6 / 1.2, 0.4 / 1.2]);
         let other = LossRatio { alpha: -1.0, smoothing: 0.0 };
-        near(&other.shares(&only(&[9, 1]), &accounts[..2]), &[0.75, 0.25]);
+        near(&other.shares(&only(&[9, 1]), &states[..2]), &[0.75, 0.25]);
+    }
+
+    /// Beyond the range a power of the ratios overflows, and the shares would be NaN.
+    #[test]
+    fn alpha_is_bounded() {
+        let with = |alpha| LossRatio { alpha, ..LossRatio::default() };
+        for alpha in [-10.0, 10.0] {
+            with(alpha).check().unwrap();
+            let states = [1e-9, 1e9].map(|value| SamplerState {
+                value: Some(value),
+                first: Some(1.0),
+                ..SamplerState::default()
+            });
+            let shares = with(alpha).shares(&only(&[9, 1]), &states);
+            assert!(shares.iter().all(|share| share.is_finite() && *share > 0.0), "{shares:?}");
+        }
+        for alpha in [-10.1, 200.0, f64::NAN] {
+            let error = with(alpha).check().unwrap_err().to_string();
+            assert!(error.starts_with("sampling.loss_ratio.alpha: found "), "{error}");
+        }
     }
 }

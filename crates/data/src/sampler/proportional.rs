@@ -8,15 +8,15 @@
 //!
 //! Options: none. Cost: none.
 //!
-//! Use it when the corpora are of similar size, or when all rows matter alike. Where one corpus is many times larger than
-//! another, the small one is seldom seen: see `temperature` and `equal`.
+//! Use it when the corpora are of similar size, or when all rows are equally important. Where one corpus is many times
+//! larger than another, the small one is rarely drawn: see `temperature` and `equal`.
 //!
 //! Example: rows [1000, 10000, 100000] give [0.009009, 0.090090, 0.900901].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, Sampler, normalized};
+use super::{Epoch, Sampler, power_shares};
 
 /// `[sampling.proportional]`: every row once an epoch. It has no options.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub struct Proportional {}
 
 impl Sampler for Proportional {
     fn shares(&self, epoch: &Epoch<'_>) -> Vec<f64> {
-        normalized(epoch.rows.iter().map(|&n| n as f64).collect())
+        power_shares(epoch.rows.iter().map(|&n| n as f64), 1.0)
     }
 }
 

@@ -8,26 +8,26 @@
 //!
 //! Options: `alpha` (default 0.5: the square root of the size). Errors: an alpha outside 0 to 1. Cost: none.
 //!
-//! Use it to repeat a setting that is told as an exponent, as multilingual models and MaChAmp do; `temperature` is the same
-//! with T = 1/alpha, and has a cap.
+//! Use it to reproduce a setting that is given as an exponent, as for multilingual models and in MaChAmp; `temperature`
+//! is the same with T = 1/alpha, and has a cap.
 //!
-//! Paper: van der Goot et al., Massive Choice, Ample Tasks (MaChAmp): A Toolkit for Multi-task Learning in NLP, 2021 (arXiv
-//! 2005.14672).
+//! Paper: van der Goot et al., Massive Choice, Ample Tasks (MaChAmp): A Toolkit for Multi-task Learning in NLP, 2021
+//! (arXiv 2005.14672).
 //!
-//! Example: rows [1000, 10000, 100000] give [0.070610, 0.223289, 0.706101] at alpha = 0.5 and [0.196202, 0.310960, 0.492838]
-//! at alpha = 0.2.
+//! Example: rows [1000, 10000, 100000] give [0.070610, 0.223289, 0.706101] at alpha = 0.5 and [0.196202, 0.310960,
+//! 0.492838] at alpha = 0.2.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, Sampler, normalized, power, within};
+use super::{Epoch, Sampler, check_range, power_shares};
 use crate::DataError;
 
 /// `[sampling.smoothing]`: by a power of the size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Smoothing {
-    /// 1 draws by size, 0 every corpus equally often.
+    /// Exponent of the size: 1 draws by size, 0 every corpus equally often. 0.5 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub alpha: f64,
 }
@@ -38,20 +38,14 @@ impl Default for Smoothing {
     }
 }
 
-impl Smoothing {
-    /// Checks the exponent's range.
-    ///
-    /// # Errors
-    /// An exponent outside 0 to 1.
-    pub fn check(&self) -> Result<(), DataError> {
-        let good = (0.0..=1.0).contains(&self.alpha);
-        within("smoothing.alpha", self.alpha, good, "a number from 0 to 1")
-    }
-}
-
 impl Sampler for Smoothing {
     fn shares(&self, epoch: &Epoch<'_>) -> Vec<f64> {
-        normalized(epoch.rows.iter().map(|&n| power(n, self.alpha)).collect())
+        power_shares(epoch.rows.iter().map(|&n| n as f64), self.alpha)
+    }
+
+    fn check(&self, _epochs: usize) -> Result<(), DataError> {
+        let good = (0.0..=1.0).contains(&self.alpha);
+        check_range("smoothing.alpha", self.alpha, good, "a number from 0 to 1")
     }
 }
 
@@ -78,7 +72,7 @@ mod tests {
     #[test]
     fn ranges() {
         for alpha in [-0.1, 1.1, f64::NAN] {
-            let error = Smoothing { alpha }.check().unwrap_err().to_string();
+            let error = Smoothing { alpha }.check(1).unwrap_err().to_string();
             assert!(error.starts_with("sampling.smoothing.alpha: found "), "{error}");
         }
     }

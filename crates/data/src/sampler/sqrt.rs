@@ -8,8 +8,8 @@
 //!
 //! Options: none. Cost: none.
 //!
-//! A corpus that is a hundred times larger is drawn ten times as often. Use it as the first thing to try when sizes differ
-//! by more than about ten times. It is `temperature` at T = 2 and `smoothing` at alpha = 0.5, without a number to choose.
+//! A corpus that is a hundred times larger is drawn ten times as often. Use it first when sizes differ by more than
+//! about a factor of ten. It is `temperature` at T = 2 and `smoothing` at alpha = 0.5, without a hyperparameter.
 //!
 //! Example: rows [1000, 10000, 100000] give [0.070610, 0.223289, 0.706101].
 
@@ -25,6 +25,7 @@ pub struct Sqrt {}
 
 impl Sampler for Sqrt {
     fn shares(&self, epoch: &Epoch<'_>) -> Vec<f64> {
+        // Not `powf(0.5)`, whose last bit may differ.
         normalized(epoch.rows.iter().map(|&n| (n as f64).sqrt()).collect())
     }
 }

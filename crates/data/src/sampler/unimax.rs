@@ -1,41 +1,41 @@
-//! Draws every corpus equally often, as long as a small one is not gone through more than N times in the run.
+//! Draws every corpus equally often, but makes at most N passes over each in the run.
 //!
-//! The corpora take their parts of a budget B of draws in ascending order of size. With `left` of it left for `remaining`
+//! A budget B of draws is divided among the corpora in ascending order of size. With `left` draws left for `remaining`
 //! corpora, corpus i with n_i rows gets
 //!
 //! ```text
 //! u_i = min(left / remaining, N n_i)    and    p_i = u_i / (u_1 + ... + u_c)
 //! ```
 //!
-//! Options: `epochs` (N, default 10: the most times that a corpus is gone through), `budget` (B, in rows, default the draws
-//! of the whole run, `train.epochs` times all rows; give it where `train.max_steps` ends the run much earlier). Errors: a
-//! number below 1; without a budget, an N that is not above `train.epochs`, because then every corpus would be held to the
-//! same N and drawn by its size. A budget that is larger than N times all rows has that effect, too. Cost: none.
+//! Options: `epochs` (N, default 10: the maximum number of passes over a corpus), `budget` (B, in rows, default the
+//! draws of the whole run, `train.epochs` times all rows; set it where `train.max_steps` ends the run much earlier).
+//! Errors: a number below 1; without a budget, an N that is not above `train.epochs`, because then every corpus would
+//! be limited to the same N and drawn by its size. A budget that is larger than N times all rows has that effect, too.
+//! Cost: none.
 //!
-//! The paper's budget is in characters, this one in rows: rows are what is drawn, and what a pass over a corpus consists of.
-//! Were it in tokens, equal parts of it would not be equal draws, and N would not be what `polytask check` counts.
+//! The paper's budget is in characters, this one in rows, since rows are drawn. With a budget in tokens, equal parts of
+//! it would not be equal numbers of draws, and N would not be the number of passes that `polytask check` shows.
 //!
-//! Use it when some corpora are so small that `equal` or a high temperature would repeat them until they are learned by
-//! heart: large ones are drawn alike, small ones as often as is safe, whatever the sizes are.
+//! Use it when some corpora are so small that `equal` or a high temperature would overfit them: large ones are drawn
+//! equally often, small ones up to the limit, whatever the sizes are.
 //!
-//! Paper: Chung et al., UniMax: Fairer and more Effective Language Sampling for Large-Scale Multilingual Pretraining, ICLR
-//! 2023 (arXiv 2304.09151).
+//! Paper: Chung et al., UniMax: Fairer and more Effective Language Sampling for Large-Scale Multilingual Pretraining,
+//! ICLR 2023 (arXiv 2304.09151).
 //!
-//! Example: rows [1000, 10000, 100000], 3 epochs and N = 10 give [0.030030, 0.300300, 0.669670]: in the run 10, 10 and 2.2
-//! times through.
+//! Example: rows [1000, 10000, 100000], 3 epochs and N = 10 give [0.030030, 0.300300, 0.669670]: in the run 10, 10 and
+//! 2.2 passes.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, Sampler, normalized, within};
+use super::{Epoch, Sampler, check_range, normalized};
 use crate::DataError;
 
-/// `[sampling.unimax]`: equally often, with a bound on how often a corpus is gone through.
+/// `[sampling.unimax]`: equally often, with a maximum number of passes over each corpus.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UniMax {
-    /// How many times the run goes through a corpus at most; 10 by default. More than `train.epochs`, unless there is a
-    /// budget.
+    /// The maximum number of passes of the run over a corpus; 10 by default. More than `train.epochs`, unless there is a budget.
     #[schemars(range(min = 1.0))]
     pub epochs: f64,
     /// How many rows are drawn in the whole run. Default: `train.epochs` times all rows.
@@ -50,26 +50,6 @@ impl Default for UniMax {
     }
 }
 
-impl UniMax {
-    /// Checks the options for a run of so many epochs.
-    ///
-    /// # Errors
-    /// An option below 1; without a budget, a bound that is not above the run's epochs.
-    pub fn check(&self, epochs: usize) -> Result<(), DataError> {
-        let one = "a number of 1 or more";
-        within("unimax.epochs", self.epochs, self.epochs >= 1.0, one)?;
-        match self.budget {
-            Some(budget) => within("unimax.budget", budget, budget >= 1.0, one),
-            None => {
-                let expected = format!(
-                    "more than the {epochs} of train.epochs, or every corpus is drawn by its size; or give sampling.unimax.budget"
-                );
-                within("unimax.epochs", self.epochs, self.epochs > epochs as f64, &expected)
-            }
-        }
-    }
-}
-
 impl Sampler for UniMax {
     fn shares(&self, epoch: &Epoch<'_>) -> Vec<f64> {
         let mut most: Vec<f64> = epoch.rows.iter().map(|&n| n as f64 * self.epochs).collect();
@@ -78,10 +58,28 @@ impl Sampler for UniMax {
         most.iter_mut().for_each(|most| *most = most.min(level));
         normalized(most)
     }
+
+    fn check(&self, epochs: usize) -> Result<(), DataError> {
+        let one = "a number of 1 or more";
+        check_range("unimax.epochs", self.epochs, self.epochs >= 1.0, one)?;
+        match self.budget {
+            Some(budget) => check_range("unimax.budget", budget, budget >= 1.0, one),
+            None => {
+                let expected = format!(
+                    "more than the {epochs} of train.epochs, or every corpus is drawn by its size; or give sampling.unimax.budget"
+                );
+                check_range("unimax.epochs", self.epochs, self.epochs > epochs as f64, &expected)
+            }
+        }
+    }
+
+    fn goes_by_epochs(&self) -> bool {
+        self.budget.is_none()
+    }
 }
 
-/// The part of the budget that every corpus gets whose bound allows it: from the first on that takes an even part of what
-/// is left, all take the same. Without such a one there is no level.
+/// The draws of every corpus that is not limited by its maximum: from the first corpus on whose maximum is above an equal part of
+/// the remaining budget, all get this part. Infinite where every corpus is limited.
 fn level(most: &[f64], budget: f64) -> f64 {
     let mut ascending = most.to_vec();
     ascending.sort_by(f64::total_cmp);
@@ -115,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_run_goes_through_a_corpus_so_often_at_most() {
+    fn the_passes_over_a_corpus_are_limited() {
         let shares = UniMax::default().shares(&Epoch { epochs: 3, ..only(&ROWS) });
         near(&shares, &[0.030030, 0.300300, 0.669670]);
         let times: Vec<f64> = shares.iter().zip(ROWS).map(|(p, n)| p * 333_000.0 / n as f64).collect();
@@ -132,11 +130,11 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let fault = |epochs, budget| UniMax { epochs, budget }.check(3).unwrap_err().to_string();
-        assert!(fault(0.5, None).starts_with("sampling.unimax.epochs: found 0.5, expected a number of 1"));
-        assert!(fault(3.0, None).starts_with("sampling.unimax.epochs: found 3, expected more than the 3 of"));
-        assert!(fault(f64::INFINITY, None).starts_with("sampling.unimax.epochs: found inf"));
-        assert!(fault(2.0, Some(0.0)).starts_with("sampling.unimax.budget: found 0, expected"));
+        let error = |epochs, budget| UniMax { epochs, budget }.check(3).unwrap_err().to_string();
+        assert!(error(0.5, None).starts_with("sampling.unimax.epochs: found 0.5, expected a number of 1"));
+        assert!(error(3.0, None).starts_with("sampling.unimax.epochs: found 3, expected more than the 3 of"));
+        assert!(error(f64::INFINITY, None).starts_with("sampling.unimax.epochs: found inf"));
+        assert!(error(2.0, Some(0.0)).starts_with("sampling.unimax.budget: found 0, expected"));
         UniMax { epochs: 3.0, budget: Some(100.0) }.check(3).unwrap();
         UniMax::default().check(3).unwrap();
     }

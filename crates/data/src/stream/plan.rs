@@ -1,10 +1,10 @@
-//! All draws of an epoch, in order.
+//! The plan of an epoch: all its draws, in order.
 
 use std::sync::Arc;
 
-use super::{CorpusRows, Draw, Stream};
+use super::{CorpusRows, Draw, PackStream};
 use crate::{
-    Sampling, random,
+    SamplerConfig, random,
     sampler::{Proportional, normalized},
 };
 
@@ -15,27 +15,27 @@ pub(super) struct Planned {
     pub(super) tokens: u32,
 }
 
-/// `[corpora]` draws up to the end of an epoch, from those before it.
-pub(super) fn after(plan: &[Planned], before: &[u64]) -> Vec<u64> {
-    let mut after = before.to_vec();
+/// `[corpora]` draws up to the end of an epoch, from those of all earlier epochs.
+pub(super) fn offsets_after(plan: &[Planned], offsets: &[u64]) -> Vec<u64> {
+    let mut after = offsets.to_vec();
     plan.iter().for_each(|planned| after[planned.draw.corpus as usize] += 1);
     after
 }
 
-impl Stream {
+impl PackStream {
     /// The draws of this epoch.
     pub(super) fn planned(&mut self) -> Arc<[Planned]> {
-        let plan = self.plan.take().unwrap_or_else(|| self.plan(self.epoch, &self.before).into());
+        let plan = self.plan.take().unwrap_or_else(|| self.plan(self.epoch, &self.corpus_offsets).into());
         self.plan = Some(plan.clone());
         plan
     }
 
-    /// The next pack of the plan, without corpora that have left; empty at its end.
+    /// The next pack of the plan, without disabled corpora; empty at its end.
     pub(super) fn take_planned(&mut self) -> Vec<Draw> {
         let plan = self.planned();
         let (mut draws, mut tokens): (Vec<Draw>, usize) = (Vec::new(), 0);
         while let Some(planned) = plan.get(self.drawn) {
-            if !self.left[planned.draw.corpus as usize] {
+            if !self.disabled[planned.draw.corpus as usize] {
                 tokens += planned.tokens as usize;
                 let other = |last: &Draw| self.packing.one_corpus && last.corpus != planned.draw.corpus;
                 if !draws.is_empty() && (tokens > self.packing.tokens || draws.last().is_some_and(other)) {
@@ -48,43 +48,43 @@ impl Stream {
         draws
     }
 
-    /// All draws of an epoch, in order, from each corpus's draws in the epochs before.
-    fn plan(&self, epoch: usize, before: &[u64]) -> Vec<Planned> {
+    /// All draws of an epoch, in order, from each corpus's draws in all earlier epochs.
+    fn plan(&self, epoch: usize, offsets: &[u64]) -> Vec<Planned> {
         let budgeted = self.corpora.iter().any(|corpus| corpus.budget.is_some());
-        let plan = if budgeted { self.by_budget(epoch, before) } else { self.by_quota(epoch, before) };
+        let plan = if budgeted { self.by_budget(epoch, offsets) } else { self.by_sampler(epoch, offsets) };
         if self.packing.one_corpus { self.one_corpus_each(plan, epoch) } else { plan }
     }
 
-    /// Of every corpus what its quota says, shuffled together.
-    fn by_quota(&self, epoch: usize, before: &[u64]) -> Vec<Planned> {
-        let quotas = self.quotas.of(epoch);
+    /// Every corpus as often as the sampler says, shuffled together.
+    fn by_sampler(&self, epoch: usize, offsets: &[u64]) -> Vec<Planned> {
+        let counts = self.epoch_draws.counts(epoch);
         let mut plan = Vec::with_capacity(self.draws_in_epoch());
-        for (corpus, draws) in quotas.iter().enumerate() {
-            plan.extend(self.run_of(corpus, before[corpus], *draws));
+        for (corpus, draws) in counts.iter().enumerate() {
+            plan.extend(self.run_of(corpus, offsets[corpus], *draws));
         }
         random::shuffle(&mut random::stream(self.seed, "draws", epoch as u64), &mut plan);
-        for (corpus, draws) in quotas.iter().enumerate() {
+        for (corpus, draws) in counts.iter().enumerate() {
             if self.corpora[corpus].order.matters() {
-                let mut ordered = self.run_of(corpus, before[corpus], *draws);
-                let places = plan.iter_mut().filter(|planned| planned.draw.corpus as usize == corpus);
-                places.for_each(|place| *place = ordered.next().unwrap_or(*place));
+                let mut ordered = self.run_of(corpus, offsets[corpus], *draws);
+                let slots = plan.iter_mut().filter(|planned| planned.draw.corpus as usize == corpus);
+                slots.for_each(|slot| *slot = ordered.next().unwrap_or(*slot));
             }
         }
         plan
     }
 
-    /// Row by row from where computation is furthest behind its share: a corpus with a budget, or all that have none, which
-    /// share what is left as the sampler says.
-    fn by_budget(&self, epoch: usize, before: &[u64]) -> Vec<Planned> {
+    /// Row by row from the account whose computation is furthest behind its share: each corpus with a budget has an account, and
+    /// all others have one together, which the sampler divides.
+    fn by_budget(&self, epoch: usize, offsets: &[u64]) -> Vec<Planned> {
         let budget = |corpus: &CorpusRows| corpus.budget.filter(|_| !corpus.candidates.is_empty());
         let draws = self.draws_in_epoch();
-        let mut rest: Vec<f64> = self.quotas.shares(epoch);
+        let mut rest: Vec<f64> = self.epoch_draws.shares(epoch);
         let budgeted: Vec<usize> =
             (0..self.corpora.len()).filter(|c| budget(&self.corpora[*c]).is_some()).collect();
         budgeted.iter().for_each(|c| rest[*c] = 0.0);
-        let rest = self.quotas.scaled_to(draws as u64, &rest);
+        let rest = self.epoch_draws.divide(draws as u64, &rest);
         let mut unbudgeted: Vec<Planned> =
-            rest.iter().enumerate().flat_map(|(c, draws)| self.run_of(c, before[c], *draws)).collect();
+            rest.iter().enumerate().flat_map(|(c, draws)| self.run_of(c, offsets[c], *draws)).collect();
         random::shuffle(&mut random::stream(self.seed, "draws", epoch as u64), &mut unbudgeted);
 
         // The accounts: one a corpus with a budget, the last for all others.
@@ -92,7 +92,7 @@ impl Stream {
         let left = if unbudgeted.is_empty() { 0.0 } else { (1.0 - shares.iter().sum::<f64>()).max(0.0) };
         let mut sources: Vec<Box<dyn Iterator<Item = Planned> + '_>> = Vec::new();
         for c in &budgeted {
-            sources.push(Box::new(self.run_of(*c, before[*c], draws as u64)));
+            sources.push(Box::new(self.run_of(*c, offsets[*c], draws as u64)));
         }
         sources.push(Box::new(unbudgeted.into_iter()));
         let shares = normalized(shares.into_iter().chain([left]).collect());
@@ -113,7 +113,7 @@ impl Stream {
         plan
     }
 
-    /// So many draws of a corpus from one on, in the order of its passes.
+    /// `draws` draws of a corpus from number `begin` on, in the order of its passes.
     fn run_of(&self, corpus: usize, begin: u64, draws: u64) -> impl Iterator<Item = Planned> + '_ {
         let CorpusRows { candidates, tokens, .. } = &self.corpora[corpus];
         let size = candidates.len() as u64;
@@ -136,7 +136,7 @@ impl Stream {
         order.of_pass(candidates.len(), self.seed, name, pass)
     }
 
-    /// The plan in stretches of one corpus, each as long as a pack, in random order.
+    /// The plan regrouped into packs of one corpus each, in random order.
     fn one_corpus_each(&self, plan: Vec<Planned>, epoch: usize) -> Vec<Planned> {
         let mut packs: Vec<Vec<Planned>> = Vec::new();
         let mut open: Vec<Option<(usize, usize)>> = vec![None; self.corpora.len()];
@@ -162,10 +162,10 @@ impl Stream {
 
     /// How many packs it takes to go through all rows once.
     pub(super) fn packs_of_all_rows(&self) -> usize {
-        let proportional = Sampling::Proportional(Proportional {});
+        let proportional = SamplerConfig::Proportional(Proportional {});
         let corpora = self.corpora.to_vec();
-        let plain = Stream::new(corpora, &proportional, 1, self.packing.clone(), self.seed);
-        plain.packs_by_epoch().next().unwrap_or(0)
+        let stream = PackStream::new(corpora, &proportional, 1, self.packing.clone(), self.seed);
+        stream.packs_by_epoch().next().unwrap_or(0)
     }
 
     fn cost_of(&self, draw: Draw) -> f64 {

@@ -1,60 +1,61 @@
-//! A place in a stream: everything that a checkpoint needs of it.
+//! The position of a stream, as a checkpoint saves it.
 
 use serde::{Deserialize, Serialize};
 
-use super::{CorpusRows, Packing, Stream};
-use crate::{DataError, quotas::Quotas, sampler::Account};
+use super::{CorpusRows, PackStream, Packing};
+use crate::{DataError, epoch_draws::EpochDraws, sampler::SamplerState};
 
-/// A place in a stream: everything that a checkpoint needs of it.
+/// The position of a stream: everything that a checkpoint saves of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StreamState {
-    /// The epoch, from 0 on.
+    /// The epoch, from 0.
     pub epoch: u64,
-    /// How far it is: draws that were handed out or passed over; packs under an adaptive sampler.
+    /// The position in the epoch: draws that were returned or skipped; packs under an adaptive sampler.
     pub drawn: u64,
-    /// `[corpora]` where each corpus's passes go on.
-    pub before: Vec<u64>,
-    /// `[corpora]` rows that were handed out since the beginning.
-    pub taken: Vec<u64>,
-    /// `[corpora]` what the sampler remembers, where it looks at how training goes.
+    /// `[corpora]` where each corpus's passes continue.
+    pub corpus_offsets: Vec<u64>,
+    /// `[corpora]` rows drawn since the beginning.
+    pub drawn_counts: Vec<u64>,
+    /// `[corpora]` the state of an adaptive sampler.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub accounts: Vec<Account>,
-    /// What the draws are made from (seed, corpora, shares, tokens per step), as a hash.
+    pub sampler_states: Vec<SamplerState>,
+    /// A hash of what determines the draws (seed, corpora, shares, tokens per pack).
     pub fingerprint: String,
 }
 
-impl Stream {
-    /// The present place.
+impl PackStream {
+    /// The current position.
     pub fn state(&self) -> StreamState {
-        let adaptive = self.quotas.sampling().adaptive().is_some();
+        let adaptive = self.epoch_draws.sampler().adaptive().is_some();
         StreamState {
             epoch: self.epoch as u64,
             drawn: self.drawn as u64,
-            before: self.before.clone(),
-            taken: self.taken.clone(),
-            accounts: if adaptive { self.accounts.clone() } else { Vec::new() },
+            corpus_offsets: self.corpus_offsets.clone(),
+            drawn_counts: self.drawn_counts.clone(),
+            sampler_states: if adaptive { self.sampler_states.clone() } else { Vec::new() },
             fingerprint: self.fingerprint.to_string(),
         }
     }
 
-    /// Goes to a place that [`Stream::state`] told. Which corpora have left ([`Stream::leave`]) is no part of it.
+    /// Goes to a position that [`PackStream::state`] returned. Which corpora are disabled ([`PackStream::set_disabled`]) is not
+    /// part of it.
     ///
     /// # Errors
-    /// When the state is of another stream (other data, seed, sampler or tokens per step) or lies outside an epoch.
+    /// When the state is of another stream (other data, seed, sampler or tokens per pack) or lies outside an epoch.
     pub fn restore(&mut self, state: StreamState) -> Result<(), DataError> {
         let wrong = |reason: String| Err(DataError::StreamState { reason });
         if *state.fingerprint != *self.fingerprint {
             return wrong(
-                "it was made with another seed, other rows, another sampler or other tokens_per_step".into(),
+                "it was made with another seed, other rows, another sampler or other tokens_per_batch".into(),
             );
         }
         let corpora = self.corpora.len();
-        let adaptive = self.quotas.sampling().adaptive().is_some();
-        let accounts = if adaptive { corpora } else { 0 };
-        let lengths = [state.before.len(), state.taken.len(), state.accounts.len()];
-        if lengths != [corpora, corpora, accounts] {
-            return wrong(format!("it tells of {lengths:?} corpora, of which there are {corpora}"));
+        let adaptive = self.epoch_draws.sampler().adaptive().is_some();
+        let sampler_states = if adaptive { corpora } else { 0 };
+        let lengths = [state.corpus_offsets.len(), state.drawn_counts.len(), state.sampler_states.len()];
+        if lengths != [corpora, corpora, sampler_states] {
+            return wrong(format!("it has {lengths:?} entries for {corpora} corpora"));
         }
         if state.drawn > self.draws_in_epoch() as u64 {
             return wrong(format!(
@@ -63,15 +64,15 @@ impl Stream {
                 self.draws_in_epoch()
             ));
         }
-        let epochs = self.quotas.epochs();
+        let epochs = self.epoch_draws.epochs();
         if state.epoch > epochs as u64 {
             return wrong(format!("epoch {}, counted from 0, of a run that has {epochs}", state.epoch));
         }
         self.epoch = state.epoch as usize;
-        self.before = state.before;
-        self.taken = state.taken;
+        self.corpus_offsets = state.corpus_offsets;
+        self.drawn_counts = state.drawn_counts;
         if adaptive {
-            self.accounts = state.accounts;
+            self.sampler_states = state.sampler_states;
         }
         self.drawn = state.drawn as usize;
         self.plan = None;
@@ -79,8 +80,14 @@ impl Stream {
     }
 }
 
-pub(super) fn fingerprint(corpora: &[CorpusRows], quotas: &Quotas, packing: &Packing, seed: u64) -> String {
-    let (first, last) = (quotas.of(0), quotas.of(quotas.epochs().saturating_sub(1)));
+pub(super) fn fingerprint(
+    corpora: &[CorpusRows],
+    epoch_draws: &EpochDraws,
+    packing: &Packing,
+    seed: u64,
+) -> String {
+    let epochs = epoch_draws.epochs();
+    let (first, last) = (epoch_draws.counts(0), epoch_draws.counts(epochs.saturating_sub(1)));
     let mut hasher = blake3::Hasher::new_derive_key("polytask 2026 stream of draws, version 1");
     for number in [seed, packing.tokens as u64, corpora.len() as u64] {
         hasher.update(&number.to_le_bytes());
@@ -101,14 +108,14 @@ pub(super) fn fingerprint(corpora: &[CorpusRows], quotas: &Quotas, packing: &Pac
     if packing.one_corpus {
         hasher.update(b"packs of one corpus");
     }
-    // Where every epoch draws alike, the number of epochs changes nothing.
+    // Where the draws of all epochs are the same, the number of epochs changes nothing.
     if first != last {
-        for number in last.iter().chain(&[quotas.epochs() as u64]) {
+        for number in last.iter().chain(&[epochs as u64]) {
             hasher.update(&number.to_le_bytes());
         }
     }
-    if quotas.sampling().adaptive().is_some() {
-        hasher.update(quotas.sampling().name().as_bytes());
+    if epoch_draws.sampler().adaptive().is_some() {
+        hasher.update(epoch_draws.sampler().name().as_bytes());
     }
     hasher.finalize().to_hex().to_string()
 }

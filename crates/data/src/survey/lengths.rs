@@ -47,7 +47,7 @@ impl Lengths {
     /// Of the rows of a view.
     pub fn of(encoded: &Encoded) -> Lengths {
         let mut lengths: Vec<usize> =
-            (0..encoded.rows()).map(|row| encoded.length(row) + encoded.cut[row] as usize).collect();
+            (0..encoded.rows()).map(|row| encoded.length(row) + encoded.truncated[row] as usize).collect();
         lengths.sort_unstable();
         let at = |share: f64| match lengths.len() {
             0 => 0,
@@ -60,8 +60,8 @@ impl Lengths {
             median: at(0.5),
             most_of_95: at(0.95),
             most: at(1.0),
-            cut_rows: encoded.cut.iter().filter(|cut| **cut > 0).count(),
-            cut_tokens: encoded.cut.iter().map(|cut| *cut as usize).sum(),
+            cut_rows: encoded.truncated.iter().filter(|tokens| **tokens > 0).count(),
+            cut_tokens: encoded.truncated.iter().map(|tokens| *tokens as usize).sum(),
             unknown: encoded.unknown,
             histogram: Histogram::of(&lengths, at(0.99)),
         }
@@ -94,14 +94,15 @@ impl Histogram {
 mod tests {
     use super::*;
 
-    fn encoded(lengths: &[usize], cut: &[u32]) -> Encoded {
+    fn encoded(lengths: &[usize], truncated: &[u32]) -> Encoded {
         let offsets = lengths.iter().scan(0, |end, length| {
             *end += length;
             Some(*end)
         });
         let offsets: Vec<usize> = std::iter::once(0).chain(offsets).collect();
         let tokens = lengths.iter().sum();
-        Encoded { ids: vec![1; tokens], offsets, cut: cut.to_vec(), unknown: 2, ..Encoded::default() }
+        let truncated = truncated.to_vec();
+        Encoded { ids: vec![1; tokens], offsets, truncated, unknown: 2, ..Encoded::default() }
     }
 
     #[test]

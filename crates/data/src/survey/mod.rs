@@ -1,30 +1,30 @@
-//! What is in corpora before anything is learned from them: lengths, balance of labels, repeated rows, shared vocabulary.
+//! A survey of corpora before training: lengths, label distributions, duplicates, shared vocabulary.
 //!
-//! Pure counting over tokenized views. What is compared of a text, and what is not, says [`Key`].
+//! Pure counting over tokenized views. [`NormalizedText`] defines when two texts count as the same.
 //!
 //! ```
-//! use polytask_data::survey::{Index, Key, shared};
+//! use polytask_data::survey::{Index, NormalizedText, shared};
 //!
-//! let keys = |texts: &[&str]| texts.iter().map(|text| Key::of(&[text])).collect::<Vec<_>>();
-//! let training = Index::of(&keys(&["Book a table.", "Play some jazz!"]));
-//! let found = shared(&keys(&["play some jazz", "rain?"]), &training);
+//! let texts = |texts: &[&str]| texts.iter().map(|text| NormalizedText::of(&[text])).collect::<Vec<_>>();
+//! let training = Index::of(&texts(&["Book a table.", "Play some jazz!"]));
+//! let found = shared(&texts(&["play some jazz", "rain?"]), &training);
 //! assert_eq!((found.rows, found.of), (1, 2));
 //! ```
 
-mod bags;
-mod balance;
-mod key;
+mod bag_of_tokens;
+mod duplicates;
+mod label_distribution;
 mod lengths;
-mod repeats;
+mod normalized_text;
 mod sample;
 mod texts;
 mod vocabulary;
 
-pub use bags::bags;
-pub use balance::Balance;
-pub use key::{Key, SHORT};
+pub use bag_of_tokens::bag_of_tokens;
+pub use duplicates::{Duplicates, EXAMPLES, Index, duplicates, shared};
+pub use label_distribution::LabelDistribution;
 pub use lengths::{Histogram, Lengths};
-pub use repeats::{EXAMPLES, Index, Repeats, repeats, shared};
+pub use normalized_text::{NormalizedText, SHORT};
 pub use sample::sample;
 pub use texts::{row_keys, text_keys, text_of};
 pub use vocabulary::Vocabulary;

@@ -1,34 +1,34 @@
-//! The texts that a view reads of its rows, and their keys.
+//! The texts that a view reads of its rows.
 
 use rayon::prelude::*;
 
-use super::Key;
+use super::NormalizedText;
 use crate::{InputField, Row, View};
 
-/// The key of what is read of each row, without prefixes, marks and spans: what a model that saw the row knows of its text.
-pub fn text_keys(view: &View) -> Vec<Option<Key>> {
-    view.rows.par_iter().map(|row| Key::of(&texts(&view.input, row))).collect()
+/// The normalized text of each row, without prefixes, markers and spans: two rows with the same one have the same content.
+pub fn text_keys(view: &View) -> Vec<Option<NormalizedText>> {
+    view.rows.par_iter().map(|row| NormalizedText::of(&texts(&view.input, row))).collect()
 }
 
-/// The key of each row as its tasks read it: where two spans are marked, the same text with other spans is another row.
-pub fn row_keys(view: &View) -> Vec<Option<Key>> {
+/// As [`text_keys`], but where two spans are marked, the same text with other spans is another row.
+pub fn row_keys(view: &View) -> Vec<Option<NormalizedText>> {
     let InputField::Marked(marked) = &view.input else { return text_keys(view) };
     let with_spans = |row| {
         let mut texts = texts(&view.input, row);
         let spans = [&marked.head, &marked.tail].map(|field| row.get(field).map(|value| value.preview()));
-        // Keys have digits and no signs: `[1, 23]` and `[12, 3]` are told apart by a letter.
+        // Normalized texts have digits and no punctuation: a letter tells `[1, 23]` and `[12, 3]` apart.
         texts.extend(spans.into_iter().flatten().map(|span| span.replace(',', "to")));
-        Key::of(&texts)
+        NormalizedText::of(&texts)
     };
     view.rows.par_iter().map(with_spans).collect()
 }
 
-/// What is read of a row, for people: several texts are joined by ` | `.
+/// The text of a row, for display: several texts are joined by ` | `.
 pub fn text_of(view: &View, row: usize) -> String {
     view.rows.get(row).map(|row| texts(&view.input, row).join(" | ")).unwrap_or_default()
 }
 
-/// What is read of a row; nothing of a field that a view would refuse.
+/// The texts that are read of a row; none of a field that a view would refuse.
 fn texts(input: &InputField, row: &Row) -> Vec<String> {
     let text = |field: &str| row.text(field).ok().flatten().map(str::to_owned);
     let words = |field: &str| row.words(field).ok().flatten().map(|words| words.join(" "));
@@ -52,7 +52,7 @@ fn texts(input: &InputField, row: &Row) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Encoded, MarkedText, Place, Value};
+    use crate::{Encoded, EntityMarkers, Place, Value};
     use std::path::Path;
 
     fn view(input: InputField, rows: &[serde_json::Value]) -> View {
@@ -61,7 +61,7 @@ mod tests {
             Row { place: Place { file: Path::new("a.jsonl").into(), line: i + 1 }, fields }
         };
         let rows: Vec<Row> = rows.iter().enumerate().map(row).collect();
-        View { corpus: "c".into(), input, rows: rows.into(), encoded: Encoded::default(), hiding: None }
+        View { corpus: "c".into(), input, rows: rows.into(), encoded: Encoded::default(), masking: None }
     }
 
     #[test]
@@ -70,7 +70,8 @@ mod tests {
         let fields = || ["t".to_owned(), "t".to_owned()];
         let marked = |text: &str, words| {
             let text = text.to_owned();
-            InputField::Marked(MarkedText { text, words, head: "h".into(), tail: "e".into(), markers: true })
+            let [head, tail] = ["h", "e"].map(str::to_owned);
+            InputField::Marked(EntityMarkers { text, words, head, tail, markers: true })
         };
         for (input, read) in [
             (InputField::Text("t".into()), "One text"),
@@ -95,8 +96,8 @@ mod tests {
             view(InputField::Words("w".into()), &[serde_json::json!({ "w": ["It", "'s", "me", "!"] })]);
         let text = view(InputField::Text("t".into()), &[serde_json::json!({ "t": "It's me!" })]);
         assert_eq!(text_keys(&words), text_keys(&text));
-        let marked =
-            MarkedText { text: "t".into(), words: false, head: "h".into(), tail: "e".into(), markers: false };
+        let [text, head, tail] = ["t", "h", "e"].map(str::to_owned);
+        let marked = EntityMarkers { text, words: false, head, tail, markers: false };
         let rows = [
             serde_json::json!({ "t": "a b c", "h": [0, 1], "e": [2, 3] }),
             serde_json::json!({ "t": "a b c", "h": [0, 1], "e": [4, 5] }),

@@ -1,23 +1,23 @@
-//! From a text to its ids alone and back, and the tokens that begin, end and fill a row.
+//! From a text to its ids alone and back, and the special tokens that frame a row.
 
 use super::Tokenizer;
 use crate::DataError;
 
 /// The ids of the tokens that frame a row, as far as the vocabulary has them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Specials {
-    /// Begins a row: `[CLS]`, `<s>`, `<bos>` or `<|begin_of_text|>`.
-    pub begin: Option<u32>,
-    /// Ends a row: `[SEP]`, `</s>`, `<eos>`, `<|end_of_text|>` or `<|endoftext|>`.
-    pub end: Option<u32>,
-    /// Fills a row up: `[PAD]` or `<pad>`.
-    pub padding: Option<u32>,
+pub struct SpecialTokens {
+    /// Beginning of sequence: `[CLS]`, `<s>`, `<bos>` or `<|begin_of_text|>`.
+    pub bos: Option<u32>,
+    /// End of sequence: `[SEP]`, `</s>`, `<eos>`, `<|end_of_text|>` or `<|endoftext|>`.
+    pub eos: Option<u32>,
+    /// Padding: `[PAD]` or `<pad>`.
+    pub pad: Option<u32>,
 }
 
-/// The names under which vocabularies have them; the first that is there counts.
-const BEGIN: [&str; 4] = ["[CLS]", "<s>", "<bos>", "<|begin_of_text|>"];
-const END: [&str; 5] = ["[SEP]", "</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"];
-const PADDING: [&str; 2] = ["[PAD]", "<pad>"];
+/// The names that vocabularies give these tokens; the first one found counts.
+const BOS: [&str; 4] = ["[CLS]", "<s>", "<bos>", "<|begin_of_text|>"];
+const EOS: [&str; 5] = ["[SEP]", "</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"];
+const PAD: [&str; 2] = ["[PAD]", "<pad>"];
 
 impl Tokenizer {
     /// The text that ids stand for, without special tokens and without spaces at its ends. Ids that are none are left out.
@@ -47,9 +47,9 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// The tokens that frame a row, by the names that are usual.
-    pub fn specials(&self) -> Specials {
+    /// The tokens that frame a row, found by their common names.
+    pub fn specials(&self) -> SpecialTokens {
         let first = |names: &[&str]| names.iter().find_map(|name| self.id_of(name));
-        Specials { begin: first(&BEGIN), end: first(&END), padding: first(&PADDING) }
+        SpecialTokens { bos: first(&BOS), eos: first(&EOS), pad: first(&PAD) }
     }
 }

@@ -2,13 +2,13 @@
 
 use tokenizers::{Encoding, TruncationDirection};
 
-use super::{Encoded, NO_WORD, Tokenizer};
+use super::{Encoded, NO_WORD_ID, Tokenizer};
 
 /// A text without special tokens.
 struct Text {
     encoding: Encoding,
-    /// The bytes of the text that each token stands for, and its word. Read before the tokenizer joins the texts, which would
-    /// trim byte-level spaces twice.
+    /// The byte range and the word id of each token. Read before the tokenizer joins the texts, which would trim byte-level
+    /// spaces twice.
     tokens: Vec<([u32; 2], u32)>,
 }
 
@@ -28,7 +28,7 @@ impl Text {
 }
 
 impl Tokenizer {
-    /// Appends a pair, cut to `max_length`.
+    /// Appends a pair, truncated to `max_length`.
     pub(super) fn append_pair(
         &self,
         part: &mut Encoded,
@@ -36,12 +36,12 @@ impl Tokenizer {
         max_length: usize,
     ) -> tokenizers::Result<()> {
         let texts = [self.text(texts[0])?, self.text(texts[1])?];
-        let cut = self.join_longest_first(part, &texts, max_length)?;
-        self.end_row(part, cut);
+        let truncated = self.join_longest_first(part, &texts, max_length)?;
+        self.end_row(part, truncated);
         Ok(())
     }
 
-    /// Appends a row with a sequence for each choice: the text and the choice, cut to `max_length` as a pair is.
+    /// Appends a row with a sequence for each choice: the text and the choice, truncated to `max_length` as a pair is.
     pub(super) fn append_choices(
         &self,
         part: &mut Encoded,
@@ -50,17 +50,18 @@ impl Tokenizer {
         max_length: usize,
     ) -> tokenizers::Result<()> {
         let mut texts = [self.text(text)?, self.text("")?];
-        let mut cut = 0;
+        let mut truncated = 0;
         for choice in choices {
             texts[1] = self.text(choice)?;
-            cut += self.join_longest_first(part, &texts, max_length)?;
+            truncated += self.join_longest_first(part, &texts, max_length)?;
             part.sequences.push(part.ids.len());
         }
-        self.end_row(part, cut);
+        self.end_row(part, truncated);
         Ok(())
     }
 
-    /// Appends a row with a sequence for each part of the second text: the first text and the part, at most `max_length` long.
+    /// Appends a row with a sequence for each window of the second text: the first text and the window, at most `max_length`
+    /// long.
     pub(super) fn append_windows(
         &self,
         part: &mut Encoded,
@@ -69,9 +70,9 @@ impl Tokenizer {
         max_length: usize,
     ) -> tokenizers::Result<()> {
         let [first, second] = [self.text(texts[0])?, self.text(texts[1])?];
-        let room = max_length - self.around[1];
-        let kept = first.len().min(room / 2);
-        let width = (room - kept).max(1);
+        let available = max_length - self.num_special_tokens[1];
+        let kept = first.len().min(available / 2);
+        let width = (available - kept).max(1);
         let step = width - overlap.min(width / 2);
         let head = first.part(0, kept);
         let (mut begin, mut end) = (0, width.min(second.len()));
@@ -91,20 +92,21 @@ impl Tokenizer {
 
     fn text(&self, text: &str) -> tokenizers::Result<Text> {
         let encoding = self.inner.encode(text, false)?;
-        let place = |(from, to): &(usize, usize)| [*from as u32, *to as u32];
-        let tokens = encoding.get_offsets().iter().map(place).zip(encoding.get_word_ids());
-        let tokens = tokens.map(|(place, word)| (place, word.unwrap_or(NO_WORD))).collect();
+        let byte = |offset: usize| u32::try_from(offset).expect("a text has fewer than 4 GiB");
+        let range = |(from, to): &(usize, usize)| [byte(*from), byte(*to)];
+        let tokens = encoding.get_offsets().iter().map(range).zip(encoding.get_word_ids());
+        let tokens = tokens.map(|(range, word_id)| (range, word_id.unwrap_or(NO_WORD_ID))).collect();
         Ok(Text { encoding, tokens })
     }
 
-    /// As [`Tokenizer::join`], cut to `max_length`. Says how many tokens that took.
+    /// As [`Tokenizer::join`], truncated to `max_length`. Returns how many tokens that removed.
     fn join_longest_first(
         &self,
         part: &mut Encoded,
         [first, second]: &[Text; 2],
         max_length: usize,
     ) -> tokenizers::Result<usize> {
-        let [n, m] = longest_first([first.len(), second.len()], max_length - self.around[1]);
+        let [n, m] = longest_first([first.len(), second.len()], max_length - self.num_special_tokens[1]);
         self.join(part, &first.part(0, n), &second.part(0, m))?;
         Ok(first.len() + second.len() - n - m)
     }
@@ -118,27 +120,28 @@ impl Tokenizer {
         let begin = part.ids.len();
         part.ids.extend_from_slice(pair.get_ids());
         if pair.is_empty() {
-            part.ids.push(self.filler);
+            part.ids.push(self.fallback_id);
         }
         let in_first = pair.get_type_ids().iter().take_while(|type_id| **type_id == 0).count();
-        part.first.push(in_first.max(usize::from(pair.is_empty())) as u32);
-        part.words.resize(part.ids.len(), NO_WORD);
-        part.places.resize(part.ids.len(), [0, 0]);
+        part.first_segment_len.push(in_first.max(usize::from(pair.is_empty())) as u32);
+        part.word_ids.resize(part.ids.len(), NO_WORD_ID);
+        part.offset_mapping.resize(part.ids.len(), [0, 0]);
         let own = pair.get_special_tokens_mask().iter().enumerate().filter(|(_, special)| **special == 0);
-        for ((i, _), (place, word)) in own.skip(first.len()).zip(&second.tokens) {
-            (part.places[begin + i], part.words[begin + i]) = (*place, *word);
+        for ((i, _), (range, word_id)) in own.skip(first.len()).zip(&second.tokens) {
+            (part.offset_mapping[begin + i], part.word_ids[begin + i]) = (*range, *word_id);
         }
         part.unknown += self.count_unknown(&part.ids[begin..]);
         Ok(())
     }
 
-    fn end_row(&self, part: &mut Encoded, cut: usize) {
-        part.cut.push(cut as u32);
+    fn end_row(&self, part: &mut Encoded, truncated: usize) {
+        part.truncated.push(truncated as u32);
         part.offsets.push(part.ids.len());
     }
 }
 
-/// How many tokens of two texts stay of `most`: the longer is cut until both are of one length, then both, the second less.
+/// How many tokens of two texts are kept of `most`: the longer text is truncated until both are of one length, then both,
+/// the second less.
 fn longest_first([first, second]: [usize; 2], most: usize) -> [usize; 2] {
     if first + second <= most {
         return [first, second];

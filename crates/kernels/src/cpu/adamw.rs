@@ -77,14 +77,14 @@ impl Numbers {
             step,
             size: (f64::from(step.learning_rate) / first) as f32,
             root: (1.0 / second) as f32,
-            shrink: (1.0 - f64::from(step.learning_rate) * f64::from(step.decay)) as f32,
+            shrink: (1.0 - f64::from(step.learning_rate) * f64::from(step.weight_decay)) as f32,
         }
     }
 }
 
 simd::simd! {
     fn update(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], numbers: &Numbers) {
-        let Numbers { step: AdamW { beta1, beta2, eps, scale, .. }, size, root, shrink } = *numbers;
+        let Numbers { step: AdamW { beta1, beta2, eps, grad_scale: scale, .. }, size, root, shrink } = *numbers;
         for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
             let g = g * scale;
             *m = beta1 * *m + (1.0 - beta1) * g;

@@ -1,14 +1,14 @@
 //! Attention inside each row of a pack, from queries to keys and values of the same row. Rows are worked on in parallel,
 //! the heads of a row one by one.
 
-use super::matmul::{Matrix, Threads, product_into};
+use super::matmul::{MatRef, Parallelism, product_into};
 use super::simd;
-use crate::noise::Mask;
+use crate::dropout::DropoutMask;
 use rayon::prelude::*;
 
 /// Tokens of a pack, laid out as rows of `width` numbers; the wanted ones begin at `column`.
 #[derive(Clone, Copy)]
-pub(crate) struct Side<'a> {
+pub(crate) struct QkvView<'a> {
     /// `[n, width]`
     pub data: &'a [f32],
     /// Offsets of the pack's rows.
@@ -19,16 +19,16 @@ pub(crate) struct Side<'a> {
     pub column: usize,
 }
 
-impl<'a> Side<'a> {
+impl<'a> QkvView<'a> {
     /// Tokens of a row.
     fn tokens(&self, row: usize) -> usize {
         self.rows[row + 1] - self.rows[row]
     }
 
     /// `d` columns of each of the row's tokens, from `column` of the wanted ones on.
-    fn block(&self, row: usize, column: usize, d: usize) -> Matrix<'a> {
+    fn block(&self, row: usize, column: usize, d: usize) -> MatRef<'a> {
         let begin = self.rows[row] * self.width + self.column + column;
-        Matrix::block(&self.data[begin..], self.tokens(row), d, self.width)
+        MatRef::block(&self.data[begin..], self.tokens(row), d, self.width)
     }
 
     /// Cuts a buffer with `width` numbers a token into the pack's rows.
@@ -39,50 +39,48 @@ impl<'a> Side<'a> {
 
 /// An attention over a pack.
 #[derive(Clone, Copy)]
-pub(crate) struct Shape<'a> {
+pub(crate) struct AttentionArgs<'a> {
     /// `h` columns of queries.
-    pub q: Side<'a>,
+    pub q: QkvView<'a>,
     /// `h` columns of keys, `h` of values. As many rows as there are of queries.
-    pub kv: Side<'a>,
+    pub kv: QkvView<'a>,
     /// Number of heads.
     pub heads: usize,
     /// Columns of all heads together.
     pub h: usize,
-    /// Whether a query sees only the keys up to its own place, both counted from the end of their row.
+    /// Whether a query sees only the keys up to its own position.
     pub causal: bool,
+    /// `[queries]`: the position of each query among the keys of its row; `None`: the queries are the last ones.
+    pub positions: Option<&'a [u32]>,
     /// Added to the scores, which are then not divided by a root.
     pub bias: Option<Bias<'a>>,
 }
 
-/// A number for each head and distance from a query to a key, both counted from the end of their row.
+/// A number for each head and distance from a query to a key.
 #[derive(Clone, Copy)]
 pub(crate) struct Bias<'a> {
-    /// `[heads, 2 reach + 1]`, by distances from `-reach` to `reach`.
+    /// `[heads, 2 max_distance + 1]`, by distances from `-max_distance` to `max_distance`.
     pub table: &'a [f32],
-    pub reach: usize,
+    pub max_distance: usize,
 }
 
 impl Bias<'_> {
     /// How many distances there are.
     fn distances(&self) -> usize {
-        2 * self.reach + 1
-    }
-
-    /// Where the distances of a row's queries and keys begin: the last query and the first key are the first.
-    fn first(&self, keys: usize) -> usize {
-        self.reach + 1 - keys
+        2 * self.max_distance + 1
     }
 
     /// Adds to the scores of a head `[queries, keys]`.
-    fn add(&self, scores: &mut [f32], head: usize, queries: usize, keys: usize) {
-        let table = &self.table[head * self.distances() + self.first(keys)..];
-        for (query, scores) in scores.chunks_exact_mut(keys).enumerate() {
-            scores.iter_mut().zip(&table[queries - 1 - query..]).for_each(|(score, bias)| *score += bias);
+    fn add(&self, scores: &mut [f32], head: usize, mask: CausalMask) {
+        let table = &self.table[head * self.distances()..];
+        for (query, scores) in scores.chunks_exact_mut(mask.keys).enumerate() {
+            let first = self.max_distance.wrapping_add_signed(-mask.position(query));
+            scores.iter_mut().zip(&table[first..]).for_each(|(score, bias)| *score += bias);
         }
     }
 }
 
-impl Shape<'_> {
+impl<'a> AttentionArgs<'a> {
     /// Columns of one head.
     fn d(&self) -> usize {
         self.h / self.heads
@@ -111,25 +109,45 @@ impl Shape<'_> {
     }
 
     /// Which keys the queries of a row see.
-    fn sight(&self, row: usize) -> Sight {
+    fn causal_mask(&self, row: usize) -> CausalMask<'a> {
         let (queries, keys) = self.lengths(row);
-        Sight { queries, keys, causal: self.causal }
+        let positions = self.positions.map(|positions| &positions[self.q.rows[row]..self.q.rows[row + 1]]);
+        CausalMask { queries, keys, causal: self.causal, positions }
     }
 }
 
-/// Queries and keys of a row, and whether a query sees the keys after its own place.
+/// Queries and keys of a row, and whether a query sees the keys after its own position.
 #[derive(Clone, Copy)]
-struct Sight {
+struct CausalMask<'a> {
     queries: usize,
     keys: usize,
     causal: bool,
+    positions: Option<&'a [u32]>,
 }
 
-impl Sight {
-    /// How many keys, from the first on.
+impl CausalMask<'_> {
+    /// The position of a query among the keys; below 0 where there are more queries than keys.
     #[inline(always)]
-    fn of(&self, query: usize) -> usize {
-        if self.causal { (query + 1 + self.keys).saturating_sub(self.queries) } else { self.keys }
+    fn position(&self, query: usize) -> isize {
+        match self.positions {
+            Some(positions) => positions[query] as isize,
+            None => query as isize + self.keys as isize - self.queries as isize,
+        }
+    }
+
+    /// How many keys a query sees, from the first on.
+    #[inline(always)]
+    fn visible_keys(&self, query: usize) -> usize {
+        if self.causal { usize::try_from(self.position(query) + 1).unwrap_or(0) } else { self.keys }
+    }
+
+    /// How many distances there are between the queries and the keys, and the least of them.
+    fn distances(&self) -> (usize, isize) {
+        match (self.queries, self.keys, self.positions) {
+            (0, _, _) | (_, 0, _) => (0, 0),
+            (_, keys, Some(_)) => (2 * keys - 1, 1 - keys as isize),
+            (queries, keys, None) => (queries + keys - 1, 1 - keys as isize),
+        }
     }
 }
 
@@ -144,7 +162,11 @@ fn cut(mut buffer: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [
 }
 
 /// Context `[queries, h]` and, if asked for, the probabilities before dropout.
-pub(crate) fn forward(shape: Shape, mask: Option<Mask>, keep: bool) -> (Vec<f32>, Option<Vec<f32>>) {
+pub(crate) fn forward(
+    shape: AttentionArgs,
+    mask: Option<DropoutMask>,
+    keep: bool,
+) -> (Vec<f32>, Option<Vec<f32>>) {
     let (h, heads, d) = (shape.h, shape.heads, shape.d());
     let tokens = shape.q.rows.last().copied().unwrap_or(0);
     let mut context = vec![0.0; tokens * h];
@@ -164,11 +186,11 @@ pub(crate) fn forward(shape: Shape, mask: Option<Mask>, keep: bool) -> (Vec<f32>
             let [k, v] = [0, h].map(|part| shape.kv.block(row, part + head * d, d));
             let at = start + head * size;
             let p = if keep { &mut kept[head * size..][..size] } else { &mut scratch[..] };
-            product_into(p, keys, q, k.t(), shape.factor(), Threads::Own);
+            product_into(p, keys, q, k.t(), shape.factor(), Parallelism::Serial);
             if let Some(bias) = shape.bias {
-                bias.add(p, head, queries, keys);
+                bias.add(p, head, shape.causal_mask(row));
             }
-            softmax(p, shape.sight(row));
+            softmax(p, shape.causal_mask(row));
             let p = match mask {
                 Some(mask) if keep => {
                     copy_dropped(&mut scratch, &kept[head * size..][..size], mask, at);
@@ -180,69 +202,91 @@ pub(crate) fn forward(shape: Shape, mask: Option<Mask>, keep: bool) -> (Vec<f32>
                 }
                 None => &p[..],
             };
-            let p = Matrix::new(p, queries, keys);
-            product_into(&mut out[head * d..], h, p, v, 1.0, Threads::Own);
+            let p = MatRef::new(p, queries, keys);
+            product_into(&mut out[head * d..], h, p, v, 1.0, Parallelism::Serial);
         }
     });
     (context, keep.then_some(kept))
 }
 
 /// Gradient of queries, keys and values that lie side by side, `[n, 3h]`, from that of the context, `dy` `[n, h]`.
-pub(crate) fn self_backward(dy: &[f32], kept: &[f32], shape: Shape, mask: Option<Mask>) -> Vec<f32> {
+pub(crate) fn self_backward(
+    dy: &[f32],
+    kept: &[f32],
+    shape: AttentionArgs,
+    mask: Option<DropoutMask>,
+) -> Vec<f32> {
     let h = shape.h;
     let mut gradient = vec![0.0; shape.q.data.len()];
     let outputs = shape.q.cut(&mut gradient, 3 * h);
     backward(outputs, dy, kept, shape, mask, |out, head| {
-        let at = |part: usize, out: &mut [f32], a: Matrix, b: Matrix| {
-            product_into(&mut out[part * h + head.column..], 3 * h, a, b, 1.0, Threads::Own);
+        let at = |part: usize, out: &mut [f32], a: MatRef, b: MatRef| {
+            product_into(&mut out[part * h + head.column..], 3 * h, a, b, 1.0, Parallelism::Serial);
         };
         at(0, out, head.d_scores, head.k);
         at(1, out, head.d_scores.t(), head.q);
-        at(2, out, head.seen.t(), head.dy);
+        at(2, out, head.dropped_probs.t(), head.dy);
     });
     gradient
 }
 
 /// Gradients of the queries `[queries, h]` and of keys and values `[keys, 2h]` from that of the context.
-pub(crate) fn cross_backward(dy: &[f32], kept: &[f32], shape: Shape, mask: Option<Mask>) -> [Vec<f32>; 2] {
+pub(crate) fn cross_backward(
+    dy: &[f32],
+    kept: &[f32],
+    shape: AttentionArgs,
+    mask: Option<DropoutMask>,
+) -> [Vec<f32>; 2] {
     let h = shape.h;
     let (mut d_q, mut d_kv) = (vec![0.0; shape.q.data.len()], vec![0.0; shape.kv.data.len()]);
     let outputs = shape.q.cut(&mut d_q, h).into_iter().zip(shape.kv.cut(&mut d_kv, 2 * h)).collect();
     backward(outputs, dy, kept, shape, mask, |(d_q, d_kv), head| {
-        product_into(&mut d_q[head.column..], h, head.d_scores, head.k, 1.0, Threads::Own);
-        product_into(&mut d_kv[head.column..], 2 * h, head.d_scores.t(), head.q, 1.0, Threads::Own);
-        product_into(&mut d_kv[h + head.column..], 2 * h, head.seen.t(), head.dy, 1.0, Threads::Own);
+        product_into(&mut d_q[head.column..], h, head.d_scores, head.k, 1.0, Parallelism::Serial);
+        product_into(&mut d_kv[head.column..], 2 * h, head.d_scores.t(), head.q, 1.0, Parallelism::Serial);
+        product_into(
+            &mut d_kv[h + head.column..],
+            2 * h,
+            head.dropped_probs.t(),
+            head.dy,
+            1.0,
+            Parallelism::Serial,
+        );
     });
     [d_q, d_kv]
 }
 
-/// [`cross_backward`] of an attention with a bias, and the gradient of the bias, `[heads, 2 reach + 1]`.
+/// [`cross_backward`] of an attention with a bias, and the gradient of the bias, `[heads, 2 max_distance + 1]`.
 pub(crate) fn relative_backward(
     dy: &[f32],
     kept: &[f32],
-    shape: Shape,
+    shape: AttentionArgs,
     bias: Bias<'_>,
-    mask: Option<Mask>,
+    mask: Option<DropoutMask>,
 ) -> [Vec<f32>; 3] {
     let h = shape.h;
     let (mut d_q, mut d_kv) = (vec![0.0; shape.q.data.len()], vec![0.0; shape.kv.data.len()]);
     // Of each row and head a number for each distance that occurs in it.
-    let wide = |row| match shape.lengths(row) {
-        (0, _) | (_, 0) => 0,
-        (queries, keys) => queries + keys - 1,
-    };
+    let wide = |row| shape.causal_mask(row).distances().0;
     let rows = shape.q.rows.len() - 1;
     let mut parts = vec![0.0; (0..rows).map(|row| shape.heads * wide(row)).sum()];
     let pieces = cut(&mut parts, (0..rows).map(|row| shape.heads * wide(row)));
     let outputs = shape.q.cut(&mut d_q, h).into_iter().zip(shape.kv.cut(&mut d_kv, 2 * h)).zip(pieces);
     backward(outputs.collect(), dy, kept, shape, mask, |((d_q, d_kv), part), head| {
-        product_into(&mut d_q[head.column..], h, head.d_scores, head.k, 1.0, Threads::Own);
-        product_into(&mut d_kv[head.column..], 2 * h, head.d_scores.t(), head.q, 1.0, Threads::Own);
-        product_into(&mut d_kv[h + head.column..], 2 * h, head.seen.t(), head.dy, 1.0, Threads::Own);
-        let Sight { queries, keys, .. } = head.sight;
-        let part = &mut part[head.index * (queries + keys - 1)..];
-        for (query, d) in head.d_numbers.chunks_exact(keys).enumerate() {
-            part[queries - 1 - query..].iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
+        product_into(&mut d_q[head.column..], h, head.d_scores, head.k, 1.0, Parallelism::Serial);
+        product_into(&mut d_kv[head.column..], 2 * h, head.d_scores.t(), head.q, 1.0, Parallelism::Serial);
+        product_into(
+            &mut d_kv[h + head.column..],
+            2 * h,
+            head.dropped_probs.t(),
+            head.dy,
+            1.0,
+            Parallelism::Serial,
+        );
+        let (distances, least) = head.causal_mask.distances();
+        let part = &mut part[head.index * distances..];
+        for (query, d) in head.d_numbers.chunks_exact(head.causal_mask.keys).enumerate() {
+            let first = (-head.causal_mask.position(query) - least) as usize;
+            part[first..].iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
         }
     });
     // The rows one after the other, so that the sums do not depend on threads.
@@ -251,7 +295,8 @@ pub(crate) fn relative_backward(
         for head in 0..shape.heads {
             let part = &parts[begin..begin + wide(row)];
             if !part.is_empty() {
-                let to = &mut d_bias[head * bias.distances() + bias.first(shape.kv.tokens(row))..];
+                let first = bias.max_distance.wrapping_add_signed(shape.causal_mask(row).distances().1);
+                let to = &mut d_bias[head * bias.distances() + first..];
                 to.iter_mut().zip(part).for_each(|(sum, d)| *sum += d);
             }
             begin += part.len();
@@ -264,19 +309,19 @@ pub(crate) fn relative_backward(
 struct Head<'a> {
     /// Its number.
     index: usize,
-    sight: Sight,
+    causal_mask: CausalMask<'a>,
     /// Where its columns begin.
     column: usize,
-    q: Matrix<'a>,
-    k: Matrix<'a>,
+    q: MatRef<'a>,
+    k: MatRef<'a>,
     /// Gradient of the context.
-    dy: Matrix<'a>,
+    dy: MatRef<'a>,
     /// Gradient of the scores, `[queries, keys]`.
-    d_scores: Matrix<'a>,
+    d_scores: MatRef<'a>,
     /// The same, row by row.
     d_numbers: &'a [f32],
     /// The probabilities after dropout.
-    seen: Matrix<'a>,
+    dropped_probs: MatRef<'a>,
 }
 
 /// Hands every head of every row, with the row's piece of the output, to `write`.
@@ -284,12 +329,12 @@ fn backward<T: Send>(
     outputs: Vec<T>,
     dy: &[f32],
     kept: &[f32],
-    shape: Shape,
-    mask: Option<Mask>,
+    shape: AttentionArgs,
+    mask: Option<DropoutMask>,
     write: impl Fn(&mut T, Head<'_>) + Sync,
 ) {
     let (h, d) = (shape.h, shape.d());
-    let dy = Side { data: dy, rows: shape.q.rows, width: h, column: 0 };
+    let dy = QkvView { data: dy, rows: shape.q.rows, width: h, column: 0 };
     let rows: Vec<_> = outputs.into_iter().zip(shape.starts()).enumerate().collect();
     rows.into_par_iter().for_each(|(row, (mut out, start))| {
         let (queries, keys) = shape.lengths(row);
@@ -306,8 +351,8 @@ fn backward<T: Send>(
             let at = start + head * size;
             let p = &kept[at..][..size];
             // d of the dropped-out probabilities, then of the scores.
-            product_into(&mut scores, keys, dy, v.t(), 1.0, Threads::Own);
-            let seen = match mask {
+            product_into(&mut scores, keys, dy, v.t(), 1.0, Parallelism::Serial);
+            let dropped_probs = match mask {
                 Some(mask) => {
                     drop_out(&mut scores, mask, at);
                     copy_dropped(&mut dropped, p, mask, at);
@@ -316,18 +361,22 @@ fn backward<T: Send>(
                 None => p,
             };
             softmax_backward(&mut scores, p, keys, shape.factor());
-            let [d_scores, seen] = [&scores[..], seen].map(|x| Matrix::new(x, queries, keys));
-            let (index, sight, d_numbers) = (head, shape.sight(row), &scores[..]);
-            write(&mut out, Head { index, sight, column, q, k, dy, d_scores, d_numbers, seen });
+            let [d_scores, dropped_probs] =
+                [&scores[..], dropped_probs].map(|x| MatRef::new(x, queries, keys));
+            let (index, causal_mask, d_numbers) = (head, shape.causal_mask(row), &scores[..]);
+            write(
+                &mut out,
+                Head { index, causal_mask, column, q, k, dy, d_scores, d_numbers, dropped_probs },
+            );
         }
     });
 }
 
 simd::simd! {
     /// Softmax of each query's scores, over the keys that it sees; zeros for the others.
-    fn softmax(scores: &mut [f32], sight: Sight) {
-        for (query, row) in scores.chunks_exact_mut(sight.keys).enumerate() {
-            let (row, unseen) = row.split_at_mut(sight.of(query));
+    fn softmax(scores: &mut [f32], causal_mask: CausalMask<'_>) {
+        for (query, row) in scores.chunks_exact_mut(causal_mask.keys).enumerate() {
+            let (row, unseen) = row.split_at_mut(causal_mask.visible_keys(query));
             unseen.fill(0.0);
             let most = simd::max(row);
             for x in row.iter_mut() {
@@ -350,13 +399,13 @@ simd::simd! {
         }
     }
 
-    fn drop_out(x: &mut [f32], mask: Mask, at: usize) {
+    fn drop_out(x: &mut [f32], mask: DropoutMask, at: usize) {
         for (i, x) in x.iter_mut().enumerate() {
             *x *= mask.factor(at + i);
         }
     }
 
-    fn copy_dropped(to: &mut [f32], from: &[f32], mask: Mask, at: usize) {
+    fn copy_dropped(to: &mut [f32], from: &[f32], mask: DropoutMask, at: usize) {
         for (i, (to, from)) in to.iter_mut().zip(from).enumerate() {
             *to = from * mask.factor(at + i);
         }

@@ -4,15 +4,15 @@
 //! columns of `b`, pairs of neighbours along `k` in one word. A tile of 6 x 64 sums stays in 24 registers of 16 lanes.
 //! Every sum is made along `k` from first to last by one thread, so results do not depend on the number of threads.
 //!
-//! The tile is written over [`Lanes`], of which there are two: the instruction, and what it computes in plain arithmetic,
+//! The tile is written over [`SimdAccumulator`], of which there are two: the instruction, and what it computes in plain arithmetic,
 //! so that everything but the instruction itself is tested on every machine. The instruction does not round between the two
 //! products of a pair as plain arithmetic does, and takes denormal numbers for zero: results differ by the rounding of sums.
 //!
 //! AMX tiles would be faster still where they are present; their intrinsics are not in stable Rust.
 
-use super::fresh::fresh;
-use super::matmul::Matrix;
+use super::matmul::MatRef;
 use super::simd;
+use super::uninit::alloc_uninit;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -28,7 +28,7 @@ type Sums = [[f32; TILE[1]]; TILE[0]];
 
 /// How pairs are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub(crate) enum Bf16Backend {
     /// By `vdpbf16ps`.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -37,12 +37,12 @@ pub(crate) enum Unit {
     Emulated,
 }
 
-impl Unit {
+impl Bf16Backend {
     /// The unit of this processor, if it has one. The standard library looks once and remembers.
-    pub(crate) fn found() -> Option<Unit> {
+    pub(crate) fn detect() -> Option<Bf16Backend> {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f") {
-            return Some(Unit::Avx512);
+            return Some(Bf16Backend::Avx512);
         }
         None
     }
@@ -50,16 +50,16 @@ impl Unit {
     fn tile(self, a: &[[u32; TILE[0]]], b: &[[u32; TILE[1]]], sums: &mut Sums) {
         match self {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `found` has seen these instructions on this machine.
-            Unit::Avx512 => unsafe { avx512::tile(a, b, sums) },
+            // SAFETY: `detect` has seen these instructions on this machine.
+            Bf16Backend::Avx512 => unsafe { avx512::tile(a, b, sums) },
             #[cfg(test)]
-            Unit::Emulated => emulated::tile(a, b, sums),
+            Bf16Backend::Emulated => emulated::tile(a, b, sums),
         }
     }
 }
 
 /// `a b` in a new buffer, by all threads.
-pub(crate) fn product(a: Matrix, b: Matrix, unit: Unit) -> Vec<f32> {
+pub(crate) fn product(a: MatRef, b: MatRef, unit: Bf16Backend) -> Vec<f32> {
     let ([m, k], [k_b, n]) = (a.shape(), b.shape());
     assert_eq!(k, k_b, "the factors of a product must fit");
     if m * n == 0 || k == 0 {
@@ -67,7 +67,7 @@ pub(crate) fn product(a: Matrix, b: Matrix, unit: Unit) -> Vec<f32> {
     }
     // SAFETY: the first round of `add` (`first`) writes every element of `out`: all rows, all columns.
     unsafe {
-        fresh(m * n, |out| {
+        alloc_uninit(m * n, |out| {
             for begin in (0..k).step_by(2 * DEPTH) {
                 let depth = (k - begin).min(2 * DEPTH);
                 let (a, b) = (a.t().rows(begin, depth).t(), b.rows(begin, depth));
@@ -79,7 +79,7 @@ pub(crate) fn product(a: Matrix, b: Matrix, unit: Unit) -> Vec<f32> {
 }
 
 /// `out := a b`, or `out += a b` after the first time, for factors of little depth.
-fn add(out: &mut [MaybeUninit<f32>], first: bool, a: Matrix, b: Matrix, unit: Unit) {
+fn add(out: &mut [MaybeUninit<f32>], first: bool, a: MatRef, b: MatRef, unit: Bf16Backend) {
     let ([m, k], [_, n]) = (a.shape(), b.shape());
     let pairs = k.div_ceil(2);
     let panels = n.div_ceil(TILE[1]);
@@ -124,18 +124,18 @@ fn pair(low: f32, high: f32) -> u32 {
 /// Packs `N` rows of `x` from row `first` on: word `p` of a lane holds columns `2p` and `2p + 1` of its row. Zeros stand for
 /// what lies beyond.
 #[inline(always)]
-fn pack<const N: usize>(x: Matrix, first: usize, words: &mut [[u32; N]]) {
+fn pack<const N: usize>(x: MatRef, first: usize, words: &mut [[u32; N]]) {
     let lanes = N.min(x.shape()[0].saturating_sub(first));
-    if x.columns_lie_whole() {
-        pack_beside(x, first, lanes, words);
+    if x.is_column_major() {
+        pack_column_major(x, first, lanes, words);
     } else {
-        pack_along(x, first, lanes, words);
+        pack_row_major(x, first, lanes, words);
     }
 }
 
 /// Where rows lie whole in memory: row after row, first into neighbouring words, then into its lane.
 #[inline(always)]
-fn pack_along<const N: usize>(x: Matrix, first: usize, lanes: usize, words: &mut [[u32; N]]) {
+fn pack_row_major<const N: usize>(x: MatRef, first: usize, lanes: usize, words: &mut [[u32; N]]) {
     let mut row = [0; DEPTH];
     for lane in 0..N {
         let row = &mut row[..words.len()];
@@ -158,7 +158,7 @@ fn pack_along<const N: usize>(x: Matrix, first: usize, lanes: usize, words: &mut
 
 /// Where neighbouring rows lie beside each other in memory: pair after pair, all lanes at once.
 #[inline(always)]
-fn pack_beside<const N: usize>(x: Matrix, first: usize, lanes: usize, words: &mut [[u32; N]]) {
+fn pack_column_major<const N: usize>(x: MatRef, first: usize, lanes: usize, words: &mut [[u32; N]]) {
     let zeros = [0.0; N];
     for (p, word) in words.iter_mut().enumerate() {
         *word = [0; N];
@@ -171,11 +171,11 @@ fn pack_beside<const N: usize>(x: Matrix, first: usize, lanes: usize, words: &mu
 }
 
 simd::simd! {
-    fn pack_rows(x: Matrix<'_>, first: usize, words: &mut [[u32; 6]]) {
+    fn pack_rows(x: MatRef<'_>, first: usize, words: &mut [[u32; 6]]) {
         pack(x, first, words);
     }
 
-    fn pack_columns(x: Matrix<'_>, first: usize, words: &mut [[u32; 64]]) {
+    fn pack_columns(x: MatRef<'_>, first: usize, words: &mut [[u32; 64]]) {
         pack(x, first, words);
     }
 
@@ -189,7 +189,7 @@ simd::simd! {
 }
 
 /// Sixteen sums, and what adds a product of pairs to each.
-trait Lanes: Copy {
+trait SimdAccumulator: Copy {
     /// Sixteen pairs.
     type Pairs: Copy;
     fn zero() -> Self;
@@ -203,7 +203,7 @@ trait Lanes: Copy {
 
 /// All sums of a tile. To be compiled into a function that has the instructions of `L`.
 #[inline(always)]
-fn tile_of<L: Lanes>(a: &[[u32; TILE[0]]], b: &[[u32; TILE[1]]], sums: &mut Sums) {
+fn tile_of<L: SimdAccumulator>(a: &[[u32; TILE[0]]], b: &[[u32; TILE[1]]], sums: &mut Sums) {
     let mut lanes = [[L::zero(); TILE[1] / 16]; TILE[0]];
     for (a, b) in a.iter().zip(b) {
         let (b, _) = b.as_chunks::<16>();
@@ -224,7 +224,7 @@ fn tile_of<L: Lanes>(a: &[[u32; TILE[0]]], b: &[[u32; TILE[1]]], sums: &mut Sums
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    use super::{Lanes, Sums, TILE, tile_of};
+    use super::{SimdAccumulator, Sums, TILE, tile_of};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -235,29 +235,33 @@ mod avx512 {
     #[derive(Clone, Copy)]
     struct Zmm(__m512);
 
-    // SAFETY of all blocks: `Zmm` is used by `tile` alone, which has the instructions; loads and stores are of whole arrays
-    // of sixteen words.
-    impl Lanes for Zmm {
+    // `Zmm` is used by `tile` alone, which has the instructions.
+    impl SimdAccumulator for Zmm {
         type Pairs = __m512bh;
 
         #[inline(always)]
         fn zero() -> Self {
+            // SAFETY: the instructions are there; loads and stores are of whole arrays of sixteen words.
             Zmm(unsafe { _mm512_setzero_ps() })
         }
         #[inline(always)]
         fn pairs(words: &[u32; 16]) -> __m512bh {
+            // SAFETY: the instructions are there; loads and stores are of whole arrays of sixteen words.
             unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(words.as_ptr().cast())) }
         }
         #[inline(always)]
         fn splat(word: u32) -> __m512bh {
+            // SAFETY: the instructions are there; loads and stores are of whole arrays of sixteen words.
             unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(word.cast_signed())) }
         }
         #[inline(always)]
         fn plus(self, a: __m512bh, b: __m512bh) -> Self {
+            // SAFETY: the instructions are there; loads and stores are of whole arrays of sixteen words.
             Zmm(unsafe { _mm512_dpbf16_ps(self.0, a, b) })
         }
         #[inline(always)]
         fn store(self, to: &mut [f32; 16]) {
+            // SAFETY: the instructions are there; loads and stores are of whole arrays of sixteen words.
             unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self.0) }
         }
     }
@@ -265,7 +269,7 @@ mod avx512 {
 
 #[cfg(test)]
 mod emulated {
-    use super::{Lanes, Sums, TILE, tile_of};
+    use super::{SimdAccumulator, Sums, TILE, tile_of};
 
     super::simd::simd! {
         pub(super) fn tile(a: &[[u32; TILE[0]]], b: &[[u32; TILE[1]]], sums: &mut Sums) {
@@ -273,7 +277,7 @@ mod emulated {
         }
     }
 
-    impl Lanes for [f32; 16] {
+    impl SimdAccumulator for [f32; 16] {
         type Pairs = [u32; 16];
 
         #[inline(always)]
@@ -309,8 +313,8 @@ mod tests {
         (0..len).map(|i| (i as f32 * seed).sin()).collect()
     }
 
-    fn exact(a: Matrix, b: Matrix) -> Vec<f64> {
-        let at = |x: &Matrix, i, j| f64::from(f32::from_bits(rounded(x.at(i, j)) << 16));
+    fn exact(a: MatRef, b: MatRef) -> Vec<f64> {
+        let at = |x: &MatRef, i, j| f64::from(f32::from_bits(rounded(x.at(i, j)) << 16));
         let element = |i, j| (0..a.shape()[1]).map(|k| at(&a, i, k) * at(&b, k, j)).sum();
         (0..a.shape()[0])
             .flat_map(|i| (0..b.shape()[1]).map(move |j| (i, j)))
@@ -318,8 +322,8 @@ mod tests {
             .collect()
     }
 
-    fn units() -> Vec<Unit> {
-        std::iter::once(Unit::Emulated).chain(Unit::found()).collect()
+    fn units() -> Vec<Bf16Backend> {
+        std::iter::once(Bf16Backend::Emulated).chain(Bf16Backend::detect()).collect()
     }
 
     #[test]
@@ -339,10 +343,10 @@ mod tests {
         for (m, n, k) in sizes {
             let (a, b) = (numbers(m * k, 0.37), numbers(k * n, 0.91));
             for (a, b) in [
-                (Matrix::new(&a, m, k), Matrix::new(&b, k, n)),
-                (Matrix::new(&a, k, m).t(), Matrix::new(&b, k, n)),
-                (Matrix::new(&a, m, k), Matrix::new(&b, n, k).t()),
-                (Matrix::new(&a, k, m).t(), Matrix::new(&b, n, k).t()),
+                (MatRef::new(&a, m, k), MatRef::new(&b, k, n)),
+                (MatRef::new(&a, k, m).t(), MatRef::new(&b, k, n)),
+                (MatRef::new(&a, m, k), MatRef::new(&b, n, k).t()),
+                (MatRef::new(&a, k, m).t(), MatRef::new(&b, n, k).t()),
             ] {
                 let right = exact(a, b);
                 for unit in units() {
@@ -375,8 +379,8 @@ mod tests {
         let (a, b) = (numbers(200 * 1500, 0.37), numbers(1500 * 100, 0.91));
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let (a, b) = (Matrix::new(&a, 200, 1500), Matrix::new(&b, 1500, 100));
-            pool.install(|| product(a, b, Unit::Emulated))
+            let (a, b) = (MatRef::new(&a, 200, 1500), MatRef::new(&b, 1500, 100));
+            pool.install(|| product(a, b, Bf16Backend::Emulated))
         };
         assert!(run(1) == run(2) && run(1) == run(5));
     }

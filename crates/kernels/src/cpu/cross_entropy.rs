@@ -1,18 +1,18 @@
 //! Cross-entropy of a softmax, with class weights and label smoothing.
 
 use super::{ROWS, simd};
-use crate::Classes;
+use crate::CrossEntropyTargets;
 use rayon::prelude::*;
 
 /// The mean loss over rows of `logits` `[n, C]`, and, if asked for, its gradient.
-pub(crate) fn forward(logits: &[f32], classes: &Classes, keep: bool) -> (f32, Option<Vec<f32>>) {
+pub(crate) fn forward(logits: &[f32], classes: &CrossEntropyTargets, keep: bool) -> (f32, Option<Vec<f32>>) {
     let (n, total) = (classes.target.len(), classes.total());
     let mut gradient = vec![0.0; if keep { logits.len() } else { 0 }];
     if n == 0 || total == 0.0 {
         return (0.0, keep.then_some(gradient));
     }
     let count = logits.len() / n;
-    let spread = classes.smoothing / count as f32;
+    let scatter_add_rows = classes.smoothing / count as f32;
     let weights: Vec<f32> = (0..count).map(|class| classes.weight_of(class)).collect();
     let all_weights: f32 = weights.iter().sum();
     let chunk = ROWS.min(n) * count;
@@ -28,15 +28,15 @@ pub(crate) fn forward(logits: &[f32], classes: &Classes, keep: bool) -> (f32, Op
             let log_sum = most + sum_exp(z, most).ln();
             let here = (1.0 - classes.smoothing) * weights[target];
             loss += f64::from(here * (log_sum - z[target]));
-            if spread > 0.0 {
-                loss += f64::from(spread) * spread_loss(z, &weights, log_sum);
+            if scatter_add_rows > 0.0 {
+                loss += f64::from(scatter_add_rows) * spread_loss(z, &weights, log_sum);
             }
             if keep {
                 let row;
                 (row, gradient) = gradient.split_at_mut(count);
                 // Every class gets its probability times all the target's weight, less its share of the target.
-                let all = here + spread * all_weights;
-                differentiate(row, z, &weights, log_sum, all, spread, 1.0 / total as f32);
+                let all = here + scatter_add_rows * all_weights;
+                differentiate(row, z, &weights, log_sum, all, scatter_add_rows, 1.0 / total as f32);
                 row[target] -= here / total as f32;
             }
         }
@@ -63,18 +63,18 @@ simd::simd! {
         z.iter().zip(weights).map(|(z, w)| f64::from(w * (log_sum - z))).sum()
     }
 
-    /// `row := (p all - spread w) scale`
+    /// `row := (p all - scatter_add_rows w) scale`
     fn differentiate(
         row: &mut [f32],
         z: &[f32],
         weights: &[f32],
         log_sum: f32,
         all: f32,
-        spread: f32,
+        scatter_add_rows: f32,
         scale: f32,
     ) {
         for ((row, z), w) in row.iter_mut().zip(z).zip(weights) {
-            *row = (simd::exp(z - log_sum) * all - spread * w) * scale;
+            *row = (simd::exp(z - log_sum) * all - scatter_add_rows * w) * scale;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The exact GELU `x Phi(x)` and its slope `Phi(x) + x phi(x)`.
 
-use super::fresh::fresh;
-use super::{ROWS, add_up, simd};
+use super::uninit::alloc_uninit;
+use super::{ROWS, reduce_partials, simd};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -13,33 +13,34 @@ pub(crate) fn forward(x: &mut [f32], bias: &[f32]) {
 }
 
 /// `x := gelu'(x + bias)`; returns `gelu(x + bias)`.
-pub(crate) fn forward_and_slope(x: &mut [f32], bias: &[f32]) -> Vec<f32> {
+pub(crate) fn forward_and_derivative(x: &mut [f32], bias: &[f32]) -> Vec<f32> {
     if bias.is_empty() {
         return vec![];
     }
+    assert!(x.len().is_multiple_of(bias.len()), "gelu: whole rows");
     let chunk = ROWS * bias.len();
-    // SAFETY: the chunks cover the whole buffer, `x` is as long, and `activate_and_slope` writes each element.
+    // SAFETY: the chunks cover the whole buffer, `x` is as long, and `activate_and_derivative` writes each element.
     let (y, ()) = unsafe {
-        fresh(x.len(), |y| {
+        alloc_uninit(x.len(), |y| {
             let chunks = y.par_chunks_mut(chunk).zip(x.par_chunks_mut(chunk));
-            chunks.for_each(|(y, x)| activate_and_slope(y, x, bias));
+            chunks.for_each(|(y, x)| activate_and_derivative(y, x, bias));
         })
     };
     y
 }
 
-/// `d := d * slope`; returns the column sums of the new `d`, the gradient of the bias.
-pub(crate) fn backward(d: &mut [f32], slope: &[f32], width: usize) -> Vec<f32> {
+/// `d := d * derivative`; returns the column sums of the new `d`, the gradient of the bias.
+pub(crate) fn backward(d: &mut [f32], derivative: &[f32], width: usize) -> Vec<f32> {
     if width == 0 {
         return vec![];
     }
     let chunk = 4 * ROWS * width;
-    let parts = d.par_chunks_mut(chunk).zip(slope.par_chunks(chunk)).map(|(d, slope)| {
+    let parts = d.par_chunks_mut(chunk).zip(derivative.par_chunks(chunk)).map(|(d, derivative)| {
         let mut total = vec![0.0; width];
-        multiply(d, slope, &mut total);
+        multiply(d, derivative, &mut total);
         [total]
     });
-    let [total] = add_up(width, parts.collect());
+    let [total] = reduce_partials(width, parts.collect());
     total
 }
 
@@ -62,7 +63,7 @@ fn erf(x: f32) -> f32 {
 
 /// The normal distribution function.
 #[inline(always)]
-fn below(x: f32) -> f32 {
+fn normal_cdf(x: f32) -> f32 {
     0.5 + 0.5 * erf(x * std::f32::consts::FRAC_1_SQRT_2)
 }
 
@@ -78,27 +79,27 @@ simd::simd! {
         for row in x.chunks_exact_mut(bias.len()) {
             for (x, b) in row.iter_mut().zip(bias) {
                 let z = *x + b;
-                *x = z * below(z);
+                *x = z * normal_cdf(z);
             }
         }
     }
 
-    fn activate_and_slope(y: &mut [MaybeUninit<f32>], x: &mut [f32], bias: &[f32]) {
+    fn activate_and_derivative(y: &mut [MaybeUninit<f32>], x: &mut [f32], bias: &[f32]) {
         for (y, x) in y.chunks_exact_mut(bias.len()).zip(x.chunks_exact_mut(bias.len())) {
             for ((y, x), b) in y.iter_mut().zip(x).zip(bias) {
                 let z = *x + b;
-                let p = below(z);
+                let p = normal_cdf(z);
                 *x = p + times_density(z);
                 y.write(z * p);
             }
         }
     }
 
-    fn multiply(d: &mut [f32], slope: &[f32], total: &mut [f32]) {
+    fn multiply(d: &mut [f32], derivative: &[f32], total: &mut [f32]) {
         let width = total.len();
-        for (d, slope) in d.chunks_exact_mut(width).zip(slope.chunks_exact(width)) {
-            for ((d, slope), total) in d.iter_mut().zip(slope).zip(total.iter_mut()) {
-                *d *= slope;
+        for (d, derivative) in d.chunks_exact_mut(width).zip(derivative.chunks_exact(width)) {
+            for ((d, derivative), total) in d.iter_mut().zip(derivative).zip(total.iter_mut()) {
+                *d *= derivative;
                 *total += *d;
             }
         }
@@ -128,13 +129,13 @@ mod tests {
         let mut worst = [0.0f64; 2];
         for (x, p, phi) in reference(12.0, 1.0 / 1024.0) {
             for (x, p) in [(x, p), (-x, 1.0 - p)] {
-                let mut slope = [x as f32];
-                let y = forward_and_slope(&mut slope, &[0.0])[0];
+                let mut derivative = [x as f32];
+                let y = forward_and_derivative(&mut derivative, &[0.0])[0];
                 let mut same = [x as f32];
                 forward(&mut same, &[0.0]);
                 assert_eq!(same[0], y);
                 worst[0] = worst[0].max((f64::from(y) - x * p).abs() / (1.0 + x.abs()));
-                worst[1] = worst[1].max((f64::from(slope[0]) - (p + x * phi)).abs());
+                worst[1] = worst[1].max((f64::from(derivative[0]) - (p + x * phi)).abs());
             }
         }
         assert!(worst[0] < 1.2e-7 && worst[1] < 3e-7, "{worst:?}");
@@ -143,11 +144,11 @@ mod tests {
     #[test]
     fn far_out_and_not_a_number() {
         for (x, y, k) in [(1e30f32, 1e30f32, 1.0f32), (-1e30, 0.0, 0.0), (0.0, 0.0, 0.5), (-40.0, 0.0, 0.0)] {
-            let mut slope = [x];
-            assert_eq!(forward_and_slope(&mut slope, &[0.0]), [y], "{x}");
-            assert!((slope[0] - k).abs() < 1e-30, "{x}: {}", slope[0]);
+            let mut derivative = [x];
+            assert_eq!(forward_and_derivative(&mut derivative, &[0.0]), [y], "{x}");
+            assert!((derivative[0] - k).abs() < 1e-30, "{x}: {}", derivative[0]);
         }
-        let mut slope = [f32::NAN];
-        assert!(forward_and_slope(&mut slope, &[0.0])[0].is_nan() && slope[0].is_nan());
+        let mut derivative = [f32::NAN];
+        assert!(forward_and_derivative(&mut derivative, &[0.0])[0].is_nan() && derivative[0].is_nan());
     }
 }

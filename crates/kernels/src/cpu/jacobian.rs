@@ -27,11 +27,11 @@ pub(crate) fn products(rows: &[&[f32]]) -> Vec<f64> {
 }
 
 /// `out := own out + sum_i weight_i row_i`
-pub(crate) fn combine(out: &mut [f32], own: f32, rows: &[(f32, &[f32])]) {
+pub(crate) fn weighted_sum(out: &mut [f32], own: f32, rows: &[(f32, &[f32])]) {
     out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
         simd::scale(out, own);
         for (weight, row) in rows {
-            add_weighted(out, *weight, &row[chunk * CHUNK..][..out.len()]);
+            simd::add_scaled(out, *weight, &row[chunk * CHUNK..][..out.len()]);
         }
     });
 }
@@ -52,12 +52,6 @@ simd::simd! {
                 }
             }
             begin = end;
-        }
-    }
-
-    fn add_weighted(out: &mut [f32], weight: f32, row: &[f32]) {
-        for (out, x) in out.iter_mut().zip(row) {
-            *out += weight * x;
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Linear layers.
 
-use super::matmul::Matrix;
-use super::{ROWS, add_up, simd};
-use crate::precision::Products;
+use super::matmul::MatRef;
+use super::{ROWS, reduce_partials, simd};
+use crate::precision::GemmKernel;
 use rayon::prelude::*;
 
 /// `x w^T (+ b)`: `x` `[n, in]`, `w` `[out, in]`.
@@ -11,9 +11,9 @@ pub(crate) fn forward(
     w: &[f32],
     b: Option<&[f32]>,
     [n, inputs, outputs]: [usize; 3],
-    products: Products,
+    products: GemmKernel,
 ) -> Vec<f32> {
-    let mut y = products.product(Matrix::new(x, n, inputs), Matrix::new(w, outputs, inputs).t());
+    let mut y = products.product(MatRef::new(x, n, inputs), MatRef::new(w, outputs, inputs).t());
     if let Some(b) = b.filter(|b| !b.is_empty()) {
         y.par_chunks_mut(ROWS * outputs).for_each(|rows| add_bias(rows, b));
     }
@@ -25,9 +25,9 @@ pub(crate) fn input_gradient(
     dy: &[f32],
     w: &[f32],
     [n, inputs, outputs]: [usize; 3],
-    products: Products,
+    products: GemmKernel,
 ) -> Vec<f32> {
-    products.product(Matrix::new(dy, n, outputs), Matrix::new(w, outputs, inputs))
+    products.product(MatRef::new(dy, n, outputs), MatRef::new(w, outputs, inputs))
 }
 
 /// Gradient of the weight: `dy^T x`.
@@ -35,9 +35,9 @@ pub(crate) fn weight_gradient(
     dy: &[f32],
     x: &[f32],
     [n, inputs, outputs]: [usize; 3],
-    products: Products,
+    products: GemmKernel,
 ) -> Vec<f32> {
-    products.product(Matrix::new(dy, n, outputs).t(), Matrix::new(x, n, inputs))
+    products.product(MatRef::new(dy, n, outputs).t(), MatRef::new(x, n, inputs))
 }
 
 /// Gradient of the bias: column sums of `dy`.
@@ -50,7 +50,7 @@ pub(crate) fn bias_gradient(dy: &[f32], outputs: usize) -> Vec<f32> {
         rows.chunks_exact(outputs).for_each(|row| simd::add(&mut total, row));
         [total]
     });
-    let [total] = add_up(outputs, parts.collect());
+    let [total] = reduce_partials(outputs, parts.collect());
     total
 }
 

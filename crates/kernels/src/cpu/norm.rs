@@ -1,8 +1,8 @@
 //! Layer norm and RMS norm, with dropout and a residual before them, and dropout on its own.
 
-use super::fresh::fresh;
-use super::{ROWS, add_up, simd};
-use crate::noise::Mask;
+use super::uninit::alloc_uninit;
+use super::{ROWS, reduce_partials, simd};
+use crate::dropout::DropoutMask;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
 }
 
 /// `y := norm(dropout(y) + residual)`
-pub(crate) fn forward(y: &mut [f32], residual: Option<&[f32]>, norm: Norm, mask: Option<Mask>) {
+pub(crate) fn forward(y: &mut [f32], residual: Option<&[f32]>, norm: Norm, mask: Option<DropoutMask>) {
     let h = norm.gamma.len();
     if h == 0 {
         return;
@@ -57,16 +57,17 @@ pub(crate) fn forward_and_save(
     y: &mut [f32],
     residual: Option<&[f32]>,
     norm: Norm,
-    mask: Option<Mask>,
+    mask: Option<DropoutMask>,
 ) -> Saved {
     let h = norm.gamma.len();
     if h == 0 {
         return Saved { normal: vec![], inverse: vec![] };
     }
+    assert!(y.len().is_multiple_of(h), "norm: whole rows");
     let mut inverse = vec![0.0; y.len() / h];
     // SAFETY: the chunks cover the whole buffer, `y` is as long, and `normalise_and_save` writes each element.
     let (normal, ()) = unsafe {
-        fresh(y.len(), |normal| {
+        alloc_uninit(y.len(), |normal| {
             let chunks = y.par_chunks_mut(ROWS * h).zip(normal.par_chunks_mut(ROWS * h));
             chunks.zip(inverse.par_chunks_mut(ROWS)).enumerate().for_each(
                 |(chunk, ((y, normal), inverse))| {
@@ -95,18 +96,18 @@ pub(crate) fn backward(d: &mut [f32], saved: &Saved, gamma: &[f32], kind: Kind) 
         differentiate(d, normal, inverse, gamma, kind, d_gamma, d_beta);
         totals
     });
-    add_up(h, parts.collect())
+    reduce_partials(h, parts.collect())
 }
 
 /// `x := dropout(x)`, which is also its own backward.
-pub(crate) fn dropout(x: &mut [f32], mask: Mask) {
+pub(crate) fn dropout(x: &mut [f32], mask: DropoutMask) {
     const CHUNK: usize = 1 << 14;
     x.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, x)| drop_out(x, mask, chunk * CHUNK));
 }
 
 simd::simd! {
     /// `y := dropout(y) + residual`, where `y` begins at element `at`.
-    fn join(y: &mut [f32], residual: Option<&[f32]>, mask: Option<Mask>, at: usize) {
+    fn join(y: &mut [f32], residual: Option<&[f32]>, mask: Option<DropoutMask>, at: usize) {
         match (residual, mask) {
             (Some(residual), Some(mask)) => {
                 for (i, (y, r)) in y.iter_mut().zip(residual).enumerate() {
@@ -195,7 +196,7 @@ simd::simd! {
         }
     }
 
-    fn drop_out(x: &mut [f32], mask: Mask, at: usize) {
+    fn drop_out(x: &mut [f32], mask: DropoutMask, at: usize) {
         for (i, x) in x.iter_mut().enumerate() {
             *x *= mask.factor(at + i);
         }

@@ -3,7 +3,7 @@
 /// The instruction sets that loops are compiled for.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
-pub(crate) enum Level {
+pub(crate) enum IsaLevel {
     Avx512,
     Avx2,
     Baseline,
@@ -12,17 +12,19 @@ pub(crate) enum Level {
 /// The best set that this machine has. The standard library looks once and remembers.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub(crate) fn level() -> Level {
+pub(crate) fn detected_isa() -> IsaLevel {
     if is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
     {
-        Level::Avx512
+        IsaLevel::Avx512
     } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        Level::Avx2
+        IsaLevel::Avx2
     } else {
-        Level::Baseline
+        IsaLevel::Baseline
     }
 }
 
@@ -41,12 +43,12 @@ macro_rules! simd {
                 fn avx512($($arg: $type),*) $(-> $out)? { body($($arg),*) }
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($arg: $type),*) $(-> $out)? { body($($arg),*) }
-                match $crate::cpu::simd::level() {
-                    // SAFETY: `level` has found these instructions on this machine.
-                    $crate::cpu::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
-                    // SAFETY: `level` has found these instructions on this machine.
-                    $crate::cpu::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
-                    $crate::cpu::simd::Level::Baseline => {}
+                match $crate::cpu::simd::detected_isa() {
+                    // SAFETY: `detected_isa` has found these instructions on this machine.
+                    $crate::cpu::simd::IsaLevel::Avx512 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: `detected_isa` has found these instructions on this machine.
+                    $crate::cpu::simd::IsaLevel::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::cpu::simd::IsaLevel::Baseline => {}
                 }
             }
             body($($arg),*)
@@ -128,6 +130,13 @@ simd! {
     pub(crate) fn add(total: &mut [f32], part: &[f32]) {
         for (total, part) in total.iter_mut().zip(part) {
             *total += part;
+        }
+    }
+
+    /// `total += factor part`
+    pub(crate) fn add_scaled(total: &mut [f32], factor: f32, part: &[f32]) {
+        for (total, part) in total.iter_mut().zip(part) {
+            *total += factor * part;
         }
     }
 

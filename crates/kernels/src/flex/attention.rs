@@ -1,9 +1,10 @@
 //! Attention: what it saves, and the way back.
 
-use super::node::{Block, dim, like, numbers, tensor};
+use super::node::{FusedOp, as_f32_slice, dim, like, tensor};
 use crate::cpu::attention;
-use crate::noise::Mask;
-use crate::{AttentionSettings, Rows, plain};
+use crate::dropout::DropoutMask;
+use crate::ops::AttentionRows;
+use crate::{AttentionSettings, RowOffsets, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
 
@@ -12,42 +13,47 @@ pub(super) struct Attention {
     qkv: FlexTensor,
     /// Probabilities before dropout, row by row and head by head.
     probabilities: Vec<f32>,
-    rows: Rows,
+    rows: RowOffsets,
     settings: AttentionSettings,
 }
 
 /// The shape of an attention over `[n, 3h]`.
-fn beside<'a>(qkv: &'a FlexTensor, rows: &'a [usize], settings: &AttentionSettings) -> attention::Shape<'a> {
+fn beside<'a>(
+    qkv: &'a FlexTensor,
+    rows: &'a [usize],
+    settings: &AttentionSettings,
+) -> attention::AttentionArgs<'a> {
     let h = dim(qkv, 1) / 3;
-    let side = |column| attention::Side { data: numbers(qkv), rows, width: 3 * h, column };
+    let side = |column| attention::QkvView { data: as_f32_slice(qkv), rows, width: 3 * h, column };
     let (heads, causal) = (settings.heads, settings.causal);
-    attention::Shape { q: side(0), kv: side(h), heads, h, causal, bias: None }
+    attention::AttentionArgs { q: side(0), kv: side(h), heads, h, causal, positions: None, bias: None }
 }
 
-impl Block<1> for Attention {
-    type Settings = (Rows, AttentionSettings);
+impl FusedOp<1> for Attention {
+    type Settings = (RowOffsets, AttentionSettings);
 
     fn forward(
         (rows, settings): Self::Settings,
         [qkv]: [FlexTensor; 1],
-        need: [bool; 1],
+        requires_grad: [bool; 1],
     ) -> (FlexTensor, Option<Self>) {
         let shape = beside(&qkv, &rows, &settings);
         let result = [dim(&qkv, 0), shape.h];
-        let (y, kept) = attention::forward(shape, Mask::of(settings.noise, settings.heads), need[0]);
+        let (y, kept) =
+            attention::forward(shape, DropoutMask::of(settings.dropout, settings.heads), requires_grad[0]);
         let saved = kept.map(|probabilities| Attention { qkv, probabilities, rows, settings });
         (tensor(y, result), saved)
     }
 
     fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let shape = beside(&self.qkv, &self.rows, &self.settings);
-        let mask = Mask::of(self.settings.noise, self.settings.heads);
-        let gradient = attention::self_backward(numbers(&d), &self.probabilities, shape, mask);
+        let mask = DropoutMask::of(self.settings.dropout, self.settings.heads);
+        let gradient = attention::self_backward(as_f32_slice(&d), &self.probabilities, shape, mask);
         [Some(like(gradient, &self.qkv))]
     }
 
-    fn plain<B: Backend>((rows, settings): Self::Settings, [qkv]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        plain::attention::<B>(qkv, &rows, settings)
+    fn reference<B: Backend>((rows, settings): Self::Settings, [qkv]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
+        reference::attention::<B>(qkv, &rows, settings)
     }
 }
 
@@ -56,55 +62,59 @@ pub(super) struct CrossAttention {
     inputs: [FlexTensor; 2],
     /// Probabilities before dropout, row by row and head by head.
     probabilities: Vec<f32>,
-    rows: [Rows; 2],
+    rows: AttentionRows,
     settings: AttentionSettings,
 }
 
 /// The shape of an attention from `[m, h]` to `[n, 2h]`.
 fn across<'a>(
     [q, kv]: &'a [FlexTensor; 2],
-    rows: &'a [Rows; 2],
+    rows: &'a AttentionRows,
     settings: &AttentionSettings,
-) -> attention::Shape<'a> {
+) -> attention::AttentionArgs<'a> {
     let h = dim(q, 1);
-    attention::Shape {
-        q: attention::Side { data: numbers(q), rows: &rows[0], width: h, column: 0 },
-        kv: attention::Side { data: numbers(kv), rows: &rows[1], width: 2 * h, column: 0 },
+    attention::AttentionArgs {
+        q: attention::QkvView { data: as_f32_slice(q), rows: &rows.offsets[0], width: h, column: 0 },
+        kv: attention::QkvView { data: as_f32_slice(kv), rows: &rows.offsets[1], width: 2 * h, column: 0 },
         heads: settings.heads,
         h,
         causal: settings.causal,
+        positions: rows.positions.as_deref(),
         bias: None,
     }
 }
 
-impl Block<2> for CrossAttention {
-    type Settings = ([Rows; 2], AttentionSettings);
+impl FusedOp<2> for CrossAttention {
+    type Settings = (AttentionRows, AttentionSettings);
 
     fn forward(
         (rows, settings): Self::Settings,
         inputs: [FlexTensor; 2],
-        need: [bool; 2],
+        requires_grad: [bool; 2],
     ) -> (FlexTensor, Option<Self>) {
-        let keep = need.contains(&true);
+        let keep = requires_grad.contains(&true);
         let (y, kept) = attention::forward(
             across(&inputs, &rows, &settings),
-            Mask::of(settings.noise, settings.heads),
+            DropoutMask::of(settings.dropout, settings.heads),
             keep,
         );
         let y = like(y, &inputs[0]);
         (y, kept.map(|probabilities| CrossAttention { inputs, probabilities, rows, settings }))
     }
 
-    fn backward(&self, d: FlexTensor, need: [bool; 2]) -> [Option<FlexTensor>; 2] {
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let shape = across(&self.inputs, &self.rows, &self.settings);
-        let mask = Mask::of(self.settings.noise, self.settings.heads);
-        let [d_q, d_kv] = attention::cross_backward(numbers(&d), &self.probabilities, shape, mask);
+        let mask = DropoutMask::of(self.settings.dropout, self.settings.heads);
+        let [d_q, d_kv] = attention::cross_backward(as_f32_slice(&d), &self.probabilities, shape, mask);
         let [q, kv] = &self.inputs;
-        [need[0].then(|| like(d_q, q)), need[1].then(|| like(d_kv, kv))]
+        [requires_grad[0].then(|| like(d_q, q)), requires_grad[1].then(|| like(d_kv, kv))]
     }
 
-    fn plain<B: Backend>((rows, settings): Self::Settings, [q, kv]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
-        plain::cross_attention::<B>(q, kv, &rows, settings)
+    fn reference<B: Backend>(
+        (rows, settings): Self::Settings,
+        [q, kv]: [FloatTensor<B>; 2],
+    ) -> FloatTensor<B> {
+        reference::cross_attention::<B>(q, kv, &rows, settings)
     }
 }
 
@@ -115,7 +125,7 @@ pub(super) struct RelativeAttention {
     bias: Vec<f32>,
     /// Probabilities before dropout, row by row and head by head.
     probabilities: Vec<f32>,
-    rows: [Rows; 2],
+    rows: AttentionRows,
     settings: AttentionSettings,
 }
 
@@ -125,43 +135,50 @@ fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
 }
 
 fn bias_of(table: &[f32], heads: usize) -> attention::Bias<'_> {
-    attention::Bias { table, reach: table.len() / heads / 2 }
+    attention::Bias { table, max_distance: table.len() / heads / 2 }
 }
 
-impl Block<3> for RelativeAttention {
-    type Settings = ([Rows; 2], AttentionSettings);
+impl FusedOp<3> for RelativeAttention {
+    type Settings = (AttentionRows, AttentionSettings);
 
     fn forward(
         (rows, settings): Self::Settings,
         [q, kv, bias]: [FlexTensor; 3],
-        need: [bool; 3],
+        requires_grad: [bool; 3],
     ) -> (FlexTensor, Option<Self>) {
-        let (inputs, bias) = ([q, kv], transposed(numbers(&bias), settings.heads));
+        let (inputs, bias) = ([q, kv], transposed(as_f32_slice(&bias), settings.heads));
         let shape = across(&inputs, &rows, &settings);
-        let shape = attention::Shape { bias: Some(bias_of(&bias, settings.heads)), ..shape };
-        let (y, kept) =
-            attention::forward(shape, Mask::of(settings.noise, settings.heads), need.contains(&true));
+        let shape = attention::AttentionArgs { bias: Some(bias_of(&bias, settings.heads)), ..shape };
+        let (y, kept) = attention::forward(
+            shape,
+            DropoutMask::of(settings.dropout, settings.heads),
+            requires_grad.contains(&true),
+        );
         let y = like(y, &inputs[0]);
         (y, kept.map(|probabilities| RelativeAttention { inputs, bias, probabilities, rows, settings }))
     }
 
-    fn backward(&self, d: FlexTensor, need: [bool; 3]) -> [Option<FlexTensor>; 3] {
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let (heads, [q, kv]) = (self.settings.heads, &self.inputs);
         let bias = bias_of(&self.bias, heads);
         let shape = across(&self.inputs, &self.rows, &self.settings);
-        let shape = attention::Shape { bias: Some(bias), ..shape };
-        let mask = Mask::of(self.settings.noise, self.settings.heads);
+        let shape = attention::AttentionArgs { bias: Some(bias), ..shape };
+        let mask = DropoutMask::of(self.settings.dropout, self.settings.heads);
         let [d_q, d_kv, d_bias] =
-            attention::relative_backward(numbers(&d), &self.probabilities, shape, bias, mask);
+            attention::relative_backward(as_f32_slice(&d), &self.probabilities, shape, bias, mask);
         let distances = d_bias.len() / heads;
         let d_bias = || tensor(transposed(&d_bias, distances), [distances, heads]);
-        [need[0].then(|| like(d_q, q)), need[1].then(|| like(d_kv, kv)), need[2].then(d_bias)]
+        [
+            requires_grad[0].then(|| like(d_q, q)),
+            requires_grad[1].then(|| like(d_kv, kv)),
+            requires_grad[2].then(d_bias),
+        ]
     }
 
-    fn plain<B: Backend>(
+    fn reference<B: Backend>(
         (rows, settings): Self::Settings,
         [q, kv, bias]: [FloatTensor<B>; 3],
     ) -> FloatTensor<B> {
-        plain::relative_attention::<B>(q, kv, bias, &rows, settings)
+        reference::relative_attention::<B>(q, kv, bias, &rows, settings)
     }
 }

@@ -1,9 +1,9 @@
 //! Linear layers and the loss: forward, what it saves, and backward, over the kernels of `cpu/`.
 
-use super::node::{Block, back, dim, like, numbers, tensor, whole};
-use crate::cpu::{cross_entropy, gate, gelu, linear};
-use crate::precision::{Precision, Products};
-use crate::{Classes, plain};
+use super::node::{FusedOp, as_f32_slice, backward_if, dim, like, tensor, whole};
+use crate::cpu::{cross_entropy, geglu, gelu, linear};
+use crate::precision::{GemmKernel, Precision};
+use crate::{CrossEntropyTargets, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
 
@@ -14,30 +14,32 @@ pub(super) struct Linear {
     /// Saved for the gradient of the input.
     w: Option<FlexTensor>,
     shape: [usize; 3],
-    products: Products,
+    products: GemmKernel,
 }
 
-impl Block<3> for Linear {
+impl FusedOp<3> for Linear {
     type Settings = Precision;
 
     fn forward(
         precision: Precision,
         [x, w, b]: [FlexTensor; 3],
-        need: [bool; 3],
+        requires_grad: [bool; 3],
     ) -> (FlexTensor, Option<Self>) {
-        let (shape, products) = ([dim(&x, 0), dim(&x, 1), dim(&w, 0)], Products::of(precision));
-        let y = linear::forward(numbers(&x), numbers(&w), Some(numbers(&b)), shape, products);
-        let saved = Linear { x: need[1].then_some(x), w: need[0].then_some(w), shape, products };
-        (tensor(y, [shape[0], shape[2]]), need.contains(&true).then_some(saved))
+        let (shape, products) = ([dim(&x, 0), dim(&x, 1), dim(&w, 0)], GemmKernel::of(precision));
+        let y = linear::forward(as_f32_slice(&x), as_f32_slice(&w), Some(as_f32_slice(&b)), shape, products);
+        let saved =
+            Linear { x: requires_grad[1].then_some(x), w: requires_grad[0].then_some(w), shape, products };
+        (tensor(y, [shape[0], shape[2]]), requires_grad.contains(&true).then_some(saved))
     }
 
-    fn backward(&self, d: FlexTensor, need: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let (d, shape, products) = (numbers(&d), self.shape, self.products);
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let (d, shape, products) = (as_f32_slice(&d), self.shape, self.products);
         let [n, inputs, outputs] = shape;
-        let (w, x) = (self.w.as_ref().filter(|_| need[0]), self.x.as_ref().filter(|_| need[1]));
-        let dx = w.map(|w| linear::input_gradient(d, numbers(w), shape, products));
-        let dw = x.map(|x| linear::weight_gradient(d, numbers(x), shape, products));
-        let db = need[2].then(|| linear::bias_gradient(d, outputs));
+        let (w, x) =
+            (self.w.as_ref().filter(|_| requires_grad[0]), self.x.as_ref().filter(|_| requires_grad[1]));
+        let dx = w.map(|w| linear::input_gradient(d, as_f32_slice(w), shape, products));
+        let dw = x.map(|x| linear::weight_gradient(d, as_f32_slice(x), shape, products));
+        let db = requires_grad[2].then(|| linear::bias_gradient(d, outputs));
         [
             dx.map(|dx| tensor(dx, [n, inputs])),
             dw.map(|dw| tensor(dw, [outputs, inputs])),
@@ -45,8 +47,8 @@ impl Block<3> for Linear {
         ]
     }
 
-    fn plain<B: Backend>(precision: Precision, [x, w, b]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
-        plain::linear::<B>(x, w, b, precision)
+    fn reference<B: Backend>(precision: Precision, [x, w, b]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
+        reference::linear::<B>(x, w, b, precision)
     }
 }
 
@@ -55,116 +57,158 @@ pub(super) struct LinearGelu {
     x: FlexTensor,
     w: FlexTensor,
     /// The activation's derivative at each place.
-    slope: Vec<f32>,
-    products: Products,
+    derivative: Vec<f32>,
+    products: GemmKernel,
 }
 
-impl Block<3> for LinearGelu {
+impl FusedOp<3> for LinearGelu {
     type Settings = Precision;
 
     fn forward(
         precision: Precision,
         [x, w, b]: [FlexTensor; 3],
-        need: [bool; 3],
+        requires_grad: [bool; 3],
     ) -> (FlexTensor, Option<Self>) {
-        let (shape, products) = ([dim(&x, 0), dim(&x, 1), dim(&w, 0)], Products::of(precision));
+        let (shape, products) = ([dim(&x, 0), dim(&x, 1), dim(&w, 0)], GemmKernel::of(precision));
         let [n, _, outputs] = shape;
-        let mut y = linear::forward(numbers(&x), numbers(&w), None, shape, products);
-        if !need.contains(&true) {
-            gelu::forward(&mut y, numbers(&b));
+        let mut y = linear::forward(as_f32_slice(&x), as_f32_slice(&w), None, shape, products);
+        if !requires_grad.contains(&true) {
+            gelu::forward(&mut y, as_f32_slice(&b));
             return (tensor(y, [n, outputs]), None);
         }
-        let activation = gelu::forward_and_slope(&mut y, numbers(&b));
-        (tensor(activation, [n, outputs]), Some(LinearGelu { x, w, slope: y, products }))
+        let activation = gelu::forward_and_derivative(&mut y, as_f32_slice(&b));
+        (tensor(activation, [n, outputs]), Some(LinearGelu { x, w, derivative: y, products }))
     }
 
-    fn backward(&self, d: FlexTensor, need: [bool; 3]) -> [Option<FlexTensor>; 3] {
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let (shape, products) = ([dim(&self.x, 0), dim(&self.x, 1), dim(&self.w, 0)], self.products);
         let mut d = whole(d);
-        let db = gelu::backward(d.storage_mut(), &self.slope, shape[2]);
-        let dx = || linear::input_gradient(numbers(&d), numbers(&self.w), shape, products);
-        let dw = || linear::weight_gradient(numbers(&d), numbers(&self.x), shape, products);
+        let db = gelu::backward(d.storage_mut(), &self.derivative, shape[2]);
+        let dx = || linear::input_gradient(as_f32_slice(&d), as_f32_slice(&self.w), shape, products);
+        let dw = || linear::weight_gradient(as_f32_slice(&d), as_f32_slice(&self.x), shape, products);
         [
-            need[0].then(|| like(dx(), &self.x)),
-            need[1].then(|| like(dw(), &self.w)),
-            need[2].then(|| tensor(db, [shape[2]])),
+            requires_grad[0].then(|| like(dx(), &self.x)),
+            requires_grad[1].then(|| like(dw(), &self.w)),
+            requires_grad[2].then(|| tensor(db, [shape[2]])),
         ]
     }
 
-    fn plain<B: Backend>(precision: Precision, [x, w, b]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
-        plain::linear_gelu::<B>(x, w, b, precision)
+    fn reference<B: Backend>(precision: Precision, [x, w, b]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
+        reference::linear_gelu::<B>(x, w, b, precision)
     }
 }
 
 /// `x, w1, b1, w2, b2 -> gelu(x w1^T + b1) w2^T + b2`; of each half what it saves, if it needs to.
 pub(super) struct Ffn(Option<LinearGelu>, Option<Linear>);
 
-impl Block<5> for Ffn {
+impl FusedOp<5> for Ffn {
     type Settings = Precision;
 
     fn forward(
         precision: Precision,
         [x, w1, b1, w2, b2]: [FlexTensor; 5],
-        need: [bool; 5],
+        requires_grad: [bool; 5],
     ) -> (FlexTensor, Option<Self>) {
-        let n_inner = need[..3].contains(&true);
-        let (inner, wide) = LinearGelu::forward(precision, [x, w1, b1], [need[0], need[1], need[2]]);
-        let (y, narrow) = Linear::forward(precision, [inner, w2, b2], [n_inner, need[3], need[4]]);
-        (y, need.contains(&true).then_some(Ffn(wide, narrow)))
+        let n_inner = requires_grad[..3].contains(&true);
+        let (inner, wide) = LinearGelu::forward(
+            precision,
+            [x, w1, b1],
+            [requires_grad[0], requires_grad[1], requires_grad[2]],
+        );
+        let (y, narrow) =
+            Linear::forward(precision, [inner, w2, b2], [n_inner, requires_grad[3], requires_grad[4]]);
+        (y, requires_grad.contains(&true).then_some(Ffn(wide, narrow)))
     }
 
-    fn backward(&self, d: FlexTensor, need: [bool; 5]) -> [Option<FlexTensor>; 5] {
-        let n_inner = need[..3].contains(&true);
-        let [d_inner, dw2, db2] = back(self.1.as_ref(), Some(d), [n_inner, need[3], need[4]]);
-        let [dx, dw1, db1] = back(self.0.as_ref(), d_inner, [need[0], need[1], need[2]]);
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 5]) -> [Option<FlexTensor>; 5] {
+        let n_inner = requires_grad[..3].contains(&true);
+        let [d_inner, dw2, db2] =
+            backward_if(self.1.as_ref(), Some(d), [n_inner, requires_grad[3], requires_grad[4]]);
+        let [dx, dw1, db1] =
+            backward_if(self.0.as_ref(), d_inner, [requires_grad[0], requires_grad[1], requires_grad[2]]);
         [dx, dw1, db1, dw2, db2]
     }
 
-    fn plain<B: Backend>(precision: Precision, [x, w1, b1, w2, b2]: [FloatTensor<B>; 5]) -> FloatTensor<B> {
-        plain::ffn::<B>(x, w1, b1, w2, b2, precision)
+    fn reference<B: Backend>(
+        precision: Precision,
+        [x, w1, b1, w2, b2]: [FloatTensor<B>; 5],
+    ) -> FloatTensor<B> {
+        reference::ffn::<B>(x, w1, b1, w2, b2, precision)
+    }
+}
+
+/// `x -> gelu(x)`; saves the activation's derivative at each place.
+pub(super) struct Gelu(FlexTensor);
+
+impl FusedOp<1> for Gelu {
+    type Settings = ();
+
+    fn forward((): (), [x]: [FlexTensor; 1], requires_grad: [bool; 1]) -> (FlexTensor, Option<Self>) {
+        let zeros = vec![0.0; dim(&x, 1)];
+        let mut y = as_f32_slice(&x).to_vec();
+        if !requires_grad[0] {
+            gelu::forward(&mut y, &zeros);
+            return (like(y, &x), None);
+        }
+        let activation = gelu::forward_and_derivative(&mut y, &zeros);
+        (like(activation, &x), Some(Gelu(like(y, &x))))
+    }
+
+    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let mut d = whole(d);
+        gelu::backward(d.storage_mut(), as_f32_slice(&self.0), dim(&self.0, 1));
+        [Some(d)]
+    }
+
+    fn reference<B: Backend>((): (), [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
+        reference::gelu::<B>(x)
     }
 }
 
 /// `a, b -> gelu(a) b`
-pub(super) struct GatedGelu([FlexTensor; 2]);
+pub(super) struct GegluTanh([FlexTensor; 2]);
 
-impl Block<2> for GatedGelu {
+impl FusedOp<2> for GegluTanh {
     type Settings = ();
 
-    fn forward((): (), [a, b]: [FlexTensor; 2], need: [bool; 2]) -> (FlexTensor, Option<Self>) {
-        let y = like(gate::forward(numbers(&a), numbers(&b)), &a);
-        (y, need.contains(&true).then_some(GatedGelu([a, b])))
+    fn forward((): (), [a, b]: [FlexTensor; 2], requires_grad: [bool; 2]) -> (FlexTensor, Option<Self>) {
+        let y = like(geglu::forward(as_f32_slice(&a), as_f32_slice(&b)), &a);
+        (y, requires_grad.contains(&true).then_some(GegluTanh([a, b])))
     }
 
-    fn backward(&self, d: FlexTensor, need: [bool; 2]) -> [Option<FlexTensor>; 2] {
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let [a, b] = &self.0;
-        let [d_a, d_b] = gate::backward(numbers(&d), numbers(a), numbers(b));
-        [need[0].then(|| like(d_a, a)), need[1].then(|| like(d_b, a))]
+        let [d_a, d_b] = geglu::backward(as_f32_slice(&d), as_f32_slice(a), as_f32_slice(b));
+        [requires_grad[0].then(|| like(d_a, a)), requires_grad[1].then(|| like(d_b, a))]
     }
 
-    fn plain<B: Backend>((): (), [a, b]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
-        plain::gated_gelu::<B>(a, b)
+    fn reference<B: Backend>((): (), [a, b]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
+        reference::geglu_tanh::<B>(a, b)
     }
 }
 
 /// `logits -> mean loss`; saves the gradient of the logits.
 pub(super) struct CrossEntropy(FlexTensor);
 
-impl Block<1> for CrossEntropy {
-    type Settings = Classes;
+impl FusedOp<1> for CrossEntropy {
+    type Settings = CrossEntropyTargets;
 
-    fn forward(classes: Classes, [logits]: [FlexTensor; 1], need: [bool; 1]) -> (FlexTensor, Option<Self>) {
-        let (loss, gradient) = cross_entropy::forward(numbers(&logits), &classes, need[0]);
+    fn forward(
+        classes: CrossEntropyTargets,
+        [logits]: [FlexTensor; 1],
+        requires_grad: [bool; 1],
+    ) -> (FlexTensor, Option<Self>) {
+        let (loss, gradient) = cross_entropy::forward(as_f32_slice(&logits), &classes, requires_grad[0]);
         (tensor(vec![loss], [1]), gradient.map(|gradient| CrossEntropy(like(gradient, &logits))))
     }
 
     fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let factor = numbers(&d)[0];
-        let scaled = numbers(&self.0).iter().map(|gradient| gradient * factor).collect();
+        let factor = as_f32_slice(&d)[0];
+        let scaled = as_f32_slice(&self.0).iter().map(|gradient| gradient * factor).collect();
         [Some(like(scaled, &self.0))]
     }
 
-    fn plain<B: Backend>(classes: Classes, [logits]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        plain::cross_entropy::<B>(logits, &classes)
+    fn reference<B: Backend>(classes: CrossEntropyTargets, [logits]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
+        reference::cross_entropy::<B>(logits, &classes)
     }
 }

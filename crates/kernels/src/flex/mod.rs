@@ -4,48 +4,46 @@
 mod attention;
 mod blocks;
 mod embed;
-mod layer;
 mod node;
 mod norm;
 
-use crate::ops::{EmbedSettings, LayerInputs, PackOps};
-use crate::{AdamW, AttentionSettings, Classes, LayerSettings, Noise, Precision, Rows, cpu, plain};
+use crate::ops::{AttentionRows, EmbedSettings, PackOps};
+use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets, cpu, reference};
 use attention::{Attention, CrossAttention, RelativeAttention};
-use blocks::{CrossEntropy, Ffn, GatedGelu, Linear, LinearGelu};
+use blocks::{CrossEntropy, Ffn, GegluTanh, Gelu, Linear, LinearGelu};
 use burn::backend::{
     Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
     autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
 };
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::FlexTensor;
-use embed::{EmbedNorm, MeanRows, Pick};
-use layer::Layer;
-use node::{contiguous, dim, infer, numbers, record, tensor, whole};
-use norm::{AddNorm, AddRmsNorm, Dropout, Norm, RmsNorm};
+use embed::{EmbedNorm, GatherRows, SegmentMean};
+use node::{as_f32_slice, contiguous, dim, forward_autograd, forward_inference, tensor, whole};
+use norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
 use std::sync::Arc;
 
 /// The processor's own tensor behind a plain f32 tensor, its numbers in order; `None` for any other.
-pub(crate) fn on_flex<const D: usize>(x: &Tensor<D>) -> Option<FlexTensor> {
+pub(crate) fn as_flex<const D: usize>(x: &Tensor<D>) -> Option<FlexTensor> {
     match x.clone().into_dispatch().kind {
         DispatchTensorKind::Flex(BackendTensor::Float(x)) if x.dtype() == DType::F32 => Some(contiguous(x)),
         _ => None,
     }
 }
 
-/// The numbers of a tensor that [`on_flex`] gave.
-pub(crate) fn numbers_of(x: &FlexTensor) -> &[f32] {
-    numbers(x)
+/// The numbers of a tensor that [`as_flex`] gave.
+pub(crate) fn f32_slice_of(x: &FlexTensor) -> &[f32] {
+    as_f32_slice(x)
 }
 
 /// The tensor after `write`, in place if nobody else holds it.
-pub(crate) fn written<const D: usize>(x: FlexTensor, write: impl FnOnce(&mut [f32])) -> Tensor<D> {
+pub(crate) fn map_in_place<const D: usize>(x: FlexTensor, write: impl FnOnce(&mut [f32])) -> Tensor<D> {
     let mut x = whole(x);
     write(x.storage_mut());
     plain_tensor(x)
 }
 
-/// The tensors after `write`, which sees all of them at once; in place as in [`written`].
-pub(crate) fn all_written<const D: usize>(
+/// The tensors after `write`, which sees all of them at once; in place as in [`map_in_place`].
+pub(crate) fn map_all_in_place<const D: usize>(
     tensors: Vec<FlexTensor>,
     write: impl FnOnce(&mut [&mut [f32]]),
 ) -> Vec<Tensor<D>> {
@@ -54,13 +52,13 @@ pub(crate) fn all_written<const D: usize>(
     tensors.into_iter().map(plain_tensor).collect()
 }
 
-/// [`crate::spread`] of a tensor that [`on_flex`] gave.
-pub(crate) fn spread(x: &FlexTensor, index: &[u32], rows: usize) -> Tensor<2> {
+/// [`crate::scatter_add_rows`] of a tensor that [`as_flex`] gave.
+pub(crate) fn scatter_add_rows(x: &FlexTensor, index: &[u32], rows: usize) -> Tensor<2> {
     let h = dim(x, 1);
-    plain_tensor(tensor(cpu::embed::pick_backward(numbers(x), index, rows, h), [rows, h]))
+    plain_tensor(tensor(cpu::embed::gather_rows_backward(as_f32_slice(x), index, rows, h), [rows, h]))
 }
 
-/// [`crate::adamw_rows`] of tensors that [`on_flex`] gave.
+/// [`crate::adamw_rows`] of tensors that [`as_flex`] gave.
 pub(crate) fn adamw_rows(
     step: AdamW,
     w: FlexTensor,
@@ -69,7 +67,7 @@ pub(crate) fn adamw_rows(
     v: FlexTensor,
 ) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
     let [mut w, mut m, mut v] = [w, m, v].map(whole);
-    let g = (rows, numbers(&g));
+    let g = (rows, as_f32_slice(&g));
     cpu::adamw::step_rows(step, w.storage_mut(), g, m.storage_mut(), v.storage_mut());
     (plain_tensor(w), plain_tensor(m), plain_tensor(v))
 }
@@ -83,11 +81,11 @@ fn plain_tensor<const D: usize>(x: FlexTensor) -> Tensor<D> {
 /// Inference: nothing is saved.
 impl PackOps for Flex {
     fn fused_linear(x: FlexTensor, w: FlexTensor, b: FlexTensor, precision: Precision) -> FlexTensor {
-        infer::<Linear, 3>(precision, [x, w, b])
+        forward_inference::<Linear, 3>(precision, [x, w, b])
     }
 
     fn fused_linear_gelu(x: FlexTensor, w: FlexTensor, b: FlexTensor, precision: Precision) -> FlexTensor {
-        infer::<LinearGelu, 3>(precision, [x, w, b])
+        forward_inference::<LinearGelu, 3>(precision, [x, w, b])
     }
 
     fn fused_ffn(
@@ -98,34 +96,30 @@ impl PackOps for Flex {
         b2: FlexTensor,
         precision: Precision,
     ) -> FlexTensor {
-        infer::<Ffn, 5>(precision, [x, w1, b1, w2, b2])
+        forward_inference::<Ffn, 5>(precision, [x, w1, b1, w2, b2])
     }
 
-    fn fused_attention(qkv: FlexTensor, rows: Rows, settings: AttentionSettings) -> FlexTensor {
-        infer::<Attention, 1>((rows, settings), [qkv])
+    fn fused_attention(qkv: FlexTensor, rows: RowOffsets, settings: AttentionSettings) -> FlexTensor {
+        forward_inference::<Attention, 1>((rows, settings), [qkv])
     }
 
     fn fused_cross_attention(
         q: FlexTensor,
         kv: FlexTensor,
-        rows: [Rows; 2],
+        rows: AttentionRows,
         settings: AttentionSettings,
     ) -> FlexTensor {
-        infer::<CrossAttention, 2>((rows, settings), [q, kv])
+        forward_inference::<CrossAttention, 2>((rows, settings), [q, kv])
     }
 
     fn fused_relative_attention(
         q: FlexTensor,
         kv: FlexTensor,
         bias: FlexTensor,
-        rows: [Rows; 2],
+        rows: AttentionRows,
         settings: AttentionSettings,
     ) -> FlexTensor {
-        infer::<RelativeAttention, 3>((rows, settings), [q, kv, bias])
-    }
-
-    fn fused_layer(inputs: LayerInputs<Self>, rows: Rows, settings: LayerSettings) -> FlexTensor {
-        infer::<Layer, 13>((rows, settings), inputs.into_array())
+        forward_inference::<RelativeAttention, 3>((rows, settings), [q, kv, bias])
     }
 
     fn fused_add_norm(
@@ -134,13 +128,13 @@ impl PackOps for Flex {
         gamma: FlexTensor,
         beta: FlexTensor,
         eps: f32,
-        noise: Option<Noise>,
+        dropout: Option<Dropout>,
     ) -> FlexTensor {
-        infer::<AddNorm, 4>((eps, noise), [y, residual, gamma, beta])
+        forward_inference::<AddNorm, 4>((eps, dropout), [y, residual, gamma, beta])
     }
 
     fn fused_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, eps: f32) -> FlexTensor {
-        infer::<Norm, 3>(eps, [x, gamma, beta])
+        forward_inference::<Norm, 3>(eps, [x, gamma, beta])
     }
 
     fn fused_add_rms_norm(
@@ -148,13 +142,13 @@ impl PackOps for Flex {
         residual: FlexTensor,
         gamma: FlexTensor,
         eps: f32,
-        noise: Option<Noise>,
+        dropout: Option<Dropout>,
     ) -> FlexTensor {
-        infer::<AddRmsNorm, 3>((eps, noise), [y, residual, gamma])
+        forward_inference::<AddRmsNorm, 3>((eps, dropout), [y, residual, gamma])
     }
 
     fn fused_rms_norm(x: FlexTensor, gamma: FlexTensor, eps: f32) -> FlexTensor {
-        infer::<RmsNorm, 2>(eps, [x, gamma])
+        forward_inference::<RmsNorm, 2>(eps, [x, gamma])
     }
 
     fn fused_embed_norm(
@@ -165,27 +159,31 @@ impl PackOps for Flex {
         beta: FlexTensor,
         settings: EmbedSettings,
     ) -> FlexTensor {
-        infer::<EmbedNorm, 5>(settings, [a, b, c, gamma, beta])
+        forward_inference::<EmbedNorm, 5>(settings, [a, b, c, gamma, beta])
     }
 
-    fn fused_gated_gelu(a: FlexTensor, b: FlexTensor) -> FlexTensor {
-        infer::<GatedGelu, 2>((), [a, b])
+    fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        forward_inference::<Gelu, 1>((), [x])
     }
 
-    fn fused_dropout(x: FlexTensor, noise: Noise) -> FlexTensor {
-        infer::<Dropout, 1>(noise, [x])
+    fn fused_geglu_tanh(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        forward_inference::<GegluTanh, 2>((), [a, b])
     }
 
-    fn fused_pick(x: FlexTensor, index: Arc<[u32]>) -> FlexTensor {
-        infer::<Pick, 1>(index, [x])
+    fn fused_dropout(x: FlexTensor, dropout: Dropout) -> FlexTensor {
+        forward_inference::<DropoutOp, 1>(dropout, [x])
     }
 
-    fn fused_mean_rows(x: FlexTensor, rows: Rows) -> FlexTensor {
-        infer::<MeanRows, 1>(rows, [x])
+    fn fused_gather_rows(x: FlexTensor, index: Arc<[u32]>) -> FlexTensor {
+        forward_inference::<GatherRows, 1>(index, [x])
     }
 
-    fn fused_cross_entropy(logits: FlexTensor, classes: Classes) -> FlexTensor {
-        infer::<CrossEntropy, 1>(classes, [logits])
+    fn fused_segment_mean(x: FlexTensor, rows: RowOffsets) -> FlexTensor {
+        forward_inference::<SegmentMean, 1>(rows, [x])
+    }
+
+    fn fused_cross_entropy(logits: FlexTensor, classes: CrossEntropyTargets) -> FlexTensor {
+        forward_inference::<CrossEntropy, 1>(classes, [logits])
     }
 
     fn fused_adamw(
@@ -196,18 +194,18 @@ impl PackOps for Flex {
         step: AdamW,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         if [&w, &g, &m, &v].iter().any(|x| x.dtype() != DType::F32) {
-            return plain::adamw::<Flex>(w, g, m, v, step);
+            return reference::adamw::<Flex>(w, g, m, v, step);
         }
         let ([mut w, mut m, mut v], g) = ([w, m, v].map(whole), contiguous(g));
-        cpu::adamw::step(step, w.storage_mut(), numbers(&g), m.storage_mut(), v.storage_mut());
+        cpu::adamw::step(step, w.storage_mut(), as_f32_slice(&g), m.storage_mut(), v.storage_mut());
         (w, m, v)
     }
 
     fn fused_squared_norm(g: FlexTensor) -> FlexTensor {
         if g.dtype() != DType::F32 {
-            return plain::squared_norm::<Flex>(g);
+            return reference::squared_norm::<Flex>(g);
         }
-        let sum = cpu::adamw::squared_norm(numbers(&contiguous(g)));
+        let sum = cpu::adamw::squared_norm(as_f32_slice(&contiguous(g)));
         FlexTensor::from_data(TensorData::new(vec![sum], [1]))
     }
 }
@@ -220,7 +218,7 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         b: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        record::<C, Linear, 3>(precision, [x, w, b])
+        forward_autograd::<C, Linear, 3>(precision, [x, w, b])
     }
 
     fn fused_linear_gelu(
@@ -229,7 +227,7 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         b: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        record::<C, LinearGelu, 3>(precision, [x, w, b])
+        forward_autograd::<C, LinearGelu, 3>(precision, [x, w, b])
     }
 
     fn fused_ffn(
@@ -240,34 +238,34 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         b2: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        record::<C, Ffn, 5>(precision, [x, w1, b1, w2, b2])
+        forward_autograd::<C, Ffn, 5>(precision, [x, w1, b1, w2, b2])
     }
 
-    fn fused_attention(qkv: FloatTensor<Self>, rows: Rows, settings: AttentionSettings) -> FloatTensor<Self> {
-        record::<C, Attention, 1>((rows, settings), [qkv])
+    fn fused_attention(
+        qkv: FloatTensor<Self>,
+        rows: RowOffsets,
+        settings: AttentionSettings,
+    ) -> FloatTensor<Self> {
+        forward_autograd::<C, Attention, 1>((rows, settings), [qkv])
     }
 
     fn fused_cross_attention(
         q: FloatTensor<Self>,
         kv: FloatTensor<Self>,
-        rows: [Rows; 2],
+        rows: AttentionRows,
         settings: AttentionSettings,
     ) -> FloatTensor<Self> {
-        record::<C, CrossAttention, 2>((rows, settings), [q, kv])
+        forward_autograd::<C, CrossAttention, 2>((rows, settings), [q, kv])
     }
 
     fn fused_relative_attention(
         q: FloatTensor<Self>,
         kv: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        rows: [Rows; 2],
+        rows: AttentionRows,
         settings: AttentionSettings,
     ) -> FloatTensor<Self> {
-        record::<C, RelativeAttention, 3>((rows, settings), [q, kv, bias])
-    }
-
-    fn fused_layer(inputs: LayerInputs<Self>, rows: Rows, settings: LayerSettings) -> FloatTensor<Self> {
-        record::<C, Layer, 13>((rows, settings), inputs.into_array())
+        forward_autograd::<C, RelativeAttention, 3>((rows, settings), [q, kv, bias])
     }
 
     fn fused_add_norm(
@@ -276,9 +274,9 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         eps: f32,
-        noise: Option<Noise>,
+        dropout: Option<Dropout>,
     ) -> FloatTensor<Self> {
-        record::<C, AddNorm, 4>((eps, noise), [y, residual, gamma, beta])
+        forward_autograd::<C, AddNorm, 4>((eps, dropout), [y, residual, gamma, beta])
     }
 
     fn fused_norm(
@@ -287,7 +285,7 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         beta: FloatTensor<Self>,
         eps: f32,
     ) -> FloatTensor<Self> {
-        record::<C, Norm, 3>(eps, [x, gamma, beta])
+        forward_autograd::<C, Norm, 3>(eps, [x, gamma, beta])
     }
 
     fn fused_add_rms_norm(
@@ -295,13 +293,13 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         residual: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         eps: f32,
-        noise: Option<Noise>,
+        dropout: Option<Dropout>,
     ) -> FloatTensor<Self> {
-        record::<C, AddRmsNorm, 3>((eps, noise), [y, residual, gamma])
+        forward_autograd::<C, AddRmsNorm, 3>((eps, dropout), [y, residual, gamma])
     }
 
     fn fused_rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, eps: f32) -> FloatTensor<Self> {
-        record::<C, RmsNorm, 2>(eps, [x, gamma])
+        forward_autograd::<C, RmsNorm, 2>(eps, [x, gamma])
     }
 
     fn fused_embed_norm(
@@ -312,26 +310,30 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         beta: FloatTensor<Self>,
         settings: EmbedSettings,
     ) -> FloatTensor<Self> {
-        record::<C, EmbedNorm, 5>(settings, [a, b, c, gamma, beta])
+        forward_autograd::<C, EmbedNorm, 5>(settings, [a, b, c, gamma, beta])
     }
 
-    fn fused_gated_gelu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
-        record::<C, GatedGelu, 2>((), [a, b])
+    fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        forward_autograd::<C, Gelu, 1>((), [x])
     }
 
-    fn fused_dropout(x: FloatTensor<Self>, noise: Noise) -> FloatTensor<Self> {
-        record::<C, Dropout, 1>(noise, [x])
+    fn fused_geglu_tanh(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        forward_autograd::<C, GegluTanh, 2>((), [a, b])
     }
 
-    fn fused_pick(x: FloatTensor<Self>, index: Arc<[u32]>) -> FloatTensor<Self> {
-        record::<C, Pick, 1>(index, [x])
+    fn fused_dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        forward_autograd::<C, DropoutOp, 1>(dropout, [x])
     }
 
-    fn fused_mean_rows(x: FloatTensor<Self>, rows: Rows) -> FloatTensor<Self> {
-        record::<C, MeanRows, 1>(rows, [x])
+    fn fused_gather_rows(x: FloatTensor<Self>, index: Arc<[u32]>) -> FloatTensor<Self> {
+        forward_autograd::<C, GatherRows, 1>(index, [x])
     }
 
-    fn fused_cross_entropy(logits: FloatTensor<Self>, classes: Classes) -> FloatTensor<Self> {
-        record::<C, CrossEntropy, 1>(classes, [logits])
+    fn fused_segment_mean(x: FloatTensor<Self>, rows: RowOffsets) -> FloatTensor<Self> {
+        forward_autograd::<C, SegmentMean, 1>(rows, [x])
+    }
+
+    fn fused_cross_entropy(logits: FloatTensor<Self>, classes: CrossEntropyTargets) -> FloatTensor<Self> {
+        forward_autograd::<C, CrossEntropy, 1>(classes, [logits])
     }
 }

@@ -16,61 +16,61 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// A fused operation of `N` tensors. A value of it is what the forward pass saved for the backward.
-pub(super) trait Block<const N: usize>: Send + Sync + Sized + 'static {
+pub(super) trait FusedOp<const N: usize>: Send + Sync + Sized + 'static {
     /// What the operation needs besides tensors.
     type Settings;
 
-    /// The result, from contiguous f32 tensors. `need` says which inputs will want a gradient: if any does, the saved
+    /// The result, from contiguous f32 tensors. `requires_grad` says which inputs will want a gradient: if any does, the saved
     /// values come along, but only those that these gradients need.
     fn forward(
         settings: Self::Settings,
         inputs: [FlexTensor; N],
-        need: [bool; N],
+        requires_grad: [bool; N],
     ) -> (FlexTensor, Option<Self>);
 
     /// The inputs' gradients from that of the result, `d`, which may be written over.
-    fn backward(&self, d: FlexTensor, need: [bool; N]) -> [Option<FlexTensor>; N];
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; N]) -> [Option<FlexTensor>; N];
 
     /// The same operation out of the engine's own ones, for other element types.
-    fn plain<B: Backend>(settings: Self::Settings, inputs: [FloatTensor<B>; N]) -> FloatTensor<B>;
+    fn reference<B: Backend>(settings: Self::Settings, inputs: [FloatTensor<B>; N]) -> FloatTensor<B>;
 }
 
 /// Goes back through a block, if it saved anything and has a gradient to go back with.
-pub(super) fn back<K: Block<N>, const N: usize>(
+pub(super) fn backward_if<K: FusedOp<N>, const N: usize>(
     block: Option<&K>,
     d: Option<FlexTensor>,
-    need: [bool; N],
+    requires_grad: [bool; N],
 ) -> [Option<FlexTensor>; N] {
     match (block, d) {
-        (Some(block), Some(d)) => block.backward(d, need),
+        (Some(block), Some(d)) => block.backward(d, requires_grad),
         _ => [const { None }; N],
     }
 }
 
 /// Runs a block and keeps nothing.
-pub(super) fn infer<K: Block<N>, const N: usize>(
+pub(super) fn forward_inference<K: FusedOp<N>, const N: usize>(
     settings: K::Settings,
     inputs: [FlexTensor; N],
 ) -> FlexTensor {
     if inputs.iter().any(|x| x.dtype() != DType::F32) {
-        return K::plain::<Flex>(settings, inputs);
+        return K::reference::<Flex>(settings, inputs);
     }
-    crate::ask();
+    crate::check_memory();
     K::forward(settings, inputs.map(contiguous), [false; N]).0
 }
 
 /// Runs a block and records it, if one of its inputs is tracked.
-pub(super) fn record<C: CheckpointStrategy, K: Block<N>, const N: usize>(
+pub(super) fn forward_autograd<C: CheckpointStrategy, K: FusedOp<N>, const N: usize>(
     settings: K::Settings,
     inputs: [FloatTensor<Autodiff<Flex, C>>; N],
 ) -> FloatTensor<Autodiff<Flex, C>> {
     if inputs.iter().any(|x| x.primitive().dtype() != DType::F32) {
-        return K::plain::<Autodiff<Flex, C>>(settings, inputs);
+        return K::reference::<Autodiff<Flex, C>>(settings, inputs);
     }
-    crate::ask();
-    let need = inputs.each_ref().map(|x| x.is_tracked());
+    crate::check_memory();
+    let requires_grad = inputs.each_ref().map(|x| x.is_tracked());
     let nodes = inputs.each_ref().map(|x| x.node());
-    let (y, saved) = K::forward(settings, inputs.map(|x| contiguous(x.into_primitive())), need);
+    let (y, saved) = K::forward(settings, inputs.map(|x| contiguous(x.into_primitive())), requires_grad);
     match (Node::<K, N>(PhantomData).prepare::<C>(nodes).compute_bound().stateful(), saved) {
         (OpsKind::Tracked(node), Some(saved)) => node.finish(Saved(Arc::new(saved)), y),
         (OpsKind::UnTracked(node), _) => node.finish(y),
@@ -84,13 +84,13 @@ struct Node<K, const N: usize>(PhantomData<fn() -> K>);
 /// What a block saved, shared because the graph wants its states to be `Clone`.
 struct Saved<K>(Arc<K>);
 
-impl<K: Block<N>, const N: usize> Backward<Flex, N> for Node<K, N> {
+impl<K: FusedOp<N>, const N: usize> Backward<Flex, N> for Node<K, N> {
     type State = Saved<K>;
 
     fn backward(self, ops: Ops<Saved<K>, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let need = ops.parents.each_ref().map(Option::is_some);
+        let requires_grad = ops.parents.each_ref().map(Option::is_some);
         let d = contiguous(gradients.consume::<Flex>(&ops.node));
-        for (parent, gradient) in ops.parents.iter().zip(ops.state.0.backward(d, need)) {
+        for (parent, gradient) in ops.parents.iter().zip(ops.state.0.backward(d, requires_grad)) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 gradients.register::<Flex>(parent.id, gradient);
             }
@@ -122,7 +122,7 @@ pub(super) fn contiguous(x: FlexTensor) -> FlexTensor {
 }
 
 /// The numbers of a contiguous f32 tensor.
-pub(super) fn numbers(x: &FlexTensor) -> &[f32] {
+pub(super) fn as_f32_slice(x: &FlexTensor) -> &[f32] {
     x.as_slice().expect("blocks are given contiguous f32 tensors")
 }
 

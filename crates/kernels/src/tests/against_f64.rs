@@ -1,11 +1,11 @@
 //! The tricky gradients against central differences of the plain mathematics in f64.
 
 use super::{devices, numbers, relative, rows, run, vector};
-use crate::noise::Mask;
-use crate::{AttentionSettings, Noise, Precision::F32};
+use crate::dropout::DropoutMask;
+use crate::{AttentionSettings, Dropout, Precision::F32};
 use burn::tensor::Tensor;
 
-const NOISE: Option<Noise> = Some(Noise::new(0.25, 21));
+const DROPOUT: Option<Dropout> = Some(Dropout::new(0.25, 21));
 
 /// Compares an operation with `f`, the same in f64, and its gradients with differences of `sum(f * weights)`.
 fn check(
@@ -43,13 +43,14 @@ fn check(
     }
 }
 
-fn factors(noise: Option<Noise>, len: usize) -> Vec<f64> {
-    Mask::of(noise, 1).map_or(vec![1.0; len], |mask| mask.factors(len).into_iter().map(f64::from).collect())
+fn factors(dropout: Option<Dropout>, len: usize) -> Vec<f64> {
+    DropoutMask::of(dropout, 1)
+        .map_or(vec![1.0; len], |mask| mask.factors(len).into_iter().map(f64::from).collect())
 }
 
 /// `dropout(y) + residual`
 fn joined(y: &[f64], residual: &[f64]) -> Vec<f64> {
-    let summands = y.iter().zip(factors(NOISE, y.len())).zip(residual);
+    let summands = y.iter().zip(factors(DROPOUT, y.len())).zip(residual);
     summands.map(|((y, keep), residual)| y * keep + residual).collect()
 }
 
@@ -75,7 +76,7 @@ fn attend(
     let mut context = vec![0.0; q.len()];
     let rows = || q_rows.windows(2).zip(kv_rows.windows(2));
     let probabilities = rows().map(|(q, kv)| heads * (q[1] - q[0]) * (kv[1] - kv[0])).sum();
-    let keep = factors(NOISE, probabilities);
+    let keep = factors(DROPOUT, probabilities);
     let mut before = 0;
     for (q_row, kv_row) in rows() {
         let (m, n) = (q_row[1] - q_row[0], kv_row[1] - kv_row[0]);
@@ -112,7 +113,7 @@ fn attention_with_dropout() {
             attend(&q.concat(), &kv.concat(), [&offsets, &offsets], (heads, d), causal)
         };
         let qkv: Vec<f32> = numbers(9 * 3 * h, 3).iter().map(|x| x * 2.0).collect();
-        let settings = AttentionSettings { heads, causal, noise: NOISE };
+        let settings = AttentionSettings { heads, causal, dropout: DROPOUT };
         let fused = |x: &[Tensor<2>]| crate::attention(x[0].clone(), &offsets, settings);
         check("attention", &[(qkv, [9, 3 * h])], &fused, &math);
     }
@@ -126,9 +127,9 @@ fn cross_attention_with_dropout() {
         let math = |x: &[Vec<f64>]| attend(&x[0], &x[1], [&q_rows, &kv_rows], (heads, d), causal);
         let q: Vec<f32> = numbers(8 * h, 3).iter().map(|x| x * 3.0).collect();
         let inputs = [(q, [8, h]), (numbers(14 * 2 * h, 4), [14, 2 * h])];
-        let settings = AttentionSettings { heads, causal, noise: NOISE };
+        let settings = AttentionSettings { heads, causal, dropout: DROPOUT };
         let fused = |x: &[Tensor<2>]| {
-            crate::cross_attention(x[0].clone(), x[1].clone(), [&q_rows, &kv_rows], settings)
+            crate::cross_attention(x[0].clone(), x[1].clone(), [&q_rows, &kv_rows], None, settings)
         };
         check("cross_attention", &inputs, &fused, &math);
     }
@@ -148,7 +149,7 @@ fn rms_norm_with_dropout() {
     };
     let inputs = inputs_of(&[[n, h], [n, h], [1, h]]);
     let fused =
-        |x: &[Tensor<2>]| crate::add_rms_norm(x[0].clone(), x[1].clone(), vector(&x[2]), eps as f32, NOISE);
+        |x: &[Tensor<2>]| crate::add_rms_norm(x[0].clone(), x[1].clone(), vector(&x[2]), eps as f32, DROPOUT);
     check("add_rms_norm", &inputs, &fused, &math);
 }
 
@@ -167,7 +168,7 @@ fn add_norm_with_dropout() {
     };
     let inputs = inputs_of(&[[n, h], [n, h], [1, h], [1, h]]);
     let fused = |x: &[Tensor<2>]| {
-        crate::add_norm(x[0].clone(), x[1].clone(), vector(&x[2]), vector(&x[3]), eps as f32, NOISE)
+        crate::add_norm(x[0].clone(), x[1].clone(), vector(&x[2]), vector(&x[3]), eps as f32, DROPOUT)
     };
     check("add_norm", &inputs, &fused, &math);
 }

@@ -1,8 +1,8 @@
 //! Products of bf16 operands inside the blocks, forward and every gradient, by plain arithmetic in place of the
 //! instruction: beside the engine's own bf16 tensors, and beside f32.
 
-use super::{dispatched, flat, layer_shapes, layer_weights, numbers, relative, rows, run, vector, wide};
-use crate::{LayerSettings, Precision, plain};
+use super::{dispatched, flat, numbers, relative, run, to_f64, vector};
+use crate::{Precision, reference};
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
 
@@ -12,7 +12,7 @@ type Operation<'a> = dyn Fn(&[Tensor<2>], Precision) -> Tensor<2> + 'a;
 const ROUNDING: f64 = 6e-3;
 
 /// `chain`: how many products follow one another.
-fn check(name: &str, chain: usize, shapes: &[[usize; 2]], fused: &Operation<'_>, plain: &Operation<'_>) {
+fn check(name: &str, chain: usize, shapes: &[[usize; 2]], fused: &Operation<'_>, reference: &Operation<'_>) {
     let input = |(i, shape): (usize, &[usize; 2])| (numbers(shape[0] * shape[1], i as u32 + 1), *shape);
     let inputs: Vec<_> = shapes.iter().enumerate().map(input).collect();
     let run = |operation: &Operation<'_>, precision| {
@@ -20,11 +20,11 @@ fn check(name: &str, chain: usize, shapes: &[[usize; 2]], fused: &Operation<'_>,
         all.insert(0, y);
         all
     };
-    let (found, engine) = (run(fused, Precision::Emulated), run(plain, Precision::Bf16));
+    let (found, engine) = (run(fused, Precision::Emulated), run(reference, Precision::Bf16));
     let exact = run(fused, Precision::F32);
     for (i, found) in found.iter().enumerate() {
         for (what, right) in [("the engine", &engine[i]), ("f32", &exact[i])] {
-            let far = relative(found, &wide(right));
+            let far = relative(found, &to_f64(right));
             assert!(far < ROUNDING * chain as f64, "{name} {shapes:?}: {i} is {far:e} from {what}");
         }
     }
@@ -41,7 +41,7 @@ fn linear_with_and_without_gelu() {
             &shapes,
             &|x, p| crate::linear(x[0].clone(), x[1].clone(), vector(&x[2]), p),
             &|x, p| {
-                let y = plain::linear::<Dispatch>(dispatched(&x[0]), dispatched(&x[1]), flat(&x[2]), p);
+                let y = reference::linear::<Dispatch>(dispatched(&x[0]), dispatched(&x[1]), flat(&x[2]), p);
                 Tensor::from_dispatch(y)
             },
         );
@@ -51,7 +51,8 @@ fn linear_with_and_without_gelu() {
             &shapes,
             &|x, p| crate::linear_gelu(x[0].clone(), x[1].clone(), vector(&x[2]), p),
             &|x, p| {
-                let y = plain::linear_gelu::<Dispatch>(dispatched(&x[0]), dispatched(&x[1]), flat(&x[2]), p);
+                let y =
+                    reference::linear_gelu::<Dispatch>(dispatched(&x[0]), dispatched(&x[1]), flat(&x[2]), p);
                 Tensor::from_dispatch(y)
             },
         );
@@ -68,29 +69,7 @@ fn ffn() {
             &|x, p| crate::ffn(x[0].clone(), x[1].clone(), vector(&x[2]), x[3].clone(), vector(&x[4]), p),
             &|x, p| {
                 let (x0, w1, w2) = (dispatched(&x[0]), dispatched(&x[1]), dispatched(&x[3]));
-                Tensor::from_dispatch(plain::ffn::<Dispatch>(x0, w1, flat(&x[2]), w2, flat(&x[4]), p))
-            },
-        );
-    }
-}
-
-#[test]
-fn layer() {
-    for lengths in [&[1][..], &[5, 17, 1, 0, 33], &[]] {
-        let (rows, h, f) = (rows(lengths), 24, 40);
-        let n = rows[lengths.len()];
-        let shapes = layer_shapes(n, h, f);
-        let settings = |precision| LayerSettings { heads: 3, precision, eps: 1e-5, noise: [None; 3] };
-        check(
-            "layer",
-            4,
-            &shapes,
-            &|t, p| crate::recomputed_layer(t[0].clone(), layer_weights(t), &rows, settings(p)),
-            &|t, p| {
-                let is_matrix = |i: usize| [0, 1, 3, 7, 9].contains(&i);
-                let input = |i: usize| if is_matrix(i) { dispatched(&t[i]) } else { flat(&t[i]) };
-                let y = plain::layer::<Dispatch>(std::array::from_fn(input), &rows, settings(p));
-                Tensor::from_dispatch(y)
+                Tensor::from_dispatch(reference::ffn::<Dispatch>(x0, w1, flat(&x[2]), w2, flat(&x[4]), p))
             },
         );
     }
@@ -109,11 +88,11 @@ fn this_processor() {
             crate::linear(x[0].clone(), x[1].clone(), vector(&x[2]), precision)
         })
     };
-    let (here, said) = (of(Precision::Bf16), Precision::Bf16.on_this_processor());
+    let (here, said) = (of(Precision::Bf16), Precision::Bf16.describe_on_host());
     if said.starts_with("bf16") {
-        assert!(relative(&here.0, &wide(&of(Precision::Emulated).0)) < 1e-6);
+        assert!(relative(&here.0, &to_f64(&of(Precision::Emulated).0)) < 1e-6);
     } else {
         assert!(said.starts_with("f32, as") && here == of(Precision::F32));
     }
-    assert_eq!(Precision::F32.on_this_processor(), "f32");
+    assert_eq!(Precision::F32.describe_on_host(), "f32");
 }

@@ -1,7 +1,7 @@
 //! Inner products and weighted sums of rows, on every device against plain loops in f64.
 
 use super::{devices, matrix, numbers, values};
-use crate::{add_products, combine, edit};
+use crate::{accumulate_gramian, map_rows_in_place, weighted_sum};
 
 #[test]
 fn products_and_sums_of_rows() {
@@ -11,7 +11,7 @@ fn products_and_sums_of_rows() {
             let rows: Vec<Vec<f32>> = (0..k).map(|i| numbers(len, i as u32 + 1)).collect();
             let tensors = || rows.iter().map(|row| matrix(row.clone(), shape, &device));
             let mut products = vec![0.5; k * k];
-            add_products(&tensors().collect::<Vec<_>>(), &mut products);
+            accumulate_gramian(&tensors().collect::<Vec<_>>(), &mut products);
             for i in 0..k {
                 for j in 0..k {
                     let pairs = rows[i].iter().zip(&rows[j]);
@@ -21,7 +21,7 @@ fn products_and_sums_of_rows() {
                 }
             }
             let weight = |i: usize| 0.25 * i as f64 - 0.6;
-            let sum = combine(tensors().enumerate().map(|(i, row)| (weight(i), row)).collect());
+            let sum = weighted_sum(tensors().enumerate().map(|(i, row)| (weight(i), row)).collect());
             assert_eq!(sum.is_some(), k > 0);
             for (at, found) in sum.map(values).unwrap_or_default().into_iter().enumerate() {
                 let right: f64 = rows.iter().enumerate().map(|(i, row)| weight(i) * f64::from(row[at])).sum();
@@ -36,7 +36,7 @@ fn products_and_sums_of_rows() {
 fn a_sum_writes_over_nothing_that_is_held() {
     for device in devices() {
         let row = matrix(numbers(12, 3), [3, 4], &device);
-        let sum = combine(vec![(2.0, row.clone()), (1.0, row.clone())]).expect("two rows");
+        let sum = weighted_sum(vec![(2.0, row.clone()), (1.0, row.clone())]).expect("two rows");
         assert_eq!(values(row), numbers(12, 3));
         let tripled: Vec<f32> = numbers(12, 3).iter().map(|x| x * 2.0 + x).collect();
         assert_eq!(values(sum), tripled);
@@ -48,7 +48,7 @@ fn all_rows_are_changed_at_once_and_held_ones_stay() {
     for device in devices() {
         let rows: Vec<_> = (1..4).map(|seed| matrix(numbers(12, seed), [3, 4], &device)).collect();
         let held = rows[1].clone();
-        let changed = edit(rows, |rows| {
+        let changed = map_rows_in_place(rows, |rows| {
             let (first, others) = rows.split_at_mut(1);
             for (at, x) in first[0].iter_mut().enumerate() {
                 *x += others[0][at] * others[1][at];

@@ -2,15 +2,14 @@
 //! against PyTorch. Each runs on every device that is built in.
 
 mod against_f64;
-mod against_plain;
+mod against_reference;
 mod against_torch;
 mod bf16;
 mod jacobian;
-mod recompute;
 mod repeat;
 mod rows;
 
-use crate::{LayerWeights, Rows};
+use crate::RowOffsets;
 use burn::backend::DispatchTensor;
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -37,8 +36,8 @@ fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data().try_into_vec().unwrap()
 }
 
-fn rows(lengths: &[usize]) -> Rows {
-    crate::rows_of(lengths.iter().copied())
+fn rows(lengths: &[usize]) -> RowOffsets {
+    crate::offsets_from_lengths(lengths.iter().copied())
 }
 
 /// The devices that are built in, the processor first.
@@ -79,7 +78,7 @@ fn relative(a: &[f32], b: &[f64]) -> f64 {
     if far == 0.0 { 0.0 } else { (far / size).sqrt() }
 }
 
-fn wide(x: &[f32]) -> Vec<f64> {
+fn to_f64(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| f64::from(x)).collect()
 }
 
@@ -89,29 +88,4 @@ fn dispatched(x: &Tensor<2>) -> DispatchTensor {
 
 fn flat(x: &Tensor<2>) -> DispatchTensor {
     vector(x).into_dispatch()
-}
-
-/// The shapes of a layer's input and twelve weights, vectors as one row.
-fn layer_shapes(n: usize, h: usize, f: usize) -> [[usize; 2]; 13] {
-    let (row, wide) = ([1, h], [1, f]);
-    let attention = [[3 * h, h], [1, 3 * h], [h, h], row, row, row];
-    let feed_forward = [[f, h], wide, [h, f], row, row, row];
-    let mut shapes = [[n, h]; 13];
-    shapes[1..7].copy_from_slice(&attention);
-    shapes[7..].copy_from_slice(&feed_forward);
-    shapes
-}
-
-/// The weights among tensors of these shapes.
-fn layer_weights(t: &[Tensor<2>]) -> LayerWeights {
-    let pair = |first: usize| (t[first].clone(), vector(&t[first + 1]));
-    let norm = |gamma: usize| (vector(&t[gamma]), vector(&t[gamma + 1]));
-    LayerWeights {
-        qkv: pair(1),
-        output: pair(3),
-        attention_norm: norm(5),
-        wide: pair(7),
-        narrow: pair(9),
-        norm: norm(11),
-    }
 }

@@ -1,18 +1,18 @@
 //! Sameness from run to run, memory, and packs without tokens.
 
 use super::{devices, matrix, numbers, rows, run, values, vector};
-use crate::{AdamW, AttentionSettings, Noise, Precision::F32, adamw, squared_norm};
+use crate::{AdamW, AttentionSettings, Dropout, Precision::F32, adamw, squared_norm};
 use burn::tensor::{Device, Tensor};
 
-fn layer(x: &[Tensor<2>], lengths: &[usize], noise: Option<Noise>) -> Tensor<2> {
+fn layer(x: &[Tensor<2>], lengths: &[usize], dropout: Option<Dropout>) -> Tensor<2> {
     let h = x[0].dims()[1];
     let qkv = crate::linear(x[0].clone(), x[1].clone(), vector(&x[2]), F32);
-    let settings = AttentionSettings { heads: 4, causal: false, noise };
+    let settings = AttentionSettings { heads: 4, causal: false, dropout };
     let a = crate::attention(qkv, &rows(lengths), settings);
     let one = vector(&x[2]).narrow(0, 0, h);
-    let x1 = crate::add_norm(a, x[0].clone(), one.clone(), one.clone(), 1e-5, noise);
+    let x1 = crate::add_norm(a, x[0].clone(), one.clone(), one.clone(), 1e-5, dropout);
     let f = crate::ffn(x1.clone(), x[3].clone(), vector(&x[4]), x[5].clone(), one.clone(), F32);
-    crate::norm(crate::dropout(f, noise) + x1, one.clone(), one, 1e-5)
+    crate::norm(crate::dropout(f, dropout) + x1, one.clone(), one, 1e-5)
 }
 
 fn layer_inputs(n: usize, h: usize, f: usize) -> Vec<(Vec<f32>, [usize; 2])> {
@@ -24,9 +24,9 @@ fn layer_inputs(n: usize, h: usize, f: usize) -> Vec<(Vec<f32>, [usize; 2])> {
 fn the_same_bits_every_time() {
     let lengths = [37, 1, 90, 64, 8];
     let inputs = layer_inputs(200, 64, 160);
-    let noise = Some(Noise::new(0.1, 3));
+    let dropout = Some(Dropout::new(0.1, 3));
     for device in &devices() {
-        let once = || run(device, &inputs, &|x| layer(x, &lengths, noise));
+        let once = || run(device, &inputs, &|x| layer(x, &lengths, dropout));
         let first = once();
         for _ in 0..4 {
             assert!(once() == first, "{device:?}");
@@ -41,10 +41,10 @@ fn the_same_bits_every_time() {
 fn the_same_bits_for_every_number_of_threads() {
     let lengths = [300, 1, 90, 64, 145];
     let inputs = layer_inputs(600, 96, 384);
-    let noise = Some(Noise::new(0.1, 3));
+    let dropout = Some(Dropout::new(0.1, 3));
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| run(&Device::flex(), &inputs, &|x| layer(x, &lengths, noise)))
+        pool.install(|| run(&Device::flex(), &inputs, &|x| layer(x, &lengths, dropout)))
     };
     let one = with(1);
     for threads in [2, 3, 4, 7, 16] {
@@ -65,16 +65,16 @@ fn inference_equals_training() {
 #[test]
 fn a_pack_without_tokens() {
     for device in &devices() {
-        let noise = Some(Noise::new(0.5, 1));
-        let (y, gradients) = run(device, &layer_inputs(0, 8, 12), &|x| layer(x, &[0, 0], noise));
+        let dropout = Some(Dropout::new(0.5, 1));
+        let (y, gradients) = run(device, &layer_inputs(0, 8, 12), &|x| layer(x, &[0, 0], dropout));
         assert!(y.is_empty());
         for (gradient, size) in gradients.iter().zip([0, 192, 24, 96, 12, 96]) {
             assert!(gradient.len() == size && gradient.iter().all(|&g| g == 0.0));
         }
         let (means, d) =
-            run(device, &[(vec![], [0, 3])], &|x| crate::mean_rows(x[0].clone(), &rows(&[0, 0])));
+            run(device, &[(vec![], [0, 3])], &|x| crate::segment_mean(x[0].clone(), &rows(&[0, 0])));
         assert_eq!((means, d), (vec![0.0; 6], vec![vec![]]));
-        let (picked, d) = run(device, &[(numbers(6, 1), [2, 3])], &|x| crate::pick(x[0].clone(), &[]));
+        let (picked, d) = run(device, &[(numbers(6, 1), [2, 3])], &|x| crate::gather_rows(x[0].clone(), &[]));
         assert_eq!((picked, d), (vec![], vec![vec![0.0; 6]]));
         let none = |x: &[Tensor<2>]| crate::cross_entropy(x[0].clone(), &[], None, 0.1).reshape([1, 1]);
         assert_eq!(run(device, &[(vec![], [0, 3])], &none), (vec![0.0], vec![vec![]]));
@@ -120,15 +120,15 @@ fn inputs_that_others_hold_stay_as_they_are() {
         let before = values(x.clone());
         let _ = crate::norm(x.clone(), vector(&one), vector(&one), 1e-5);
         let _ = crate::add_norm(x.clone(), x.clone(), vector(&one), vector(&one), 1e-5, None);
-        let _ = crate::dropout(x.clone(), Some(Noise::new(0.5, 1)));
+        let _ = crate::dropout(x.clone(), Some(Dropout::new(0.5, 1)));
         let step = AdamW {
             beta1: 0.9,
             beta2: 0.999,
             eps: 1e-8,
-            decay: 0.1,
+            weight_decay: 0.1,
             learning_rate: 0.1,
-            scale: 1.0,
-            time: 1,
+            grad_scale: 1.0,
+            step: 1,
         };
         let _ = adamw(step, x.clone(), x.clone(), x.clone(), x.clone());
         assert_eq!(values(x), before);

@@ -1,13 +1,13 @@
 //! `[model] decoder`: a fresh decoder on a backbone that has none.
 
 use super::{Decoder, DecoderSettings};
-use crate::backbone::{Backbone, rate, size};
-use crate::blocks::{BlockSettings, Buckets};
+use crate::checks::{rate, size};
 use crate::error::ModelError;
 use crate::init::Init;
-use crate::names::{Maker, NameTable};
+use crate::io::names::{NameTable, ParameterBuilder};
+use crate::layers::{BlockSettings, RelativePositionBuckets};
 use crate::parameters::Parameters;
-use kernels::Precision;
+use crate::trunk::Trunk;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ pub struct DecoderConfig {
     /// Width inside the feed-forward part, which has a gate. Left out: twice that of the states.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1048576))]
-    pub feed_forward: Option<usize>,
+    pub intermediate_size: Option<usize>,
     /// Share of the numbers set to 0 in training, in states and attention weights.
     #[schemars(range(min = 0.0, max = 0.95))]
     pub dropout: f32,
@@ -34,7 +34,7 @@ pub struct DecoderConfig {
 
 impl Default for DecoderConfig {
     fn default() -> Self {
-        Self { layers: 3, heads: None, feed_forward: None, dropout: 0.1 }
+        Self { layers: 3, heads: None, intermediate_size: None, dropout: 0.1 }
     }
 }
 
@@ -46,26 +46,29 @@ impl DecoderConfig {
     /// [`ModelError::Size`], keys below `model.decoder`; a backbone that has a decoder of its own.
     pub fn build(
         &self,
-        backbone: &dyn Backbone,
+        trunk: &Trunk,
         [start, end]: [u32; 2],
         parameters: &mut Parameters,
     ) -> Result<Decoder, ModelError> {
-        if backbone.decoder().is_some() {
-            let found = format!("{} has one of its own", backbone.kind());
+        if trunk.generator().is_some() {
+            let found = format!("{} has one of its own", trunk.spec().name);
             let expected = "a backbone without a decoder".into();
             return Err(ModelError::Decoder { key: "decoder".into(), found, expected });
         }
-        let settings = self.settings(backbone.hidden(), [start, end]).map_err(ModelError::of_decoder)?;
+        let settings = self.settings(trunk.hidden(), [start, end]).map_err(ModelError::of_decoder)?;
         let mut names = NameTable::default();
         settings.name(&mut names);
         let mut first = |_: &str, init: Init| init;
-        let mut make = Maker { parameters, table: &names, first: &mut first };
-        let mut decoder = Decoder::make(&mut make, settings, backbone.token_table());
-        decoder.set_precision(backbone.precision());
-        Ok(decoder)
+        let mut make = ParameterBuilder { parameters, table: &names, first: &mut first };
+        let decoder = Decoder::make(&mut make, settings, trunk.spec().token_embedding);
+        Ok(decoder.with_precision(trunk.precision()))
     }
 
-    fn settings(&self, hidden: usize, [start, end]: [u32; 2]) -> Result<DecoderSettings, ModelError> {
+    fn settings(
+        &self,
+        hidden: usize,
+        [decoder_start_token_id, eos_token_id]: [u32; 2],
+    ) -> Result<DecoderSettings, ModelError> {
         let heads = self.heads.unwrap_or(if hidden.is_multiple_of(32) { hidden / 32 } else { 1 });
         let heads = size("heads", heads, 1, 65_536)?;
         if !hidden.is_multiple_of(heads) {
@@ -75,15 +78,27 @@ impl DecoderConfig {
         let blocks = BlockSettings {
             hidden,
             heads,
-            inner: hidden,
-            feed_forward: size("feed_forward", self.feed_forward.unwrap_or(2 * hidden), 1, 1 << 20)?,
+            attention_dim: hidden,
+            intermediate_size: size(
+                "intermediate_size",
+                self.intermediate_size.unwrap_or(2 * hidden),
+                1,
+                1 << 20,
+            )?,
             gated: true,
             eps: 1e-6,
             dropout: rate("dropout", self.dropout)?,
-            precision: Precision::F32,
         };
-        let buckets = Buckets { count: 32, farthest: 128, both_ways: false };
+        let buckets = RelativePositionBuckets { count: 32, max_distance: 128, bidirectional: false };
         let layers = size("layers", self.layers, 1, 1000)?;
-        Ok(DecoderSettings { blocks, layers, buckets, own_output: None, scaled: false, start, end })
+        Ok(DecoderSettings {
+            blocks,
+            layers,
+            buckets,
+            untied_lm_head: None,
+            scale_logits: false,
+            decoder_start_token_id,
+            eos_token_id,
+        })
     }
 }

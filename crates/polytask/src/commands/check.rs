@@ -1,30 +1,30 @@
 //! `polytask check`: config, data and model validated without training, and the plan of the run.
 
-use crate::assemble::{Assembled, assemble};
 use crate::cli;
 use crate::config::Config;
-use crate::corpora::{DataReport, TaskLabels};
 use crate::failure::Failure;
-use crate::fit::fit;
+use crate::job::assemble::{Assembled, assemble};
+use crate::job::corpora::{DataReport, TaskLabels};
+use crate::memory::memory_plan::plan_batches;
 use crate::terminal::figures::{bytes, count, short};
 use crate::terminal::table::Table;
-use data::{Split, Stream};
+use data::{PackStream, Split};
 use model::Parameter;
-use tasks::Numbers;
-use train::{Comparison, Job, Scope, Timetable};
+use tasks::SummaryStatistics;
+use train::{GradientMemory, GradientScope, Job, StepPlan};
 
 /// How many labels a line names.
 const NAMED: usize = 6;
 
-/// Prints the plan, or every fault that was found.
+/// Prints the plan, or every error that was found.
 pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let mut config = super::load(&args.file, &args.overrides)?;
     let device = super::open_device(config.train.device)?;
     let Assembled { job, report } = super::with_threads(config.train.threads, || assemble(&config, &device))?;
-    let fitted = super::with_threads(config.train.threads, || fit(&mut config, &job))?;
-    let timetable = train::timetable(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
+    let fitted = super::with_threads(config.train.threads, || plan_batches(&mut config, &job))?;
+    let step_plan = train::step_plan(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let streams = train::streams(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
-    let comparison = Comparison::of(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
+    let comparison = GradientMemory::of(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     println!(
         "\n  rows and tokens (lengths in tokens: shortest, median, 90 %, 99 %, longest)\n\n{}",
         rows(&report)
@@ -32,13 +32,13 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     println!("  labels\n\n{}", labels(&report));
     println!("  parameters\n\n{}", parameters(&job));
     match &streams[..] {
-        [stream] => println!("  draws\n\n{}", draws(stream, timetable.epochs().len())),
+        [stream] => println!("  draws\n\n{}", draws(stream, step_plan.epochs().len())),
         _ => streams.iter().enumerate().for_each(|(i, stream)| {
             println!("  draws of an epoch in phase {}\n\n{}", i + 1, draws(stream, 1));
         }),
     }
     fitted.into_iter().for_each(|found| println!("  {found}\n"));
-    println!("{}{}", plan(&config, &job, &report, &timetable), comparison.map(balancing).unwrap_or_default());
+    println!("{}{}", plan(&config, &job, &report, &step_plan), comparison.map(balancing).unwrap_or_default());
     println!("  {} is fine: polytask train {}", args.file.display(), args.file.display());
     Ok(0)
 }
@@ -94,10 +94,10 @@ fn labels(report: &DataReport) -> String {
     table.render()
 }
 
-/// How many labels of the space occur, and the most frequent ones; of numbers, what they are like.
+/// How many labels of the space occur, and the most frequent ones; of numbers, their statistics.
 fn content(found: &TaskLabels) -> (String, String) {
-    if let Some(Numbers { least, mean, most, .. }) = found.numbers {
-        return ("numbers".into(), format!("{least} to {most}, mean {mean:.4}"));
+    if let Some(SummaryStatistics { min, mean, max, .. }) = found.numbers {
+        return ("numbers".into(), format!("{min} to {max}, mean {mean:.4}"));
     }
     let mut counts: Vec<&(String, usize)> = found.counts.iter().filter(|(_, n)| *n > 0).collect();
     counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
@@ -133,13 +133,13 @@ fn remarks(found: &TaskLabels) -> String {
 fn parameters(job: &Job) -> String {
     let (trunk, heads) = job.model.sizes();
     let mut table = Table::new(&["part", "parameters", ""]);
-    table.row(["shared by all tasks".into(), short(trunk), job.model.backbone.kind().to_string()]);
-    if let Some(vectors) = job.model.backbone.corpora() {
-        let size = job.model.parameters.parameter(vectors.index()).size();
-        table.row(["of them vectors of corpora".into(), short(size), job.model.corpora.join(", ")]);
+    table.row(["shared by all tasks".into(), short(trunk), job.model.trunk.spec().name.to_string()]);
+    if let Some(embedding) = job.model.trunk.dataset_embedding() {
+        let size = job.model.parameters.parameter(embedding.index()).size();
+        table.row(["of them dataset embeddings".into(), short(size), job.model.datasets.join(", ")]);
     }
     let frozen: usize = job.model.parameters.iter().filter(|p| !p.trainable).map(|p| p.size()).sum();
-    if let Some(layers) = job.model.backbone.frozen() {
+    if let Some(layers) = job.model.trunk.frozen() {
         table.row(["of them frozen".into(), short(frozen), format!("embeddings and {layers} layers")]);
     }
     for slot in &job.model.tasks {
@@ -163,7 +163,7 @@ fn parameters(job: &Job) -> String {
 }
 
 /// How often an epoch draws each corpus, and how often the run goes through it; where epochs differ, the first and the last.
-fn draws(stream: &Stream, epochs: usize) -> String {
+fn draws(stream: &PackStream, epochs: usize) -> String {
     let header = ["corpus", "rows", "share", "draws an epoch", "times through", "in all epochs"];
     let mut table = Table::new(&header);
     let (first, last) = (stream.draws_by_corpus(0), stream.draws_by_corpus(epochs.saturating_sub(1)));
@@ -191,33 +191,35 @@ fn between(first: String, last: String) -> String {
     if first == last { first } else { format!("{first} to {last}") }
 }
 
-fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) -> String {
+fn plan(config: &Config, job: &Job, report: &DataReport, step_plan: &StepPlan) -> String {
     let trained = report.views.iter().filter(|v| v.split == Split::Train);
     let tokens: usize = trained.map(|v| v.tokens).sum();
-    let (steps, epochs) = (timetable.total(), timetable.epochs());
+    let (steps, epochs) = (step_plan.total(), step_plan.epochs());
     let per_step = (tokens * epochs.len()).div_ceil(steps.max(1));
     let size = |wanted: &dyn Fn(&Parameter) -> bool| {
         job.model.parameters.iter().filter(|p| wanted(p)).map(Parameter::size).sum::<usize>()
     };
-    let trained = size(&|p| p.is_map() && p.trainable);
+    let trained = size(&|p| p.is_linear_weight() && p.trainable);
     // Two operations a weight and token forward, four more backward; a frozen layer only forward, or once for all.
-    let frozen = if config.settings().cache_frozen { 0 } else { size(&|p| p.is_map() && !p.trainable) };
+    let is_frozen = |p: &Parameter| p.is_linear_weight() && !p.trainable;
+    let frozen = if config.settings().cache_frozen { 0 } else { size(&is_frozen) };
     let work = (6.0 * trained as f64 + 2.0 * frozen as f64) * per_step as f64 / 1e9;
     let trained = job.model.parameters.iter().filter(|p| p.trainable);
-    let remembered =
-        |p| config.optimizer.memory(p).iter().map(|shape| shape.iter().product::<usize>()).sum::<usize>();
-    let kept: usize = trained.map(|p| p.size() + remembered(p)).sum();
+    let state = |p| {
+        config.optimizer.state_shapes(p).iter().map(|shape| shape.iter().product::<usize>()).sum::<usize>()
+    };
+    let kept: usize = trained.map(|p| p.size() + state(p)).sum();
     let memory = 4 * (size(&|_| true) + kept);
     format!(
-        "  plan\n\n  {} steps in {} epochs, about {} tokens a step (packs of at most {}, {} to a step)\n  \
+        "  plan\n\n  {} steps in {} epochs, about {} tokens a step (batches of at most {}, {} to a step)\n  \
          about {work:.1} GFLOP a step in the products with the trunk's weights, forward and backward\n  \
-         {} for weights, gradients and what the optimizer remembers; activations come on top\n  \
+         {} for weights, gradients and the state of the optimizer; activations come on top\n  \
          computed on {}{}\n",
         count(steps),
         epochs.len(),
         count(per_step),
-        count(config.train.tokens_per_step),
-        config.train.accumulate,
+        count(config.train.tokens_per_batch),
+        config.train.gradient_accumulation_steps,
         bytes(memory),
         super::describe_device(config.train.device, job.model.device()),
         super::describe_precision(&config.train),
@@ -225,11 +227,11 @@ fn plan(config: &Config, job: &Job, report: &DataReport, timetable: &Timetable) 
 }
 
 /// What comparing gradients takes.
-fn balancing(comparison: Comparison) -> String {
+fn balancing(comparison: GradientMemory) -> String {
     let over = match comparison.scope {
-        Scope::AllShared => "all shared parameters",
-        Scope::LastLayer => "the last layer that the tasks share, and of its input",
-        Scope::Representation => "the states that the heads get",
+        GradientScope::AllShared => "all shared parameters",
+        GradientScope::LastLayer => "the last layer that the tasks share, and of its input",
+        GradientScope::Representation => "the states that the heads get",
     };
     let kept = match comparison.kept {
         0 => String::new(),
@@ -246,28 +248,28 @@ fn balancing(comparison: Comparison) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use data::{CorpusRows, Packing, Sampling, sampler};
+    use data::{CorpusRows, Packing, SamplerConfig, sampler};
 
-    fn told(sampling: &Sampling) -> Vec<String> {
+    fn lines(sampling: &SamplerConfig) -> Vec<String> {
         let corpus =
             |name: &str, rows: u32| CorpusRows::new(name, (0..rows).collect(), vec![1; rows as usize]);
         let corpora = vec![corpus("large", 900), corpus("none", 0), corpus("small", 100)];
         let table =
-            draws(&Stream::new(corpora, sampling, 3, Packing { tokens: 100, one_corpus: false }, 1), 3);
+            draws(&PackStream::new(corpora, sampling, 3, Packing { tokens: 100, one_corpus: false }, 1), 3);
         table.lines().skip(2).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 
     #[test]
-    fn draws_are_told_by_corpus() {
-        let found = told(&Sampling::Equal(sampler::Equal {}));
+    fn draws_are_printed_by_corpus() {
+        let found = lines(&SamplerConfig::Equal(sampler::Equal {}));
         let expected =
             ["large 900 50.0 % 500 0.56 1.67", "none 0 0.0 % 0 0.00 0.00", "small 100 50.0 % 500 5.00 15.00"];
         assert_eq!(found, expected);
     }
 
     #[test]
-    fn where_epochs_differ_the_first_and_the_last_are_told() {
-        let found = told(&Sampling::Annealed(sampler::Annealed {}));
+    fn where_epochs_differ_the_first_and_the_last_are_printed() {
+        let found = lines(&SamplerConfig::Annealed(sampler::Annealed {}));
         let expected = [
             "large 900 90.0 to 60.8 % 900 to 608 1.00 to 0.68 2.55",
             "none 0 0.0 % 0 0.00 0.00",

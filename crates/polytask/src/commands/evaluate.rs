@@ -3,7 +3,7 @@
 use crate::cli;
 use crate::failure::Failure;
 use crate::terminal::{figures::count, figures::points, table::Table};
-use crate::{assemble, config::Config};
+use crate::{config::Config, job::assemble};
 use data::Split;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::AtomicBool;
@@ -35,7 +35,7 @@ pub fn score(config: &Config, model: Model, split: Split) -> Result<(Evaluation,
     }
     let never = AtomicBool::new(false);
     let evaluation =
-        train::evaluate(&model, split, views.of(split), config.train.tokens_per_step.max(2048), &never);
+        train::evaluate(&model, split, views.of(split), config.train.tokens_per_batch.max(2048), &never);
     let evaluation = evaluation.ok_or_else(|| Failure::failed("the evaluation was stopped"))?;
     Ok((evaluation, model))
 }
@@ -51,8 +51,8 @@ fn as_table(evaluation: &Evaluation, model: &Model, split: Split) -> String {
     for scored in &evaluation.tasks {
         let slot = model.tasks.iter().find(|slot| slot.name == scored.task);
         let kind = slot.and_then(|slot| slot.config.kind(&slot.name).ok()).unwrap_or_default();
-        let main = scored.scores.main.as_str();
-        let also = scored.scores.values.iter().filter(|(name, _)| name != main);
+        let primary = scored.scores.primary.as_str();
+        let also = scored.scores.values.iter().filter(|(name, _)| name != primary);
         // Errors are no fractions: they stay in their own unit.
         let is_score = |name: &str| slot.is_some_and(|slot| slot.kind.metrics().contains(&name));
         let written = |name: &str, value: f64| match is_score(name) {
@@ -63,8 +63,8 @@ fn as_table(evaluation: &Evaluation, model: &Model, split: Split) -> String {
             scored.task.clone(),
             kind.to_string(),
             count(scored.rows),
-            main.to_string(),
-            points(scored.main()),
+            primary.to_string(),
+            points(scored.primary()),
             also.map(|(name, value)| written(name, *value)).collect::<Vec<_>>().join(", "),
         ]);
     }
@@ -80,8 +80,7 @@ fn as_json(evaluation: &Evaluation, split: &str) -> Value {
     for scored in &evaluation.tasks {
         let scores: Map<String, Value> =
             scored.scores.values.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        let entry =
-            json!({ "rows": scored.rows, "main": scored.scores.main, "loss": scored.loss, "scores": scores });
+        let entry = json!({ "rows": scored.rows, "primary": scored.scores.primary, "loss": scored.loss, "scores": scores });
         tasks.insert(scored.task.clone(), entry);
     }
     json!({ "split": split, "mean": evaluation.mean, "tasks": tasks })

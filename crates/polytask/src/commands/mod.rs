@@ -1,9 +1,9 @@
 //! One file a command, and what several of them need.
 
 pub mod check;
-pub mod data;
 pub mod evaluate;
-pub mod find_rate;
+pub mod inspect;
+pub mod lr_find;
 pub mod plan;
 pub mod predict;
 pub mod reference;
@@ -36,16 +36,16 @@ pub fn open_device(name: DeviceName) -> Result<Device, Failure> {
     name.open().map_err(|e| Failure::refused([format!("device = \"{name}\": {e}")]))
 }
 
-/// A device in words: its name, and its make where that is known.
+/// A device in words: its name, and its model where that is known.
 pub fn describe_device(name: DeviceName, device: &Device) -> String {
-    ::model::make_of(device).map_or_else(|| name.to_string(), |make| format!("{name} ({make})"))
+    ::model::device_model_name(device).map_or_else(|| name.to_string(), |model| format!("{name} ({model})"))
 }
 
-/// What the products are made of, in words, where the config does not leave it at f32.
+/// The precision of matrix products in words, where the config does not leave it at f32.
 pub fn describe_precision(train: &TrainConfig) -> String {
     match (train.precision, train.device) {
         (Precision::F32, _) => String::new(),
-        (precision, DeviceName::Cpu) => format!(", products in {}", precision.on_this_processor()),
+        (precision, DeviceName::Cpu) => format!(", products in {}", precision.describe_on_host()),
         _ => ", products in bf16".to_owned(),
     }
 }

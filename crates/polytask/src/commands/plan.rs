@@ -1,10 +1,10 @@
 //! `polytask plan`: what each task will get of a run, and what it costs, without training.
 
 use super::train::write;
-use crate::assemble::{Assembled, assemble};
 use crate::cli;
 use crate::failure::Failure;
-use crate::fit::fit;
+use crate::job::assemble::{Assembled, assemble};
+use crate::memory::memory_plan::plan_batches;
 use crate::terminal::{
     figures::{count, duration},
     table::Table,
@@ -13,9 +13,9 @@ use report::{LinePlot, Scale};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use train::{Plan, Spent, TaskCost};
+use train::{Plan, TaskCost, TaskUsage};
 
-/// Rows of the table of stretches.
+/// Rows of the table of segments.
 const SHOWN: usize = 8;
 
 /// Prints the plan.
@@ -24,7 +24,7 @@ pub fn plan(args: &cli::Plan) -> Result<u8, Failure> {
     let device = super::open_device(config.train.device)?;
     let (plan, costs, tasks) = super::with_threads(config.train.threads, || {
         let Assembled { job, .. } = assemble(&config, &device)?;
-        if let Some(found) = fit(&mut config, &job)?.filter(|_| !args.json) {
+        if let Some(found) = plan_batches(&mut config, &job)?.filter(|_| !args.json) {
             println!("\n  {found}");
         }
         let settings = config.settings();
@@ -63,7 +63,7 @@ pub fn plan(args: &cli::Plan) -> Result<u8, Failure> {
 }
 
 fn summary(plan: &Plan, costs: &[TaskCost]) -> String {
-    let (steps, epochs) = (plan.timetable.total(), plan.timetable.epochs().len());
+    let (steps, epochs) = (plan.step_plan.total(), plan.step_plan.epochs().len());
     let time = expected(&plan.tasks, costs).map(|seconds| {
         let time = duration(Duration::from_secs_f64(seconds));
         format!("; about {time} of passes on this machine, evaluations and the optimizer come on top")
@@ -78,13 +78,13 @@ fn summary(plan: &Plan, costs: &[TaskCost]) -> String {
 }
 
 /// Seconds of all passes: the trunk for the tokens that are a task's part, its head for all of them.
-fn expected(tasks: &BTreeMap<String, Spent>, costs: &[TaskCost]) -> Option<f64> {
+fn expected(tasks: &BTreeMap<String, TaskUsage>, costs: &[TaskCost]) -> Option<f64> {
     let of = |cost: &TaskCost| seconds(tasks.get(&cost.task)?, cost, tasks);
     (!costs.is_empty()).then(|| costs.iter().filter_map(of).sum())
 }
 
 /// Seconds of the passes of one task.
-fn seconds(spent: &Spent, cost: &TaskCost, tasks: &BTreeMap<String, Spent>) -> Option<f64> {
+fn seconds(spent: &TaskUsage, cost: &TaskCost, tasks: &BTreeMap<String, TaskUsage>) -> Option<f64> {
     // Operations a token are the same for all tasks; where a row is one task's alone, its tokens are all its part.
     let per_token =
         tasks.values().map(|spent| spent.operations / spent.tokens.max(1) as f64).fold(0.0, f64::max);
@@ -92,7 +92,7 @@ fn seconds(spent: &Spent, cost: &TaskCost, tasks: &BTreeMap<String, Spent>) -> O
     Some(part * (cost.forward + cost.backward) + spent.tokens as f64 * cost.head)
 }
 
-fn of_tasks(spent: &BTreeMap<String, Spent>, costs: &[TaskCost], tasks: &[String]) -> String {
+fn of_tasks(spent: &BTreeMap<String, TaskUsage>, costs: &[TaskCost], tasks: &[String]) -> String {
     let timed = !costs.is_empty();
     let mut header = vec!["task", "rows", "tokens", "steps", "compute"];
     if timed {
@@ -138,7 +138,7 @@ fn of_phases(plan: &Plan, tasks: &[String]) -> String {
     header.extend(tasks.iter().map(String::as_str));
     let mut table = Table::new(&header);
     for (i, phase) in plan.phases.iter().enumerate() {
-        let shares = train::shares(&phase.spent);
+        let shares = train::shares(&phase.usage);
         let mut cells = vec![(i + 1).to_string(), phase.sampler.to_owned(), count(phase.steps)];
         cells.extend(tasks.iter().map(|task| shares.get(task).map_or("-".into(), |share| percent(*share))));
         table.row(cells);
@@ -151,11 +151,11 @@ fn over_time(plan: &Plan, tasks: &[String]) -> String {
     let mut header = vec!["to step", "learning rate"];
     header.extend(tasks.iter().map(String::as_str));
     let mut table = Table::new(&header);
-    let length = plan.stretches.len().div_ceil(SHOWN).max(1);
-    for some in plan.stretches.chunks(length) {
+    let length = plan.segments.len().div_ceil(SHOWN).max(1);
+    for some in plan.segments.chunks(length) {
         let Some(last) = some.last() else { continue };
         let of = |task: &String| {
-            some.iter().filter_map(|stretch| stretch.operations.get(task)).fold(0.0, |sum, found| sum + found)
+            some.iter().filter_map(|segment| segment.operations.get(task)).fold(0.0, |sum, found| sum + found)
         };
         let all: f64 = tasks.iter().map(of).sum();
         let mut cells = vec![count(last.end), format!("{:.2e}", last.learning_rate)];
@@ -169,30 +169,30 @@ fn over_time(plan: &Plan, tasks: &[String]) -> String {
 fn drawn(plan: &Plan, tasks: &[String]) -> LinePlot {
     let mut plot = LinePlot::new("what each task gets", ("step", Scale::Linear), ("share", Scale::Linear));
     for task in tasks {
-        let share = |stretch: &train::Stretch| {
-            let all: f64 = stretch.operations.values().sum();
-            let own = stretch.operations.get(task).copied().unwrap_or(0.0);
-            (stretch.end as f64, own / all.max(f64::MIN_POSITIVE))
+        let share = |segment: &train::PlanSegment| {
+            let all: f64 = segment.operations.values().sum();
+            let own = segment.operations.get(task).copied().unwrap_or(0.0);
+            (segment.end as f64, own / all.max(f64::MIN_POSITIVE))
         };
-        plot.line(task, plan.stretches.iter().map(share));
+        plot.line(task, plan.segments.iter().map(share));
     }
-    let most = plan.stretches.iter().map(|stretch| stretch.learning_rate).fold(f64::MIN_POSITIVE, f64::max);
-    let rate = |stretch: &train::Stretch| (stretch.end as f64, stretch.learning_rate / most);
-    plot.line(&format!("learning rate / {most:.1e}"), plan.stretches.iter().map(rate));
+    let most = plan.segments.iter().map(|segment| segment.learning_rate).fold(f64::MIN_POSITIVE, f64::max);
+    let rate = |segment: &train::PlanSegment| (segment.end as f64, segment.learning_rate / most);
+    plot.line(&format!("learning rate / {most:.1e}"), plan.segments.iter().map(rate));
     plot
 }
 
 fn as_json(plan: &Plan, costs: &[TaskCost]) -> Value {
     let cost = |cost: &TaskCost| json!({ "task": cost.task, "forward": cost.forward, "head": cost.head, "backward": cost.backward });
-    let stretch = |stretch: &train::Stretch| json!({ "end": stretch.end, "learning_rate": stretch.learning_rate, "operations": stretch.operations });
-    let phase = |phase: &train::PlannedPhase| json!({ "tasks": phase.tasks, "steps": phase.steps, "sampler": phase.sampler, "spent": phase.spent });
+    let segment = |segment: &train::PlanSegment| json!({ "end": segment.end, "learning_rate": segment.learning_rate, "operations": segment.operations });
+    let phase = |phase: &train::PlannedPhase| json!({ "tasks": phase.tasks, "steps": phase.steps, "sampler": phase.sampler, "usage": phase.usage });
     json!({
-        "steps": plan.timetable.total(), "epochs": plan.timetable.epochs(), "tokens": plan.tokens,
+        "steps": plan.step_plan.total(), "epochs": plan.step_plan.epochs(), "tokens": plan.tokens,
         "tasks": plan.tasks, "shares": train::shares(&plan.tasks), "corpora": plan.corpora,
         "seconds_per_token": costs.iter().map(cost).collect::<Vec<_>>(),
         "expected_seconds": expected(&plan.tasks, costs),
         "phases": plan.phases.iter().map(phase).collect::<Vec<_>>(),
-        "stretches": plan.stretches.iter().map(stretch).collect::<Vec<_>>(),
+        "segments": plan.segments.iter().map(segment).collect::<Vec<_>>(),
     })
 }
 

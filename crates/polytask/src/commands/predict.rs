@@ -1,16 +1,16 @@
-//! `polytask predict`: every task's answer for each line of standard input, from one pass; where corpora have vectors, from one
-//! pass for each.
+//! `polytask predict`: every task's answer for each line of standard input, from one pass; with dataset embeddings from one pass
+//! for each corpus.
 
 mod question;
 
 use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
 use data::{Input, InputField, View};
-use question::{Choices, Marked, One, Question, Reads};
+use question::{Choices, Marked, ModelInputs, Question, SingleText};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, BufReader, Write};
 use std::sync::Arc;
-use tasks::Source;
+use tasks::ModelInput;
 use train::Model;
 
 /// Lines that are read, answered and written together.
@@ -39,7 +39,7 @@ pub fn answer_lines(
     mut to: impl Write,
 ) -> Result<usize, Failure> {
     let read = |e: io::Error| Failure::failed(format!("reading standard input: {e}"));
-    let reads = Reads::of(model);
+    let inputs = ModelInputs::of(model);
     let (mut number, mut broken, mut json) = (0, 0, (input != "auto").then_some(input == "json"));
     loop {
         let mut questions = Vec::new();
@@ -47,9 +47,9 @@ pub fn answer_lines(
         while questions.len() < CHUNK && from.read_until(b'\n', &mut line).map_err(read)? > 0 {
             number += 1;
             if *json.get_or_insert_with(|| line.trim_ascii_start().starts_with(b"{")) {
-                questions.push((number, Question::from_json(&reads, &line)));
+                questions.push((number, Question::from_json(&inputs, &line)));
             } else {
-                questions.push((number, Question::from_text(&reads, &line)));
+                questions.push((number, Question::from_text(&inputs, &line)));
             }
             line.clear();
         }
@@ -57,7 +57,7 @@ pub fn answer_lines(
             return Ok(broken);
         }
         broken += questions.iter().filter(|(_, question)| question.is_err()).count();
-        for answer in answer(model, &reads, &questions)? {
+        for answer in answer(model, &inputs, &questions)? {
             match writeln!(to, "{answer}").and_then(|()| to.flush()) {
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(broken),
                 other => other.map_err(|e| Failure::failed(format!("writing the answers: {e}")))?,
@@ -69,11 +69,11 @@ pub fn answer_lines(
 /// One object a line: the text and every task's answer, or what is wrong with the line.
 fn answer(
     model: &Model,
-    reads: &Reads,
+    inputs: &ModelInputs,
     questions: &[(usize, Result<Question, String>)],
 ) -> Result<Vec<Value>, Failure> {
     let good: Vec<&Question> = questions.iter().filter_map(|(_, q)| q.as_ref().ok()).collect();
-    let predicted = run(model, reads, &good)?;
+    let predicted = run(model, inputs, &good)?;
     let mut next = 0;
     let answers = questions.iter().map(|(line, question)| match question {
         Err(error) => json!({ "line": line, "error": error }),
@@ -89,8 +89,8 @@ fn answer(
             let mut answer = Map::from_iter([("line".to_string(), json!(line))]);
             answer.extend(question.repeated());
             answer.insert("tasks".into(), tasks.into());
-            if predicted.cut[row] > 0 {
-                answer.insert("truncated_tokens".into(), predicted.cut[row].into());
+            if predicted.truncated[row] > 0 {
+                answer.insert("truncated_tokens".into(), predicted.truncated[row].into());
             }
             answer.into()
         }
@@ -102,51 +102,52 @@ fn answer(
 struct Predicted {
     /// `None` where the question lacks what the task reads.
     by_task: Vec<Vec<Option<Value>>>,
-    cut: Vec<u32>,
+    truncated: Vec<u32>,
 }
 
 /// One pass for the tasks on one text, and one for each pair of fields or text with spans that tasks read.
-fn run(model: &Model, reads: &Reads, questions: &[&Question]) -> Result<Predicted, Failure> {
+fn run(model: &Model, inputs: &ModelInputs, questions: &[&Question]) -> Result<Predicted, Failure> {
     let by_task = model.tasks.iter().map(|_| questions.iter().map(|_| None).collect()).collect();
-    let mut predicted = Predicted { by_task, cut: vec![0; questions.len()] };
-    let (rows, ones): (Vec<usize>, Vec<&One>) =
+    let mut predicted = Predicted { by_task, truncated: vec![0; questions.len()] };
+    let (rows, ones): (Vec<usize>, Vec<&SingleText>) =
         questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.one.as_ref()?))).unzip();
     if !ones.is_empty() {
         on_one(model, &rows, &ones, &mut predicted)?;
     }
-    for (i, input) in reads.pairs.iter().enumerate() {
+    for (i, input) in inputs.pairs.iter().enumerate() {
         let (rows, pairs): (Vec<usize>, Vec<&[String; 2]>) =
             questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.pairs[i].as_ref()?))).unzip();
         if !pairs.is_empty() {
             let tasks = tasks_where(model, |own| own == input);
             let view = encode(model, pairs.iter().map(|pair| encoded(input, pair)).collect())?;
-            predicted.cut(&rows, &view);
-            let places: Vec<Vec<&[[u32; 2]]>> = (0..pairs.len()).map(|i| view.encoded.places(i)).collect();
-            let source = |i: usize| Source::Pair { second: &pairs[i][1], places: &places[i] };
-            predicted.pass(model, &tasks, &rows, &view, source);
+            predicted.count_truncated(&rows, &view);
+            let mapping: Vec<Vec<&[[u32; 2]]>> =
+                (0..pairs.len()).map(|i| view.encoded.offset_mapping(i)).collect();
+            let source = |i: usize| ModelInput::Pair { second: &pairs[i][1], offset_mapping: &mapping[i] };
+            predicted.run(model, &tasks, &rows, &view, source);
         }
     }
-    for (i, fields) in reads.choices.iter().enumerate() {
-        let (rows, asked): (Vec<usize>, Vec<&Choices>) =
+    for (i, fields) in inputs.choices.iter().enumerate() {
+        let (rows, found): (Vec<usize>, Vec<&Choices>) =
             questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.choices[i].as_ref()?))).unzip();
-        if !asked.is_empty() {
+        if !found.is_empty() {
             let [text, choices] = fields.clone();
             let input = InputField::Choices(text, choices);
             let tasks = tasks_where(model, |own| *own == input);
-            let view = encode(model, asked.iter().map(|a| Input::Choices(&a.text, &a.choices)).collect())?;
-            predicted.cut(&rows, &view);
-            predicted.pass(model, &tasks, &rows, &view, |i| Source::Choices(&asked[i].choices));
+            let view = encode(model, found.iter().map(|a| Input::Choices(&a.text, &a.choices)).collect())?;
+            predicted.count_truncated(&rows, &view);
+            predicted.run(model, &tasks, &rows, &view, |i| ModelInput::Choices(&found[i].choices));
         }
     }
-    for (i, fields) in reads.marked.iter().enumerate() {
+    for (i, fields) in inputs.marked.iter().enumerate() {
         let (rows, marked): (Vec<usize>, Vec<&Marked>) =
             questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.marked[i].as_ref()?))).unzip();
         if !marked.is_empty() {
             let tasks = tasks_where(model, |input| *input == InputField::Marked(fields.clone()));
             let view = encode(model, marked.iter().map(|marked| Input::Words(&marked.pieces)).collect())?;
-            predicted.cut(&rows, &view);
-            let source = |i: usize| Source::Text { text: &marked[i].text, words: &[] };
-            predicted.pass(model, &tasks, &rows, &view, source);
+            predicted.count_truncated(&rows, &view);
+            let source = |i: usize| ModelInput::Text { text: &marked[i].text, words: &[] };
+            predicted.run(model, &tasks, &rows, &view, source);
         }
     }
     Ok(predicted)
@@ -162,7 +163,12 @@ fn encoded<'a>(input: &InputField, [first, second]: &'a [String; 2]) -> Input<'a
 
 /// One pass serves all tasks on one text, unless the vocabulary reads a text otherwise than its words one by one; then the
 /// tasks on texts get a pass of their own, so that every task sees what it was trained on.
-fn on_one(model: &Model, rows: &[usize], ones: &[&One], predicted: &mut Predicted) -> Result<(), Failure> {
+fn on_one(
+    model: &Model,
+    rows: &[usize],
+    ones: &[&SingleText],
+    predicted: &mut Predicted,
+) -> Result<(), Failure> {
     let (texts, words): (Vec<String>, Vec<Vec<String>>) = ones.iter().map(|q| (q.text(), q.words())).unzip();
     let of_texts = encode(model, texts.iter().map(|t| Input::Text(t)).collect())?;
     let of_words = encode(model, words.iter().map(|w| Input::Words(w)).collect())?;
@@ -171,15 +177,15 @@ fn on_one(model: &Model, rows: &[usize], ones: &[&One], predicted: &mut Predicte
     let mut on_words = tasks_where(model, |input| matches!(input, InputField::Words(_)));
     let mut on_texts = tasks_where(model, |input| matches!(input, InputField::Text(_)));
     if !on_words.is_empty() {
-        predicted.cut(rows, &of_words);
+        predicted.count_truncated(rows, &of_words);
     } else if !on_texts.is_empty() {
-        predicted.cut(rows, &of_texts);
+        predicted.count_truncated(rows, &of_texts);
     }
     if same && !on_words.is_empty() {
         on_words.append(&mut on_texts);
     }
     for (tasks, view) in [(on_words, of_words), (on_texts, of_texts)] {
-        predicted.pass(model, &tasks, rows, &view, |i| ones[i].source());
+        predicted.run(model, &tasks, rows, &view, |i| ones[i].source());
     }
     for prefix in prefixes(model) {
         let tasks = tasks_where(
@@ -188,8 +194,8 @@ fn on_one(model: &Model, rows: &[usize], ones: &[&One], predicted: &mut Predicte
         );
         let texts: Vec<String> = texts.iter().map(|text| format!("{prefix}{text}")).collect();
         let view = encode(model, texts.iter().map(|text| Input::Text(text)).collect())?;
-        predicted.cut(rows, &view);
-        predicted.pass(model, &tasks, rows, &view, |i| ones[i].source());
+        predicted.count_truncated(rows, &view);
+        predicted.run(model, &tasks, rows, &view, |i| ones[i].source());
     }
     Ok(())
 }
@@ -212,20 +218,20 @@ fn tasks_where(model: &Model, test: impl Fn(&InputField) -> bool) -> Vec<usize> 
 }
 
 impl Predicted {
-    /// Runs a view whose rows are the questions `rows` for some tasks; `source` is what each of the rows is about. Where corpora
-    /// have vectors there is a pass for each corpus of these tasks.
-    fn pass<'a>(
+    /// Runs a view whose rows are the questions `rows` for some tasks; `source` is the input of each of the rows. With dataset
+    /// embeddings there is a pass for each corpus of these tasks.
+    fn run<'a>(
         &mut self,
         model: &Model,
         tasks: &[usize],
         rows: &[usize],
         view: &View,
-        source: impl Fn(usize) -> Source<'a>,
+        source: impl Fn(usize) -> ModelInput<'a>,
     ) {
-        if model.corpora.is_empty() && !tasks.is_empty() {
+        if model.datasets.is_empty() && !tasks.is_empty() {
             self.one_pass(model, tasks, rows, view, &source);
         }
-        for corpus in &model.corpora {
+        for corpus in &model.datasets {
             let of_corpus = |task: &&usize| model.tasks[**task].config.corpus == *corpus;
             let tasks: Vec<usize> = tasks.iter().filter(of_corpus).copied().collect();
             if !tasks.is_empty() {
@@ -241,24 +247,24 @@ impl Predicted {
         tasks: &[usize],
         rows: &[usize],
         view: &View,
-        source: &impl Fn(usize) -> Source<'a>,
+        source: &impl Fn(usize) -> ModelInput<'a>,
     ) {
         for (task, predictions) in tasks.iter().zip(train::predict(model, tasks, view, TOKENS)) {
             let kind = &model.tasks[*task].kind;
             for (i, (row, prediction)) in rows.iter().zip(predictions).enumerate() {
-                self.by_task[*task][*row] = Some(kind.explain(&prediction, source(i)));
+                self.by_task[*task][*row] = Some(kind.to_json(&prediction, source(i)));
             }
         }
     }
 
     /// Counts what truncation took of the questions `rows`.
-    fn cut(&mut self, rows: &[usize], view: &View) {
-        rows.iter().zip(&view.encoded.cut).for_each(|(row, cut)| self.cut[*row] += cut);
+    fn count_truncated(&mut self, rows: &[usize], view: &View) {
+        rows.iter().zip(&view.encoded.truncated).for_each(|(row, lost)| self.truncated[*row] += lost);
     }
 }
 
 fn encode(model: &Model, inputs: Vec<Input<'_>>) -> Result<View, Failure> {
     let encoded = model.tokenizer.encode(&inputs, model.max_length).map_err(Failure::failed)?;
     let input = InputField::Text("text".into());
-    Ok(View { corpus: "standard input".into(), input, rows: Arc::default(), encoded, hiding: None })
+    Ok(View { corpus: "standard input".into(), input, rows: Arc::default(), encoded, masking: None })
 }

@@ -1,15 +1,15 @@
 //! `polytask train`: a run from its config, or on from where it was interrupted.
 
-use crate::assemble::{Assembled, assemble};
 use crate::cli;
 use crate::config::Config;
+use crate::event_sinks::EventSinks;
 use crate::failure::{Failure, INTERRUPTED};
-use crate::fit::fit;
-use crate::memory::{self, Bound};
-use crate::observe::Observers;
+use crate::job::assemble::{Assembled, assemble};
+use crate::memory::memory_plan::plan_batches;
+use crate::memory::{self, ProcessMemoryLimit};
 use crate::terminal::{figures::count, progress::Detail};
 use burn::tensor::Device;
-use data::{InputField, MarkedText};
+use data::{EntityMarkers, InputField};
 use model::DeviceName;
 use std::fs;
 use std::io::Write;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use train::{Host, Job, Outcome, Room, RunDir, Start};
+use train::{Job, MemoryLimit, Outcome, RunDir, RunHooks, Start};
 
 /// Trains; exit code 130 if interrupted.
 pub fn train(args: &cli::Train) -> Result<u8, Failure> {
@@ -72,44 +72,44 @@ pub fn run_config(
     }
     let Assembled { mut job, report } = assemble(config, device)?;
     let mut config = config.clone();
-    // A run that goes on has its size already.
+    // A run that is resumed has its batch size already.
     if start == Start::Fresh
-        && let Some(found) = fit(&mut config, &job)?
+        && let Some(found) = plan_batches(&mut config, &job)?
     {
         println!("  {found}");
     }
-    let room = room(&config, &job);
+    let limit = memory_limit(&config, &job);
     fs::create_dir_all(run.root()).map_err(|e| Failure::io("making", run.root(), e))?;
     if start == Start::Fresh {
         write(&run.config(), config.resolved_toml().as_bytes())?;
         let data = serde_json::to_vec_pretty(&report).map_err(Failure::failed)?;
         write(&run.data(), &data)?;
     }
-    let mut observers = Observers::open(run, detail)?;
+    let mut sinks = EventSinks::open(run, detail)?;
     let began = Instant::now();
     let outcome = train::run(
         &mut job,
         &config.settings(),
         run,
         start,
-        Host {
+        RunHooks {
             stop: stop_flag(),
             clock: &|| began.elapsed(),
-            room: room.as_ref(),
-            emit: &mut |event| observers.take(event),
+            memory_limit: limit.as_ref(),
+            emit: &mut |event| sinks.take(event),
         },
     );
-    let closed = observers.close();
+    let closed = sinks.close();
     let outcome = outcome.map_err(Failure::failed)?;
     closed.map(|()| outcome)
 }
 
-/// Who tells a run on the processor how much memory is left: of `[train] memory_gib`, or of all that there is.
-fn room(config: &Config, job: &Job) -> Option<Arc<dyn Room>> {
-    let bytes = config.train.memory_gib.map(memory::of_gib);
+/// The memory limit of a run on the processor: `[train] max_memory_gib`, or all that there is.
+fn memory_limit(config: &Config, job: &Job) -> Option<Arc<dyn MemoryLimit>> {
+    let bytes = config.train.max_memory_gib.map(memory::bytes_of_gib);
     let bytes = bytes.or_else(memory::allowed).filter(|_| config.train.device == DeviceName::Cpu)?;
     // A backward pass takes as much as all gradients at once.
-    Some(Arc::new(Bound::new(bytes, memory::of_gradients(&job.model.parameters))))
+    Some(Arc::new(ProcessMemoryLimit::new(bytes, memory::gradient_bytes(&job.model.parameters))))
 }
 
 /// A flag that SIGINT, SIGTERM and SIGHUP set. A second signal ends the program at once.
@@ -144,7 +144,7 @@ fn line(config: &Config) -> String {
         InputField::Choices(first, second) => {
             Some(format!(r#"{{"{first}": "a text", "{second}": ["one", "another"]}}"#))
         }
-        InputField::Marked(MarkedText { text, head, tail, words, .. }) => {
+        InputField::Marked(EntityMarkers { text, head, tail, words, .. }) => {
             let (value, spans) = match words {
                 true => (r#"["one", "two"]"#, [[0, 1], [1, 2]]),
                 false => (r#""one two""#, [[0, 3], [4, 7]]),

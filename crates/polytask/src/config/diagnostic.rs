@@ -5,7 +5,7 @@ use unicode_width::UnicodeWidthChar;
 
 /// A text that a config was read from: the file, or one `--set` or `--define` of the command line.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct SourceFile {
     /// The file's path as the user gave it, or `--set`, `--define`.
     pub name: String,
     /// The text.
@@ -70,7 +70,7 @@ impl Diagnostic {
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// The texts; the first is the file.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceFile>,
     /// What is wrong, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -85,7 +85,7 @@ impl fmt::Display for Report {
 
 impl Report {
     /// Sorts by source and position, what concerns the whole file last; equal ones stay once.
-    pub fn new(sources: Vec<Source>, mut diagnostics: Vec<Diagnostic>) -> Self {
+    pub fn new(sources: Vec<SourceFile>, mut diagnostics: Vec<Diagnostic>) -> Self {
         diagnostics.sort_by_key(|d| d.span.map_or((usize::MAX, 0), |s| (s.source, s.start)));
         diagnostics.dedup();
         Report { sources, diagnostics }
@@ -224,8 +224,8 @@ fn floor(text: &str, at: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn file(text: &str) -> Vec<Source> {
-        vec![Source { name: "a.toml".into(), text: text.into(), is_file: true }]
+    fn file(text: &str) -> Vec<SourceFile> {
+        vec![SourceFile { name: "a.toml".into(), text: text.into(), is_file: true }]
     }
 
     #[test]

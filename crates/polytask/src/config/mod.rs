@@ -1,26 +1,28 @@
 //! The config file: one struct, one table per component, and everything that is wrong with it at once.
 //!
 //! The way of a file: parsed into a tree whose values know where they stand ([`document`]), `--set` put over it
-//! ([`overrides`]), `${NAME}` filled and paths made absolute ([`fill`]), held against the JSON Schema of [`Config`]
-//! ([`walk`]), read by serde ([`read`]), and checked across tables ([`rules`]). Each step reports all it finds.
+//! ([`overrides`]), `${NAME}` replaced and paths made absolute ([`interpolate`]), validated against the JSON Schema of
+//! [`Config`] ([`validate`]), read by serde ([`read`]), and checked across tables ([`rules`]). Each step reports all it
+//! finds.
 //!
 //! The tables' types live with their owners in the crates below; here is only what holds them together.
 
 pub mod diagnostic;
 pub mod document;
-mod fill;
-mod in_order;
-mod nearest;
+mod interpolate;
+mod ordered_map;
 mod overrides;
 mod read;
+mod renamed_keys;
 mod rules;
 pub mod schema;
-mod walk;
+mod suggest;
+mod validate;
 mod wording;
 
-pub use diagnostic::{Diagnostic, Level, Report, Source, Span};
-pub use in_order::InOrder;
-pub(crate) use nearest::nearest;
+pub use diagnostic::{Diagnostic, Level, Report, SourceFile, Span};
+pub use ordered_map::OrderedMap;
+pub(crate) use suggest::suggest;
 pub(crate) use wording::summary;
 
 use document::Node;
@@ -44,6 +46,9 @@ pub struct Config {
     pub paths: BTreeMap<String, String>,
     /// The network that all tasks share.
     pub model: model::ModelConfig,
+    /// How the tasks share the backbone; all of it by default.
+    #[serde(default)]
+    pub sharing: model::SharingConfig,
     /// The vocabulary of a backbone that is built from scratch, trained from the training texts. A pretrained backbone
     /// brings its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,19 +61,19 @@ pub struct Config {
     pub corpus: BTreeMap<String, data::CorpusConfig>,
     /// What to learn: `[task.NAME]` for each, with a corpus and exactly one kind.
     #[serde(default)]
-    pub task: InOrder<tasks::TaskConfig>,
+    pub task: OrderedMap<tasks::TaskConfig>,
     /// How often each corpus is drawn; proportional by default.
     #[serde(default)]
-    pub sampling: data::Sampling,
+    pub sampling: data::SamplerConfig,
     /// The parts of a run, one after the other: `[[phase]]` for each. Without any, the whole run is one part with every task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phase: Vec<train::PhaseConfig>,
     /// How the tasks' losses are weighted against each other; equal by default.
     #[serde(default)]
-    pub balance: balance::Balancing,
+    pub balance: balance::BalancerConfig,
     /// What turns gradients into new weights; AdamW by default.
     #[serde(default)]
-    pub optimizer: train::Optimizing,
+    pub optimizer: train::OptimizerConfig,
     /// How the learning rate moves; linear by default.
     #[serde(default)]
     pub schedule: train::Schedule,
@@ -99,24 +104,13 @@ impl Default for DataConfig {
 /// The schema of [`Config`].
 pub static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::of::<Config>);
 
-/// A config that was read, with its warnings and the tree that knows where everything stands.
+/// A config that was read, with its warnings.
 #[derive(Debug)]
 pub struct Loaded {
     /// The config.
     pub config: Config,
     /// What it probably does not mean; no errors.
     pub warnings: Report,
-    root: Node,
-}
-
-impl Loaded {
-    /// A report of one error about a key of the config, such as `["task", "intent", "corpus"]`, for what only the data
-    /// or the model can tell.
-    pub fn error_at(&self, path: &[&str], message: impl Into<String>, help: Option<String>) -> Report {
-        let mut error = Diagnostic::error(message, self.root.point(path));
-        error.help.extend(help);
-        Report::new(self.warnings.sources.clone(), vec![error])
-    }
 }
 
 /// What stands beside the file's text.
@@ -141,7 +135,7 @@ pub struct Context<'a> {
 pub fn open(file: &Path, set: &[String], define: &[String]) -> Result<Loaded, Report> {
     let name = file.display().to_string();
     let alone = |text: String, error: Diagnostic| {
-        Report::new(vec![Source { name: name.clone(), text, is_file: true }], vec![error])
+        Report::new(vec![SourceFile { name: name.clone(), text, is_file: true }], vec![error])
     };
     let bytes = std::fs::read(file).map_err(|e| {
         let error = Diagnostic::error(format!("cannot read {name}: {e}"), None);
@@ -178,17 +172,17 @@ pub fn load(file: &Path, set: &[String], define: &[String]) -> Result<(Config, V
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(text: &str, context: &Context<'_>) -> Result<Loaded, Report> {
-    let mut sources = vec![Source { name: context.name.into(), text: text.into(), is_file: true }];
+    let mut sources = vec![SourceFile { name: context.name.into(), text: text.into(), is_file: true }];
     match checked::<Config>(&SCHEMA, context, &mut sources) {
         Ok((mut config, root)) => {
             let report = Report::new(sources, rules::check(&config, &root));
             if report.errors() > 0 {
                 return Err(report);
             }
-            if matches!(config.model.backbone, model::BackboneConfig::Scratch(_)) {
+            if matches!(config.model.backbone, model::BackboneConfig::FromScratch(_)) {
                 config.tokenizer.get_or_insert_default();
             }
-            Ok(Loaded { config, warnings: report, root })
+            Ok(Loaded { config, warnings: report })
         }
         Err(errors) => Err(Report::new(sources, errors)),
     }
@@ -198,15 +192,16 @@ pub fn parse(text: &str, context: &Context<'_>) -> Result<Loaded, Report> {
 fn checked<T: DeserializeOwned>(
     schema: &Schema,
     context: &Context<'_>,
-    sources: &mut Vec<Source>,
+    sources: &mut Vec<SourceFile>,
 ) -> Result<(T, Node), Vec<Diagnostic>> {
     let text = sources.first().map(|s| s.text.clone()).unwrap_or_default();
     let mut root = document::parse(&text, 0)?;
     let mut errors = Vec::new();
     errors.extend(overrides::apply(&mut root, context.set, schema, sources).err().into_iter().flatten());
-    let folders = fill::Folders { config: context.folder, current: context.current };
-    errors.extend(fill::fill(&mut root, context.define, &folders, sources).err().into_iter().flatten());
-    errors.extend(walk::walk(schema, &root));
+    let folders = interpolate::Folders { config: context.folder, current: context.current };
+    let interpolated = interpolate::interpolate(&mut root, context.define, &folders, sources);
+    errors.extend(interpolated.err().into_iter().flatten());
+    errors.extend(validate::validate(schema, &root));
     if !errors.is_empty() {
         return Err(errors);
     }

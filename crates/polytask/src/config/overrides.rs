@@ -1,7 +1,7 @@
 //! `--set KEY=VALUE`: keys of the config given on the command line, over the file's.
 
 use super::{
-    diagnostic::{Diagnostic, Source, Span},
+    diagnostic::{Diagnostic, SourceFile, Span},
     document::{Data, Entry, Node, parse_key, parse_value},
     schema::{Branch, Schema, types},
 };
@@ -15,12 +15,12 @@ pub fn apply(
     root: &mut Node,
     overrides: &[String],
     schema: &Schema,
-    sources: &mut Vec<Source>,
+    sources: &mut Vec<SourceFile>,
 ) -> Result<(), Vec<Diagnostic>> {
     let mut errors = Vec::new();
     for text in overrides {
         let source = sources.len();
-        sources.push(Source { name: "--set".into(), text: text.clone(), is_file: false });
+        sources.push(SourceFile { name: "--set".into(), text: text.clone(), is_file: false });
         if let Err(error) = apply_one(root, text, schema, source) {
             errors.push(error);
         }

@@ -10,7 +10,7 @@ use serde::de::{
 };
 use std::{fmt, slice};
 
-/// The value of a document. After a walk without faults this should succeed; what serde finds beyond the schema
+/// The value of a document. After a validation without errors this should succeed; what serde finds beyond the schema
 /// is reported with its place.
 pub fn read<T: DeserializeOwned>(root: &Node) -> Result<T, Diagnostic> {
     T::deserialize(Reader(root)).map_err(|e| Diagnostic::error(e.message, e.span))
@@ -127,8 +127,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
-        let entry =
-            self.value.take().ok_or_else(|| ReadError::custom("a value was asked for before its key"))?;
+        let entry = self.value.take().ok_or_else(|| ReadError::custom("a value was read before its key"))?;
         seed.deserialize(Reader(&entry.node)).map_err(|e| e.at(entry.node.span))
     }
 }

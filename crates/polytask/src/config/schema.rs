@@ -1,4 +1,4 @@
-//! The JSON Schema of a type, and the few questions that diagnostics and documentation ask of it.
+//! The JSON Schema of a type, and the few queries that diagnostics and documentation need.
 //!
 //! Knows what schemars makes of the config's types: `$ref`, objects with `properties`, `required` and
 //! `additionalProperties`, lists, `oneOf` for enums (a string or a table with one key), `anyOf` for options and

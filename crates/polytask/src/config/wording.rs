@@ -8,7 +8,7 @@ pub fn summary(description: &str) -> String {
     sentence.trim_end_matches('.').to_string()
 }
 
-/// A way of keys as one writes it, quoted where TOML asks for it; `[3]` is an entry of a list.
+/// A path of keys as one writes it, quoted where TOML requires it; `[3]` is an entry of a list.
 pub fn dotted<S: AsRef<str>>(path: &[S]) -> String {
     let mut out = String::new();
     for key in path.iter().map(AsRef::as_ref) {

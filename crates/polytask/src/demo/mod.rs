@@ -94,7 +94,7 @@ fn train(args: &cli::Demo, device: &Device, file: &Path, alone: Option<&str>) ->
     }
     let root: PathBuf = args.dir.join(alone.unwrap_or("one"));
     let run = RunDir::new(&root);
-    let detail = if alone.is_some() { Detail::Faults } else { Detail::Lines };
+    let detail = if alone.is_some() { Detail::Warnings } else { Detail::Lines };
     let began = Instant::now();
     let outcome = run_config(&config, device, &run, Start::Fresh, detail)?;
     if let Outcome::Interrupted { .. } = outcome {
@@ -119,10 +119,10 @@ fn comparison(together: &Measured, apart: &BTreeMap<&str, Measured>) -> String {
         let Some(own) = apart.get(scored.task.as_str()).and_then(|m| m.test.tasks.first()) else { continue };
         table.row([
             scored.task.clone(),
-            scored.scores.main.clone(),
-            points(scored.main()),
-            points(own.main()),
-            change(scored.main() - own.main()),
+            scored.scores.primary.clone(),
+            points(scored.primary()),
+            points(own.primary()),
+            change(scored.primary() - own.primary()),
         ]);
     }
     let parameters: usize = apart.values().map(|m| m.parameters).sum();

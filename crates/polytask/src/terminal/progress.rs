@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
-use train::{Allotted, Evaluated, Event, Finished, PhaseBegan, Reason, Started, Step, TaskDone};
+use train::{Evaluated, Event, Finished, PhaseBegan, Started, StepEvent, StopReason, TaskDone, UsageReport};
 
 /// Seconds between two plain lines.
 const EVERY: f64 = 10.0;
@@ -18,7 +18,7 @@ const NEWEST: f64 = 0.05;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     /// Only what went wrong.
-    Faults,
+    Warnings,
     /// A line for every evaluation.
     Lines,
     /// Progress, and a table for every evaluation.
@@ -26,7 +26,7 @@ pub enum Detail {
 }
 
 /// Shows the events of one run.
-pub struct Progress {
+pub struct ProgressDisplay {
     bar: Option<ProgressBar>,
     detail: Detail,
     steps: usize,
@@ -37,19 +37,19 @@ pub struct Progress {
     pace: Option<(f64, f64)>,
     printed: f64,
     scores: BTreeMap<(String, String), f64>,
-    allotted: Option<Allotted>,
+    usage: Option<UsageReport>,
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// A bar if standard error is a terminal, else plain lines.
-    pub fn new(detail: Detail) -> Progress {
-        let bar = (detail != Detail::Faults && std::io::stderr().is_terminal()).then(|| {
+    pub fn new(detail: Detail) -> ProgressDisplay {
+        let bar = (detail != Detail::Warnings && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(4));
             let style =
                 ProgressStyle::with_template("  {bar:24.cyan/dim} {msg}").expect("the template is valid");
             bar.with_style(style.progress_chars("━━─"))
         });
-        Progress {
+        ProgressDisplay {
             bar,
             detail,
             steps: 0,
@@ -59,7 +59,7 @@ impl Progress {
             pace: None,
             printed: f64::NEG_INFINITY,
             scores: BTreeMap::new(),
-            allotted: None,
+            usage: None,
         }
     }
 
@@ -67,7 +67,7 @@ impl Progress {
     pub fn show(&mut self, event: &Event) {
         match event {
             Event::Started(e) => self.started(e),
-            Event::Cached(e) => self.say(&format!(
+            Event::FrozenStatesCached(e) => self.say(&format!(
                 "  {} frozen layers computed once for {} rows: {} on the disk, {:.1} s",
                 e.layers,
                 count(e.rows),
@@ -82,17 +82,17 @@ impl Progress {
                     e.step, e.reason, e.moved_to
                 ));
             }
-            Event::BadStep(e) => {
-                let faults: Vec<String> = e.faults.iter().map(ToString::to_string).collect();
-                let line = format!("step {} skipped, {} in a row: {}", e.step, e.in_a_row, faults.join("; "));
+            Event::NonFiniteStep(e) => {
+                let tasks: Vec<String> = e.tasks.iter().map(ToString::to_string).collect();
+                let line = format!("step {} skipped, {} in a row: {}", e.step, e.in_a_row, tasks.join("; "));
                 self.warn(&line);
             }
-            Event::Halved(e) => self.warn(&format!(
+            Event::ChunkSizeReduced(e) => self.warn(&format!(
                 "no memory left for step {}: it is done again, and from now on {} tokens go through the trunk at once",
                 count(e.step + 1),
                 count(e.tokens)
             )),
-            Event::RateFell(e) => self.say(&format!(
+            Event::LearningRateReduced(e) => self.say(&format!(
                 "  nothing better than {} for a while: {} from now on with {} of the learning rate",
                 points(e.best),
                 e.task.as_ref().map_or("everything".into(), |task| format!("the head of {task}")),
@@ -101,7 +101,7 @@ impl Progress {
             Event::Saved(_) => {}
             Event::PhaseBegan(e) => self.phase_began(e),
             Event::TaskDone(e) => self.task_done(e),
-            Event::Allotted(e) => self.allotted = Some(e.clone()),
+            Event::UsageReport(e) => self.usage = Some(e.clone()),
             Event::StoppedEarly(e) => self.say(&format!(
                 "  stopped early at step {}: {} evaluations without a better one than step {}'s",
                 count(e.step),
@@ -143,15 +143,15 @@ impl Progress {
 
     fn task_done(&mut self, e: &TaskDone) {
         let why = match e.reason {
-            Reason::Budget => "its budget is used up".to_string(),
-            Reason::Stopped { best } => {
+            StopReason::Budget => "its budget is used up".to_string(),
+            StopReason::Stopped { best } => {
                 format!("its score has not improved; its head is that of step {}", count(best))
             }
         };
         self.say(&format!("  task {} is done after step {}: {why}", e.task, count(e.step)));
     }
 
-    fn step(&mut self, e: &Step) {
+    fn step(&mut self, e: &StepEvent) {
         for (task, loss) in &e.losses {
             self.losses
                 .entry(task.clone())
@@ -173,7 +173,7 @@ impl Progress {
         }
     }
 
-    fn line(&self, e: &Step) -> String {
+    fn line(&self, e: &StepEvent) -> String {
         let (seconds, tokens) = self.pace.unwrap_or((e.seconds, e.tokens as f64));
         let left = Duration::from_secs_f64(seconds * (self.steps.saturating_sub(e.step)) as f64);
         let losses: Vec<String> = self
@@ -198,17 +198,17 @@ impl Progress {
         let mut table = Table::new(&["task", "metric", "score", "change", "loss"]);
         let mut line = Vec::new();
         for task in &self.tasks {
-            let (Some(scores), Some(main)) = (e.scores.get(task), e.main.get(task)) else { continue };
-            let score = scores.get(main).copied().unwrap_or(0.0);
+            let (Some(scores), Some(primary)) = (e.scores.get(task), e.primary.get(task)) else { continue };
+            let score = scores.get(primary).copied().unwrap_or(0.0);
             let before = self.scores.insert((e.split.clone(), task.clone()), score);
             let change = before.map(|b| change(score - b)).unwrap_or_default();
             let loss = e.losses.get(task).map(|l| format!("{l:.3}")).unwrap_or_default();
             line.push(format!("{task} {} {change}", points(score)).trim_end().to_string());
-            table.row([task.clone(), main.clone(), points(score), change, loss]);
+            table.row([task.clone(), primary.clone(), points(score), change, loss]);
         }
         let mean = points(e.mean);
         match self.detail {
-            Detail::Faults => {}
+            Detail::Warnings => {}
             Detail::Lines => self.say(&format!(
                 "  epoch {:>2}/{}  {}: {}; mean {mean}{best}",
                 e.epoch,
@@ -230,10 +230,10 @@ impl Progress {
 
     fn finished(&mut self, e: &Finished) {
         self.clear();
-        if let Some(told) =
-            self.allotted.take().filter(|_| self.detail == Detail::Tables && self.tasks.len() > 1)
+        if let Some(report) =
+            self.usage.take().filter(|_| self.detail == Detail::Tables && self.tasks.len() > 1)
         {
-            self.say(&format!("\n  what each task got\n\n{}", allotment(&told, &self.tasks)));
+            self.say(&format!("\n  what each task got\n\n{}", usage(&report, &self.tasks)));
         }
         let time = Duration::from_secs_f64(e.elapsed);
         self.say(&format!(
@@ -254,7 +254,7 @@ impl Progress {
 
     fn say(&self, text: &str) {
         match &self.bar {
-            _ if self.detail == Detail::Faults => {}
+            _ if self.detail == Detail::Warnings => {}
             Some(bar) => bar.suspend(|| println!("{text}")),
             None => println!("{text}"),
         }
@@ -268,22 +268,22 @@ impl Progress {
     }
 }
 
-/// What each task, and of each corpus, was trained on.
-fn allotment(told: &Allotted, tasks: &[String]) -> String {
+/// What each task got, and how often each corpus was drawn.
+fn usage(report: &UsageReport, tasks: &[String]) -> String {
     let mut table = Table::new(&["task", "rows", "tokens", "steps", "compute", "time"]);
     for task in tasks {
-        let Some(spent) = told.tasks.get(task) else { continue };
+        let Some(spent) = report.tasks.get(task) else { continue };
         table.row([
             task.clone(),
             count(spent.rows as usize),
             count(spent.tokens as usize),
             count(spent.steps as usize),
-            format!("{:.1} %", 100.0 * told.shares.get(task).copied().unwrap_or(0.0)),
+            format!("{:.1} %", 100.0 * report.shares.get(task).copied().unwrap_or(0.0)),
             duration(Duration::from_secs_f64(spent.seconds)),
         ]);
     }
     let mut corpora = Table::new(&["corpus", "rows", "draws", "times through"]);
-    for (corpus, drawn) in &told.corpora {
+    for (corpus, drawn) in &report.corpora {
         corpora.row([
             corpus.clone(),
             count(drawn.rows),

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use data::{InputField, Split};
-use polytask_tasks::{Batch, Kind, Prediction, Source};
+use polytask_tasks::{Batch, Kind, ModelInput, Prediction};
 use serde_json::{Value as Json, json};
 
 use crate::fixture::{Heads, devices, floats, kind, label, near, pack, rows, same, view};
@@ -18,19 +18,19 @@ fn labelled(labels: Json) -> Vec<data::Row> {
     rows(Json::Array(objects))
 }
 
-fn faults(kind: &mut dyn Kind, labels: Json) -> Vec<String> {
-    let faults = kind.learn(&labelled(labels)).expect_err("faults");
-    faults.iter().map(|fault| fault.to_string()).collect()
+fn errors(kind: &mut dyn Kind, labels: Json) -> Vec<String> {
+    let errors = kind.fit_labels(&labelled(labels)).expect_err("errors");
+    errors.iter().map(|error| error.to_string()).collect()
 }
 
 /// The task of the fixture: labels a, b, c; rows 0, 2, 3, 4 of the pack, of which 3 has no label.
 fn of_fixture(heads: &Heads, extra: Json) -> (Box<dyn Kind>, data::Pack) {
     let mut kind = classification(extra);
-    kind.learn(&labelled(json!(["b", "c", "a"]))).unwrap();
+    kind.fit_labels(&labelled(json!(["b", "c", "a"]))).unwrap();
     assert_eq!(kind.labels(), ["a", "b", "c"]);
     let rows = labelled(json!(["c", "b", "a", null, "b"]));
     let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-    let report = kind.attach(Split::Train, &view).unwrap();
+    let report = kind.encode_targets(Split::Train, &view).unwrap();
     assert_eq!((report.rows, report.labelled, report.missing), (5, 4, 1));
     (kind, pack(&view))
 }
@@ -59,7 +59,7 @@ fn predictions_equal_pytorch_and_need_no_targets() {
     let heads = Heads::read();
     let (learnt, pack) = of_fixture(&heads, json!({}));
     let mut served = classification(json!({}));
-    served.restore_space(&learnt.space()).unwrap();
+    served.load_label_space(&learnt.label_space()).unwrap();
     let device = Device::flex();
     let parameters = heads.build(&mut *served, &device);
     let states = heads.states(&device);
@@ -82,8 +82,8 @@ fn dropout_follows_its_seed() {
     let parameters = heads.build(&mut *kind, &device);
     let states = heads.states(&device);
     let rows = same(&[0, 2, 4]);
-    let loss = |noise_seed| {
-        let batch = Batch { noise_seed, ..Batch::evaluated(&states, &pack, Split::Train, &rows) };
+    let loss = |dropout_seed| {
+        let batch = Batch { dropout_seed, ..Batch::evaluated(&states, &pack, Split::Train, &rows) };
         kind.loss(&parameters, &batch).unwrap().mean.into_data().try_into_vec::<f32>().unwrap()
     };
     assert_eq!(loss(Some(1)), loss(Some(1)));
@@ -96,7 +96,7 @@ fn rows_without_tokens_pool_to_zeros() {
     let heads = Heads::read();
     for pooling in ["mean", "first"] {
         let mut kind = classification(json!({ "pooling": pooling }));
-        kind.learn(&labelled(json!(["a", "b", "c"]))).unwrap();
+        kind.fit_labels(&labelled(json!(["a", "b", "c"]))).unwrap();
         let words = vec![vec![None; 16], vec![]];
         let view = view(InputField::Text("text".into()), labelled(json!(["a", "b"])), &words, &[0, 0]);
         let bias: Vec<f32> = heads.input("bias").iter().map(|b| b.exp()).collect();
@@ -116,19 +116,19 @@ fn rows_without_tokens_pool_to_zeros() {
 #[test]
 fn numbers_and_truth_values_are_labels() {
     let mut kind = classification(json!({}));
-    kind.learn(&labelled(json!([1, 0, 1, 2.5, true, "", null]))).unwrap();
+    kind.fit_labels(&labelled(json!([1, 0, 1, 2.5, true, "", null]))).unwrap();
     assert_eq!(kind.labels(), ["0", "1", "2.5", "true"]);
 }
 
 #[test]
 fn bad_labels_are_reported_with_their_place() {
     let mut kind = classification(json!({}));
-    let found = faults(&mut *kind, json!(["a", ["b"], "c", { "x": 1 }]));
+    let found = errors(&mut *kind, json!(["a", ["b"], "c", { "x": 1 }]));
     let expected = "expected one label (text, a number, true or false) for task t";
     assert_eq!(found[0], format!("data.jsonl:2: field \"label\": found [\"b\"], {expected}"));
     assert_eq!(found[1], format!("data.jsonl:4: field \"label\": found {{x: 1}}, {expected}"));
 
-    let found = faults(&mut *kind, json!(["a", "a"]));
+    let found = errors(&mut *kind, json!(["a", "a"]));
     assert_eq!(
         found,
         [
@@ -136,18 +136,18 @@ fn bad_labels_are_reported_with_their_place() {
           labels; the first row has the fields text, label"
         ]
     );
-    let found = faults(&mut *kind, json!([null, null]));
+    let found = errors(&mut *kind, json!([null, null]));
     assert!(found[0].contains("found no label in field \"label\" of 2 training rows"), "{found:?}");
 
     let mut few = classification(json!({ "max_labels": 2 }));
-    let found = faults(&mut *few, json!(["a", "b", "c"]));
+    let found = errors(&mut *few, json!(["a", "b", "c"]));
     assert!(
         found[0].contains("found 3 different labels in field \"label\", expected at most 2"),
         "{found:?}"
     );
 
     let mut weighted = classification(json!({ "class_weights": { "d": 2 } }));
-    let found = faults(&mut *weighted, json!(["a", "b"]));
+    let found = errors(&mut *weighted, json!(["a", "b"]));
     assert!(
         found[0].starts_with("task.t.classification.class_weights.d: found a label that training"),
         "{found:?}"
@@ -158,10 +158,10 @@ fn bad_labels_are_reported_with_their_place() {
 fn unseen_labels_are_counted_and_wrong() {
     let heads = Heads::read();
     let mut kind = classification(json!({}));
-    kind.learn(&labelled(json!(["a", "b", "c"]))).unwrap();
+    kind.fit_labels(&labelled(json!(["a", "b", "c"]))).unwrap();
     let rows = labelled(json!(["a", "x", "b", null, "x"]));
     let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-    let report = kind.attach(Split::Validation, &view).unwrap();
+    let report = kind.encode_targets(Split::Validation, &view).unwrap();
     assert_eq!((report.labelled, report.missing, report.unseen["x"]), (4, 1, 2));
     assert_eq!(report.counts, [("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 0)]);
     assert!(kind.labelled(Split::Validation, 1) && !kind.labelled(Split::Validation, 3));
@@ -171,7 +171,7 @@ fn unseen_labels_are_counted_and_wrong() {
     let predictions: Vec<_> =
         [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2)].map(|(row, best)| (row, label(3, best))).into();
     let scores = kind.score(Split::Validation, &predictions);
-    assert_eq!((scores.main.as_str(), scores.values[0].1), ("accuracy", 0.5));
+    assert_eq!((scores.primary.as_str(), scores.values[0].1), ("accuracy", 0.5));
     let macro_f1 = scores.get("macro_f1").unwrap();
     assert!((macro_f1 - 5.0 / 12.0).abs() < 1e-12, "{macro_f1}");
 
@@ -180,7 +180,7 @@ fn unseen_labels_are_counted_and_wrong() {
     let parameters = heads.build(&mut *kind, &device);
     let (pack, states, rows) = (pack(&view), heads.states(&device), same(&[0, 1, 2, 3, 4]));
     let batch = Batch::evaluated(&states, &pack, Split::Validation, &rows);
-    assert_eq!(kind.loss(&parameters, &batch).unwrap().items, 2);
+    assert_eq!(kind.loss(&parameters, &batch).unwrap().num_targets, 2);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn the_main_metric_is_the_one_asked_for() {
     let mut config = crate::fixture::config("classification", json!({ "text": "text", "label": "label" }));
     config.metric = Some("matthews".into());
     let scores = config.build("t").unwrap().score(Split::Test, &[]);
-    assert_eq!(scores.main, "matthews");
+    assert_eq!(scores.primary, "matthews");
     let names: Vec<&str> = scores.values.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["matthews", "accuracy", "macro_f1", "micro_f1"]);
 }
@@ -200,15 +200,15 @@ fn balanced_weights_are_scikit_learns() {
     let heads = Heads::read();
     let table = json!({ "a": 2.0f32 / 3.0, "b": 1, "c": 2 });
     let mut learnt = classification(json!({ "class_weights": "balanced" }));
-    learnt.learn(&labelled(json!(["a", "a", "a", "b", "b", "c"]))).unwrap();
+    learnt.fit_labels(&labelled(json!(["a", "a", "a", "b", "b", "c"]))).unwrap();
     let mut restored = classification(json!({ "class_weights": "balanced" }));
-    restored.restore_space(&learnt.space()).unwrap();
+    restored.load_label_space(&learnt.label_space()).unwrap();
     let mut by_hand = classification(json!({ "class_weights": table }));
-    by_hand.restore_space(&learnt.space()).unwrap();
+    by_hand.load_label_space(&learnt.label_space()).unwrap();
     let loss = |kind: &mut dyn Kind| {
         let rows = labelled(json!(["c", "b", "a", "a", "b"]));
         let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-        kind.attach(Split::Train, &view).unwrap();
+        kind.encode_targets(Split::Train, &view).unwrap();
         let device = Device::flex();
         let parameters = heads.build(kind, &device);
         let (pack, states, rows) = (pack(&view), heads.states(&device), same(&[0, 1, 2, 3, 4]));
@@ -222,10 +222,10 @@ fn balanced_weights_are_scikit_learns() {
 #[test]
 fn answers_list_the_most_probable_labels() {
     let mut kind = classification(json!({}));
-    kind.learn(&labelled(json!(["喜び", "怒り", "c", "d", "e", "f"]))).unwrap();
+    kind.fit_labels(&labelled(json!(["喜び", "怒り", "c", "d", "e", "f"]))).unwrap();
     assert_eq!(kind.labels(), ["c", "d", "e", "f", "喜び", "怒り"]);
     let prediction = Prediction::Label(vec![0.125, 0.0, 0.25, 0.0625, 0.5, 0.0625]);
-    let answer = kind.explain(&prediction, Source::Text { text: "", words: &[] });
+    let answer = kind.to_json(&prediction, ModelInput::Text { text: "", words: &[] });
     assert_eq!(
         answer.to_string(),
         r#"{"label":"喜び","probability":0.5,"probabilities":{"喜び":0.5,"e":0.25,"c":0.125,"f":0.0625,"怒り":0.0625}}"#
@@ -235,7 +235,7 @@ fn answers_list_the_most_probable_labels() {
 #[test]
 fn a_label_space_of_something_else_is_refused() {
     let mut kind = classification(json!({}));
-    let fault = kind.restore_space(&json!({ "tags": [] })).unwrap_err().to_string();
+    let error = kind.load_label_space(&json!({ "tags": [] })).unwrap_err().to_string();
     let expected = "task t: the stored labels do not fit: there is no list \"labels\"; train again, or use the config of that run";
-    assert_eq!(fault, expected);
+    assert_eq!(error, expected);
 }

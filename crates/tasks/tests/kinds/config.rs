@@ -7,8 +7,8 @@ fn parse(json: Value) -> Result<TaskConfig, String> {
     serde_json::from_value(json).map_err(|e| e.to_string())
 }
 
-fn fault(json: Value) -> String {
-    parse(json).unwrap().build("intent").err().expect("a fault").to_string()
+fn error(json: Value) -> String {
+    parse(json).unwrap().build("intent").err().expect("an error").to_string()
 }
 
 fn with(kind: &str, table: Value) -> Value {
@@ -19,12 +19,12 @@ fn with(kind: &str, table: Value) -> Value {
 fn a_task_has_exactly_one_kind() {
     let kinds = CATALOGUE.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     assert_eq!(
-        fault(json!({ "corpus": "c" })),
+        error(json!({ "corpus": "c" })),
         format!("task.intent: found no kind, expected one of {kinds}, such as `classification = {{ .. }}`")
     );
     let both = json!({ "corpus": "c", "classification": { "text": "text", "label": "y" }, "tagging": {} });
     assert_eq!(
-        fault(both),
+        error(both),
         "task.intent: found the kinds classification, tagging; a task has exactly one (two tasks may read the same corpus)"
     );
     assert_eq!(parse(with("tagging", json!({}))).unwrap().kind("t"), Ok("tagging"));
@@ -39,7 +39,8 @@ fn settings_out_of_range_name_the_key() {
     let class = |extra| table("classification", json!({ "text": "text", "label": "y" }), extra);
     let sets = |extra| table("multi_label", json!({ "text": "text", "labels": "y" }), extra);
     let number = |extra| table("regression", json!({ "text": "text", "value": "y" }), extra);
-    let order = |order: Value| with("ordinal", json!({ "text": "text", "label": "y", "order": order }));
+    let order =
+        |order: Value| with("ordinal_regression", json!({ "text": "text", "label": "y", "order": order }));
     for (config, says) in [
         (class(json!({ "dropout": 1.0 })), "task.intent.classification.dropout: found 1, expected 0 or more"),
         (class(json!({ "label_smoothing": -0.5 })), "task.intent.classification.label_smoothing: found -0.5"),
@@ -68,14 +69,29 @@ fn settings_out_of_range_name_the_key() {
         (sets(json!({ "separator": "" })), "multi_label.separator: found an empty text"),
         (number(json!({ "delta": 0 })), "regression.delta: found 0, expected a number above 0"),
         (number(json!({ "dropout": 1 })), "regression.dropout: found 1"),
-        (order(json!(["a"])), "ordinal.order: found 1 classes, expected two or more"),
-        (order(json!(["a", "b", "a"])), "ordinal.order: found \"a\" twice, expected every class once"),
-        (order(json!(["a", ""])), "ordinal.order: found an empty text"),
-        (with("span", json!({ "max_tokens": 0 })), "span.max_tokens: found 0, expected 1 or more"),
-        (with("span", json!({ "context": "question" })), "span.context: found \"question\", the same field"),
-        (with("lemmas", json!({ "min_count": 0 })), "lemmas.min_count: found 0, expected 1 or more"),
-        (with("lemmas", json!({ "dropout": 1 })), "lemmas.dropout: found 1"),
-        (with("lemmas", json!({ "lemmas": "tokens" })), "lemmas.lemmas: found \"tokens\", the same field"),
+        (order(json!(["a"])), "ordinal_regression.order: found 1 classes, expected two or more"),
+        (
+            order(json!(["a", "b", "a"])),
+            "ordinal_regression.order: found \"a\" twice, expected every class once",
+        ),
+        (order(json!(["a", ""])), "ordinal_regression.order: found an empty text"),
+        (
+            with("extractive_qa", json!({ "max_tokens": 0 })),
+            "extractive_qa.max_tokens: found 0, expected 1 or more",
+        ),
+        (
+            with("extractive_qa", json!({ "context": "question" })),
+            "extractive_qa.context: found \"question\", the same field",
+        ),
+        (
+            with("lemmatization", json!({ "min_count": 0 })),
+            "lemmatization.min_count: found 0, expected 1 or more",
+        ),
+        (with("lemmatization", json!({ "dropout": 1 })), "lemmatization.dropout: found 1"),
+        (
+            with("lemmatization", json!({ "lemmas": "tokens" })),
+            "lemmatization.lemmas: found \"tokens\", the same field",
+        ),
         (
             with("masked_language_model", json!({ "text": "text", "percent": 0 })),
             "masked_language_model.percent: found 0, expected 1 to 100",
@@ -84,12 +100,18 @@ fn settings_out_of_range_name_the_key() {
             with("masked_language_model", json!({})),
             "masked_language_model: found neither `text` nor `tokens`",
         ),
-        (with("parsing", json!({ "arc_width": 0 })), "parsing.arc_width: found 0, expected 1 to 4096"),
-        (with("parsing", json!({ "relation_width": 5000 })), "parsing.relation_width: found 5000"),
-        (with("parsing", json!({ "dropout": 1 })), "parsing.dropout: found 1"),
         (
-            with("parsing", json!({ "heads": "deprel" })),
-            "parsing.relations: found \"deprel\", which is another setting's field, too",
+            with("dependency_parsing", json!({ "arc_width": 0 })),
+            "dependency_parsing.arc_width: found 0, expected 1 to 4096",
+        ),
+        (
+            with("dependency_parsing", json!({ "relation_width": 5000 })),
+            "dependency_parsing.relation_width: found 5000",
+        ),
+        (with("dependency_parsing", json!({ "dropout": 1 })), "dependency_parsing.dropout: found 1"),
+        (
+            with("dependency_parsing", json!({ "heads": "deprel" })),
+            "dependency_parsing.relations: found \"deprel\", which is another setting's field, too",
         ),
         (with("tagging", json!({ "dropout": 2 })), "task.intent.tagging.dropout: found 2"),
         (
@@ -102,29 +124,29 @@ fn settings_out_of_range_name_the_key() {
             "tagging.constrained: found true",
         ),
     ] {
-        let fault = fault(config);
-        assert!(fault.contains(says), "{fault}");
+        let error = error(config);
+        assert!(error.contains(says), "{error}");
     }
     let mut config = with("tagging", json!({}));
     config["importance"] = json!(-1);
-    assert_eq!(fault(config.clone()), "task.intent.importance: found -1, expected a number, 0 or more");
+    assert_eq!(error(config.clone()), "task.intent.importance: found -1, expected a number, 0 or more");
     config["importance"] = json!(1);
     config["metric"] = json!("accuracy");
     let allowed = "span_f1, span_precision, span_recall, span_macro_f1, token_accuracy";
-    assert_eq!(fault(config), format!("task.intent.metric: found \"accuracy\", expected one of {allowed}"));
+    assert_eq!(error(config), format!("task.intent.metric: found \"accuracy\", expected one of {allowed}"));
     let mut config = number(json!({}));
     config["metric"] = json!("rmse");
-    assert!(fault(config).contains("task.intent.metric: found \"rmse\", expected one of pearson, spearman"));
+    assert!(error(config).contains("task.intent.metric: found \"rmse\", expected one of pearson, spearman"));
 }
 
 #[test]
 fn misspelt_keys_and_values_are_refused() {
-    let fault = parse(with("classification", json!({ "text": "t", "lable": "y" }))).unwrap_err();
-    assert!(fault.contains("unknown field `lable`") && fault.contains("`label`"), "{fault}");
-    let fault = parse(with("tagging", json!({ "scheme": "iob" }))).unwrap_err();
-    assert!(fault.contains("`bio`, `bioes`, `none`"), "{fault}");
-    let fault = parse(with("classification", json!({ "text": "t", "label": "y", "class_weights": "even" })));
-    assert!(fault.unwrap_err().contains("expected \"none\", \"balanced\", or a table"));
+    let error = parse(with("classification", json!({ "text": "t", "lable": "y" }))).unwrap_err();
+    assert!(error.contains("unknown field `lable`") && error.contains("`label`"), "{error}");
+    let error = parse(with("tagging", json!({ "scheme": "iob" }))).unwrap_err();
+    assert!(error.contains("`bio`, `bioes`, `none`"), "{error}");
+    let error = parse(with("classification", json!({ "text": "t", "label": "y", "class_weights": "even" })));
+    assert!(error.unwrap_err().contains("expected \"none\", \"balanced\", or a table"));
 }
 
 #[test]
@@ -169,7 +191,7 @@ fn two_texts_are_one_input() {
         ("classification", json!({ "label": "y" })),
         ("multi_label", json!({ "labels": "y" })),
         ("regression", json!({ "value": "y" })),
-        ("ordinal", json!({ "label": "y", "order": ["a", "b"] })),
+        ("ordinal_regression", json!({ "label": "y", "order": ["a", "b"] })),
     ];
     for (kind, mut table) in tables {
         table["text"] = json!("premise");

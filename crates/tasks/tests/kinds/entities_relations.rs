@@ -3,11 +3,11 @@
 use burn::tensor::Device;
 use data::{InputField, Pack, Row, Split, View};
 use polytask_tasks::{
-    Batch, EntityAnswer, EntityGraph, Kind, LabelReport, Prediction, RelationAnswer, Source,
+    Batch, EntityAnswer, EntityGraph, Kind, LabelReport, ModelInput, Prediction, RelationAnswer,
 };
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, config, kind, near, pack, rows, same, view};
+use crate::fixture::{Heads, config, kind, near, pack, rows, same, used_tokens, view};
 
 fn heads() -> Heads {
     Heads::of(include_str!("../fixtures/entities_relations.json"))
@@ -15,7 +15,7 @@ fn heads() -> Heads {
 
 /// The settings of the fixture, and others.
 fn settings(others: Json) -> Json {
-    let mut table = json!({ "max_width": 2, "size": 6, "dropout": 0.0, "threshold": 0.5 });
+    let mut table = json!({ "max_width": 2, "span_dim": 6, "dropout": 0.0, "threshold": 0.5 });
     table.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
     table
 }
@@ -52,8 +52,8 @@ fn view_of(rows: Vec<Row>, heads: &Heads) -> View {
 fn of_fixture(heads: &Heads, others: Json) -> (Box<dyn Kind>, Pack, LabelReport) {
     let mut kind = kind("entities_relations", settings(others));
     let view = view_of(annotated(), heads);
-    kind.learn(&view.rows).unwrap();
-    let report = kind.attach(Split::Train, &view).unwrap();
+    kind.fit_labels(&view.rows).unwrap();
+    let report = kind.encode_targets(Split::Train, &view).unwrap();
     (kind, pack(&view), report)
 }
 
@@ -85,9 +85,9 @@ fn loss_at(heads: &Heads, others: Json, seed: u64, progress: f64) -> f32 {
     let device = Device::flex();
     let (parameters, states, rows) =
         (heads.build(&mut *kind, &device), heads.states(&device), same(&[0, 1, 2, 3]));
-    let noise_seed = Some(seed);
+    let dropout_seed = Some(seed);
     let batch =
-        Batch { states: &states, pack: &pack, split: Split::Train, rows: &rows, noise_seed, progress };
+        Batch { states: &states, pack: &pack, split: Split::Train, rows: &rows, dropout_seed, progress };
     kind.loss(&parameters, &batch).unwrap().mean.into_scalar::<f32>()
 }
 
@@ -96,17 +96,18 @@ fn pairs_of_predicted_entities_give_pytorchs_loss() {
     let heads = &heads();
     let number = |json: &Json| json.as_f64().unwrap() as f32;
     let [gold, found] = [&heads.json["both"]["loss"], &heads.json["predicted"]].map(number);
-    near(&[loss(heads, json!({ "predicted": 1.0 }), 3)], &[found], "predicted");
-    near(&[loss(heads, json!({ "predicted": 0.0 }), 3)], &[gold], "gold");
+    near(&[loss(heads, json!({ "scheduled_sampling": 1.0 }), 3)], &[found], "predicted");
+    near(&[loss(heads, json!({ "scheduled_sampling": 0.0 }), 3)], &[gold], "gold");
     assert!((gold - found).abs() > 0.01);
     // The share rises over the run, from the gold entities to those that are found.
-    let all = json!({ "predicted": { "to": 1.0 } });
+    let all = json!({ "scheduled_sampling": { "to": 1.0 } });
     near(&[loss_at(heads, json!({}), 3, 0.0)], &[gold], "at the beginning");
     near(&[loss_at(heads, all, 3, 1.0)], &[found], "at the end");
-    let early = json!({ "predicted": { "to": 1.0, "over": 0.5 } });
+    let early = json!({ "scheduled_sampling": { "to": 1.0, "over": 0.5 } });
     near(&[loss_at(heads, early, 3, 0.5)], &[found], "after half of the run");
     // Some rows the one, some the other.
-    let mixed: Vec<f32> = (0..20).map(|seed| loss(heads, json!({ "predicted": 0.5 }), seed)).collect();
+    let mixed: Vec<f32> =
+        (0..20).map(|seed| loss(heads, json!({ "scheduled_sampling": 0.5 }), seed)).collect();
     let differs = |from: f32| mixed.iter().any(|loss| (loss - from).abs() > 0.01);
     assert!(differs(gold) && differs(found), "{mixed:?}");
 }
@@ -115,7 +116,7 @@ fn pairs_of_predicted_entities_give_pytorchs_loss() {
 fn relations_weigh_what_they_are_said_to() {
     let heads = &heads();
     let [both, entities] = ["both", "entities"].map(|name| heads.json[name]["loss"].as_f64().unwrap() as f32);
-    let found = loss(heads, json!({ "predicted": 0.0, "relation_weight": 0.25 }), 3);
+    let found = loss(heads, json!({ "scheduled_sampling": 0.0, "relation_weight": 0.25 }), 3);
     near(&[found], &[entities + 0.25 * (both - entities)], "a quarter");
     assert!(both - entities > 0.1);
 }
@@ -124,9 +125,9 @@ fn relations_weigh_what_they_are_said_to() {
 fn what_a_step_draws_is_a_function_of_its_seed() {
     let heads = heads();
     for others in [
-        json!({ "negatives": 1 }),
+        json!({ "negative_samples": 1 }),
         json!({ "dropout": 0.5 }),
-        json!({ "negatives": 1, "learn": "relations" }),
+        json!({ "negative_samples": 1, "learn": "relations" }),
     ] {
         let of = |seed| loss(&heads, others.clone(), seed);
         assert_eq!(of(5), of(5));
@@ -137,10 +138,8 @@ fn what_a_step_draws_is_a_function_of_its_seed() {
 fn graphs(heads: &Heads, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], split: Split) -> Vec<EntityGraph> {
     let device = Device::flex();
     let (parameters, states, rows) = (heads.build(kind, &device), heads.states(&device), same(rows));
-    let mut read = vec![false; pack.tokens()];
-    kind.reads(pack, &rows, &mut read);
-    let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
-    let (part, seen) = (pack.only(&read), kernels::pick(states, &read));
+    let used = used_tokens(kind, pack, &rows);
+    let (part, seen) = (pack.select_tokens(&used), kernels::gather_rows(states, &used));
     let batch = Batch::evaluated(&seen, &part, split, &rows);
     let graph = |prediction| match prediction {
         Prediction::Graph(graph) => graph,
@@ -170,7 +169,7 @@ fn what_is_found_equals_a_search_in_python() {
     let heads = heads();
     let (kind_of_fixture, pack, _) = of_fixture(&heads, json!({}));
     let mut served = kind("entities_relations", settings(json!({})));
-    served.restore_space(&kind_of_fixture.space()).unwrap();
+    served.load_label_space(&kind_of_fixture.label_space()).unwrap();
     let found = graphs(&heads, &mut *served, &pack, &[0, 1, 2, 3], Split::Test);
     found
         .iter()
@@ -204,7 +203,7 @@ fn entities_and_relations_are_scored_with_what_was_lost() {
         "relations": [{ "head": [0, 1], "tail": [2, 4], "type": "r" }],
     }]))[0]
         .clone();
-    let report = kind.attach(Split::Test, &view_of(gold, &heads)).unwrap();
+    let report = kind.encode_targets(Split::Test, &view_of(gold, &heads)).unwrap();
     assert_eq!((report.without_token, report.out_of_reach), (2, 2));
     let unseen: Vec<(&str, usize)> = report.unseen.iter().map(|(name, n)| (name.as_str(), *n)).collect();
     assert_eq!(unseen, [("c", 1), ("r", 1)]);
@@ -232,7 +231,7 @@ fn entities_and_relations_are_scored_with_what_was_lost() {
     assert_eq!((get("entity_precision"), get("entity_recall")), (0.5, 0.25));
     assert!((get("relation_f1_relaxed") - 2.0 / 3.0).abs() < 1e-12);
     assert_eq!((get("relation_f1"), get("relation_precision"), get("relation_recall")), (0.0, 0.0, 0.0));
-    assert_eq!((scores.main.as_str(), get("mean_f1")), ("mean_f1", get("entity_f1") / 2.0));
+    assert_eq!((scores.primary.as_str(), get("mean_f1")), ("mean_f1", get("entity_f1") / 2.0));
 }
 
 #[test]
@@ -240,7 +239,7 @@ fn a_tuned_threshold_is_the_best_and_is_kept() {
     let heads = heads();
     let (mut kind, _, _) = of_fixture(&heads, json!({ "threshold": "tuned" }));
     for split in [Split::Validation, Split::Test] {
-        kind.attach(split, &view_of(annotated(), &heads)).unwrap();
+        kind.encode_targets(split, &view_of(annotated(), &heads)).unwrap();
     }
     let entity = |start, end, label| EntityAnswer { words: [start, end], label, probability: 0.5 };
     let relation = |head, tail, label, probability| RelationAnswer { head, tail, label, probability };
@@ -264,16 +263,16 @@ fn a_tuned_threshold_is_the_best_and_is_kept() {
     near_to(f1(&*kind, Split::Validation), 0.6);
     // From 0.5 on 1 of 2 is right.
     near_to(f1(&*kind, Split::Test), 1.0 / 3.0);
-    assert!(kind.tunes());
-    kind.tune(Split::Validation, &said);
+    assert!(kind.calibrates());
+    kind.calibrate(Split::Validation, &said);
     near_to(f1(&*kind, Split::Test), 0.6);
-    let threshold = kind.space()["threshold"].as_f64().unwrap();
+    let threshold = kind.label_space()["threshold"].as_f64().unwrap();
     assert!(threshold > 0.05 && threshold <= 0.15, "{threshold}");
     let mut served = crate::fixture::kind("entities_relations", json!({}));
-    served.restore_space(&kind.space()).unwrap();
+    served.load_label_space(&kind.label_space()).unwrap();
     let words = ["v"; 5].map(str::to_owned);
-    let told = served.explain(&said[0].1, Source::Words(&words));
-    assert_eq!(told["relations"].as_array().unwrap().len(), 6);
+    let answer = served.to_json(&said[0].1, ModelInput::Words(&words));
+    assert_eq!(answer["relations"].as_array().unwrap().len(), 6);
     // The wrong type of an end makes its relations wrong.
     let mut other = said.clone();
     let Prediction::Graph(graph) = &mut other[0].1 else { unreachable!() };
@@ -289,7 +288,7 @@ fn answers_have_texts_and_places_in_characters() {
     let entity = |start, end, label| EntityAnswer { words: [start, end], label, probability: 0.5 };
     let relation = RelationAnswer { head: 1, tail: 0, label: 1, probability: 0.75 };
     let graph = EntityGraph { entities: vec![entity(0, 2, 0), entity(2, 3, 1)], relations: vec![relation] };
-    let told = kind.explain(&Prediction::Graph(graph.clone()), Source::Words(&words));
+    let answer = kind.to_json(&Prediction::Graph(graph.clone()), ModelInput::Words(&words));
     let expected = json!({
         "entities": [
             { "text": "José García", "label": "a", "start": 0, "end": 11, "probability": 0.5 },
@@ -297,17 +296,17 @@ fn answers_have_texts_and_places_in_characters() {
         ],
         "relations": [{ "head": 1, "tail": 0, "label": "q", "probability": 0.75 }],
     });
-    assert_eq!(told, expected);
-    assert_eq!(kind.explain(&Prediction::Graph(graph), Source::Words(&words[..1])), Json::Null);
+    assert_eq!(answer, expected);
+    assert_eq!(kind.to_json(&Prediction::Graph(graph), ModelInput::Words(&words[..1])), Json::Null);
 }
 
 #[test]
 fn annotations_that_cannot_be_are_told() {
     let of = |entities: Json, relations: Json| {
         let row = json!([{ "tokens": ["v", "w"], "entities": entities, "relations": relations }]);
-        let faults = kind("entities_relations", json!({})).learn(&rows(row)).unwrap_err();
-        assert_eq!(faults.len(), 1);
-        faults[0].to_string()
+        let errors = kind("entities_relations", json!({})).fit_labels(&rows(row)).unwrap_err();
+        assert_eq!(errors.len(), 1);
+        errors[0].to_string()
     };
     let entity = json!({ "start": 0, "end": 1, "type": "a" });
     let relation = |head: Json, label: Json| json!([{ "head": head, "tail": [0, 1], "type": label }]);
@@ -349,24 +348,24 @@ fn annotations_that_cannot_be_are_told() {
 fn settings_and_stored_types_are_checked() {
     for (table, says) in [
         (json!({ "max_width": 0 }), "max_width: found 0, expected 1 to 64"),
-        (json!({ "negatives": 0 }), "negatives: found 0, expected 1 or more"),
+        (json!({ "negative_samples": 0 }), "negative_samples: found 0, expected 1 or more"),
         (json!({ "max_entities": 1 }), "max_entities: found 1, expected 2 to 1000"),
-        (json!({ "predicted": 1.5 }), "predicted: found 1.5, expected 0 to 1"),
-        (json!({ "predicted": { "to": -1.0 } }), "predicted.to: found -1, expected 0 to 1"),
+        (json!({ "scheduled_sampling": 1.5 }), "scheduled_sampling: found 1.5, expected 0 to 1"),
+        (json!({ "scheduled_sampling": { "to": -1.0 } }), "scheduled_sampling.to: found -1, expected 0 to 1"),
         (json!({ "relation_weight": 0 }), "relation_weight: found 0, expected a number above 0"),
         (json!({ "threshold": 1 }), "threshold: found 1, expected a number between 0 and 1, or \"tuned\""),
         (json!({ "dropout": 1 }), "dropout: found 1"),
         (json!({ "entities": "tokens" }), "entities: found \"tokens\", a field that has another use"),
     ] {
-        let fault = config("entities_relations", table).build("t").err().expect("a fault").to_string();
-        assert!(fault.contains(&format!("task.t.entities_relations.{says}")), "{fault}");
+        let error = config("entities_relations", table).build("t").err().expect("an error").to_string();
+        assert!(error.contains(&format!("task.t.entities_relations.{says}")), "{error}");
     }
     let metrics = |learn: &str| kind("entities_relations", json!({ "learn": learn })).metrics()[0];
     assert_eq!(["both", "entities", "relations"].map(metrics), ["mean_f1", "entity_f1", "relation_f1"]);
     let heads = heads();
     let (mut kind, _, _) = of_fixture(&heads, json!({}));
     let none = json!({ "labels": [], "counts": [] });
-    let mut far = kind.space();
+    let mut far = kind.label_space();
     far["threshold"] = json!(1.5);
     for space in [
         far,
@@ -375,6 +374,6 @@ fn settings_and_stored_types_are_checked() {
         json!({ "entities": none, "relations": none }),
         json!({ "entities": 1 }),
     ] {
-        assert!(kind.restore_space(&space).is_err(), "{space}");
+        assert!(kind.load_label_space(&space).is_err(), "{space}");
     }
 }

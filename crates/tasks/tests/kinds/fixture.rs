@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use data::{
-    Encoded, InputField, NO_WORD, Pack, Place, Row, RowRef, Split, Tokenizer, TokenizerConfig, Value, View,
+    Encoded, InputField, NO_WORD_ID, Pack, Place, Row, RowRef, Split, Tokenizer, TokenizerConfig, Value, View,
 };
-use model::{DeviceName, Group, Init, Parameters, Weight};
-use polytask_tasks::{Batch, BatchRow, Kind, Prediction, TaskConfig, Trunk};
+use model::{DeviceName, Init, Owner, ParameterSpec, ParameterTensor, Parameters, Role};
+use polytask_tasks::{Batch, BatchRow, Kind, Prediction, TaskConfig, TrunkHandles};
 use serde_json::{Value as Json, json};
 
 /// The config of a task `[task.t]` with the given kind table.
@@ -44,22 +44,29 @@ fn value(json: &Json) -> Value {
     }
 }
 
-/// A view in which each row has the given words per token (`None`: a special token); `cut[i]` tokens were lost.
-pub fn view(input: InputField, rows: Vec<Row>, words: &[Vec<Option<u32>>], cut: &[u32]) -> View {
-    let mut encoded = Encoded { offsets: vec![0], cut: cut.to_vec(), ..Default::default() };
+/// A view in which each row has the given words per token (`None`: a special token); of row `i` `truncated[i]` tokens were cut off.
+pub fn view(input: InputField, rows: Vec<Row>, words: &[Vec<Option<u32>>], truncated: &[u32]) -> View {
+    let mut encoded = Encoded { offsets: vec![0], truncated: truncated.to_vec(), ..Default::default() };
     for row in words {
-        encoded.words.extend(row.iter().map(|word| word.unwrap_or(NO_WORD)));
-        encoded.ids.resize(encoded.words.len(), 1);
-        encoded.offsets.push(encoded.words.len());
+        encoded.word_ids.extend(row.iter().map(|word| word.unwrap_or(NO_WORD_ID)));
+        encoded.ids.resize(encoded.word_ids.len(), 1);
+        encoded.offsets.push(encoded.word_ids.len());
     }
-    assert_eq!((rows.len(), words.len()), (cut.len(), cut.len()));
-    View { corpus: "c".into(), input, rows: rows.into(), encoded, hiding: None }
+    assert_eq!((rows.len(), words.len()), (truncated.len(), truncated.len()));
+    View { corpus: "c".into(), input, rows: rows.into(), encoded, masking: None }
 }
 
 /// The pack of all rows of a view.
 pub fn pack(view: &View) -> Pack {
     let rows: Vec<RowRef> = (0..view.rows.len() as u32).map(|row| RowRef { view: 0, row }).collect();
     Pack::of(std::slice::from_ref(view), &rows)
+}
+
+/// The tokens of a pack that a task uses for some rows.
+pub fn used_tokens(kind: &dyn Kind, pack: &Pack, rows: &[BatchRow]) -> Vec<u32> {
+    let mut used = vec![false; pack.tokens()];
+    kind.mark_used_tokens(pack, rows, &mut used);
+    (0..).zip(used).filter_map(|(token, used)| used.then_some(token)).collect()
 }
 
 /// Rows of the pack that are the same rows of the view.
@@ -97,6 +104,12 @@ pub struct Heads {
     pub words: Vec<Vec<Option<u32>>>,
 }
 
+/// A trunk's token embedding.
+pub fn token_embedding<'a>(name: &'a str, shape: &'a [usize]) -> ParameterSpec<'a> {
+    let (owner, role, init) = (Owner::Trunk, Role::Embedding, Init::Zeros);
+    ParameterSpec { name: name.into(), shape, owner, role, depth: None, init }
+}
+
 /// The devices that are built in, the processor first.
 pub fn devices() -> Vec<Device> {
     DeviceName::BUILT.iter().map(|name| name.open().unwrap()).collect()
@@ -131,14 +144,13 @@ impl Heads {
     /// Builds the head of task `t` with PyTorch's weights, of a smaller head the first of them.
     pub fn build(&self, kind: &mut dyn Kind, device: &Device) -> Parameters {
         let mut parameters = Parameters::new(device, 1);
-        if let Ok(shape) = serde_json::from_value(self.json["table"].clone()) {
-            // The kind uses the trunk's token vectors, too.
-            let token_table = parameters.matrix(&Group::Trunk, "head.t.table", shape, Init::Zeros);
-            let tokenizer = tokenizer();
-            kind.connect(&Trunk { hidden: self.hidden, tokenizer: &tokenizer, token_table, decoder: None })
-                .unwrap();
+        if let Ok(shape) = serde_json::from_value::<[usize; 2]>(self.json["table"].clone()) {
+            // The kind also uses the trunk's token embedding.
+            let token_embedding = parameters.add_matrix(token_embedding("head.t.table", &shape));
+            let (hidden, tokenizer) = (self.hidden, &tokenizer());
+            kind.bind_trunk(&TrunkHandles { hidden, tokenizer, token_embedding, decoder: None }).unwrap();
         }
-        kind.build(&mut parameters, self.hidden);
+        kind.init_head(&mut parameters, self.hidden);
         for name in self.json["inputs"].as_object().expect("inputs by name").keys() {
             if let Some(index) = parameters.find(&format!("head.t.{name}")) {
                 let size = parameters.shape(index).iter().product::<usize>();
@@ -148,11 +160,11 @@ impl Heads {
         parameters
     }
 
-    /// Loss and all gradients of the task, on every device, against those of a case; from whole rows, and from the tokens
-    /// alone that the task says it reads.
-    pub fn compare(&self, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], items: usize, case: &Json) {
+    /// Loss and all gradients of the task, on every device, against those of a case; from whole rows, and from only the tokens
+    /// that the task marks as used.
+    pub fn compare(&self, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], num_targets: usize, case: &Json) {
         for device in devices() {
-            self.compare_on(&device.autodiff(), kind, pack, rows, items, case);
+            self.compare_on(&device.autodiff(), kind, pack, rows, num_targets, case);
         }
     }
 
@@ -162,22 +174,20 @@ impl Heads {
         kind: &mut dyn Kind,
         pack: &Pack,
         rows: &[u32],
-        items: usize,
+        num_targets: usize,
         case: &Json,
     ) {
         let rows = same(rows);
         self.build(kind, device);
-        let mut read = vec![false; pack.tokens()];
-        kind.reads(pack, &rows, &mut read);
-        let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
+        let used = used_tokens(kind, pack, &rows);
         let all: Vec<u32> = (0..pack.tokens() as u32).collect();
-        for tokens in [all, read] {
+        for tokens in [all, used] {
             let parameters = self.build(kind, device);
             let states = self.states(device).require_grad();
-            let (part, seen) = (pack.only(&tokens), kernels::pick(states.clone(), &tokens));
+            let (part, seen) = (pack.select_tokens(&tokens), kernels::gather_rows(states.clone(), &tokens));
             let batch = Batch::evaluated(&seen, &part, Split::Train, &rows);
             let loss = kind.loss(&parameters, &batch).expect("rows with labels");
-            assert_eq!(loss.items, items);
+            assert_eq!(loss.num_targets, num_targets);
             let value: Vec<f32> = loss.mean.clone().into_data().try_into_vec().unwrap();
             near(&value, &[case["loss"].as_f64().unwrap() as f32], "loss");
             let gradients = loss.mean.backward();
@@ -187,8 +197,8 @@ impl Heads {
                 let parameter = parameters.find(&format!("head.t.{name}"));
                 let found = match parameter.map(|i| parameters.parameter(i).value()) {
                     None => vec(states.grad(&gradients).unwrap().into_data()),
-                    Some(Weight::Matrix(w)) => vec(w.grad(&gradients).unwrap().into_data()),
-                    Some(Weight::Vector(w)) => vec(w.grad(&gradients).unwrap().into_data()),
+                    Some(ParameterTensor::Matrix(w)) => vec(w.grad(&gradients).unwrap().into_data()),
+                    Some(ParameterTensor::Vector(w)) => vec(w.grad(&gradients).unwrap().into_data()),
                 };
                 near(&found, &floats(expected), name);
             }

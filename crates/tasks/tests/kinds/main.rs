@@ -2,15 +2,15 @@
 
 mod classification;
 mod config;
+mod dependency_parsing;
 mod entities_relations;
+mod extractive_qa;
 mod fixture;
-mod lemmas;
+mod lemmatization;
 mod masked_language_model;
 mod multi_label;
 mod multiple_choice;
-mod ordinal;
-mod parsing;
+mod ordinal_regression;
 mod regression;
-mod relation;
-mod span;
+mod relation_classification;
 mod tagging;

@@ -1,11 +1,13 @@
 //! Hidden tokens: loss, predictions, scores, answers.
 
 use burn::tensor::Device;
-use data::{InputField, Pack, SHOWN, Split, Tokenizer};
-use polytask_tasks::{Batch, FoundToken, Kind, Prediction, Source, Trunk};
+use data::{InputField, NOT_MASKED, Pack, Split, Tokenizer};
+use polytask_tasks::{Batch, FoundToken, Kind, ModelInput, Prediction, TrunkHandles};
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, floats, kind, near, pack, rows, same, tokenizer, view};
+use crate::fixture::{
+    Heads, floats, kind, near, pack, rows, same, token_embedding, tokenizer, used_tokens, view,
+};
 
 fn fixture() -> Heads {
     Heads::of(include_str!("../fixtures/masked.json"))
@@ -18,19 +20,19 @@ fn masked() -> Box<dyn Kind> {
 /// The task of the fixture, and a pack with its hidden tokens.
 fn of_fixture(heads: &Heads) -> (Box<dyn Kind>, Pack) {
     let mut kind = masked();
-    assert_eq!((kind.hides(), kind.reads_vocabulary()), (Some(15), true));
+    assert_eq!((kind.mask_percent(), kind.needs_full_embedding()), (Some(15), true));
     let view =
         view(InputField::Text("text".into()), rows(json!([{}, {}, {}, {}, {}])), &heads.words, &[0; 5]);
-    let report = kind.attach(Split::Train, &view).unwrap();
+    let report = kind.encode_targets(Split::Train, &view).unwrap();
     assert_eq!((report.rows, report.labelled, report.missing), (5, 3, 2));
     assert!(kind.labelled(Split::Train, 0) && !kind.labelled(Split::Train, 1));
     assert!(!kind.labelled(Split::Test, 0) && !kind.labelled(Split::Train, 9));
     let mut pack = pack(&view);
-    pack.hidden = vec![SHOWN; pack.tokens()];
+    pack.masked_labels = vec![NOT_MASKED; pack.tokens()];
     for (row, tokens) in heads.json["tokens"].as_object().unwrap() {
         for (token, was) in tokens.as_object().unwrap() {
             let at = pack.offsets[row.parse::<usize>().unwrap()] + token.parse::<usize>().unwrap();
-            pack.hidden[at] = was.as_u64().unwrap() as u32;
+            pack.masked_labels[at] = was.as_u64().unwrap() as u32;
         }
     }
     (kind, pack)
@@ -47,10 +49,8 @@ fn loss_and_gradients_equal_pytorch_those_of_the_token_vectors_too() {
 fn found(heads: &Heads, kind: &mut dyn Kind, pack: &Pack, rows: &[u32]) -> Vec<Prediction> {
     let device = Device::flex();
     let (parameters, rows) = (heads.build(kind, &device), same(rows));
-    let mut read = vec![false; pack.tokens()];
-    kind.reads(pack, &rows, &mut read);
-    let read: Vec<u32> = (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect();
-    let (part, states) = (pack.only(&read), kernels::pick(heads.states(&device), &read));
+    let used = used_tokens(kind, pack, &rows);
+    let (part, states) = (pack.select_tokens(&used), kernels::gather_rows(heads.states(&device), &used));
     let batch = Batch::evaluated(&states, &part, Split::Train, &rows);
     kind.predict(&parameters, &batch)
 }
@@ -74,13 +74,18 @@ fn the_most_probable_tokens_are_found_and_scored() {
         near(&shares, &expected_shares, "probabilities");
     }
     let logs = floats(&heads.json["log_of_gold"]);
-    near(&tokens.iter().map(|token| token.was.unwrap().1).collect::<Vec<_>>(), &logs, "of what they were");
+    near(
+        &tokens.iter().map(|token| token.original.unwrap().1).collect::<Vec<_>>(),
+        &logs,
+        "of what they were",
+    );
 
     let rows: Vec<(u32, Prediction)> = [0, 1, 2, 4].into_iter().zip(predictions).collect();
     let scores = kind.score(Split::Train, &rows);
-    let right = best.iter().zip(&tokens).filter(|(best, found)| best[0].0 == found.was.unwrap().0).count();
+    let right =
+        best.iter().zip(&tokens).filter(|(best, found)| best[0].0 == found.original.unwrap().0).count();
     assert_eq!(
-        (scores.main.as_str(), scores.get("masked_accuracy")),
+        (scores.primary.as_str(), scores.get("masked_accuracy")),
         ("masked_accuracy", Some(right as f64 / 5.0))
     );
     let loss = heads.json["loss"]["loss"].as_f64().unwrap();
@@ -93,21 +98,21 @@ fn the_most_probable_tokens_are_found_and_scored() {
 fn what_is_served_has_mask_tokens_and_nothing_to_compare_with() {
     let heads = fixture();
     let (mut kind, mut pack) = of_fixture(&heads);
-    pack.hidden.clear();
+    pack.masked_labels.clear();
     let mask = tokenizer().mask().unwrap();
     pack.ids[pack.offsets[4] + 2] = mask;
     let predictions = found(&heads, &mut *kind, &pack, &[0, 4]);
     assert_eq!(predictions[0], Prediction::Tokens(vec![]));
     let Prediction::Tokens(tokens) = &predictions[1] else { panic!("tokens") };
-    assert_eq!((tokens.len(), tokens[0].was), (1, None));
+    assert_eq!((tokens.len(), tokens[0].original), (1, None));
     let device = Device::flex();
     let (parameters, states, all) = (heads.build(&mut *kind, &device), heads.states(&device), same(&[0, 4]));
     let batch = Batch::evaluated(&states, &pack, Split::Train, &all);
     assert!(kind.loss(&parameters, &batch).is_none());
-    let told = kind.explain(&predictions[1], Source::Text { text: "a [MASK]", words: &[] });
-    let names = told["masked"][0].as_object().unwrap();
-    assert_eq!((told["masked"].as_array().unwrap().len(), names.len()), (1, 5));
-    assert!(names.values().all(|p| p.as_f64().is_some_and(|p| p > 0.0 && p < 1.0)), "{told}");
+    let answer = kind.to_json(&predictions[1], ModelInput::Text { text: "a [MASK]", words: &[] });
+    let names = answer["masked"][0].as_object().unwrap();
+    assert_eq!((answer["masked"].as_array().unwrap().len(), names.len()), (1, 5));
+    assert!(names.values().all(|p| p.as_f64().is_some_and(|p| p > 0.0 && p < 1.0)), "{answer}");
 }
 
 #[test]
@@ -122,9 +127,9 @@ fn a_vocabulary_without_a_mask_token_is_refused() {
     }
     let without = Tokenizer::from_json(&settings.to_string()).unwrap();
     let mut parameters = model::Parameters::new(&Device::flex(), 1);
-    let token_table = parameters.matrix(&model::Group::Trunk, "table", [3, 2], model::Init::Zeros);
-    let fault =
-        masked().connect(&Trunk { hidden: 2, tokenizer: &without, token_table, decoder: None }).unwrap_err();
+    let token_embedding = parameters.add_matrix(token_embedding("table", &[3, 2]));
+    let handles = TrunkHandles { hidden: 2, tokenizer: &without, token_embedding, decoder: None };
+    let error = masked().bind_trunk(&handles).unwrap_err();
     let says = "task.t: found a vocabulary without a mask token, expected one with [MASK] or <mask>";
-    assert!(fault.to_string().starts_with(says), "{fault}");
+    assert!(error.to_string().starts_with(says), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use data::{InputField, Row, Split};
-use polytask_tasks::{Batch, Kind, Prediction, Source};
+use polytask_tasks::{Batch, Kind, ModelInput, Prediction};
 use serde_json::{Value as Json, json};
 
 use crate::fixture::{Heads, floats, kind, near, pack, rows, same, view};
@@ -20,7 +20,7 @@ fn labelled(sets: Json) -> Vec<Row> {
 
 fn learnt(extra: Json) -> Box<dyn Kind> {
     let mut kind = multi_label(extra);
-    kind.learn(&labelled(json!([["b", "c"], ["a"], [], null]))).unwrap();
+    kind.fit_labels(&labelled(json!([["b", "c"], ["a"], [], null]))).unwrap();
     assert_eq!(kind.labels(), ["a", "b", "c"]);
     kind
 }
@@ -30,7 +30,7 @@ fn of_fixture(heads: &Heads, extra: Json) -> (Box<dyn Kind>, data::Pack) {
     let mut kind = learnt(extra);
     let rows = labelled(json!([["c", "a"], ["b"], [], null, ["b"]]));
     let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-    let report = kind.attach(Split::Train, &view).unwrap();
+    let report = kind.encode_targets(Split::Train, &view).unwrap();
     assert_eq!((report.rows, report.labelled, report.missing), (5, 4, 1));
     assert_eq!(report.counts, [("a".to_owned(), 1), ("b".to_owned(), 2), ("c".to_owned(), 1)]);
     (kind, pack(&view))
@@ -55,7 +55,7 @@ fn loss_and_gradients_equal_pytorch() {
 fn probabilities_equal_pytorch_and_need_no_targets() {
     let heads = Heads::read();
     let mut served = multi_label(json!({}));
-    served.restore_space(&learnt(json!({})).space()).unwrap();
+    served.load_label_space(&learnt(json!({})).label_space()).unwrap();
     let (_, pack) = of_fixture(&heads, json!({}));
     let device = Device::flex();
     let (parameters, states, rows) =
@@ -70,21 +70,21 @@ fn probabilities_equal_pytorch_and_need_no_targets() {
 #[test]
 fn lists_text_and_separated_text_are_sets_of_labels() {
     let mut kind = multi_label(json!({}));
-    kind.learn(&labelled(json!([["b", "a", "b"], "a", 1, [2, true], "", null, []]))).unwrap();
+    kind.fit_labels(&labelled(json!([["b", "a", "b"], "a", 1, [2, true], "", null, []]))).unwrap();
     let expected = json!({
         "labels": ["1", "2", "a", "b", "true"], "counts": [1, 1, 2, 1, 1], "rows": 5, "thresholds": null
     });
-    assert_eq!(kind.space(), expected);
+    assert_eq!(kind.label_space(), expected);
     let mut kind = multi_label(json!({ "separator": "," }));
-    kind.learn(&labelled(json!(["joy, anger", "joy", ",", ""]))).unwrap();
-    assert_eq!(kind.space()["labels"], json!(["anger", "joy"]));
-    assert_eq!(kind.space()["rows"], 3);
+    kind.fit_labels(&labelled(json!(["joy, anger", "joy", ",", ""]))).unwrap();
+    assert_eq!(kind.label_space()["labels"], json!(["anger", "joy"]));
+    assert_eq!(kind.label_space()["rows"], 3);
 }
 
 #[test]
 fn bad_labels_are_reported_with_their_place() {
-    let faults = multi_label(json!({})).learn(&labelled(json!([["a", ["b"]], { "x": 1 }, ["a", null]])));
-    let found: Vec<String> = faults.unwrap_err().iter().map(|fault| fault.to_string()).collect();
+    let errors = multi_label(json!({})).fit_labels(&labelled(json!([["a", ["b"]], { "x": 1 }, ["a", null]])));
+    let found: Vec<String> = errors.unwrap_err().iter().map(|error| error.to_string()).collect();
     let expected = "expected a list of labels (text, numbers, true or false)";
     assert_eq!(
         found,
@@ -95,8 +95,8 @@ fn bad_labels_are_reported_with_their_place() {
         ]
     );
     let mut weighted = multi_label(json!({ "positive_weights": { "d": 2 } }));
-    let fault = &weighted.learn(&labelled(json!([["a", "b"]]))).unwrap_err()[0].to_string();
-    assert!(fault.starts_with("task.t.multi_label.positive_weights.d: found a label that"), "{fault}");
+    let error = &weighted.fit_labels(&labelled(json!([["a", "b"]]))).unwrap_err()[0].to_string();
+    assert!(error.starts_with("task.t.multi_label.positive_weights.d: found a label that"), "{error}");
 }
 
 /// Predictions for rows of labels a, b, c.
@@ -107,34 +107,35 @@ fn predicted(probabilities: &[[f32; 3]]) -> Vec<(u32, Prediction)> {
 #[test]
 fn thresholds_are_tuned_on_validation_and_kept_with_the_labels() {
     let heads = Heads::read();
-    let attach = |kind: &mut dyn Kind, split| {
+    let encode = |kind: &mut dyn Kind, split| {
         let rows = labelled(json!([["a"], ["b"], [], ["a", "b"], null]));
-        kind.attach(split, &view(InputField::Text("text".into()), rows, &heads.words, &[0; 5])).unwrap();
+        kind.encode_targets(split, &view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]))
+            .unwrap();
     };
     // Below a half everywhere: with 0.5 nothing is found, with a threshold each a and b are right, and c never holds.
     let rows = [[0.3, 0.1, 0.0], [0.1, 0.2, 0.4], [0.1, 0.1, 0.1], [0.4, 0.3, 0.0], [0.4, 0.4, 0.4]];
     let predictions = predicted(&rows);
     let mut kind = learnt(json!({}));
-    assert!(kind.tunes());
-    [Split::Validation, Split::Test].into_iter().for_each(|split| attach(&mut *kind, split));
+    assert!(kind.calibrates());
+    [Split::Validation, Split::Test].into_iter().for_each(|split| encode(&mut *kind, split));
     let macro_f1 = |kind: &dyn Kind, split| kind.score(split, &predictions).get("macro_f1").unwrap();
     assert_eq!(macro_f1(&*kind, Split::Test), 0.0);
     assert!((macro_f1(&*kind, Split::Validation) - 2.0 / 3.0).abs() < 1e-12);
-    kind.tune(Split::Validation, &predictions);
+    kind.calibrate(Split::Validation, &predictions);
     let mut opened = multi_label(json!({}));
-    opened.restore_space(&kind.space()).unwrap();
-    assert_eq!(opened.space(), kind.space());
-    attach(&mut *opened, Split::Test);
+    opened.load_label_space(&kind.label_space()).unwrap();
+    assert_eq!(opened.label_space(), kind.label_space());
+    encode(&mut *opened, Split::Test);
     for kind in [&*kind, &*opened] {
         assert!((macro_f1(kind, Split::Test) - 2.0 / 3.0).abs() < 1e-12);
     }
-    let answer = opened.explain(&predictions[3].1, Source::Text { text: "", words: &[] });
+    let answer = opened.to_json(&predictions[3].1, ModelInput::Text { text: "", words: &[] });
     assert_eq!(answer["labels"], json!(["a", "b"]));
 
     let mut fixed = learnt(json!({ "thresholds": 0.25 }));
-    assert!(!fixed.tunes());
-    attach(&mut *fixed, Split::Test);
-    assert_eq!(fixed.explain(&predictions[1].1, Source::Words(&[]))["labels"], json!(["c"]));
+    assert!(!fixed.calibrates());
+    encode(&mut *fixed, Split::Test);
+    assert_eq!(fixed.to_json(&predictions[1].1, ModelInput::Words(&[]))["labels"], json!(["c"]));
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn scores_equal_scikit_learn_and_unseen_labels_are_not_found() {
     let mut kind = learnt(json!({ "thresholds": 0.5 }));
     let rows = labelled(json!([["a", "c"], ["x", "b"], [], null, ["x"]]));
     let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-    let report = kind.attach(Split::Test, &view).unwrap();
+    let report = kind.encode_targets(Split::Test, &view).unwrap();
     assert_eq!((report.labelled, report.unseen["x"]), (4, 2));
     assert!(
         kind.labelled(Split::Test, 2) && !kind.labelled(Split::Test, 3) && !kind.labelled(Split::Test, 9)
@@ -178,11 +179,11 @@ fn balanced_weights_are_rows_without_against_rows_with() {
 
 #[test]
 fn a_label_space_of_something_else_is_refused() {
-    let fault = |space| multi_label(json!({})).restore_space(&space).unwrap_err().to_string();
+    let error = |space| multi_label(json!({})).load_label_space(&space).unwrap_err().to_string();
     let space = |rows: Json, thresholds: Json| json!({ "labels": ["a", "b"], "counts": [1, 1], "rows": rows, "thresholds": thresholds });
-    assert!(fault(space(json!(null), json!(null))).contains("there is no number \"rows\""));
-    assert!(fault(space(json!(2), json!([0.5]))).contains("found 1 thresholds for 2 labels"));
+    assert!(error(space(json!(null), json!(null))).contains("there is no number \"rows\""));
+    assert!(error(space(json!(2), json!([0.5]))).contains("found 1 thresholds for 2 labels"));
     assert!(
-        fault(space(json!(2), json!("x"))).contains("found the thresholds \"x\", expected null or a list")
+        error(space(json!(2), json!("x"))).contains("found the thresholds \"x\", expected null or a list")
     );
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use data::{InputField, Row, Split, View};
-use polytask_tasks::{Batch, Kind, Prediction, Source};
+use polytask_tasks::{Batch, Kind, ModelInput, Prediction};
 use serde_json::{Value as Json, json};
 
 use crate::fixture::{Heads, floats, kind, near, pack, rows, same, view};
@@ -39,8 +39,8 @@ fn loss_and_gradients_equal_pytorch() {
     let view = of_fixture(&heads);
     for pooling in ["mean", "first"] {
         let mut kind = choice(pooling);
-        kind.learn(&view.rows).unwrap();
-        let report = kind.attach(Split::Train, &view).unwrap();
+        kind.fit_labels(&view.rows).unwrap();
+        let report = kind.encode_targets(Split::Train, &view).unwrap();
         assert_eq!((report.labelled, report.missing), (3, 2));
         assert_eq!(report.counts, ["choice 0", "choice 1", "choice 2"].map(|name| (name.to_owned(), 1)));
         heads.compare(&mut *kind, &pack(&view), &[0, 2, 3, 4], 3, &heads.json["multiple_choice"][pooling]);
@@ -52,7 +52,7 @@ fn probabilities_equal_pytorch_and_are_scored_and_told() {
     let heads = Heads::read();
     let view = of_fixture(&heads);
     let (mut kind, device) = (choice("mean"), Device::flex());
-    kind.attach(Split::Test, &view).unwrap();
+    kind.encode_targets(Split::Test, &view).unwrap();
     let (parameters, states, pack) = (heads.build(&mut *kind, &device), heads.states(&device), pack(&view));
     let rows = same(&[0, 2, 4]);
     let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
@@ -68,9 +68,9 @@ fn probabilities_equal_pytorch_and_are_scored_and_told() {
     // Row 1 has no label; row 0 is right, row 2 wrong.
     assert_eq!(kind.score(Split::Test, &predictions).get("accuracy"), Some(0.5));
     let texts = ["a", "b"].map(str::to_owned);
-    let told = kind.explain(&predictions[0].1, Source::Choices(&texts));
+    let answer = kind.to_json(&predictions[0].1, ModelInput::Choices(&texts));
     assert_eq!(
-        told,
+        answer,
         json!({ "choice": "b", "index": 1, "probability": 0.75, "probabilities": [0.25, 0.75] })
     );
 }
@@ -78,8 +78,8 @@ fn probabilities_equal_pytorch_and_are_scored_and_told() {
 #[test]
 fn labels_that_name_no_choice_are_reported() {
     let labels = [json!(2), json!("D"), json!("answer"), json!(0.5), json!(true), json!("1")];
-    let faults = choice("mean").learn(&objects(&labels, &[2; 6])).unwrap_err();
-    let found: Vec<String> = faults.iter().map(|fault| fault.to_string()).collect();
+    let errors = choice("mean").fit_labels(&objects(&labels, &[2; 6])).unwrap_err();
+    let found: Vec<String> = errors.iter().map(|error| error.to_string()).collect();
     let says = |line: usize, found: &str| {
         format!(
             "data.jsonl:{line}: field \"label\": found {found}, expected a number from 0 to 1, one of the choices, or its letter"
@@ -87,8 +87,8 @@ fn labels_that_name_no_choice_are_reported() {
     };
     let expected = [says(1, "2"), says(2, "\"D\""), says(3, "\"answer\""), says(4, "0.5"), says(5, "true")];
     assert_eq!(found, expected);
-    let unlabelled = choice("mean").learn(&objects(&[Json::Null, Json::Null], &[2; 2])).unwrap_err();
+    let unlabelled = choice("mean").fit_labels(&objects(&[Json::Null, Json::Null], &[2; 2])).unwrap_err();
     let says = "task.t.multiple_choice.label: found no label in field \"label\" of 2 training rows";
     assert!(unlabelled[0].to_string().starts_with(says), "{}", unlabelled[0]);
-    assert!(choice("mean").restore_space(&json!({ "labels": ["a"] })).is_err());
+    assert!(choice("mean").load_label_space(&json!({ "labels": ["a"] })).is_err());
 }

@@ -1,8 +1,8 @@
-//! Numbers: reading, scale, losses, predictions, scores.
+//! SummaryStatistics: reading, scale, losses, predictions, scores.
 
 use burn::tensor::Device;
 use data::{InputField, Pack, Row, Split};
-use polytask_tasks::{Batch, Kind, Prediction, Source};
+use polytask_tasks::{Batch, Kind, ModelInput, Prediction};
 use serde_json::{Value as Json, json};
 
 use crate::fixture::{Heads, floats, kind, near, pack, rows, same, view};
@@ -22,12 +22,12 @@ fn labelled(values: &Json) -> Vec<Row> {
 fn of_fixture(heads: &Heads, extra: Json) -> (Box<dyn Kind>, Pack) {
     let mut kind = regression(extra);
     let rows = labelled(&heads.json["numbers"]);
-    kind.learn(&rows).unwrap();
+    kind.fit_labels(&rows).unwrap();
     let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-    let report = kind.attach(Split::Train, &view).unwrap();
+    let report = kind.encode_targets(Split::Train, &view).unwrap();
     assert_eq!((report.rows, report.labelled, report.missing), (5, 4, 1));
     let numbers = report.numbers.unwrap();
-    assert_eq!((numbers.least, numbers.mean, numbers.most), (-1.0, 1.5, 4.0));
+    assert_eq!((numbers.min, numbers.mean, numbers.max), (-1.0, 1.5, 4.0));
     (kind, pack(&view))
 }
 
@@ -49,8 +49,8 @@ fn predictions_are_in_the_unit_of_the_field_and_need_no_targets() {
     let heads = Heads::read();
     let (learnt, pack) = of_fixture(&heads, json!({}));
     let mut served = regression(json!({}));
-    served.restore_space(&learnt.space()).unwrap();
-    assert_eq!(served.space(), learnt.space());
+    served.load_label_space(&learnt.label_space()).unwrap();
+    assert_eq!(served.label_space(), learnt.label_space());
     let device = Device::flex();
     let (parameters, states) = (heads.build(&mut *served, &device), heads.states(&device));
     let rows = same(&[0, 2, 4]);
@@ -59,7 +59,7 @@ fn predictions_are_in_the_unit_of_the_field_and_need_no_targets() {
     let number = |p: &Prediction| if let Prediction::Number(x) = p { *x as f32 } else { panic!("a number") };
     let found: Vec<f32> = predictions.iter().map(number).collect();
     near(&found, &floats(&heads.json["regression"]["values"]), "values");
-    let answer = served.explain(&Prediction::Number(2.5), Source::Words(&[]));
+    let answer = served.to_json(&Prediction::Number(2.5), ModelInput::Words(&[]));
     assert_eq!(answer, json!({ "value": 2.5 }));
     assert!(served.loss(&parameters, &batch).is_none());
 }
@@ -69,9 +69,9 @@ fn numbers_may_be_text_and_rows_may_lack_one() {
     let heads = Heads::read();
     let mut kind = regression(json!({}));
     let rows = labelled(&json!(["0.5", 1.5, "", null, " -1 "]));
-    kind.learn(&rows).unwrap();
+    kind.fit_labels(&rows).unwrap();
     let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-    let report = kind.attach(Split::Test, &view).unwrap();
+    let report = kind.encode_targets(Split::Test, &view).unwrap();
     assert_eq!((report.labelled, report.missing), (3, 2));
     assert!(
         kind.labelled(Split::Test, 4) && !kind.labelled(Split::Test, 2) && !kind.labelled(Split::Test, 9)
@@ -80,7 +80,7 @@ fn numbers_may_be_text_and_rows_may_lack_one() {
     let numbers = [1.0, 2.0, 9.0, -9.0, 0.0];
     let predictions: Vec<_> = (0..).zip(numbers.map(Prediction::Number)).collect();
     let scores = kind.score(Split::Test, &predictions);
-    assert_eq!(scores.main, "pearson");
+    assert_eq!(scores.primary, "pearson");
     assert!((scores.get("spearman").unwrap() - 1.0).abs() < 1e-12);
     assert!((scores.get("rmse").unwrap() - (1.5f64 / 3.0).sqrt()).abs() < 1e-12);
     for odd in [7.0, f64::NAN] {
@@ -92,26 +92,26 @@ fn numbers_may_be_text_and_rows_may_lack_one() {
 
 #[test]
 fn what_is_no_number_is_reported_with_its_place() {
-    let fault = |values: Json| {
-        let faults = regression(json!({})).learn(&labelled(&values)).unwrap_err();
-        faults.iter().map(|fault| fault.to_string()).collect::<Vec<_>>()
+    let error = |values: Json| {
+        let errors = regression(json!({})).fit_labels(&labelled(&values)).unwrap_err();
+        errors.iter().map(|error| error.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(
-        fault(json!([1, "two", [3], 4])),
+        error(json!([1, "two", [3], 4])),
         [
             "data.jsonl:2: field \"value\": found \"two\", expected a finite number",
             "data.jsonl:3: field \"value\": found [3], expected a finite number",
         ]
     );
     let key = "task.t.regression.value: found";
-    assert!(fault(json!([null, ""]))[0].starts_with(&format!("{key} no number in field \"value\" of 2")));
-    assert!(fault(json!([1, "1.0"]))[0].starts_with(&format!("{key} only the number 1 in 2 training rows")));
-    assert!(fault(json!([1e300, -1e300]))[0].starts_with(&format!("{key} numbers up to 1e300 in field")));
+    assert!(error(json!([null, ""]))[0].starts_with(&format!("{key} no number in field \"value\" of 2")));
+    assert!(error(json!([1, "1.0"]))[0].starts_with(&format!("{key} only the number 1 in 2 training rows")));
+    assert!(error(json!([1e300, -1e300]))[0].starts_with(&format!("{key} numbers up to 1e300 in field")));
 }
 
 #[test]
 fn a_label_space_of_something_else_is_refused() {
-    let fault = |space| regression(json!({})).restore_space(&space).unwrap_err().to_string();
-    assert!(fault(json!({ "labels": [] })).contains("expected the numbers \"mean\" and \"deviation\""));
-    assert!(fault(json!({ "mean": 1, "deviation": 0 })).contains("expected a deviation above 0"));
+    let error = |space| regression(json!({})).load_label_space(&space).unwrap_err().to_string();
+    assert!(error(json!({ "labels": [] })).contains("expected the numbers \"mean\" and \"deviation\""));
+    assert!(error(json!({ "mean": 1, "deviation": 0 })).contains("expected a deviation above 0"));
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use data::{InputField, Pack, Row, Split, View};
-use polytask_tasks::{Batch, Kind, LabelReport, Prediction, Source, WordTag};
+use polytask_tasks::{Batch, Kind, LabelReport, ModelInput, Prediction, WordTag};
 use serde_json::{Value as Json, json};
 
 use crate::fixture::{Heads, floats, kind, near, pack, rows, same, view};
@@ -19,8 +19,8 @@ fn tagged(tags: Json) -> Vec<Row> {
     rows(Json::Array(tags.as_array().unwrap().iter().map(row).collect()))
 }
 
-fn view_of(rows: Vec<Row>, words: &[Vec<Option<u32>>], cut: &[u32]) -> View {
-    view(InputField::Words("tokens".into()), rows, words, cut)
+fn view_of(rows: Vec<Row>, words: &[Vec<Option<u32>>], truncated: &[u32]) -> View {
+    view(InputField::Words("tokens".into()), rows, words, truncated)
 }
 
 /// The task of the fixture, with tags a, b, c or the given ones.
@@ -29,14 +29,14 @@ fn of_fixture(heads: &Heads, mut table: Json, names: [&str; 3]) -> (Box<dyn Kind
         table["scheme"] = json!("none");
     }
     let mut kind = kind("tagging", table);
-    kind.learn(&tagged(json!([names]))).unwrap();
+    kind.fit_labels(&tagged(json!([names]))).unwrap();
     assert_eq!(kind.labels(), names);
     let tags = |row: usize| -> Json {
         let list = heads.json["tags"][row.to_string()].as_array();
         list.map_or(Json::Null, |l| l.iter().map(|t| t.as_u64().map(|t| names[t as usize])).collect())
     };
     let view = view_of(tagged((0..5).map(tags).collect()), &heads.words, &[0, 0, 2, 0, 0]);
-    let report = kind.attach(Split::Train, &view).unwrap();
+    let report = kind.encode_targets(Split::Train, &view).unwrap();
     (kind, pack(&view), report)
 }
 
@@ -117,12 +117,12 @@ fn constrained_decoding_gives_valid_rows_only() {
 #[test]
 fn words_that_are_lost_are_counted_and_scored_as_outside() {
     let mut kind = kind("tagging", json!({}));
-    kind.learn(&tagged(json!([["B-PER", "I-PER", "O", "B-LOC"]]))).unwrap();
+    kind.fit_labels(&tagged(json!([["B-PER", "I-PER", "O", "B-LOC"]]))).unwrap();
     assert_eq!(kind.labels(), ["B-LOC", "B-PER", "I-PER", "O"]);
     // Row 0: word 1 has no token, word 3 is cut. Row 1 is cut from the start. Row 2 has no tags.
     let rows = tagged(json!([["B-PER", "O", "O", "B-LOC"], ["B-LOC", "O"], null]));
     let words = [vec![None, Some(0), Some(2), None], vec![None, None], vec![None, Some(0), None]];
-    let report = kind.attach(Split::Test, &view_of(rows, &words, &[3, 2, 0])).unwrap();
+    let report = kind.encode_targets(Split::Test, &view_of(rows, &words, &[3, 2, 0])).unwrap();
     assert_eq!((report.labelled, report.missing, report.truncated, report.without_token), (2, 1, 3, 1));
     assert!(kind.labelled(Split::Test, 1) && !kind.labelled(Split::Test, 2));
 
@@ -134,7 +134,7 @@ fn words_that_are_lost_are_counted_and_scored_as_outside() {
     ];
     // Gold: PER at 0, LOC at 3; LOC at 0. Predicted: PER at 0. Of 6 words 4 are right.
     let scores = kind.score(Split::Test, &predictions);
-    assert_eq!(scores.main, "span_f1");
+    assert_eq!(scores.primary, "span_f1");
     assert_eq!(scores.get("span_precision"), Some(1.0));
     assert!((scores.get("span_recall").unwrap() - 1.0 / 3.0).abs() < 1e-12);
     assert!((scores.get("span_f1").unwrap() - 0.5).abs() < 1e-12);
@@ -144,10 +144,10 @@ fn words_that_are_lost_are_counted_and_scored_as_outside() {
 #[test]
 fn invalid_rows_of_tags_are_scored_as_seqeval_scores_them() {
     let mut kind = kind("tagging", json!({}));
-    kind.learn(&tagged(json!([["B-PER", "I-PER", "O", "B-LOC", "I-LOC"]]))).unwrap();
+    kind.fit_labels(&tagged(json!([["B-PER", "I-PER", "O", "B-LOC", "I-LOC"]]))).unwrap();
     let rows = tagged(json!([["I-PER", "I-PER", "O", "B-LOC", "I-PER"]]));
     let words = [(0..5).map(Some).collect()];
-    kind.attach(Split::Test, &view_of(rows, &words, &[0])).unwrap();
+    kind.encode_targets(Split::Test, &view_of(rows, &words, &[0])).unwrap();
     // Tags sorted: B-LOC 0, B-PER 1, I-LOC 2, I-PER 3, O 4. Predicted: B-PER I-PER O B-LOC I-PER.
     let tags = [1, 3, 4, 0, 3].map(|label| Some(WordTag { label, probability: 1.0 })).to_vec();
     // seqeval.metrics.f1_score of the two is 1.0: the same spans PER 0-1, LOC 3, PER 4.
@@ -160,16 +160,16 @@ fn invalid_rows_of_tags_are_scored_as_seqeval_scores_them() {
 fn unseen_tags_are_reported_masked_and_wrong() {
     let heads = Heads::read();
     let mut kind = kind("tagging", json!({}));
-    kind.learn(&tagged(json!([["B-X", "I-X", "O"]]))).unwrap();
+    kind.fit_labels(&tagged(json!([["B-X", "I-X", "O"]]))).unwrap();
     let rows = tagged(json!([["B-Y", "O"]]));
     let view = view_of(rows, &[vec![Some(0), Some(1)]], &[0]);
-    let report = kind.attach(Split::Validation, &view).unwrap();
+    let report = kind.encode_targets(Split::Validation, &view).unwrap();
     assert_eq!(report.unseen, [("B-Y".to_owned(), 1)].into());
     let device = Device::flex();
     let parameters = heads.build(&mut *kind, &device);
     let (pack, states, rows) = (pack(&view), heads.states(&device).narrow(0, 0, 2), same(&[0]));
     let batch = Batch::evaluated(&states, &pack, Split::Validation, &rows);
-    assert_eq!(kind.loss(&parameters, &batch).unwrap().items, 1);
+    assert_eq!(kind.loss(&parameters, &batch).unwrap().num_targets, 1);
     let outside = vec![Some(WordTag { label: 2, probability: 1.0 }); 2];
     let scores = kind.score(Split::Validation, &[(0, Prediction::Tags(outside))]);
     assert_eq!((scores.get("span_recall"), scores.get("token_accuracy")), (Some(0.0), Some(0.5)));
@@ -186,8 +186,8 @@ fn bad_tags_are_reported_with_their_place() {
         { "tokens": ["a"], "tags": [["O"]] },
         { "tokens": ["a"], "tags": null },
     ]);
-    let faults = kind("tagging", json!({})).learn(&rows(objects)).unwrap_err();
-    let found: Vec<String> = faults.iter().map(|fault| fault.to_string()).collect();
+    let errors = kind("tagging", json!({})).fit_labels(&rows(objects)).unwrap_err();
+    let found: Vec<String> = errors.iter().map(|error| error.to_string()).collect();
     let scheme = "expected O, B-TYPE or I-TYPE (scheme = \"bio\"; there are \"bioes\" and \"none\", too)";
     assert_eq!(
         found,
@@ -200,20 +200,22 @@ fn bad_tags_are_reported_with_their_place() {
             "data.jsonl:6: field \"tags\": found [\"O\"], expected a tag (text) for each word".to_owned(),
         ]
     );
-    let faults = kind("tagging", json!({ "scheme": "bioes" })).learn(&tagged(json!([["S-X", "E-X", "M-X"]])));
-    assert!(faults.unwrap_err()[0].to_string().contains("tag \"M-X\" at word 3"));
-    let faults = kind("tagging", json!({})).learn(&tagged(json!([["O", "O"]]))).unwrap_err();
-    assert!(faults[0].to_string().starts_with("task.t.tagging.tags: found only the label \"O\""));
+    let errors =
+        kind("tagging", json!({ "scheme": "bioes" })).fit_labels(&tagged(json!([["S-X", "E-X", "M-X"]])));
+    assert!(errors.unwrap_err()[0].to_string().contains("tag \"M-X\" at word 3"));
+    let errors = kind("tagging", json!({})).fit_labels(&tagged(json!([["O", "O"]]))).unwrap_err();
+    assert!(errors[0].to_string().starts_with("task.t.tagging.tags: found only the label \"O\""));
 }
 
 #[test]
 fn tags_may_be_text_and_words_may_lack_one() {
     let mut kind = kind("tagging", json!({}));
-    kind.learn(&tagged(json!(["B-X I-X O", [null, "O", ""]]))).unwrap();
-    let space = kind.space();
+    kind.fit_labels(&tagged(json!(["B-X I-X O", [null, "O", ""]]))).unwrap();
+    let space = kind.label_space();
     assert_eq!(space, json!({ "labels": ["B-X", "I-X", "O"], "counts": [1, 1, 2] }));
     let words = [vec![Some(0), Some(1), Some(2)]];
-    let report = kind.attach(Split::Train, &view_of(tagged(json!([[null, "O", ""]])), &words, &[0])).unwrap();
+    let report =
+        kind.encode_targets(Split::Train, &view_of(tagged(json!([[null, "O", ""]])), &words, &[0])).unwrap();
     assert_eq!(report.counts[2], ("O".to_owned(), 1));
     let all_right = vec![Some(WordTag { label: 2, probability: 1.0 }); 3];
     let scores = kind.score(Split::Train, &[(0, Prediction::Tags(all_right))]);
@@ -223,12 +225,12 @@ fn tags_may_be_text_and_words_may_lack_one() {
 #[test]
 fn answers_have_spans_with_text_and_offsets() {
     let mut kind = kind("tagging", json!({}));
-    kind.learn(&tagged(json!([["B-人", "I-人", "O"]]))).unwrap();
+    kind.fit_labels(&tagged(json!([["B-人", "I-人", "O"]]))).unwrap();
     let tag = |label, probability| Some(WordTag { label, probability });
     let prediction = Prediction::Tags(vec![tag(2, 0.5), tag(0, 0.75), tag(1, 0.25)]);
     let text = "👍🏽 محمد علي !";
     let words = [0..8, 9..17, 18..24, 25..26];
-    let answer = kind.explain(&prediction, Source::Text { text, words: &words });
+    let answer = kind.to_json(&prediction, ModelInput::Text { text, words: &words });
     // In Python: text[3:11] == "محمد علي".
     let entity = json!({ "text": "محمد علي", "label": "人", "start": 3, "end": 11, "probability": 0.25 });
     assert_eq!(answer["entities"], json!([entity]));
@@ -243,7 +245,7 @@ fn an_empty_batch_has_no_loss_and_no_predictions() {
     let device = Device::flex();
     let parameters = heads.build(&mut *kind, &device);
     let states = heads.states(&device);
-    let batch = Batch { noise_seed: Some(1), ..Batch::evaluated(&states, &pack, Split::Train, &[]) };
+    let batch = Batch { dropout_seed: Some(1), ..Batch::evaluated(&states, &pack, Split::Train, &[]) };
     assert!(kind.loss(&parameters, &batch).is_none() && kind.predict(&parameters, &batch).is_empty());
     let rows = same(&[1, 3]);
     assert!(kind.loss(&parameters, &Batch { rows: &rows, ..batch }).is_none());

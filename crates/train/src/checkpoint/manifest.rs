@@ -1,6 +1,6 @@
 //! The list of a checkpoint's files with their lengths and blake3 hashes, and its verification.
 
-use crate::{durable, error::TrainError};
+use crate::{checkpoint::durable, error::TrainError};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fs::File, path::Path};
 
@@ -46,7 +46,7 @@ impl Manifest {
     }
 
     /// Reads the named files of the checkpoint in `dir`, all of which the manifest must list with the lengths and
-    /// hashes that they have. Files that are listed but not asked for are verified too.
+    /// hashes that they have. Files that are listed but not named are verified too.
     pub(crate) fn read<const N: usize>(dir: &Path, names: [&str; N]) -> Result<[Vec<u8>; N], TrainError> {
         let broken = |reason: String| TrainError::broken(dir, reason);
         let text = read_part(dir, NAME)?;

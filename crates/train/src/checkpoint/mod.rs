@@ -1,22 +1,25 @@
 //! Checkpoints: everything that a run is after a step, on the disk.
 //!
-//! `checkpoints/NNNNNN/` holds `weights.safetensors` (every parameter by name), `optimizer.safetensors` (what the
-//! optimizer remembers of it, AdamW's moments as `NAME.first` and `NAME.second`, and what a balancer keeps of a parameter, as `NAME.task.0`, `NAME.task.1`, ... in the order
-//! of the config, and the head of a task with early stopping at its best, as `NAME.best`), `state.json` (counters, stream, balancer, evaluations, fingerprint) and
-//! `manifest.json` (length and blake3 hash of each). It is written beside its place, synced, and takes its name at the
-//! end, so a checkpoint that has its name is whole.
+//! `checkpoints/NNNNNN/` holds `weights.safetensors` (every parameter by name), `optimizer.safetensors` (the optimizer's state of
+//! it, AdamW's moments as `NAME.first` and `NAME.second`; what a balancer keeps of it, as `NAME.task.0`, `NAME.task.1`, ... in the
+//! order of the config; and the head of a task with early stopping at its best, as `NAME.best`), `state.json` (counters, stream,
+//! balancer, evaluations, fingerprint) and `manifest.json` (length and blake3 hash of each). It is written under a temporary name,
+//! synced, and takes its name at the end, so a checkpoint that has its name is whole.
 
+pub(crate) mod durable;
+pub(crate) mod fingerprint;
+pub(crate) mod history;
 mod manifest;
+pub(crate) mod run_dir;
 mod tensors;
 
 use crate::{
-    best_heads::BestHeads,
-    buffers::Buffers,
-    durable,
+    checkpoint::run_dir::RunDir,
     error::TrainError,
-    optimizer::{Moments, Optimizing},
-    run_dir::RunDir,
-    state::State,
+    gradients::buffers::Buffers,
+    optimizer::{OptimizerConfig, OptimizerState},
+    run::best_heads::BestHeads,
+    run::state::State,
 };
 use manifest::Manifest;
 use model::Parameters;
@@ -26,72 +29,72 @@ const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 
-/// A verified checkpoint, not yet taken up.
+/// A verified checkpoint, not yet restored.
 pub(crate) struct Checkpoint {
     pub(crate) state: State,
     weights: Vec<u8>,
-    moments: Vec<u8>,
+    optimizer: Vec<u8>,
 }
 
-/// Saves the state after `state.progress.step` steps. Refuses weights that are no finite numbers.
+/// Saves the state after `state.progress.step` steps. Refuses weights that are not finite.
 pub(crate) fn save(
     dir: &RunDir,
     parameters: &Parameters,
-    moments: &Moments,
+    optimizer: &OptimizerState,
     (buffers, best_heads): (&Buffers, &BestHeads),
     mut state: State,
 ) -> Result<(), TrainError> {
     let step = state.progress.step;
     let path = dir.checkpoint(step);
     durable::make_dir(&dir.checkpoints())?;
-    state.updates = moments.updates(parameters);
+    state.updates = optimizer.updates(parameters);
     let text = serde_json::to_vec_pretty(&state)
         .map_err(|e| TrainError::broken(&path, format!("its state cannot be written: {e}")))?;
     tensors::check(parameters, step)?;
-    durable::replace_dir(&path, |place| {
-        tensors::write_weights(&place.join(WEIGHTS), parameters)?;
-        tensors::write_moments(&place.join(OPTIMIZER), parameters, moments, buffers, best_heads)?;
-        durable::write(&place.join(STATE), &text)?;
-        Manifest::write(place, &[WEIGHTS, OPTIMIZER, STATE])
+    durable::replace_dir(&path, |folder| {
+        tensors::write_weights(&folder.join(WEIGHTS), parameters)?;
+        tensors::write_optimizer(&folder.join(OPTIMIZER), parameters, optimizer, buffers, best_heads)?;
+        durable::write(&folder.join(STATE), &text)?;
+        Manifest::write(folder, &[WEIGHTS, OPTIMIZER, STATE])
     })
 }
 
 /// Reads and verifies a checkpoint.
 pub(crate) fn open(path: &Path) -> Result<Checkpoint, TrainError> {
-    let [weights, moments, state] = Manifest::read(path, [WEIGHTS, OPTIMIZER, STATE])?;
+    let [weights, optimizer, state] = Manifest::read(path, [WEIGHTS, OPTIMIZER, STATE])?;
     let state = serde_json::from_slice(&state)
         .map_err(|e| TrainError::broken(path, format!("{STATE} is not what it should be: {e}")))?;
-    Ok(Checkpoint { state, weights, moments })
+    Ok(Checkpoint { state, weights, optimizer })
 }
 
 impl Checkpoint {
-    /// Puts the weights and moments into their places.
+    /// Restores the weights, the optimizer's state, and what is kept beside it.
     pub(crate) fn restore(
         &self,
         path: &Path,
         parameters: &mut Parameters,
-        (optimizer, moments): (&Optimizing, &mut Moments),
+        (config, optimizer): (&OptimizerConfig, &mut OptimizerState),
         (buffers, best_heads): (&mut Buffers, &mut BestHeads),
     ) -> Result<(), TrainError> {
         tensors::restore_weights(path, &self.weights, parameters)?;
         let updates = &self.state.updates;
-        *moments = tensors::restore_moments(path, &self.moments, updates, optimizer, parameters)?;
-        *buffers = tensors::restore_buffers(path, &self.moments, parameters)?;
-        *best_heads = tensors::restore_best_heads(path, &self.moments, parameters)?;
+        *optimizer = tensors::restore_optimizer(path, &self.optimizer, updates, config, parameters)?;
+        *buffers = tensors::restore_buffers(path, &self.optimizer, parameters)?;
+        *best_heads = tensors::restore_best_heads(path, &self.optimizer, parameters)?;
         Ok(())
     }
 }
 
-/// Puts only the weights of a checkpoint into their places: those that the optimizer has evaluated and saved.
+/// Restores only the weights of a checkpoint: those that are evaluated and saved.
 pub(crate) fn restore_result(
     path: &Path,
     parameters: &mut Parameters,
-    optimizer: &Optimizing,
+    config: &OptimizerConfig,
 ) -> Result<(), TrainError> {
-    let mut moments = Moments::default();
+    let mut optimizer = OptimizerState::default();
     let kept = (&mut Buffers::default(), &mut BestHeads::default());
-    open(path)?.restore(path, parameters, (optimizer, &mut moments), kept)?;
-    if let Some(averaged) = optimizer.averaged(parameters, &moments) {
+    open(path)?.restore(path, parameters, (config, &mut optimizer), kept)?;
+    if let Some(averaged) = config.averaged(parameters, &optimizer) {
         *parameters = averaged;
     }
     Ok(())
@@ -127,15 +130,15 @@ pub(crate) fn prune(dir: &RunDir, keep: usize, best: Option<usize>) -> Result<()
     Ok(())
 }
 
-/// Renames a broken checkpoint to `NNNNNN.broken`, so that it is never tried again; says where it lies now.
-pub(crate) fn set_aside(dir: &RunDir, step: usize) -> Result<String, TrainError> {
+/// Renames a broken checkpoint to `NNNNNN.broken`, so that it is never tried again; returns its new path.
+pub(crate) fn quarantine(dir: &RunDir, step: usize) -> Result<String, TrainError> {
     let to = dir.checkpoints().join(format!("{step:06}.broken"));
     durable::remove_dir(&to)?;
     durable::rename(&dir.checkpoint(step), &to)?;
     Ok(to.display().to_string())
 }
 
-/// Mends what a crash in the middle of a save has left.
+/// Cleans up after a crash in the middle of a save.
 pub(crate) fn recover(dir: &RunDir) -> Result<(), TrainError> {
     let path = dir.checkpoints();
     let Ok(entries) = fs::read_dir(&path) else { return Ok(()) };

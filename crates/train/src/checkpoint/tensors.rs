@@ -1,13 +1,13 @@
-//! Weights and what the optimizer remembers as safetensors, both ways.
+//! Weights and the optimizer's state as safetensors, both ways.
 
 use crate::{
-    best_heads::BestHeads,
-    buffers::Buffers,
     error::TrainError,
-    optimizer::{Moment, Moments, Optimizing},
+    gradients::buffers::Buffers,
+    optimizer::{OptimizerConfig, OptimizerState, ParameterState},
+    run::best_heads::BestHeads,
 };
 use burn::tensor::{Tensor, TensorData};
-use model::{Parameters, Weight};
+use model::{ParameterTensor, Parameters};
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
@@ -44,7 +44,7 @@ fn write(path: &Path, tensors: Vec<(String, Stored<'_>)>) -> Result<(), TrainErr
 pub(super) fn check(parameters: &Parameters, step: usize) -> Result<(), TrainError> {
     for (i, parameter) in parameters.iter().enumerate() {
         if let Some(found) = parameters.data(i).into_iter().find(|v| !v.is_finite()) {
-            return Err(TrainError::BadWeight { name: parameter.name.clone(), found, step });
+            return Err(TrainError::NonFiniteWeight { name: parameter.name.clone(), found, step });
         }
     }
     Ok(())
@@ -60,55 +60,55 @@ pub(super) fn write_weights(path: &Path, parameters: &Parameters) -> Result<(), 
     write(path, tensors)
 }
 
-/// The names of what an optimizer remembers of a parameter, in its order.
-const PARTS: [&str; 3] = ["first", "second", "third"];
+/// The names of the slots of a parameter's state, in the order of the optimizer.
+const SLOTS: [&str; 3] = ["first", "second", "third"];
 
-/// Writes what the optimizer remembers of every parameter that has moved, what a balancer keeps of parameters, and the heads of
-/// tasks with early stopping at their best.
-pub(super) fn write_moments(
+/// Writes the optimizer's state of every parameter that was updated, what a balancer keeps of parameters, and the heads of tasks
+/// with early stopping at their best.
+pub(super) fn write_optimizer(
     path: &Path,
     parameters: &Parameters,
-    moments: &Moments,
+    optimizer: &OptimizerState,
     buffers: &Buffers,
     best_heads: &BestHeads,
 ) -> Result<(), TrainError> {
     let mut tensors = Vec::new();
-    for (parameter, moment) in parameters.iter().zip(moments.iter()) {
-        let Some(moment) = moment else { continue };
-        for (part, weight) in PARTS.iter().zip(&moment.parts) {
-            let stored = Stored { shape: shape(weight), values: Box::new(move || values(weight)) };
-            tensors.push((format!("{}.{part}", parameter.name), stored));
+    for (parameter, state) in parameters.iter().zip(optimizer.iter()) {
+        let Some(state) = state else { continue };
+        for (slot, tensor) in SLOTS.iter().zip(&state.slots) {
+            let stored = Stored { shape: shape(tensor), values: Box::new(move || values(tensor)) };
+            tensors.push((format!("{}.{slot}", parameter.name), stored));
         }
     }
     for (index, tasks) in buffers.iter() {
-        for (task, numbers) in tasks.iter().enumerate() {
-            let stored = Stored { shape: parameters.shape(index), values: Box::new(move || numbers.clone()) };
+        for (task, buffer) in tasks.iter().enumerate() {
+            let stored = Stored { shape: parameters.shape(index), values: Box::new(move || buffer.clone()) };
             tensors.push((buffer_name(parameters, index, task), stored));
         }
     }
-    for (index, numbers) in best_heads.iter() {
-        let stored = Stored { shape: parameters.shape(index), values: Box::new(move || numbers.to_vec()) };
+    for (index, kept) in best_heads.iter() {
+        let stored = Stored { shape: parameters.shape(index), values: Box::new(move || kept.to_vec()) };
         tensors.push((best_name(parameters, index), stored));
     }
     write(path, tensors)
 }
 
-fn shape(weight: &Weight) -> Vec<usize> {
-    match weight {
-        Weight::Vector(t) => t.dims().to_vec(),
-        Weight::Matrix(t) => t.dims().to_vec(),
+fn shape(tensor: &ParameterTensor) -> Vec<usize> {
+    match tensor {
+        ParameterTensor::Vector(t) => t.dims().to_vec(),
+        ParameterTensor::Matrix(t) => t.dims().to_vec(),
     }
 }
 
-fn values(weight: &Weight) -> Vec<f32> {
-    let data = match weight {
-        Weight::Vector(t) => t.to_data(),
-        Weight::Matrix(t) => t.to_data(),
+fn values(tensor: &ParameterTensor) -> Vec<f32> {
+    let data = match tensor {
+        ParameterTensor::Vector(t) => t.to_data(),
+        ParameterTensor::Matrix(t) => t.to_data(),
     };
-    data.try_into_vec().expect("moments are f32, as the gradients they come from")
+    data.try_into_vec().expect("the state is f32, as the gradients it comes from")
 }
 
-/// Puts every weight into its place.
+/// Restores every weight.
 pub(super) fn restore_weights(
     path: &Path,
     bytes: &[u8],
@@ -117,48 +117,49 @@ pub(super) fn restore_weights(
     let file = parse(path, bytes)?;
     let names: Vec<String> = parameters.iter().map(|p| p.name.clone()).collect();
     for (i, name) in names.iter().enumerate() {
-        let values = numbers(path, &file, name, &parameters.shape(i))?;
+        let values = values_of(path, &file, name, &parameters.shape(i))?;
         parameters.set_data(i, values)?;
     }
     Ok(())
 }
 
-/// What the optimizer remembers of every parameter that has moved.
-pub(super) fn restore_moments(
+/// The optimizer's state of every parameter that was updated.
+pub(super) fn restore_optimizer(
     path: &Path,
     bytes: &[u8],
     updates: &BTreeMap<String, u32>,
-    optimizer: &Optimizing,
+    config: &OptimizerConfig,
     parameters: &Parameters,
-) -> Result<Moments, TrainError> {
+) -> Result<OptimizerState, TrainError> {
     let file = parse(path, bytes)?;
     let device = parameters.device().clone().inner();
-    let mut moments = Vec::with_capacity(parameters.len());
+    let mut states = Vec::with_capacity(parameters.len());
     for parameter in parameters.iter() {
-        let read = |(part, shape): (&&str, Vec<usize>)| -> Result<Weight, TrainError> {
-            let values = numbers(path, &file, &format!("{}.{part}", parameter.name), &shape)?;
+        let read = |(slot, shape): (&&str, Vec<usize>)| -> Result<ParameterTensor, TrainError> {
+            let values = values_of(path, &file, &format!("{}.{slot}", parameter.name), &shape)?;
             Ok(match *shape {
-                [rows, columns] => {
-                    Weight::Matrix(Tensor::from_data(TensorData::new(values, [rows, columns]), &device))
-                }
+                [rows, columns] => ParameterTensor::Matrix(Tensor::from_data(
+                    TensorData::new(values, [rows, columns]),
+                    &device,
+                )),
                 _ => {
                     let len = values.len();
-                    Weight::Vector(Tensor::from_data(TensorData::new(values, [len]), &device))
+                    ParameterTensor::Vector(Tensor::from_data(TensorData::new(values, [len]), &device))
                 }
             })
         };
-        moments.push(match updates.get(&parameter.name) {
-            Some(time) => {
-                let parts = PARTS.iter().zip(optimizer.memory(parameter)).map(read);
-                Some(Moment { parts: parts.collect::<Result<_, _>>()?, time: *time })
+        states.push(match updates.get(&parameter.name) {
+            Some(step) => {
+                let slots = SLOTS.iter().zip(config.state_shapes(parameter)).map(read);
+                Some(ParameterState { slots: slots.collect::<Result<_, _>>()?, step: *step })
             }
             None => None,
         });
     }
-    Ok(Moments::of(moments))
+    Ok(OptimizerState::of(states))
 }
 
-/// What a balancer keeps of parameters: for every parameter as many buffers as there are.
+/// The buffers that a balancer keeps of parameters: for every parameter as many as there are.
 pub(super) fn restore_buffers(
     path: &Path,
     bytes: &[u8],
@@ -169,7 +170,7 @@ pub(super) fn restore_buffers(
     for index in 0..parameters.len() {
         let names = (0..).map(|task| buffer_name(parameters, index, task));
         let there = names.take_while(|name| file.tensor(name).is_ok());
-        let read = |name: String| numbers(path, &file, &name, &parameters.shape(index));
+        let read = |name: String| values_of(path, &file, &name, &parameters.shape(index));
         let tasks = there.map(read).collect::<Result<Vec<_>, _>>()?;
         if !tasks.is_empty() {
             buffers.put(index, tasks);
@@ -189,7 +190,7 @@ pub(super) fn restore_best_heads(
     for index in 0..parameters.len() {
         let name = best_name(parameters, index);
         if file.tensor(&name).is_ok() {
-            heads.put(index, numbers(path, &file, &name, &parameters.shape(index))?);
+            heads.put(index, values_of(path, &file, &name, &parameters.shape(index))?);
         }
     }
     Ok(heads)
@@ -207,7 +208,12 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, TrainError
     SafeTensors::deserialize(bytes).map_err(|e| TrainError::broken(path, format!("not safetensors: {e}")))
 }
 
-fn numbers(path: &Path, file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, TrainError> {
+fn values_of(
+    path: &Path,
+    file: &SafeTensors<'_>,
+    name: &str,
+    shape: &[usize],
+) -> Result<Vec<f32>, TrainError> {
     let tensor = file.tensor(name).map_err(|_| TrainError::broken(path, format!("no tensor {name}")))?;
     if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
         let (dtype, found) = (tensor.dtype(), tensor.shape());

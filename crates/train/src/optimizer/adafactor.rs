@@ -12,16 +12,17 @@
 //! ```
 //!
 //! as `torch.optim.Adafactor` has it. A vector keeps the mean of its squared gradient itself, in place of `R C / mean(R)`. Biases,
-//! norms and other vectors do not decay. A parameter without a gradient in a step stands still.
+//! norms and other vectors do not decay. A parameter without a gradient in a step does not move.
 //!
-//! Defaults: `learning_rate = 0.01`, heads the same, `weight_decay = 0`, `clip = 1`. The rate is a share of the weights' size, so that
-//! the usual ones lie far above Adam's. Cost: for a matrix `rows + columns` more numbers instead of twice its size.
+//! Defaults: `learning_rate = 0.01`, heads the same, `weight_decay = 0`, `clip = 1`. The rate is relative to the weights' size, so that
+//! good ones lie far above Adam's. Cost: for a matrix `rows + columns` more values instead of twice its size.
 //! When to use: large vocabularies and models whose optimizer does not fit into memory; T5 was trained with it.
 //! Paper: Shazeer and Stern, *Adafactor*, ICML 2018.
 
-use super::{Checks, Move, dense, norm};
-use crate::{config::Fault, gradients::Gradient};
+use super::{GroupRates, Optimizer, ParamUpdate, RangeChecks, dense, is_vector, matrix, norm, tensor_of};
+use crate::{config::SettingError, gradients::Gradient};
 use burn::tensor::Tensor;
+use model::{Parameter, ParameterTensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,13 +33,13 @@ pub struct AdafactorConfig {
     /// The learning rate at its peak; 0.01 by default. It is relative to the size of the weights.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f64,
-    /// The learning rate of the heads, if not the same. A task's own `learning_rate` comes first.
+    /// The learning rate of the heads, if not the same. A task's own `head_learning_rate` comes first.
     #[schemars(range(min = 0.0))]
     pub head_learning_rate: Option<f64>,
     /// What the learning rate of each layer of the trunk is multiplied by for every layer above it; 1 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub layer_decay: Option<f64>,
-    /// How strongly matrices are drawn to zero, as a share of the learning rate; 0 by default.
+    pub layerwise_lr_decay: Option<f64>,
+    /// The decoupled weight decay of matrices, as a fraction of the learning rate; 0 by default.
     #[schemars(range(min = 0.0))]
     pub weight_decay: f64,
     /// The largest root mean square of a step in units of its rate; a larger step is scaled down. 1 by default.
@@ -51,42 +52,79 @@ impl Default for AdafactorConfig {
         AdafactorConfig {
             learning_rate: 0.01,
             head_learning_rate: None,
-            layer_decay: None,
+            layerwise_lr_decay: None,
             weight_decay: 0.0,
             clip: 1.0,
         }
     }
 }
 
-/// How fast the memory of squared gradients grows: it keeps `1 - t^MEMORY`.
-const MEMORY: f64 = -0.8;
-/// The least size of weights that a step is relative to.
-const LEAST: f64 = 1e-3;
+/// The exponent of the second moment's decay: update `t` keeps `1 - t^DECAY_EXPONENT` of it.
+const DECAY_EXPONENT: f64 = -0.8;
+/// The smallest size of weights that a step is relative to.
+const MIN_SIZE: f64 = 1e-3;
 const EPSILON: f64 = f32::EPSILON as f64;
 
-impl AdafactorConfig {
-    pub(super) fn faults(&self) -> Vec<Fault> {
-        let mut checks =
-            Checks::of("adafactor", self.learning_rate, self.head_learning_rate, self.layer_decay);
-        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.01");
-        checks.positive("clip", self.clip, "a number above 0, such as 1");
-        checks.faults()
+impl Optimizer for AdafactorConfig {
+    fn rates(&self) -> GroupRates {
+        GroupRates {
+            trunk: self.learning_rate,
+            heads: self.head_learning_rate,
+            layerwise_lr_decay: self.layerwise_lr_decay,
+        }
     }
 
-    /// The new weight and its memory: the means of rows `[n, 1]` and columns `[1, m]` of a matrix, or the squares of a vector
-    /// `[1, n]`.
-    pub(super) fn step(
+    fn errors(&self) -> Vec<SettingError> {
+        let mut checks = RangeChecks::of("adafactor", self.rates());
+        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.01");
+        checks.positive("clip", self.clip, "a number above 0, such as 1");
+        checks.errors()
+    }
+
+    /// The means of rows and columns of a matrix, or the squares of a vector.
+    fn state_shapes(&self, parameter: &Parameter) -> Vec<Vec<usize>> {
+        match parameter.shape() {
+            [rows, columns] => vec![vec![*rows], vec![*columns]],
+            shape => vec![shape.to_vec()],
+        }
+    }
+
+    fn apply(
         &self,
-        how: &Move,
+        update: &ParamUpdate,
+        weight: ParameterTensor,
+        gradient: Gradient,
+        slots: Vec<ParameterTensor>,
+    ) -> (ParameterTensor, Vec<ParameterTensor>) {
+        let vector = is_vector(&weight);
+        let mut means: Vec<Tensor<2>> = slots.into_iter().map(matrix).collect();
+        if let [rows, _] = &mut means[..] {
+            *rows = rows.clone().transpose();
+        }
+        let (w, means) = self.step(update, matrix(weight), gradient, means);
+        let flat = |mean: Tensor<2>| {
+            let [n, m] = mean.dims();
+            tensor_of(mean.reshape([1, n * m]), true)
+        };
+        (tensor_of(w, vector), means.into_iter().map(flat).collect())
+    }
+}
+
+impl AdafactorConfig {
+    /// The new weight and its running means of squares: of rows `[n, 1]` and columns `[1, m]` of a matrix, or of a vector `[1, n]`
+    /// itself.
+    fn step(
+        &self,
+        update: &ParamUpdate,
         w: Tensor<2>,
         gradient: Gradient,
-        memory: Vec<Tensor<2>>,
+        means: Vec<Tensor<2>>,
     ) -> (Tensor<2>, Vec<Tensor<2>>) {
-        let g = dense(gradient, w.dims()[0]).mul_scalar(how.scale);
-        let new = f64::from(how.time).powf(MEMORY);
+        let g = dense(gradient, w.dims()[0]).mul_scalar(update.scale);
+        let new = f64::from(update.step).powf(DECAY_EXPONENT);
         let mix = |old: Tensor<2>, now: Tensor<2>| old.clone() + (now - old).mul_scalar(new);
         let squares = g.clone() * g.clone();
-        let (memory, estimate) = match <[Tensor<2>; 2]>::try_from(memory) {
+        let (means, estimate) = match <[Tensor<2>; 2]>::try_from(means) {
             Ok([rows, columns]) => {
                 let rows = mix(rows, squares.clone().mean_dim(1));
                 let columns = mix(columns, squares.mean_dim(0));
@@ -99,10 +137,10 @@ impl AdafactorConfig {
                 (vec![whole.clone()], whole)
             }
         };
-        let size = rms(&w).clamp_min(LEAST).mul_scalar(how.rate.min(f64::from(how.time).powf(-0.5)));
+        let size = rms(&w).clamp_min(MIN_SIZE).mul_scalar(update.rate.min(f64::from(update.step).powf(-0.5)));
         let step = g / estimate.clamp_min(EPSILON * EPSILON).sqrt();
-        let longer = rms(&step).div_scalar(self.clip).clamp_min(1.0);
-        (how.decayed(w, self.weight_decay) - step * (size / longer), memory)
+        let excess = rms(&step).div_scalar(self.clip).clamp_min(1.0);
+        (update.decayed(w, self.weight_decay) - step * (size / excess), means)
     }
 }
 

@@ -10,16 +10,16 @@
 //! ```
 //!
 //! as `torch.optim.AdamW` has it. Biases, norms and other vectors do not decay. A parameter without a gradient
-//! in a step (the head of a task that the step has no rows of) stands still: no decay, no moments, no count.
+//! in a step (the head of a task that the step has no rows of) does not move: no decay, no moments, no count.
 //!
 //! Defaults: `learning_rate = 5e-5`, heads the same, `weight_decay = 0.01`, `beta1 = 0.9`, `beta2 = 0.999`,
-//! `epsilon = 1e-8`. Cost: two more numbers per parameter; one pass in place.
+//! `epsilon = 1e-8`. Cost: two more values per parameter; one pass in place.
 //! When to use: always, unless there is a reason for another one.
 //! Paper: Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, ICLR 2019.
 
-use super::{Checks, Move};
-use crate::{config::Fault, gradients::Gradient};
-use model::Weight;
+use super::{GroupRates, Optimizer, ParamUpdate, RangeChecks};
+use crate::{config::SettingError, gradients::Gradient};
+use model::{Parameter, ParameterTensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,21 +31,21 @@ pub struct AdamWConfig {
     /// 5e-3 is usual.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f64,
-    /// The learning rate of the heads, if not the same. A task's own `learning_rate` comes first.
+    /// The learning rate of the heads, if not the same. A task's own `head_learning_rate` comes first.
     #[schemars(range(min = 0.0))]
     pub head_learning_rate: Option<f64>,
     /// What the learning rate of each layer of the trunk is multiplied by for every layer above it; 1 by default, 0.9 or less
     /// where a pretrained encoder has few rows to learn from.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub layer_decay: Option<f64>,
-    /// How strongly matrices are drawn to zero, as a share of the learning rate; 0.01 by default. Biases and
+    pub layerwise_lr_decay: Option<f64>,
+    /// The decoupled weight decay of matrices, as a fraction of the learning rate; 0.01 by default. Biases and
     /// norms never are.
     #[schemars(range(min = 0.0))]
     pub weight_decay: f64,
-    /// The memory of the mean gradient; 0.9 by default.
+    /// The coefficient of the running mean of gradients; 0.9 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub beta1: f64,
-    /// The memory of the mean squared gradient; 0.999 by default.
+    /// The coefficient of the running mean of squared gradients; 0.999 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub beta2: f64,
     /// Keeps the division finite; 1e-8 by default.
@@ -58,7 +58,7 @@ impl Default for AdamWConfig {
         AdamWConfig {
             learning_rate: 5e-5,
             head_learning_rate: None,
-            layer_decay: None,
+            layerwise_lr_decay: None,
             weight_decay: 0.01,
             beta1: 0.9,
             beta2: 0.999,
@@ -67,51 +67,63 @@ impl Default for AdamWConfig {
     }
 }
 
-impl AdamWConfig {
-    pub(super) fn faults(&self) -> Vec<Fault> {
-        let mut checks = Checks::of("adamw", self.learning_rate, self.head_learning_rate, self.layer_decay);
-        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.01");
-        checks.memory("beta1", self.beta1, "0.9");
-        checks.memory("beta2", self.beta2, "0.999");
-        checks.positive("epsilon", self.epsilon, "a small number above 0, such as 1e-8");
-        checks.faults()
+impl Optimizer for AdamWConfig {
+    fn rates(&self) -> GroupRates {
+        GroupRates {
+            trunk: self.learning_rate,
+            heads: self.head_learning_rate,
+            layerwise_lr_decay: self.layerwise_lr_decay,
+        }
     }
 
-    /// The new weight, and both moments.
-    pub(super) fn step(
+    fn errors(&self) -> Vec<SettingError> {
+        let mut checks = RangeChecks::of("adamw", self.rates());
+        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.01");
+        checks.coefficient("beta1", self.beta1, "0.9");
+        checks.coefficient("beta2", self.beta2, "0.999");
+        checks.positive("epsilon", self.epsilon, "a small number above 0, such as 1e-8");
+        checks.errors()
+    }
+
+    /// Both moments.
+    fn state_shapes(&self, parameter: &Parameter) -> Vec<Vec<usize>> {
+        vec![parameter.shape().to_vec(), parameter.shape().to_vec()]
+    }
+
+    fn apply(
         &self,
-        how: &Move,
-        weight: Weight,
+        update: &ParamUpdate,
+        weight: ParameterTensor,
         gradient: Gradient,
-        moments: Vec<Weight>,
-    ) -> (Weight, Vec<Weight>) {
-        let how = kernels::AdamW {
+        slots: Vec<ParameterTensor>,
+    ) -> (ParameterTensor, Vec<ParameterTensor>) {
+        use ParameterTensor::{Matrix, Vector};
+        let step = kernels::AdamW {
             beta1: self.beta1 as f32,
             beta2: self.beta2 as f32,
             eps: self.epsilon as f32,
-            decay: if how.decay { self.weight_decay as f32 } else { 0.0 },
-            learning_rate: how.rate as f32,
-            scale: how.scale as f32,
-            time: how.time,
+            weight_decay: if update.decays { self.weight_decay as f32 } else { 0.0 },
+            learning_rate: update.rate as f32,
+            grad_scale: update.scale as f32,
+            step: update.step,
         };
-        let Ok([first, second]) = <[Weight; 2]>::try_from(moments) else {
+        let Ok([first, second]) = <[ParameterTensor; 2]>::try_from(slots) else {
             unreachable!("two moments are kept of every parameter")
         };
-        let (weight, first, second) = match (weight, gradient, first, second) {
-            (Weight::Vector(w), Gradient::Vector(g), Weight::Vector(m), Weight::Vector(v)) => {
-                let (w, m, v) = kernels::adamw(how, w.inner(), g, m, v);
-                (Weight::Vector(w), Weight::Vector(m), Weight::Vector(v))
+        match (weight, gradient, first, second) {
+            (Vector(w), Gradient::Vector(g), Vector(m), Vector(v)) => {
+                let (w, m, v) = kernels::adamw(step, w.inner(), g, m, v);
+                (Vector(w), vec![Vector(m), Vector(v)])
             }
-            (Weight::Matrix(w), gradient, Weight::Matrix(m), Weight::Matrix(v)) => {
+            (Matrix(w), gradient, Matrix(m), Matrix(v)) => {
                 let (w, m, v) = match gradient {
-                    Gradient::Matrix(g) => kernels::adamw(how, w.inner(), g, m, v),
-                    Gradient::Rows { rows, of } => kernels::adamw_rows(how, w.inner(), (&rows, of), m, v),
+                    Gradient::Matrix(g) => kernels::adamw(step, w.inner(), g, m, v),
+                    Gradient::Rows { rows, of } => kernels::adamw_rows(step, w.inner(), (&rows, of), m, v),
                     Gradient::Vector(_) => unreachable!("a gradient has the rank of its parameter"),
                 };
-                (Weight::Matrix(w), Weight::Matrix(m), Weight::Matrix(v))
+                (Matrix(w), vec![Matrix(m), Matrix(v)])
             }
             _ => unreachable!("a gradient and its moments have the rank of their parameter"),
-        };
-        (weight, vec![first, second])
+        }
     }
 }

@@ -8,17 +8,18 @@
 //! ```
 //!
 //! as the authors' algorithm 2 has it. Biases, norms and other vectors do not decay. A parameter without a gradient in a step
-//! stands still.
+//! does not move.
 //!
 //! Defaults: `learning_rate = 1e-5`, heads the same, `weight_decay = 0.1`, `beta1 = 0.9`, `beta2 = 0.99`. Every step moves every
-//! number by the whole learning rate, so take a third to a tenth of AdamW's and as many times its decay. Cost: one more number per
+//! value by the whole learning rate, so take a third to a tenth of AdamW's and as many times its decay. Cost: one more value per
 //! parameter, half of AdamW's memory.
 //! When to use: large batches, and where memory is short.
 //! Paper: Chen et al., *Symbolic Discovery of Optimization Algorithms*, NeurIPS 2023.
 
-use super::{Checks, Move, dense};
-use crate::{config::Fault, gradients::Gradient};
+use super::{GroupRates, Optimizer, ParamUpdate, RangeChecks, dense, with_one_slot};
+use crate::{config::SettingError, gradients::Gradient};
 use burn::tensor::Tensor;
+use model::{Parameter, ParameterTensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,19 +31,19 @@ pub struct LionConfig {
     /// 5e-4 is usual.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f64,
-    /// The learning rate of the heads, if not the same. A task's own `learning_rate` comes first.
+    /// The learning rate of the heads, if not the same. A task's own `head_learning_rate` comes first.
     #[schemars(range(min = 0.0))]
     pub head_learning_rate: Option<f64>,
     /// What the learning rate of each layer of the trunk is multiplied by for every layer above it; 1 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub layer_decay: Option<f64>,
-    /// How strongly matrices are drawn to zero, as a share of the learning rate; 0.1 by default.
+    pub layerwise_lr_decay: Option<f64>,
+    /// The decoupled weight decay of matrices, as a fraction of the learning rate; 0.1 by default.
     #[schemars(range(min = 0.0))]
     pub weight_decay: f64,
-    /// How much of the momentum there is in the direction; 0.9 by default.
+    /// The weight of the momentum in the direction; 0.9 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub beta1: f64,
-    /// The memory of the momentum; 0.99 by default.
+    /// The coefficient of the momentum's running mean; 0.99 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub beta2: f64,
 }
@@ -52,7 +53,7 @@ impl Default for LionConfig {
         LionConfig {
             learning_rate: 1e-5,
             head_learning_rate: None,
-            layer_decay: None,
+            layerwise_lr_decay: None,
             weight_decay: 0.1,
             beta1: 0.9,
             beta2: 0.99,
@@ -60,26 +61,51 @@ impl Default for LionConfig {
     }
 }
 
-impl LionConfig {
-    pub(super) fn faults(&self) -> Vec<Fault> {
-        let mut checks = Checks::of("lion", self.learning_rate, self.head_learning_rate, self.layer_decay);
-        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.1");
-        checks.memory("beta1", self.beta1, "0.9");
-        checks.memory("beta2", self.beta2, "0.99");
-        checks.faults()
+impl Optimizer for LionConfig {
+    fn rates(&self) -> GroupRates {
+        GroupRates {
+            trunk: self.learning_rate,
+            heads: self.head_learning_rate,
+            layerwise_lr_decay: self.layerwise_lr_decay,
+        }
     }
 
-    /// The new weight and momentum.
-    pub(super) fn step(
+    fn errors(&self) -> Vec<SettingError> {
+        let mut checks = RangeChecks::of("lion", self.rates());
+        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.1");
+        checks.coefficient("beta1", self.beta1, "0.9");
+        checks.coefficient("beta2", self.beta2, "0.99");
+        checks.errors()
+    }
+
+    /// The momentum.
+    fn state_shapes(&self, parameter: &Parameter) -> Vec<Vec<usize>> {
+        vec![parameter.shape().to_vec()]
+    }
+
+    fn apply(
         &self,
-        how: &Move,
+        update: &ParamUpdate,
+        weight: ParameterTensor,
+        gradient: Gradient,
+        slots: Vec<ParameterTensor>,
+    ) -> (ParameterTensor, Vec<ParameterTensor>) {
+        with_one_slot(weight, slots, |w, momentum| self.step(update, w, gradient, momentum))
+    }
+}
+
+impl LionConfig {
+    /// The new weight and momentum.
+    fn step(
+        &self,
+        update: &ParamUpdate,
         w: Tensor<2>,
         gradient: Gradient,
         m: Tensor<2>,
     ) -> (Tensor<2>, Tensor<2>) {
-        let g = dense(gradient, w.dims()[0]).mul_scalar(how.scale);
-        let way = (m.clone().mul_scalar(self.beta1) + g.clone().mul_scalar(1.0 - self.beta1)).sign();
+        let g = dense(gradient, w.dims()[0]).mul_scalar(update.scale);
+        let direction = (m.clone().mul_scalar(self.beta1) + g.clone().mul_scalar(1.0 - self.beta1)).sign();
         let m = m.mul_scalar(self.beta2) + g.mul_scalar(1.0 - self.beta2);
-        (how.decayed(w, self.weight_decay) - way.mul_scalar(how.rate), m)
+        (update.decayed(w, self.weight_decay) - direction.mul_scalar(update.rate), m)
     }
 }

@@ -2,254 +2,250 @@
 
 mod adafactor;
 mod adamw;
-mod checks;
+mod learning_rates;
 mod lion;
-mod memory;
 mod muon;
-mod rates;
+mod range_checks;
 mod schedule_free;
 mod sgd;
+mod state;
 
 pub use adafactor::AdafactorConfig;
 pub use adamw::AdamWConfig;
+pub use learning_rates::LearningRates;
 pub use lion::LionConfig;
-pub(crate) use memory::Moment;
-pub use memory::Moments;
 pub use muon::MuonConfig;
-pub use rates::Rates;
 pub use schedule_free::ScheduleFreeConfig;
 pub use sgd::SgdConfig;
+pub use state::OptimizerState;
+pub(crate) use state::ParameterState;
 
 use crate::{
-    config::Fault,
+    config::SettingError,
     gradients::{Gradient, Gradients},
 };
 use burn::tensor::{DType, Device, Tensor};
-use checks::Checks;
-use model::{Parameter, Parameters, Weight};
+use model::{Parameter, ParameterTensor, Parameters};
+use range_checks::{GroupRates, RangeChecks};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Name and source text of every optimizer; the leading doc comment of a source is its documentation.
-pub const CATALOGUE: &[(&str, &str)] = &[
-    ("adamw", include_str!("adamw.rs")),
-    ("sgd", include_str!("sgd.rs")),
-    ("lion", include_str!("lion.rs")),
-    ("adafactor", include_str!("adafactor.rs")),
-    ("muon", include_str!("muon.rs")),
-    ("schedule_free_adamw", include_str!("schedule_free.rs")),
-];
+/// Makes, of `Variant(Config): "name", "file"` lines, [`OptimizerConfig`] and [`CATALOGUE`].
+macro_rules! optimizers {
+    ($($(#[$doc:meta])* $variant:ident($config:ty): $name:tt, $file:tt;)+) => {
+        /// Name and source text of every optimizer; the leading doc comment of a source is its documentation.
+        pub const CATALOGUE: &[(&str, &str)] = &[$(($name, include_str!($file)),)+];
 
-/// The optimizer: `[optimizer.adamw]` and others.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Optimizing {
+        /// The optimizer: `[optimizer.adamw]` and others.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        pub enum OptimizerConfig {
+            $($(#[$doc])* #[serde(rename = $name)] $variant($config),)+
+        }
+
+        impl OptimizerConfig {
+            /// Its name in the config.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(OptimizerConfig::$variant(_) => $name,)+
+                }
+            }
+
+            fn method(&self) -> &dyn Optimizer {
+                match self {
+                    $(OptimizerConfig::$variant(config) => config,)+
+                }
+            }
+
+            /// Every optimizer with its defaults.
+            #[cfg(test)]
+            fn all() -> Vec<OptimizerConfig> {
+                vec![$(OptimizerConfig::$variant(Default::default()),)+]
+            }
+        }
+    };
+}
+
+optimizers! {
     /// Adam with decoupled weight decay.
-    #[serde(rename = "adamw")]
-    AdamW(AdamWConfig),
+    AdamW(AdamWConfig): "adamw", "adamw.rs";
     /// Gradient descent with momentum.
-    Sgd(SgdConfig),
+    Sgd(SgdConfig): "sgd", "sgd.rs";
     /// Steps of one size, in the direction of the sign of the momentum.
-    Lion(LionConfig),
+    Lion(LionConfig): "lion", "lion.rs";
     /// Adam's second moment from the means of rows and columns.
-    Adafactor(AdafactorConfig),
+    Adafactor(AdafactorConfig): "adafactor", "adafactor.rs";
     /// Steps of matrices with equal singular values; AdamW for all else.
-    Muon(MuonConfig),
+    Muon(MuonConfig): "muon", "muon.rs";
     /// AdamW without a schedule: an average of the weights is the result.
-    #[serde(rename = "schedule_free_adamw")]
-    ScheduleFree(ScheduleFreeConfig),
+    ScheduleFree(ScheduleFreeConfig): "schedule_free_adamw", "schedule_free.rs";
 }
 
-impl Default for Optimizing {
+impl Default for OptimizerConfig {
     fn default() -> Self {
-        Optimizing::AdamW(AdamWConfig::default())
+        OptimizerConfig::AdamW(AdamWConfig::default())
     }
 }
 
-impl Optimizing {
-    /// Its name in the config.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Optimizing::AdamW(_) => "adamw",
-            Optimizing::Sgd(_) => "sgd",
-            Optimizing::Lion(_) => "lion",
-            Optimizing::Adafactor(_) => "adafactor",
-            Optimizing::Muon(_) => "muon",
-            Optimizing::ScheduleFree(_) => "schedule_free_adamw",
-        }
+/// What every optimizer is: the implementation behind a variant of [`OptimizerConfig`].
+trait Optimizer {
+    /// The learning rates of its table.
+    fn rates(&self) -> GroupRates;
+
+    /// Its settings that are out of range.
+    fn errors(&self) -> Vec<SettingError>;
+
+    /// The shapes of the slots that it keeps of a parameter.
+    fn state_shapes(&self, parameter: &Parameter) -> Vec<Vec<usize>>;
+
+    /// The new weight of one parameter, and its slots.
+    fn apply(
+        &self,
+        update: &ParamUpdate,
+        weight: ParameterTensor,
+        gradient: Gradient,
+        slots: Vec<ParameterTensor>,
+    ) -> (ParameterTensor, Vec<ParameterTensor>);
+
+    /// The factor of the learning rates at `step` (from 0) of `total`, where it takes the place of a schedule.
+    fn schedule_factor(&self, _step: usize, _total: usize) -> Option<f64> {
+        None
     }
 
-    pub(crate) fn faults(&self) -> Vec<Fault> {
-        match self {
-            Optimizing::AdamW(config) => config.faults(),
-            Optimizing::Sgd(config) => config.faults(),
-            Optimizing::Lion(config) => config.faults(),
-            Optimizing::Adafactor(config) => config.faults(),
-            Optimizing::Muon(config) => config.faults(),
-            Optimizing::ScheduleFree(config) => config.faults(),
-        }
+    /// The weight that is evaluated and saved, from the one that steps are made at and its slots, where these differ.
+    fn averaged(&self, _weight: ParameterTensor, _slots: &[ParameterTensor]) -> Option<ParameterTensor> {
+        None
+    }
+
+    /// Whether [`Optimizer::averaged`] gives weights.
+    fn averages_weights(&self) -> bool {
+        false
+    }
+}
+
+impl OptimizerConfig {
+    pub(crate) fn errors(&self) -> Vec<SettingError> {
+        self.method().errors()
     }
 
     /// The learning rates of trunk and heads before the schedule.
-    pub fn rates(&self, tasks: impl IntoIterator<Item = (String, Option<f64>)>) -> Rates {
-        let (trunk, heads, layer_decay) = match self {
-            Optimizing::AdamW(c) => (c.learning_rate, c.head_learning_rate, c.layer_decay),
-            Optimizing::Sgd(c) => (c.learning_rate, c.head_learning_rate, c.layer_decay),
-            Optimizing::Lion(c) => (c.learning_rate, c.head_learning_rate, c.layer_decay),
-            Optimizing::Adafactor(c) => (c.learning_rate, c.head_learning_rate, c.layer_decay),
-            Optimizing::Muon(c) => (c.learning_rate, c.head_learning_rate, c.layer_decay),
-            Optimizing::ScheduleFree(c) => (c.learning_rate, c.head_learning_rate, c.layer_decay),
-        };
-        Rates {
+    pub fn rates(&self, tasks: impl IntoIterator<Item = (String, Option<f64>)>) -> LearningRates {
+        let GroupRates { trunk, heads, layerwise_lr_decay } = self.method().rates();
+        let heads = heads.unwrap_or(trunk);
+        LearningRates {
             trunk,
-            heads: heads.unwrap_or(trunk),
+            heads,
+            adapters: heads,
             tasks: tasks.into_iter().filter_map(|(name, rate)| Some((name, rate?))).collect(),
-            layer_decay: layer_decay.unwrap_or(1.0),
+            layerwise_lr_decay: layerwise_lr_decay.unwrap_or(1.0),
         }
     }
 
     /// The factor of the learning rates at `step` (from 0) of `total`, for an optimizer that takes the place of a schedule.
-    pub(crate) fn own_factor(&self, step: usize, total: usize) -> Option<f64> {
-        match self {
-            Optimizing::ScheduleFree(config) => Some(config.factor(step, total)),
-            _ => None,
-        }
+    pub(crate) fn builtin_schedule_factor(&self, step: usize, total: usize) -> Option<f64> {
+        self.method().schedule_factor(step, total)
+    }
+
+    /// Whether the weights that are evaluated and saved are averages, and not those of any one step.
+    pub(crate) fn averages_weights(&self) -> bool {
+        self.method().averages_weights()
     }
 
     /// The weights that are evaluated and saved, where they are not those that steps are made at.
-    pub(crate) fn averaged(&self, parameters: &Parameters, moments: &Moments) -> Option<Parameters> {
-        let Optimizing::ScheduleFree(config) = self else { return None };
+    pub(crate) fn averaged(&self, parameters: &Parameters, state: &OptimizerState) -> Option<Parameters> {
+        if !self.averages_weights() {
+            return None;
+        }
         let mut averaged = parameters.clone();
-        for (i, moment) in moments.iter().enumerate() {
-            let Some(z) = moment.and_then(|moment| moment.parts.first()) else { continue };
-            let y = parameters.parameter(i).value().clone();
-            let vector = matches!(y, Weight::Vector(_));
-            averaged.put(i, weight_of(config.average(matrix(y), matrix(z.clone())), vector));
+        for (i, state) in state.iter().enumerate() {
+            let Some(state) = state else { continue };
+            let weight = parameters.parameter(i).value().clone();
+            if let Some(average) = self.method().averaged(weight, &state.slots) {
+                averaged.put(i, average);
+            }
         }
         Some(averaged)
     }
 
-    /// The shapes of what is remembered of a parameter that moves; zeros before its first step.
-    pub fn memory(&self, parameter: &Parameter) -> Vec<Vec<usize>> {
-        let whole = || parameter.shape().to_vec();
-        match (self, parameter.shape()) {
-            (Optimizing::Sgd(config), _) if config.momentum == 0.0 => vec![],
-            (Optimizing::Sgd(_) | Optimizing::Lion(_), _) => vec![whole()],
-            (Optimizing::Adafactor(_), [rows, columns]) => vec![vec![*rows], vec![*columns]],
-            (Optimizing::Adafactor(_), _) => vec![whole()],
-            (Optimizing::Muon(_), _) if parameter.is_map() => vec![whole()],
-            (Optimizing::ScheduleFree(config), shape) => config.memory(shape),
-            (Optimizing::AdamW(_) | Optimizing::Muon(_), _) => vec![whole(), whole()],
-        }
+    /// The shapes of the state of a parameter that is trained; zeros before its first step.
+    pub fn state_shapes(&self, parameter: &Parameter) -> Vec<Vec<usize>> {
+        self.method().state_shapes(parameter)
     }
 
-    /// Moves every parameter that has a gradient: gradients times `scale`, learning rates times `factor`.
+    /// Updates every parameter that has a gradient: gradients times `scale`, learning rates times `factor`.
     pub fn step(
         &self,
         parameters: &mut Parameters,
         gradients: Gradients,
-        moments: &mut Moments,
-        rates: &Rates,
+        state: &mut OptimizerState,
+        rates: &LearningRates,
         scale: f64,
         factor: f64,
     ) {
         let device = parameters.device().clone().inner();
         let rates = rates.of_all(parameters);
-        for (i, (gradient, moment)) in gradients.into_iter().zip(&mut moments.of).enumerate() {
+        let method = self.method();
+        for (i, (gradient, state)) in gradients.into_iter().zip(&mut state.of).enumerate() {
             let Some(gradient) = gradient else { continue };
             let parameter = parameters.parameter(i);
-            let old = moment.take().unwrap_or_else(|| {
+            let old = state.take().unwrap_or_else(|| {
                 let zeros = |shape: Vec<usize>| zeros(&shape, &device);
-                Moment { parts: self.memory(parameter).into_iter().map(zeros).collect(), time: 0 }
-            });
-            let time = old.time + 1;
-            let how = Move { rate: rates[i] * factor, scale, decay: parameter.decay, time };
-            let by_muon = parameter.is_map();
-            let weight = parameters.take(i);
-            let (weight, parts) = self.moved(&how, by_muon, weight, gradient, old.parts);
-            parameters.put(i, weight);
-            *moment = Some(Moment { parts, time });
-        }
-    }
-
-    /// The new weight of one parameter and what is remembered of it.
-    fn moved(
-        &self,
-        how: &Move,
-        by_muon: bool,
-        weight: Weight,
-        gradient: Gradient,
-        parts: Vec<Weight>,
-    ) -> (Weight, Vec<Weight>) {
-        match self {
-            Optimizing::AdamW(config) => config.step(how, weight, gradient, parts),
-            Optimizing::Muon(config) if !by_muon => config.for_others().step(how, weight, gradient, parts),
-            Optimizing::Muon(config) => {
-                with_one(weight, parts, |w, mean| config.step(how, w, gradient, mean))
-            }
-            Optimizing::Lion(config) => with_one(weight, parts, |w, m| config.step(how, w, gradient, m)),
-            Optimizing::ScheduleFree(config) => {
-                let vector = matches!(weight, Weight::Vector(_));
-                let Ok(parts) = <[Weight; 3]>::try_from(parts) else {
-                    unreachable!("three tensors are kept of every parameter")
-                };
-                let (y, [z, v, numbers]) = config.step(how, matrix(weight), gradient, parts.map(matrix));
-                let parts = vec![weight_of(z, vector), weight_of(v, vector), weight_of(numbers, true)];
-                (weight_of(y, vector), parts)
-            }
-            Optimizing::Sgd(config) => {
-                let vector = matches!(weight, Weight::Vector(_));
-                let momentum = parts.into_iter().next().map(matrix);
-                let (w, momentum) = config.step(how, matrix(weight), gradient, momentum);
-                (weight_of(w, vector), momentum.map(|m| weight_of(m, vector)).into_iter().collect())
-            }
-            Optimizing::Adafactor(config) => {
-                let vector = matches!(weight, Weight::Vector(_));
-                let mut memory: Vec<Tensor<2>> = parts.into_iter().map(matrix).collect();
-                if let [rows, _] = &mut memory[..] {
-                    *rows = rows.clone().transpose();
+                ParameterState {
+                    slots: method.state_shapes(parameter).into_iter().map(zeros).collect(),
+                    step: 0,
                 }
-                let (w, memory) = config.step(how, matrix(weight), gradient, memory);
-                let flat = |part: Tensor<2>| {
-                    let [n, m] = part.dims();
-                    weight_of(part.reshape([1, n * m]), true)
-                };
-                (weight_of(w, vector), memory.into_iter().map(flat).collect())
-            }
+            });
+            let step = old.step + 1;
+            let update = ParamUpdate {
+                rate: rates[i] * factor,
+                scale,
+                decays: parameter.decay,
+                step,
+                is_linear_weight: parameter.is_linear_weight(),
+            };
+            let weight = parameters.take(i);
+            let (weight, slots) = method.apply(&update, weight, gradient, old.slots);
+            parameters.put(i, weight);
+            *state = Some(ParameterState { slots, step });
         }
     }
 }
 
-/// How one parameter moves.
-struct Move {
+/// How one parameter is updated.
+struct ParamUpdate {
     /// Its learning rate.
     rate: f64,
     /// What its gradient is multiplied by.
     scale: f64,
-    /// Whether it decays.
-    decay: bool,
-    /// How often it moves with this step.
-    time: u32,
+    /// Whether weight decay applies to it.
+    decays: bool,
+    /// How often it is updated with this step.
+    step: u32,
+    /// Whether it is the weight of a linear layer inside the trunk.
+    is_linear_weight: bool,
 }
 
-impl Move {
-    /// The weight drawn to zero, where it decays.
-    fn decayed(&self, w: Tensor<2>, decay: f64) -> Tensor<2> {
-        if self.decay && decay > 0.0 { w.mul_scalar(1.0 - self.rate * decay) } else { w }
+impl ParamUpdate {
+    /// The weight after decoupled weight decay, where it applies.
+    fn decayed(&self, w: Tensor<2>, weight_decay: f64) -> Tensor<2> {
+        if self.decays && weight_decay > 0.0 { w.mul_scalar(1.0 - self.rate * weight_decay) } else { w }
     }
 }
 
-/// Moves a parameter of which one tensor of its own shape is remembered.
-fn with_one(
-    weight: Weight,
-    parts: Vec<Weight>,
+/// Updates a parameter of which one slot of its own shape is kept.
+fn with_one_slot(
+    weight: ParameterTensor,
+    slots: Vec<ParameterTensor>,
     step: impl FnOnce(Tensor<2>, Tensor<2>) -> (Tensor<2>, Tensor<2>),
-) -> (Weight, Vec<Weight>) {
-    let vector = matches!(weight, Weight::Vector(_));
+) -> (ParameterTensor, Vec<ParameterTensor>) {
+    let vector = is_vector(&weight);
     let w = matrix(weight);
-    let part = parts.into_iter().next().map_or_else(|| w.zeros_like(), matrix);
-    let (w, part) = step(w, part);
-    (weight_of(w, vector), vec![weight_of(part, vector)])
+    let slot = slots.into_iter().next().map_or_else(|| w.zeros_like(), matrix);
+    let (w, slot) = step(w, slot);
+    (tensor_of(w, vector), vec![tensor_of(slot, vector)])
+}
+
+fn is_vector(tensor: &ParameterTensor) -> bool {
+    matches!(tensor, ParameterTensor::Vector(_))
 }
 
 /// A gradient as a matrix of `rows` rows, a vector as one row.
@@ -257,7 +253,7 @@ fn dense(gradient: Gradient, rows: usize) -> Tensor<2> {
     match gradient {
         Gradient::Vector(g) => g.unsqueeze(),
         Gradient::Matrix(g) => g,
-        Gradient::Rows { rows: numbers, of } => kernels::spread(of, &numbers, rows),
+        Gradient::Rows { rows: indices, of } => kernels::scatter_add_rows(of, &indices, rows),
     }
 }
 
@@ -267,22 +263,22 @@ fn norm(x: &Tensor<2>) -> Tensor<2> {
 }
 
 /// A tensor as a matrix on the inner device, a vector as one row.
-fn matrix(weight: Weight) -> Tensor<2> {
-    match weight {
-        Weight::Vector(w) => w.inner().unsqueeze(),
-        Weight::Matrix(w) => w.inner(),
+fn matrix(tensor: ParameterTensor) -> Tensor<2> {
+    match tensor {
+        ParameterTensor::Vector(w) => w.inner().unsqueeze(),
+        ParameterTensor::Matrix(w) => w.inner(),
     }
 }
 
 /// Undoes [`matrix`].
-fn weight_of(w: Tensor<2>, vector: bool) -> Weight {
-    if vector { Weight::Vector(w.squeeze_dim(0)) } else { Weight::Matrix(w) }
+fn tensor_of(w: Tensor<2>, vector: bool) -> ParameterTensor {
+    if vector { ParameterTensor::Vector(w.squeeze_dim(0)) } else { ParameterTensor::Matrix(w) }
 }
 
-fn zeros(shape: &[usize], device: &Device) -> Weight {
+fn zeros(shape: &[usize], device: &Device) -> ParameterTensor {
     match *shape {
-        [rows, columns] => Weight::Matrix(Tensor::zeros([rows, columns], device)),
-        _ => Weight::Vector(Tensor::zeros([shape[0]], device)),
+        [rows, columns] => ParameterTensor::Matrix(Tensor::zeros([rows, columns], device)),
+        _ => ParameterTensor::Vector(Tensor::zeros([shape[0]], device)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Muon: steps of matrices with all their singular values made about equal, by Newton-Schulz; AdamW for all else.
 //!
-//! With the gradient `g` of a matrix `w` `[n, m]` inside the trunk and the learning rate `r` of its group times the schedule's factor
+//! With the gradient `g` of the weight `w` `[n, m]` of a linear layer inside the trunk and the learning rate `r` of its group times the schedule's factor
 //!
 //! ```text
 //! b <- momentum b + (1 - momentum) g
@@ -10,17 +10,18 @@
 //! ```
 //!
 //! as `torch.optim.Muon` has it with `adjust_lr_fn = "match_rms_adamw"`, but in f32: steps are as large as AdamW's, and one learning
-//! rate suits both. Embeddings, heads and vectors move by AdamW with the same rate and decay, `beta1 = 0.9`, `beta2 = 0.999` and
-//! `epsilon = 1e-8`; vectors do not decay. A parameter without a gradient in a step stands still.
+//! rate suits both. Embeddings, adapters, heads and vectors move by AdamW with the same rate and decay, `beta1 = 0.9`, `beta2 = 0.999` and
+//! `epsilon = 1e-8`; vectors do not decay. A parameter without a gradient in a step does not move.
 //!
-//! Defaults: `learning_rate = 1e-3`, heads the same, `weight_decay = 0.1`, `momentum = 0.95`. Cost: one more number per weight of these
+//! Defaults: `learning_rate = 1e-3`, heads the same, `weight_decay = 0.1`, `momentum = 0.95`. Cost: one more value per weight of these
 //! matrices, two for the others, and fifteen products of them a step, which do not depend on the number of tokens.
 //! When to use: training transformers from scratch. To fine-tune what AdamW trained, AdamW is better.
 //! Paper: Jordan et al., *Muon*, 2024; Liu et al., *Muon is Scalable for LLM Training*, 2025 (the size of steps).
 
-use super::{AdamWConfig, Checks, Move, dense, norm};
-use crate::{config::Fault, gradients::Gradient};
+use super::{AdamWConfig, GroupRates, Optimizer, ParamUpdate, RangeChecks, dense, norm, with_one_slot};
+use crate::{config::SettingError, gradients::Gradient};
 use burn::tensor::Tensor;
+use model::{Parameter, ParameterTensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,16 +32,16 @@ pub struct MuonConfig {
     /// The learning rate at its peak; 1e-3 by default.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f64,
-    /// The learning rate of the heads, if not the same. A task's own `learning_rate` comes first.
+    /// The learning rate of the heads, if not the same. A task's own `head_learning_rate` comes first.
     #[schemars(range(min = 0.0))]
     pub head_learning_rate: Option<f64>,
     /// What the learning rate of each layer of the trunk is multiplied by for every layer above it; 1 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub layer_decay: Option<f64>,
-    /// How strongly matrices are drawn to zero, as a share of the learning rate; 0.1 by default.
+    pub layerwise_lr_decay: Option<f64>,
+    /// The decoupled weight decay of matrices, as a fraction of the learning rate; 0.1 by default.
     #[schemars(range(min = 0.0))]
     pub weight_decay: f64,
-    /// The memory of the mean gradient; 0.95 by default.
+    /// The coefficient of the running mean of gradients; 0.95 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub momentum: f64,
 }
@@ -50,7 +51,7 @@ impl Default for MuonConfig {
         MuonConfig {
             learning_rate: 1e-3,
             head_learning_rate: None,
-            layer_decay: None,
+            layerwise_lr_decay: None,
             weight_decay: 0.1,
             momentum: 0.95,
         }
@@ -59,50 +60,81 @@ impl Default for MuonConfig {
 
 /// The polynomial that lifts small singular values fastest.
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.775, 2.0315];
-const ROUNDS: usize = 5;
+const ITERATIONS: usize = 5;
 /// Keeps the division by the norm finite.
 const EPSILON: f64 = 1e-7;
-/// The root mean square of AdamW's usual steps in units of the rate.
-const OF_ADAMW: f64 = 0.2;
+/// The root mean square of a typical step of AdamW in units of the rate.
+const ADAMW_RMS: f64 = 0.2;
 
-impl MuonConfig {
-    pub(super) fn faults(&self) -> Vec<Fault> {
-        let mut checks = Checks::of("muon", self.learning_rate, self.head_learning_rate, self.layer_decay);
-        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.1");
-        checks.memory("momentum", self.momentum, "0.95");
-        checks.faults()
+impl Optimizer for MuonConfig {
+    fn rates(&self) -> GroupRates {
+        GroupRates {
+            trunk: self.learning_rate,
+            heads: self.head_learning_rate,
+            layerwise_lr_decay: self.layerwise_lr_decay,
+        }
     }
 
-    /// What moves all other parameters.
-    pub(super) fn for_others(&self) -> AdamWConfig {
+    fn errors(&self) -> Vec<SettingError> {
+        let mut checks = RangeChecks::of("muon", self.rates());
+        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 0.1");
+        checks.coefficient("momentum", self.momentum, "0.95");
+        checks.errors()
+    }
+
+    /// The mean gradient, or what AdamW keeps.
+    fn state_shapes(&self, parameter: &Parameter) -> Vec<Vec<usize>> {
+        match parameter.is_linear_weight() {
+            true => vec![parameter.shape().to_vec()],
+            false => self.adamw().state_shapes(parameter),
+        }
+    }
+
+    fn apply(
+        &self,
+        update: &ParamUpdate,
+        weight: ParameterTensor,
+        gradient: Gradient,
+        slots: Vec<ParameterTensor>,
+    ) -> (ParameterTensor, Vec<ParameterTensor>) {
+        if !update.is_linear_weight {
+            return self.adamw().apply(update, weight, gradient, slots);
+        }
+        with_one_slot(weight, slots, |w, mean| self.step(update, w, gradient, mean))
+    }
+}
+
+impl MuonConfig {
+    /// The optimizer of all other parameters.
+    fn adamw(&self) -> AdamWConfig {
         AdamWConfig { weight_decay: self.weight_decay, ..AdamWConfig::default() }
     }
 
     /// The new weight and mean gradient.
-    pub(super) fn step(
+    fn step(
         &self,
-        how: &Move,
+        update: &ParamUpdate,
         w: Tensor<2>,
         gradient: Gradient,
         mean: Tensor<2>,
     ) -> (Tensor<2>, Tensor<2>) {
         let [n, m] = w.dims();
-        let g = dense(gradient, n).mul_scalar(how.scale);
+        let g = dense(gradient, n).mul_scalar(update.scale);
         let mean = mean.clone() + (g.clone() - mean).mul_scalar(1.0 - self.momentum);
-        let way = g.clone() + (mean.clone() - g).mul_scalar(self.momentum);
-        let size = how.rate * OF_ADAMW * (n.max(m) as f64).sqrt();
-        (how.decayed(w, self.weight_decay) - orthogonal(way).mul_scalar(size), mean)
+        let direction = g.clone() + (mean.clone() - g).mul_scalar(self.momentum);
+        let size = update.rate * ADAMW_RMS * (n.max(m) as f64).sqrt();
+        (update.decayed(w, self.weight_decay) - orthogonalized(direction).mul_scalar(size), mean)
     }
 }
 
 /// The matrix with the same singular vectors and singular values about 1; only those that were near 0 stay smaller.
-fn orthogonal(x: Tensor<2>) -> Tensor<2> {
+fn orthogonalized(x: Tensor<2>) -> Tensor<2> {
     let [n, m] = x.dims();
     let mut x = if n > m { x.transpose() } else { x };
     let size = norm(&x).clamp_min(EPSILON);
     x = x / size;
     let [a, b, c] = COEFFICIENTS;
-    for _ in 0..ROUNDS {
+    for _ in 0..ITERATIONS {
         let square = x.clone().matmul(x.clone().transpose());
         let inner = square.clone().mul_scalar(b) + square.clone().matmul(square).mul_scalar(c);
         x = x.clone().mul_scalar(a) + inner.matmul(x);

@@ -9,17 +9,18 @@
 //! ```
 //!
 //! as `torch.optim.SGD` has it: the decay is part of the gradient. Biases, norms and other vectors do not decay. A parameter without
-//! a gradient in a step stands still.
+//! a gradient in a step does not move.
 //!
 //! Defaults: `learning_rate = 0.01`, heads the same, `momentum = 0.9`, `nesterov = false`, `weight_decay = 0`. Cost: one more
-//! number per parameter, none without momentum.
+//! value per parameter, none without momentum.
 //! When to use: small models without attention, and to see whether a method of balancing depends on Adam; transformers learn badly
 //! with it.
 //! Paper: Sutskever et al., *On the importance of initialization and momentum in deep learning*, ICML 2013.
 
-use super::{Checks, Move, dense};
-use crate::{config::Fault, gradients::Gradient};
+use super::{GroupRates, Optimizer, ParamUpdate, RangeChecks, dense, is_vector, matrix, tensor_of};
+use crate::{config::SettingError, gradients::Gradient};
 use burn::tensor::Tensor;
+use model::{Parameter, ParameterTensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,18 +31,18 @@ pub struct SgdConfig {
     /// The learning rate at its peak; 0.01 by default.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f64,
-    /// The learning rate of the heads, if not the same. A task's own `learning_rate` comes first.
+    /// The learning rate of the heads, if not the same. A task's own `head_learning_rate` comes first.
     #[schemars(range(min = 0.0))]
     pub head_learning_rate: Option<f64>,
     /// What the learning rate of each layer of the trunk is multiplied by for every layer above it; 1 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub layer_decay: Option<f64>,
-    /// How much of the last step is made again; 0.9 by default, 0 for none.
+    pub layerwise_lr_decay: Option<f64>,
+    /// The momentum: how much of the last step is made again; 0.9 by default, 0 for none.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub momentum: f64,
-    /// Whether the gradient is taken as where the momentum leads; false by default.
+    /// Whether it is Nesterov's momentum; false by default.
     pub nesterov: bool,
-    /// How strongly matrices are drawn to zero, as a part of the gradient; 0 by default.
+    /// The weight decay of matrices, as a part of the gradient; 0 by default.
     #[schemars(range(min = 0.0))]
     pub weight_decay: f64,
 }
@@ -51,7 +52,7 @@ impl Default for SgdConfig {
         SgdConfig {
             learning_rate: 0.01,
             head_learning_rate: None,
-            layer_decay: None,
+            layerwise_lr_decay: None,
             momentum: 0.9,
             nesterov: false,
             weight_decay: 0.0,
@@ -59,31 +60,59 @@ impl Default for SgdConfig {
     }
 }
 
-impl SgdConfig {
-    pub(super) fn faults(&self) -> Vec<Fault> {
-        let mut checks = Checks::of("sgd", self.learning_rate, self.head_learning_rate, self.layer_decay);
-        checks.memory("momentum", self.momentum, "0.9");
-        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 1e-4");
-        checks.faults()
+impl Optimizer for SgdConfig {
+    fn rates(&self) -> GroupRates {
+        GroupRates {
+            trunk: self.learning_rate,
+            heads: self.head_learning_rate,
+            layerwise_lr_decay: self.layerwise_lr_decay,
+        }
     }
 
-    /// The new weight, and the momentum where there is one.
-    pub(super) fn step(
+    fn errors(&self) -> Vec<SettingError> {
+        let mut checks = RangeChecks::of("sgd", self.rates());
+        checks.coefficient("momentum", self.momentum, "0.9");
+        checks.zero_or_more("weight_decay", self.weight_decay, "a number from 0, such as 1e-4");
+        checks.errors()
+    }
+
+    /// The momentum, where there is one.
+    fn state_shapes(&self, parameter: &Parameter) -> Vec<Vec<usize>> {
+        if self.momentum == 0.0 { vec![] } else { vec![parameter.shape().to_vec()] }
+    }
+
+    fn apply(
         &self,
-        how: &Move,
+        update: &ParamUpdate,
+        weight: ParameterTensor,
+        gradient: Gradient,
+        slots: Vec<ParameterTensor>,
+    ) -> (ParameterTensor, Vec<ParameterTensor>) {
+        let vector = is_vector(&weight);
+        let momentum = slots.into_iter().next().map(matrix);
+        let (w, momentum) = self.step(update, matrix(weight), gradient, momentum);
+        (tensor_of(w, vector), momentum.map(|m| tensor_of(m, vector)).into_iter().collect())
+    }
+}
+
+impl SgdConfig {
+    /// The new weight, and the momentum where there is one.
+    fn step(
+        &self,
+        update: &ParamUpdate,
         w: Tensor<2>,
         gradient: Gradient,
         momentum: Option<Tensor<2>>,
     ) -> (Tensor<2>, Option<Tensor<2>>) {
-        let mut g = dense(gradient, w.dims()[0]).mul_scalar(how.scale);
-        if how.decay && self.weight_decay > 0.0 {
+        let mut g = dense(gradient, w.dims()[0]).mul_scalar(update.scale);
+        if update.decays && self.weight_decay > 0.0 {
             g = g + w.clone().mul_scalar(self.weight_decay);
         }
         let Some(m) = momentum else {
-            return (w - g.mul_scalar(how.rate), None);
+            return (w - g.mul_scalar(update.rate), None);
         };
         let m = m.mul_scalar(self.momentum) + g.clone();
-        let way = if self.nesterov { g + m.clone().mul_scalar(self.momentum) } else { m.clone() };
-        (w - way.mul_scalar(how.rate), Some(m))
+        let direction = if self.nesterov { g + m.clone().mul_scalar(self.momentum) } else { m.clone() };
+        (w - direction.mul_scalar(update.rate), Some(m))
     }
 }

@@ -3,14 +3,14 @@
 use super::{Run, Start};
 use crate::{
     checkpoint,
+    checkpoint::fingerprint,
+    checkpoint::history::{self, Resumption},
     error::TrainError,
-    events::{self, Event},
-    fingerprint,
-    history::{self, Resumption},
+    run::events::{self, Event},
 };
 
 impl Run<'_, '_> {
-    /// Takes up a checkpoint where there is one to go on from.
+    /// Restores a checkpoint where there is one to go on from.
     pub(super) fn begin(&mut self, start: Start) -> Result<(), TrainError> {
         checkpoint::recover(self.dir)?;
         let saved = checkpoint::list(self.dir)?;
@@ -20,32 +20,32 @@ impl Run<'_, '_> {
         let resumed = self.resume(saved)?;
         if start == Start::Resume {
             let (step, evaluation_due) = (self.progress.step, self.progress.evaluation_due);
-            let allotment_told = self.progress.allotment_told == Some(step);
-            history::truncate(&self.dir.metrics(), Resumption { step, evaluation_due, allotment_told })?;
+            let usage_reported = self.progress.usage_reported == Some(step);
+            history::truncate(&self.dir.metrics(), Resumption { step, evaluation_due, usage_reported })?;
         }
-        self.settle();
+        self.apply_phase();
         let (trunk_parameters, head_parameters) = self.job.model.sizes();
         self.emit(Event::Started(events::Started {
             step: self.progress.step,
             resumed,
-            steps: self.timetable.total(),
-            epochs: self.timetable.epochs(),
+            steps: self.step_plan.total(),
+            epochs: self.step_plan.epochs(),
             tasks: self.job.model.tasks.iter().map(|t| t.name.clone()).collect(),
             trunk_parameters,
             head_parameters,
         }));
-        self.tell_phase();
+        self.emit_phase();
         Ok(())
     }
 
-    /// Takes up the newest of the checkpoints that is whole; false where there are none.
+    /// Restores the newest of the checkpoints that is whole; false where there are none.
     fn resume(&mut self, mut saved: Vec<usize>) -> Result<bool, TrainError> {
         let mut reason = None;
         while let Some(step) = saved.pop() {
             match self.restore(step) {
                 Ok(()) => return Ok(true),
                 Err(TrainError::BrokenCheckpoint { reason: found, .. }) => {
-                    let moved_to = checkpoint::set_aside(self.dir, step)?;
+                    let moved_to = checkpoint::quarantine(self.dir, step)?;
                     let reason = reason.insert(found).clone();
                     self.emit(Event::BrokenCheckpoint(events::BrokenCheckpoint { step, reason, moved_to }));
                 }
@@ -63,17 +63,17 @@ impl Run<'_, '_> {
         let checkpoint = checkpoint::open(&path)?;
         fingerprint::compare(&path, &checkpoint.state.fingerprint, &self.fingerprint)?;
         let state = &checkpoint.state;
-        if state.progress.phase >= self.feed.phases.len() {
+        if state.progress.phase >= self.loader.phases.len() {
             let reason =
-                format!("phase {} of a run that has {}", state.progress.phase + 1, self.feed.phases.len());
+                format!("phase {} of a run that has {}", state.progress.phase + 1, self.loader.phases.len());
             return Err(TrainError::broken(&path, reason));
         }
-        self.feed.enter(state.progress.phase);
-        self.feed.stream.restore(state.stream.clone()).map_err(|e| TrainError::broken(&path, e))?;
+        self.loader.enter(state.progress.phase);
+        self.loader.stream.restore(state.stream.clone()).map_err(|e| TrainError::broken(&path, e))?;
         self.balancer.restore(&state.balancer).map_err(|e| TrainError::broken(&path, e))?;
-        let moments = (&self.settings.optimizer, &mut self.moments);
+        let optimizer = (&self.settings.optimizer, &mut self.optimizer_state);
         let kept = (&mut self.buffers, &mut self.best_heads);
-        checkpoint.restore(&path, &mut self.job.model.parameters, moments, kept)?;
+        checkpoint.restore(&path, &mut self.job.model.parameters, optimizer, kept)?;
         self.progress = state.progress.clone();
         self.elapsed_before = state.progress.elapsed;
         self.saved_at = Some(step);

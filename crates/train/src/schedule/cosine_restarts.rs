@@ -1,6 +1,6 @@
 //! Warm-up, then several halves of a cosine, each from the full learning rate down to zero.
 //!
-//! With `T` steps in all, of which `W = ceil(warmup * T)` warm up, and `C` cycles, the factor of the learning rate at step `t`
+//! With `T` steps in all, of which `W = ceil(warmup_ratio * T)` warm up, and `C` cycles, the factor of the learning rate at step `t`
 //! (counted from 0) is
 //!
 //! ```text
@@ -10,11 +10,12 @@
 //!
 //! the same numbers as transformers' `get_cosine_with_hard_restarts_schedule_with_warmup`.
 //!
-//! Defaults: `warmup = 0.1`, `cycles = 3`. When to use: to have several results of one run, one at the end of each cycle, or where a
+//! Defaults: `warmup_ratio = 0.1`, `cycles = 3`. When to use: to have several results of one run, one at the end of each cycle, or where a
 //! run gets stuck.
 //! Paper: Loshchilov and Hutter, *SGDR*, ICLR 2017.
 
-use super::{Progress, default_warmup, progress};
+use super::{ScheduleUnit, default_warmup, fraction_errors, progress};
+use crate::config::SettingError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +23,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CosineRestarts {
-    /// Share of all steps during which the learning rate rises from zero; 0.1 by default.
+    /// The fraction of all steps during which the learning rate rises from zero; 0.1 by default.
     #[serde(default = "default_warmup")]
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub warmup: f64,
+    pub warmup_ratio: f64,
     /// How many times the learning rate falls to zero; 3 by default.
     #[serde(default = "default_cycles")]
     #[schemars(range(min = 1, max = 1000))]
@@ -38,17 +39,25 @@ fn default_cycles() -> usize {
 
 impl Default for CosineRestarts {
     fn default() -> Self {
-        CosineRestarts { warmup: default_warmup(), cycles: default_cycles() }
+        CosineRestarts { warmup_ratio: default_warmup(), cycles: default_cycles() }
     }
 }
 
 impl CosineRestarts {
-    pub(crate) fn factor(&self, step: usize, total: usize) -> f64 {
-        match progress(self.warmup, step, total) {
-            Progress::Warming(factor) => factor,
-            Progress::After(share) if share >= 1.0 => 0.0,
-            Progress::After(share) => {
-                let angle = std::f64::consts::PI * (self.cycles as f64 * share).fract();
+    pub(super) fn errors(&self) -> Vec<SettingError> {
+        let mut errors = fraction_errors("cosine_restarts", &[("warmup_ratio", self.warmup_ratio)]);
+        if !(1..=1000).contains(&self.cycles) {
+            errors.push(SettingError::new("schedule.cosine_restarts.cycles", self.cycles, "1 to 1000"));
+        }
+        errors
+    }
+
+    pub(super) fn factor(&self, step: usize, total: usize) -> f64 {
+        match progress(self.warmup_ratio, step, total) {
+            ScheduleUnit::Warming(factor) => factor,
+            ScheduleUnit::After(progress) if progress >= 1.0 => 0.0,
+            ScheduleUnit::After(progress) => {
+                let angle = std::f64::consts::PI * (self.cycles as f64 * progress).fract();
                 (0.5 * (1.0 + angle.cos())).max(0.0)
             }
         }

@@ -1,6 +1,6 @@
 //! Warm-up, then down with the square root of the steps, without an end.
 //!
-//! With `T` steps in all, of which `W = ceil(warmup * T)` warm up, the factor of the learning rate at step `t`
+//! With `T` steps in all, of which `W = ceil(warmup_ratio * T)` warm up, the factor of the learning rate at step `t`
 //! (counted from 0) is
 //!
 //! ```text
@@ -10,11 +10,12 @@
 //!
 //! and `sqrt(10000 / (t + 10000))` without a warm-up, the same numbers as transformers' `get_inverse_sqrt_schedule`.
 //!
-//! Defaults: `warmup = 0.1`. When to use: encoder-decoders from scratch, and runs whose end is not known; the rate is still a third of
+//! Defaults: `warmup_ratio = 0.1`. When to use: encoder-decoders from scratch, and runs whose end is not known; the rate is still a third of
 //! its peak at the end of the run with the default warm-up.
 //! Paper: Vaswani et al., *Attention Is All You Need*, 2017, section 5.3.
 
-use super::{Progress, default_warmup, progress, warmup_steps};
+use super::{ScheduleUnit, default_warmup, fraction_errors, progress, warmup_steps};
+use crate::config::SettingError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,24 +26,28 @@ const TIMESCALE: f64 = 10_000.0;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InverseSquareRoot {
-    /// Share of all steps during which the learning rate rises from zero; 0.1 by default.
+    /// The fraction of all steps during which the learning rate rises from zero; 0.1 by default.
     #[serde(default = "default_warmup")]
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub warmup: f64,
+    pub warmup_ratio: f64,
 }
 
 impl Default for InverseSquareRoot {
     fn default() -> Self {
-        InverseSquareRoot { warmup: default_warmup() }
+        InverseSquareRoot { warmup_ratio: default_warmup() }
     }
 }
 
 impl InverseSquareRoot {
-    pub(crate) fn factor(&self, step: usize, total: usize) -> f64 {
-        if let Progress::Warming(factor) = progress(self.warmup, step, total) {
+    pub(super) fn errors(&self) -> Vec<SettingError> {
+        fraction_errors("inverse_square_root", &[("warmup_ratio", self.warmup_ratio)])
+    }
+
+    pub(super) fn factor(&self, step: usize, total: usize) -> f64 {
+        if let ScheduleUnit::Warming(factor) = progress(self.warmup_ratio, step, total) {
             return factor;
         }
-        match warmup_steps(self.warmup, total) {
+        match warmup_steps(self.warmup_ratio, total) {
             0 => (TIMESCALE / (step as f64 + TIMESCALE)).sqrt(),
             warmup => (warmup as f64 / step as f64).sqrt(),
         }

@@ -1,14 +1,14 @@
 //! A line of standard input, as the tasks of a model read it.
 
-use data::{DataError, InputField, MarkedText, Place, Row, split_words};
+use data::{DataError, EntityMarkers, InputField, Place, Row, split_words};
 use serde_json::{Map, Value};
 use std::ops::Range;
 use std::path::Path;
-use tasks::Source;
+use tasks::ModelInput;
 use train::Model;
 
 /// What a model's tasks read of a line.
-pub struct Reads {
+pub struct ModelInputs {
     /// The fields of the tasks that read one text.
     one: Vec<String>,
     /// Each pair of texts that some task reads.
@@ -16,36 +16,37 @@ pub struct Reads {
     /// The fields of each text with choices that some task reads.
     pub choices: Vec<[String; 2]>,
     /// Each text with two spans that some task reads.
-    pub marked: Vec<MarkedText>,
+    pub marked: Vec<EntityMarkers>,
 }
 
-impl Reads {
-    pub fn of(model: &Model) -> Reads {
-        let mut reads = Reads { one: Vec::new(), pairs: Vec::new(), choices: Vec::new(), marked: Vec::new() };
+impl ModelInputs {
+    pub fn of(model: &Model) -> ModelInputs {
+        let mut inputs =
+            ModelInputs { one: Vec::new(), pairs: Vec::new(), choices: Vec::new(), marked: Vec::new() };
         for task in &model.tasks {
             match task.kind.input() {
                 InputField::Text(field) | InputField::Prefixed { field, .. } | InputField::Words(field) => {
-                    reads.one.push(field)
+                    inputs.one.push(field)
                 }
                 input @ (InputField::Pair(..) | InputField::Windows { .. }) => {
-                    if !reads.pairs.contains(&input) {
-                        reads.pairs.push(input);
+                    if !inputs.pairs.contains(&input) {
+                        inputs.pairs.push(input);
                     }
                 }
                 InputField::Choices(text, choices) => {
                     let fields = [text, choices];
-                    if !reads.choices.contains(&fields) {
-                        reads.choices.push(fields);
+                    if !inputs.choices.contains(&fields) {
+                        inputs.choices.push(fields);
                     }
                 }
                 InputField::Marked(marked) => {
-                    if !reads.marked.contains(&marked) {
-                        reads.marked.push(marked);
+                    if !inputs.marked.contains(&marked) {
+                        inputs.marked.push(marked);
                     }
                 }
             }
         }
-        reads
+        inputs
     }
 
     /// The fields that a line may have, for a message.
@@ -68,15 +69,15 @@ fn fields_of(input: &InputField) -> [&str; 2] {
     [fields[0], fields[1]]
 }
 
-/// What is asked about: one text, pairs of texts, texts with choices, texts with two spans, or several of them.
+/// A line of input: one text, pairs of texts, texts with choices, texts with two spans, or several of them.
 pub struct Question {
     /// For the tasks that read one text.
-    pub one: Option<One>,
-    /// For the tasks that read two, in the order of [`Reads::pairs`].
+    pub one: Option<SingleText>,
+    /// For the tasks that read two, in the order of [`ModelInputs::pairs`].
     pub pairs: Vec<Option<[String; 2]>>,
-    /// For the tasks that choose among texts, in the order of [`Reads::choices`].
+    /// For the tasks that choose among texts, in the order of [`ModelInputs::choices`].
     pub choices: Vec<Option<Choices>>,
-    /// For the tasks that read two spans of a text, in the order of [`Reads::marked`].
+    /// For the tasks that read two spans of a text, in the order of [`ModelInputs::marked`].
     pub marked: Vec<Option<Marked>>,
 }
 
@@ -99,38 +100,42 @@ pub struct Marked {
 }
 
 /// One text.
-pub enum One {
+pub enum SingleText {
     /// Plain text, and the byte ranges of its words.
     Text(String, Vec<Range<usize>>),
     /// Words as they were given.
     Words(Vec<String>),
 }
 
-impl One {
+impl SingleText {
     pub fn text(&self) -> String {
         match self {
-            One::Text(text, _) => text.clone(),
-            One::Words(words) => words.join(" "),
+            SingleText::Text(text, _) => text.clone(),
+            SingleText::Words(words) => words.join(" "),
         }
     }
 
     pub fn words(&self) -> Vec<String> {
         match self {
-            One::Text(text, words) => words.iter().map(|w| text[w.clone()].to_string()).collect(),
-            One::Words(words) => words.clone(),
+            SingleText::Text(text, words) => words.iter().map(|w| text[w.clone()].to_string()).collect(),
+            SingleText::Words(words) => words.clone(),
         }
     }
 
-    pub fn source(&self) -> Source<'_> {
+    pub fn source(&self) -> ModelInput<'_> {
         match self {
-            One::Text(text, words) => Source::Text { text, words },
-            One::Words(words) => Source::Words(words),
+            SingleText::Text(text, words) => ModelInput::Text { text, words },
+            SingleText::Words(words) => ModelInput::Words(words),
         }
     }
 
-    fn of_text(text: &str) -> Result<One, String> {
+    fn of_text(text: &str) -> Result<SingleText, String> {
         let words = split_words(text);
-        if words.is_empty() { Err("the text is empty".into()) } else { Ok(One::Text(text.into(), words)) }
+        if words.is_empty() {
+            Err("the text is empty".into())
+        } else {
+            Ok(SingleText::Text(text.into(), words))
+        }
     }
 }
 
@@ -139,7 +144,7 @@ impl Question {
     pub fn repeated(&self) -> Map<String, Value> {
         let pair = self.pairs.iter().flatten().next();
         let marked = || self.marked.iter().flatten().next().map(|marked| marked.text.clone());
-        let text = self.one.as_ref().map(One::text).or_else(|| pair.map(|[first, _]| first.clone()));
+        let text = self.one.as_ref().map(SingleText::text).or_else(|| pair.map(|[first, _]| first.clone()));
         let choices = || self.choices.iter().flatten().next().map(|choices| choices.text.clone());
         let text = text.or_else(choices).or_else(marked);
         let second = pair.map(|[_, second]| second.clone());
@@ -148,55 +153,55 @@ impl Question {
     }
 
     /// A line of plain text.
-    pub fn from_text(reads: &Reads, line: &[u8]) -> Result<Question, String> {
-        if reads.one.is_empty() {
-            return Err(format!("no task reads one text; give JSON objects with {}", reads.wanted()));
+    pub fn from_text(inputs: &ModelInputs, line: &[u8]) -> Result<Question, String> {
+        if inputs.one.is_empty() {
+            return Err(format!("no task reads one text; give JSON objects with {}", inputs.wanted()));
         }
         let text = std::str::from_utf8(line).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to()))?;
-        let one = Some(One::of_text(text.trim_end_matches(['\n', '\r']))?);
-        let (pairs, choices) = (vec![None; reads.pairs.len()], vec![None; reads.choices.len()]);
-        Ok(Question { one, pairs, choices, marked: vec![None; reads.marked.len()] })
+        let one = Some(SingleText::of_text(text.trim_end_matches(['\n', '\r']))?);
+        let (pairs, choices) = (vec![None; inputs.pairs.len()], vec![None; inputs.choices.len()]);
+        Ok(Question { one, pairs, choices, marked: vec![None; inputs.marked.len()] })
     }
 
     /// An object with `text` or `tokens`, or with fields that the model was trained on; with two texts for the tasks that
     /// read two (`text` and `pair` serve for any of them), with a list for those that choose, and with two spans for the tasks that read these (`text` or `tokens`,
     /// `head` and `tail` serve for any of them).
-    pub fn from_json(reads: &Reads, line: &[u8]) -> Result<Question, String> {
+    pub fn from_json(inputs: &ModelInputs, line: &[u8]) -> Result<Question, String> {
         let value: Value = serde_json::from_slice(line).map_err(|e| format!("not a JSON object: {e}"))?;
         let Value::Object(fields) = value else { return Err("not a JSON object".into()) };
-        let pairs = reads
+        let pairs = inputs
             .pairs
             .iter()
-            .map(|pair| two(reads, &fields, fields_of(pair)))
+            .map(|pair| two(inputs, &fields, fields_of(pair)))
             .collect::<Result<Vec<_>, _>>()?;
-        let choices = reads
+        let choices = inputs
             .choices
             .iter()
-            .map(|names| choices(reads, &fields, names))
+            .map(|names| choices(inputs, &fields, names))
             .collect::<Result<Vec<_>, _>>()?;
-        let one = if reads.one.is_empty() { None } else { one(reads, &fields)? };
+        let one = if inputs.one.is_empty() { None } else { one(inputs, &fields)? };
         let marked =
-            reads.marked.iter().map(|names| spans(reads, &fields, names)).collect::<Result<Vec<_>, _>>()?;
+            inputs.marked.iter().map(|names| spans(inputs, &fields, names)).collect::<Result<Vec<_>, _>>()?;
         let none = pairs.iter().all(Option::is_none) && choices.iter().all(Option::is_none);
         if one.is_none() && none && marked.iter().all(Option::is_none) {
             let found: Vec<&str> = fields.keys().map(String::as_str).collect();
-            return Err(format!("no field {}; found {}", reads.wanted(), found.join(", ")));
+            return Err(format!("no field {}; found {}", inputs.wanted(), found.join(", ")));
         }
         Ok(Question { one, pairs, choices, marked })
     }
 }
 
 /// The first field that holds one text.
-fn one(reads: &Reads, fields: &Map<String, Value>) -> Result<Option<One>, String> {
-    let names = reads.one.iter().map(String::as_str).chain(["tokens", "text"]);
+fn one(inputs: &ModelInputs, fields: &Map<String, Value>) -> Result<Option<SingleText>, String> {
+    let names = inputs.one.iter().map(String::as_str).chain(["tokens", "text"]);
     let found = names.filter_map(|name| fields.get_key_value(name)).find(|(_, v)| !v.is_null());
     let Some((name, value)) = found else { return Ok(None) };
     match value {
-        Value::String(text) => One::of_text(text).map(Some),
+        Value::String(text) => SingleText::of_text(text).map(Some),
         Value::Array(items) => {
             let words: Option<Vec<String>> = items.iter().map(|w| w.as_str().map(str::to_string)).collect();
             match words {
-                Some(words) if !words.is_empty() => Ok(Some(One::Words(words))),
+                Some(words) if !words.is_empty() => Ok(Some(SingleText::Words(words))),
                 _ => Err(format!("`{name}` is not a list of words")),
             }
         }
@@ -206,14 +211,14 @@ fn one(reads: &Reads, fields: &Map<String, Value>) -> Result<Option<One>, String
 
 /// Both texts of a pair; `None` where the line has neither.
 fn two(
-    reads: &Reads,
+    inputs: &ModelInputs,
     fields: &Map<String, Value>,
     [first, second]: [&str; 2],
 ) -> Result<Option<[String; 2]>, String> {
     let get = |name: &str| fields.get(name).filter(|value| !value.is_null());
     let lacks = |name: &str, other: &str| Err(format!("no field `{name}` beside `{other}`"));
     // A field that some task reads by itself may stand alone.
-    let alone = |name: &str| name == "text" || reads.one.iter().any(|one| one == name);
+    let alone = |name: &str| name == "text" || inputs.one.iter().any(|one| one == name);
     let found = match (get(first), get(second)) {
         (Some(a), Some(b)) => [(first, a), (second, b)],
         (Some(_), None) if !alone(first) => return lacks(second, first),
@@ -236,14 +241,14 @@ fn two(
 
 /// A text with its choices; `None` where the line has no choices, or no text.
 fn choices(
-    reads: &Reads,
+    inputs: &ModelInputs,
     fields: &Map<String, Value>,
     [text, list]: &[String; 2],
 ) -> Result<Option<Choices>, String> {
     let found = (first(fields, &[text, "text"]), first(fields, &[list, "choices"]));
     let ((name, value), (list, choices)) = match found {
         (Some(text), Some(choices)) => (text, choices),
-        (Some(_), None) if reads.one.is_empty() => return Err(format!("no field `{list}` beside `{text}`")),
+        (Some(_), None) if inputs.one.is_empty() => return Err(format!("no field `{list}` beside `{text}`")),
         (None, Some(_)) => return Err(format!("no field `{text}` beside `{list}`")),
         _ => return Ok(None),
     };
@@ -258,11 +263,15 @@ fn choices(
 
 /// A text with its two spans; `None` where the line has neither span, or not the text. Spans count words where a list of
 /// words is given, or text in a field of words that the model was trained on; otherwise characters.
-fn spans(reads: &Reads, fields: &Map<String, Value>, names: &MarkedText) -> Result<Option<Marked>, String> {
+fn spans(
+    inputs: &ModelInputs,
+    fields: &Map<String, Value>,
+    names: &EntityMarkers,
+) -> Result<Option<Marked>, String> {
     let text = first(fields, &[&names.text, "text", "tokens"]);
     let found = (text, first(fields, &[&names.head, "head"]), first(fields, &[&names.tail, "tail"]));
     let (Some((name, text)), Some((_, head)), Some((_, tail))) = found else {
-        let alone = !reads.one.is_empty() && found.1.is_none() && found.2.is_none();
+        let alone = !inputs.one.is_empty() && found.1.is_none() && found.2.is_none();
         if alone || found.0.is_none() {
             return Ok(None);
         }
@@ -275,12 +284,12 @@ fn spans(reads: &Reads, fields: &Map<String, Value>, names: &MarkedText) -> Resu
         place: Place { file: Path::new("standard input").into(), line: 0 },
         fields: fields.map(|(name, value)| (name.as_str().into(), value.into())).to_vec(),
     };
-    // The line is told by the answer.
-    let told = |error: DataError| match error {
+    // The answer names the line.
+    let reason = |error: DataError| match error {
         DataError::BadRow { reason, .. } => reason,
         other => other.to_string(),
     };
-    let pieces = MarkedText { words, ..names.clone() }.pieces(&row).map_err(told)?.unwrap_or_default();
+    let pieces = EntityMarkers { words, ..names.clone() }.pieces(&row).map_err(reason)?.unwrap_or_default();
     let text = row.words(&names.text).ok().flatten().filter(|_| words).map(|words| words.join(" "));
     let text = text.or_else(|| row.text(&names.text).ok().flatten().map(str::to_string)).unwrap_or_default();
     Ok(Some(Marked { text, pieces }))
@@ -295,8 +304,8 @@ fn first<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<(&'a Stri
 mod tests {
     use super::*;
 
-    fn reads(one: &[&str], pairs: &[[&str; 2]]) -> Reads {
-        Reads {
+    fn reads(one: &[&str], pairs: &[[&str; 2]]) -> ModelInputs {
+        ModelInputs {
             one: one.iter().map(|name| name.to_string()).collect(),
             pairs: pairs.iter().map(|[a, b]| InputField::Pair(a.to_string(), b.to_string())).collect(),
             choices: Vec::new(),
@@ -340,8 +349,10 @@ mod tests {
 
     #[test]
     fn choices_are_read_by_their_names_or_as_text_and_choices() {
-        let reads =
-            |one: &[&str]| Reads { choices: vec![["question".into(), "answers".into()]], ..reads(one, &[]) };
+        let reads = |one: &[&str]| ModelInputs {
+            choices: vec![["question".into(), "answers".into()]],
+            ..reads(one, &[])
+        };
         let read = |line: &str| {
             Question::from_json(&reads(&[]), line.as_bytes()).map(|question| question.choices[0].clone())
         };
@@ -365,8 +376,8 @@ mod tests {
     #[test]
     fn spans_are_read_by_their_names_or_as_head_and_tail() {
         let [text, head, tail] = ["words", "a", "b"].map(str::to_string);
-        let marked = MarkedText { text, words: true, head, tail, markers: true };
-        let reads = |one: &[&str]| Reads { marked: vec![marked.clone()], ..reads(one, &[]) };
+        let marked = EntityMarkers { text, words: true, head, tail, markers: true };
+        let reads = |one: &[&str]| ModelInputs { marked: vec![marked.clone()], ..reads(one, &[]) };
         let read = |line: &str| {
             let marked = Question::from_json(&reads(&[]), line.as_bytes()).map(|q| q.marked[0].clone());
             let shown =

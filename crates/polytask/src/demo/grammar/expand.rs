@@ -5,7 +5,7 @@
 //! `good ...` and `bad ...`, or the other way round where the sentence's sentiment is negative; `{away ...}` looks in
 //! another topic's table.
 
-use data::random::below;
+use data::random::uniform_below;
 use rand_chacha::ChaCha8Rng;
 
 /// Which split a sentence is for.
@@ -72,13 +72,13 @@ impl Entry {
 }
 
 /// Expands templates for one split.
-pub struct Writer {
+pub struct Expander {
     pub rng: ChaCha8Rng,
     side: Side,
 }
 
 /// What one sentence draws from, and what it has become.
-struct Draft<'a> {
+struct PartialSentence<'a> {
     tables: &'a [&'a [Entry]],
     away: &'a [Entry],
     good: bool,
@@ -88,7 +88,7 @@ struct Draft<'a> {
     tags: Vec<String>,
 }
 
-impl Draft<'_> {
+impl PartialSentence<'_> {
     fn entry(&self, name: &str) -> Entry {
         let mut tables = [self.away].into_iter().filter(|_| self.outside).chain(self.tables.iter().copied());
         let found = tables.find_map(|table| table.iter().find(|entry| entry.name == name));
@@ -107,35 +107,36 @@ impl Draft<'_> {
     }
 }
 
-impl Writer {
+impl Expander {
     pub fn new(rng: ChaCha8Rng, side: Side) -> Self {
         Self { rng, side }
     }
 
     /// Words and BIO tags of one expansion. The first table that has an entry provides it.
-    pub fn write(
+    pub fn expand_template(
         &mut self,
         template: &'static str,
         tables: &[&[Entry]],
         away: &[Entry],
         good: bool,
     ) -> (Vec<String>, Vec<String>) {
-        let mut draft = Draft { tables, away, good, outside: false, words: Vec::new(), tags: Vec::new() };
-        self.expand(template, &mut draft);
-        polish(&mut draft.words);
-        (draft.words, draft.tags)
+        let (words, tags) = (Vec::new(), Vec::new());
+        let mut partial = PartialSentence { tables, away, good, outside: false, words, tags };
+        self.expand(template, &mut partial);
+        polish(&mut partial.words);
+        (partial.words, partial.tags)
     }
 
     fn pick(&mut self, list: &'static str) -> &'static str {
         let all = alternatives(list);
-        all[below(&mut self.rng, all.len() as u64) as usize]
+        all[uniform_below(&mut self.rng, all.len() as u64) as usize]
     }
 
     fn percent(&mut self, chance: u64) -> bool {
-        below(&mut self.rng, 100) < chance
+        uniform_below(&mut self.rng, 100) < chance
     }
 
-    fn expand(&mut self, list: &'static str, draft: &mut Draft<'_>) {
+    fn expand(&mut self, list: &'static str, partial: &mut PartialSentence<'_>) {
         let mut rest = self.pick(list).trim_start();
         while let Some(first) = rest.chars().next() {
             let end = match first {
@@ -144,41 +145,41 @@ impl Writer {
             };
             let inside = rest.get(1..end.saturating_sub(1)).unwrap_or("");
             match first {
-                '{' => self.expand_entry(inside, draft),
-                '(' => self.expand(inside, draft),
-                '[' if self.percent(50) => self.expand(inside, draft),
+                '{' => self.expand_entry(inside, partial),
+                '(' => self.expand(inside, partial),
+                '[' if self.percent(50) => self.expand(inside, partial),
                 '[' => {}
                 _ => {
                     // A mark after a comma takes its place.
                     if [",", ".", "!", ";", ":"].contains(&&rest[..end])
-                        && draft.words.last().is_some_and(|w| w == ",")
+                        && partial.words.last().is_some_and(|w| w == ",")
                     {
-                        draft.words.pop();
-                        draft.tags.pop();
+                        partial.words.pop();
+                        partial.tags.pop();
                     }
-                    draft.words.push(rest[..end].to_owned());
-                    draft.tags.push("O".to_owned());
+                    partial.words.push(rest[..end].to_owned());
+                    partial.tags.push("O".to_owned());
                 }
             }
             rest = rest[end..].trim_start();
         }
     }
 
-    fn expand_entry(&mut self, name: &str, draft: &mut Draft<'_>) {
-        let before = draft.outside;
+    fn expand_entry(&mut self, name: &str, partial: &mut PartialSentence<'_>) {
+        let before = partial.outside;
         let inner = name.strip_prefix("away ");
-        draft.outside |= inner.is_some();
-        let entry = draft.entry(&draft.resolve(inner.unwrap_or(name)));
+        partial.outside |= inner.is_some();
+        let entry = partial.entry(&partial.resolve(inner.unwrap_or(name)));
         let unseen = self.side == Side::Held
             && match entry.held {
                 Use::Instead => true,
                 Use::Besides(percent) => !entry.unseen.is_empty() && self.percent(percent),
             };
-        let begun = draft.words.len();
-        self.expand(if unseen { entry.unseen } else { entry.seen }, draft);
-        draft.outside = before;
+        let begun = partial.words.len();
+        self.expand(if unseen { entry.unseen } else { entry.seen }, partial);
+        partial.outside = before;
         if let Some(kind) = entry.tag {
-            for (i, tag) in draft.tags[begun..].iter_mut().enumerate() {
+            for (i, tag) in partial.tags[begun..].iter_mut().enumerate() {
                 *tag = format!("{}-{kind}", if i == 0 { "B" } else { "I" });
             }
         }

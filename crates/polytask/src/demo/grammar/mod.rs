@@ -21,8 +21,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use data::random::{below, shuffle, stream};
-use expand::{Entry, Side, Writer};
+use data::random::{shuffle, stream, uniform_below};
+use expand::{Entry, Expander, Side};
 pub use topics::TOPICS;
 
 /// The sentiment labels: first the bad, then the good.
@@ -71,33 +71,34 @@ pub struct Corpus {
 pub fn corpus(seed: u64) -> Corpus {
     let mut seen = HashSet::new();
     let mut split = |index: usize, side| {
-        let mut writer = Writer::new(stream(seed, "demo grammar", index as u64), side);
+        let mut expander = Expander::new(stream(seed, "demo grammar", index as u64), side);
         let mut sentences: Vec<_> =
-            (0..SIZES[index]).map(|i| new_sentence(&mut writer, i, &mut seen)).collect();
-        shuffle(&mut writer.rng, &mut sentences);
+            (0..SIZES[index]).map(|i| new_sentence(&mut expander, i, &mut seen)).collect();
+        shuffle(&mut expander.rng, &mut sentences);
         sentences
     };
     Corpus { train: split(0, Side::Train), validation: split(1, Side::Held), test: split(2, Side::Held) }
 }
 
 /// The next sentence that no split has yet, its labels by turns.
-fn new_sentence(writer: &mut Writer, index: usize, seen: &mut HashSet<String>) -> Sentence {
+fn new_sentence(expander: &mut Expander, index: usize, seen: &mut HashSet<String>) -> Sentence {
     let topic = index % TOPICS.len();
     let good = (index / TOPICS.len()) % 2 == 1;
     loop {
-        let sentence = sentence(writer, topic, good);
+        let sentence = sentence(expander, topic, good);
         if seen.insert(sentence.text()) {
             return sentence;
         }
     }
 }
 
-fn sentence(writer: &mut Writer, topic: usize, good: bool) -> Sentence {
-    let world = below(&mut writer.rng, WORLD_EVERY) == 0;
-    let away = (topic + 1 + below(&mut writer.rng, TOPICS.len() as u64 - 1) as usize) % TOPICS.len();
+fn sentence(expander: &mut Expander, topic: usize, good: bool) -> Sentence {
+    let world = uniform_below(&mut expander.rng, WORLD_EVERY) == 0;
+    let shift = uniform_below(&mut expander.rng, TOPICS.len() as u64 - 1) as usize;
+    let away = (topic + 1 + shift) % TOPICS.len();
     let mut tables: Vec<&[Entry]> = if world { vec![names::WORLD] } else { Vec::new() };
     tables.extend([topics::TABLES[topic], verdict::TABLE, names::TABLE]);
-    let (words, tags) = writer.write("{frame}", &tables, topics::TABLES[away], good);
+    let (words, tags) = expander.expand_template("{frame}", &tables, topics::TABLES[away], good);
     Sentence { words, tags, topic: TOPICS[topic], sentiment: SENTIMENTS[usize::from(good)] }
 }
 

@@ -1,0 +1,8 @@
+//! One program of all tests from outside: each would link the whole engine by itself.
+
+mod allotment;
+mod decode;
+mod pack;
+mod read;
+mod stream;
+mod tokenizer;

@@ -1,0 +1,413 @@
+//! The tokenizer against the ids that the Python package gives, and what it promises beyond that.
+//! The fixtures are made by scripts/make_tokenizer_fixtures.py.
+
+use std::path::{Path, PathBuf};
+
+use polytask_data::{Encoded, Input, NO_WORD_ID, Tokenizer, TokenizerConfig, TokenizerKind, encode_cached};
+use serde::Deserialize;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn tokenizer(name: &str) -> Tokenizer {
+    Tokenizer::from_file(&fixture(&format!("{name}.json"))).unwrap()
+}
+
+/// A WordPiece and a byte-level vocabulary as those of BERT and RoBERTa, and what our own trainers make of the texts.
+const NAMES: [&str; 5] = ["wordpiece", "byte_level", "trained", "trained_spaces", "trained_unigram"];
+
+/// The settings of those that our own trainers make.
+fn of_our_own() -> [(&'static str, TokenizerConfig); 3] {
+    let config = TokenizerConfig { size: 700, ..TokenizerConfig::default() };
+    [
+        ("trained", config.clone()),
+        ("trained_spaces", TokenizerConfig { spaces: true, ..config.clone() }),
+        ("trained_unigram", TokenizerConfig { kind: TokenizerKind::Unigram, ..config }),
+    ]
+}
+
+fn texts() -> Vec<String> {
+    serde_json::from_str(&std::fs::read_to_string(fixture("tokenizer_texts.json")).unwrap()).unwrap()
+}
+
+#[derive(Deserialize)]
+struct Case {
+    tokenizer: String,
+    text: Option<String>,
+    split: Option<Vec<String>>,
+    ids: Vec<u32>,
+    words: Vec<Option<u32>>,
+}
+
+impl Case {
+    fn input(&self) -> Input<'_> {
+        match (&self.text, &self.split) {
+            (Some(text), None) => Input::Text(text),
+            (None, Some(words)) => Input::Words(words),
+            _ => panic!("a case has text or split"),
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    serde_json::from_str(&std::fs::read_to_string(fixture("tokenizer_cases.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn ids_and_words_equal_pythons() {
+    let cases = cases();
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let own: Vec<&Case> = cases.iter().filter(|case| case.tokenizer == name).collect();
+        assert!(own.len() > 50, "{name}: {} cases", own.len());
+        let inputs: Vec<Input<'_>> = own.iter().map(|case| case.input()).collect();
+        let encoded = tokenizer.encode(&inputs, 10_000).unwrap();
+        for (i, case) in own.iter().enumerate() {
+            let words: Vec<u32> = case.words.iter().map(|word| word.unwrap_or(NO_WORD_ID)).collect();
+            assert_eq!(encoded.ids[encoded.row(i)], case.ids, "{name} {:?}", case.input());
+            assert_eq!(encoded.word_ids[encoded.row(i)], words, "{name} {:?}", case.input());
+        }
+        assert!(encoded.truncated.iter().all(|&cut| cut == 0));
+        assert!(encoded.ids.iter().all(|&id| (id as usize) < tokenizer.vocabulary()));
+    }
+}
+
+#[test]
+fn truncation_keeps_the_special_tokens_and_counts() {
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let texts = texts();
+        let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
+        let whole = tokenizer.encode(&inputs, usize::MAX).unwrap();
+        for max_length in [3, 4, 7, 20] {
+            let cut = tokenizer.encode(&inputs, max_length).unwrap();
+            for i in 0..cut.rows() {
+                let (all, kept) = (&whole.ids[whole.row(i)], &cut.ids[cut.row(i)]);
+                assert_eq!(kept.len() + cut.truncated[i] as usize, all.len());
+                // What the reference does: ids[:max-1] + ids[-1:].
+                let mut expected = all.to_vec();
+                if all.len() > max_length {
+                    expected.truncate(max_length - 1);
+                    expected.extend(all.last());
+                }
+                assert_eq!(kept, expected);
+            }
+        }
+        let error = tokenizer.encode(&inputs, 2).unwrap_err().to_string();
+        assert_eq!(error, "max_length: found 2, expected more than the 2 special tokens of every row");
+    }
+}
+
+#[test]
+fn unknown_tokens_are_counted() {
+    let tokenizer = tokenizer("wordpiece");
+    let words = ["ŁÓDŹ".to_owned(), "hello".to_owned(), "ქართული".to_owned()];
+    assert_eq!(tokenizer.encode(&[Input::Words(&words)], 20).unwrap().unknown, 2);
+    assert_eq!(self::tokenizer("trained").encode(&[Input::Words(&words)], 200).unwrap().unknown, 0);
+}
+
+#[test]
+fn a_row_without_tokens_gets_one() {
+    let mut json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(fixture("wordpiece.json")).unwrap()).unwrap();
+    json["post_processor"] = serde_json::Value::Null;
+    let tokenizer = Tokenizer::from_json(&json.to_string()).unwrap();
+    let encoded = tokenizer.encode(&[Input::Text(""), Input::Words(&[]), Input::Text("hello")], 1).unwrap();
+    assert_eq!(tokenizer.tokens(&encoded.ids[..2]), ["[UNK]", "[UNK]"]);
+    assert_eq!((encoded.rows(), &encoded.word_ids[..2]), (3, &[NO_WORD_ID; 2][..]));
+}
+
+/// An unknown id becomes the only token of an empty row, so it must be a row of the embedding table.
+#[test]
+fn an_unknown_id_beyond_the_vocabulary_is_refused() {
+    let mut json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(fixture("trained.json")).unwrap()).unwrap();
+    let vocabulary = tokenizer("trained").vocabulary();
+    for id in [vocabulary as u64, u64::from(u32::MAX), u64::MAX] {
+        json["model"]["unk_id"] = id.into();
+        let error = Tokenizer::from_json(&json.to_string()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "tokenizer: model.unk_id is {id}, expected an id below {vocabulary}, the vocabulary size"
+            )
+        );
+    }
+    json["model"]["unk_id"] = (vocabulary - 1).into();
+    json["post_processor"] = serde_json::Value::Null;
+    let tokenizer = Tokenizer::from_json(&json.to_string()).unwrap();
+    assert_eq!(tokenizer.encode(&[Input::Text("")], 8).unwrap().ids, [vocabulary as u32 - 1]);
+}
+
+#[test]
+fn dropout_of_the_file_is_switched_off() {
+    let mut json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(fixture("trained.json")).unwrap()).unwrap();
+    json["model"]["dropout"] = 0.9.into();
+    let random = Tokenizer::from_json(&json.to_string()).unwrap();
+    let input = [Input::Text("play the newest song by The Beatles on Spotify")];
+    assert_eq!(random.encode(&input, 99).unwrap(), tokenizer("trained").encode(&input, 99).unwrap());
+}
+
+#[test]
+fn order_is_kept_over_many_rows() {
+    let tokenizer = tokenizer("trained");
+    let texts: Vec<String> = (0..5_000).map(|i| format!("row {i}")).collect();
+    let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
+    let encoded = tokenizer.encode(&inputs, 64).unwrap();
+    assert_eq!(encoded.rows(), texts.len());
+    for i in (0..texts.len()).step_by(487) {
+        let alone = tokenizer.encode(&inputs[i..=i], 64).unwrap();
+        assert_eq!(encoded.ids[encoded.row(i)], alone.ids);
+    }
+    assert_eq!(tokenizer.encode(&[], 64).unwrap(), Encoded { offsets: vec![0], ..Encoded::default() });
+}
+
+#[test]
+fn training_gives_the_same_vocabulary_every_time() {
+    for (name, config) in of_our_own() {
+        let file = fixture(&format!("{name}.json"));
+        let mut texts = texts();
+        let first = Tokenizer::train(&texts, &config).unwrap();
+        if std::env::var_os("WRITE_FIXTURES").is_some() {
+            std::fs::write(&file, format!("{}\n", first.to_json())).unwrap();
+        }
+        texts.reverse();
+        for threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let again = pool.install(|| Tokenizer::train(&texts, &config)).unwrap();
+            assert_eq!(again.to_json(), first.to_json(), "{name}, {threads} threads");
+        }
+        assert_eq!(first.to_json(), std::fs::read_to_string(&file).unwrap().trim_end(), "{name}");
+    }
+}
+
+#[test]
+fn trained_vocabularies_know_every_script() {
+    let trained = Tokenizer::train(&["only ascii here"], &TokenizerConfig::default()).unwrap();
+    assert!(trained.vocabulary() < 300);
+    for text in texts() {
+        let encoded = trained.encode(&[Input::Text(&text)], 10_000).unwrap();
+        assert_eq!(encoded.unknown, 0);
+        assert!(!trained.tokens(&encoded.ids).iter().any(|token| token == "[UNK]"));
+    }
+    for (name, config) in of_our_own() {
+        let trained = Tokenizer::train(&["only ascii here"], &config).unwrap();
+        let texts = texts();
+        let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
+        assert_eq!(trained.encode(&inputs, 10_000).unwrap().unknown, 0, "{name}");
+    }
+    // Frequent words are one token; a Chinese character is a word by itself, wherever it stands.
+    let chinese =
+        Tokenizer::train(&["我喜欢北京", "我喜欢上海", "Play play PLAY"], &TokenizerConfig::default())
+            .unwrap();
+    let encoded =
+        chinese.encode(&[Input::Text("我喜欢 play"), Input::Words(&["喜".to_owned()])], 100).unwrap();
+    assert_eq!(encoded.length(0), 6);
+    assert_eq!(encoded.word_ids[encoded.row(0)], [NO_WORD_ID, 0, 1, 2, 3, NO_WORD_ID]);
+    assert_eq!(encoded.ids[encoded.row(1)][1], encoded.ids[2]);
+    // Composed and decomposed spellings are the same.
+    let both = chinese.encode(&[Input::Text("Cre\u{300}me"), Input::Text("crème")], 100).unwrap();
+    assert_eq!(both.ids[both.row(0)], both.ids[both.row(1)]);
+}
+
+#[test]
+fn training_settings_have_ranges() {
+    let error = |config: TokenizerConfig| Tokenizer::train(&["a"], &config).unwrap_err().to_string();
+    let small = TokenizerConfig { size: 100, ..TokenizerConfig::default() };
+    assert_eq!(error(small), "tokenizer.size: found 100, expected 300 to 1000000");
+    let zero = TokenizerConfig { min_count: 0, ..TokenizerConfig::default() };
+    assert_eq!(error(zero), "tokenizer.min_count: found 0, expected 1 or more");
+    let unigram = TokenizerConfig { size: 300, kind: TokenizerKind::Unigram, ..TokenizerConfig::default() };
+    let expected = "tokenizer.size: found 300, expected 400 to 1000000 with kind \"unigram\"";
+    assert_eq!(error(unigram), expected);
+    for (_, config) in of_our_own() {
+        let none = Tokenizer::train::<&str>(&[], &config).unwrap();
+        // With unigram 94 characters of ASCII and the mark of a space.
+        let own = if config.kind == TokenizerKind::Unigram { 95 } else { 0 };
+        assert_eq!(none.vocabulary(), 261 + own);
+    }
+}
+
+#[test]
+fn broken_tokenizers_are_errors() {
+    for json in ["", "[]", "{}", "{\"model\": 3}", "nonsense"] {
+        assert!(Tokenizer::from_json(json).unwrap_err().to_string().starts_with("tokenizer: "), "{json}");
+    }
+    let error = Tokenizer::from_file(Path::new("no/such/tokenizer.json")).unwrap_err().to_string();
+    assert!(error.starts_with("no/such/tokenizer.json: "), "{error}");
+}
+
+#[test]
+fn the_cache_returns_what_was_encoded_and_heals() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("made/when/missing");
+    let tokenizer = tokenizer("wordpiece");
+    let texts = texts();
+    let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
+    let encode = |max_length| encode_cached(Some(&dir), &tokenizer, &inputs, max_length).unwrap();
+    let files =
+        || -> Vec<PathBuf> { std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect() };
+    let expected = tokenizer.encode(&inputs, 32).unwrap();
+    assert_eq!(encode(32), expected);
+    assert_eq!(files().len(), 1);
+    assert_eq!(encode(32), expected);
+    assert_eq!(files().len(), 1, "read, and not written again");
+    encode(16);
+    assert_eq!(files().len(), 2, "another max_length is another entry");
+    for path in files() {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x40;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    assert_eq!(encode(32), expected);
+    assert_eq!(encode(32), expected);
+    // The same characters as text and as words are different inputs.
+    let words = ["ab".to_owned()];
+    let text = encode_cached(Some(&dir), &tokenizer, &[Input::Text("ab")], 32).unwrap();
+    let split = encode_cached(Some(&dir), &tokenizer, &[Input::Words(&words)], 32).unwrap();
+    assert_eq!((text.ids, files().len()), (split.ids, 4));
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let error = encode_cached(Some(&file), &tokenizer("trained"), &[Input::Text("a")], 32).unwrap_err();
+    assert!(error.to_string().contains("file"), "{error}");
+}
+
+/// The library itself stops tokenizing a text that is longer than the whole row, and then takes both for equally long where
+/// they are not; so its own truncation gets whole texts here.
+#[test]
+fn pairs_equal_those_of_the_tokenizers_library() {
+    use tokenizers::{TruncationParams, utils::truncation::truncate_encodings};
+    let texts: Vec<String> = texts().into_iter().filter(|text| text.len() < 2_000).collect();
+    // Each text with itself, with a short one before it, and with the one seven places on.
+    let pairs: Vec<(&str, &str)> = (0..texts.len())
+        .flat_map(|i| [(i, i), (0, i), (i, (i + 7) % texts.len())])
+        .map(|(i, j)| (texts[i].as_str(), texts[j].as_str()))
+        .collect();
+    let inputs: Vec<Input<'_>> = pairs.iter().map(|(a, b)| Input::Pair(a, b)).collect();
+    for name in NAMES {
+        let mut theirs = tokenizers::Tokenizer::from_file(fixture(&format!("{name}.json"))).unwrap();
+        theirs.with_padding(None).with_truncation(None).unwrap();
+        let special_tokens = theirs.encode(("", ""), true).unwrap().len();
+        let encode = |text| theirs.encode_char_offsets(text, false).unwrap();
+        for max_length in [10, 11, 24, 4_000] {
+            let truncation =
+                TruncationParams { max_length: max_length - special_tokens, ..Default::default() };
+            let encoded = tokenizer(name).encode(&inputs, max_length).unwrap();
+            for (i, (a, b)) in pairs.iter().enumerate() {
+                let whole = theirs.encode((*a, *b), true).unwrap();
+                let (a, b) = truncate_encodings(encode(*a), Some(encode(*b)), &truncation).unwrap();
+                let expected = theirs.post_process(a, b, true).unwrap();
+                if expected.is_empty() {
+                    let lengths = (encoded.length(i), encoded.first_segment_len[i]);
+                    assert_eq!(lengths, (1, 1), "one token for an empty row");
+                    continue;
+                }
+                let what = format!("{name}, {max_length}: {:?}", pairs[i]);
+                assert_eq!(&encoded.ids[encoded.row(i)], expected.get_ids(), "{what}");
+                let second = expected.get_type_ids().iter().filter(|type_id| **type_id == 1).count();
+                assert_eq!(encoded.length(i) - encoded.first_segment_len[i] as usize, second, "{what}");
+                assert_eq!(encoded.truncated[i] as usize, whole.len() - expected.len(), "{what}");
+                let is_whole = whole.get_type_ids() == expected.get_type_ids();
+                assert!(encoded.truncated[i] > 0 || is_whole, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pairs_need_more_than_their_special_tokens() {
+    let tokenizer = tokenizer("wordpiece");
+    assert!(tokenizer.encode(&[Input::Text("a")], 3).is_ok());
+    let error = tokenizer.encode(&[Input::Pair("a", "b")], 3).unwrap_err().to_string();
+    assert!(error.contains("more than the 3 special tokens"), "{error}");
+}
+
+#[test]
+fn tokens_of_a_second_text_have_byte_ranges() {
+    let (first, second) = ("where is it?", " It lies in the naïve 東京 — twice  over");
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let encoded = tokenizer.encode(&[Input::Pair(first, second)], 128).unwrap();
+        // As the library tells them of the second text by itself.
+        let mut library = tokenizers::Tokenizer::from_file(fixture(&format!("{name}.json"))).unwrap();
+        library.with_padding(None);
+        let alone = library.encode(second, false).unwrap();
+        let expected: Vec<[u32; 2]> =
+            alone.get_offsets().iter().map(|(a, b)| [*a as u32, *b as u32]).collect();
+        let own: Vec<usize> = (0..encoded.ids.len()).filter(|i| encoded.word_ids[*i] != NO_WORD_ID).collect();
+        let found: Vec<[u32; 2]> = own.iter().map(|i| encoded.offset_mapping[*i]).collect();
+        assert_eq!(found, expected, "{name}");
+        let ids: Vec<u32> = own.iter().map(|i| encoded.ids[*i]).collect();
+        assert_eq!(ids, alone.get_ids(), "{name}");
+        assert!(found.iter().all(|[a, b]| second.get(*a as usize..*b as usize).is_some()), "{name}");
+    }
+    let tokenizer = tokenizer("wordpiece");
+    let encoded = tokenizer.encode(&[Input::Text("one text")], 128).unwrap();
+    assert!(encoded.offset_mapping(0).is_empty());
+    let mixed = tokenizer.encode(&[Input::Text("one text"), Input::Pair(first, second)], 128).unwrap();
+    let alone = tokenizer.encode(&[Input::Pair(first, second)], 128).unwrap();
+    assert_eq!(mixed.first_segment_len, [mixed.length(0) as u32, alone.first_segment_len[0]]);
+    assert_eq!(mixed.offset_mapping(1), alone.offset_mapping(0));
+}
+
+#[test]
+fn choices_are_sequences_of_one_row() {
+    let choices = ["home".to_owned(), "to the station".to_owned()];
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let one = |text: &str| tokenizer.encode(&[Input::Pair("where does it go?", text)], 24).unwrap();
+        let inputs = [Input::Choices("where does it go?", &choices), Input::Text("a text")];
+        let encoded = tokenizer.encode(&inputs, 24).unwrap();
+        assert_eq!((encoded.rows(), encoded.sequences(0).count(), encoded.sequences(1).count()), (2, 2, 1));
+        for ((tokens, first), text) in encoded.sequences(0).zip(&choices) {
+            let alone = one(text);
+            assert_eq!(encoded.ids[tokens], alone.ids, "{name}");
+            assert_eq!(first, alone.first_segment_len[0] as usize, "{name}");
+        }
+        let (tokens, first) = encoded.sequences(1).next().unwrap();
+        assert_eq!((tokens.len(), tokens.end), (first, encoded.ids.len()));
+    }
+}
+
+#[test]
+fn windows_share_tokens_and_leave_none_out() {
+    let long = (0..60).map(|i| format!("word{i}")).collect::<Vec<_>>().join(" ");
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let window = |second, most| Input::Windows { first: "where?", second, overlap: 4, most };
+        let whole = tokenizer.encode(&[Input::Pair("where?", &long)], 4_000).unwrap();
+        let inputs = [window(&long, 1_000), window("short", 1_000), window(&long, 2), window("", 3)];
+        let encoded = tokenizer.encode(&inputs, 24).unwrap();
+        let of = |i: usize| -> Vec<Vec<[u32; 2]>> {
+            let tokens = |ranges: &[[u32; 2]]| ranges.iter().copied().filter(|[a, b]| a < b).collect();
+            encoded.offset_mapping(i).into_iter().map(tokens).collect()
+        };
+        let parts = of(0);
+        assert!(parts.len() > 2 && encoded.sequences(0).all(|(tokens, _)| tokens.len() <= 24), "{name}");
+        // Without the tokens that a part repeats it is the text.
+        let mut joined = parts[0].clone();
+        for part in &parts[1..] {
+            let shared = part.iter().filter(|range| joined.contains(range)).count();
+            assert!(shared >= 1, "{name}: {part:?}");
+            joined.extend(part.iter().filter(|range| !joined.contains(range)).copied().collect::<Vec<_>>());
+        }
+        let all: Vec<[u32; 2]> = whole.offset_mapping.iter().copied().filter(|[a, b]| a < b).collect();
+        assert_eq!((joined, encoded.truncated[0]), (all.clone(), 0), "{name}");
+        let short = tokenizer.encode(&[Input::Pair("where?", "short")], 24).unwrap();
+        assert_eq!(&encoded.ids[encoded.row(1)], &short.ids[..], "{name}");
+        // The rest of a text that has too many parts is cut off, and counted.
+        let kept = of(2).concat();
+        let most = kept.iter().max().unwrap();
+        let left = all.iter().filter(|range| *range > most).count();
+        assert_eq!((of(2).len(), encoded.truncated[2] as usize), (2, left), "{name}");
+        assert_eq!(encoded.sequences(3).count(), 1);
+    }
+}

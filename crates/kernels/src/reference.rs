@@ -1,0 +1,348 @@
+//! Every operation out of the engine's own ones: what devices without hand-written kernels run, and what the
+//! hand-written kernels are tested against. Generic, so that any backend can fall back to it.
+
+use crate::dropout::DropoutMask;
+use crate::ops::{AttentionRows, EmbedSettings};
+use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets};
+use burn::backend::{
+    Backend, Slice, TensorMetadata, get_or_init_device_settings,
+    tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
+};
+use burn::tensor::{FloatDType, Shape, TensorData};
+use std::ops::Range;
+
+pub(crate) fn linear<B: Backend>(
+    x: FloatTensor<B>,
+    w: FloatTensor<B>,
+    b: FloatTensor<B>,
+    precision: Precision,
+) -> FloatTensor<B> {
+    let w = B::float_swap_dims(w, 0, 1);
+    if !precision.rounds() {
+        return B::linear(x, w, Some(b));
+    }
+    let (dtype, outputs) = (x.dtype(), w.shape()[1]);
+    let [x, w] = [x, w].map(|x| B::float_cast(x, FloatDType::BF16));
+    let y = B::float_cast(B::float_matmul(x, w), dtype.into());
+    B::float_add(y, B::float_reshape(b, Shape::new([1, outputs])))
+}
+
+pub(crate) fn linear_gelu<B: Backend>(
+    x: FloatTensor<B>,
+    w: FloatTensor<B>,
+    b: FloatTensor<B>,
+    precision: Precision,
+) -> FloatTensor<B> {
+    gelu::<B>(linear::<B>(x, w, b, precision))
+}
+
+pub(crate) fn ffn<B: Backend>(
+    x: FloatTensor<B>,
+    w1: FloatTensor<B>,
+    b1: FloatTensor<B>,
+    w2: FloatTensor<B>,
+    b2: FloatTensor<B>,
+    precision: Precision,
+) -> FloatTensor<B> {
+    linear::<B>(linear_gelu::<B>(x, w1, b1, precision), w2, b2, precision)
+}
+
+/// `a (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) / 2 b`
+pub(crate) fn geglu_tanh<B: Backend>(a: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
+    let cube = B::float_mul(B::float_mul(a.clone(), a.clone()), a.clone());
+    let z = B::float_add(a.clone(), B::float_mul_scalar(cube, 0.044_715.into()));
+    let tanh = B::float_tanh(B::float_mul_scalar(z, std::f64::consts::FRAC_2_PI.sqrt().into()));
+    let half = B::float_mul_scalar(a, 0.5.into());
+    B::float_mul(B::float_mul(half, B::float_add_scalar(tanh, 1.0.into())), b)
+}
+
+/// `x (1 + erf(x / sqrt(2))) / 2`. Not the engine's, whose gradient is that of an approximation on most devices.
+pub(crate) fn gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let erf = B::float_erf(B::float_mul_scalar(x.clone(), std::f32::consts::FRAC_1_SQRT_2.into()));
+    B::float_mul(B::float_mul_scalar(x, 0.5.into()), B::float_add_scalar(erf, 1.0.into()))
+}
+
+pub(crate) fn attention<B: Backend>(
+    qkv: FloatTensor<B>,
+    rows: &RowOffsets,
+    settings: AttentionSettings,
+) -> FloatTensor<B> {
+    let [n, width] = qkv.shape().dims();
+    if n == 0 {
+        return B::float_reshape(qkv, Shape::new([0, width / 3])); // Slices of nothing are too much for the engine.
+    }
+    let part =
+        |columns: Range<usize>| B::float_slice(qkv.clone(), &[Slice::from(0..n), Slice::from(columns)]);
+    let (q, kv) = (part(0..width / 3), part(width / 3..width));
+    let rows = AttentionRows { offsets: [rows.clone(), rows.clone()], positions: None };
+    cross_attention::<B>(q, kv, &rows, settings)
+}
+
+pub(crate) fn cross_attention<B: Backend>(
+    q: FloatTensor<B>,
+    kv: FloatTensor<B>,
+    rows: &AttentionRows,
+    settings: AttentionSettings,
+) -> FloatTensor<B> {
+    attend::<B>(q, kv, None, rows, settings)
+}
+
+pub(crate) fn relative_attention<B: Backend>(
+    q: FloatTensor<B>,
+    kv: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    rows: &AttentionRows,
+    settings: AttentionSettings,
+) -> FloatTensor<B> {
+    attend::<B>(q, kv, Some(bias), rows, settings)
+}
+
+/// The position among the keys of query `query` of `queries`, of which the first is query `first` of the pack.
+fn position(rows: &AttentionRows, first: usize, query: usize, queries: usize, keys: usize) -> isize {
+    match &rows.positions {
+        Some(positions) => positions[first + query] as isize,
+        None => query as isize + keys as isize - queries as isize,
+    }
+}
+
+/// The bias `[distances, heads]` of queries at these positions and of keys, `[1, heads, queries, keys]`.
+fn of_distances<B: Backend>(bias: &FloatTensor<B>, positions: &[isize], keys: usize) -> FloatTensor<B> {
+    let [distances, heads] = bias.shape().dims();
+    let (queries, middle) = (positions.len(), (distances / 2) as isize);
+    let index = positions.iter().flat_map(|at| (0..keys as isize).map(move |key| (middle + key - at) as u32));
+    let picked = gather_rows::<B>(bias.clone(), &index.collect::<Vec<u32>>());
+    let picked = B::float_reshape(picked, Shape::new([1, queries, keys, heads]));
+    B::float_swap_dims(B::float_swap_dims(picked, 2, 3), 1, 2)
+}
+
+fn attend<B: Backend>(
+    q: FloatTensor<B>,
+    kv: FloatTensor<B>,
+    bias: Option<FloatTensor<B>>,
+    rows: &AttentionRows,
+    settings: AttentionSettings,
+) -> FloatTensor<B> {
+    let (h, heads) = (q.shape()[1], settings.heads);
+    let lengths = |rows: &RowOffsets| rows.windows(2).map(|row| row[1] - row[0]).collect::<Vec<usize>>();
+    let AttentionRows { offsets, positions } = rows;
+    let (queries, keys) = (lengths(&offsets[0]), lengths(&offsets[1]));
+    let sizes = || queries.iter().zip(&keys).map(|(q, k)| heads * q * k);
+    let factors = DropoutMask::of(settings.dropout, heads).map(|mask| mask.factors(sizes().sum()));
+    // `batch` rows of equal lengths from row `row` on, whose probabilities begin at `at`.
+    let part = |row: usize, at: usize, batch: usize| {
+        let (m, n) = (queries[row], keys[row]);
+        let heads_of = |x: &FloatTensor<B>, rows: &RowOffsets, t: usize, column: usize| {
+            let tokens = Slice::from(rows[row]..rows[row] + batch * t);
+            let x = B::float_slice(x.clone(), &[tokens, Slice::from(column..column + h)]);
+            B::float_swap_dims(B::float_reshape(x, Shape::new([batch, t, heads, h / heads])), 1, 2)
+        };
+        let (q, k, v) = (
+            heads_of(&q, &offsets[0], m, 0),
+            heads_of(&kv, &offsets[1], n, 0),
+            heads_of(&kv, &offsets[1], n, h),
+        );
+        let at_query = |query| position(rows, offsets[0][row], query, m, n);
+        let positions: Vec<isize> = (0..m).map(at_query).collect();
+        let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
+        let mut scores = match &bias {
+            Some(bias) => B::float_add(scores, of_distances::<B>(bias, &positions, n)),
+            None => B::float_mul_scalar(scores, (1.0 / ((h / heads) as f32).sqrt()).into()),
+        };
+        let hidden = settings.causal.then(|| hidden(&positions, n));
+        if let Some(hidden) = &hidden {
+            let far = hidden.iter().map(|hidden| if *hidden { -1e30 } else { 0.0 }).collect();
+            scores = B::float_add(scores, host::<B>(far, [1, 1, m, n], &kv));
+        }
+        let mut p = B::softmax(scores, 3);
+        if let Some(hidden) = &hidden {
+            let seen = hidden.iter().map(|hidden| f32::from(!hidden)).collect();
+            p = B::float_mul(p, host::<B>(seen, [1, 1, m, n], &kv));
+        }
+        if let Some(factors) = &factors {
+            let shape = [batch, heads, m, n];
+            let size = shape.iter().product::<usize>();
+            p = B::float_mul(p, host::<B>(factors[at..at + size].to_vec(), shape, &kv));
+        }
+        let context = B::float_swap_dims(B::float_matmul(p, v), 1, 2);
+        B::float_reshape(context, Shape::new([batch * m, h]))
+    };
+    let same = |lengths: &[usize]| lengths.iter().all(|t| *t > 0 && *t == lengths[0]);
+    if positions.is_none() && !queries.is_empty() && same(&queries) && same(&keys) {
+        return part(0, 0, queries.len());
+    }
+    let mut at = 0;
+    let mut parts = vec![];
+    for (row, size) in sizes().enumerate() {
+        match size {
+            0 if queries[row] == 0 => {}
+            // Queries without a key: zeros that still belong to the graph.
+            0 => {
+                let tokens = Slice::from(offsets[0][row]..offsets[0][row + 1]);
+                let q = B::float_slice(q.clone(), &[tokens, Slice::from(0..h)]);
+                parts.push(B::float_mul_scalar(q, 0.0.into()));
+            }
+            _ => parts.push(part(row, at, 1)),
+        }
+        at += size;
+    }
+    if parts.is_empty() { q } else { B::float_cat(parts, 0) }
+}
+
+/// `[queries, keys]`: which keys the queries of a causal attention, at these positions, do not see.
+fn hidden(positions: &[isize], keys: usize) -> Vec<bool> {
+    positions.iter().flat_map(|at| (0..keys as isize).map(move |key| key > *at)).collect()
+}
+
+pub(crate) fn add_norm<B: Backend>(
+    y: FloatTensor<B>,
+    residual: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    eps: f32,
+    dropout: Option<Dropout>,
+) -> FloatTensor<B> {
+    norm::<B>(B::float_add(self::dropout::<B>(y, dropout), residual), gamma, beta, eps)
+}
+
+pub(crate) fn norm<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    eps: f32,
+) -> FloatTensor<B> {
+    B::layer_norm(x, gamma, Some(beta), eps.into())
+}
+
+pub(crate) fn rms_norm<B: Backend>(x: FloatTensor<B>, gamma: FloatTensor<B>, eps: f32) -> FloatTensor<B> {
+    let h = x.shape()[1];
+    let square = B::float_mul(x.clone(), x.clone());
+    let mean = B::float_div_scalar(B::float_sum_dim(square, 1), (h as f32).into());
+    let root = B::float_sqrt(B::float_add_scalar(mean, eps.into()));
+    B::float_mul(B::float_div(x, root), B::float_reshape(gamma, Shape::new([1, h])))
+}
+
+pub(crate) fn add_rms_norm<B: Backend>(
+    y: FloatTensor<B>,
+    residual: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    eps: f32,
+    dropout: Option<Dropout>,
+) -> FloatTensor<B> {
+    rms_norm::<B>(B::float_add(self::dropout::<B>(y, dropout), residual), gamma, eps)
+}
+
+pub(crate) fn embed_norm<B: Backend>(
+    [a, b, c, gamma, beta]: [FloatTensor<B>; 5],
+    settings: &EmbedSettings,
+) -> FloatTensor<B> {
+    let [of_a, of_b, of_c] = &settings.ids;
+    let sum = B::float_add(gather_rows::<B>(a, of_a), gather_rows::<B>(b, of_b));
+    let sum = B::float_add(sum, gather_rows::<B>(c, of_c));
+    self::dropout::<B>(norm::<B>(sum, gamma, beta, settings.eps), settings.dropout)
+}
+
+pub(crate) fn dropout<B: Backend>(x: FloatTensor<B>, dropout: Option<Dropout>) -> FloatTensor<B> {
+    let shape = x.shape();
+    let Some(mask) = DropoutMask::of(dropout, shape[1]) else { return x };
+    let factors = host::<B>(mask.factors(shape.num_elements()), shape, &x);
+    B::float_mul(x, factors)
+}
+
+pub(crate) fn gather_rows<B: Backend>(x: FloatTensor<B>, index: &[u32]) -> FloatTensor<B> {
+    let index = host_index::<B>(index.iter().map(|&i| i as i64).collect(), [index.len()], &x);
+    B::float_select(x, 0, index)
+}
+
+pub(crate) fn segment_mean<B: Backend>(x: FloatTensor<B>, rows: &RowOffsets) -> FloatTensor<B> {
+    let (count, h) = (rows.len() - 1, x.shape()[1]);
+    let lengths = || rows.windows(2).map(|row| row[1] - row[0]);
+    let row_of = lengths().enumerate().flat_map(|(row, t)| std::iter::repeat_n(row as i64, t)).collect();
+    let row_of = host_index::<B>(row_of, [x.shape()[0]], &x);
+    let share = host::<B>(lengths().map(|t| 1.0 / t.max(1) as f32).collect(), [count, 1], &x);
+    let zeros = B::float_zeros(Shape::new([count, h]), &x.device(), x.dtype().into());
+    B::float_mul(B::float_select_assign(zeros, 0, row_of, x, IndexingUpdateOp::Add), share)
+}
+
+pub(crate) fn cross_entropy<B: Backend>(
+    logits: FloatTensor<B>,
+    classes: &CrossEntropyTargets,
+) -> FloatTensor<B> {
+    let [n, count] = logits.shape().dims();
+    let total = classes.total() as f32;
+    if total == 0.0 {
+        // Multiplied rather than made anew, so that the loss still belongs to the graph.
+        return B::float_mul_scalar(B::float_sum(logits), 0.0.into());
+    }
+    let target = classes.target.iter().map(|&class| class as i64).collect();
+    let target = host_index::<B>(target, [n, 1], &logits);
+    let weight_of = |class| classes.weight_of(class) / -total;
+    let of_target = classes.target.iter().map(|&class| (1.0 - classes.smoothing) * weight_of(class as usize));
+    let of_target = host::<B>(of_target.collect(), [n, 1], &logits);
+    let of_all = (0..count).map(|class| classes.smoothing / count as f32 * weight_of(class));
+    let of_all = host::<B>(of_all.collect(), [1, count], &logits);
+    let log_p = B::log_softmax(logits, 1);
+    let hit = sum::<B>(B::float_mul(B::float_gather(1, log_p.clone(), target), of_target));
+    if classes.smoothing == 0.0 {
+        return hit;
+    }
+    B::float_add(hit, sum::<B>(B::float_mul(log_p, of_all)))
+}
+
+pub(crate) fn adamw<B: Backend>(
+    w: FloatTensor<B>,
+    g: FloatTensor<B>,
+    m: FloatTensor<B>,
+    v: FloatTensor<B>,
+    step: AdamW,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let mix = |old, keep: f32, new| {
+        B::float_add(B::float_mul_scalar(old, keep.into()), B::float_mul_scalar(new, (1.0 - keep).into()))
+    };
+    let (first, second) = step.corrections();
+    let g = if step.grad_scale == 1.0 { g } else { B::float_mul_scalar(g, step.grad_scale.into()) };
+    let m = mix(m, step.beta1, g.clone());
+    let v = mix(v, step.beta2, B::float_mul(g.clone(), g));
+    let root = B::float_div_scalar(B::float_sqrt(v.clone()), second.into());
+    let change = B::float_div(m.clone(), B::float_add_scalar(root, step.eps.into()));
+    let change = B::float_mul_scalar(change, (f64::from(step.learning_rate) / first).into());
+    let w = B::float_mul_scalar(w, (1.0 - step.learning_rate * step.weight_decay).into());
+    (B::float_sub(w, change), m, v)
+}
+
+pub(crate) fn squared_norm<B: Backend>(g: FloatTensor<B>) -> FloatTensor<B> {
+    sum::<B>(B::float_mul(g.clone(), g))
+}
+
+/// The sum of all elements, `[1]`, by runs of [`RUN`]. Not the engine's, which on a card adds up in the order in which threads
+/// arrive, another one each time.
+pub(crate) fn sum<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let n = x.shape().num_elements();
+    let x = B::float_reshape(x, Shape::new([n]));
+    if n <= RUN {
+        return B::float_sum_dim(x, 0);
+    }
+    let part = |range: Range<usize>| B::float_slice(x.clone(), &[Slice::from(range)]);
+    let whole = n - n % RUN;
+    let runs = B::float_reshape(part(0..whole), Shape::new([whole / RUN, RUN]));
+    let mut sums = vec![B::float_reshape(B::float_sum_dim(runs, 1), Shape::new([whole / RUN]))];
+    if whole < n {
+        sums.push(B::float_sum_dim(part(whole..n), 0));
+    }
+    sum::<B>(B::float_cat(sums, 0))
+}
+
+/// How many numbers are added up in one go. Mesa's software driver ends every loop after 65,535 rounds, and says nothing.
+const RUN: usize = 1024;
+
+/// Host numbers on the device and in the element type of `like`.
+fn host<B: Backend>(values: Vec<f32>, shape: impl Into<Shape>, like: &FloatTensor<B>) -> FloatTensor<B> {
+    let data = TensorData::new(values, shape.into()).convert_dtype(like.dtype());
+    B::float_from_data(data, &like.device())
+}
+
+/// Host indices on the device of `like`, in the device's integer type.
+fn host_index<B: Backend>(values: Vec<i64>, shape: impl Into<Shape>, like: &FloatTensor<B>) -> IntTensor<B> {
+    let device = like.device();
+    let dtype = get_or_init_device_settings::<B>(&device).int_dtype;
+    B::int_from_data(TensorData::new(values, shape.into()).convert_dtype(dtype.into()), &device)
+}

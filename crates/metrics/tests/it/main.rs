@@ -1,0 +1,11 @@
+//! One program of all tests from outside: each would link the whole engine by itself.
+
+mod answers;
+mod arcs;
+mod classes;
+mod distances;
+mod generation;
+mod numbers;
+mod relations;
+mod sets;
+mod spans;

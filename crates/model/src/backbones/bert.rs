@@ -1,0 +1,290 @@
+//! BERT and its relatives: a transformer encoder that sees the whole row at once; usually pretrained.
+//!
+//! ```text
+//! x   = dropout(norm(E_word[id] + E_position[p] + E_type[segment]))
+//! for every layer:
+//!   a = attention(x Wqkv^T + bqkv)                  inside each row; softmax(q k^T / sqrt(hidden / heads)) v, with dropout
+//!   x = norm(dropout(a Wo^T + bo) + x)
+//!   x = norm(dropout(gelu(x W1^T + b1) W2^T + b2) + x)
+//! ```
+//!
+//! Shapes: states `[tokens, hidden]`; Wqkv `[3 hidden, hidden]` (query, key and value above one another), Wo
+//! `[hidden, hidden]`, W1 `[intermediate_size, hidden]`, W2 `[hidden, intermediate_size]`. gelu is the exact one.
+//! From a folder in Hugging Face layout: BERT (MiniLM and most sentence encoders are BERTs), DistilBERT, RoBERTa and XLM-R;
+//! f32, f16 or bf16 safetensors, one file or shards; with or without pooler; saved from the bare encoder or from inside a
+//! larger model, whose heads are left out. The result is saved in f32 in the same layout and opens with transformers.
+//! From scratch: `{ bert = { layers = 4, hidden = 256, heads = 4 } }`; intermediate_size is 4 hidden, max_length 512, dropout 0.1.
+//! Cost: about 2 layers (4 hidden^2 + 2 hidden intermediate_size) + 4 layers hidden length operations a token, three times that in
+//! training. MiniLM-L6: 22.7 M parameters, of them 10.6 M in the layers.
+//! When to use: whenever a pretrained checkpoint for the language exists. From scratch only with much data.
+//! Errors: an activation other than gelu, relative positions, a decoder, and weights that do not fit config.json are refused
+//! with what was found and expected.
+//! Papers: Devlin et al. 2019, "BERT"; Sanh et al. 2019, "DistilBERT"; Liu et al. 2019, "RoBERTa"; Conneau et al. 2020,
+//! "Unsupervised cross-lingual representation learning at scale" (XLM-R).
+
+pub mod architecture;
+mod settings;
+
+use super::{Backbone, BackboneSpec};
+use crate::error::ModelError;
+use crate::init::Init;
+use crate::io::names::{NameTable, ParameterBuilder};
+use crate::io::{self, Checkpoint, SafetensorsReader};
+use crate::parameters::{MatrixId, Parameters, VectorId};
+use crate::sharing::{Map, SiteWeight};
+use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
+use burn::tensor::Tensor;
+use kernels::AttentionSettings;
+pub use settings::{BertConfig, Settings};
+
+/// The network: see the module.
+#[derive(Debug)]
+pub struct Bert {
+    settings: Settings,
+    spec: BackboneSpec,
+    word: MatrixId,
+    position: MatrixId,
+    types: Option<MatrixId>,
+    norm: Norm,
+    layers: Vec<Layer>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Norm {
+    gamma: VectorId,
+    beta: VectorId,
+}
+
+#[derive(Debug)]
+struct Layer {
+    qkv: LinearId,
+    output: LinearId,
+    attention_norm: Norm,
+    feed_forward: FeedForwardId,
+    norm: Norm,
+}
+
+/// Dropout sites of a layer: attention probabilities, attention output, feed-forward output. Site 0 is that of the embeddings.
+const SITES: u64 = 3;
+
+/// What the rows of the fused projection are.
+const QKV: [Map; 3] = [Map::Query, Map::Key, Map::Value];
+
+impl Bert {
+    /// Builds one with drawn first values and adds its parameters to the table.
+    ///
+    /// # Errors
+    /// [`ModelError::Size`].
+    pub fn from_scratch(
+        config: &BertConfig,
+        vocabulary: usize,
+        parameters: &mut Parameters,
+    ) -> Result<Self, ModelError> {
+        let settings = Settings::from_scratch(config, vocabulary)?;
+        let names = settings.names();
+        Ok(Self::assemble(settings, names, parameters, &mut |_, init| init))
+    }
+
+    /// Adds the parameters that `names` tells; `first` may replace their first values.
+    pub(crate) fn assemble(
+        settings: Settings,
+        names: NameTable,
+        parameters: &mut Parameters,
+        first: &mut dyn FnMut(&str, Init) -> Init,
+    ) -> Self {
+        let mut make = ParameterBuilder { parameters, table: &names, first };
+        // The first values of BERT's own code.
+        let init = || Init::Normal(0.02);
+        let word = make.matrix("backbone.embeddings.word", init());
+        let position = make.matrix("backbone.embeddings.position", init());
+        let types = (settings.sizes.types > 0).then(|| make.matrix("backbone.embeddings.type", init()));
+        let norm = |make: &mut ParameterBuilder<'_>, name: &str| Norm {
+            gamma: make.vector(&format!("{name}.weight"), Init::Ones),
+            beta: make.vector(&format!("{name}.bias"), Init::Zeros),
+        };
+        let linear = |make: &mut ParameterBuilder<'_>, name: &str| LinearId {
+            weight: make.matrix(&format!("{name}.weight"), init()),
+            bias: Some(make.vector(&format!("{name}.bias"), Init::Zeros)),
+        };
+        let embedding_norm = norm(&mut make, "backbone.embeddings.norm");
+        let layer = |i: usize| {
+            let at = |part: &str| format!("backbone.layer.{i}.{part}");
+            Layer {
+                qkv: linear(&mut make, &at("attention.qkv")),
+                output: linear(&mut make, &at("attention.output")),
+                attention_norm: norm(&mut make, &at("attention.norm")),
+                feed_forward: FeedForwardId {
+                    ffn_in: linear(&mut make, &at("feed_forward.in")),
+                    gate: None,
+                    ffn_out: linear(&mut make, &at("feed_forward.out")),
+                    activation: Activation::Gelu,
+                },
+                norm: norm(&mut make, &at("feed_forward.norm")),
+            }
+        };
+        let layers: Vec<Layer> = (0..settings.sizes.layers).map(layer).collect();
+        let spec = BackboneSpec {
+            name: "bert",
+            hidden: settings.sizes.hidden,
+            max_length: settings.max_length(),
+            vocabulary: settings.sizes.vocabulary,
+            token_embedding: word,
+            layers: layers.iter().map(|layer| layer.site_weights(&settings)).collect(),
+            names,
+            config_json: settings.json.clone(),
+            passthrough: Vec::new(),
+            notes: Vec::new(),
+        };
+        Self { settings, spec, word, position, types, norm: embedding_norm, layers }
+    }
+
+    /// Rows of the position table for the pack's tokens.
+    fn positions(&self, input: &EncoderInput<'_>) -> Vec<u32> {
+        let Some(padding) = self.settings.padding_before_positions() else {
+            return input.positions.to_vec();
+        };
+        // As transformers counts: a padding id inside a row has the padding's own position and is not counted.
+        let mut positions = Vec::with_capacity(input.ids.len());
+        for row in input.offsets.windows(2) {
+            let mut skipped = 0;
+            for i in row[0]..row[1] {
+                if input.ids[i] == padding {
+                    skipped += 1;
+                    positions.push(padding);
+                } else {
+                    positions.push(input.positions[i] + padding + 1 - skipped);
+                }
+            }
+        }
+        positions
+    }
+
+    /// `norm(dropout(y) + residual)`
+    fn add_norm(
+        &self,
+        context: &LayerContext<'_>,
+        [y, residual]: [Tensor<2>; 2],
+        norm: Norm,
+        dropout: Option<kernels::Dropout>,
+    ) -> Tensor<2> {
+        let (gamma, beta) = (context.vector(norm.gamma), context.vector(norm.beta));
+        kernels::add_norm(y, residual, gamma, beta, self.settings.eps, dropout)
+    }
+}
+
+/// Every `model_type` of the family.
+pub(super) const MODEL_TYPES: &[&str] = &["bert", "distilbert", "roberta", "xlm-roberta"];
+
+/// Opens a checkpoint.
+pub(super) fn open(
+    checkpoint: Checkpoint<'_>,
+    parameters: &mut Parameters,
+) -> Result<Box<dyn Backbone>, ModelError> {
+    let Checkpoint { dir, path, json, dropout } = checkpoint;
+    let settings = Settings::from_json(path, json, dropout)?;
+    let names = settings.names();
+    let (values, rest) = io::read(&SafetensorsReader::open(dir)?, &names, settings.architecture.naming())?;
+    let mut bert = Bert::assemble(settings, names, parameters, &mut io::first_values(values));
+    (bert.spec.passthrough, bert.spec.notes) = (rest.passthrough, rest.notes);
+    Ok(Box::new(bert))
+}
+
+impl Layer {
+    fn site_weights(&self, settings: &Settings) -> Vec<SiteWeight> {
+        let (h, f) = (settings.sizes.hidden, settings.sizes.intermediate_size);
+        let part =
+            |map, linear: LinearId, rows, inputs| SiteWeight { map, weight: linear.weight, rows, inputs };
+        let FeedForwardId { ffn_in, ffn_out, .. } = self.feed_forward;
+        vec![
+            part(Map::Query, self.qkv, 0..h, h),
+            part(Map::Key, self.qkv, h..2 * h, h),
+            part(Map::Value, self.qkv, 2 * h..3 * h, h),
+            part(Map::AttentionOutput, self.output, 0..h, h),
+            part(Map::FfnIn, ffn_in, 0..f, h),
+            part(Map::FfnOut, ffn_out, 0..h, f),
+        ]
+    }
+}
+
+impl Backbone for Bert {
+    fn spec(&self) -> &BackboneSpec {
+        &self.spec
+    }
+
+    fn embed(&self, context: &LayerContext<'_>, input: &EncoderInput<'_>) -> Tensor<2> {
+        let s = &self.settings;
+        // RoBERTa has one token type, DistilBERT none: there only the separator tells the second text of a pair from the first.
+        let last_type = s.sizes.types.saturating_sub(1) as u32;
+        let segments: Vec<u32> = input.segments.iter().map(|segment| last_type.min(*segment)).collect();
+        let positions = self.positions(input);
+        let types = match self.types {
+            Some(types) => context.matrix(types),
+            None => Tensor::zeros([1, s.sizes.hidden], context.parameters().device()),
+        };
+        let (types, segments) = match context.dataset_vectors(input) {
+            Some(datasets) => {
+                let sum = kernels::gather_rows(types, &segments) + datasets;
+                (sum, (0..input.ids.len() as u32).collect())
+            }
+            None => (types, segments),
+        };
+        let ids = context.parameters().local_row_indices(self.word, input.ids);
+        let tables = [
+            (context.matrix(self.word), &*ids),
+            (context.matrix(self.position), &positions[..]),
+            (types, &segments[..]),
+        ];
+        let (gamma, beta) = (context.vector(self.norm.gamma), context.vector(self.norm.beta));
+        kernels::embed_norm(tables, gamma, beta, s.eps, context.dropout(s.dropout, 0))
+    }
+
+    fn layer(
+        &self,
+        index: usize,
+        context: &LayerContext<'_>,
+        x: Tensor<2>,
+        input: &EncoderInput<'_>,
+        selection: Option<&TokenSelection<'_>>,
+    ) -> Tensor<2> {
+        let (s, layer) = (&self.settings, &self.layers[index]);
+        let site = |site| 1 + SITES * index as u64 + site;
+        let attention = |context: &LayerContext<'_>| AttentionSettings {
+            heads: s.sizes.heads,
+            causal: false,
+            dropout: context.attention_dropout(s.attention_dropout, site(0)),
+        };
+        let narrowed;
+        let (context, attended, x) = match selection {
+            None => {
+                let qkv = context.linear(Some(index), &QKV, x.clone(), layer.qkv);
+                (context, kernels::attention(qkv, input.offsets, attention(context)), x)
+            }
+            // Keys and values of all tokens, everything else of the selected ones.
+            Some(selection) => {
+                let h = s.sizes.hidden;
+                let kv = context.linear_part(Some(index), &QKV[1..], x.clone(), layer.qkv, h..3 * h);
+                narrowed = context.select(selection);
+                let x = kernels::gather_rows(x, selection.tokens);
+                let q = narrowed.linear_part(Some(index), &QKV[..1], x.clone(), layer.qkv, 0..h);
+                let offsets = [selection.offsets, input.offsets];
+                (&narrowed, kernels::cross_attention(q, kv, offsets, None, attention(&narrowed)), x)
+            }
+        };
+        let output_rate = if s.architecture.attention_output_dropout { s.dropout } else { 0.0 };
+        let y = context.linear(Some(index), &[Map::AttentionOutput], attended, layer.output);
+        let x = self.add_norm(context, [y, x], layer.attention_norm, context.dropout(output_rate, site(1)));
+        let y = context.feed_forward(Some(index), x.clone(), &layer.feed_forward, None);
+        self.add_norm(context, [y, x], layer.norm, context.dropout(s.dropout, site(2)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_architecture_is_opened_by_its_model_type() {
+        let types: Vec<&str> = architecture::ALL.iter().map(|architecture| architecture.model_type).collect();
+        assert_eq!(types, MODEL_TYPES);
+    }
+}

@@ -1,0 +1,84 @@
+//! Backbones: networks from tokens to states, layer by layer. One file each; its leading comment is its documentation.
+
+pub mod bag;
+pub mod bert;
+mod registry;
+pub mod t5;
+
+pub use registry::{BackboneConfig, CATALOGUE, FromScratch, build};
+pub(crate) use registry::{OPENERS, supported};
+
+use crate::decoder::Generator;
+use crate::io::PassthroughTensor;
+use crate::io::names::NameTable;
+use crate::parameters::MatrixId;
+use crate::sharing::{SiteWeight, TrunkShape};
+use crate::trunk::{EncoderInput, LayerContext, TokenSelection};
+use burn::tensor::Tensor;
+use kernels::Precision;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// What is constant about a backbone.
+#[derive(Debug, Clone)]
+pub struct BackboneSpec {
+    /// Its name in the catalogue.
+    pub name: &'static str,
+    /// The width of a state.
+    pub hidden: usize,
+    /// The longest sequence it takes, in tokens.
+    pub max_length: usize,
+    /// How many token ids it knows.
+    pub vocabulary: usize,
+    /// The table `[vocabulary, hidden]` of which [`Backbone::embed`] looks up the rows of the pack's ids, and no others. Logits
+    /// may be made with it too.
+    pub token_embedding: MatrixId,
+    /// For each layer its linear maps.
+    pub layers: Vec<Vec<SiteWeight>>,
+    /// The names of its parameters here and in `model.safetensors`.
+    pub names: NameTable,
+    /// `config.json`: what [`crate::open`] needs to build it again.
+    pub config_json: serde_json::Value,
+    /// Tensors of the checkpoint that it does not use but gives back unchanged when it is saved (a pooler).
+    pub passthrough: Vec<PassthroughTensor>,
+    /// What a user should know about how the checkpoint was read, a sentence each: for example tensors left out.
+    pub notes: Vec<String>,
+}
+
+impl BackboneSpec {
+    /// What a sharing scheme is told of it.
+    pub fn shape(&self) -> TrunkShape {
+        TrunkShape { hidden: self.hidden, layers: self.layers.clone() }
+    }
+}
+
+/// A network, layer by layer. It holds sizes and handles; it knows no freezing, no precision, no dataset embeddings and no
+/// sharing scheme: [`crate::Trunk`] does, and hands it a [`LayerContext`].
+pub trait Backbone: Send + Sync + Debug {
+    /// What is constant about it.
+    fn spec(&self) -> &BackboneSpec;
+
+    /// States `[tokens, hidden]` that enter the first layer.
+    fn embed(&self, context: &LayerContext<'_>, input: &EncoderInput<'_>) -> Tensor<2>;
+
+    /// States `[tokens, hidden]` after layer `index` from those before it, `x` `[tokens, hidden]`. With a selection only those of
+    /// the selected tokens, in their order.
+    fn layer(
+        &self,
+        index: usize,
+        context: &LayerContext<'_>,
+        x: Tensor<2>,
+        input: &EncoderInput<'_>,
+        selection: Option<&TokenSelection<'_>>,
+    ) -> Tensor<2>;
+
+    /// What follows the last layer: the last norm of a pre-norm network.
+    fn finish(&self, _context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
+        x
+    }
+
+    /// What writes texts from the states, where the network has it, with products of such numbers.
+    fn generator(&self, _precision: Precision) -> Option<Arc<dyn Generator>> {
+        None
+    }
+}

@@ -1,0 +1,75 @@
+//! Checked reading of config.json's keys.
+
+use crate::error::ModelError;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// A config.json, and where it is.
+pub(crate) struct ConfigReader<'a> {
+    pub path: &'a Path,
+    pub json: &'a Value,
+}
+
+impl ConfigReader<'_> {
+    /// What is wrong with a key.
+    pub fn error(&self, key: &str, expected: String) -> ModelError {
+        let found = self.json.get(key).map_or_else(|| "nothing".to_owned(), shortened);
+        ModelError::Config { path: self.path.to_owned(), key: key.to_owned(), found, expected }
+    }
+
+    /// A whole number from 1 on.
+    pub fn size(&self, key: &str, default: Option<usize>, most: usize) -> Result<usize, ModelError> {
+        let found = match self.json.get(key) {
+            None => default,
+            Some(value) => value.as_u64().and_then(|n| usize::try_from(n).ok()),
+        };
+        found
+            .filter(|n| (1..=most).contains(n))
+            .ok_or_else(|| self.error(key, format!("a whole number from 1 to {most}")))
+    }
+
+    /// A number.
+    pub fn number(&self, key: &str, default: f64) -> Result<f64, ModelError> {
+        match self.json.get(key) {
+            None => Ok(default),
+            Some(value) => value.as_f64().ok_or_else(|| self.error(key, "a number".into())),
+        }
+    }
+
+    /// A rate from 0 to below 1; 0.1 where none is given.
+    pub fn rate(&self, key: &str) -> Result<f32, ModelError> {
+        let found = self.number(key, 0.1)?;
+        if (0.0..1.0).contains(&found) {
+            return Ok(found as f32);
+        }
+        Err(self.error(key, "a rate from 0 to below 1".into()))
+    }
+
+    /// Nothing, or one of the allowed words.
+    pub fn one_of(&self, key: &str, allowed: &[&str], why: &str) -> Result<(), ModelError> {
+        match self.json.get(key) {
+            None | Some(Value::Null) => Ok(()),
+            Some(Value::String(found)) if allowed.contains(&found.as_str()) => Ok(()),
+            Some(_) => Err(self.error(key, format!("\"{}\" ({why})", allowed.first().unwrap_or(&"")))),
+        }
+    }
+}
+
+/// config.json as it will be saved: everything that was there, but of this class and in f32.
+pub(crate) fn saved_json(mut json: Value, class: &str) -> Value {
+    if let Some(map) = json.as_object_mut() {
+        map.insert("architectures".into(), json!([class]));
+        let key = if map.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
+        map.insert(key.into(), json!("float32"));
+    }
+    json
+}
+
+/// A value for a message, cut where it is long.
+fn shortened(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}

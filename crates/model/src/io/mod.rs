@@ -1,0 +1,330 @@
+//! Folders in Hugging Face layout: `config.json`, `model.safetensors` (or shards with an index), and our `heads.safetensors`.
+
+pub(crate) mod config_reader;
+#[cfg(feature = "hub")]
+pub mod hub;
+pub(crate) mod names;
+mod safetensors_reader;
+mod write;
+
+use crate::backbones::{Backbone, OPENERS, supported};
+use crate::error::{ModelError, TensorProblem};
+use crate::init::Init;
+use crate::parameters::{Parameters, Role};
+use crate::trunk::Trunk;
+use names::NameTable;
+pub(crate) use safetensors_reader::SafetensorsReader;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A tensor of a checkpoint that the backbone does not use: carried from file to file as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassthroughTensor {
+    /// Its name, without the architecture's prefix.
+    pub name: String,
+    /// The type of its numbers.
+    pub dtype: safetensors::Dtype,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its bytes, little-endian.
+    pub bytes: Arc<[u8]>,
+}
+
+/// The heads' file in a run's `model/`.
+const HEADS: &str = "heads.safetensors";
+/// The file of a trunk's parameters beside its backbone's.
+const SHARING: &str = "sharing.safetensors";
+/// The file of a decoder that is not part of a backbone.
+const DECODER: &str = "decoder.safetensors";
+const CONFIG: &str = "config.json";
+/// No sensible config.json is longer.
+const MAX_JSON_BYTES: u64 = 16 << 20;
+
+/// A folder in Hugging Face layout whose config.json has been read.
+pub(crate) struct Checkpoint<'a> {
+    /// The folder.
+    pub dir: &'a Path,
+    /// Its config.json.
+    pub path: &'a Path,
+    /// What that says.
+    pub json: Value,
+    /// A dropout rate in place of what it says.
+    pub dropout: Option<f32>,
+}
+
+/// Opens a folder in Hugging Face layout and adds its weights to the table as f32. `dropout` overrides what its
+/// config.json says. Weights of task heads in the file are left out and told in [`crate::BackboneSpec::notes`].
+///
+/// # Errors
+/// [`ModelError`]: a missing or unreadable file, an unsupported architecture or option, broken bytes, and every tensor that is
+/// missing, misshapen, not finite, or where the sizes in config.json leave no place for it. After an error the table may
+/// not be used.
+pub fn open(
+    dir: &Path,
+    parameters: &mut Parameters,
+    dropout: Option<f32>,
+) -> Result<Box<dyn Backbone>, ModelError> {
+    let path = dir.join(CONFIG);
+    if !path.is_file() {
+        let remedy =
+            "a folder that holds config.json, model.safetensors and tokenizer.json, or \"hf:owner/name\" \
+                      for a model of the Hugging Face Hub"
+                .into();
+        let reason = if dir.is_dir() { "the folder has no config.json" } else { "there is no such folder" };
+        return Err(ModelError::NotAModel { path: dir.to_owned(), reason: reason.into(), remedy });
+    }
+    let json = read_json(&path)?;
+    let found = json.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let Some((_, open)) = OPENERS.iter().find(|(types, _)| types.contains(&found)) else {
+        let reader = config_reader::ConfigReader { path: &path, json: &json };
+        return Err(reader.error("model_type", format!("one of {}", supported())));
+    };
+    open(Checkpoint { dir, path: &path, json, dropout }, parameters)
+}
+
+/// First values that were read, by the names of the parameters.
+pub(crate) fn first_values(mut values: HashMap<String, Vec<f32>>) -> impl FnMut(&str, Init) -> Init {
+    move |name, _| Init::Data(values.remove(name).expect("every entry of the table was read"))
+}
+
+/// Names as they are: no prefix, and every tensor is the network's own.
+pub(crate) const PLAIN: TensorNaming = TensorNaming { prefix: "", own: &[""], copies: &[] };
+
+/// What the tensors of a file are called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TensorNaming {
+    /// What stands before every name when the network was saved inside a larger model.
+    pub prefix: &'static str,
+    /// Only tensors of the network itself begin with one of these; what else a file holds belongs to somebody's head.
+    pub own: &'static [&'static str],
+    /// Names of tensors that say nothing new, and are passed over.
+    pub copies: &'static [&'static str],
+}
+
+/// What a checkpoint holds beside the network's parameters.
+#[derive(Default)]
+pub(crate) struct UnusedTensors {
+    pub passthrough: Vec<PassthroughTensor>,
+    pub notes: Vec<String>,
+}
+
+/// Reads every parameter of the table; all problems with tensors are reported at once.
+pub(crate) fn read(
+    reader: &SafetensorsReader,
+    names: &NameTable,
+    layout: TensorNaming,
+) -> Result<(HashMap<String, Vec<f32>>, UnusedTensors), ModelError> {
+    let found = Found::resolve(reader, names, layout);
+    let mut problems = found.problems;
+    // Shapes first, and only then any memory: config.json may claim sizes that the file does not have.
+    for entry in names.entries() {
+        let expected = entry.part_shape();
+        for name in &entry.hf_names {
+            match found.real.get(name.as_str()).and_then(|real| reader.info(real).map(|info| (real, info))) {
+                None => {
+                    problems.push(TensorProblem::Missing { name: name.clone(), expected: expected.clone() })
+                }
+                Some((real, info)) => problems.extend(safetensors_reader::check(real, info, &expected)),
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(weights(reader, problems));
+    }
+    let mut values = HashMap::new();
+    for entry in names.entries() {
+        let mut stacked = Vec::with_capacity(entry.shape.iter().product());
+        for name in &entry.hf_names {
+            let real = found.real.get(name.as_str()).expect("missing tensors were reported above");
+            problems.extend(reader.append(real, &mut stacked)?);
+        }
+        values.insert(entry.name.clone(), stacked);
+    }
+    if !problems.is_empty() {
+        return Err(weights(reader, problems));
+    }
+    let mut rest = UnusedTensors::default();
+    for (name, real) in found.kept {
+        let (dtype, shape, bytes) = reader.raw(&real)?;
+        rest.passthrough.push(PassthroughTensor { name, dtype, shape, bytes: bytes.into() });
+    }
+    if !found.left_out.is_empty() {
+        let shown = found.left_out.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+        let more = if found.left_out.len() > 4 { ", ..." } else { "" };
+        rest.notes.push(format!(
+            "{}: left out {} tensors that belong to another head: {shown}{more}",
+            reader.path().display(),
+            found.left_out.len()
+        ));
+    }
+    Ok((values, rest))
+}
+
+fn weights(reader: &SafetensorsReader, problems: Vec<TensorProblem>) -> ModelError {
+    let damaged = problems.iter().all(|p| matches!(p, TensorProblem::NotFinite { .. }));
+    let remedy = if damaged {
+        "another copy or an earlier checkpoint: training from such weights cannot recover"
+    } else {
+        "a config.json and weights that were saved together, by one save_pretrained"
+    };
+    ModelError::Weights { path: reader.path().to_owned(), problems, remedy: remedy.into() }
+}
+
+/// Which tensor of the file stands for which name of the table.
+struct Found<'a> {
+    real: HashMap<&'a str, String>,
+    kept: Vec<(String, String)>,
+    left_out: Vec<String>,
+    problems: Vec<TensorProblem>,
+}
+
+impl<'a> Found<'a> {
+    fn resolve(reader: &SafetensorsReader, names: &'a NameTable, layout: TensorNaming) -> Self {
+        let mut found = Self { real: HashMap::new(), kept: vec![], left_out: vec![], problems: vec![] };
+        let wanted: HashMap<&str, &'a str> = names.hf_names().map(|name| (name, name)).collect();
+        for real in reader.names() {
+            let bare = real.strip_prefix(layout.prefix).unwrap_or(real);
+            let modern = modern(bare);
+            if let Some(name) = wanted.get(modern.as_str()) {
+                // The bare name wins over the same one inside a larger model.
+                if bare == real || !found.real.contains_key(name) {
+                    found.real.insert(name, real.to_owned());
+                }
+            } else if bare.starts_with("pooler.") {
+                found.kept.push((bare.to_owned(), real.to_owned()));
+            } else if bare.ends_with("position_ids") || bare.ends_with("token_type_ids") {
+                // Buffers that older versions of transformers saved: 0, 1, 2, ...
+            } else if layout.copies.contains(&bare) {
+                // Tied to another tensor, which is read.
+            } else if layout.own.iter().any(|own| bare.starts_with(own)) {
+                let shape = reader.info(real).map(|info| info.shape.clone()).unwrap_or_default();
+                found.problems.push(TensorProblem::Unknown { name: real.to_owned(), found: shape });
+            } else {
+                found.left_out.push(real.to_owned());
+            }
+        }
+        found
+    }
+}
+
+/// Norms' weights and biases were called gamma and beta once.
+fn modern(name: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((norm, "gamma")) => format!("{norm}.weight"),
+        Some((norm, "beta")) => format!("{norm}.bias"),
+        _ => name.to_owned(),
+    }
+}
+
+/// Writes a trunk into `dir`, which is made if need be: `config.json` and `model.safetensors` with the backbone's parameters under the
+/// checkpoint's names, without prefix, in f32, and what the backbone passes through; and in `sharing.safetensors`, where there are
+/// any, the parameters that no other library has a place for: those of the sharing scheme, and the dataset embedding. Each file
+/// appears whole or not at all.
+///
+/// # Errors
+/// [`ModelError::Io`]; [`ModelError::Weights`] if a weight is not finite: such a model is never written.
+pub fn save(dir: &Path, trunk: &Trunk, parameters: &Parameters) -> Result<(), ModelError> {
+    std::fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
+    let mut json =
+        serde_json::to_string_pretty(&trunk.spec().config_json).expect("a JSON value is always writable");
+    json.push('\n');
+    let tensors = write::backbone(trunk.spec(), parameters);
+    write::safetensors(&dir.join("model.safetensors"), parameters, tensors)?;
+    let added = plain_names(parameters, |index| trunk.adds(parameters, index));
+    if !added.entries().is_empty() {
+        write::safetensors(&dir.join(SHARING), parameters, write::named(&added, parameters))?;
+    }
+    write::bytes(&dir.join(CONFIG), json.as_bytes())
+}
+
+/// Reads `sharing.safetensors` in `dir` into the parameters that the trunk has beside its backbone's, where it has some. The file must
+/// hold exactly these.
+///
+/// # Errors
+/// [`ModelError`]: as [`open`]. After an error the table is as it was.
+pub fn load_sharing(dir: &Path, trunk: &Trunk, parameters: &mut Parameters) -> Result<(), ModelError> {
+    let names = plain_names(parameters, |index| trunk.adds(parameters, index));
+    if names.entries().is_empty() {
+        return Ok(());
+    }
+    set(parameters, read(&SafetensorsReader::open_file(&dir.join(SHARING))?, &names, PLAIN)?.0)
+}
+
+/// Whether a folder holds parameters that [`open`] alone does not read.
+pub fn has_sharing(dir: &Path) -> bool {
+    dir.join(SHARING).is_file()
+}
+
+/// Writes every head's parameters, by their own names, into `heads.safetensors` in `dir`.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_heads(dir: &Path, parameters: &Parameters) -> Result<(), ModelError> {
+    std::fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
+    write::safetensors(&dir.join(HEADS), parameters, write::named(&names_of_heads(parameters), parameters))
+}
+
+/// Reads `heads.safetensors` in `dir` into the heads' parameters of the table. The file must hold exactly these.
+///
+/// # Errors
+/// [`ModelError`]: as [`open`]. After an error the table is as it was.
+pub fn load_heads(dir: &Path, parameters: &mut Parameters) -> Result<(), ModelError> {
+    let names = names_of_heads(parameters);
+    set(parameters, read(&SafetensorsReader::open_file(&dir.join(HEADS))?, &names, PLAIN)?.0)
+}
+
+fn names_of_heads(parameters: &Parameters) -> NameTable {
+    plain_names(parameters, |index| parameters.parameter(index).role == Role::Head)
+}
+
+/// Some parameters, called in their file as in the table.
+fn plain_names(parameters: &Parameters, wanted: impl Fn(usize) -> bool) -> NameTable {
+    let mut names = NameTable::default();
+    for index in (0..parameters.len()).filter(|index| wanted(*index)) {
+        let parameter = parameters.parameter(index);
+        names.push_plain(&parameter.name, parameter.shape());
+    }
+    names
+}
+
+/// Writes the parameters of a decoder that is not part of a backbone, called as in T5, into `decoder.safetensors` in `dir`.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_decoder(dir: &Path, names: &NameTable, parameters: &Parameters) -> Result<(), ModelError> {
+    std::fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
+    write::safetensors(&dir.join(DECODER), parameters, write::named(names, parameters))
+}
+
+/// Reads `decoder.safetensors` in `dir` into the parameters of a decoder. The file must hold exactly these.
+///
+/// # Errors
+/// [`ModelError`]: as [`open`]. After an error the table is as it was.
+pub fn load_decoder(dir: &Path, names: &NameTable, parameters: &mut Parameters) -> Result<(), ModelError> {
+    set(parameters, read(&SafetensorsReader::open_file(&dir.join(DECODER))?, names, PLAIN)?.0)
+}
+
+/// Gives parameters the values that were read for them.
+fn set(parameters: &mut Parameters, values: HashMap<String, Vec<f32>>) -> Result<(), ModelError> {
+    for (name, values) in values {
+        let index = parameters.find(&name).expect("the names come from this table");
+        parameters.set_data(index, values)?;
+    }
+    Ok(())
+}
+
+/// A JSON file of bounded length.
+pub(crate) fn read_json(path: &Path) -> Result<Value, ModelError> {
+    let file = std::fs::File::open(path).map_err(ModelError::io(path, "read"))?;
+    let mut text = Vec::new();
+    file.take(MAX_JSON_BYTES).read_to_end(&mut text).map_err(ModelError::io(path, "read"))?;
+    let json = serde_json::from_slice::<Value>(&text).map_err(|error| error.to_string());
+    json.and_then(|json| if json.is_object() { Ok(json) } else { Err("found no JSON object".into()) })
+        .map_err(|reason| {
+            let remedy = "a fresh copy of the file".into();
+            ModelError::Broken { path: path.to_owned(), reason: format!("not valid JSON: {reason}"), remedy }
+        })
+}

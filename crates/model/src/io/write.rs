@@ -1,0 +1,155 @@
+//! Writing files that appear whole or not at all: to a temporary sibling, synced, then renamed.
+
+use super::names::NameTable;
+use crate::backbones::BackboneSpec;
+use crate::error::{ModelError, TensorProblem};
+use crate::parameters::Parameters;
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use tempfile::NamedTempFile;
+
+/// A tensor to be written.
+pub(super) struct Tensor<'a> {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
+    /// The part of this number of a parameter.
+    Parameter {
+        parameters: &'a Parameters,
+        index: usize,
+        part: usize,
+    },
+    Bytes(&'a [u8]),
+}
+
+impl Tensor<'_> {
+    fn length(&self) -> usize {
+        match self.source {
+            Source::Bytes(bytes) => bytes.len(),
+            Source::Parameter { .. } => 4 * self.shape.iter().product::<usize>(),
+        }
+    }
+
+    fn write(&self, to: &mut impl Write) -> std::io::Result<()> {
+        match self.source {
+            Source::Bytes(bytes) => to.write_all(bytes),
+            Source::Parameter { parameters, index, part } => {
+                let (values, size) = (parameters.data(index), self.length() / 4);
+                let part = &values[part * size..(part + 1) * size];
+                let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+                to.write_all(&bytes)
+            }
+        }
+    }
+}
+
+/// A backbone's parameters under the names of its table, and what it passes through.
+pub(super) fn backbone<'a>(spec: &'a BackboneSpec, parameters: &'a Parameters) -> Vec<Tensor<'a>> {
+    let mut tensors = named(&spec.names, parameters);
+    tensors.extend(spec.passthrough.iter().map(|kept| Tensor {
+        name: kept.name.clone(),
+        dtype: kept.dtype,
+        shape: kept.shape.clone(),
+        source: Source::Bytes(&kept.bytes),
+    }));
+    tensors
+}
+
+/// The parameters of a table of names.
+pub(super) fn named<'a>(names: &NameTable, parameters: &'a Parameters) -> Vec<Tensor<'a>> {
+    let mut tensors = Vec::new();
+    for entry in names.entries() {
+        let index = parameters.find(&entry.name).expect("its network made the parameters in this table");
+        for (part, name) in entry.hf_names.iter().enumerate() {
+            let source = Source::Parameter { parameters, index, part };
+            tensors.push(Tensor { name: name.clone(), dtype: Dtype::F32, shape: entry.part_shape(), source });
+        }
+    }
+    tensors
+}
+
+/// Writes tensors as one safetensors file; refuses weights that are not finite.
+pub(super) fn safetensors(
+    path: &Path,
+    parameters: &Parameters,
+    mut tensors: Vec<Tensor<'_>>,
+) -> Result<(), ModelError> {
+    let mut problems = Vec::new();
+    for tensor in &tensors {
+        let Source::Parameter { index, part: 0, .. } = tensor.source else { continue };
+        let values = parameters.data(index);
+        if let Some(bad) = values.iter().position(|value| !value.is_finite()) {
+            let (name, found) = (parameters.parameter(index).name.clone(), values[bad].to_string());
+            problems.push(TensorProblem::NotFinite { name, index: bad, found });
+        }
+    }
+    if !problems.is_empty() {
+        let remedy =
+            "an earlier checkpoint, then a lower learning rate or clipping: nothing was written".into();
+        return Err(ModelError::Weights { path: path.to_owned(), problems, remedy });
+    }
+    // The format's own order: wide types first, so that every tensor is aligned, then by name.
+    tensors.sort_by(|a, b| b.dtype.cmp(&a.dtype).then_with(|| a.name.cmp(&b.name)));
+    let mut end = 0;
+    let infos = tensors.iter().map(|tensor| {
+        let data_offsets = (end, end + tensor.length());
+        end = data_offsets.1;
+        (tensor.name.clone(), TensorInfo { dtype: tensor.dtype, shape: tensor.shape.clone(), data_offsets })
+    });
+    // What PyTorch's readers look for.
+    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let metadata = Metadata::new(Some(format), infos.collect()).expect("the offsets were laid end to end");
+    let mut header = serde_json::to_vec(&metadata).expect("a header of names and numbers is always writable");
+    header.resize(header.len().next_multiple_of(8), b' ');
+
+    let temporary = temporary(path)?;
+    let written = || -> std::io::Result<()> {
+        let mut file = BufWriter::with_capacity(1 << 20, temporary.as_file());
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        tensors.iter().try_for_each(|tensor| tensor.write(&mut file))?;
+        file.flush()
+    };
+    written().map_err(ModelError::io(path, "write"))?;
+    finish(temporary, path)
+}
+
+/// Writes a small file.
+pub(super) fn bytes(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    let mut temporary = temporary(path)?;
+    temporary.write_all(bytes).map_err(ModelError::io(path, "write"))?;
+    finish(temporary, path)
+}
+
+fn temporary(path: &Path) -> Result<NamedTempFile, ModelError> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".writing-");
+    // As any file that the user makes, and not for the owner alone.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder(path)).map_err(ModelError::io(path, "write"))
+}
+
+/// Syncs, renames, and syncs the folder, so that after a power cut there is the old file or the new one.
+fn finish(temporary: NamedTempFile, path: &Path) -> Result<(), ModelError> {
+    temporary.as_file().sync_all().map_err(ModelError::io(path, "write"))?;
+    temporary.persist(path).map_err(|error| ModelError::io(path, "write")(error.error))?;
+    #[cfg(unix)]
+    File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(ModelError::io(path, "write"))?;
+    Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

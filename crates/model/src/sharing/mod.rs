@@ -1,0 +1,208 @@
+//! Sharing schemes: how the tasks share the trunk. One file each; its leading comment is its documentation.
+
+mod hard;
+
+pub use hard::{Hard, HardConfig};
+
+use crate::error::ModelError;
+use crate::parameters::{MatrixId, Parameters};
+use crate::trunk::LayerContext;
+use burn::tensor::Tensor;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Range;
+
+/// Makes, of `Scheme(Config), "name", "file"` lines, the table `[sharing.NAME]` and [`CATALOGUE`].
+macro_rules! schemes {
+    ($($(#[$doc:meta])* $scheme:ident($config:ty), $name:literal, $file:literal;)+) => {
+        /// How the tasks share the trunk, a table `[sharing.NAME]`. Default: `hard`.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        pub enum SharingConfig {
+            $($(#[$doc])* #[serde(rename = $name)] $scheme($config),)+
+        }
+
+        /// Every scheme: its name and the source whose leading comment documents it.
+        pub const CATALOGUE: &[(&str, &str)] = &[$(($name, include_str!($file)),)+];
+
+        impl SharingConfig {
+            /// The scheme's name, as in `[sharing.NAME]`.
+            pub fn name(&self) -> &'static str {
+                match self { $(SharingConfig::$scheme(_) => $name,)+ }
+            }
+
+            /// The scheme, to be put on a trunk ([`crate::Trunk::set_sharing`]).
+            pub fn build(&self) -> Box<dyn Sharing> {
+                match self { $(SharingConfig::$scheme(config) => Box::new(<$scheme>::new(config.clone())),)+ }
+            }
+
+            /// Every scheme with its default settings.
+            pub fn all() -> Vec<SharingConfig> {
+                vec![$(SharingConfig::$scheme(<$config>::default()),)+]
+            }
+        }
+    };
+}
+
+schemes! {
+    /// The same trunk for all tasks.
+    Hard(HardConfig), "hard", "hard.rs";
+}
+
+impl Default for SharingConfig {
+    fn default() -> Self {
+        SharingConfig::Hard(HardConfig::default())
+    }
+}
+
+impl SharingConfig {
+    /// Whether it is the one that is taken where none is named.
+    pub fn is_default(&self) -> bool {
+        *self == SharingConfig::default()
+    }
+}
+
+/// A linear map inside a layer, by what it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Map {
+    /// Queries of the self-attention.
+    Query,
+    /// Keys of the self-attention.
+    Key,
+    /// Values of the self-attention.
+    Value,
+    /// The output of the self-attention.
+    AttentionOutput,
+    /// Into the feed-forward block.
+    FfnIn,
+    /// The gate of the feed-forward block.
+    FfnGate,
+    /// Out of the feed-forward block.
+    FfnOut,
+}
+
+/// A linear map of a layer of the encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Site {
+    /// The layer, from 0.
+    pub layer: usize,
+    /// Which of its maps.
+    pub map: Map,
+}
+
+impl Map {
+    /// Its name in a config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Map::Query => "query",
+            Map::Key => "key",
+            Map::Value => "value",
+            Map::AttentionOutput => "attention_output",
+            Map::FfnIn => "ffn_in",
+            Map::FfnGate => "ffn_gate",
+            Map::FfnOut => "ffn_out",
+        }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "layer.{}.{}", self.layer, self.map.name())
+    }
+}
+
+/// Which rows of a weight a site's map is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteWeight {
+    /// The map.
+    pub map: Map,
+    /// The weight, `[out, in]`; several maps may be parts of one.
+    pub weight: MatrixId,
+    /// Its rows that are this map.
+    pub rows: Range<usize>,
+    /// Its columns.
+    pub inputs: usize,
+}
+
+/// What a sharing scheme is told of the trunk that it is built on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrunkShape {
+    /// Width of a state.
+    pub hidden: usize,
+    /// For each layer its linear maps.
+    pub layers: Vec<Vec<SiteWeight>>,
+}
+
+impl TrunkShape {
+    /// Every linear map of every layer.
+    pub fn sites(&self) -> impl Iterator<Item = (Site, &SiteWeight)> {
+        let of = |(layer, maps): (usize, &'_ Vec<SiteWeight>)| -> Vec<(Site, usize)> {
+            maps.iter().enumerate().map(|(i, w)| (Site { layer, map: w.map }, i)).collect()
+        };
+        let sites: Vec<(Site, usize)> = self.layers.iter().enumerate().flat_map(of).collect();
+        sites.into_iter().map(move |(site, i)| (site, &self.layers[site.layer][i]))
+    }
+}
+
+/// Which rows go through the trunk by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LanePolicy {
+    /// None: all tasks have the same states.
+    #[default]
+    Shared,
+    /// Each task's: a lane a task, with a copy of a row for every task that reads it.
+    PerTask,
+}
+
+/// How the tasks share the trunk. Every method but `config` has a default, and the defaults are hard sharing, to the bit.
+pub trait Sharing: Send + Sync + fmt::Debug {
+    /// Its table in a config.
+    fn config(&self) -> SharingConfig;
+
+    /// Adds the scheme's parameters, with owners, roles and depths, and freezes what it freezes. Called once, when the backbone's
+    /// parameters are there.
+    ///
+    /// # Errors
+    /// When its settings do not fit the trunk.
+    fn build(
+        &mut self,
+        _trunk: &TrunkShape,
+        _tasks: &[String],
+        _parameters: &mut Parameters,
+    ) -> Result<(), ModelError> {
+        Ok(())
+    }
+
+    /// Which rows go through the trunk by themselves.
+    fn lanes(&self) -> LanePolicy {
+        LanePolicy::Shared
+    }
+
+    /// The lowest layer that the scheme touches: what is below may be frozen without dropout, and its states kept.
+    fn first_layer(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Whether [`Sharing::linear`] changes what a linear map gives. Where it does not, fused operations stay fused.
+    fn hooks(&self, _site: Site) -> bool {
+        false
+    }
+
+    /// The output of a linear map on `x` `[n, in]`, whose shared weights gave `y` `[n, out..]`, of which the map's are `columns`.
+    fn linear(
+        &self,
+        _site: Site,
+        _context: &LayerContext<'_>,
+        _x: &Tensor<2>,
+        y: Tensor<2>,
+        _columns: Range<usize>,
+    ) -> Tensor<2> {
+        y
+    }
+
+    /// A task's weights with the scheme folded in, as whole matrices; `None` where that cannot be.
+    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
+        Some(Vec::new())
+    }
+}

@@ -1,0 +1,13 @@
+//! One program of all tests from outside: each would link the whole engine by itself.
+
+mod dataset_embeddings;
+mod decoder;
+mod fixture;
+mod freeze;
+mod gradients;
+mod hostile;
+#[cfg(feature = "hub")]
+mod hub;
+mod narrowing;
+mod parity;
+mod round_trip;

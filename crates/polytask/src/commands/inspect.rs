@@ -1,0 +1,41 @@
+//! `polytask inspect`: what is in a config's corpora before anything is learned: sizes, labels, repeated rows, how far the corpora
+//! are from each other, and first of all what of it deserves a look.
+//!
+//! `data::survey` counts, `metrics` measures distances; this module says what is compared with what, and reports it.
+
+mod findings;
+mod labels;
+mod page;
+mod pairs;
+mod repeated;
+mod report;
+mod splits;
+mod survey;
+mod text;
+
+use self::report::Report;
+use crate::cli;
+use crate::failure::Failure;
+use crate::job::assemble::assemble;
+
+/// Prints the report, or one JSON object, and writes the page if one is wanted.
+pub fn inspect(args: &cli::Inspect) -> Result<u8, Failure> {
+    let config = super::load(&args.file, &args.overrides)?;
+    let device = super::open_device(config.train.device)?;
+    let report = super::with_threads(config.train.threads, || {
+        let assembled = assemble(&config, &device)?;
+        Ok(Report::of(&config, &assembled, !args.no_states))
+    })?;
+    if let Some(file) = &args.html {
+        super::train::write(file, page::page(&report, &args.file.display().to_string()).as_bytes())?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
+        return Ok(0);
+    }
+    print!("{}", text::text(&report));
+    if let Some(file) = &args.html {
+        println!("  the same with figures: {}", file.display());
+    }
+    Ok(0)
+}

@@ -1,0 +1,53 @@
+//! Rules about `[model]` and `[tokenizer]`: what goes with a pretrained backbone, and what with one from scratch.
+
+use super::Rules;
+use crate::config::diagnostic::Diagnostic;
+use ::model::{BackboneConfig, FromScratch};
+
+impl Rules<'_> {
+    pub(super) fn model(&mut self) {
+        match &self.config.model.backbone {
+            BackboneConfig::FromScratch(own) => {
+                self.max_length(own);
+                self.dropout(own);
+            }
+            BackboneConfig::Pretrained(_) => self.tokenizer(),
+        }
+    }
+
+    /// Rows fit the positions of the backbone.
+    fn max_length(&mut self, own: &FromScratch) {
+        let (longest, name) = (self.config.data.max_length, own.name());
+        let Some(most) = own.max_length().filter(|most| longest > *most) else { return };
+        let message = format!("rows of {longest} tokens do not fit a backbone for at most {most}");
+        let span = self.root.find(&["data", "max_length"]).map(|e| e.node.span);
+        let span = span.or_else(|| self.at(&["model", "backbone", name, "max_length"]));
+        let help = format!("lower `data.max_length` or raise `model.backbone.{name}.max_length`");
+        self.push(Diagnostic::error(message, span).help(help));
+    }
+
+    /// `model.dropout` replaces the dropout of a pretrained backbone's config.json.
+    fn dropout(&mut self, own: &FromScratch) {
+        if self.config.model.dropout.is_some() {
+            let name = own.name();
+            let message = format!(
+                "`model.dropout` is for a pretrained backbone; [model.backbone.{name}] has a `dropout` of its own"
+            );
+            let error = Diagnostic::error(message, self.at(&["model", "dropout"]));
+            self.push(error.help(format!("remove it, and set `model.backbone.{name}.dropout`")));
+        }
+    }
+
+    /// A pretrained backbone has a vocabulary.
+    fn tokenizer(&mut self) {
+        if self.root.get("tokenizer").is_some() {
+            let warning = Diagnostic::warning(
+                "[tokenizer] is not used: a pretrained backbone brings its own",
+                self.key(&["tokenizer"]),
+            );
+            self.push(
+                warning.help("remove it, or build the backbone from scratch: backbone = { bert = {} }"),
+            );
+        }
+    }
+}

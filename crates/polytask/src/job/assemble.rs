@@ -1,0 +1,243 @@
+//! From a config to a job: rows read, labels fitted, model built, views tokenized, targets encoded.
+
+use super::corpora::{CorpusRows, DataReport, ViewPlan, ViewSpec, encode_targets};
+use crate::config::Config;
+use crate::failure::Failure;
+use burn::tensor::Device;
+use data::{Split, Tokenizer};
+use model::{Backbone, BackboneConfig, FromScratch, Parameters, Trunk};
+use std::path::{Path, PathBuf};
+use train::{Job, Model, ModelDecoder, TaskSlot};
+
+/// A job, ready to train or to score, and what was found in its data.
+pub struct Assembled {
+    /// The job.
+    pub job: Job,
+    /// What is in its corpora.
+    pub report: DataReport,
+}
+
+/// Builds everything that the config describes, from the checkpoint or from scratch, to be trained on `device`.
+///
+/// # Errors
+/// Corpora, labels or a model that are not right.
+pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> {
+    let corpora = CorpusRows::read(config, &Split::ALL)?;
+    let mut tasks = build_kinds(config)?;
+    fit_labels(&mut tasks, &corpora)?;
+    let plan = plan_views(&mut tasks, &corpora);
+
+    let mut parameters = Parameters::new(&device.clone().autodiff(), config.train.seed);
+    let texts = || [plan.training_texts(&corpora), target_texts(&tasks, &corpora)].concat();
+    let (backbone, tokenizer) = build_backbone(config, &mut parameters, texts)?;
+    let mut trunk = Trunk::new(backbone);
+    let datasets = match config.model.dataset_embeddings {
+        true => Model::add_datasets(&tasks, &mut trunk, &mut parameters),
+        false => Vec::new(),
+    };
+    set_up_trunk(config, &mut trunk, &tasks, &mut parameters)?;
+    let fresh = config.model.decoder.as_ref();
+    let decoder = ModelDecoder::of(&trunk, fresh, &tokenizer, &mut parameters);
+    let decoder = decoder.map_err(|e| Failure::refused([e]))?;
+    TaskSlot::build_all(&mut tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
+        .map_err(Failure::refused)?;
+    let max_length = config.data.max_length;
+    let model = Model { parameters, trunk, decoder, tokenizer, max_length, datasets, tasks };
+    with_views(config, model, &corpora, &plan)
+}
+
+/// Puts a saved model and the rows of one split together, to score it.
+///
+/// # Errors
+/// Corpora that are not right, or that do not fit the model.
+pub fn assemble_saved(config: &Config, mut model: Model, split: Split) -> Result<Assembled, Failure> {
+    let corpora = CorpusRows::read(config, &[split])?;
+    let plan = plan_views(&mut model.tasks, &corpora);
+    with_views(config, model, &corpora, &plan)
+}
+
+/// Puts the sharing scheme on the trunk, freezes its lower layers, and sets how it computes.
+fn set_up_trunk(
+    config: &Config,
+    trunk: &mut Trunk,
+    tasks: &[TaskSlot],
+    parameters: &mut Parameters,
+) -> Result<(), Failure> {
+    let names: Vec<String> = tasks.iter().map(|slot| slot.name.clone()).collect();
+    trunk.set_sharing(config.sharing.build(), &names, parameters).map_err(|e| Failure::refused([e]))?;
+    if let Some(freeze) = &config.model.freeze {
+        freeze.apply(trunk, parameters).map_err(|e| Failure::refused([e]))?;
+    }
+    trunk.set_precision(config.train.precision);
+    trunk.set_activation_checkpointing(config.train.activation_checkpointing);
+    Ok(())
+}
+
+fn with_views(
+    config: &Config,
+    mut model: Model,
+    corpora: &CorpusRows,
+    plan: &ViewPlan,
+) -> Result<Assembled, Failure> {
+    let cache = config.data.cache.as_ref().map(PathBuf::from).or_else(user_cache);
+    let longest = model.trunk.spec().max_length;
+    if model.max_length > longest {
+        return Err(Failure::refused([format!(
+            "data.max_length = {}: the backbone has positions for {longest} tokens; set data.max_length to at most {longest}",
+            model.max_length
+        )]));
+    }
+    let views = plan.views(corpora, &model.tokenizer, model.max_length, cache.as_deref())?;
+    let report = encode_targets(&mut model.tasks, &views, corpora)?;
+    Ok(Assembled { job: Job { model, views }, report })
+}
+
+/// `polytask/` in the user's folder for caches, if there is one that can be written to. Nobody has configured this cache,
+/// so that it must not stop a run.
+fn user_cache() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
+    let dir = caches.join("polytask");
+    let writable = std::fs::create_dir_all(&dir).and_then(|()| tempfile::tempfile_in(&dir));
+    writable.is_ok().then_some(dir)
+}
+
+fn build_kinds(config: &Config) -> Result<Vec<TaskSlot>, Failure> {
+    let (mut slots, mut errors) = (Vec::new(), Vec::new());
+    for (name, task) in &config.task {
+        match task.build(name) {
+            Ok(kind) => slots.push(TaskSlot {
+                name: name.clone(),
+                config: task.clone(),
+                kind,
+                view: 0,
+                is_trained: true,
+            }),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    if errors.is_empty() { Ok(slots) } else { Err(Failure::refused(errors)) }
+}
+
+fn fit_labels(tasks: &mut [TaskSlot], corpora: &CorpusRows) -> Result<(), Failure> {
+    let mut errors = Vec::new();
+    for slot in tasks.iter_mut() {
+        let rows = corpora.rows(&slot.config.corpus, Split::Train).cloned().unwrap_or_default();
+        if let Err(found) = slot.kind.fit_labels(&rows) {
+            errors.extend(found.iter().map(|e| format!("task `{}`: {e}", slot.name)));
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Failure::refused(errors));
+    }
+    join_label_spaces(tasks)
+}
+
+/// Gives tasks that share a head the labels of all of them.
+fn join_label_spaces(tasks: &mut [TaskSlot]) -> Result<(), Failure> {
+    let owners: Vec<String> = tasks.iter().filter_map(|slot| slot.config.head.clone()).collect();
+    for owner in owners {
+        let mut members: Vec<&mut TaskSlot> = tasks.iter_mut().filter(|slot| slot.head() == owner).collect();
+        let spaces: Vec<serde_json::Value> = members.iter().map(|slot| slot.kind.label_space()).collect();
+        let Some(joint) = tasks::joint_label_spaces(&spaces) else {
+            let names: Vec<&str> = members.iter().map(|slot| slot.name.as_str()).collect();
+            let names = names.join("`, `");
+            return Err(Failure::refused([format!(
+                "the tasks `{names}` share a head, but their labels cannot be put together; give each its own"
+            )]));
+        };
+        for (slot, space) in members.iter_mut().zip(joint) {
+            slot.kind.load_label_space(&space).map_err(|e| Failure::refused([e]))?;
+        }
+    }
+    Ok(())
+}
+
+/// The training texts that tasks generate.
+fn target_texts(tasks: &[TaskSlot], corpora: &CorpusRows) -> Vec<String> {
+    let of = |slot: &TaskSlot| {
+        let rows = corpora.rows(&slot.config.corpus, Split::Train).cloned().unwrap_or_default();
+        rows.iter().flat_map(|row| slot.kind.target_texts(row)).collect::<Vec<String>>()
+    };
+    tasks.iter().flat_map(of).collect()
+}
+
+/// Plans the views that the tasks read, and gives each task the index of its view.
+fn plan_views(tasks: &mut [TaskSlot], corpora: &CorpusRows) -> ViewPlan {
+    let spec = |t: &TaskSlot| ViewSpec {
+        corpus: t.config.corpus.clone(),
+        input: t.kind.input(),
+        mask_percent: t.kind.mask_percent(),
+    };
+    let specs: Vec<ViewSpec> = tasks.iter().map(spec).collect();
+    let (plan, views) = ViewPlan::of(&specs, corpora);
+    for (slot, view) in tasks.iter_mut().zip(views) {
+        slot.view = view;
+    }
+    plan
+}
+
+fn build_backbone(
+    config: &Config,
+    parameters: &mut Parameters,
+    texts: impl FnOnce() -> Vec<String>,
+) -> Result<(Box<dyn Backbone>, Tokenizer), Failure> {
+    match &config.model.backbone {
+        BackboneConfig::Pretrained(name) => open_pretrained(config, name, parameters),
+        BackboneConfig::FromScratch(scratch) => {
+            let settings = config.tokenizer.clone().unwrap_or_default();
+            let tokenizer = Tokenizer::train(&texts(), &settings).map_err(|e| Failure::refused([e]))?;
+            let backbone = build_from_scratch(scratch, &tokenizer, parameters)?;
+            Ok((backbone, tokenizer))
+        }
+    }
+}
+
+fn open_pretrained(
+    config: &Config,
+    name: &str,
+    parameters: &mut Parameters,
+) -> Result<(Box<dyn Backbone>, Tokenizer), Failure> {
+    let dir = checkpoint_dir(name)?;
+    if !dir.is_dir() {
+        return Err(Failure::refused([format!(
+            "model.backbone: {} is not a folder; it must hold config.json, model.safetensors and tokenizer.json",
+            dir.display()
+        )]));
+    }
+    if model::has_sharing(&dir) {
+        let dir = dir.display();
+        eprintln!(
+            "warning: {dir}: its dataset embeddings and sharing scheme are left out; what it learned by them alone is lost"
+        );
+    }
+    let tokenizer = Tokenizer::from_file(&dir.join("tokenizer.json")).map_err(|e| Failure::refused([e]))?;
+    let backbone = model::open(&dir, parameters, config.model.dropout).map_err(|e| Failure::refused([e]))?;
+    let known = backbone.spec().vocabulary;
+    if tokenizer.vocabulary() > known {
+        return Err(Failure::refused([format!(
+            "{}: tokenizer.json has {} tokens, the model's embeddings {known}: they do not belong together",
+            dir.display(),
+            tokenizer.vocabulary()
+        )]));
+    }
+    Ok((backbone, tokenizer))
+}
+
+fn build_from_scratch(
+    scratch: &FromScratch,
+    tokenizer: &Tokenizer,
+    parameters: &mut Parameters,
+) -> Result<Box<dyn Backbone>, Failure> {
+    let special = tokenizer.specials();
+    let ends = [special.bos, special.eos].map(Option::unwrap_or_default);
+    model::build(scratch, tokenizer.vocabulary(), ends, parameters).map_err(|e| Failure::refused([e]))
+}
+
+/// The directory of a pretrained checkpoint: the path itself, or the folder of `hf:owner/name@revision` in the cache.
+fn checkpoint_dir(name: &str) -> Result<PathBuf, Failure> {
+    match name.strip_prefix("hf:") {
+        None => Ok(Path::new(name).to_path_buf()),
+        Some(spec) => crate::hub::fetch(spec),
+    }
+}

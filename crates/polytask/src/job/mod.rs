@@ -1,0 +1,4 @@
+//! From a config to a job: its corpora are read and tokenized, its model is built, and the two are put together.
+
+pub mod assemble;
+pub mod corpora;

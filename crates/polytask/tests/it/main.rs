@@ -1,0 +1,17 @@
+//! One program of all tests from outside: each would link the whole engine by itself.
+
+mod bench;
+mod broken_inputs;
+mod dataset_embeddings;
+mod devices;
+mod inspect;
+mod lr_adaptation;
+mod lr_find;
+#[cfg(target_os = "linux")]
+mod memory;
+mod plan;
+mod program;
+mod relations;
+mod sequences;
+mod shared_head;
+mod writing;

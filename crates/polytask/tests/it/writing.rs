@@ -1,0 +1,104 @@
+//! Texts from config to answers: two tasks that write, told apart by prefixes, and a class of the same rows, on an encoder with a
+//! fresh decoder.
+
+use crate::bench::Bench;
+use serde_json::{Value, json};
+
+const CONFIG: &str = r#"[model]
+backbone = { bert = { layers = 1, hidden = 32, heads = 2, max_length = 32, dropout = 0.0 } }
+decoder = { layers = 1, heads = 2, dropout = 0.0 }
+
+[tokenizer]
+size = 400
+spaces = true
+
+[data]
+max_length = 32
+
+[corpus.pairs]
+train = "pairs.jsonl"
+validation = "pairs.jsonl"
+
+[task.other]
+corpus = "pairs"
+translation = { source = "en", target = "xx", prefix = "other: ", decoding = { beams = 3, max_length = 24 } }
+
+[task.act]
+corpus = "pairs"
+generation = { source = "en", target = "said", slots = "act", prefix = "say: ", decoding = { max_length = 24 } }
+
+[task.animal]
+corpus = "pairs"
+classification = { text = "en", label = "animal" }
+
+[optimizer.adamw]
+learning_rate = 0.005
+
+[train]
+epochs = 120
+tokens_per_batch = 128
+threads = 1
+eval_steps = 100000
+"#;
+
+const ANIMALS: [(&str, &str); 4] = [("duck", "kiva"), ("cat", "nolo"), ("horse", "tarune"), ("owl", "bisu")];
+const COLOURS: [(&str, &str); 3] = [("red", "ma"), ("blue", "lo"), ("white", "pen")];
+
+fn pair(i: usize) -> Value {
+    let ((animal, kind), (colour, how)) = (ANIMALS[i % 4], COLOURS[i / 4 % 3]);
+    json!({
+        "en": format!("A {colour} {animal}."), "xx": [format!("{kind} {how} na sero!"), format!("{kind}, {how} na sero!")],
+        "act": format!("inform(what={animal};colour={colour})"), "said": format!("the {animal} is {colour}"),
+        "animal": animal,
+    })
+}
+
+#[test]
+fn texts_go_from_config_to_answers() {
+    let bench = Bench::new();
+    let lines = |count: usize| (0..count).map(|i| pair(i).to_string()).collect::<Vec<_>>().join("\n");
+    bench.write("pairs.jsonl", lines(48));
+    bench.write("writing.toml", CONFIG);
+    let check = bench.run(&["check", "writing.toml"]);
+    assert!(check.ok, "{}", check.err);
+    let trained = bench.run(&["train", "writing.toml", "--run", "run"]);
+    assert!(trained.ok, "{}", trained.err);
+    let scored = bench.run(&["evaluate", "run", "--split", "validation", "--json"]);
+    let scores: Value = serde_json::from_str(&scored.out).unwrap();
+    for (task, metric) in [("other", "bleu"), ("act", "slot_accuracy"), ("animal", "accuracy")] {
+        let found = scores["tasks"][task]["scores"][metric].as_f64().unwrap();
+        assert!(found > 0.8, "{task}.{metric}: {found} of {scores:#}");
+    }
+    let answered = bench.feed(&["predict", "run"], b"{\"en\": \"A blue owl.\"}\nA red duck.\n");
+    assert_eq!(answered.code, 3, "{}", answered.err);
+    let answered = bench.feed(&["predict", "run"], b"A blue owl.\nA red duck.\n");
+    assert!(answered.ok, "{}", answered.err);
+    let answers: Vec<Value> = answered.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let text = |line: usize, task: &str| answers[line]["tasks"][task]["text"].as_str().unwrap().to_owned();
+    assert_eq!((text(0, "other"), text(1, "other")), ("bisu lo na sero!".into(), "kiva ma na sero!".into()));
+    assert_eq!((text(0, "act"), text(1, "act")), ("the owl is blue".into(), "the duck is red".into()));
+    assert!(answers[0]["tasks"]["other"]["probability"].as_f64().unwrap() > 0.5);
+    assert_eq!(answers[1]["tasks"]["animal"]["label"], "duck");
+}
+
+/// What cannot write, or has nothing to write, is refused before anything is trained.
+#[test]
+fn what_cannot_write_is_refused() {
+    let bench = Bench::new();
+    bench.write("pairs.jsonl", (0..8).map(|i| pair(i).to_string()).collect::<Vec<_>>().join("\n"));
+    let refused = |from: &str, to: &str, says: &str| {
+        assert!(CONFIG.contains(from), "{from}");
+        bench.write("broken.toml", CONFIG.replace(from, to));
+        let check = bench.run(&["check", "broken.toml"]);
+        assert!(!check.ok && check.err.contains(says), "{says}: {}", check.err);
+    };
+    refused("decoder = { layers = 1, heads = 2, dropout = 0.0 }", "", "a backbone without a decoder");
+    refused(
+        "heads = 2, dropout = 0.0 }\n\n",
+        "heads = 5, dropout = 0.0 }\n\n",
+        "model.decoder.heads: found 5",
+    );
+    refused("beams = 3", "beams = 0", "beams");
+    refused("target = \"xx\"", "target = \"yy\"", "no text in any row");
+    refused("target = \"xx\"", "target = \"en\"", "the same field as the source");
+}

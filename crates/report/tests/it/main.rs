@@ -1,0 +1,4 @@
+//! One program of all tests from outside: each would link the whole engine by itself.
+
+mod golden;
+mod page;

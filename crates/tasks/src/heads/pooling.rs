@@ -1,0 +1,65 @@
+//! Pooling: one state for a whole row, from the states of its tokens.
+
+use burn::tensor::Tensor;
+use data::Pack;
+use kernels::RowOffsets;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Batch, BatchRow};
+
+/// The pooling of a row's token states to one state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The mean over all tokens of the row, special tokens included.
+    #[default]
+    Mean,
+    /// The first token (`[CLS]` in BERT).
+    First,
+}
+
+impl Pooling {
+    /// Marks the tokens of the given rows that [`Pooling::pool`] uses.
+    pub(crate) fn mark_used_tokens(self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
+        rows.iter().for_each(|at| self.mark_used(&mut used[at.tokens(pack)]));
+    }
+
+    /// Marks the used tokens among those of one row or sequence.
+    pub(crate) fn mark_used(self, used: &mut [bool]) {
+        match self {
+            Pooling::Mean => used.fill(true),
+            Pooling::First => used.iter_mut().take(1).for_each(|first| *first = true),
+        }
+    }
+
+    /// The state of each given row of the pack, `[rows, hidden]`; zeros for a row without tokens.
+    pub(crate) fn pool(self, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
+        self.pool_of(batch.states, &batch.pack.offsets, pack_rows)
+    }
+
+    /// The state of each given row of those that begin at `offsets`, in `states` `[tokens, hidden]`.
+    pub(crate) fn pool_of(self, states: &Tensor<2>, offsets: &RowOffsets, pack_rows: &[u32]) -> Tensor<2> {
+        match self {
+            Pooling::Mean => {
+                let means = kernels::segment_mean(states.clone(), offsets);
+                let all =
+                    pack_rows.len() + 1 == offsets.len() && pack_rows.iter().zip(0..).all(|(a, b)| *a == b);
+                if all { means } else { kernels::gather_rows(means, pack_rows) }
+            }
+            Pooling::First => {
+                let length = |row: u32| offsets[row as usize + 1] - offsets[row as usize];
+                let filled: Vec<u32> = pack_rows.iter().copied().filter(|row| length(*row) > 0).collect();
+                let tokens: Vec<u32> = filled.iter().map(|row| offsets[*row as usize] as u32).collect();
+                let states = kernels::gather_rows(states.clone(), &tokens);
+                if filled.len() == pack_rows.len() {
+                    return states;
+                }
+                // One token for each row with tokens and none for the others: their means are these tokens, and zeros.
+                let mut ends = vec![0];
+                pack_rows.iter().for_each(|row| ends.push(ends[ends.len() - 1] + length(*row).min(1)));
+                kernels::segment_mean(states, &ends.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! One label per row: topic, sentiment, intent.
+//!
+//! Input: a field of text, two of them (`pair`), or a field of words. Label: a field of text; a number or truth value
+//! counts as its text. A row without the field, or with an empty one, is masked. The label space is the sorted set of the
+//! training labels.
+//!
+//! Two texts are one row, `[CLS] text [SEP] pair [SEP]` in BERT, with a segment each; where that is too long, the longer text
+//! is truncated first.
+//!
+//! Head: the row's token states `[tokens, hidden]` are averaged over all its tokens, special tokens included
+//! (`pooling = "mean"`), or the state of its first token is taken (`"first"`); then dropout and a linear layer
+//! `[hidden] -> [labels]`.
+//!
+//! Loss: cross-entropy, the mean over labelled rows. With class weights `c` the weighted mean
+//! `sum c[y] l / sum c[y]`; `class_weights = "balanced"` is `c[k] = rows / (labels * rows with k)`, counted in training
+//! (scikit-learn's formula). With `label_smoothing = a` the target is `1 - a` for the label plus `a / labels` for every
+//! one (Szegedy et al. 2016, "Rethinking the Inception Architecture"). With `focal = g` each row's `l` is multiplied by
+//! `(1 - p)^g`, where `p` is the probability of its label, so that rows that are already predicted well count less (Lin et al.
+//! 2017, "Focal Loss for Dense Object Detection"); class weights apply as before. Focal loss excludes label smoothing.
+//!
+//! Scores: `accuracy` (default), `macro_f1`, `micro_f1`, `matthews`. A row whose label does not occur in training counts as
+//! wrong. Cost: one product `[rows, hidden] x [hidden, labels]` a step.
+//!
+//! Example: `classification = { text = "text", label = "intent", pooling = "mean" }`, or of two texts
+//! `classification = { text = "premise", pair = "hypothesis", label = "label" }`
+//!
+//! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable labels.
+
+use std::collections::HashMap;
+
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
+use model::Parameters;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::heads::head::{self, Head};
+use crate::heads::pooling::Pooling;
+use crate::input;
+use crate::losses::focal;
+use crate::targets::class_weights::ClassWeights;
+use crate::targets::labels::{self, IGNORE_INDEX, Labels, Targets};
+use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError};
+
+const METRICS: &[&str] = &["accuracy", "macro_f1", "micro_f1", "matthews"];
+
+/// `classification = { .. }`: one label per row.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClassificationConfig {
+    /// The field with the text to read. Give this or `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The field with a second text, read together with `text`: a hypothesis with its premise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
+    /// The field with the words to read, for corpora that come split into words. Give this or `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<String>,
+    /// The field with the label: text, a number, or true/false.
+    pub label: String,
+    /// The pooling of a row's token states: their mean, or the first token's state.
+    #[serde(default)]
+    pub pooling: Pooling,
+    /// The weight of each label in the loss: `"none"` (all equal), `"balanced"` (rare labels more, by
+    /// rows / (labels * rows with the label)), or a table of label = weight (1 for labels that are not named).
+    #[serde(default)]
+    pub class_weights: ClassWeights,
+    /// The share of the target that is distributed over all labels, 0 to below 1.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub label_smoothing: f32,
+    /// The exponent of the focal loss factor `(1 - p)^focal`, which reduces the loss of rows that are predicted well. 0 by default,
+    /// the cross-entropy itself; 2 is common.
+    #[serde(default, skip_serializing_if = "focal::is_off")]
+    #[schemars(range(min = 0.0))]
+    pub focal: f32,
+    /// Dropout before the last layer, 0 to below 1.
+    #[serde(default = "head::default_dropout")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub dropout: f32,
+    /// The maximum number of different labels. More are an error, since the field probably holds free text or scores.
+    #[serde(default = "labels::default_max_labels")]
+    #[schemars(range(min = 2))]
+    pub max_labels: usize,
+}
+
+impl ClassificationConfig {
+    /// Checks the settings and makes the task.
+    pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
+        let key = |name: &str| format!("task.{task}.classification.{name}");
+        let kind = format!("task.{task}.classification");
+        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
+        TaskError::fraction(|| key("dropout"), self.dropout.into())?;
+        TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.into())?;
+        focal::check(|| key("focal"), self.focal)?;
+        if self.focal > 0.0 && self.label_smoothing > 0.0 {
+            let (key, found) = (key("label_smoothing"), self.label_smoothing.to_string());
+            let expected = format!("0 beside focal = {}, or no `focal`", self.focal);
+            return Err(TaskError::Setting { key, found, expected });
+        }
+        self.class_weights.check(|label| key(&format!("class_weights.{label}")))?;
+        Ok(Box::new(Classification {
+            task: task.to_owned(),
+            config: self.clone(),
+            input,
+            primary: TaskError::metric(task, METRICS, metric)?,
+            labels: Labels::default(),
+            weights: None,
+            head: None,
+            targets: HashMap::new(),
+        }))
+    }
+}
+
+/// A classification task.
+struct Classification {
+    task: String,
+    config: ClassificationConfig,
+    input: InputField,
+    primary: &'static str,
+    labels: Labels,
+    /// Per label, in the order of the space.
+    weights: Option<Vec<f32>>,
+    head: Option<Head>,
+    targets: HashMap<Split, Targets>,
+}
+
+impl Classification {
+    /// The label of a row.
+    fn label(&self, row: &Row) -> Result<Option<String>, DataError> {
+        labels::of_row(row, &self.config.label, &self.task)
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("task.{}.classification.{name}", self.task)
+    }
+
+    /// The weight of each label in the loss.
+    fn class_weights(&self) -> Option<Vec<f32>> {
+        let (rows, classes) = (self.labels.counts().iter().sum::<usize>(), self.labels.len());
+        self.config.class_weights.of(&self.labels, |count| rows as f64 / (classes * count.max(1)) as f64)
+    }
+
+    /// The key of a class weight whose label is not in the label space, and what is allowed.
+    fn unknown_weight(&self) -> Option<(String, String)> {
+        let unknown = self.config.class_weights.unknown(&self.labels)?;
+        let key = self.key(&format!("class_weights.{unknown}"));
+        Some((key, format!("one of the labels {}", self.labels.some())))
+    }
+
+    fn head(&self) -> Head {
+        self.head.expect("the head is built before the first batch")
+    }
+}
+
+impl Kind for Classification {
+    fn input(&self) -> InputField {
+        self.input.clone()
+    }
+
+    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+        let counted = labels::count(rows, |row| self.label(row))?;
+        let labels = Labels::new(counted);
+        labels.check(rows, &self.config.label, self.config.max_labels, |name| self.key(name), "label")?;
+        self.labels = labels;
+        if let Some((key, expected)) = self.unknown_weight() {
+            let found = "a label that training never shows".into();
+            return Err(vec![DataError::Setting { key, found, expected }]);
+        }
+        self.weights = self.class_weights();
+        Ok(())
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        self.labels.to_json()
+    }
+
+    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
+        self.labels = Labels::from_json(&self.task, space)?;
+        if let Some((key, expected)) = self.unknown_weight() {
+            return Err(TaskError::Setting {
+                key,
+                found: "a label that the model does not have".into(),
+                expected,
+            });
+        }
+        self.weights = self.class_weights();
+        Ok(())
+    }
+
+    fn labels(&self) -> &[String] {
+        self.labels.names()
+    }
+
+    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
+        self.head = Some(Head::new(parameters, &self.task, hidden, self.labels.len()));
+    }
+
+    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let mut targets = Targets::default();
+        for row in view.rows.iter() {
+            match self.label(row) {
+                Ok(label) => targets.push(&self.labels, label.as_deref()),
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.finish(())?;
+        let missing = targets.ids.iter().filter(|id| **id == IGNORE_INDEX).count();
+        let (counts, unseen) = targets.count(&self.labels);
+        let rows = targets.ids.len();
+        self.targets.insert(split, targets);
+        Ok(LabelReport { rows, labelled: rows - missing, missing, unseen, counts, ..Default::default() })
+    }
+
+    fn labelled(&self, split: Split, row: usize) -> bool {
+        self.targets.get(&split).and_then(|t| t.ids.get(row)).is_some_and(|id| *id != IGNORE_INDEX)
+    }
+
+    fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
+        self.config.pooling.mark_used_tokens(pack, rows, used);
+    }
+
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
+        let targets = self.targets.get(&batch.split)?;
+        let known = |id: &u32| (*id as usize) < self.labels.len();
+        let (pack_rows, ids): (Vec<u32>, Vec<u32>) = batch
+            .rows
+            .iter()
+            .filter_map(|at| {
+                targets.ids.get(at.row as usize).copied().filter(known).map(|id| (at.pack_row, id))
+            })
+            .unzip();
+        // With class weights of 0 a pack may have no weight at all: its mean would be 0 / 0.
+        let weighs = |id: &u32| self.weights.as_ref().is_none_or(|w| w[*id as usize] > 0.0);
+        if !ids.iter().any(weighs) {
+            return None;
+        }
+        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
+        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), dropout);
+        let weights = self.weights.as_deref();
+        let mean = match self.config.focal {
+            0.0 => kernels::cross_entropy(logits, &ids, weights, self.config.label_smoothing),
+            gamma => focal::of_classes(logits, &ids, weights, gamma),
+        };
+        Some(Loss { mean, num_targets: ids.len() })
+    }
+
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+        if batch.rows.is_empty() {
+            return Vec::new();
+        }
+        let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
+        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), None);
+        let rows = head::probabilities(logits);
+        rows.chunks(self.labels.len()).map(|row| Prediction::Label(row.to_vec())).collect()
+    }
+
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+        let empty = Targets::default();
+        let targets = self.targets.get(&split).unwrap_or(&empty);
+        let (gold, predicted) = targets.scored(predictions);
+        let classes = self.labels.len() + targets.unseen.len();
+        Scores::with_primary(
+            self.primary,
+            vec![
+                ("accuracy".into(), metrics::accuracy(&gold, &predicted)),
+                ("macro_f1".into(), metrics::macro_f1(&gold, &predicted, classes)),
+                ("micro_f1".into(), metrics::micro_f1(&gold, &predicted)),
+                ("matthews".into(), metrics::matthews(&gold, &predicted)),
+            ],
+        )
+    }
+
+    fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
+        self.labels.answer(prediction)
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+}

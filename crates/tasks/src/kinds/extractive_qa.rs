@@ -1,0 +1,440 @@
+//! The span of a text that answers a question, or that there is none: extractive question answering.
+//!
+//! Input: two fields of text, a question and a context, read as one row: `[CLS] question [SEP] context [SEP]` in BERT. If a context
+//! does not fit into `max_length`, the row has several such sequences, each with a window of the context that shares `overlap`
+//! tokens with the window before (a sliding window). Answers: a field with `{text: [..], answer_start: [..]}` or a list of
+//! `{text, answer_start}`, starts counted in characters, as in SQuAD; an empty list means that the context has no answer. A row
+//! without the field is masked.
+//!
+//! Head: dropout and a linear layer `[hidden] -> [2]` on each token of the context and on each sequence's first token, which
+//! represents "no answer": the logits of the start and of the end of the answer, with a softmax over the sequence.
+//!
+//! Loss: the mean of the cross-entropies of start and end of the first gold answer, the mean over sequences. A sequence that does
+//! not contain the whole answer has the target "no answer". A row of which no sequence contains the whole answer is not trained on,
+//! and counted.
+//!
+//! Decoding: among all sequences the pair of tokens with the highest sum of logits whose end is not before its start and that is
+//! at most `max_tokens` long; no answer if the first token's sum is at least as high in every sequence.
+//!
+//! Scores: `answer_f1` (default), `exact_match`, against all gold answers. Cost: one product `[tokens, hidden] x [hidden, 2]` a
+//! step.
+//!
+//! Papers: Rajpurkar et al. 2016, 2018, "SQuAD"; Devlin et al. 2019, "BERT", section 4.3 (windows and
+//! the choice among them are those of its `run_squad.py`).
+//!
+//! Example: `extractive_qa = { question = "question", context = "context", answers = "answers" }`
+//!
+//! Answer: `{"answer", "start", "end", "probability"}`, the first three null where there is no answer; `start` and `end`
+//! (exclusive) count Unicode characters of the context.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use data::{DataError, Encoded, ErrorList, InputField, NO_WORD_ID, Pack, Row, Split, View};
+use model::Parameters;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::heads::head::{self, Head};
+use crate::losses::ragged;
+use crate::targets::gold::{self, GoldAnswer};
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, SpanAnswer, TaskError,
+};
+
+const METRICS: &[&str] = &["answer_f1", "exact_match"];
+
+/// `extractive_qa = { .. }`: the span of a context that answers a question.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExtractiveQaConfig {
+    /// The field with the question.
+    #[serde(default = "question")]
+    pub question: String,
+    /// The field with the text that may contain the answer.
+    #[serde(default = "context")]
+    pub context: String,
+    /// The field with the answers.
+    #[serde(default = "answers")]
+    pub answers: String,
+    /// The maximum number of tokens of an answer.
+    #[serde(default = "thirty")]
+    #[schemars(range(min = 1))]
+    pub max_tokens: usize,
+    /// The number of tokens that a window of a long context shares with the window before it; at most half a window.
+    #[serde(default = "overlap")]
+    pub overlap: usize,
+    /// The maximum number of windows of a context; the rest of it is truncated.
+    #[serde(default = "parts")]
+    #[schemars(range(min = 1))]
+    pub max_parts: usize,
+    /// Dropout before the last layer, 0 to below 1.
+    #[serde(default = "head::default_dropout")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub dropout: f32,
+}
+
+fn question() -> String {
+    "question".into()
+}
+
+fn context() -> String {
+    "context".into()
+}
+
+fn answers() -> String {
+    "answers".into()
+}
+
+fn thirty() -> usize {
+    30
+}
+
+fn overlap() -> usize {
+    64
+}
+
+fn parts() -> usize {
+    16
+}
+
+impl ExtractiveQaConfig {
+    /// Checks the settings and makes the task.
+    pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
+        let key = |name: &str| format!("task.{task}.extractive_qa.{name}");
+        TaskError::fraction(|| key("dropout"), self.dropout.into())?;
+        for (name, value) in [("max_tokens", self.max_tokens), ("max_parts", self.max_parts)] {
+            if value == 0 {
+                let expected = "1 or more".into();
+                return Err(TaskError::Setting { key: key(name), found: "0".into(), expected });
+            }
+        }
+        if self.question == self.context {
+            let found = format!("{:?}, the same field as `question`", self.context);
+            let expected = "the field with the text that may hold the answer".into();
+            return Err(TaskError::Setting { key: key("context"), found, expected });
+        }
+        Ok(Box::new(ExtractiveQa {
+            task: task.to_owned(),
+            config: self.clone(),
+            primary: TaskError::metric(task, METRICS, metric)?,
+            head: None,
+            targets: HashMap::new(),
+        }))
+    }
+}
+
+/// The targets of one split.
+struct QaTargets {
+    rows: Arc<[Row]>,
+    /// Per row; `None` for one that is not labelled.
+    gold: Vec<Option<QaExample>>,
+    /// The tokens, with their byte ranges in the context ([`Encoded::offset_mapping`]).
+    encoded: Encoded,
+}
+
+/// The gold answers of a row.
+struct QaExample {
+    /// All gold answers; empty if the context has no answer.
+    answers: Vec<String>,
+    /// For each sequence the first and last token of the first answer, or twice the sequence's first token if the answer is not in
+    /// it. Empty if no sequence contains the whole answer.
+    tokens: Vec<[u32; 2]>,
+}
+
+/// An extractive question answering task.
+struct ExtractiveQa {
+    task: String,
+    config: ExtractiveQaConfig,
+    primary: &'static str,
+    head: Option<Head>,
+    targets: HashMap<Split, QaTargets>,
+}
+
+impl ExtractiveQa {
+    /// The gold answers of a row.
+    fn gold(&self, row: &Row) -> Result<Option<Vec<GoldAnswer>>, DataError> {
+        let context = row.text(&self.config.context)?.unwrap_or_default();
+        gold::answers(row, &self.config.answers, context)
+    }
+
+    /// The logits of start and end at the given tokens, `[tokens, 2]`.
+    fn logits(&self, parameters: &Parameters, batch: &Batch<'_>, tokens: &[u32]) -> Tensor<2> {
+        let head = self.head.expect("the head is built before the first batch");
+        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
+        head.logits(parameters, kernels::gather_rows(batch.states.clone(), tokens), dropout)
+    }
+
+    /// The best answer of a row, from the logits of each sequence's candidates, two each, and their positions in the sequence.
+    fn decode(&self, sequences: &[(&[f32], &[u32])]) -> SpanAnswer {
+        let sides: Vec<[Vec<f32>; 2]> =
+            sequences.iter().map(|(scores, _)| [side(scores, 0), side(scores, 1)]).collect();
+        let none = sides.iter().map(|[begins, ends]| begins[0] + ends[0]).fold(f32::INFINITY, f32::min);
+        let mut best = (None, none);
+        for (sequence, [begins, ends]) in sides.iter().enumerate() {
+            for (first, begin) in begins.iter().enumerate().skip(1) {
+                for (last, end) in ends.iter().enumerate().skip(first).take(self.config.max_tokens) {
+                    if begin + end > best.1 {
+                        best = (Some((sequence, [first, last])), begin + end);
+                    }
+                }
+            }
+        }
+        let probability = |[begins, ends]: &[Vec<f32>; 2], [first, last]: [usize; 2]| {
+            ragged::softmax_probability(begins, first) * ragged::softmax_probability(ends, last)
+        };
+        match best.0 {
+            Some((sequence, tokens)) => SpanAnswer {
+                tokens: Some(tokens.map(|i| sequences[sequence].1[i])),
+                sequence: sequence as u32,
+                probability: probability(&sides[sequence], tokens),
+            },
+            None => {
+                let least = sides.iter().map(|sides| probability(sides, [0, 0])).reduce(f32::min);
+                SpanAnswer { tokens: None, sequence: 0, probability: least.unwrap_or(0.0) }
+            }
+        }
+    }
+}
+
+/// The start logits (side 0) or the end logits (side 1).
+fn side(logits: &[f32], side: usize) -> Vec<f32> {
+    logits.iter().skip(side).step_by(2).copied().collect()
+}
+
+/// Tokens of the pack and their positions in a sequence.
+type Candidates = (Vec<u32>, Vec<u32>);
+
+/// The candidates of a sequence, as (token of the pack, position in the sequence): its first token, and the tokens of the context.
+fn candidates(pack: &Pack, tokens: Range<usize>) -> impl Iterator<Item = (u32, u32)> {
+    let first = tokens.start;
+    let is_candidate = move |token: &usize| *token == first || pack.word_ids[*token] != NO_WORD_ID;
+    tokens.filter(is_candidate).map(|token| (token as u32, pack.positions[token]))
+}
+
+/// The first and last token of an answer in each sequence, or twice the sequence's first token if the answer is not in it. Empty if
+/// no sequence contains the whole answer, because the context was `truncated` or has no token for it.
+fn tokens_of(answer: &GoldAnswer, sequences: &[&[[u32; 2]]], truncated: bool) -> Vec<[u32; 2]> {
+    let whole = |(i, offsets): (usize, &&[[u32; 2]])| {
+        let more = [i > 0, truncated || i + 1 < sequences.len()];
+        tokens_in(answer, offsets, more)
+    };
+    let found: Vec<Option<[u32; 2]>> = sequences.iter().enumerate().map(whole).collect();
+    if found.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    found.into_iter().map(Option::unwrap_or_default).collect()
+}
+
+/// The first and last token of an answer, given the byte range of each token; `None` if a part of the answer is missing. `more`
+/// says whether the context has more tokens before and after these.
+fn tokens_in(answer: &GoldAnswer, offsets: &[[u32; 2]], more: [bool; 2]) -> Option<[u32; 2]> {
+    let [begin, end] = [answer.bytes.start as u32, answer.bytes.end as u32];
+    let is_token = |bytes: &[u32; 2]| bytes[0] < bytes[1];
+    let overlaps = |bytes: &[u32; 2]| is_token(bytes) && bytes[0] < end && bytes[1] > begin;
+    let (first, last) = (offsets.iter().position(overlaps)?, offsets.iter().rposition(overlaps)?);
+    // Parts of the answer may lie before the first token of this sequence, or behind its last one.
+    let before = more[0] && offsets[first][0] > begin && !offsets[..first].iter().any(is_token);
+    let behind = more[1] && offsets[last][1] < end && !offsets[last + 1..].iter().any(is_token);
+    (!before && !behind).then_some([first as u32, last as u32])
+}
+
+/// The text of an answer.
+fn text<'a>(
+    context: &'a str,
+    offset_mapping: &[&[[u32; 2]]],
+    answer: &SpanAnswer,
+) -> Option<(Range<usize>, &'a str)> {
+    let [first, last] = answer.tokens?;
+    let offsets = offset_mapping.get(answer.sequence as usize)?;
+    let bytes = offsets.get(first as usize)?[0] as usize..offsets.get(last as usize)?[1] as usize;
+    Some((bytes.clone(), context.get(bytes)?))
+}
+
+impl Kind for ExtractiveQa {
+    fn input(&self) -> InputField {
+        InputField::Windows {
+            fields: [self.config.question.clone(), self.config.context.clone()],
+            overlap: self.config.overlap,
+            most: self.config.max_parts,
+        }
+    }
+
+    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let mut answered = 0;
+        for row in rows {
+            match self.gold(row) {
+                Ok(gold) => answered += usize::from(gold.is_some_and(|gold| !gold.is_empty())),
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.finish(())?;
+        if answered == 0 {
+            let found =
+                format!("no answer in field {:?} of {} training rows", self.config.answers, rows.len());
+            let key = format!("task.{}.extractive_qa.answers", self.task);
+            return Err(vec![DataError::Setting { key, found, expected: "answers to learn from".into() }]);
+        }
+        Ok(())
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        json!({})
+    }
+
+    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
+        if space.as_object().is_some_and(serde_json::Map::is_empty) {
+            return Ok(());
+        }
+        let reason = format!("found {space}, and answers have no labels");
+        Err(TaskError::Space { task: self.task.clone(), reason })
+    }
+
+    fn labels(&self) -> &[String] {
+        &[]
+    }
+
+    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
+        self.head = Some(Head::new(parameters, &self.task, hidden, 2));
+    }
+
+    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
+        let (mut gold, mut answered) = (Vec::with_capacity(view.rows.len()), 0);
+        for (i, row) in view.rows.iter().enumerate() {
+            let found = match self.gold(row) {
+                Ok(found) => found,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            let question = found.map(|found| {
+                answered += usize::from(!found.is_empty());
+                let offset_mapping = view.encoded.offset_mapping(i);
+                let tokens = match found.first() {
+                    None => vec![[0, 0]; offset_mapping.len()],
+                    Some(answer) => tokens_of(answer, &offset_mapping, view.encoded.truncated[i] > 0),
+                };
+                report.truncated += usize::from(tokens.is_empty());
+                QaExample { answers: found.into_iter().map(|answer| answer.text).collect(), tokens }
+            });
+            report.labelled += usize::from(question.is_some());
+            gold.push(question);
+        }
+        errors.finish(())?;
+        report.missing = report.rows - report.labelled;
+        let unanswered = report.labelled - answered;
+        report.counts = vec![("an answer".into(), answered), ("no answer".into(), unanswered)];
+        let (rows, encoded) = (view.rows.clone(), view.encoded.clone());
+        self.targets.insert(split, QaTargets { rows, gold, encoded });
+        Ok(report)
+    }
+
+    fn labelled(&self, split: Split, row: usize) -> bool {
+        self.targets.get(&split).and_then(|t| t.gold.get(row)).is_some_and(Option::is_some)
+    }
+
+    fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
+        let tokens =
+            rows.iter().flat_map(|at| at.sequences(pack)).flat_map(|tokens| candidates(pack, tokens));
+        tokens.for_each(|(token, _)| used[token as usize] = true);
+    }
+
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
+        let targets = self.targets.get(&batch.split)?;
+        // The candidates of all sequences, how many each has, and which of them are the start and the end of the answer.
+        let (mut all, mut lengths, mut gold) = (Vec::new(), Vec::new(), Vec::new());
+        for at in batch.rows {
+            let question = targets.gold.get(at.row as usize).and_then(Option::as_ref);
+            let answers = question.map_or(&[][..], |question| &question.tokens);
+            for (sequence, answer) in at.sequences(batch.pack).zip(answers) {
+                let (tokens, positions): (Vec<u32>, Vec<u32>) = candidates(batch.pack, sequence).unzip();
+                let find =
+                    |token: u32| Some(positions.iter().position(|position| *position == token)? as u32);
+                if let (Some(begin), Some(end)) = (find(answer[0]), find(answer[1])) {
+                    gold.extend([begin, end]);
+                    lengths.push(tokens.len());
+                    all.extend(tokens);
+                }
+            }
+        }
+        if lengths.is_empty() {
+            return None;
+        }
+        let logits = self.logits(parameters, batch, &all);
+        Some(Loss { mean: ragged::cross_entropy(logits, &lengths, &gold), num_targets: lengths.len() })
+    }
+
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+        let sequences = |at: &BatchRow| -> Vec<Candidates> {
+            at.sequences(batch.pack).map(|tokens| candidates(batch.pack, tokens).unzip()).collect()
+        };
+        let rows: Vec<Vec<Candidates>> = batch.rows.iter().map(sequences).collect();
+        let all: Vec<u32> = rows.iter().flatten().flat_map(|(tokens, _)| tokens.iter().copied()).collect();
+        if all.is_empty() {
+            return vec![Prediction::Span(SpanAnswer::default()); rows.len()];
+        }
+        let scores = head::to_host_vec(self.logits(parameters, batch, &all));
+        let mut left = scores.as_slice();
+        let answer = |sequences: &Vec<Candidates>| {
+            let mut of_row: Vec<(&[f32], &[u32])> = Vec::with_capacity(sequences.len());
+            for (_, positions) in sequences.iter().filter(|(tokens, _)| !tokens.is_empty()) {
+                let (own, rest) = left.split_at(2 * positions.len());
+                left = rest;
+                of_row.push((own, positions));
+            }
+            Prediction::Span(if of_row.is_empty() { SpanAnswer::default() } else { self.decode(&of_row) })
+        };
+        rows.iter().map(answer).collect()
+    }
+
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+        let (mut gold, mut predicted) = (Vec::new(), Vec::new());
+        if let Some(targets) = self.targets.get(&split) {
+            for (row, prediction) in predictions {
+                let row = *row as usize;
+                let (Some(Some(question)), Prediction::Span(answer)) = (targets.gold.get(row), prediction)
+                else {
+                    continue;
+                };
+                let offset_mapping = targets.encoded.offset_mapping(row);
+                let context = targets.rows[row].text(&self.config.context).ok().flatten().unwrap_or_default();
+                gold.push(question.answers.clone());
+                let found = text(context, &offset_mapping, answer).map(|(_, text)| text.to_owned());
+                predicted.push(found.unwrap_or_default());
+            }
+        }
+        Scores::with_primary(
+            self.primary,
+            vec![
+                ("answer_f1".into(), metrics::answer_f1(&gold, &predicted)),
+                ("exact_match".into(), metrics::exact_match(&gold, &predicted)),
+            ],
+        )
+    }
+
+    fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
+        let (Prediction::Span(answer), ModelInput::Pair { second, offset_mapping }) = (prediction, input)
+        else {
+            return serde_json::Value::Null;
+        };
+        let found = text(second, offset_mapping, answer);
+        let characters = |bytes: usize| second.get(..bytes).map_or(0, |part| part.chars().count());
+        json!({
+            "answer": found.as_ref().map(|(_, text)| text),
+            "start": found.as_ref().map(|(bytes, _)| characters(bytes.start)),
+            "end": found.as_ref().map(|(bytes, _)| characters(bytes.end)),
+            "probability": answer.probability,
+        })
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+}

@@ -1,0 +1,417 @@
+//! Any number of labels per row: emotions, topics, tags of a ticket.
+//!
+//! Input: a field of text, two of them (`pair`), or a field of words. Labels: a field with a list of labels, each as in
+//! `classification`; with `separator` a text of several (CSV), without it a text is one label. A row without the field,
+//! or with an empty text, is masked; an empty list means that no label holds. The label space is the sorted set of the training
+//! labels.
+//!
+//! Head: the row's token states pooled as in `classification`, dropout, a linear layer `[hidden] -> [labels]`; the sigmoid of
+//! each logit `z` is the probability that its label holds.
+//!
+//! Loss: binary cross-entropy, `-(w y log s(z) + (1 - y) log(1 - s(z)))`, the mean over labelled rows and labels. The positive
+//! weight `w` is 1, or `positive_weights`: `"balanced"` is (rows without the label) / (rows with it), counted in training, which
+//! gives both sides the same weight. With `focal = g` each summand is multiplied by `(1 - p)^g`, where `p` is the probability of
+//! the gold answer, so that labels that are already predicted well count less (Lin et al. 2017, "Focal Loss for Dense Object
+//! Detection").
+//!
+//! Thresholds: a label holds if its probability is at least its threshold. With `thresholds = "tuned"` each label has its own, the
+//! one with its best F1 on the validation split, and so the best macro F1 there. The thresholds are tuned once after training, with
+//! the exported weights, and stored in the label space, so that the saved model predicts and scores every split with them. During
+//! training each evaluation of the validation split tunes its own thresholds, so those scores are slightly optimistic; the test
+//! split's are not. Without validation rows the threshold is 0.5.
+//!
+//! Scores: `macro_f1` (default), `micro_f1`, `sample_f1`, explained under `label_macro_f1`, `label_micro_f1` and `sample_f1`. A
+//! label that does not occur in training counts as not found. Cost: one product `[rows, hidden] x [hidden, labels]` a step.
+//!
+//! Example: `multi_label = { text = "text", labels = "emotions", thresholds = "tuned" }`
+//!
+//! Answer: `{"labels", "probabilities"}`: the labels that hold in falling order of probability, and the five most probable labels.
+
+use std::collections::{BTreeMap, HashMap};
+
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, Value, View};
+use model::Parameters;
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::heads::head::{self, Head};
+use crate::heads::pooling::Pooling;
+use crate::heads::thresholds::{self, Thresholds};
+use crate::input;
+use crate::losses::binary;
+use crate::losses::focal;
+use crate::targets::class_weights::ClassWeights;
+use crate::targets::labels::{self, Labels, SetTargets, as_label};
+use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError};
+
+const METRICS: &[&str] = &["macro_f1", "micro_f1", "sample_f1"];
+
+/// `multi_label = { .. }`: any number of labels per row.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MultiLabelConfig {
+    /// The field with the text to read. Give this or `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The field with a second text, read together with `text`: a hypothesis with its premise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
+    /// The field with the words to read, for corpora that come split into words. Give this or `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<String>,
+    /// The field with the labels: a list, or text.
+    pub labels: String,
+    /// The separator of the labels if they are one text, such as "," in CSV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
+    /// The pooling of a row's token states: their mean, or the first token's state.
+    #[serde(default)]
+    pub pooling: Pooling,
+    /// The weight of positive targets in the loss: `"none"` (1), `"balanced"` (rows without the label / rows with it), or a table
+    /// of label = weight (1 for labels that are not named).
+    #[serde(default)]
+    pub positive_weights: ClassWeights,
+    /// The exponent of the focal loss factor `(1 - p)^focal`, which reduces the loss of labels that are predicted well. 0 by default,
+    /// the cross-entropy itself; 2 is common.
+    #[serde(default, skip_serializing_if = "focal::is_off")]
+    #[schemars(range(min = 0.0))]
+    pub focal: f32,
+    /// The minimum probability of a label that holds: `"tuned"` (one for each label, on the validation split), or a number between
+    /// 0 and 1.
+    #[serde(default)]
+    pub thresholds: Thresholds,
+    /// Dropout before the last layer, 0 to below 1.
+    #[serde(default = "head::default_dropout")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub dropout: f32,
+    /// The maximum number of different labels. More are an error, since the field probably holds words.
+    #[serde(default = "labels::default_max_labels")]
+    #[schemars(range(min = 2))]
+    pub max_labels: usize,
+}
+
+impl MultiLabelConfig {
+    /// Checks the settings and makes the task.
+    pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
+        let key = |name: &str| format!("task.{task}.multi_label.{name}");
+        let kind = format!("task.{task}.multi_label");
+        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
+        TaskError::fraction(|| key("dropout"), self.dropout.into())?;
+        self.thresholds.check(|| key("thresholds"))?;
+        focal::check(|| key("focal"), self.focal)?;
+        self.positive_weights.check(|label| key(&format!("positive_weights.{label}")))?;
+        if self.separator.as_ref().is_some_and(String::is_empty) {
+            let (found, expected) = ("an empty text".into(), "what stands between two labels".into());
+            return Err(TaskError::Setting { key: key("separator"), found, expected });
+        }
+        Ok(Box::new(MultiLabel {
+            task: task.to_owned(),
+            config: self.clone(),
+            input,
+            primary: TaskError::metric(task, METRICS, metric)?,
+            space: LabelSpace::default(),
+            weights: None,
+            head: None,
+            targets: HashMap::new(),
+        }))
+    }
+}
+
+/// The label space, with the tuned thresholds.
+#[derive(Debug, Clone, Default)]
+struct LabelSpace {
+    labels: Labels,
+    /// The number of training rows with a list of labels, empty lists included.
+    rows: usize,
+    /// One for each label, after calibration.
+    thresholds: Option<Vec<f32>>,
+}
+
+impl LabelSpace {
+    /// `{"labels": [..], "counts": [..], "rows": n, "thresholds": null or [..]}`.
+    fn to_json(&self) -> serde_json::Value {
+        let mut json = self.labels.to_json();
+        json["rows"] = self.rows.into();
+        json["thresholds"] = json!(self.thresholds);
+        json
+    }
+
+    fn from_json(task: &str, space: &serde_json::Value) -> Result<Self, TaskError> {
+        let error = |reason: String| TaskError::Space { task: task.into(), reason };
+        let labels = Labels::from_json(task, space)?;
+        let rows = space["rows"].as_u64().ok_or_else(|| error("there is no number \"rows\"".into()))?;
+        let found = &space["thresholds"];
+        let thresholds: Option<Vec<f32>> = serde_json::from_value(found.clone()).map_err(|_| {
+            error(format!("found the thresholds {found}, expected null or a list of numbers"))
+        })?;
+        if let Some(found) = thresholds.as_ref().filter(|found| found.len() != labels.len()) {
+            return Err(error(format!("found {} thresholds for {} labels", found.len(), labels.len())));
+        }
+        Ok(LabelSpace { labels, rows: rows as usize, thresholds })
+    }
+}
+
+/// A multi-label classification task.
+struct MultiLabel {
+    task: String,
+    config: MultiLabelConfig,
+    input: InputField,
+    primary: &'static str,
+    space: LabelSpace,
+    /// Per label, in the order of the space.
+    weights: Option<Vec<f32>>,
+    head: Option<Head>,
+    targets: HashMap<Split, SetTargets>,
+}
+
+impl MultiLabel {
+    fn key(&self, name: &str) -> String {
+        format!("task.{}.multi_label.{name}", self.task)
+    }
+
+    /// The sorted set of a row's labels; `None` for a row that is not labelled.
+    fn set(&self, row: &Row) -> Result<Option<Vec<String>>, DataError> {
+        let field = &self.config.labels;
+        let error =
+            |found: String| row.error(field, found, "a list of labels (text, numbers, true or false)");
+        let mut set = match (row.get(field), &self.config.separator) {
+            (None, _) => return Ok(None),
+            (Some(Value::List(items)), _) => {
+                let label = |(i, item)| match as_label(item) {
+                    Ok(Some(label)) => Ok(label),
+                    _ => Err(error(format!("{} at position {}", item.preview(), i + 1))),
+                };
+                items.iter().enumerate().map(label).collect::<Result<Vec<_>, _>>()?
+            }
+            (Some(Value::Text(text)), Some(separator)) if !text.is_empty() => {
+                let labels = text.split(separator.as_str()).map(str::trim);
+                labels.filter(|label| !label.is_empty()).map(str::to_owned).collect()
+            }
+            (Some(value), _) => match as_label(value).map_err(|()| error(value.preview()))? {
+                Some(label) => vec![label],
+                None => return Ok(None),
+            },
+        };
+        set.sort_unstable();
+        set.dedup();
+        Ok(Some(set))
+    }
+
+    /// The positive weight of each label.
+    fn positive_weights(&self) -> Option<Vec<f32>> {
+        let rows = self.space.rows as f64;
+        self.config
+            .positive_weights
+            .of(&self.space.labels, |count| (rows - count as f64) / count.max(1) as f64)
+    }
+
+    /// The key of a positive weight whose label is not in the label space, and what is allowed.
+    fn unknown_weight(&self) -> Option<(String, String)> {
+        let unknown = self.config.positive_weights.unknown(&self.space.labels)?;
+        let key = self.key(&format!("positive_weights.{unknown}"));
+        Some((key, format!("one of the labels {}", self.space.labels.some())))
+    }
+
+    /// The thresholds for every split, given or tuned; `None` if they have still to be tuned.
+    fn fixed_thresholds(&self) -> Option<Vec<f32>> {
+        let given = self.config.thresholds.given().map(|value| vec![value; self.space.labels.len()]);
+        given.or_else(|| self.space.thresholds.clone())
+    }
+
+    /// The best threshold of each label for these predictions of an encoded split; `None` if no row is labelled.
+    fn tuned(&self, split: Split, predictions: &[(u32, Prediction)]) -> Option<Vec<f32>> {
+        let (gold, probabilities) = self.labelled_predictions(split, predictions);
+        let scored = |label: usize| {
+            let rows = gold.iter().zip(&probabilities);
+            rows.map(|(gold, p)| (p[label], gold.contains(&(label as u32)))).collect()
+        };
+        let labels = (0..self.space.labels.len()).into_par_iter();
+        (!gold.is_empty()).then(|| labels.map(|label| thresholds::best(scored(label))).collect())
+    }
+
+    /// Gold labels and predicted probabilities of the rows that have both.
+    fn labelled_predictions<'a>(
+        &'a self,
+        split: Split,
+        predictions: &'a [(u32, Prediction)],
+    ) -> (Vec<&'a [u32]>, Vec<&'a [f32]>) {
+        let targets = self.targets.get(&split);
+        let both = predictions.iter().filter_map(|(row, prediction)| match prediction {
+            Prediction::Labels(probabilities) => {
+                Some((targets?.row(*row as usize)?, probabilities.as_slice()))
+            }
+            _ => None,
+        });
+        both.unzip()
+    }
+
+    fn head(&self) -> Head {
+        self.head.expect("the head is built before the first batch")
+    }
+}
+
+/// The labels whose probabilities reach their thresholds.
+fn above_threshold(probabilities: &[f32], thresholds: &[f32]) -> Vec<u32> {
+    let all = (0..).zip(probabilities.iter().zip(thresholds));
+    all.filter_map(|(label, (p, threshold))| (p >= threshold).then_some(label)).collect()
+}
+
+impl Kind for MultiLabel {
+    fn input(&self) -> InputField {
+        self.input.clone()
+    }
+
+    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let (mut counted, mut labelled) = (BTreeMap::new(), 0);
+        for row in rows {
+            match self.set(row) {
+                Ok(set) => {
+                    labelled += usize::from(set.is_some());
+                    set.into_iter().flatten().for_each(|label| *counted.entry(label).or_insert(0) += 1);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.finish(())?;
+        let labels = Labels::new(counted);
+        labels.check(rows, &self.config.labels, self.config.max_labels, |name| self.key(name), "labels")?;
+        self.space = LabelSpace { labels, rows: labelled, thresholds: None };
+        if let Some((key, expected)) = self.unknown_weight() {
+            let found = "a label that training never shows".into();
+            return Err(vec![DataError::Setting { key, found, expected }]);
+        }
+        self.weights = self.positive_weights();
+        Ok(())
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        self.space.to_json()
+    }
+
+    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
+        self.space = LabelSpace::from_json(&self.task, space)?;
+        if let Some((key, expected)) = self.unknown_weight() {
+            let found = "a label that the model does not have".into();
+            return Err(TaskError::Setting { key, found, expected });
+        }
+        self.weights = self.positive_weights();
+        Ok(())
+    }
+
+    fn labels(&self) -> &[String] {
+        self.space.labels.names()
+    }
+
+    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
+        self.head = Some(Head::new(parameters, &self.task, hidden, self.space.labels.len()));
+    }
+
+    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let mut targets = SetTargets::default();
+        let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
+        for row in view.rows.iter() {
+            match self.set(row) {
+                Ok(set) => {
+                    report.labelled += usize::from(set.is_some());
+                    targets.push_row(&self.space.labels, set.as_deref());
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.finish(())?;
+        report.missing = report.rows - report.labelled;
+        (report.counts, report.unseen) = targets.labels.count(&self.space.labels);
+        self.targets.insert(split, targets);
+        Ok(report)
+    }
+
+    fn labelled(&self, split: Split, row: usize) -> bool {
+        self.targets.get(&split).is_some_and(|targets| targets.row(row).is_some())
+    }
+
+    fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
+        self.config.pooling.mark_used_tokens(pack, rows, used);
+    }
+
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
+        let targets = self.targets.get(&batch.split)?;
+        let row = |at: &BatchRow| Some((at.pack_row, targets.row(at.row as usize)?));
+        let (pack_rows, sets): (Vec<u32>, Vec<&[u32]>) = batch.rows.iter().filter_map(row).unzip();
+        if sets.is_empty() {
+            return None;
+        }
+        let labels = self.space.labels.len();
+        let mut holds = vec![0.0; sets.len() * labels];
+        for (set, holds) in sets.iter().zip(holds.chunks_mut(labels)) {
+            // Labels that do not occur in training have no output.
+            let known = set.iter().filter(|id| (**id as usize) < labels);
+            known.for_each(|id| holds[*id as usize] = 1.0);
+        }
+        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
+        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), dropout);
+        let gamma = self.config.focal;
+        let factors = (gamma > 0.0).then(|| focal::of_answers(logits.clone(), &holds, gamma));
+        let each = binary::cross_entropy(logits, holds, self.weights.as_deref());
+        let mean = match factors {
+            Some(factors) => (each * factors).mean(),
+            None => each.mean(),
+        };
+        Some(Loss { mean, num_targets: sets.len() })
+    }
+
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+        if batch.rows.is_empty() {
+            return Vec::new();
+        }
+        let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
+        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), None);
+        let rows = head::sigmoids(logits);
+        rows.chunks(self.space.labels.len()).map(|row| Prediction::Labels(row.to_vec())).collect()
+    }
+
+    fn calibrates(&self) -> bool {
+        self.config.thresholds.given().is_none()
+    }
+
+    fn calibrate(&mut self, split: Split, predictions: &[(u32, Prediction)]) {
+        self.space.thresholds = self.tuned(split, predictions);
+    }
+
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+        let fresh = || (split == Split::Validation).then(|| self.tuned(split, predictions)).flatten();
+        let untuned = || vec![thresholds::UNTUNED; self.space.labels.len()];
+        let thresholds = self.fixed_thresholds().or_else(fresh).unwrap_or_else(untuned);
+        let (gold, probabilities) = self.labelled_predictions(split, predictions);
+        let gold: Vec<Vec<u32>> = gold.into_iter().map(<[u32]>::to_vec).collect();
+        let predicted = probabilities.into_iter().map(|p| above_threshold(p, &thresholds));
+        let predicted: Vec<Vec<u32>> = predicted.collect();
+        let unseen = self.targets.get(&split).map_or(0, |targets| targets.labels.unseen.len());
+        let labels = self.space.labels.len() + unseen;
+        Scores::with_primary(
+            self.primary,
+            vec![
+                ("macro_f1".into(), metrics::label_macro_f1(&gold, &predicted, labels)),
+                ("micro_f1".into(), metrics::label_micro_f1(&gold, &predicted, labels)),
+                ("sample_f1".into(), metrics::sample_f1(&gold, &predicted)),
+            ],
+        )
+    }
+
+    fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
+        let Prediction::Labels(probabilities) = prediction else { return serde_json::Value::Null };
+        let untuned = || vec![thresholds::UNTUNED; self.space.labels.len()];
+        let thresholds = self.fixed_thresholds().unwrap_or_else(untuned);
+        let mut labels = above_threshold(probabilities, &thresholds);
+        labels.sort_by(|a, b| probabilities[*b as usize].total_cmp(&probabilities[*a as usize]));
+        let names: Vec<&str> = labels.iter().filter_map(|label| self.space.labels.name(*label)).collect();
+        json!({ "labels": names, "probabilities": self.space.labels.most_probable(probabilities) })
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+}

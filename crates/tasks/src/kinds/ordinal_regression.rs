@@ -1,0 +1,359 @@
+//! One of several ordered classes per row: stars, grades, severities.
+//!
+//! Input: a field of text, two of them (`pair`), or a field of words. Label: a field with one of the classes of `order`,
+//! lowest first, as text; a number or truth value counts as its text. A row without the field, or with an empty text, is
+//! masked; a label that is not in `order` is an error in every split.
+//!
+//! Head: the row's token states pooled as in `classification`, dropout, one linear layer with weight `w` `[1, hidden]`, and a bias
+//! for each cutpoint between classes, `b` `[classes - 1]`: `P(label above cutpoint k) = s(w x + b[k])` with the sigmoid `s`. All
+//! cutpoints share `w`, so that they are parallel. The biases are initialized from the class frequencies in training, `w` uniformly
+//! in `+-1/sqrt(hidden)`.
+//!
+//! Loss: CORAL, the binary cross-entropies of all cutpoints, summed over cutpoints; the mean over labelled rows. At its minimum
+//! the biases fall from cutpoint to cutpoint, so that the probabilities fall as well. Where they do not yet, a cutpoint's
+//! probability is the minimum of those up to it. The probability of a class is the difference between its two cutpoints, and the
+//! answer is the median class: the lowest class with a cumulative probability of at least a half.
+//!
+//! Scores: `quadratic_kappa` (default), `accuracy`; also `mean_absolute_error` in classes, of which lower is better, and which
+//! therefore cannot be the primary metric. Cost: one product `[rows, hidden] x [hidden, classes - 1]` a step.
+//!
+//! Paper: Cao, Mirjalili and Raschka 2020, "Rank consistent ordinal regression for neural networks with application to age
+//! estimation" (CORAL; arXiv 1901.07884), without its importance weights of cutpoints.
+//!
+//! Example: `ordinal_regression = { text = "text", label = "polarity", order = ["negative", "neutral", "positive"] }`
+//!
+//! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable classes.
+
+use std::collections::HashMap;
+
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
+use model::{Init, MatrixId, Parameters, VectorId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::heads::head;
+use crate::heads::pooling::Pooling;
+use crate::input;
+use crate::losses::binary;
+use crate::targets::labels::{IGNORE_INDEX, Labels, Targets, as_label};
+use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError};
+
+const METRICS: &[&str] = &["quadratic_kappa", "accuracy"];
+
+/// `ordinal_regression = { .. }`: one of several ordered classes per row.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrdinalRegressionConfig {
+    /// The field with the text to read. Give this or `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The field with a second text, read together with `text`: a hypothesis with its premise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
+    /// The field with the words to read, for corpora that come split into words. Give this or `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<String>,
+    /// The field with the label: text, a number, or true/false.
+    pub label: String,
+    /// All classes as text, from the lowest to the highest.
+    pub order: Vec<String>,
+    /// The pooling of a row's token states: their mean, or the first token's state.
+    #[serde(default)]
+    pub pooling: Pooling,
+    /// Dropout before the last layer, 0 to below 1.
+    #[serde(default = "head::default_dropout")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub dropout: f32,
+}
+
+impl OrdinalRegressionConfig {
+    /// Checks the settings and makes the task.
+    pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
+        let key = |name: &str| format!("task.{task}.ordinal_regression.{name}");
+        let kind = format!("task.{task}.ordinal_regression");
+        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
+        TaskError::fraction(|| key("dropout"), self.dropout.into())?;
+        let order = |found: String, expected: &str| {
+            Err(TaskError::Setting { key: key("order"), found, expected: expected.into() })
+        };
+        if self.order.len() < 2 {
+            return order(
+                format!("{} classes", self.order.len()),
+                "two or more, from the lowest to the highest",
+            );
+        }
+        let twice = |(i, class): &(usize, &String)| self.order[..*i].contains(class);
+        if let Some((_, class)) = self.order.iter().enumerate().find(twice) {
+            return order(format!("{class:?} twice"), "every class once");
+        }
+        if self.order.iter().any(String::is_empty) {
+            return order("an empty text".into(), "names of classes");
+        }
+        Ok(Box::new(OrdinalRegression {
+            task: task.to_owned(),
+            config: self.clone(),
+            input,
+            primary: TaskError::metric(task, METRICS, metric)?,
+            labels: Labels::in_order(self.order.clone(), vec![0; self.order.len()]),
+            cutpoints: None,
+            targets: HashMap::new(),
+        }))
+    }
+}
+
+/// The parameters of the head: a common weight and a bias for each cutpoint.
+#[derive(Debug, Clone, Copy)]
+struct Cutpoints {
+    weight: MatrixId,
+    bias: VectorId,
+}
+
+/// An ordinal regression task.
+struct OrdinalRegression {
+    task: String,
+    config: OrdinalRegressionConfig,
+    input: InputField,
+    primary: &'static str,
+    labels: Labels,
+    cutpoints: Option<Cutpoints>,
+    targets: HashMap<Split, Targets>,
+}
+
+impl OrdinalRegression {
+    /// The class of a row.
+    fn class(&self, row: &Row) -> Result<Option<String>, DataError> {
+        let Some(value) = row.get(&self.config.label) else { return Ok(None) };
+        let error = || {
+            let expected = format!("one of the classes of `order`: {}", self.labels.some());
+            row.error(&self.config.label, value.preview(), expected)
+        };
+        match as_label(value).map_err(|()| error())? {
+            Some(class) if self.labels.id(&class).is_none() => Err(error()),
+            class => Ok(class),
+        }
+    }
+
+    /// The classes of all rows.
+    fn classes(&self, rows: &[Row]) -> Result<Targets, Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let mut targets = Targets::default();
+        for row in rows {
+            match self.class(row) {
+                Ok(class) => targets.push(&self.labels, class.as_deref()),
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.finish(targets)
+    }
+
+    /// The initial bias of each cutpoint: the logit of the share of training labels above it, with half a label added to both sides.
+    fn first_biases(&self) -> Vec<f32> {
+        let counts = self.labels.counts();
+        let all: usize = counts.iter().sum();
+        let above = counts.iter().scan(all, |left, count| {
+            *left -= count;
+            Some(*left)
+        });
+        let logit = |above: usize| ((above as f64 + 0.5) / ((all - above) as f64 + 0.5)).ln() as f32;
+        above.take(counts.len() - 1).map(logit).collect()
+    }
+
+    /// The logits of the cutpoints, `[rows, classes - 1]`.
+    fn logits(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        pack_rows: &[u32],
+    ) -> burn::tensor::Tensor<2> {
+        let cutpoints = self.cutpoints.expect("the head is built before the first batch");
+        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
+        let states = kernels::dropout(self.config.pooling.pool(batch, pack_rows), dropout);
+        // The same weights for every cutpoint.
+        let weight = parameters.matrix(cutpoints.weight).repeat_dim(0, self.labels.len() - 1);
+        kernels::linear(states, weight, parameters.vector(cutpoints.bias), kernels::Precision::F32)
+    }
+
+    /// The median class.
+    fn median(probabilities: &[f32]) -> usize {
+        let up_to = probabilities.iter().scan(0.0, |sum, p| {
+            *sum += p;
+            Some(*sum)
+        });
+        up_to.take(probabilities.len() - 1).filter(|sum| *sum < 0.5).count()
+    }
+}
+
+/// The probability of each class from the probability of being above each cutpoint.
+fn class_probabilities(above: &[f32]) -> Vec<f32> {
+    let mut left = 1.0f32;
+    let mut classes: Vec<f32> = above
+        .iter()
+        .map(|above| {
+            let before = left;
+            left = left.min(*above);
+            before - left
+        })
+        .collect();
+    classes.push(left);
+    classes
+}
+
+impl Kind for OrdinalRegression {
+    fn input(&self) -> InputField {
+        self.input.clone()
+    }
+
+    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+        let counts: Vec<usize> =
+            self.classes(rows)?.count(&self.labels).0.into_iter().map(|(_, count)| count).collect();
+        if counts.iter().filter(|count| **count > 0).count() < 2 {
+            return Err(vec![DataError::Setting {
+                key: format!("task.{}.ordinal_regression.label", self.task),
+                found: format!(
+                    "{} labels of one class or none in field {:?} of {} training rows",
+                    counts.iter().sum::<usize>(),
+                    self.config.label,
+                    rows.len()
+                ),
+                expected: "two or more different classes".into(),
+            }]);
+        }
+        self.labels = Labels::in_order(self.config.order.clone(), counts);
+        Ok(())
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        self.labels.to_json()
+    }
+
+    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
+        let error = |reason: &str| TaskError::Space { task: self.task.clone(), reason: reason.into() };
+        if space["labels"] != json!(self.config.order) {
+            return Err(error("they are not those of `order`"));
+        }
+        let counts: Vec<usize> = serde_json::from_value(space["counts"].clone())
+            .map_err(|_| error("there is no list \"counts\" of whole numbers"))?;
+        if counts.len() != self.config.order.len() {
+            return Err(error("there is not one count for each class"));
+        }
+        self.labels = Labels::in_order(self.config.order.clone(), counts);
+        Ok(())
+    }
+
+    fn labels(&self) -> &[String] {
+        self.labels.names()
+    }
+
+    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
+        let biases = self.first_biases();
+        let mut head = parameters.head(&self.task);
+        self.cutpoints = Some(Cutpoints {
+            weight: head.matrix("weight", [1, hidden], Init::Uniform(1.0 / (hidden as f32).sqrt())),
+            bias: head.vector("bias", biases.len(), Init::Data(biases)),
+        });
+    }
+
+    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+        let targets = self.classes(&view.rows)?;
+        let rows = targets.ids.len();
+        let missing = targets.ids.iter().filter(|id| **id == IGNORE_INDEX).count();
+        let (counts, _) = targets.count(&self.labels);
+        self.targets.insert(split, targets);
+        Ok(LabelReport { rows, labelled: rows - missing, missing, counts, ..Default::default() })
+    }
+
+    fn labelled(&self, split: Split, row: usize) -> bool {
+        self.targets.get(&split).and_then(|t| t.ids.get(row)).is_some_and(|id| *id != IGNORE_INDEX)
+    }
+
+    fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
+        self.config.pooling.mark_used_tokens(pack, rows, used);
+    }
+
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
+        let targets = self.targets.get(&batch.split)?;
+        let class = |at: &BatchRow| {
+            let id = *targets.ids.get(at.row as usize)?;
+            (id != IGNORE_INDEX).then_some((at.pack_row, id))
+        };
+        let (pack_rows, classes): (Vec<u32>, Vec<u32>) = batch.rows.iter().filter_map(class).unzip();
+        if classes.is_empty() {
+            return None;
+        }
+        let cutpoints = self.labels.len() - 1;
+        let above = |class: &u32| {
+            let class = *class as usize;
+            (0..cutpoints).map(move |cutpoint| if class > cutpoint { 1.0 } else { 0.0 })
+        };
+        let above: Vec<f32> = classes.iter().flat_map(above).collect();
+        let logits = self.logits(parameters, batch, &pack_rows);
+        // The sum over cutpoints is their mean times their number.
+        let mean = binary::cross_entropy(logits, above, None).mean() * cutpoints as f32;
+        Some(Loss { mean, num_targets: classes.len() })
+    }
+
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+        if batch.rows.is_empty() {
+            return Vec::new();
+        }
+        let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
+        let above = head::sigmoids(self.logits(parameters, batch, &pack_rows));
+        let rows = above.chunks(self.labels.len() - 1);
+        rows.map(|above| Prediction::Label(class_probabilities(above))).collect()
+    }
+
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+        let targets = self.targets.get(&split);
+        let both = predictions.iter().filter_map(|(row, prediction)| match prediction {
+            Prediction::Label(probabilities) => {
+                let id = *targets?.ids.get(*row as usize)?;
+                (id != IGNORE_INDEX).then(|| (id, Self::median(probabilities) as u32))
+            }
+            _ => None,
+        });
+        let (gold, predicted): (Vec<u32>, Vec<u32>) = both.unzip();
+        Scores::with_primary(
+            self.primary,
+            vec![
+                ("quadratic_kappa".into(), metrics::quadratic_kappa(&gold, &predicted)),
+                ("accuracy".into(), metrics::accuracy(&gold, &predicted)),
+                ("mean_absolute_error".into(), metrics::mean_absolute_error(&gold, &predicted)),
+            ],
+        )
+    }
+
+    fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
+        let Prediction::Label(probabilities) = prediction else { return serde_json::Value::Null };
+        let class = Self::median(probabilities);
+        json!({
+            "label": self.labels.name(class as u32).unwrap_or_default(),
+            "probability": probabilities[class],
+            "probabilities": self.labels.most_probable(probabilities),
+        })
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_are_in_order_even_if_cutpoints_are_not() {
+        assert_eq!(class_probabilities(&[0.75, 0.25]), [0.25, 0.5, 0.25]);
+        assert_eq!(class_probabilities(&[0.25, 0.75]), [0.75, 0.0, 0.25]);
+        assert!(class_probabilities(&[0.3, 0.9, 0.1, 0.2]).iter().all(|p| *p >= 0.0));
+    }
+
+    #[test]
+    fn the_median_is_the_number_of_cutpoints_that_are_probably_below() {
+        let median = |above: &[f32]| OrdinalRegression::median(&class_probabilities(above));
+        assert_eq!(median(&[0.75, 0.625, 0.25]), 2);
+        assert_eq!((median(&[0.25, 0.125]), median(&[1.0, 1.0])), (0, 2));
+        assert_eq!(median(&[f32::NAN, f32::NAN]), 2);
+    }
+}

@@ -1,0 +1,329 @@
+//! One number per row: a rating, a price, a similarity, a sentiment score.
+//!
+//! Input: a field of text, two of them (`pair`), or a field of words. Value: a field with a number, or a text that is one
+//! (CSV has no types). A row without the field, or with an empty text, is masked.
+//!
+//! Head: the row's token states pooled as in `classification`, dropout, a linear layer `[hidden] -> [1]`.
+//!
+//! Loss, with the error `e` between output and target: `mse` is `e^2` (default); `huber` is `e^2 / 2` up to `delta` and
+//! `delta (|e| - delta / 2)` beyond (Huber 1964, "Robust estimation of a location parameter"), so that a few outliers do
+//! not dominate. The mean over labelled rows. Targets are standardised by the mean and the standard deviation of the training
+//! values (of the population), so that the losses of tasks in dollars and in stars have a similar scale; both are stored in the
+//! label space, and answers and scores are in the field's own unit. `standardise = false` turns it off. `delta` is in units of the
+//! target: standard deviations, unless that is off.
+//!
+//! Scores: `pearson` (default) and `spearman` correlations; also `rmse` in the field's unit, of which lower is better, and which
+//! therefore cannot be the primary metric. The correlation of constant predictions is 0. Cost: one product
+//! `[rows, hidden] x [hidden, 1]`.
+//!
+//! Errors: no training value, or all training values equal.
+//!
+//! Example: `regression = { text = "text", value = "score", loss = "huber" }`
+//!
+//! Answer: `{"value"}`.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Tensor, TensorData};
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, Value, View};
+use model::Parameters;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::heads::head::{self, Head};
+use crate::heads::pooling::Pooling;
+use crate::input;
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, SummaryStatistics, TaskError,
+};
+
+const METRICS: &[&str] = &["pearson", "spearman"];
+
+/// `regression = { .. }`: one number per row.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegressionConfig {
+    /// The field with the text to read. Give this or `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The field with a second text, read together with `text`: a hypothesis with its premise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
+    /// The field with the words to read, for corpora that come split into words. Give this or `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<String>,
+    /// The field with the number.
+    pub value: String,
+    /// The pooling of a row's token states: their mean, or the first token's state.
+    #[serde(default)]
+    pub pooling: Pooling,
+    /// The loss of an error.
+    #[serde(default)]
+    pub loss: RegressionLoss,
+    /// The error at which `huber` turns from quadratic to linear, above 0.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0.0))]
+    pub delta: f32,
+    /// Whether targets are standardised by the mean and the standard deviation of the training values.
+    #[serde(default = "yes")]
+    pub standardise: bool,
+    /// Dropout before the last layer, 0 to below 1.
+    #[serde(default = "head::default_dropout")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub dropout: f32,
+}
+
+/// The loss of an error, the distance between output and target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RegressionLoss {
+    /// Its square.
+    #[default]
+    Mse,
+    /// Half its square up to `delta`, linear beyond.
+    Huber,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl RegressionConfig {
+    /// Checks the settings and makes the task.
+    pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
+        let key = |name: &str| format!("task.{task}.regression.{name}");
+        let kind = format!("task.{task}.regression");
+        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
+        TaskError::fraction(|| key("dropout"), self.dropout.into())?;
+        if !(self.delta.is_finite() && self.delta > 0.0) {
+            let (found, expected) = (self.delta.to_string(), "a number above 0".into());
+            return Err(TaskError::Setting { key: key("delta"), found, expected });
+        }
+        Ok(Box::new(Regression {
+            task: task.to_owned(),
+            config: self.clone(),
+            input,
+            primary: TaskError::metric(task, METRICS, metric)?,
+            scale: Scale::default(),
+            head: None,
+            targets: HashMap::new(),
+        }))
+    }
+}
+
+/// The standardisation of targets: `target = (value - mean) / deviation`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scale {
+    mean: f64,
+    deviation: f64,
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Scale { mean: 0.0, deviation: 1.0 }
+    }
+}
+
+impl Scale {
+    /// The mean and standard deviation of some values.
+    fn of(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+        Scale { mean, deviation: (squares / n).sqrt() }
+    }
+
+    fn target(self, value: f64) -> f32 {
+        ((value - self.mean) / self.deviation) as f32
+    }
+
+    fn value(self, target: f32) -> f64 {
+        f64::from(target) * self.deviation + self.mean
+    }
+
+    /// Whether it is finite and invertible.
+    fn is_valid(self) -> bool {
+        self.mean.is_finite() && self.deviation.is_finite() && self.deviation > 0.0
+    }
+}
+
+/// A regression task.
+struct Regression {
+    task: String,
+    config: RegressionConfig,
+    input: InputField,
+    primary: &'static str,
+    scale: Scale,
+    head: Option<Head>,
+    /// The value of each row.
+    targets: HashMap<Split, Vec<Option<f64>>>,
+}
+
+impl Regression {
+    /// The number of a row.
+    fn value(&self, row: &Row) -> Result<Option<f64>, DataError> {
+        match row.get(&self.config.value) {
+            Some(Value::Text(text)) if text.trim().is_empty() => Ok(None),
+            _ => row.number(&self.config.value),
+        }
+    }
+
+    /// The numbers of all rows.
+    fn values(&self, rows: &[Row]) -> Result<Vec<Option<f64>>, Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let mut values = Vec::with_capacity(rows.len());
+        for row in rows {
+            match self.value(row) {
+                Ok(value) => values.push(value),
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.finish(values)
+    }
+
+    /// An error of the training values as a whole.
+    fn unlearnable(&self, found: String, expected: &str) -> Vec<DataError> {
+        let key = format!("task.{}.regression.value", self.task);
+        vec![DataError::Setting { key, found, expected: expected.into() }]
+    }
+
+    /// The outputs of the head, `[rows, 1]`.
+    fn outputs(&self, parameters: &Parameters, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
+        let head = self.head.expect("the head is built before the first batch");
+        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
+        head.logits(parameters, self.config.pooling.pool(batch, pack_rows), dropout)
+    }
+}
+
+impl Kind for Regression {
+    fn input(&self) -> InputField {
+        self.input.clone()
+    }
+
+    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+        let values: Vec<f64> = self.values(rows)?.into_iter().flatten().collect();
+        let field = &self.config.value;
+        let Some(first) = values.first() else {
+            let found = format!("no number in field {field:?} of {} training rows", rows.len());
+            return Err(self.unlearnable(found, "a number in each row to learn from"));
+        };
+        if values.iter().all(|value| value == first) {
+            let found = format!("only the number {first} in {} training rows", rows.len());
+            return Err(self.unlearnable(found, "two or more different numbers"));
+        }
+        if self.config.standardise {
+            self.scale = Scale::of(&values);
+        }
+        let largest = values.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
+        if !(self.scale.is_valid() && values.iter().all(|value| self.scale.target(*value).is_finite())) {
+            let found = format!("numbers up to {largest:e} in field {field:?}");
+            return Err(self.unlearnable(found, "numbers whose squares are in range; rescale the field"));
+        }
+        Ok(())
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        json!(self.scale)
+    }
+
+    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
+        let error = |reason: String| TaskError::Space { task: self.task.clone(), reason };
+        let scale: Scale = serde_json::from_value(space.clone())
+            .map_err(|_| error(format!("found {space}, expected the numbers \"mean\" and \"deviation\"")))?;
+        if !scale.is_valid() {
+            return Err(error(format!("found {space}, expected a deviation above 0")));
+        }
+        self.scale = scale;
+        Ok(())
+    }
+
+    fn labels(&self) -> &[String] {
+        &[]
+    }
+
+    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
+        self.head = Some(Head::new(parameters, &self.task, hidden, 1));
+    }
+
+    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+        let targets = self.values(&view.rows)?;
+        let values: Vec<f64> = targets.iter().copied().flatten().collect();
+        let (rows, labelled) = (targets.len(), values.len());
+        let numbers = SummaryStatistics::of(&values);
+        self.targets.insert(split, targets);
+        Ok(LabelReport { rows, labelled, missing: rows - labelled, numbers, ..Default::default() })
+    }
+
+    fn labelled(&self, split: Split, row: usize) -> bool {
+        self.targets.get(&split).and_then(|targets| targets.get(row)).is_some_and(Option::is_some)
+    }
+
+    fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
+        self.config.pooling.mark_used_tokens(pack, rows, used);
+    }
+
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
+        let targets = self.targets.get(&batch.split)?;
+        let labelled = |at: &BatchRow| Some((at.pack_row, (*targets.get(at.row as usize)?)?));
+        let (pack_rows, values): (Vec<u32>, Vec<f64>) = batch.rows.iter().filter_map(labelled).unzip();
+        if values.is_empty() {
+            return None;
+        }
+        let outputs = self.outputs(parameters, batch, &pack_rows);
+        let target: Vec<f32> = values.iter().map(|value| self.scale.target(*value)).collect();
+        let target = TensorData::new(target, [values.len(), 1]);
+        let error = outputs.clone() - Tensor::from_data(target, &outputs.device());
+        let mean = match self.config.loss {
+            RegressionLoss::Mse => (error.clone() * error).mean(),
+            RegressionLoss::Huber => {
+                let (distance, delta) = (error.abs(), self.config.delta);
+                let quadratic = distance.clone().clamp_max(delta);
+                (quadratic.clone() * quadratic.clone() * 0.5 + (distance - quadratic) * delta).mean()
+            }
+        };
+        Some(Loss { mean, num_targets: values.len() })
+    }
+
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+        if batch.rows.is_empty() {
+            return Vec::new();
+        }
+        let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
+        let outputs = head::to_host_vec(self.outputs(parameters, batch, &pack_rows));
+        outputs.into_iter().map(|output| Prediction::Number(self.scale.value(output))).collect()
+    }
+
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+        let targets = self.targets.get(&split);
+        let both = predictions.iter().filter_map(|(row, prediction)| match prediction {
+            Prediction::Number(number) => Some(((*targets?.get(*row as usize)?)?, *number)),
+            _ => None,
+        });
+        let (gold, predicted): (Vec<f64>, Vec<f64>) = both.unzip();
+        Scores::with_primary(
+            self.primary,
+            vec![
+                ("pearson".into(), metrics::pearson(&gold, &predicted)),
+                ("spearman".into(), metrics::spearman(&gold, &predicted)),
+                ("rmse".into(), metrics::rmse(&gold, &predicted)),
+            ],
+        )
+    }
+
+    fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
+        match prediction {
+            Prediction::Number(number) => json!({ "value": number }),
+            _ => serde_json::Value::Null,
+        }
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+}

@@ -1,0 +1,333 @@
+//! The relation between two marked spans of a text, or that there is none: relation classification.
+//!
+//! Input: a field of text, or of words, and two spans of it, `head` and `tail`, each `[start, end]` with `end` exclusive, in
+//! Unicode characters of the text or in words. With `markers = true` the model reads the text with `$` around the head and `#`
+//! around the tail. Label: a field of text. A row without it, or with an empty one, is masked. The label space is the sorted set of
+//! the training labels.
+//!
+//! Head: one state for each span: that of the marker before it, or without markers the mean over its tokens. Both are concatenated,
+//! `[2 hidden]`; dropout, a linear layer to `[hidden]` and tanh; dropout and a linear layer to `[labels]`.
+//!
+//! Loss: cross-entropy, the mean over labelled rows. A row of which `max_length` truncated a span is not trained on, and
+//! counted; its prediction uses the remaining tokens.
+//!
+//! Scores: `directed_f1` (default): macro-F1 over the relation types, in which the directions `NAME(e1,e2)` and `NAME(e2,e1)`
+//! of a type are counted together, a wrong direction is wrong, and the label `none` is left out of the mean, as SemEval-2010
+//! Task 8 counts; `accuracy`, `macro_f1`, `micro_f1` over all labels. Cost: one product `[rows, 2 hidden] x [2 hidden, hidden]`
+//! and one `[rows, hidden] x [hidden, labels]` a step.
+//!
+//! Papers: Baldini Soares et al. 2019, "Matching the Blanks", section 3.2 (the states of the markers); Wu and He 2019,
+//! "Enriching Pre-trained Language Model with Entity Information for Relation Classification" (the markers, the tanh layer).
+//!
+//! Example: `relation_classification = { text = "text", head = "head", tail = "tail", label = "relation" }`, or of words
+//! `relation_classification = { tokens = "tokens", label = "relation" }`
+//!
+//! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable labels.
+
+use std::collections::HashMap;
+
+use burn::tensor::Tensor;
+use data::{DataError, EntityMarkers, ErrorList, InputField, Pack, Row, SpanRole, Split, View};
+use kernels::Precision;
+use model::{Init, MatrixId, Parameters, VectorId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::heads::head::{self, Head};
+use crate::heads::states;
+use crate::targets::labels::{self, IGNORE_INDEX, Labels, Targets};
+use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError};
+
+const METRICS: &[&str] = &["directed_f1", "accuracy", "macro_f1", "micro_f1"];
+
+/// `relation_classification = { .. }`: the relation between two marked spans of a text.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RelationClassificationConfig {
+    /// The field with the text. Give this or `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The field with the words, for corpora that come split into words. Give this or `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<String>,
+    /// The field with the first span, `[start, end]`, in characters of the text or in words.
+    #[serde(default = "head_field")]
+    pub head: String,
+    /// The field with the second span.
+    #[serde(default = "tail_field")]
+    pub tail: String,
+    /// The field with the relation: text, a number, or true/false.
+    pub label: String,
+    /// Whether the input has markers around both spans.
+    #[serde(default = "yes")]
+    pub markers: bool,
+    /// The label of spans that are not related, which `directed_f1` leaves out of its mean.
+    #[serde(default = "other")]
+    pub none: String,
+    /// Dropout before both layers, 0 to below 1.
+    #[serde(default = "head::default_dropout")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub dropout: f32,
+    /// The maximum number of different labels. More are an error, since the field probably holds free text.
+    #[serde(default = "labels::default_max_labels")]
+    #[schemars(range(min = 2))]
+    pub max_labels: usize,
+}
+
+fn head_field() -> String {
+    "head".into()
+}
+
+fn tail_field() -> String {
+    "tail".into()
+}
+
+fn other() -> String {
+    "Other".into()
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl RelationClassificationConfig {
+    /// Checks the settings and makes the task.
+    pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
+        let key = |name: &str| format!("task.{task}.relation_classification.{name}");
+        let error = |key: String, found: String, expected: &str| {
+            Err(TaskError::Setting { key, found, expected: expected.into() })
+        };
+        let (text, words) = match (&self.text, &self.tokens) {
+            (Some(text), None) => (text, false),
+            (None, Some(tokens)) => (tokens, true),
+            (text, _) => {
+                let found =
+                    if text.is_some() { "both `text` and `tokens`" } else { "neither `text` nor `tokens`" };
+                let expected = "exactly one of them: the field that the task reads";
+                return error(format!("task.{task}.relation_classification"), found.into(), expected);
+            }
+        };
+        TaskError::fraction(|| key("dropout"), self.dropout.into())?;
+        if self.head == self.tail {
+            let found = format!("{:?}, the same field as `head`", self.tail);
+            return error(key("tail"), found, "the field with the second span");
+        }
+        let input = EntityMarkers {
+            text: text.clone(),
+            words,
+            head: self.head.clone(),
+            tail: self.tail.clone(),
+            markers: self.markers,
+        };
+        Ok(Box::new(RelationClassification {
+            task: task.to_owned(),
+            config: self.clone(),
+            input,
+            primary: TaskError::metric(task, METRICS, metric)?,
+            labels: Labels::default(),
+            network: None,
+            targets: HashMap::new(),
+        }))
+    }
+}
+
+/// The layer over both spans, and the output layer.
+#[derive(Debug, Clone, Copy)]
+struct Network {
+    /// `[hidden, 2 hidden]`.
+    weight: MatrixId,
+    /// `[hidden]`.
+    bias: VectorId,
+    out: Head,
+}
+
+/// A relation classification task.
+struct RelationClassification {
+    task: String,
+    config: RelationClassificationConfig,
+    input: EntityMarkers,
+    primary: &'static str,
+    labels: Labels,
+    network: Option<Network>,
+    targets: HashMap<Split, RelationTargets>,
+}
+
+/// The labels of one split.
+#[derive(Default)]
+struct RelationTargets {
+    labels: Targets,
+    /// Whether both spans of each row have tokens that represent them.
+    whole: Vec<bool>,
+}
+
+impl RelationClassification {
+    /// The label of a row.
+    fn label(&self, row: &Row) -> Result<Option<String>, DataError> {
+        labels::of_row(row, &self.config.label, &self.task)
+    }
+
+    /// The tokens that represent head and tail, as indices in a row whose tokens have the word ids `word_ids`.
+    fn spans(&self, word_ids: &[u32]) -> [Vec<u32>; 2] {
+        let of = |own: [SpanRole; 2]| -> Vec<u32> {
+            let is_own = |word_id: &u32| SpanRole::of(*word_id).is_some_and(|role| own.contains(&role));
+            (0..).zip(word_ids).filter(|(_, word_id)| is_own(word_id)).map(|(token, _)| token).collect()
+        };
+        if self.config.markers {
+            // The first token of a marker, if the vocabulary splits it into several.
+            let markers = [SpanRole::HeadMarker, SpanRole::TailMarker];
+            markers.map(|marker| of([marker; 2]).into_iter().take(1).collect())
+        } else {
+            [SpanRole::Head, SpanRole::Tail].map(|span| of([span, SpanRole::Both]))
+        }
+    }
+
+    /// The tokens of a pack that represent head and tail of a row.
+    fn spans_in(&self, pack: &Pack, at: BatchRow) -> [Vec<u32>; 2] {
+        let tokens = at.tokens(pack);
+        let begin = tokens.start as u32;
+        self.spans(&pack.word_ids[tokens]).map(|span| span.into_iter().map(|token| begin + token).collect())
+    }
+
+    /// `[rows, labels]`.
+    fn logits(&self, parameters: &Parameters, batch: &Batch<'_>, rows: &[BatchRow]) -> Tensor<2> {
+        let Network { weight, bias, out } = self.network.expect("the head is built before the first batch");
+        let (heads, tails): (Vec<_>, Vec<_>) =
+            rows.iter().map(|at| self.spans_in(batch.pack, *at).into()).unzip();
+        let both = [&heads, &tails].map(|spans| states::segment_means(batch.states, spans));
+        let dropout = |layer: &str| {
+            head::dropout(self.config.dropout, &format!("{}.{layer}", self.task), batch.dropout_seed)
+        };
+        let both = kernels::dropout(Tensor::cat(both.to_vec(), 1), dropout("spans"));
+        let (weight, bias) = (parameters.matrix(weight), parameters.vector(bias));
+        let hidden = kernels::linear(both, weight, bias, Precision::F32).tanh();
+        out.logits(parameters, hidden, dropout("out"))
+    }
+}
+
+impl Kind for RelationClassification {
+    fn input(&self) -> InputField {
+        InputField::Marked(self.input.clone())
+    }
+
+    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+        let counted = labels::count(rows, |row| self.label(row))?;
+        let labels = Labels::new(counted);
+        let key = |name: &str| format!("task.{}.relation_classification.{name}", self.task);
+        labels.check(rows, &self.config.label, self.config.max_labels, key, "label")?;
+        self.labels = labels;
+        Ok(())
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        self.labels.to_json()
+    }
+
+    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
+        self.labels = Labels::from_json(&self.task, space)?;
+        Ok(())
+    }
+
+    fn labels(&self) -> &[String] {
+        self.labels.names()
+    }
+
+    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
+        let bound = || Init::Uniform(1.0 / (2.0 * hidden as f32).sqrt());
+        let mut head = parameters.head(&self.task);
+        let weight = head.matrix("spans.weight", [hidden, 2 * hidden], bound());
+        let bias = head.vector("spans.bias", hidden, bound());
+        let out = Head::new(parameters, &self.task, hidden, self.labels.len());
+        self.network = Some(Network { weight, bias, out });
+    }
+
+    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
+        let mut targets = RelationTargets::default();
+        for (i, row) in view.rows.iter().enumerate() {
+            match self.label(row) {
+                Ok(label) => {
+                    let spans = self.spans(&view.encoded.word_ids[view.encoded.row(i)]);
+                    let whole = spans.iter().all(|span| !span.is_empty());
+                    if label.is_some() {
+                        report.labelled += 1;
+                        let lost = if view.encoded.truncated[i] > 0 {
+                            &mut report.truncated
+                        } else {
+                            &mut report.without_token
+                        };
+                        *lost += usize::from(!whole);
+                    }
+                    targets.labels.push(&self.labels, label.as_deref());
+                    targets.whole.push(whole);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.finish(())?;
+        report.missing = report.rows - report.labelled;
+        (report.counts, report.unseen) = targets.labels.count(&self.labels);
+        self.targets.insert(split, targets);
+        Ok(report)
+    }
+
+    fn labelled(&self, split: Split, row: usize) -> bool {
+        self.targets.get(&split).and_then(|t| t.labels.ids.get(row)).is_some_and(|id| *id != IGNORE_INDEX)
+    }
+
+    fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
+        let tokens = rows.iter().flat_map(|at| self.spans_in(pack, *at)).flatten();
+        tokens.for_each(|token| used[token as usize] = true);
+    }
+
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
+        let targets = self.targets.get(&batch.split)?;
+        let known = |at: &BatchRow| {
+            let row = at.row as usize;
+            let id = *targets.labels.ids.get(row)?;
+            ((id as usize) < self.labels.len() && targets.whole[row]).then_some((*at, id))
+        };
+        let (rows, ids): (Vec<BatchRow>, Vec<u32>) = batch.rows.iter().filter_map(known).unzip();
+        if rows.is_empty() {
+            return None;
+        }
+        let logits = self.logits(parameters, batch, &rows);
+        Some(Loss { mean: kernels::cross_entropy(logits, &ids, None, 0.0), num_targets: ids.len() })
+    }
+
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+        if batch.rows.is_empty() {
+            return Vec::new();
+        }
+        let rows = head::probabilities(self.logits(parameters, batch, batch.rows));
+        rows.chunks(self.labels.len()).map(|row| Prediction::Label(row.to_vec())).collect()
+    }
+
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+        let empty = RelationTargets::default();
+        let targets = &self.targets.get(&split).unwrap_or(&empty).labels;
+        let (gold, predicted) = targets.scored(predictions);
+        let names = |ids: &[u32]| -> Vec<&str> {
+            ids.iter().map(|id| targets.name(&self.labels, *id).unwrap_or_default()).collect()
+        };
+        let classes = self.labels.len() + targets.unseen.len();
+        let directed = metrics::directed_f1(&names(&gold), &names(&predicted), &self.config.none);
+        Scores::with_primary(
+            self.primary,
+            vec![
+                ("directed_f1".into(), directed),
+                ("accuracy".into(), metrics::accuracy(&gold, &predicted)),
+                ("macro_f1".into(), metrics::macro_f1(&gold, &predicted, classes)),
+                ("micro_f1".into(), metrics::micro_f1(&gold, &predicted)),
+            ],
+        )
+    }
+
+    fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
+        self.labels.answer(prediction)
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+}

@@ -1,0 +1,384 @@
+//! What all kinds that generate text have in common: encoding of target texts, teacher forcing, decoding. The kinds are
+//! `translation.rs` and `generation.rs`.
+
+mod decoding;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, Tokenizer, Value, View};
+pub use decoding::{Decoding, Sampling};
+use model::{Generator, Init, MatrixId, Parameters};
+use rayon::prelude::*;
+use search::{Hypothesis, search};
+use serde_json::json;
+
+use crate::heads::head;
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TextAnswer,
+    TrunkHandles,
+};
+
+/// The settings of a task that generates text.
+pub(crate) struct Seq2SeqSettings {
+    /// `task.NAME.KIND`, for messages.
+    pub key: String,
+    pub task: String,
+    /// The input text.
+    pub input: InputField,
+    /// The field with the target text, or with several references.
+    pub target: String,
+    pub max_target_length: usize,
+    pub label_smoothing: f32,
+    pub start_vector: bool,
+    pub decoding: Decoding,
+    pub metrics: &'static [&'static str],
+    pub primary: &'static str,
+    /// Computes the scores of generated texts.
+    pub score: Box<Score>,
+}
+
+/// Scores of generated texts, by name.
+type Score = dyn Fn(&[GeneratedText<'_>]) -> Vec<(String, f64)> + Send + Sync;
+
+/// The references of a row, and the token ids of the first.
+type Target = (Vec<String>, Vec<u32>);
+
+/// A generated text and its references.
+pub(crate) struct GeneratedText<'a> {
+    pub row: &'a Row,
+    pub text: &'a str,
+    pub references: Vec<&'a str>,
+}
+
+impl Seq2SeqSettings {
+    /// Checks the settings and makes the task.
+    pub fn build(self) -> Result<Box<dyn Kind>, TaskError> {
+        let key = |name: &str| format!("{}.{name}", self.key);
+        TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.into())?;
+        self.decoding.check(&key("decoding"))?;
+        if self.max_target_length == 0 {
+            let expected = "1 or more".into();
+            return Err(TaskError::Setting { key: key("max_target_length"), found: "0".into(), expected });
+        }
+        if self.input.fields().contains(&self.target.as_str()) {
+            let found = format!("{:?}, the same field as the source", self.target);
+            let expected = "the field with the text to be generated".into();
+            return Err(TaskError::Setting { key: key("target"), found, expected });
+        }
+        Ok(Box::new(Seq2SeqTask {
+            settings: self,
+            generator: None,
+            tokenizer: None,
+            start: None,
+            targets: HashMap::new(),
+        }))
+    }
+}
+
+/// A task that generates text.
+struct Seq2SeqTask {
+    settings: Seq2SeqSettings,
+    generator: Option<Arc<dyn Generator>>,
+    tokenizer: Option<Tokenizer>,
+    /// The embedding `[1, hidden]` of the task's own start token, where it has one.
+    start: Option<MatrixId>,
+    targets: HashMap<Split, Texts>,
+}
+
+/// The target texts of a split.
+struct Texts {
+    rows: Arc<[Row]>,
+    /// The references of each row; empty for a row that is not labelled.
+    references: Vec<Vec<String>>,
+    /// The tokens of the first reference, without start and end token; row `i` has `offsets[i]..offsets[i + 1]`.
+    ids: Vec<u32>,
+    offsets: Vec<usize>,
+}
+
+impl Texts {
+    fn row(&self, row: usize) -> &[u32] {
+        &self.ids[self.offsets[row]..self.offsets[row + 1]]
+    }
+}
+
+/// Decoder inputs and targets, texts end to end: the target of a token is the token after it.
+struct TeacherForcing {
+    inputs: Vec<u32>,
+    targets: Vec<u32>,
+    rows: kernels::RowOffsets,
+}
+
+impl Seq2SeqTask {
+    fn generator(&self) -> &dyn Generator {
+        self.generator.as_deref().expect("the trunk is bound before the first batch")
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        self.tokenizer.as_ref().expect("the trunk is bound before targets are encoded")
+    }
+
+    /// The references of a row, without empty ones; none for a row that has no target.
+    fn references(&self, row: &Row) -> Result<Vec<String>, DataError> {
+        let field = &self.settings.target;
+        let texts = match row.get(field) {
+            Some(Value::List(items)) => items
+                .iter()
+                .map(|item| match item {
+                    Value::Text(text) => Ok(text.clone()),
+                    other => Err(row.error(field, other.preview(), "a text, or a list of texts")),
+                })
+                .collect::<Result<_, _>>()?,
+            _ => row.text(field)?.map(str::to_owned).into_iter().collect::<Vec<String>>(),
+        };
+        Ok(texts.into_iter().filter(|text| !text.trim().is_empty()).collect())
+    }
+
+    /// The encoder states `[n, hidden]` of a batch's rows, and the rows' offsets.
+    fn encoder_states(batch: &Batch<'_>) -> (Tensor<2>, kernels::RowOffsets) {
+        let ranges: Vec<Range<usize>> = batch.rows.iter().map(|at| at.tokens(batch.pack)).collect();
+        let rows = kernels::offsets_from_lengths(ranges.iter().map(Range::len));
+        if rows == batch.pack.offsets {
+            return (batch.states.clone(), rows);
+        }
+        let tokens: Vec<u32> = ranges.into_iter().flatten().map(|token| token as u32).collect();
+        (kernels::gather_rows(batch.states.clone(), &tokens), rows)
+    }
+
+    fn teacher_forcing(&self, texts: &Texts, rows: &[BatchRow]) -> TeacherForcing {
+        let (mut inputs, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+        for at in rows {
+            let ids = texts.row(at.row as usize);
+            inputs.push(self.generator().decoder_start_token_id());
+            inputs.extend_from_slice(ids);
+            targets.extend_from_slice(ids);
+            targets.push(self.generator().eos_token_id());
+            lengths.push(ids.len() + 1);
+        }
+        TeacherForcing { inputs, targets, rows: kernels::offsets_from_lengths(lengths) }
+    }
+
+    /// Logits `[tokens, vocabulary]` of the token after each decoder input.
+    fn logits(
+        &self,
+        parameters: &Parameters,
+        teacher_forcing: &TeacherForcing,
+        (states, rows): (Tensor<2>, &kernels::RowOffsets),
+        dropout_seed: Option<u64>,
+    ) -> Tensor<2> {
+        let seed = dropout_seed.map(|seed| data::random::derive_seed(seed, "decoder", 0));
+        let texts = (&teacher_forcing.inputs[..], &teacher_forcing.rows);
+        self.generator().logits(parameters, texts, (states, rows), self.start_vector(parameters), seed)
+    }
+
+    fn start_vector(&self, parameters: &Parameters) -> Option<Tensor<2>> {
+        self.start.map(|start| parameters.matrix(start))
+    }
+
+    /// The negative log-likelihood of each row's first reference, and its number of tokens; `None` for rows without one.
+    fn likelihoods(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        (states, rows): (&Tensor<2>, &kernels::RowOffsets),
+    ) -> Vec<Option<(f64, usize)>> {
+        let Some(texts) = self.targets.get(&batch.split) else { return vec![None; batch.rows.len()] };
+        let labelled = |at: &BatchRow| !texts.references[at.row as usize].is_empty();
+        if !batch.rows.iter().any(labelled) {
+            return vec![None; batch.rows.len()];
+        }
+        let teacher_forcing = self.teacher_forcing(texts, batch.rows);
+        let logits = self.logits(parameters, &teacher_forcing, (states.clone(), rows), None);
+        let logits = head::to_host_vec(logits);
+        let width = logits.len() / teacher_forcing.targets.len();
+        let of_token = |token: usize| {
+            let logits = &logits[token * width..][..width];
+            let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f64 = logits.iter().map(|logit| f64::from(logit - max).exp()).sum();
+            sum.ln() - f64::from(logits[teacher_forcing.targets[token] as usize] - max)
+        };
+        let of_row = |(i, at): (usize, &BatchRow)| {
+            let tokens = teacher_forcing.rows[i]..teacher_forcing.rows[i + 1];
+            labelled(at).then(|| (tokens.clone().map(of_token).sum(), tokens.len()))
+        };
+        batch.rows.par_iter().enumerate().map(of_row).collect()
+    }
+}
+
+impl Kind for Seq2SeqTask {
+    fn input(&self) -> InputField {
+        self.settings.input.clone()
+    }
+
+    /// There is no label space, but there must be target texts.
+    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let mut found = rows.is_empty();
+        for row in rows {
+            match self.references(row) {
+                Ok(texts) => found |= !texts.is_empty(),
+                Err(error) => errors.push(error),
+            }
+        }
+        if let (false, Some(row)) = (found, rows.first()) {
+            errors.push(row.error(&self.settings.target, "no text in any row", "the texts to be generated"));
+        }
+        errors.finish(())
+    }
+
+    fn target_texts(&self, row: &Row) -> Vec<String> {
+        self.references(row).unwrap_or_default()
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        json!({})
+    }
+
+    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
+        if space.is_object() {
+            return Ok(());
+        }
+        let reason = "expected an empty table".into();
+        Err(TaskError::Space { task: self.settings.task.clone(), reason })
+    }
+
+    fn labels(&self) -> &[String] {
+        &[]
+    }
+
+    fn bind_trunk(&mut self, trunk: &TrunkHandles<'_>) -> Result<(), TaskError> {
+        let Some(decoder) = trunk.decoder else {
+            let expected = "a model that writes: `decoder = { layers = 3 }` in [model], or a T5";
+            let found = "a backbone without a decoder".into();
+            return Err(TaskError::Setting {
+                key: self.settings.key.clone(),
+                found,
+                expected: expected.into(),
+            });
+        };
+        self.generator = Some(decoder.clone());
+        self.tokenizer = Some(trunk.tokenizer.clone());
+        Ok(())
+    }
+
+    fn needs_full_embedding(&self) -> bool {
+        // The decoder embeds tokens that are not in the pack, and its logits are over the whole vocabulary.
+        true
+    }
+
+    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
+        let mut head = parameters.head(&self.settings.task);
+        let make = || head.matrix("start", [1, hidden], Init::Normal(0.02));
+        self.start = self.settings.start_vector.then(make);
+    }
+
+    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
+        let read = |row: &Row| {
+            let references = self.references(row)?;
+            let ids = match references.first() {
+                Some(text) => self.tokenizer().ids(text)?,
+                None => Vec::new(),
+            };
+            Ok((references, ids))
+        };
+        let found: Vec<Result<Target, DataError>> = view.rows.par_iter().map(read).collect();
+        let (mut references, mut ids, mut offsets) = (Vec::new(), Vec::new(), vec![0]);
+        for found in found {
+            match found {
+                Ok((texts, tokens)) => {
+                    report.labelled += usize::from(!texts.is_empty());
+                    report.truncated += usize::from(tokens.len() > self.settings.max_target_length);
+                    references.push(texts);
+                    ids.extend(tokens.into_iter().take(self.settings.max_target_length));
+                    offsets.push(ids.len());
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.finish(())?;
+        report.missing = report.rows - report.labelled;
+        self.targets.insert(split, Texts { rows: view.rows.clone(), references, ids, offsets });
+        Ok(report)
+    }
+
+    fn labelled(&self, split: Split, row: usize) -> bool {
+        self.targets.get(&split).is_some_and(|texts| texts.references.get(row).is_some_and(|t| !t.is_empty()))
+    }
+
+    fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
+        rows.iter().flat_map(|at| at.tokens(pack)).for_each(|token| used[token] = true);
+    }
+
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
+        let texts = self.targets.get(&batch.split)?;
+        let teacher_forcing = self.teacher_forcing(texts, batch.rows);
+        if teacher_forcing.targets.is_empty() {
+            return None;
+        }
+        let (states, rows) = Self::encoder_states(batch);
+        let logits = self.logits(parameters, &teacher_forcing, (states, &rows), batch.dropout_seed);
+        let targets = &teacher_forcing.targets;
+        let mean = kernels::cross_entropy(logits, targets, None, self.settings.label_smoothing);
+        Some(Loss { mean, num_targets: targets.len() })
+    }
+
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+        if batch.rows.is_empty() {
+            return Vec::new();
+        }
+        let (states, rows) = Self::encoder_states(batch);
+        let likelihoods = self.likelihoods(parameters, batch, (&states, &rows));
+        let generator = self.generator();
+        let mut cache = generator.start(parameters, &states, &rows);
+        let indices: Vec<u64> = batch.rows.iter().map(|at| at.row.into()).collect();
+        let special_tokens = [generator.decoder_start_token_id(), generator.eos_token_id()];
+        let found = search(&indices, &self.settings.decoding, special_tokens, |from, ids| {
+            let start = self.start_vector(parameters);
+            head::to_host_vec(generator.step(parameters, &mut cache, from, ids, start))
+        });
+        let answer = |(hypothesis, likelihood): (Hypothesis, Option<(f64, usize)>)| {
+            let mean = hypothesis.log_probability / hypothesis.steps.max(1) as f32;
+            let (text, probability) = (self.tokenizer().decode(&hypothesis.tokens), mean.exp());
+            Prediction::Text(TextAnswer { text, probability, likelihood })
+        };
+        found.into_iter().zip(likelihoods).map(answer).collect()
+    }
+
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+        let Some(texts) = self.targets.get(&split) else { return Scores::default() };
+        let (mut generated, mut total, mut tokens) = (Vec::new(), 0.0, 0);
+        for (row, prediction) in predictions {
+            let (row, references) = (&texts.rows[*row as usize], &texts.references[*row as usize]);
+            let Prediction::Text(answer) = prediction else { continue };
+            if references.is_empty() {
+                continue;
+            }
+            let (loss, count) = answer.likelihood.unwrap_or_default();
+            total += loss;
+            tokens += count;
+            let references = references.iter().map(String::as_str).collect();
+            generated.push(GeneratedText { row, text: &answer.text, references });
+        }
+        let mut values = (self.settings.score)(&generated);
+        values.push(("perplexity".into(), metrics::perplexity(total, tokens)));
+        Scores::with_primary(self.settings.primary, values)
+    }
+
+    fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
+        match prediction {
+            Prediction::Text(answer) => json!({ "text": answer.text, "probability": answer.probability }),
+            _ => serde_json::Value::Null,
+        }
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        self.settings.metrics
+    }
+}

@@ -1,0 +1,92 @@
+//! Settings of decoding: `decoding = { beams = 4 }`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::TaskError;
+
+/// How texts are decoded, token by token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Decoding {
+    /// The number of beams; 1 is greedy search, which always takes the most probable token.
+    #[schemars(range(min = 1, max = 64))]
+    pub beams: usize,
+    /// The exponent of the length by which the log-probability of a finished text is divided in beam search: 0 favours short
+    /// texts, above 1 long texts.
+    pub length_penalty: f32,
+    /// The minimum number of tokens of a text.
+    pub min_length: usize,
+    /// The maximum number of tokens of a text.
+    #[schemars(range(min = 1))]
+    pub max_length: usize,
+    /// The length of n-grams that may not occur twice in a text; 0 allows every repetition.
+    pub no_repeat_ngram: usize,
+    /// Samples tokens instead of taking the most probable; only with one beam.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sampling>,
+}
+
+/// `sample = { temperature = 0.8, top_p = 0.95 }`: tokens are sampled by their probabilities.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sampling {
+    /// The divisor of the logits: below 1 favours probable tokens.
+    pub temperature: f32,
+    /// The number of most probable tokens to sample from; 0 is all.
+    pub top_k: usize,
+    /// Samples only from the most probable tokens that together have this probability (Holtzman et al. 2020).
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub top_p: f32,
+    /// The seed of the sampling, together with the index of the row.
+    pub seed: u64,
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self {
+            beams: 1,
+            length_penalty: 1.0,
+            min_length: 0,
+            max_length: 128,
+            no_repeat_ngram: 0,
+            sample: None,
+        }
+    }
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 0 }
+    }
+}
+
+impl Decoding {
+    /// Checks the settings; `key` is that of the table.
+    pub(crate) fn check(&self, key: &str) -> Result<(), TaskError> {
+        let error = |name: &str, found: String, expected: &str| {
+            Err(TaskError::Setting { key: format!("{key}.{name}"), found, expected: expected.into() })
+        };
+        if !(1..=64).contains(&self.beams) {
+            return error("beams", self.beams.to_string(), "1 to 64");
+        }
+        if !self.length_penalty.is_finite() {
+            return error("length_penalty", self.length_penalty.to_string(), "a finite number");
+        }
+        if self.max_length == 0 || self.min_length > self.max_length {
+            let expected = "1 or more, and no less than min_length";
+            return error("max_length", self.max_length.to_string(), expected);
+        }
+        let Some(sample) = &self.sample else { return Ok(()) };
+        if self.beams != 1 {
+            return error("beams", self.beams.to_string(), "1 beside `sample`");
+        }
+        if !(sample.temperature > 0.0 && sample.temperature.is_finite()) {
+            return error("sample.temperature", sample.temperature.to_string(), "more than 0");
+        }
+        if !(sample.top_p > 0.0 && sample.top_p <= 1.0) {
+            return error("sample.top_p", sample.top_p.to_string(), "more than 0, at most 1");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! Losses that several kinds use.
+
+pub(crate) mod binary;
+pub(crate) mod focal;
+pub(crate) mod ragged;

@@ -1,0 +1,153 @@
+//! What a run works with, made from the job and the settings: balancer, criterion; and what does not go together.
+
+use crate::{
+    config::gradient_scope::GradientScope,
+    config::{SettingError, Settings},
+    error::TrainError,
+    job::Job,
+    loading::phases::Phase,
+    optimizer::OptimizerConfig,
+    run::best::Criterion,
+    run::step::LookaheadBatch,
+};
+use balance::{Balancer, Needs};
+use data::{SamplerConfig, Split};
+
+/// The balancer over the job's tasks.
+///
+/// # Errors
+/// When its settings do not fit, or it does not go with the scope, the data or what is frozen.
+pub(crate) fn balancer(job: &Job, settings: &Settings) -> Result<Box<dyn Balancer>, TrainError> {
+    let names: Vec<&str> = job.model.tasks.iter().map(|t| t.name.as_str()).collect();
+    let importance: Vec<f64> = job.model.tasks.iter().map(|t| t.config.importance).collect();
+    let mut balancer = settings.balance.build(&names, &importance)?;
+    match misfit(job, settings.train.gradient_scope, balancer.as_mut()) {
+        Some(reason) => Err(TrainError::Balancer { method: settings.balance.name(), reason: reason.into() }),
+        None => Ok(balancer),
+    }
+}
+
+/// Why a balancer does not go with a job.
+fn misfit(job: &Job, scope: GradientScope, balancer: &mut dyn Balancer) -> Option<&'static str> {
+    let needs = balancer.needs();
+    let keeps_buffers = balancer.gradient_transform().is_some_and(|transform| transform.keeps_buffers());
+    if needs == Needs::Losses {
+        let narrow = scope != GradientScope::AllShared;
+        return narrow
+            .then_some("looks at losses only, so that `train.gradient_scope` has no meaning; leave it out");
+    }
+    let (trunk, parameters) = (&job.model.trunk, &job.model.parameters);
+    let trained = |wanted: &dyn Fn(usize) -> bool| {
+        (0..parameters.len()).any(|index| {
+            let parameter = parameters.parameter(index);
+            parameter.trainable && parameter.is_shared() && wanted(index)
+        })
+    };
+    let no_validation = || LookaheadBatch::of(job, 1).is_none();
+    match scope {
+        _ if !trained(&|_| true) => {
+            Some("compares gradients of shared parameters, and none is trained; freeze fewer layers")
+        }
+        _ if needs == Needs::Lookahead && no_validation() => {
+            Some("looks ahead at validation rows, and no row of a validation split carries a label")
+        }
+        GradientScope::Representation if trunk.has_lanes() => Some(
+            "compares gradients of states that tasks share, and with this sharing scheme they share none; use `train.gradient_scope = \"last_layer\"`",
+        ),
+        GradientScope::LastLayer if !trained(&|index| trunk.is_in_last_layer(parameters, index)) => {
+            Some("has no last layer to look at: none is trained; use `train.gradient_scope = \"all_shared\"`")
+        }
+        GradientScope::Representation if keeps_buffers => Some(
+            "keeps numbers of every parameter, and the representation has none; use `train.gradient_scope = \"last_layer\"`",
+        ),
+        GradientScope::Representation if needs == Needs::Lookahead || needs == Needs::IndependentHalves => {
+            Some(
+                "compares gradients of different rows, which are not the same representation; use `train.gradient_scope = \"last_layer\"`",
+            )
+        }
+        _ => None,
+    }
+}
+
+/// What decides which evaluation is best; `None` where there is nothing to evaluate.
+pub(crate) fn criterion(job: &Job, settings: &Settings) -> Result<Option<Criterion>, TrainError> {
+    let metrics: Vec<(&str, &[&str])> =
+        job.model.tasks.iter().map(|t| (t.name.as_str(), t.kind.metrics())).collect();
+    let criterion = Criterion::of(&settings.train, &metrics)?;
+    let evaluated = |view: usize, task: &crate::job::TaskSlot| {
+        let rows = job.views.validation.get(view).map_or(0, |v| v.encoded.rows());
+        (0..rows).any(|row| task.kind.labelled(Split::Validation, row))
+    };
+    let wanted = |task: &&crate::job::TaskSlot| match &criterion {
+        Criterion::Mean => true,
+        Criterion::Metric { task: name, .. } => task.name == *name,
+    };
+    let any = job.model.tasks.iter().filter(wanted).any(|t| evaluated(t.view, t));
+    match (&criterion, any) {
+        (Criterion::Mean, false) => Ok(None),
+        (Criterion::Metric { .. }, false) => {
+            Err(TrainError::NoValue { step: 0, criterion: criterion.to_string() })
+        }
+        _ => Ok(Some(criterion)),
+    }
+}
+
+/// Refuses a sampler that looks at what no step or evaluation shows.
+fn sampler_fits(job: &Job, settings: &Settings, sampling: &SamplerConfig) -> Result<(), TrainError> {
+    let lacks = |reason: &str| Err(TrainError::Sampler { sampler: sampling.name(), reason: reason.into() });
+    match () {
+        () if sampling.needs_validation() && criterion(job, settings)?.is_none() => {
+            lacks("looks at validation scores, and no row of a validation split carries a label")
+        }
+        () if sampling.needs_task_gradients() && balancer(job, settings)?.needs() == Needs::Losses => {
+            let method = settings.balance.name();
+            lacks(&format!(
+                "looks at the gradients of the tasks, and [balance.{method}] does not; take a method that compares them, such as upgrad"
+            ))
+        }
+        () => Ok(()),
+    }
+}
+
+/// Refuses rows of a corpus that has no vector where others have one.
+fn every_corpus_has_a_vector(job: &Job) -> Result<(), TrainError> {
+    let known = &job.model.datasets;
+    let mut views = Split::ALL.into_iter().flat_map(|split| job.views.of(split));
+    match views.find(|view| !known.iter().any(|corpus| **corpus == *view.corpus)) {
+        Some(view) if !known.is_empty() => {
+            Err(TrainError::NoVector { corpus: view.corpus.to_string(), known: known.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses settings and jobs that cannot be trained.
+pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
+    let errors = settings.errors();
+    if !errors.is_empty() {
+        return Err(TrainError::Settings(errors));
+    }
+    let stops = job.model.tasks.iter().find(|task| task.config.early_stopping.is_some());
+    if let (Some(task), OptimizerConfig::ScheduleFree(_)) = (stops, &settings.optimizer) {
+        let key = format!("task.{}.early_stopping", task.name);
+        let expected = "another optimizer: the averages of this one are not of any one step";
+        return Err(TrainError::Settings(vec![SettingError::new(&key, "schedule_free_adamw", expected)]));
+    }
+    every_corpus_has_a_vector(job)?;
+    for phase in Phase::all(job, settings)? {
+        sampler_fits(job, settings, &phase.sampling)?;
+    }
+    balancer(job, settings)?;
+    if let (true, Some(task)) =
+        (settings.cache_frozen, job.model.tasks.iter().find(|t| t.kind.mask_percent().is_some()))
+    {
+        return Err(TrainError::CachedMasking { task: task.name.clone() });
+    }
+    for task in &job.model.tasks {
+        let rows = job.views.train.get(task.view).map_or(0, |v| v.encoded.rows());
+        if !(0..rows).any(|row| task.kind.labelled(Split::Train, row)) {
+            return Err(TrainError::NoLabels { task: task.name.clone() });
+        }
+    }
+    Ok(())
+}

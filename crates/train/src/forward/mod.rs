@@ -1,0 +1,5 @@
+//! Passes without a gradient step: the trunk, evaluation and prediction, pooled states.
+
+pub(crate) mod evaluate;
+pub(crate) mod mean_pooled_states;
+pub(crate) mod trunk;

@@ -1,0 +1,240 @@
+//! The result of a run, `model/`: in Hugging Face layout, so that other programs can open the trunk, with the heads
+//! beside it.
+//!
+//! ```text
+//! config.json, model.safetensors   the backbone, as transformers reads it
+//! tokenizer.json                   the vocabulary
+//! heads.safetensors                the parameters of every head by name
+//! decoder.safetensors              those of a decoder that is not part of the backbone, called as in T5
+//! sharing.safetensors              what a sharing scheme adds, and the dataset embedding, where the model has them
+//! polytask.json                    the tasks: config, labels, scores ([`ModelManifest`])
+//! ```
+//!
+//! What opens the backbone alone, as other programs do, has the states without what `sharing.safetensors` adds.
+
+use crate::{
+    checkpoint::durable,
+    error::TrainError,
+    job::{Model, ModelDecoder, TaskSlot},
+    run::best::ScoreTable,
+};
+use burn::tensor::Device;
+use data::{EntityMarkers, InputField, Tokenizer};
+use model::{DecoderConfig, Parameters, Precision, SharingConfig, Trunk};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use tasks::TaskConfig;
+
+const MANIFEST: &str = "polytask.json";
+const TOKENIZER: &str = "tokenizer.json";
+
+/// The format of saved models that this version writes and reads.
+const FORMAT: u32 = 2;
+
+/// What a saved model says about itself: `polytask.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelManifest {
+    /// The version of this format.
+    pub format: u32,
+    /// Steps of training behind the weights.
+    pub step: usize,
+    /// Rows are cut to so many tokens.
+    pub max_length: usize,
+    /// What its large products were made of in training, and are when it is used.
+    #[serde(default)]
+    pub precision: Precision,
+    /// The table of a decoder that is not part of the backbone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<DecoderConfig>,
+    /// How the tasks share the trunk.
+    #[serde(default)]
+    pub sharing: SharingConfig,
+    /// The corpora that have a vector, in the order of the dataset embedding.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub datasets: Vec<String>,
+    /// The tasks, in the order of the config.
+    pub tasks: Vec<TaskManifest>,
+    /// Scores on the validation split, where it was evaluated at that step.
+    pub validation: ScoreTable,
+}
+
+/// What a saved model says about a task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskManifest {
+    /// Its name.
+    pub name: String,
+    /// What it reads: `text`, `words`, `pair` or `marked`, and the field or fields.
+    pub input: InputSpec,
+    /// Its table of the config.
+    pub config: TaskConfig,
+    /// Its labels, as its kind keeps them.
+    pub label_space: serde_json::Value,
+}
+
+/// What a task reads of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputSpec {
+    /// A field of text.
+    Text(String),
+    /// A field of text and what stands before it.
+    Prefixed {
+        /// Stands before every text.
+        prefix: String,
+        /// The field.
+        field: String,
+    },
+    /// A field of words.
+    Words(String),
+    /// Two fields of text.
+    Pair(String, String),
+    /// A field of text and one with a list of texts.
+    Choices(String, String),
+    /// Two fields of text, the second in parts.
+    Windows {
+        /// Both fields.
+        fields: [String; 2],
+        /// Tokens that a part shares with the one before it.
+        overlap: usize,
+        /// The most parts of a text.
+        most: usize,
+    },
+    /// A field of text or words with two spans in it.
+    Marked(EntityMarkers),
+}
+
+/// The part of a manifest that every format has.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+impl Model {
+    /// Writes the model to `dir`, whole or not at all; a model that was there gives way.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn save(&self, dir: &Path, step: usize, validation: ScoreTable) -> Result<(), TrainError> {
+        let task = |t: &TaskSlot| TaskManifest {
+            name: t.name.clone(),
+            input: match t.kind.input() {
+                InputField::Text(field) => InputSpec::Text(field),
+                InputField::Prefixed { prefix, field } => InputSpec::Prefixed { prefix, field },
+                InputField::Words(field) => InputSpec::Words(field),
+                InputField::Pair(first, second) => InputSpec::Pair(first, second),
+                InputField::Choices(first, second) => InputSpec::Choices(first, second),
+                InputField::Windows { fields, overlap, most } => InputSpec::Windows { fields, overlap, most },
+                InputField::Marked(marked) => InputSpec::Marked(marked),
+            },
+            config: t.config.clone(),
+            label_space: t.kind.label_space(),
+        };
+        let tasks = self.tasks.iter().map(task).collect();
+        let (max_length, precision) = (self.max_length, self.trunk.precision());
+        let fresh =
+            self.decoder.as_ref().and_then(|decoder| Some((&decoder.network, decoder.fresh.as_ref()?)));
+        let decoder = fresh.map(|(_, config)| config.clone());
+        let (sharing, datasets) = (self.trunk.sharing().config(), self.datasets.clone());
+        let manifest = ModelManifest {
+            format: FORMAT,
+            step,
+            max_length,
+            precision,
+            decoder,
+            sharing,
+            datasets,
+            tasks,
+            validation,
+        };
+        let text =
+            serde_json::to_vec_pretty(&manifest).map_err(|e| TrainError::saved(&dir.join(MANIFEST), e))?;
+        durable::replace_dir(dir, |place| {
+            model::save(place, &self.trunk, &self.parameters)?;
+            model::save_heads(place, &self.parameters)?;
+            if let Some((network, _)) = fresh {
+                model::save_decoder(place, &network.names(), &self.parameters)?;
+            }
+            durable::write(&place.join(TOKENIZER), self.tokenizer.to_json().as_bytes())?;
+            durable::write(&place.join(MANIFEST), &text)
+        })
+    }
+
+    /// Reads a model that [`Model::save`] wrote. Every task's view is 0, and no split is attached.
+    ///
+    /// # Errors
+    /// When a file is missing, or is not what it should be.
+    pub fn open(dir: &Path, device: &Device) -> Result<(Model, ModelManifest), TrainError> {
+        durable::recover_dir(dir)?;
+        let path = dir.join(MANIFEST);
+        let manifest = read_manifest(&path)?;
+        let tokenizer = Tokenizer::from_file(&dir.join(TOKENIZER))?;
+        let mut parameters = Parameters::new(device, 0);
+        let mut trunk = Trunk::new(model::open(dir, &mut parameters, None)?);
+        trunk.set_precision(manifest.precision);
+        let (found, most) = (tokenizer.vocabulary(), trunk.spec().vocabulary);
+        if found > most {
+            let reason = format!("its vocabulary has {found} entries, the backbone only knows {most}");
+            return Err(TrainError::saved(&dir.join(TOKENIZER), reason));
+        }
+        let (found, most) = (manifest.max_length, trunk.spec().max_length);
+        if found > most {
+            let reason = format!("max_length: found {found}, the backbone has positions for {most} tokens");
+            return Err(TrainError::saved(&path, reason));
+        }
+        if !manifest.datasets.is_empty() {
+            trunk.add_dataset_embedding(manifest.datasets.len(), &mut parameters);
+        }
+        let names: Vec<String> = manifest.tasks.iter().map(|task| task.name.clone()).collect();
+        trunk.set_sharing(manifest.sharing.build(), &names, &mut parameters)?;
+        model::load_sharing(dir, &trunk, &mut parameters)?;
+        let decoder = ModelDecoder::of(&trunk, manifest.decoder.as_ref(), &tokenizer, &mut parameters)?;
+        if let Some(ModelDecoder { network, fresh: Some(_) }) = &decoder {
+            model::load_decoder(dir, &network.names(), &mut parameters)?;
+        }
+        let mut tasks = Vec::with_capacity(manifest.tasks.len());
+        for task in &manifest.tasks {
+            let mut kind = task.config.build(&task.name)?;
+            kind.load_label_space(&task.label_space)?;
+            let (name, config) = (task.name.clone(), task.config.clone());
+            tasks.push(TaskSlot { name, config, kind, view: 0, is_trained: true });
+        }
+        TaskSlot::build_all(&mut tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
+            .map_err(|mut errors| errors.remove(0))?;
+        model::load_heads(dir, &mut parameters)?;
+        let (max_length, datasets) = (manifest.max_length, manifest.datasets.clone());
+        Ok((Model { parameters, trunk, decoder, tokenizer, max_length, datasets, tasks }, manifest))
+    }
+}
+
+fn read_manifest(path: &Path) -> Result<ModelManifest, TrainError> {
+    let text = durable::read(path)?;
+    let version = serde_json::from_slice::<Version>(&text).map_err(|e| TrainError::saved(path, e))?;
+    if version.format != FORMAT {
+        let found = version.format;
+        let reason = format!("found format {found}, this version reads format {FORMAT}");
+        return Err(TrainError::saved(path, reason));
+    }
+    let manifest = serde_json::from_slice::<ModelManifest>(&text).map_err(|e| TrainError::saved(path, e))?;
+    let mut names: Vec<&str> = manifest.tasks.iter().map(|t| t.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+        return Err(TrainError::saved(path, format!("task `{}` is there twice", twice[0])));
+    }
+    let mut datasets: Vec<&str> = manifest.datasets.iter().map(String::as_str).collect();
+    datasets.sort_unstable();
+    if let Some(twice) = datasets.windows(2).find(|w| w[0] == w[1]) {
+        return Err(TrainError::saved(path, format!("corpus `{}` has a vector twice", twice[0])));
+    }
+    let without = manifest.tasks.iter().find(|task| !datasets.contains(&task.config.corpus.as_str()));
+    if let (Some(task), false) = (without, datasets.is_empty()) {
+        let (found, corpus) = (datasets.join(", "), &task.config.corpus);
+        let reason = format!(
+            "task `{}`: found vectors for {found}, expected one for its corpus `{corpus}`; take the folder as it was saved",
+            task.name
+        );
+        return Err(TrainError::saved(path, reason));
+    }
+    Ok(manifest)
+}

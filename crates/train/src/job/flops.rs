@@ -1,0 +1,24 @@
+//! What training costs in floating-point operations: the products with the trunk's weights, two operations a weight and token
+//! forward and four more backward; a frozen layer only forward. Attention, norms and heads come on top; they are left out.
+
+use crate::job::Model;
+use model::{Role, Stack};
+
+/// Operations of a training step for each token, where the first `frozen` layers are frozen beside what the model has frozen now. Of
+/// a token of the encoder: a decoder runs over other tokens.
+pub fn flops_per_token(model: &Model, frozen: Option<usize>) -> f64 {
+    let parameters = &model.parameters;
+    let flops = |index: usize| {
+        let p = parameters.parameter(index);
+        let of_encoder = p.depth.is_some_and(|depth| depth.stack == Stack::Encoder);
+        let is_product = matches!(p.role, Role::Linear | Role::Adapter) && p.shape().len() == 2;
+        if !of_encoder || !is_product {
+            return 0.0;
+        }
+        let still = frozen.is_some_and(|layers| model.trunk.is_frozen_at(parameters, index, layers));
+        // Private weights see the tokens of their task alone.
+        let share = if p.is_shared() { 1.0 } else { 1.0 / model.tasks.len().max(1) as f64 };
+        (if p.trainable && !still { 6.0 } else { 2.0 }) * p.size() as f64 * share
+    };
+    (0..parameters.len()).map(flops).sum()
+}

@@ -1,0 +1,222 @@
+//! What is trained: a model with its tasks, and the rows they learn from.
+
+pub(crate) mod export;
+pub(crate) mod flops;
+pub(crate) mod frozen_cache;
+use burn::tensor::Device;
+use data::{Pack, Split, Tokenizer, View};
+use model::{DecoderConfig, Generator, ModelError, Parameters, Trunk};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tasks::{Kind, TaskConfig, TaskError, TrunkHandles};
+
+/// A trunk, a head per task, and what they need to read text. The same value is trained, saved, loaded and used.
+pub struct Model {
+    /// The weights of trunk and heads; on an autodiff device while training.
+    pub parameters: Parameters,
+    /// The network that turns tokens into states.
+    pub trunk: Trunk,
+    /// What writes texts from the states: the backbone's own decoder, or a fresh one on it.
+    pub decoder: Option<ModelDecoder>,
+    /// The vocabulary.
+    pub tokenizer: Tokenizer,
+    /// Rows are cut to so many tokens.
+    pub max_length: usize,
+    /// The corpora that have a vector in the trunk, in the order of its dataset embedding; none where it has no such table.
+    pub datasets: Vec<String>,
+    /// The tasks, in the order of the config.
+    pub tasks: Vec<TaskSlot>,
+}
+
+/// A decoder, and where it comes from.
+#[derive(Debug, Clone)]
+pub struct ModelDecoder {
+    /// The network.
+    pub network: Arc<dyn Generator>,
+    /// The table that built it; `None` for one that is part of the backbone.
+    pub fresh: Option<DecoderConfig>,
+}
+
+impl ModelDecoder {
+    /// The decoder of a backbone, or a fresh one on it where the config asks for it; `None` where there is neither.
+    ///
+    /// # Errors
+    /// A size out of its range; a fresh one on a backbone that has its own; a vocabulary without tokens that begin and end a row.
+    pub fn of(
+        trunk: &Trunk,
+        fresh: Option<&DecoderConfig>,
+        tokenizer: &Tokenizer,
+        parameters: &mut Parameters,
+    ) -> Result<Option<ModelDecoder>, ModelError> {
+        let Some(config) = fresh else {
+            return Ok(trunk.generator().map(|network| ModelDecoder { network, fresh: None }));
+        };
+        let specials = tokenizer.specials();
+        let (Some(bos), Some(eos)) = (specials.bos, specials.eos) else {
+            return Err(ModelError::Decoder {
+                key: "decoder".into(),
+                found: "a vocabulary without tokens that begin and end a row".into(),
+                expected: "one that has them, such as [CLS] and [SEP]".into(),
+            });
+        };
+        let network = Arc::new(config.build(trunk, [bos, eos], parameters)?);
+        Ok(Some(ModelDecoder { network, fresh: Some(config.clone()) }))
+    }
+}
+
+/// A task in its place.
+pub struct TaskSlot {
+    /// Its name.
+    pub name: String,
+    /// Its table of the config.
+    pub config: TaskConfig,
+    /// Labels, head, loss, decoding, metrics.
+    pub kind: Box<dyn Kind>,
+    /// The index of its view, the same in every split.
+    pub view: usize,
+    /// Whether it is trained: not in a phase that leaves it out, nor when it is done. True but within a run.
+    pub is_trained: bool,
+}
+
+impl TaskSlot {
+    /// The task whose head it has: itself, unless its config names another.
+    pub fn head(&self) -> &str {
+        self.config.head.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Builds all tasks of a model ([`TaskSlot::build`]), those with a head of their own first.
+    ///
+    /// # Errors
+    /// Those of every task that cannot be built.
+    pub fn build_all(
+        tasks: &mut [TaskSlot],
+        trunk: &Trunk,
+        decoder: Option<&ModelDecoder>,
+        tokenizer: &Tokenizer,
+        parameters: &mut Parameters,
+    ) -> Result<(), Vec<TaskError>> {
+        let mut errors = Vec::new();
+        for shares in [false, true] {
+            for task in tasks.iter_mut().filter(|task| task.config.head.is_some() == shares) {
+                errors.extend(task.build(trunk, decoder, tokenizer, parameters).err());
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// Connects the task to a trunk and adds its head to the parameters.
+    ///
+    /// # Errors
+    /// When the trunk lacks what the kind uses, or the head that it shares is another.
+    pub fn build(
+        &mut self,
+        trunk: &Trunk,
+        decoder: Option<&ModelDecoder>,
+        tokenizer: &Tokenizer,
+        parameters: &mut Parameters,
+    ) -> Result<(), TaskError> {
+        let (hidden, token_embedding) = (trunk.hidden(), trunk.spec().token_embedding);
+        let decoder = decoder.map(|decoder| &decoder.network);
+        self.kind.bind_trunk(&TrunkHandles { hidden, tokenizer, token_embedding, decoder })?;
+        let Some(head) = &self.config.head else {
+            self.kind.init_head(parameters, hidden);
+            return Ok(());
+        };
+        let build = |parameters: &mut Parameters| self.kind.init_head(parameters, hidden);
+        parameters.sharing(&self.name, head, build).map_err(|error| TaskError::Setting {
+            key: format!("task.{}.head", self.name),
+            found: format!("{head:?}: {error}"),
+            expected: "a task with a head of the same kind, labels and settings".into(),
+        })
+    }
+}
+
+/// Tokenized rows by split. The same index means the same corpus and input in each; a corpus that has no such
+/// split has a view without rows, or the whole list is empty.
+#[derive(Default)]
+pub struct Views {
+    /// What the weights learn from.
+    pub train: Vec<View>,
+    /// What decides which checkpoint is best.
+    pub validation: Vec<View>,
+    /// What is looked at last.
+    pub test: Vec<View>,
+}
+
+impl Views {
+    /// The views of a split.
+    pub fn of(&self, split: Split) -> &[View] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+}
+
+/// A model and the rows to train it on. The kinds have fitted their labels, made their heads and encoded the targets of every
+/// split.
+pub struct Job {
+    /// What is trained.
+    pub model: Model,
+    /// What it learns from.
+    pub views: Views,
+}
+
+impl Model {
+    /// Gives each corpus that a task reads a vector in the trunk, in the order of their names; gives these.
+    pub fn add_datasets(tasks: &[TaskSlot], trunk: &mut Trunk, parameters: &mut Parameters) -> Vec<String> {
+        let names: BTreeSet<&String> = tasks.iter().map(|task| &task.config.corpus).collect();
+        trunk.add_dataset_embedding(names.len(), parameters);
+        names.into_iter().cloned().collect()
+    }
+
+    /// For every token of a pack its row of the dataset embedding; empty where there is none.
+    ///
+    /// # Panics
+    /// When the pack has a row of a corpus that no task of the model reads, and corpora have vectors.
+    pub(crate) fn datasets_of(&self, pack: &Pack) -> Vec<u32> {
+        if self.datasets.is_empty() {
+            return Vec::new();
+        }
+        let mut of_tokens = Vec::with_capacity(pack.tokens());
+        for (name, end) in pack.corpora.iter().zip(&pack.offsets[1..]) {
+            let dataset = self.datasets.iter().position(|known| **known == **name);
+            of_tokens.resize(*end, dataset.expect("rows are of corpora that tasks read") as u32);
+        }
+        of_tokens
+    }
+
+    /// The device of the weights.
+    pub fn device(&self) -> &Device {
+        self.parameters.device()
+    }
+
+    /// Parameters of the trunk, and those that each task has to itself: its head, and what a sharing scheme gives it in the trunk.
+    pub fn sizes(&self) -> (usize, BTreeMap<String, usize>) {
+        let mut heads: BTreeMap<String, usize> = self.tasks.iter().map(|t| (t.name.clone(), 0)).collect();
+        let mut trunk = 0;
+        for (i, parameter) in self.parameters.iter().enumerate() {
+            let size: usize = self.parameters.shape(i).iter().product();
+            match parameter.owner.first_task() {
+                None => trunk += size,
+                Some(task) => *heads.entry(task.to_owned()).or_default() += size,
+            }
+        }
+        (trunk, heads)
+    }
+}
+
+/// The corpora of some views in order of appearance, each with the indices of its views.
+pub(crate) fn corpora(views: &[View]) -> Vec<(Arc<str>, Vec<usize>)> {
+    let mut corpora: Vec<(Arc<str>, Vec<usize>)> = Vec::new();
+    for (i, view) in views.iter().enumerate() {
+        match corpora.iter_mut().find(|(name, _)| *name == view.corpus) {
+            Some((_, indices)) => indices.push(i),
+            None => corpora.push((view.corpus.clone(), vec![i])),
+        }
+    }
+    corpora
+}

@@ -1,0 +1,50 @@
+//! The loss of single rows, for orders that go by it.
+
+use crate::{
+    forward::trunk::{PassInput, WorkPack},
+    job::Job,
+};
+use data::{Pack, RowRef, Split};
+use tasks::{Batch, BatchRow};
+
+/// Rows that go through the trunk at once.
+const ROWS_PER_PACK: usize = 32;
+
+/// For each of some training rows the mean of the losses that its tasks have on it, under the model as it is, without dropout. 0
+/// for a row on which none has a finite one.
+pub(crate) fn per_example_losses(job: &Job, views: &[usize], rows: &[u32]) -> Vec<f64> {
+    let model = &job.model;
+    let parameters = model.parameters.inference();
+    let (mut sums, mut counts) = (vec![0.0; rows.len()], vec![0.0; rows.len()]);
+    for view in views {
+        for (chunk, some) in rows.chunks(ROWS_PER_PACK).enumerate() {
+            let refs: Vec<RowRef> = some.iter().map(|row| RowRef { view: *view as u32, row: *row }).collect();
+            let pack = Pack::of(&job.views.train, &refs);
+            let labelled = |task: &crate::job::TaskSlot| -> Vec<BatchRow> {
+                let rows = (0..).zip(some).map(|(pack_row, row)| BatchRow { pack_row, row: *row });
+                rows.filter(|r| task.view == *view && task.kind.labelled(Split::Train, r.row as usize))
+                    .collect()
+            };
+            let of_tasks: Vec<Vec<BatchRow>> = model.tasks.iter().map(labelled).collect();
+            if of_tasks.iter().all(Vec::is_empty) {
+                continue;
+            }
+            let work = WorkPack::new(model, &pack, of_tasks.clone());
+            let (pass, _) = PassInput::evaluation(model, &parameters, &work).run();
+            for ((task, rows), of_work) in model.tasks.iter().zip(&of_tasks).zip(&work.rows) {
+                for (row, row_of_work) in rows.iter().zip(of_work) {
+                    let (states, one) = (&pass.states, std::slice::from_ref(row_of_work));
+                    let batch = Batch::evaluated(states, &pass.pack, Split::Train, one);
+                    let loss =
+                        task.kind.loss(&parameters, &batch).map(|l| f64::from(l.mean.into_scalar::<f32>()));
+                    if let Some(loss) = loss.filter(|loss| loss.is_finite()) {
+                        let at = chunk * ROWS_PER_PACK + row.pack_row as usize;
+                        sums[at] += loss;
+                        counts[at] += 1.0;
+                    }
+                }
+            }
+        }
+    }
+    sums.iter().zip(counts).map(|(sum, count)| if count > 0.0 { sum / count } else { 0.0 }).collect()
+}

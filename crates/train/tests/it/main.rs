@@ -1,0 +1,23 @@
+//! One program of all tests from outside: each would link the whole engine by itself.
+
+mod activation_checkpointing;
+mod dataset_embeddings;
+mod devices;
+mod export;
+mod frozen;
+mod golden;
+mod gradients;
+mod head_lr;
+mod job;
+mod lr_range_test;
+mod mean_pooled_states;
+mod memory_limit;
+mod nonfinite_steps;
+mod plateau;
+mod resume;
+mod schedule_free;
+mod schedules;
+mod seq2seq;
+mod task_usage;
+mod threads;
+mod token_masking;
