@@ -2,6 +2,7 @@
 
 use crate::{Dropout, Precision, RowOffsets, reference};
 use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The targets of a cross-entropy and how they count.
@@ -95,6 +96,30 @@ pub struct AttentionSettings {
     /// Drops attention probabilities. In a row of `m` queries and `n` keys element `(head, query, key)` has the index
     /// `(head m + query) n + key` after `heads m n` for each of the rows before.
     pub dropout: Option<Dropout>,
+}
+
+/// What low-rank updates need besides tensors.
+#[derive(Clone, Debug)]
+pub(crate) struct LowRankGroups {
+    /// The rows of each group.
+    pub rows: Vec<Range<usize>>,
+    /// The columns that are updated.
+    pub columns: Range<usize>,
+    /// Columns of all.
+    pub width: usize,
+    /// Columns of the input.
+    pub inputs: usize,
+    /// Rank of an update.
+    pub rank: usize,
+    /// What updates are multiplied by.
+    pub scale: f32,
+}
+
+impl LowRankGroups {
+    /// How many columns are updated.
+    pub fn outputs(&self) -> usize {
+        self.columns.len()
+    }
 }
 
 /// What embeddings need besides their tables.
@@ -220,6 +245,16 @@ pub(crate) trait PackOps: Backend {
 
     fn fused_geglu_tanh(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         reference::geglu_tanh::<Self>(a, b)
+    }
+
+    fn fused_low_rank(
+        y: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        groups: LowRankGroups,
+    ) -> FloatTensor<Self> {
+        reference::grouped_low_rank::<Self>([y, x, a, b], &groups)
     }
 
     fn fused_dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {

@@ -2,7 +2,7 @@
 //! hand-written kernels are tested against. Generic, so that any backend can fall back to it.
 
 use crate::dropout::DropoutMask;
-use crate::ops::{AttentionRows, EmbedSettings};
+use crate::ops::{AttentionRows, EmbedSettings, LowRankGroups};
 use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets};
 use burn::backend::{
     Backend, Slice, TensorMetadata, get_or_init_device_settings,
@@ -239,6 +239,24 @@ pub(crate) fn embed_norm<B: Backend>(
     let sum = B::float_add(gather_rows::<B>(a, of_a), gather_rows::<B>(b, of_b));
     let sum = B::float_add(sum, gather_rows::<B>(c, of_c));
     self::dropout::<B>(norm::<B>(sum, gamma, beta, settings.eps), settings.dropout)
+}
+
+pub(crate) fn grouped_low_rank<B: Backend>(
+    [y, x, a, b]: [FloatTensor<B>; 4],
+    groups: &LowRankGroups,
+) -> FloatTensor<B> {
+    let LowRankGroups { rows, columns, inputs, rank, scale, .. } = groups;
+    let slice = |x: &FloatTensor<B>, rows: Range<usize>, columns: Range<usize>| {
+        B::float_slice(x.clone(), &[Slice::from(rows), Slice::from(columns)])
+    };
+    rows.iter().enumerate().filter(|(_, rows)| !rows.is_empty()).fold(y, |y, (g, rows)| {
+        let a = slice(&a, g * rank..(g + 1) * rank, 0..*inputs);
+        let b = slice(&b, g * columns.len()..(g + 1) * columns.len(), 0..*rank);
+        let t = B::float_matmul(slice(&x, rows.clone(), 0..*inputs), B::float_swap_dims(a, 0, 1));
+        let update = B::float_mul_scalar(B::float_matmul(t, B::float_swap_dims(b, 0, 1)), (*scale).into());
+        let sum = B::float_add(slice(&y, rows.clone(), columns.clone()), update);
+        B::float_slice_assign(y, &[Slice::from(rows.clone()), Slice::from(columns.clone())], sum)
+    })
 }
 
 pub(crate) fn dropout<B: Backend>(x: FloatTensor<B>, dropout: Option<Dropout>) -> FloatTensor<B> {

@@ -42,8 +42,8 @@ pub use parameters::{
     Stack, VectorId, head_prefix,
 };
 pub use sharing::{
-    CATALOGUE as SHARING_CATALOGUE, Hard, HardConfig, LanePolicy, Map, Sharing, SharingConfig, Site,
-    SiteWeight, TrunkShape,
+    CATALOGUE as SHARING_CATALOGUE, Hard, HardConfig, LanePolicy, Lora, LoraConfig, Map, Sharing,
+    SharingConfig, Site, SiteWeight, TrunkShape,
 };
 pub use trunk::{
     Activation, EncoderInput, FeedForwardId, Freeze, Lane, Lanes, LayerContext, LinearId, PackOffset,

@@ -27,7 +27,8 @@ const SCHEDULE_ALIASES: &[(&str, &[&str])] = &[
 ];
 
 /// Those of the sharing schemes.
-const SHARING_ALIASES: &[(&str, &[&str])] = &[("hard", &["HPS", "shared bottom"])];
+const SHARING_ALIASES: &[(&str, &[&str])] =
+    &[("hard", &["HPS", "shared bottom"]), ("lora", &["low-rank adaptation"])];
 
 /// Those of what adapts learning rates.
 const LR_ADAPTATION_ALIASES: &[(&str, &[&str])] =

@@ -12,6 +12,7 @@ pub(crate) mod geglu;
 pub(crate) mod gelu;
 pub(crate) mod jacobian;
 pub(crate) mod linear;
+pub(crate) mod low_rank;
 pub mod matmul;
 pub(crate) mod norm;
 pub(crate) mod simd;

@@ -4,10 +4,11 @@
 mod attention;
 mod blocks;
 mod embed;
+mod low_rank;
 mod node;
 mod norm;
 
-use crate::ops::{AttentionRows, EmbedSettings, PackOps};
+use crate::ops::{AttentionRows, EmbedSettings, LowRankGroups, PackOps};
 use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets, cpu, reference};
 use attention::{Attention, CrossAttention, RelativeAttention};
 use blocks::{CrossEntropy, Ffn, GegluTanh, Gelu, Linear, LinearGelu};
@@ -18,6 +19,7 @@ use burn::backend::{
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::FlexTensor;
 use embed::{EmbedNorm, GatherRows, SegmentMean};
+use low_rank::LowRank;
 use node::{as_f32_slice, contiguous, dim, forward_autograd, forward_inference, tensor, whole};
 use norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
 use std::sync::Arc;
@@ -170,6 +172,16 @@ impl PackOps for Flex {
         forward_inference::<GegluTanh, 2>((), [a, b])
     }
 
+    fn fused_low_rank(
+        y: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        groups: LowRankGroups,
+    ) -> FloatTensor<Self> {
+        forward_inference::<LowRank, 4>(groups, [y, x, a, b])
+    }
+
     fn fused_dropout(x: FlexTensor, dropout: Dropout) -> FlexTensor {
         forward_inference::<DropoutOp, 1>(dropout, [x])
     }
@@ -319,6 +331,16 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
 
     fn fused_geglu_tanh(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         forward_autograd::<C, GegluTanh, 2>((), [a, b])
+    }
+
+    fn fused_low_rank(
+        y: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        groups: LowRankGroups,
+    ) -> FloatTensor<Self> {
+        forward_autograd::<C, LowRank, 4>(groups, [y, x, a, b])
     }
 
     fn fused_dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {

@@ -1,7 +1,7 @@
 //! Every operation, forward and every gradient, on every device against the engine's own operations on the processor.
 
 use super::{devices, dispatched, flat, numbers, relative, rows, run, to_f64, vector};
-use crate::ops::{AttentionRows, EmbedSettings};
+use crate::ops::{AttentionRows, EmbedSettings, LowRankGroups};
 use crate::{AttentionSettings, CrossEntropyTargets, Dropout, Precision::F32, RowOffsets, reference};
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
@@ -265,6 +265,46 @@ fn relative_attention_at_positions() {
                 Tensor::from_dispatch(reference::relative_attention::<Dispatch>(q, kv, bias, &rows, settings))
             },
         );
+    }
+}
+
+#[test]
+fn grouped_low_rank() {
+    for groups in [vec![0..7, 7..7], vec![0..3, 3..7], vec![1..2, 4..7], vec![2..2, 3..6]] {
+        for columns in [0..5, 2..6] {
+            let (rank, inputs, width) = (2, 4, 6);
+            let shapes = [
+                [7, width],
+                [7, inputs],
+                [groups.len() * rank, inputs],
+                [groups.len() * columns.len(), rank],
+            ];
+            let settings = LowRankGroups {
+                rows: groups.clone(),
+                columns: columns.clone(),
+                width,
+                inputs,
+                rank,
+                scale: 0.5,
+            };
+            check(
+                "grouped_low_rank",
+                &shapes,
+                &|x| {
+                    let own = |(g, rows): (usize, &std::ops::Range<usize>)| {
+                        let a = x[2].clone().slice([g * rank..(g + 1) * rank, 0..inputs]);
+                        let b = x[3].clone().slice([g * columns.len()..(g + 1) * columns.len(), 0..rank]);
+                        (rows.clone(), [a, b])
+                    };
+                    let groups = groups.iter().enumerate().map(own).collect();
+                    crate::grouped_low_rank(x[0].clone(), x[1].clone(), groups, columns.clone(), 0.5)
+                },
+                &|x| {
+                    let inputs = [0, 1, 2, 3].map(|i| dispatched(&x[i]));
+                    Tensor::from_dispatch(reference::grouped_low_rank::<Dispatch>(inputs, &settings))
+                },
+            );
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Sharing schemes: how the tasks share the trunk. One file each; its leading comment is its documentation.
 
 mod hard;
+mod lora;
 
 pub use hard::{Hard, HardConfig};
+pub use lora::{Lora, LoraConfig};
 
 use crate::error::ModelError;
 use crate::parameters::{MatrixId, Parameters};
@@ -47,6 +49,8 @@ macro_rules! schemes {
 schemes! {
     /// The same trunk for all tasks.
     Hard(HardConfig), "hard", "hard.rs";
+    /// A low-rank update of linear maps, for each task or for all (Hu et al. 2022).
+    Lora(LoraConfig), "lora", "lora.rs";
 }
 
 impl Default for SharingConfig {

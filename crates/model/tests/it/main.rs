@@ -11,3 +11,4 @@ mod hub;
 mod narrowing;
 mod parity;
 mod round_trip;
+mod sharing;

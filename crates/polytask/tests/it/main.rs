@@ -14,4 +14,5 @@ mod program;
 mod relations;
 mod sequences;
 mod shared_head;
+mod sharing;
 mod writing;

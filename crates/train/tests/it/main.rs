@@ -18,6 +18,7 @@ mod resume;
 mod schedule_free;
 mod schedules;
 mod seq2seq;
+mod sharing;
 mod task_usage;
 mod threads;
 mod token_masking;

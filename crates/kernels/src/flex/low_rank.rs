@@ -1,0 +1,47 @@
+//! Low-rank updates of groups of rows: what they save, and the way back.
+
+use super::node::{FusedOp, as_f32_slice, like, whole};
+use crate::cpu::low_rank;
+use crate::ops::LowRankGroups;
+use crate::reference;
+use burn::backend::{Backend, tensor::FloatTensor};
+use burn_flex::FlexTensor;
+
+/// `y, x, a, b -> y + updates`
+pub(super) struct LowRank {
+    inputs: [FlexTensor; 3],
+    /// `x A^T` of all groups.
+    inner: Vec<f32>,
+    groups: LowRankGroups,
+}
+
+impl FusedOp<4> for LowRank {
+    type Settings = LowRankGroups;
+
+    fn forward(
+        groups: LowRankGroups,
+        [y, x, a, b]: [FlexTensor; 4],
+        requires_grad: [bool; 4],
+    ) -> (FlexTensor, Option<Self>) {
+        let mut y = whole(y);
+        let inputs = [x, a, b];
+        let inner = low_rank::forward(y.storage_mut(), inputs.each_ref().map(as_f32_slice), &groups);
+        (y, requires_grad.contains(&true).then_some(LowRank { inputs, inner, groups }))
+    }
+
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 4]) -> [Option<FlexTensor>; 4] {
+        let inputs = self.inputs.each_ref().map(as_f32_slice);
+        let [d_x, d_a, d_b] = low_rank::backward(as_f32_slice(&d), inputs, &self.inner, &self.groups);
+        let [x, a, b] = &self.inputs;
+        [
+            requires_grad[0].then_some(d),
+            requires_grad[1].then(|| like(d_x, x)),
+            requires_grad[2].then(|| like(d_a, a)),
+            requires_grad[3].then(|| like(d_b, b)),
+        ]
+    }
+
+    fn reference<B: Backend>(groups: LowRankGroups, inputs: [FloatTensor<B>; 4]) -> FloatTensor<B> {
+        reference::grouped_low_rank::<B>(inputs, &groups)
+    }
+}
