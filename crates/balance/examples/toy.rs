@@ -153,20 +153,20 @@ fn corner(at: usize) -> (f64, f64) {
 }
 
 /// Where a point is in a method's picture.
-fn place(at: usize, [x1, x2]: Point) -> (f64, f64) {
+fn to_canvas(at: usize, [x1, x2]: Point) -> (f64, f64) {
     let (left, top) = corner(at);
     (left + 120.0 + 10.0 * x1, top + 120.0 - 10.0 * x2)
 }
 
 fn draw_front(drawing: &mut String, at: usize) -> std::fmt::Result {
-    let ((x1, y1), (x2, y2)) = (place(at, [-7.0, -8.4]), place(at, [7.0, -8.4]));
+    let ((x1, y1), (x2, y2)) = (to_canvas(at, [-7.0, -8.4]), to_canvas(at, [7.0, -8.4]));
     writeln!(drawing, r#"<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="silver" stroke-width="5"/>"#)
 }
 
 fn draw(drawing: &mut String, at: usize, way: &[Point]) -> std::fmt::Result {
     let mut points = Vec::new();
     let mut drawn = (f64::NAN, f64::NAN);
-    for (x, y) in way.iter().map(|&point| place(at, point)) {
+    for (x, y) in way.iter().map(|&point| to_canvas(at, point)) {
         // Less than a pixel on nobody would see.
         if (x - drawn.0).hypot(y - drawn.1) < 1.0 {
             continue;
@@ -174,7 +174,7 @@ fn draw(drawing: &mut String, at: usize, way: &[Point]) -> std::fmt::Result {
         points.push(format!("{x:.1},{y:.1}"));
         drawn = (x, y);
     }
-    let end = place(at, way[way.len() - 1]);
+    let end = to_canvas(at, way[way.len() - 1]);
     writeln!(drawing, r#"<polyline points="{}" fill="none" stroke="teal"/>"#, points.join(" "))?;
     writeln!(drawing, r#"<circle cx="{:.1}" cy="{:.1}" r="3" fill="black"/>"#, end.0, end.1)
 }

@@ -21,7 +21,7 @@ pub(crate) struct Axis {
 impl Axis {
     /// The axis of all values that have a place on it; from 0 to 1 (1 to 10) where none has.
     pub fn over(scale: Scale, values: impl Iterator<Item = f64>) -> Axis {
-        let placed = values.filter_map(|value| place(scale, value));
+        let placed = values.filter_map(|value| position(scale, value));
         let (low, high) =
             placed.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), at| (low.min(at), high.max(at)));
         if low > high {
@@ -45,8 +45,8 @@ impl Axis {
     }
 
     /// Where a value lies, from 0 to 1 within the axis; `None` where it has no place.
-    pub fn place(&self, value: f64) -> Option<f64> {
-        place(self.scale, value).map(|at| (at - self.low) / (self.high - self.low))
+    pub fn position(&self, value: f64) -> Option<f64> {
+        position(self.scale, value).map(|at| (at - self.low) / (self.high - self.low))
     }
 
     /// Round values on the axis and how they are written, rising.
@@ -78,12 +78,13 @@ impl Axis {
         let powers = self.low.floor() as i32..=self.high.ceil() as i32;
         let all = powers
             .flat_map(|power| [1, 2, 5].map(|digit| (f64::from(digit) * 10f64.powi(power), digit, power)));
-        let within = all.filter(|(value, ..)| self.place(*value).is_some_and(|at| (0.0..=1.0).contains(&at)));
+        let within =
+            all.filter(|(value, ..)| self.position(*value).is_some_and(|at| (0.0..=1.0).contains(&at)));
         within.map(|(value, digit, power)| (value, format!("{digit}e{power}"))).collect()
     }
 }
 
-fn place(scale: Scale, value: f64) -> Option<f64> {
+fn position(scale: Scale, value: f64) -> Option<f64> {
     let at = match scale {
         Scale::Linear => value,
         Scale::Log if value > 0.0 => value.log10(),
@@ -135,7 +136,7 @@ mod tests {
                 let ticks = axis.ticks();
                 assert!((3..=11).contains(&ticks.len()), "{span}: {ticks:?}");
                 assert!(ticks.iter().all(|(value, _)| {
-                    axis.place(*value).is_some_and(|at| (-1e-9..=1.0 + 1e-9).contains(&at))
+                    axis.position(*value).is_some_and(|at| (-1e-9..=1.0 + 1e-9).contains(&at))
                 }));
             }
         }
@@ -144,10 +145,10 @@ mod tests {
     #[test]
     fn values_have_their_places() {
         let log = Axis::over(Scale::Log, [1e-4, 1.0, 0.0, -1.0, f64::NAN].into_iter());
-        let places = [1e-4, 1e-2, 1.0].map(|value| log.place(value).unwrap());
+        let places = [1e-4, 1e-2, 1.0].map(|value| log.position(value).unwrap());
         assert!(places.iter().zip([0.0, 0.5, 1.0]).all(|(a, b)| (a - b).abs() < 1e-12), "{places:?}");
-        assert_eq!((log.place(0.0), log.place(f64::NAN)), (None, None));
-        assert_eq!(Axis::over(Scale::Linear, [3.0].into_iter()).place(3.0), Some(0.5));
-        assert_eq!(Axis::over(Scale::Linear, std::iter::empty()).place(0.5), Some(0.5));
+        assert_eq!((log.position(0.0), log.position(f64::NAN)), (None, None));
+        assert_eq!(Axis::over(Scale::Linear, [3.0].into_iter()).position(3.0), Some(0.5));
+        assert_eq!(Axis::over(Scale::Linear, std::iter::empty()).position(0.5), Some(0.5));
     }
 }

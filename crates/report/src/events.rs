@@ -69,14 +69,14 @@ impl EventFile {
     /// # Errors
     /// When the file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.file.flush().map_err(|source| told("write", &self.path, &source))
+        self.file.flush().map_err(|source| io_error("write", &self.path, &source))
     }
 
     fn write(&mut self, wall_time: f64, step: i64, what: What) -> io::Result<()> {
         let event = Event { wall_time, step, what: Some(what) };
         self.file
             .write_all(&frame(&event.encode_to_vec()))
-            .map_err(|source| told("write", &self.path, &source))
+            .map_err(|source| io_error("write", &self.path, &source))
     }
 }
 
@@ -91,13 +91,13 @@ fn create_new(dir: &Path, name: &str) -> io::Result<(PathBuf, File)> {
                 taken += 1;
                 path = dir.join(format!("{name}.{taken}"));
             }
-            Err(source) => return Err(told("create", &path, &source)),
+            Err(source) => return Err(io_error("create", &path, &source)),
         }
     }
 }
 
 /// The same error, saying what failed and where.
-fn told(doing: &str, path: &Path, source: &io::Error) -> io::Error {
+fn io_error(doing: &str, path: &Path, source: &io::Error) -> io::Error {
     io::Error::new(
         source.kind(),
         format!("cannot {doing} the TensorBoard events {}: {source}", path.display()),

@@ -88,7 +88,7 @@ impl LinePlot {
         }
         for (i, (name, at)) in self.marks.iter().enumerate() {
             let style = "stroke=\"#666\" stroke-width=\"1.2\" stroke-dasharray=\"3 3\"";
-            if let Some(share) = x.place(*at) {
+            if let Some(share) = x.position(*at) {
                 let (px, bottom) = (LEFT + share * FIELD.0, TOP + FIELD.1);
                 let _ = writeln!(
                     out,
@@ -118,7 +118,7 @@ impl LinePlot {
     fn axes(&self, out: &mut String, x: &Axis, y: &Axis) {
         let (right, bottom) = (LEFT + FIELD.0, TOP + FIELD.1);
         for (value, written) in x.ticks() {
-            let px = LEFT + x.place(value).unwrap_or(0.0) * FIELD.0;
+            let px = LEFT + x.position(value).unwrap_or(0.0) * FIELD.0;
             let _ = writeln!(
                 out,
                 "<line x1=\"{px:.1}\" y1=\"{TOP}\" x2=\"{px:.1}\" y2=\"{bottom}\" stroke=\"#e4e4e4\"/>\
@@ -127,7 +127,7 @@ impl LinePlot {
             );
         }
         for (value, written) in y.ticks() {
-            let py = bottom - y.place(value).unwrap_or(0.0) * FIELD.1;
+            let py = bottom - y.position(value).unwrap_or(0.0) * FIELD.1;
             let _ = writeln!(
                 out,
                 "<line x1=\"{LEFT}\" y1=\"{py:.1}\" x2=\"{right}\" y2=\"{py:.1}\" stroke=\"#e4e4e4\"/>\
@@ -163,8 +163,9 @@ fn letter(mark: usize) -> char {
 
 /// The pieces of a line without gaps, in pixels.
 fn pieces(points: &[(f64, f64)], x: &Axis, y: &Axis) -> Vec<Vec<(f64, f64)>> {
-    let place =
-        |&(px, py): &(f64, f64)| Some((LEFT + x.place(px)? * FIELD.0, TOP + (1.0 - y.place(py)?) * FIELD.1));
+    let place = |&(px, py): &(f64, f64)| {
+        Some((LEFT + x.position(px)? * FIELD.0, TOP + (1.0 - y.position(py)?) * FIELD.1))
+    };
     let places: Vec<Option<(f64, f64)>> = points.iter().map(place).collect();
     let pieces = places.split(Option::is_none).map(|piece| piece.iter().flatten().copied().collect());
     pieces.filter(|piece: &Vec<_>| !piece.is_empty()).collect()

@@ -98,7 +98,7 @@ fn slices(rows: &[Vec<f64>]) -> Vec<&[f64]> {
 }
 
 /// How far apart they are, relative to the largest of the peer's numbers.
-fn apart(ours: &[f64], theirs: &[f64]) -> f64 {
+fn relative_difference(ours: &[f64], theirs: &[f64]) -> f64 {
     assert_eq!(ours.len(), theirs.len());
     let largest = theirs.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
     ours.iter().zip(theirs).map(|(o, t)| (o - t).abs() / largest).fold(0.0, f64::max)
@@ -114,7 +114,7 @@ fn every_step_equals_its_peer() {
             assert!(results.iter().any(|(theirs, _)| theirs.is_some()), "{}", peer.name);
             for (theirs, ours) in results {
                 let Some(theirs) = theirs else { continue };
-                let apart = apart(&ours, theirs);
+                let apart = relative_difference(&ours, theirs);
                 assert!(
                     apart <= peer.tolerance,
                     "{}, step {at}: {ours:?}, the peer says {theirs:?}, {apart} apart",

@@ -79,13 +79,13 @@ impl<'a> Text<'a> {
     fn of(text: &'a str) -> Self {
         Text {
             characters: text.chars().filter(|c| !is_space(*c)).collect(),
-            words: split(text).flat_map(apart).filter(|part| !part.is_empty()).collect(),
+            words: split(text).flat_map(split_punctuation).filter(|part| !part.is_empty()).collect(),
         }
     }
 }
 
 /// A word, and a punctuation mark at its end, or else at its begin, by itself.
-fn apart(word: &str) -> [&str; 2] {
+fn split_punctuation(word: &str) -> [&str; 2] {
     let mark = |c: Option<char>| c.is_some_and(|c| c.is_ascii_punctuation());
     if word.chars().nth(1).is_none() {
         [word, ""]

@@ -36,7 +36,7 @@ pub fn demo(args: &cli::Demo) -> Result<u8, Failure> {
 
 fn compare(args: &cli::Demo, device: &Device) -> Result<u8, Failure> {
     let data = args.dir.join("data");
-    fresh(&args.dir)?;
+    remove_previous(&args.dir)?;
     let corpus = grammar::corpus(args.seed);
     grammar::write(&data, &corpus).map_err(|e| Failure::io("writing the corpus in", &data, e))?;
     println!(
@@ -67,7 +67,7 @@ fn compare(args: &cli::Demo, device: &Device) -> Result<u8, Failure> {
 }
 
 /// The demo's directory without an earlier demo in it. Nothing but what a demo wrote is removed.
-fn fresh(dir: &Path) -> Result<(), Failure> {
+fn remove_previous(dir: &Path) -> Result<(), Failure> {
     if dir.exists()
         && !dir.join("demo.toml").exists()
         && dir.read_dir().is_ok_and(|mut files| files.next().is_some())

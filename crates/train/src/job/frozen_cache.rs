@@ -26,13 +26,13 @@ const NUMBER: usize = size_of::<f32>();
 pub(crate) struct FrozenStates {
     file: File,
     path: PathBuf,
-    places: Places,
+    offsets: StateOffsets,
     /// Rows that were computed now; `None` where the file was there already.
     pub(crate) computed: Option<usize>,
 }
 
 /// Where each row lies.
-struct Places {
+struct StateOffsets {
     /// `[views][rows]`: tokens before the row.
     tokens_before: Vec<Vec<u64>>,
     total: u64,
@@ -52,10 +52,10 @@ impl FrozenStates {
         tokens: usize,
         stop: &AtomicBool,
     ) -> Result<Option<FrozenStates>, TrainError> {
-        let places = Places::of(views, model.trunk.hidden());
+        let offsets = StateOffsets::of(views, model.trunk.hidden());
         let key = key(model, views);
-        if let Some(file) = places.open(path, &key) {
-            return Ok(Some(FrozenStates { file, path: path.into(), places, computed: None }));
+        if let Some(file) = offsets.open(path, &key) {
+            return Ok(Some(FrozenStates { file, path: path.into(), offsets, computed: None }));
         }
         let unfinished = path.with_extension("unfinished");
         let failed = |e| TrainError::io("writing", &unfinished, e);
@@ -66,7 +66,7 @@ impl FrozenStates {
             .truncate(true)
             .open(&unfinished)
             .map_err(failed)?;
-        file.set_len(places.size()).map_err(failed)?;
+        file.set_len(offsets.size()).map_err(failed)?;
         file.write_all(&key).map_err(failed)?;
         let mut rows = labelled(&model.tasks, |_| true, Split::Train, views);
         sort_by_length(&mut rows, views);
@@ -79,11 +79,11 @@ impl FrozenStates {
             let (parameters, lanes) = (&parameters, Lanes::NONE);
             let pass = TrunkPass { parameters, input, lanes, dropout_seed: None };
             let states = numbers(model.trunk.lower(&pass));
-            places.write(&mut file, &pack, &states).map_err(failed)?;
+            offsets.write(&mut file, &pack, &states).map_err(failed)?;
         }
         file.sync_all().map_err(failed)?;
         crate::checkpoint::durable::rename(&unfinished, path)?;
-        Ok(Some(FrozenStates { file, path: path.into(), places, computed: Some(rows.len()) }))
+        Ok(Some(FrozenStates { file, path: path.into(), offsets, computed: Some(rows.len()) }))
     }
 
     /// The states of a pack's tokens, `[tokens, hidden]`.
@@ -91,11 +91,11 @@ impl FrozenStates {
     /// # Errors
     /// When the file cannot be read.
     pub(crate) fn of(&mut self, pack: &Pack, device: &burn::tensor::Device) -> Result<Tensor<2>, TrainError> {
-        let hidden = self.places.hidden;
+        let hidden = self.offsets.hidden;
         let mut bytes = vec![0; pack.tokens() * hidden * NUMBER];
         let mut read = || {
             for (row, ends) in pack.rows.iter().zip(pack.offsets.windows(2)) {
-                self.file.seek(SeekFrom::Start(self.places.start(row.view, row.row)))?;
+                self.file.seek(SeekFrom::Start(self.offsets.start(row.view, row.row)))?;
                 self.file.read_exact(&mut bytes[ends[0] * hidden * NUMBER..ends[1] * hidden * NUMBER])?;
             }
             Ok(())
@@ -108,12 +108,12 @@ impl FrozenStates {
 
     /// Size of the file in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.places.size()
+        self.offsets.size()
     }
 }
 
-impl Places {
-    fn of(views: &[View], hidden: usize) -> Places {
+impl StateOffsets {
+    fn of(views: &[View], hidden: usize) -> StateOffsets {
         let mut total = 0;
         let mut before = |length: usize| {
             total += length as u64;
@@ -122,7 +122,7 @@ impl Places {
         let mut of_view =
             |view: &View| (0..view.encoded.rows()).map(|row| before(view.encoded.length(row))).collect();
         let tokens_before = views.iter().map(&mut of_view).collect();
-        Places { tokens_before, total, hidden }
+        StateOffsets { tokens_before, total, hidden }
     }
 
     /// Where the states of a row begin in the file.

@@ -79,7 +79,7 @@ impl Repository {
         if link.symlink_metadata().is_ok() {
             fs::remove_file(&link).map_err(ModelError::io(&link, "replace"))?;
         }
-        place(&target, blob, &link).map_err(ModelError::io(&link, "create"))
+        link_blob(&target, blob, &link).map_err(ModelError::io(&link, "create"))
     }
 }
 
@@ -89,12 +89,12 @@ pub(super) fn is_commit(text: &str) -> bool {
 }
 
 #[cfg(unix)]
-fn place(_: &Path, blob: &str, link: &Path) -> std::io::Result<()> {
+fn link_blob(_: &Path, blob: &str, link: &Path) -> std::io::Result<()> {
     std::os::unix::fs::symlink(Path::new("../../blobs").join(blob), link)
 }
 
 /// Where links need privileges the Hub's own tools copy as well.
 #[cfg(not(unix))]
-fn place(target: &Path, _: &str, link: &Path) -> std::io::Result<()> {
+fn link_blob(target: &Path, _: &str, link: &Path) -> std::io::Result<()> {
     std::fs::copy(target, link).map(drop)
 }

@@ -129,7 +129,7 @@ impl<'a> Client<'a> {
             match response.status().as_u16() {
                 200 => return Ok((response, linked)),
                 301 | 302 | 303 | 307 | 308 => {
-                    let next = header("location").and_then(|location| follow(&at, location));
+                    let next = header("location").and_then(|location| redirect_target(&at, location));
                     at = next.ok_or_else(|| {
                         self.error(
                             format!("{at} leads to no address over the same protocol"),
@@ -169,7 +169,7 @@ fn clean(etag: &str) -> String {
 }
 
 /// Where a redirection leads: an absolute address that is not less secret than the one before, or a path of the same host.
-fn follow(at: &str, location: &str) -> Option<String> {
+fn redirect_target(at: &str, location: &str) -> Option<String> {
     let (protocol, rest) = at.split_once("://")?;
     if location.starts_with('/') && !location.starts_with("//") {
         let host = rest.split('/').next()?;
@@ -185,11 +185,11 @@ mod tests {
 
     #[test]
     fn redirections_never_lead_from_https_to_http() {
-        assert_eq!(follow("https://a/b/c", "/d?e").as_deref(), Some("https://a/d?e"));
-        assert_eq!(follow("https://a/b", "https://cdn/d").as_deref(), Some("https://cdn/d"));
-        assert_eq!(follow("http://a/b", "http://cdn/d").as_deref(), Some("http://cdn/d"));
+        assert_eq!(redirect_target("https://a/b/c", "/d?e").as_deref(), Some("https://a/d?e"));
+        assert_eq!(redirect_target("https://a/b", "https://cdn/d").as_deref(), Some("https://cdn/d"));
+        assert_eq!(redirect_target("http://a/b", "http://cdn/d").as_deref(), Some("http://cdn/d"));
         for bad in ["http://cdn/d", "file:///etc/passwd", "//cdn/d", "d", ""] {
-            assert_eq!(follow("https://a/b", bad), None, "{bad:?}");
+            assert_eq!(redirect_target("https://a/b", bad), None, "{bad:?}");
         }
         assert_eq!(clean("W/\"abc\""), "abc");
     }

@@ -42,7 +42,7 @@ impl Annotation {
                 let expected = format!("an end of at most {words}, the words of field {:?}", config.tokens);
                 return Err(row.error(&config.entities, value.preview(), expected));
             }
-            let other = read.entities.insert(place(&span), label.clone());
+            let other = read.entities.insert(word_range(&span), label.clone());
             if let Some(other) = other.filter(|other| *other != label) {
                 let found =
                     format!("the types {other:?} and {label:?} for words {} to {}", span.start, span.end);
@@ -66,7 +66,7 @@ impl Annotation {
     ) -> Result<(), DataError> {
         let error = |expected: &str| row.error(&config.relations, value.preview(), expected);
         let end = |name: &str| part(value, name).and_then(data::span).ok_or_else(|| error(RELATIONS));
-        let pair = [place(&end("head")?), place(&end("tail")?)];
+        let pair = [word_range(&end("head")?), word_range(&end("tail")?)];
         if !pair.iter().all(|end| self.entities.contains_key(end)) {
             return Err(error("`head` and `tail` that are entities of the row"));
         }
@@ -147,7 +147,7 @@ pub(crate) fn span_of([start, end]: [u32; 2], label: &str) -> Span {
     Span { start: start as usize, end: end as usize, label: label.to_owned() }
 }
 
-fn place(span: &Range<usize>) -> [u32; 2] {
+fn word_range(span: &Range<usize>) -> [u32; 2] {
     [span.start as u32, span.end as u32]
 }
 
