@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn work_ends_at_the_first_operation_without_room() {
+    fn work_is_aborted_at_the_first_operation_beyond_the_limit() {
         assert_eq!(with_memory_limit(&memory_limit(3), three_operations), Ok(4.0));
         assert_eq!(with_memory_limit(&memory_limit(2), three_operations), Err(OutOfMemory));
     }

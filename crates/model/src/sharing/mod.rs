@@ -59,13 +59,6 @@ impl Default for SharingConfig {
     }
 }
 
-impl SharingConfig {
-    /// Whether it is the one that is taken where none is named.
-    pub fn is_default(&self) -> bool {
-        *self == SharingConfig::default()
-    }
-}
-
 /// A linear map inside a layer, by what it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

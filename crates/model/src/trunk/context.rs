@@ -104,16 +104,6 @@ impl<'a> LayerContext<'a> {
         &self.lanes
     }
 
-    /// The numbers that large products are made of.
-    pub fn precision(&self) -> Precision {
-        self.precision
-    }
-
-    /// Seed of all dropout; `None` in evaluation.
-    pub fn dropout_seed(&self) -> Option<u64> {
-        self.dropout_seed
-    }
-
     /// A matrix.
     pub fn matrix(&self, id: MatrixId) -> Tensor<2> {
         self.parameters.matrix(id)

@@ -95,18 +95,16 @@ pub(crate) fn criterion(job: &Job, settings: &Settings) -> Result<Option<Criteri
 /// Refuses a sampler that looks at what no step or evaluation shows.
 fn sampler_fits(job: &Job, settings: &Settings, sampling: &SamplerConfig) -> Result<(), TrainError> {
     let lacks = |reason: &str| Err(TrainError::Sampler { sampler: sampling.name(), reason: reason.into() });
-    match () {
-        () if sampling.needs_validation() && criterion(job, settings)?.is_none() => {
-            lacks("looks at validation scores, and no row of a validation split carries a label")
-        }
-        () if sampling.needs_task_gradients() && balancer(job, settings)?.needs() == Needs::Losses => {
-            let method = settings.balance.name();
-            lacks(&format!(
-                "looks at the gradients of the tasks, and [balance.{method}] does not; take a method that compares them, such as upgrad"
-            ))
-        }
-        () => Ok(()),
+    if sampling.needs_validation() && criterion(job, settings)?.is_none() {
+        return lacks("looks at validation scores, and no row of a validation split carries a label");
     }
+    if sampling.needs_task_gradients() && balancer(job, settings)?.needs() == Needs::Losses {
+        let method = settings.balance.name();
+        return lacks(&format!(
+            "looks at the gradients of the tasks, and [balance.{method}] does not; take a method that compares them, such as upgrad"
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses rows of a corpus that has no vector where others have one.

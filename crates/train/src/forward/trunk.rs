@@ -23,10 +23,10 @@ pub(crate) struct Pass<'p> {
     pub(crate) pack: Cow<'p, Pack>,
 }
 
-/// Everything that a pass through the trunk depends on.
-pub(crate) struct PassInput<'m, 'p> {
+/// Everything that a pass through the trunk depends on. The parameters may go on (`'a`) before what the pass returns of the pack (`'p`).
+pub(crate) struct PassInput<'m, 'p, 'a> {
     pub(crate) model: &'m Model,
-    pub(crate) parameters: &'p Parameters,
+    pub(crate) parameters: &'a Parameters,
     /// The pack, for each task its rows, and the lanes.
     pub(crate) work: &'p WorkPack<'p>,
     /// States of the pack's tokens out of the frozen prefix, where they are known.
@@ -37,9 +37,9 @@ pub(crate) struct PassInput<'m, 'p> {
     pub(crate) chunk_tokens: Option<usize>,
 }
 
-impl<'m, 'p> PassInput<'m, 'p> {
+impl<'m, 'p, 'a> PassInput<'m, 'p, 'a> {
     /// A pass outside of training: no dropout, all tokens at once.
-    pub(crate) fn evaluation(model: &'m Model, parameters: &'p Parameters, work: &'p WorkPack<'p>) -> Self {
+    pub(crate) fn evaluation(model: &'m Model, parameters: &'a Parameters, work: &'p WorkPack<'p>) -> Self {
         PassInput { model, parameters, work, below: None, dropout_seed: None, chunk_tokens: None }
     }
 
@@ -101,7 +101,7 @@ impl<'m, 'p> PassInput<'m, 'p> {
         Pass { states, pack: Cow::Owned(seen) }
     }
 
-    fn pass<'a>(&'a self, datasets: &'a [u32]) -> TrunkPass<'a> {
+    fn pass<'s>(&'s self, datasets: &'s [u32]) -> TrunkPass<'s> {
         TrunkPass {
             parameters: self.parameters,
             input: EncoderInput { datasets, ..encoder_input(&self.work.pack) },

@@ -78,7 +78,7 @@ fn measure_task(
         let began = clock();
         let on = (&pass.states, &*pass.pack);
         let context = PassContext { dropout_seed: Some(&seed), ..PassContext::EVALUATION };
-        let losses = Losses::of_heads(&job.model, parameters.clone(), on, &work.rows, Split::Train, context);
+        let losses = Losses::of_heads(&job.model, parameters, on, &work.rows, Split::Train, context);
         let losses = losses.with_chunked(chunked, &pass.states);
         let head = seconds(began);
         let began = clock();

@@ -313,7 +313,7 @@ pub(crate) fn forward<'m>(
     };
     let (pass, chunked) = input.run();
     let on = (&pass.states, &*pass.pack);
-    let losses = Losses::of_heads(model, parameters.clone(), on, &work.rows, split, context);
+    let losses = Losses::of_heads(model, parameters, on, &work.rows, split, context);
     losses.with_chunked(chunked, &pass.states)
 }
 

@@ -56,7 +56,7 @@ struct Chunk<'a> {
 
 impl<'m> ChunkedForward<'m> {
     /// Chunks of at most `most` tokens, but of one sequence at least.
-    pub(crate) fn new(of: &PassInput<'m, '_>, output: OutputSelection, most: usize) -> Self {
+    pub(crate) fn new(of: &PassInput<'m, '_, '_>, output: OutputSelection, most: usize) -> Self {
         let pack = (*of.work.pack).clone();
         ChunkedForward {
             model: of.model,

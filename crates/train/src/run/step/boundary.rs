@@ -92,7 +92,7 @@ pub(super) fn forward_above<'m>(
         chunk_tokens: None,
     };
     let Pass { states, pack } = input.run_last(states);
-    Losses::of_heads(model, parameters.clone(), (&states, &pack), &work.rows, Split::Train, context)
+    Losses::of_heads(model, parameters, (&states, &pack), &work.rows, Split::Train, context)
 }
 
 /// Carries the gradients of the states at the boundary through what lies below it. `weights` are those of the tasks: parameters that
@@ -105,25 +105,27 @@ pub(super) fn backward_below(
     (scope, weights): (GradientScope, &[f64]),
     into: &mut Gradients,
 ) {
-    let mut below = Gradients::none(step.model.parameters.len());
+    // Only lanes are summed apart, to be unweighted: all else adds up in the order of the passes.
+    let mut apart = step.model.trunk.has_lanes().then(|| Gradients::none(step.model.parameters.len()));
     for (index, (micro_batch, kept)) in micro_batches.iter().zip(kept).enumerate() {
         let Some(Gradient::Matrix(d)) = at_boundary.take(index) else { continue };
         let again = || forward_below(step, micro_batch, scope).0;
         let GradientBoundary { parameters, states, chunked } = kept.unwrap_or_else(again);
+        let sums = apart.as_mut().unwrap_or(&mut *into);
         if let Some(chunked) = chunked {
-            chunked.backward(&parameters, &d, &mut below);
+            chunked.backward(&parameters, &d, sums);
             continue;
         }
         if !states.is_require_grad() && !states.is_tracked() {
             continue; // All of it is frozen.
         }
         let product = (states * d.autodiff()).sum();
-        below.add(Gradients::backward(product, &parameters));
+        sums.add(Gradients::backward(product, &parameters));
     }
-    if step.model.trunk.has_lanes() {
-        unweight_private(step, &mut below, weights);
+    if let Some(mut apart) = apart {
+        unweight_private(step, &mut apart, weights);
+        into.add(apart);
     }
-    into.add(below);
 }
 
 /// Divides the gradients of parameters that a task has to itself by the task's weight, with which they came. Lanes are apart, so
