@@ -2,7 +2,7 @@
 //! methods that change the gradients themselves, whatever these do. Plain tensors, not ones that autodiff follows.
 
 use crate::flex::{as_flex, f32_slice_of, map_all_in_place, map_in_place};
-use crate::{cpu, reference};
+use crate::reference;
 use burn::backend::Dispatch;
 use burn::tensor::{Tensor, TensorData};
 

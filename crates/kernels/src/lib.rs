@@ -4,7 +4,7 @@
 //! tokens at once; attention and pooling read the rows' offsets ([`RowOffsets`]).
 //!
 //! On the CPU in f32 every operation is hand-written, forward and backward, and is one node of the autodiff graph
-//! (`flex/` over the plain slices of `cpu/`). On other devices and for other element types it is made of the
+//! (`flex/` over the plain slices of the crate `cpu`). On other devices and for other element types it is made of the
 //! engine's own operations (`reference.rs`). Both compute the same function; dropout draws the same mask.
 //!
 //! Gradients are computed for tracked inputs only, and nothing is saved for a backward pass that cannot come.
@@ -12,11 +12,8 @@
 //!
 //! Shapes are preconditions: a wrong shape, an id outside a table or offsets that do not fit panic.
 
-#[allow(unsafe_code)]
-mod cpu;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod cube;
-mod dropout;
 mod flex;
 mod jacobian;
 mod memory_limit;
@@ -26,16 +23,16 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use cpu::matmul;
-pub use dropout::{Dropout, splitmix};
+pub use cpu::{AdamW, CrossEntropyTargets, Dropout, matmul, splitmix};
 pub use jacobian::{accumulate_gramian, map_rows_in_place, weighted_sum};
 pub use memory_limit::{MemoryLimit, OutOfMemory, check_memory, with_memory_limit};
-pub use ops::{AdamW, AttentionSettings, CrossEntropyTargets};
+pub use ops::AttentionSettings;
 pub use precision::Precision;
 
 use burn::backend::Dispatch;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
-use ops::{AttentionRows, EmbedSettings, LowRankGroups, PackOps};
+use cpu::LowRankGroups;
+use ops::{AttentionRows, EmbedSettings, PackOps};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -56,13 +53,30 @@ pub fn offsets_from_lengths(lengths: impl IntoIterator<Item = usize>) -> RowOffs
 ///
 /// `x` `[n, in]`, `w` `[out, in]`, `b` `[out]`, result `[n, out]`.
 pub fn linear(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>, precision: Precision) -> Tensor<2> {
+    let rows = 0..w.dims()[0];
+    linear_rows(x, w, b, rows, precision)
+}
+
+/// Linear layer with some rows of its weight and bias alone: `x w[rows]^T + b[rows]`. Nothing is copied, and the rows that are not
+/// used get zeros as their gradient.
+///
+/// `x` `[n, in]`, `w` `[out, in]`, `b` `[out]`, result `[n, rows]`.
+pub fn linear_rows(
+    x: Tensor<2>,
+    w: Tensor<2>,
+    b: Tensor<1>,
+    rows: Range<usize>,
+    precision: Precision,
+) -> Tensor<2> {
     let [_, inputs] = x.dims();
     let [outputs, _] = w.dims();
     assert_eq!((w.dims()[1], b.dims()[0]), (inputs, outputs), "linear: weight and bias must fit the input");
+    assert!(rows.start <= rows.end && rows.end <= outputs, "linear: rows of the weight");
     Tensor::from_dispatch(Dispatch::fused_linear(
         x.into_dispatch(),
         w.into_dispatch(),
         b.into_dispatch(),
+        rows,
         precision,
     ))
 }

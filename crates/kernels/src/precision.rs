@@ -1,7 +1,7 @@
 //! What numbers matrix products are made of.
 
-use crate::cpu::bf16::{self, Bf16Backend};
-use crate::cpu::matmul::{self, MatRef};
+use cpu::GemmKernel;
+use cpu::bf16::Bf16Backend;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub enum Precision {
 impl Precision {
     /// In words what a processor makes of it.
     pub fn describe_on_host(self) -> &'static str {
-        match (self, GemmKernel::of(self)) {
+        match (self, self.kernel()) {
             (Precision::F32, _) => "f32",
             (_, GemmKernel::F32) => "f32, as this processor cannot multiply bf16",
             (_, GemmKernel::Bf16(_)) => "bf16 (AVX512-BF16)",
@@ -35,33 +35,15 @@ impl Precision {
     pub(crate) fn rounds(self) -> bool {
         self != Precision::F32
     }
-}
 
-/// How the processor multiplies matrices.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum GemmKernel {
-    /// f32 operands, by the `gemm` crate.
-    F32,
-    /// bf16 operands.
-    Bf16(Bf16Backend),
-}
-
-impl GemmKernel {
-    pub(crate) fn of(precision: Precision) -> GemmKernel {
-        let unit = match precision {
+    /// How the processor multiplies with this precision.
+    pub(crate) fn kernel(self) -> GemmKernel {
+        let unit = match self {
             Precision::F32 => None,
             Precision::Bf16 => Bf16Backend::detect(),
             #[cfg(test)]
             Precision::Emulated => Some(Bf16Backend::Emulated),
         };
         unit.map_or(GemmKernel::F32, GemmKernel::Bf16)
-    }
-
-    /// `a b` in a new buffer, by all threads.
-    pub(crate) fn product(self, a: MatRef, b: MatRef) -> Vec<f32> {
-        match self {
-            GemmKernel::F32 => matmul::product(a, b),
-            GemmKernel::Bf16(unit) => bf16::product(a, b, unit),
-        }
     }
 }

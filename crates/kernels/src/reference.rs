@@ -1,14 +1,14 @@
 //! Every operation out of the engine's own ones: what devices without hand-written kernels run, and what the
 //! hand-written kernels are tested against. Generic, so that any backend can fall back to it.
 
-use crate::dropout::DropoutMask;
-use crate::ops::{AttentionRows, EmbedSettings, LowRankGroups};
+use crate::ops::{AttentionRows, EmbedSettings};
 use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets};
 use burn::backend::{
     Backend, Slice, TensorMetadata, get_or_init_device_settings,
     tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
 };
 use burn::tensor::{FloatDType, Shape, TensorData};
+use cpu::{DropoutMask, LowRankGroups};
 use std::ops::Range;
 
 pub(crate) fn linear<B: Backend>(
@@ -25,6 +25,17 @@ pub(crate) fn linear<B: Backend>(
     let [x, w] = [x, w].map(|x| B::float_cast(x, FloatDType::BF16));
     let y = B::float_cast(B::float_matmul(x, w), dtype.into());
     B::float_add(y, B::float_reshape(b, Shape::new([1, outputs])))
+}
+
+pub(crate) fn linear_rows<B: Backend>(
+    x: FloatTensor<B>,
+    w: FloatTensor<B>,
+    b: FloatTensor<B>,
+    rows: Range<usize>,
+    precision: Precision,
+) -> FloatTensor<B> {
+    let w = B::float_slice(w, &[rows.clone().into()]);
+    linear::<B>(x, w, B::float_slice(b, &[rows.into()]), precision)
 }
 
 pub(crate) fn linear_gelu<B: Backend>(

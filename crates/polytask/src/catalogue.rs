@@ -18,6 +18,45 @@ struct Family {
     aliases: &'static [(&'static str, &'static [&'static str])],
 }
 
+/// Those of the kinds.
+const KIND_ALIASES: &[(&str, &[&str])] = &[
+    ("classification", &["text classification", "sequence classification"]),
+    ("dependency_parsing", &["biaffine parsing"]),
+    ("entities_relations", &["joint entity and relation extraction", "SpERT"]),
+    ("extractive_qa", &["question answering", "QA", "machine reading comprehension", "MRC"]),
+    ("generation", &["text generation", "NLG"]),
+    ("masked_language_model", &["MLM", "masked language modeling"]),
+    ("multi_label", &["multi-label classification"]),
+    ("ordinal_regression", &["ordinal classification"]),
+    ("relation_classification", &["relation extraction", "RE"]),
+    ("tagging", &["token classification", "sequence labeling", "NER", "POS"]),
+    ("translation", &["machine translation", "NMT"]),
+];
+
+/// Those of the backbones.
+const BACKBONE_ALIASES: &[(&str, &[&str])] = &[
+    ("bag", &["DAN", "deep averaging network"]),
+    ("bert", &["RoBERTa", "XLM-R", "XLM-RoBERTa", "DistilBERT"]),
+    ("t5", &["Flan-T5", "mT5"]),
+];
+
+/// Those of the optimizers.
+const OPTIMIZER_ALIASES: &[(&str, &[&str])] =
+    &[("schedule_free_adamw", &["ScheduleFree", "AdamWScheduleFree"]), ("sgd", &["momentum", "Nesterov"])];
+
+/// Those of the metrics.
+const METRIC_ALIASES: &[(&str, &[&str])] = &[
+    ("matthews", &["MCC", "phi coefficient"]),
+    ("mean_absolute_error", &["MAE"]),
+    ("quadratic_kappa", &["QWK", "quadratic weighted kappa"]),
+    ("rmse", &["root mean squared error"]),
+    ("exact_match", &["EM"]),
+    ("chrf", &["chrF2"]),
+    ("rouge", &["ROUGE-L", "ROUGE-1", "ROUGE-2"]),
+    ("las", &["labeled attachment score"]),
+    ("uas", &["unlabeled attachment score"]),
+];
+
 /// Those of the schedules.
 const SCHEDULE_ALIASES: &[(&str, &[&str])] = &[
     ("warmup_stable_decay", &["WSD", "trapezoidal"]),
@@ -43,14 +82,14 @@ const FAMILIES: &[Family] = &[
         what: "what a task learns",
         table: &["task", "NAME"],
         members: tasks::CATALOGUE,
-        aliases: &[],
+        aliases: KIND_ALIASES,
     },
     Family {
         name: "backbones",
         what: "the network that all tasks share",
         table: &["model", "backbone"],
         members: model::CATALOGUE,
-        aliases: &[],
+        aliases: BACKBONE_ALIASES,
     },
     Family {
         name: "samplers",
@@ -71,7 +110,7 @@ const FAMILIES: &[Family] = &[
         what: "what turns gradients into new weights",
         table: &["optimizer"],
         members: train::optimizer::CATALOGUE,
-        aliases: &[],
+        aliases: OPTIMIZER_ALIASES,
     },
     Family {
         name: "schedules",
@@ -99,7 +138,7 @@ const FAMILIES: &[Family] = &[
         what: "how predictions are scored",
         table: &[],
         members: metrics::CATALOGUE,
-        aliases: &[],
+        aliases: METRIC_ALIASES,
     },
 ];
 
@@ -114,8 +153,13 @@ impl Family {
 
     /// Whether somebody who writes `found` means this member: its name, or another by which it is known.
     fn names(&self, member: &str, found: &str) -> bool {
-        let mut known = self.aliases.iter().filter(|(name, _)| *name == member).flat_map(|(_, known)| *known);
-        member == found || known.any(|alias| alias.eq_ignore_ascii_case(found))
+        member == found || self.aliases_of(member).any(|alias| alias.eq_ignore_ascii_case(found))
+    }
+
+    /// The other names of a member.
+    fn aliases_of(&self, member: &str) -> impl Iterator<Item = &'static str> {
+        let known = self.aliases.iter().filter(move |(name, _)| *name == member);
+        known.flat_map(|(_, known)| *known).copied()
     }
 
     /// The member's header in a config.
@@ -170,7 +214,12 @@ pub fn explain(name: &str) -> Result<String, String> {
         if let Some((member, source)) = family.members.iter().find(|(member, _)| family.names(member, wanted))
         {
             separate(&mut out);
-            let _ = writeln!(out, "{member}, one of the {}: {}\n", family.name, family.what);
+            let _ = writeln!(out, "{member}, one of the {}: {}", family.name, family.what);
+            let known: Vec<&str> = family.aliases_of(member).collect();
+            if !known.is_empty() {
+                let _ = writeln!(out, "also called {}", known.join(", "));
+            }
+            out.push('\n');
             let _ = writeln!(out, "{}", indented(&plain(&documentation(source)), 2));
             let mut path = family.table.to_vec();
             path.push(member);
@@ -360,6 +409,9 @@ mod tests {
             ("wsd", "warmup_stable_decay"),
             ("LLRD", "layerwise_lr_decay"),
             ("ReduceLROnPlateau", "reduce_lr_on_plateau"),
+            ("MLM", "masked_language_model"),
+            ("NER", "tagging"),
+            ("MCC", "matthews"),
         ] {
             assert!(explain(abbreviation).unwrap().contains(member), "{abbreviation}");
         }

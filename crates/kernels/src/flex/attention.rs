@@ -1,12 +1,11 @@
 //! Attention: what it saves, and the way back.
 
 use super::node::{FusedOp, as_f32_slice, dim, like, tensor};
-use crate::cpu::attention;
-use crate::dropout::DropoutMask;
 use crate::ops::AttentionRows;
 use crate::{AttentionSettings, RowOffsets, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
+use cpu::{DropoutMask, attention};
 
 /// `qkv -> context`
 pub(super) struct Attention {

@@ -1,34 +1,40 @@
-//! Linear layers and the loss: forward, what it saves, and backward, over the kernels of `cpu/`.
+//! Linear layers and the loss: forward, what it saves, and backward, over the crate `cpu`.
 
 use super::node::{FusedOp, as_f32_slice, backward_if, dim, like, tensor, whole};
-use crate::cpu::{cross_entropy, geglu, gelu, linear};
-use crate::precision::{GemmKernel, Precision};
+use crate::Precision;
 use crate::{CrossEntropyTargets, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
+use cpu::{GemmKernel, cross_entropy, geglu, gelu, linear};
+use std::ops::Range;
 
-/// `x, w, b -> x w^T + b`
+/// `x, w, b -> x w^T + b` with some rows of `w` and `b`
 pub(super) struct Linear {
     /// Saved for the gradient of the weight.
     x: Option<FlexTensor>,
     /// Saved for the gradient of the input.
     w: Option<FlexTensor>,
+    /// The rows that are used, of so many.
+    rows: Range<usize>,
+    of: usize,
     shape: [usize; 3],
     products: GemmKernel,
 }
 
 impl FusedOp<3> for Linear {
-    type Settings = Precision;
+    type Settings = (Range<usize>, Precision);
 
     fn forward(
-        precision: Precision,
+        (rows, precision): (Range<usize>, Precision),
         [x, w, b]: [FlexTensor; 3],
         requires_grad: [bool; 3],
     ) -> (FlexTensor, Option<Self>) {
-        let (shape, products) = ([dim(&x, 0), dim(&x, 1), dim(&w, 0)], GemmKernel::of(precision));
-        let y = linear::forward(as_f32_slice(&x), as_f32_slice(&w), Some(as_f32_slice(&b)), shape, products);
-        let saved =
-            Linear { x: requires_grad[1].then_some(x), w: requires_grad[0].then_some(w), shape, products };
+        let (shape, products) = ([dim(&x, 0), dim(&x, 1), rows.len()], precision.kernel());
+        let [used, bias] = [rows_of(&w, &rows, shape[1]), rows_of(&b, &rows, 1)];
+        let y = linear::forward(as_f32_slice(&x), used, Some(bias), shape, products);
+        let of = dim(&w, 0);
+        let [x, w] = [requires_grad[1].then_some(x), requires_grad[0].then_some(w)];
+        let saved = Linear { x, w, rows, of, shape, products };
         (tensor(y, [shape[0], shape[2]]), requires_grad.contains(&true).then_some(saved))
     }
 
@@ -37,19 +43,37 @@ impl FusedOp<3> for Linear {
         let [n, inputs, outputs] = shape;
         let (w, x) =
             (self.w.as_ref().filter(|_| requires_grad[0]), self.x.as_ref().filter(|_| requires_grad[1]));
-        let dx = w.map(|w| linear::input_gradient(d, as_f32_slice(w), shape, products));
+        let dx = w.map(|w| linear::input_gradient(d, rows_of(w, &self.rows, inputs), shape, products));
         let dw = x.map(|x| linear::weight_gradient(d, as_f32_slice(x), shape, products));
         let db = requires_grad[2].then(|| linear::bias_gradient(d, outputs));
         [
             dx.map(|dx| tensor(dx, [n, inputs])),
-            dw.map(|dw| tensor(dw, [outputs, inputs])),
-            db.map(|db| tensor(db, [outputs])),
+            dw.map(|dw| tensor(among_zeros(dw, &self.rows, self.of, inputs), [self.of, inputs])),
+            db.map(|db| tensor(among_zeros(db, &self.rows, self.of, 1), [self.of])),
         ]
     }
 
-    fn reference<B: Backend>(precision: Precision, [x, w, b]: [FloatTensor<B>; 3]) -> FloatTensor<B> {
-        reference::linear::<B>(x, w, b, precision)
+    fn reference<B: Backend>(
+        (rows, precision): (Range<usize>, Precision),
+        [x, w, b]: [FloatTensor<B>; 3],
+    ) -> FloatTensor<B> {
+        reference::linear_rows::<B>(x, w, b, rows, precision)
     }
+}
+
+/// Some rows of a matrix with `width` columns.
+fn rows_of<'a>(matrix: &'a FlexTensor, rows: &Range<usize>, width: usize) -> &'a [f32] {
+    &as_f32_slice(matrix)[rows.start * width..rows.end * width]
+}
+
+/// Rows among zeros, in their places in a matrix with so many rows.
+fn among_zeros(part: Vec<f32>, rows: &Range<usize>, of: usize, width: usize) -> Vec<f32> {
+    if rows.len() == of {
+        return part;
+    }
+    let mut whole = vec![0.0; of * width];
+    whole[rows.start * width..rows.end * width].copy_from_slice(&part);
+    whole
 }
 
 /// `x, w, b -> gelu(x w^T + b)`
@@ -69,7 +93,7 @@ impl FusedOp<3> for LinearGelu {
         [x, w, b]: [FlexTensor; 3],
         requires_grad: [bool; 3],
     ) -> (FlexTensor, Option<Self>) {
-        let (shape, products) = ([dim(&x, 0), dim(&x, 1), dim(&w, 0)], GemmKernel::of(precision));
+        let (shape, products) = ([dim(&x, 0), dim(&x, 1), dim(&w, 0)], precision.kernel());
         let [n, _, outputs] = shape;
         let mut y = linear::forward(as_f32_slice(&x), as_f32_slice(&w), None, shape, products);
         if !requires_grad.contains(&true) {
@@ -115,8 +139,9 @@ impl FusedOp<5> for Ffn {
             [x, w1, b1],
             [requires_grad[0], requires_grad[1], requires_grad[2]],
         );
+        let settings = (0..dim(&w2, 0), precision);
         let (y, narrow) =
-            Linear::forward(precision, [inner, w2, b2], [n_inner, requires_grad[3], requires_grad[4]]);
+            Linear::forward(settings, [inner, w2, b2], [n_inner, requires_grad[3], requires_grad[4]]);
         (y, requires_grad.contains(&true).then_some(Ffn(wide, narrow)))
     }
 

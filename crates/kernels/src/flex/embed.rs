@@ -1,12 +1,11 @@
 //! Looking tokens up, picking rows and averaging them.
 
 use super::node::{FusedOp, as_f32_slice, dim, tensor, whole};
-use crate::cpu::{embed, norm};
-use crate::dropout::DropoutMask;
 use crate::ops::EmbedSettings;
 use crate::{RowOffsets, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
+use cpu::{DropoutMask, embed, norm};
 use std::sync::Arc;
 
 /// Three tables, `gamma, beta -> dropout(norm(sum of the tables' rows))`

@@ -1,11 +1,10 @@
 //! Low-rank updates of groups of rows: what they save, and the way back.
 
 use super::node::{FusedOp, as_f32_slice, like, whole};
-use crate::cpu::low_rank;
-use crate::ops::LowRankGroups;
 use crate::reference;
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
+use cpu::{LowRankGroups, low_rank};
 
 /// `y, x, a, b -> y + updates`
 pub(super) struct LowRank {

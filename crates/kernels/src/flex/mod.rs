@@ -8,8 +8,8 @@ mod low_rank;
 mod node;
 mod norm;
 
-use crate::ops::{AttentionRows, EmbedSettings, LowRankGroups, PackOps};
-use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets, cpu, reference};
+use crate::ops::{AttentionRows, EmbedSettings, PackOps};
+use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets, reference};
 use attention::{Attention, CrossAttention, RelativeAttention};
 use blocks::{CrossEntropy, Ffn, GegluTanh, Gelu, Linear, LinearGelu};
 use burn::backend::{
@@ -18,10 +18,12 @@ use burn::backend::{
 };
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::FlexTensor;
+use cpu::LowRankGroups;
 use embed::{EmbedNorm, GatherRows, SegmentMean};
 use low_rank::LowRank;
 use node::{as_f32_slice, contiguous, dim, forward_autograd, forward_inference, tensor, whole};
 use norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The processor's own tensor behind a plain f32 tensor, its numbers in order; `None` for any other.
@@ -82,8 +84,14 @@ fn plain_tensor<const D: usize>(x: FlexTensor) -> Tensor<D> {
 
 /// Inference: nothing is saved.
 impl PackOps for Flex {
-    fn fused_linear(x: FlexTensor, w: FlexTensor, b: FlexTensor, precision: Precision) -> FlexTensor {
-        forward_inference::<Linear, 3>(precision, [x, w, b])
+    fn fused_linear(
+        x: FlexTensor,
+        w: FlexTensor,
+        b: FlexTensor,
+        rows: Range<usize>,
+        precision: Precision,
+    ) -> FlexTensor {
+        forward_inference::<Linear, 3>((rows, precision), [x, w, b])
     }
 
     fn fused_linear_gelu(x: FlexTensor, w: FlexTensor, b: FlexTensor, precision: Precision) -> FlexTensor {
@@ -228,9 +236,10 @@ impl<C: CheckpointStrategy> PackOps for Autodiff<Flex, C> {
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
         b: FloatTensor<Self>,
+        rows: Range<usize>,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        forward_autograd::<C, Linear, 3>(precision, [x, w, b])
+        forward_autograd::<C, Linear, 3>((rows, precision), [x, w, b])
     }
 
     fn fused_linear_gelu(

@@ -1,11 +1,10 @@
 //! Norms, with dropout and a residual before them, and dropout on its own.
 
 use super::node::{FusedOp, as_f32_slice, dim, tensor, whole};
-use crate::cpu::norm;
-use crate::dropout::DropoutMask;
 use crate::{Dropout, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
+use cpu::{DropoutMask, norm};
 
 /// What every norm saves.
 struct Kept {

@@ -1,9 +1,9 @@
 //! The tricky gradients against central differences of the plain mathematics in f64.
 
 use super::{devices, numbers, relative, rows, run, vector};
-use crate::dropout::DropoutMask;
 use crate::{AttentionSettings, Dropout, Precision::F32};
 use burn::tensor::Tensor;
+use cpu::DropoutMask;
 
 const DROPOUT: Option<Dropout> = Some(Dropout::new(0.25, 21));
 

@@ -1,10 +1,11 @@
 //! Every operation, forward and every gradient, on every device against the engine's own operations on the processor.
 
 use super::{devices, dispatched, flat, numbers, relative, rows, run, to_f64, vector};
-use crate::ops::{AttentionRows, EmbedSettings, LowRankGroups};
+use crate::ops::{AttentionRows, EmbedSettings};
 use crate::{AttentionSettings, CrossEntropyTargets, Dropout, Precision::F32, RowOffsets, reference};
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
+use cpu::LowRankGroups;
 
 type Operation<'a> = dyn Fn(&[Tensor<2>]) -> Tensor<2> + 'a;
 
@@ -37,6 +38,21 @@ fn linear() {
             &|x| {
                 let y = reference::linear::<Dispatch>(dispatched(&x[0]), dispatched(&x[1]), flat(&x[2]), F32);
                 Tensor::from_dispatch(y)
+            },
+        );
+    }
+}
+
+#[test]
+fn linear_of_some_rows_of_the_weight() {
+    for rows in [0..2, 2..6, 4..6, 0..6, 3..3] {
+        check(
+            "linear_rows",
+            &[[70, 5], [6, 5], [1, 6]],
+            &|x| crate::linear_rows(x[0].clone(), x[1].clone(), vector(&x[2]), rows.clone(), F32),
+            &|x| {
+                let (w, b) = (x[1].clone().slice([rows.clone()]), vector(&x[2]).slice([rows.clone()]));
+                x[0].clone().matmul(w.transpose()) + b.reshape([1, rows.len()])
             },
         );
     }

@@ -154,9 +154,7 @@ impl<'a> LayerContext<'a> {
         rows: Range<usize>,
     ) -> Tensor<2> {
         let (weight, bias) = self.linear_weights(w);
-        let inputs = weight.dims()[1];
-        let (weight, bias) = (weight.slice([rows.clone(), 0..inputs]), bias.slice([rows]));
-        let y = kernels::linear(x.clone(), weight, bias, self.precision);
+        let y = kernels::linear_rows(x.clone(), weight, bias, rows, self.precision);
         self.adapt(layer, maps, x, y)
     }
 

@@ -98,8 +98,8 @@ fn a_saved_model_that_is_broken_says_where() {
     let model = RunDir::new(dir.path()).model();
     let complaint = || Model::open(&model, &Device::flex()).err().unwrap().to_string();
     let manifest = std::fs::read_to_string(model.join("polytask.json")).unwrap();
-    std::fs::write(model.join("polytask.json"), manifest.replace("\"format\": 1", "\"format\": 7")).unwrap();
-    assert!(complaint().contains("found format 7, this version reads format 1"), "{}", complaint());
+    std::fs::write(model.join("polytask.json"), manifest.replace("\"format\": 2", "\"format\": 7")).unwrap();
+    assert!(complaint().contains("found format 7, this version reads format 2"), "{}", complaint());
     std::fs::write(model.join("polytask.json"), manifest.replace("\"polarity\"", "\"topic\"")).unwrap();
     assert!(complaint().contains("polytask.json: task `topic` is there twice"), "{}", complaint());
     std::fs::write(model.join("polytask.json"), "[]").unwrap();

@@ -10,9 +10,9 @@
 //!
 //! AMX tiles would be faster still where they are present; their intrinsics are not in stable Rust.
 
-use super::matmul::MatRef;
-use super::simd;
-use super::uninit::alloc_uninit;
+use crate::matmul::MatRef;
+use crate::simd;
+use crate::uninit::alloc_uninit;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -28,18 +28,17 @@ type Sums = [[f32; TILE[1]]; TILE[0]];
 
 /// How pairs are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bf16Backend {
+pub enum Bf16Backend {
     /// By `vdpbf16ps`.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// By plain arithmetic: for tests.
-    #[cfg(test)]
+    /// By plain arithmetic that rounds alike, on any processor: for tests.
     Emulated,
 }
 
 impl Bf16Backend {
     /// The unit of this processor, if it has one. The standard library looks once and remembers.
-    pub(crate) fn detect() -> Option<Bf16Backend> {
+    pub fn detect() -> Option<Bf16Backend> {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f") {
             return Some(Bf16Backend::Avx512);
@@ -52,14 +51,13 @@ impl Bf16Backend {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `detect` has seen these instructions on this machine.
             Bf16Backend::Avx512 => unsafe { avx512::tile(a, b, sums) },
-            #[cfg(test)]
             Bf16Backend::Emulated => emulated::tile(a, b, sums),
         }
     }
 }
 
 /// `a b` in a new buffer, by all threads.
-pub(crate) fn product(a: MatRef, b: MatRef, unit: Bf16Backend) -> Vec<f32> {
+pub fn product(a: MatRef, b: MatRef, unit: Bf16Backend) -> Vec<f32> {
     let ([m, k], [k_b, n]) = (a.shape(), b.shape());
     assert_eq!(k, k_b, "the factors of a product must fit");
     if m * n == 0 || k == 0 {
@@ -267,11 +265,10 @@ mod avx512 {
     }
 }
 
-#[cfg(test)]
 mod emulated {
     use super::{SimdAccumulator, Sums, TILE, tile_of};
 
-    super::simd::simd! {
+    crate::simd::simd! {
         pub(super) fn tile(a: &[[u32; TILE[0]]], b: &[[u32; TILE[1]]], sums: &mut Sums) {
             tile_of::<[f32; 16]>(a, b, sums);
         }

@@ -1,8 +1,8 @@
 //! Low-rank updates of groups of rows: `y[rows, columns] += scale (x[rows] A^T) B^T`, with an A and a B for each group.
 
-use super::matmul::{MatRef, product};
-use super::{simd, uninit::zeros};
-use crate::ops::LowRankGroups;
+use crate::LowRankGroups;
+use crate::matmul::{MatRef, product};
+use crate::{simd, uninit::zeros};
 
 /// Group `g` of matrices that are stacked `[groups rows, columns]`.
 fn part(stacked: &[f32], g: usize, rows: usize, columns: usize) -> MatRef<'_> {
@@ -10,7 +10,7 @@ fn part(stacked: &[f32], g: usize, rows: usize, columns: usize) -> MatRef<'_> {
 }
 
 /// Updates `y` and returns `x A^T` of all groups, one after the other.
-pub(crate) fn forward(y: &mut [f32], [x, a, b]: [&[f32]; 3], s: &LowRankGroups) -> Vec<f32> {
+pub fn forward(y: &mut [f32], [x, a, b]: [&[f32]; 3], s: &LowRankGroups) -> Vec<f32> {
     let mut inner = Vec::new();
     for (g, rows) in s.rows.iter().enumerate() {
         let x = MatRef::new(&x[rows.start * s.inputs..rows.end * s.inputs], rows.len(), s.inputs);
@@ -26,7 +26,7 @@ pub(crate) fn forward(y: &mut [f32], [x, a, b]: [&[f32]; 3], s: &LowRankGroups) 
 }
 
 /// The gradients of `x`, A and B from that of the result, `d`. `inner` is what [`forward`] returned.
-pub(crate) fn backward(d: &[f32], [x, a, b]: [&[f32]; 3], inner: &[f32], s: &LowRankGroups) -> [Vec<f32>; 3] {
+pub fn backward(d: &[f32], [x, a, b]: [&[f32]; 3], inner: &[f32], s: &LowRankGroups) -> [Vec<f32>; 3] {
     let mut d_x = zeros(x.len());
     let (mut d_a, mut d_b) = (Vec::with_capacity(a.len()), Vec::with_capacity(b.len()));
     let mut begin = 0;

@@ -30,7 +30,7 @@ impl Dropout {
 
 /// [`Dropout`] made ready for the inner loop.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DropoutMask {
+pub struct DropoutMask {
     keys: [u32; 2],
     /// Of `1 << 24` equally likely values, how many mean "dropped".
     dropped: i32,
@@ -39,7 +39,7 @@ pub(crate) struct DropoutMask {
 
 impl DropoutMask {
     /// `None` where nothing is dropped. `width` is the number of elements in a row of the matrix, or for a pair: the heads.
-    pub(crate) fn of(dropout: Option<Dropout>, width: usize) -> Option<DropoutMask> {
+    pub fn of(dropout: Option<Dropout>, width: usize) -> Option<DropoutMask> {
         let Dropout { rate, seed, offset } = dropout.filter(|dropout| dropout.rate > 0.0)?;
         let mixed = splitmix(seed);
         Some(DropoutMask {
@@ -56,7 +56,7 @@ impl DropoutMask {
     /// each. Only 32-bit operations, so the loop over a row vectorises. The index counts modulo 2^32, far more
     /// than a step's elements.
     #[inline(always)]
-    pub(crate) fn factor(&self, index: usize) -> f32 {
+    pub fn factor(&self, index: usize) -> f32 {
         let mut x = (index as u32).wrapping_add(self.keys[0]);
         x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
         x = (x ^ (x >> 15) ^ self.keys[1]).wrapping_mul(0x846c_a68b);
@@ -65,7 +65,7 @@ impl DropoutMask {
     }
 
     /// The factors of `0..len`, for devices that cannot make their own.
-    pub(crate) fn factors(&self, len: usize) -> Vec<f32> {
+    pub fn factors(&self, len: usize) -> Vec<f32> {
         (0..len).map(|index| self.factor(index)).collect()
     }
 }

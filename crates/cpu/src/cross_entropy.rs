@@ -1,11 +1,11 @@
 //! Cross-entropy of a softmax, with class weights and label smoothing.
 
-use super::{ROWS, simd};
 use crate::CrossEntropyTargets;
+use crate::{ROWS, simd};
 use rayon::prelude::*;
 
 /// The mean loss over rows of `logits` `[n, C]`, and, if asked for, its gradient.
-pub(crate) fn forward(logits: &[f32], classes: &CrossEntropyTargets, keep: bool) -> (f32, Option<Vec<f32>>) {
+pub fn forward(logits: &[f32], classes: &CrossEntropyTargets, keep: bool) -> (f32, Option<Vec<f32>>) {
     let (n, total) = (classes.target.len(), classes.total());
     let mut gradient = vec![0.0; if keep { logits.len() } else { 0 }];
     if n == 0 || total == 0.0 {

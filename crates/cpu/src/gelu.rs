@@ -1,19 +1,19 @@
 //! The exact GELU `x Phi(x)` and its slope `Phi(x) + x phi(x)`.
 
-use super::uninit::alloc_uninit;
-use super::{ROWS, reduce_partials, simd};
+use crate::uninit::alloc_uninit;
+use crate::{ROWS, reduce_partials, simd};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
 /// `x := gelu(x + bias)`
-pub(crate) fn forward(x: &mut [f32], bias: &[f32]) {
+pub fn forward(x: &mut [f32], bias: &[f32]) {
     if !bias.is_empty() {
         x.par_chunks_mut(ROWS * bias.len()).for_each(|x| activate(x, bias));
     }
 }
 
 /// `x := gelu'(x + bias)`; returns `gelu(x + bias)`.
-pub(crate) fn forward_and_derivative(x: &mut [f32], bias: &[f32]) -> Vec<f32> {
+pub fn forward_and_derivative(x: &mut [f32], bias: &[f32]) -> Vec<f32> {
     if bias.is_empty() {
         return vec![];
     }
@@ -30,7 +30,7 @@ pub(crate) fn forward_and_derivative(x: &mut [f32], bias: &[f32]) -> Vec<f32> {
 }
 
 /// `d := d * derivative`; returns the column sums of the new `d`, the gradient of the bias.
-pub(crate) fn backward(d: &mut [f32], derivative: &[f32], width: usize) -> Vec<f32> {
+pub fn backward(d: &mut [f32], derivative: &[f32], width: usize) -> Vec<f32> {
     if width == 0 {
         return vec![];
     }

@@ -1,14 +1,14 @@
 //! Attention inside each row of a pack, from queries to keys and values of the same row. Rows are worked on in parallel,
 //! the heads of a row one by one.
 
-use super::matmul::{MatRef, Parallelism, product_into};
-use super::simd;
 use crate::dropout::DropoutMask;
+use crate::matmul::{MatRef, Parallelism, product_into};
+use crate::simd;
 use rayon::prelude::*;
 
 /// Tokens of a pack, laid out as rows of `width` numbers; the wanted ones begin at `column`.
 #[derive(Clone, Copy)]
-pub(crate) struct QkvView<'a> {
+pub struct QkvView<'a> {
     /// `[n, width]`
     pub data: &'a [f32],
     /// Offsets of the pack's rows.
@@ -39,7 +39,7 @@ impl<'a> QkvView<'a> {
 
 /// An attention over a pack.
 #[derive(Clone, Copy)]
-pub(crate) struct AttentionArgs<'a> {
+pub struct AttentionArgs<'a> {
     /// `h` columns of queries.
     pub q: QkvView<'a>,
     /// `h` columns of keys, `h` of values. As many rows as there are of queries.
@@ -58,9 +58,10 @@ pub(crate) struct AttentionArgs<'a> {
 
 /// A number for each head and distance from a query to a key.
 #[derive(Clone, Copy)]
-pub(crate) struct Bias<'a> {
+pub struct Bias<'a> {
     /// `[heads, 2 max_distance + 1]`, by distances from `-max_distance` to `max_distance`.
     pub table: &'a [f32],
+    /// The farthest distance that has a number of its own.
     pub max_distance: usize,
 }
 
@@ -162,11 +163,7 @@ fn cut(mut buffer: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [
 }
 
 /// Context `[queries, h]` and, if asked for, the probabilities before dropout.
-pub(crate) fn forward(
-    shape: AttentionArgs,
-    mask: Option<DropoutMask>,
-    keep: bool,
-) -> (Vec<f32>, Option<Vec<f32>>) {
+pub fn forward(shape: AttentionArgs, mask: Option<DropoutMask>, keep: bool) -> (Vec<f32>, Option<Vec<f32>>) {
     let (h, heads, d) = (shape.h, shape.heads, shape.d());
     let tokens = shape.q.rows.last().copied().unwrap_or(0);
     let mut context = vec![0.0; tokens * h];
@@ -210,12 +207,7 @@ pub(crate) fn forward(
 }
 
 /// Gradient of queries, keys and values that lie side by side, `[n, 3h]`, from that of the context, `dy` `[n, h]`.
-pub(crate) fn self_backward(
-    dy: &[f32],
-    kept: &[f32],
-    shape: AttentionArgs,
-    mask: Option<DropoutMask>,
-) -> Vec<f32> {
+pub fn self_backward(dy: &[f32], kept: &[f32], shape: AttentionArgs, mask: Option<DropoutMask>) -> Vec<f32> {
     let h = shape.h;
     let mut gradient = vec![0.0; shape.q.data.len()];
     let outputs = shape.q.cut(&mut gradient, 3 * h);
@@ -231,7 +223,7 @@ pub(crate) fn self_backward(
 }
 
 /// Gradients of the queries `[queries, h]` and of keys and values `[keys, 2h]` from that of the context.
-pub(crate) fn cross_backward(
+pub fn cross_backward(
     dy: &[f32],
     kept: &[f32],
     shape: AttentionArgs,
@@ -256,7 +248,7 @@ pub(crate) fn cross_backward(
 }
 
 /// [`cross_backward`] of an attention with a bias, and the gradient of the bias, `[heads, 2 max_distance + 1]`.
-pub(crate) fn relative_backward(
+pub fn relative_backward(
     dy: &[f32],
     kept: &[f32],
     shape: AttentionArgs,

@@ -43,12 +43,12 @@ macro_rules! simd {
                 fn avx512($($arg: $type),*) $(-> $out)? { body($($arg),*) }
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($arg: $type),*) $(-> $out)? { body($($arg),*) }
-                match $crate::cpu::simd::detected_isa() {
+                match $crate::simd::detected_isa() {
                     // SAFETY: `detected_isa` has found these instructions on this machine.
-                    $crate::cpu::simd::IsaLevel::Avx512 => return unsafe { avx512($($arg),*) },
+                    $crate::simd::IsaLevel::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: `detected_isa` has found these instructions on this machine.
-                    $crate::cpu::simd::IsaLevel::Avx2 => return unsafe { avx2($($arg),*) },
-                    $crate::cpu::simd::IsaLevel::Baseline => {}
+                    $crate::simd::IsaLevel::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::simd::IsaLevel::Baseline => {}
                 }
             }
             body($($arg),*)

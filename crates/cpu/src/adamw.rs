@@ -1,13 +1,13 @@
 //! The optimizer's pass over a parameter, and the sum of squares for clipping.
 
-use super::simd;
 use crate::AdamW;
+use crate::simd;
 use rayon::prelude::*;
 
 const CHUNK: usize = 1 << 15;
 
 /// One step in place.
-pub(crate) fn step(step: AdamW, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
+pub fn step(step: AdamW, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
     let numbers = Numbers::of(step);
     let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
     let chunks = w.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(moments);
@@ -18,13 +18,7 @@ pub(crate) fn step(step: AdamW, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut
 static NOTHING: [f32; 1 << 12] = [0.0; 1 << 12];
 
 /// One step in place with a gradient that is zero but for some rows, given by their numbers, rising.
-pub(crate) fn step_rows(
-    step: AdamW,
-    w: &mut [f32],
-    (rows, g): (&[u32], &[f32]),
-    m: &mut [f32],
-    v: &mut [f32],
-) {
+pub fn step_rows(step: AdamW, w: &mut [f32], (rows, g): (&[u32], &[f32]), m: &mut [f32], v: &mut [f32]) {
     let h = if rows.is_empty() { w.len() } else { g.len() / rows.len() };
     if h == 0 {
         return;
@@ -55,7 +49,7 @@ pub(crate) fn step_rows(
 }
 
 /// The sum of all squares.
-pub(crate) fn squared_norm(g: &[f32]) -> f64 {
+pub fn squared_norm(g: &[f32]) -> f64 {
     g.par_chunks(CHUNK).map(simd::squares).collect::<Vec<f64>>().iter().sum()
 }
 

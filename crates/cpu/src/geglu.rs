@@ -1,21 +1,21 @@
 //! The gated GELU of T5 (Shazeer 2020): `gelu(a) b` with the GELU's approximation `x sigmoid(2 z)`,
 //! `z = sqrt(2 / pi) (x + 0.044715 x^3)`, which is the one with tanh.
 
-use super::simd;
+use crate::simd;
 use rayon::prelude::*;
 
 /// Numbers that one parallel task takes at a time.
 const CHUNK: usize = 1 << 14;
 
 /// `gelu(a) b`
-pub(crate) fn forward(a: &[f32], b: &[f32]) -> Vec<f32> {
+pub fn forward(a: &[f32], b: &[f32]) -> Vec<f32> {
     let mut y = a.to_vec();
     y.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(|(y, b)| geglu(y, b));
     y
 }
 
 /// The gradients of `a` and of `b` from that of the result.
-pub(crate) fn backward(d: &[f32], a: &[f32], b: &[f32]) -> [Vec<f32>; 2] {
+pub fn backward(d: &[f32], a: &[f32], b: &[f32]) -> [Vec<f32>; 2] {
     let (mut d_a, mut d_b) = (b.to_vec(), a.to_vec());
     let chunks = d_a.par_chunks_mut(CHUNK).zip(d_b.par_chunks_mut(CHUNK)).zip(d.par_chunks(CHUNK));
     chunks.for_each(|((d_a, d_b), d)| geglu_backward_chunk(d_a, d_b, d));

@@ -1,12 +1,12 @@
 //! Linear layers.
 
-use super::matmul::MatRef;
-use super::{ROWS, reduce_partials, simd};
-use crate::precision::GemmKernel;
+use crate::GemmKernel;
+use crate::matmul::MatRef;
+use crate::{ROWS, reduce_partials, simd};
 use rayon::prelude::*;
 
 /// `x w^T (+ b)`: `x` `[n, in]`, `w` `[out, in]`.
-pub(crate) fn forward(
+pub fn forward(
     x: &[f32],
     w: &[f32],
     b: Option<&[f32]>,
@@ -21,7 +21,7 @@ pub(crate) fn forward(
 }
 
 /// Gradient of the input: `dy w`.
-pub(crate) fn input_gradient(
+pub fn input_gradient(
     dy: &[f32],
     w: &[f32],
     [n, inputs, outputs]: [usize; 3],
@@ -31,7 +31,7 @@ pub(crate) fn input_gradient(
 }
 
 /// Gradient of the weight: `dy^T x`.
-pub(crate) fn weight_gradient(
+pub fn weight_gradient(
     dy: &[f32],
     x: &[f32],
     [n, inputs, outputs]: [usize; 3],
@@ -41,7 +41,7 @@ pub(crate) fn weight_gradient(
 }
 
 /// Gradient of the bias: column sums of `dy`.
-pub(crate) fn bias_gradient(dy: &[f32], outputs: usize) -> Vec<f32> {
+pub fn bias_gradient(dy: &[f32], outputs: usize) -> Vec<f32> {
     if outputs == 0 {
         return vec![];
     }

@@ -1,11 +1,11 @@
 //! Picking rows and averaging them, and the additions that undo both.
 
-use super::uninit::zeros;
-use super::{ROWS, simd};
+use crate::uninit::zeros;
+use crate::{ROWS, simd};
 use rayon::prelude::*;
 
 /// Row `i` of the result is row `index[i]` of `x`, whose rows have `h` numbers.
-pub(crate) fn gather_rows(x: &[f32], index: &[u32], h: usize) -> Vec<f32> {
+pub fn gather_rows(x: &[f32], index: &[u32], h: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(index.len() * h);
     for &i in index {
         out.extend_from_slice(&x[i as usize * h..][..h]);
@@ -14,7 +14,7 @@ pub(crate) fn gather_rows(x: &[f32], index: &[u32], h: usize) -> Vec<f32> {
 }
 
 /// Row `i` of the result is the sum of row `ids[t][i]` of every table `t`, first to last.
-pub(crate) fn add_tables<const N: usize>(tables: [&[f32]; N], ids: [&[u32]; N], h: usize) -> Vec<f32> {
+pub fn add_tables<const N: usize>(tables: [&[f32]; N], ids: [&[u32]; N], h: usize) -> Vec<f32> {
     let mut out = gather_rows(tables[0], ids[0], h);
     if h > 0 {
         out.par_chunks_mut(ROWS * h).enumerate().for_each(|(chunk, out)| {
@@ -29,7 +29,7 @@ pub(crate) fn add_tables<const N: usize>(tables: [&[f32]; N], ids: [&[u32]; N], 
 }
 
 /// Adds row `i` of `dy` to row `index[i]` of a zero matrix of `n` rows, in order.
-pub(crate) fn gather_rows_backward(dy: &[f32], index: &[u32], n: usize, h: usize) -> Vec<f32> {
+pub fn gather_rows_backward(dy: &[f32], index: &[u32], n: usize, h: usize) -> Vec<f32> {
     let mut dx = zeros(n * h);
     if h > 0 {
         for (&i, dy) in index.iter().zip(dy.chunks_exact(h)) {
@@ -40,7 +40,7 @@ pub(crate) fn gather_rows_backward(dy: &[f32], index: &[u32], n: usize, h: usize
 }
 
 /// The mean of each row's tokens; zeros for a row without tokens.
-pub(crate) fn segment_mean(x: &[f32], rows: &[usize], h: usize) -> Vec<f32> {
+pub fn segment_mean(x: &[f32], rows: &[usize], h: usize) -> Vec<f32> {
     let mut means = vec![0.0; (rows.len() - 1) * h];
     if h > 0 {
         means.par_chunks_mut(h).zip(rows.par_windows(2)).for_each(|(mean, row)| {
@@ -54,7 +54,7 @@ pub(crate) fn segment_mean(x: &[f32], rows: &[usize], h: usize) -> Vec<f32> {
 }
 
 /// Each token's share of its row's gradient.
-pub(crate) fn segment_mean_backward(dy: &[f32], rows: &[usize], h: usize) -> Vec<f32> {
+pub fn segment_mean_backward(dy: &[f32], rows: &[usize], h: usize) -> Vec<f32> {
     let mut dx = Vec::with_capacity(rows.last().map_or(0, |n| n * h));
     for (row, mean) in rows.windows(2).zip(0..) {
         let t = row[1] - row[0];

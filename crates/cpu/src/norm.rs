@@ -1,14 +1,14 @@
 //! Layer norm and RMS norm, with dropout and a residual before them, and dropout on its own.
 
-use super::uninit::alloc_uninit;
-use super::{ROWS, reduce_partials, simd};
 use crate::dropout::DropoutMask;
+use crate::uninit::alloc_uninit;
+use crate::{ROWS, reduce_partials, simd};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
 /// What the backward needs.
 #[derive(Debug)]
-pub(crate) struct Saved {
+pub struct Saved {
     /// The normalised values, `[n, h]`.
     normal: Vec<f32>,
     /// One over each row's standard deviation, `[n]`.
@@ -17,22 +17,25 @@ pub(crate) struct Saved {
 
 /// The numbers of a norm.
 #[derive(Clone, Copy)]
-pub(crate) struct Norm<'a> {
+pub struct Norm<'a> {
+    /// `[h]`, what the normalised values are multiplied by.
     pub gamma: &'a [f32],
-    /// `None` in an RMS norm.
+    /// `[h]`, what is then added; `None` in an RMS norm.
     pub beta: Option<&'a [f32]>,
+    /// Added to the variance, or to the mean square.
     pub eps: f32,
 }
 
 impl Norm<'_> {
-    pub(crate) fn kind(&self) -> Kind {
+    /// What is taken from a row.
+    pub fn kind(&self) -> Kind {
         if self.beta.is_some() { Kind::Layer } else { Kind::Rms }
     }
 }
 
 /// What a row is freed of before it is scaled.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Its mean, and then its standard deviation.
     Layer,
     /// The root of its mean square.
@@ -40,7 +43,7 @@ pub(crate) enum Kind {
 }
 
 /// `y := norm(dropout(y) + residual)`
-pub(crate) fn forward(y: &mut [f32], residual: Option<&[f32]>, norm: Norm, mask: Option<DropoutMask>) {
+pub fn forward(y: &mut [f32], residual: Option<&[f32]>, norm: Norm, mask: Option<DropoutMask>) {
     let h = norm.gamma.len();
     if h == 0 {
         return;
@@ -53,7 +56,7 @@ pub(crate) fn forward(y: &mut [f32], residual: Option<&[f32]>, norm: Norm, mask:
 }
 
 /// [`forward`] that saves what the backward needs.
-pub(crate) fn forward_and_save(
+pub fn forward_and_save(
     y: &mut [f32],
     residual: Option<&[f32]>,
     norm: Norm,
@@ -82,7 +85,7 @@ pub(crate) fn forward_and_save(
 }
 
 /// `d`: gradient of the result, becomes the gradient of the sum. Returns the gradients of scale and shift.
-pub(crate) fn backward(d: &mut [f32], saved: &Saved, gamma: &[f32], kind: Kind) -> [Vec<f32>; 2] {
+pub fn backward(d: &mut [f32], saved: &Saved, gamma: &[f32], kind: Kind) -> [Vec<f32>; 2] {
     let h = gamma.len();
     if h == 0 {
         return [vec![], vec![]];
@@ -100,7 +103,7 @@ pub(crate) fn backward(d: &mut [f32], saved: &Saved, gamma: &[f32], kind: Kind) 
 }
 
 /// `x := dropout(x)`, which is also its own backward.
-pub(crate) fn dropout(x: &mut [f32], mask: DropoutMask) {
+pub fn dropout(x: &mut [f32], mask: DropoutMask) {
     const CHUNK: usize = 1 << 14;
     x.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, x)| drop_out(x, mask, chunk * CHUNK));
 }

@@ -1,6 +1,6 @@
 //! Inner products of the rows of a Jacobian, and their weighted sum.
 
-use super::simd;
+use crate::simd;
 use rayon::prelude::*;
 
 /// Numbers of each row that are worked on at a time: a few dozen rows of them fit into the second cache.
@@ -10,7 +10,7 @@ const RUN: usize = 512;
 
 /// `<row i, row j>` for every row i of one length and every j up to it, i by i. In f64 over runs of f32, in an order that does
 /// not depend on the threads. Each row is read once.
-pub(crate) fn products(rows: &[&[f32]]) -> Vec<f64> {
+pub fn products(rows: &[&[f32]]) -> Vec<f64> {
     let len = rows.first().map_or(0, |row| row.len());
     let chunks = (0..len.div_ceil(CHUNK)).into_par_iter().map(|chunk| {
         let range = chunk * CHUNK..len.min((chunk + 1) * CHUNK);
@@ -27,7 +27,7 @@ pub(crate) fn products(rows: &[&[f32]]) -> Vec<f64> {
 }
 
 /// `out := own out + sum_i weight_i row_i`
-pub(crate) fn weighted_sum(out: &mut [f32], own: f32, rows: &[(f32, &[f32])]) {
+pub fn weighted_sum(out: &mut [f32], own: f32, rows: &[(f32, &[f32])]) {
     out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
         simd::scale(out, own);
         for (weight, row) in rows {

@@ -1,0 +1,23 @@
+//! The matrix product by the kind of its operands.
+
+use crate::bf16::{self, Bf16Backend};
+use crate::matmul::{self, MatRef};
+
+/// How the processor multiplies matrices.
+#[derive(Debug, Clone, Copy)]
+pub enum GemmKernel {
+    /// f32 operands, by the `gemm` crate.
+    F32,
+    /// bf16 operands.
+    Bf16(Bf16Backend),
+}
+
+impl GemmKernel {
+    /// `a b` in a new buffer, by all threads.
+    pub fn product(self, a: MatRef, b: MatRef) -> Vec<f32> {
+        match self {
+            GemmKernel::F32 => matmul::product(a, b),
+            GemmKernel::Bf16(unit) => bf16::product(a, b, unit),
+        }
+    }
+}

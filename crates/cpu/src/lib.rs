@@ -1,0 +1,46 @@
+//! The operations of a network on plain slices, by the processor's vector instructions. Everything is row-major f32; weights
+//! are `[out, in]`.
+//!
+//! Work is split into chunks of fixed size and partial sums are added in order, so results do not depend on which
+//! thread does what. Sizes that do not fit panic.
+//!
+//! This crate and the program's allocator are the only places with unsafe code: instructions that are found at run time, and
+//! buffers that are not cleared before they are written.
+
+#![allow(unsafe_code)]
+
+pub mod adamw;
+pub mod attention;
+pub mod bf16;
+pub mod cross_entropy;
+mod dropout;
+pub mod embed;
+pub mod geglu;
+pub mod gelu;
+mod gemm_kernel;
+pub mod jacobian;
+pub mod linear;
+pub mod low_rank;
+pub mod matmul;
+pub mod norm;
+mod settings;
+mod simd;
+mod uninit;
+
+pub use dropout::{Dropout, DropoutMask, splitmix};
+pub use gemm_kernel::GemmKernel;
+pub use settings::{AdamW, CrossEntropyTargets, LowRankGroups};
+
+/// Rows that one parallel task takes at a time.
+const ROWS: usize = 64;
+
+/// Adds up the partial sums of chunks, first to last.
+fn reduce_partials<const N: usize>(width: usize, parts: Vec<[Vec<f32>; N]>) -> [Vec<f32>; N] {
+    let mut total = [const { Vec::new() }; N].map(|_: Vec<f32>| vec![0.0; width]);
+    for part in &parts {
+        for (total, part) in total.iter_mut().zip(part) {
+            simd::add(total, part);
+        }
+    }
+    total
+}
