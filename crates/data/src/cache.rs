@@ -9,10 +9,10 @@
 //! per token its id and its word id; the BLAKE3 hash of all before. It is written to a temporary file, synced and renamed. A
 //! file that is cut short or damaged is made anew.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
+use crate::cast::to_u32;
 use crate::{DataError, Encoded, Input, NO_WORD_ID, Tokenizer};
 
 const MAGIC: &[u8; 8] = b"PTTOKEN3";
@@ -39,7 +39,8 @@ pub fn encode_cached(
         return Ok(encoded);
     }
     let encoded = tokenizer.encode(inputs, max_length)?;
-    write(dir, &path, &to_bytes(&encoded, &key)).map_err(|source| DataError::Io { path, source })?;
+    let written = fs::create_dir_all(dir).and_then(|()| files::write(&path, &to_bytes(&encoded, &key)));
+    written.map_err(|source| DataError::Io { path, source })?;
     Ok(encoded)
 }
 
@@ -108,7 +109,7 @@ const HEAD: usize = 40;
 
 /// How far apart the numbers of a rising list are.
 fn lengths(bounds: &[usize]) -> Vec<u32> {
-    bounds.windows(2).map(|pair| (pair[1] - pair[0]) as u32).collect()
+    bounds.windows(2).map(|pair| to_u32(pair[1] - pair[0])).collect()
 }
 
 /// Undoes [`lengths`] for a list that begins with 0; `None` if that is not to be had.
@@ -204,19 +205,6 @@ fn can_encode_row(encoded: &Encoded, row: usize, input: &Input<'_>) -> bool {
 /// More words than a tokenizer finds in a text. Unicode normalization can expand one character of three bytes to four words.
 fn max_words(text: &str) -> usize {
     4 * text.len() + 4
-}
-
-/// Writes a file so that after a crash it is there whole or not at all.
-fn write(dir: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    fs::create_dir_all(dir)?;
-    let mut file = tempfile::Builder::new().prefix(".tokens-").tempfile_in(dir)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    if cfg!(unix) {
-        File::open(dir)?.sync_all()?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

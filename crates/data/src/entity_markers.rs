@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
+use crate::cast::{to_u32, whole_part};
 use crate::{DataError, NO_WORD_ID, Row, Value};
 
 /// The marker around the head (R-BERT's markers: nearly every vocabulary has a token for them).
@@ -115,7 +116,7 @@ pub fn span(value: &Value) -> Option<Range<usize>> {
     let Value::List(numbers) = value else { return None };
     let [Value::Number(start), Value::Number(end)] = numbers[..] else { return None };
     let whole = |x: f64| x >= 0.0 && x.fract() == 0.0 && x < u32::MAX.into();
-    (whole(start) && whole(end) && start < end).then_some(start as usize..end as usize)
+    (whole(start) && whole(end) && start < end).then_some(whole_part(start)..whole_part(end))
 }
 
 /// The positions at which a text may be split.
@@ -191,7 +192,7 @@ impl MarkerTexts {
         if text.is_empty() {
             return;
         }
-        while SpanRole::of(self.0.len() as u32) != Some(role) {
+        while SpanRole::of(to_u32(self.0.len())) != Some(role) {
             self.0.push(String::new());
         }
         self.0.push(text.to_owned());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cast::whole_part;
 use crate::{
     CorpusRows, SamplerConfig,
     sampler::{Epoch, normalized},
@@ -81,7 +82,7 @@ fn apportion(total: u64, shares: &[f64]) -> Vec<u64> {
         return vec![0; shares.len()];
     }
     let exact: Vec<f64> = shares.iter().map(|share| share * total as f64).collect();
-    let mut counts: Vec<u64> = exact.iter().map(|x| x.floor() as u64).collect();
+    let mut counts: Vec<u64> = exact.iter().map(|x| whole_part(*x) as u64).collect();
     let mut order: Vec<usize> = (0..shares.len()).filter(|&i| shares[i] > 0.0).collect();
     order.sort_by(|&a, &b| {
         (exact[b] - exact[b].floor()).total_cmp(&(exact[a] - exact[a].floor())).then(a.cmp(&b))

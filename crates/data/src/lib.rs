@@ -20,7 +20,10 @@
 //! # Ok::<(), polytask_data::DataError>(())
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
+
 mod cache;
+mod cast;
 mod corpus;
 mod entity_markers;
 mod epoch_draws;

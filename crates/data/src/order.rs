@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 pub use config::{Curriculum, Difficulty, OrderConfig};
 
+use crate::cast::{to_u32, to_usize};
 use crate::random;
 
 /// The order of a corpus's rows. Each row comes once a pass, except under [`Order::Balanced`].
@@ -40,7 +41,7 @@ impl Order {
     pub(crate) fn of_pass(&self, rows: usize, seed: u64, corpus: &str, pass: u64) -> Vec<u32> {
         let name = format!("pass over corpus {corpus}");
         let shuffled = || {
-            let mut order: Vec<u32> = (0..rows as u32).collect();
+            let mut order: Vec<u32> = (0..to_u32(rows)).collect();
             random::shuffle(&mut random::stream(seed, &name, pass), &mut order);
             order
         };
@@ -100,7 +101,7 @@ fn stratified(shuffled: &[u32], classes: &[u32], seed: u64, name: &str, pass: u6
 /// Rounds in which every class comes once, in a new random order each round; the rows of a class come in a random order that is
 /// drawn anew when all of them have come. Rounds continue from pass to pass.
 fn balanced(classes: &[u32], rows: usize, seed: u64, name: &str, pass: u64) -> Vec<u32> {
-    let all: Vec<u32> = (0..rows as u32).collect();
+    let all: Vec<u32> = (0..to_u32(rows)).collect();
     let members: Vec<(u32, Vec<u32>)> = by_class(&all, classes).into_iter().collect();
     let count = members.len() as u64;
     let mut orders: BTreeMap<(usize, u64), Vec<u32>> = BTreeMap::new();
@@ -109,7 +110,7 @@ fn balanced(classes: &[u32], rows: usize, seed: u64, name: &str, pass: u64) -> V
     let mut row_at = |draw: u64| {
         let number = draw / count;
         let fresh = || {
-            let mut order: Vec<u32> = (0..count as u32).collect();
+            let mut order: Vec<u32> = (0..to_u32(to_usize(count))).collect();
             random::shuffle(
                 &mut random::stream(seed, &format!("{name}, rounds of classes"), number),
                 &mut order,
@@ -119,9 +120,9 @@ fn balanced(classes: &[u32], rows: usize, seed: u64, name: &str, pass: u64) -> V
         if round.as_ref().is_none_or(|(of, _)| *of != number) {
             round = Some(fresh());
         }
-        let class = round.as_ref().map_or(0, |(_, order)| order[(draw % count) as usize] as usize);
+        let class = round.as_ref().map_or(0, |(_, order)| order[to_usize(draw % count)] as usize);
         let (label, own) = &members[class];
-        let (cycle, at) = (number / own.len() as u64, (number % own.len() as u64) as usize);
+        let (cycle, at) = (number / own.len() as u64, to_usize(number % own.len() as u64));
         let order = orders.entry((class, cycle)).or_insert_with(|| {
             let mut order = own.clone();
             random::shuffle(&mut random::stream(seed, &format!("{name}, class {label}"), cycle), &mut order);

@@ -4,6 +4,7 @@
 //! of (seed, name, index): ChaCha8 keyed by BLAKE3 of the three, with shuffle and range of our own, so that neither a
 //! platform nor a newer library changes a run.
 
+use crate::cast::to_usize;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -26,6 +27,7 @@ fn digest(seed: u64, name: &str, index: u64) -> [u8; 32] {
 }
 
 /// A whole number in `0..bound`, every one equally likely. `bound` 0 gives 0.
+#[allow(clippy::cast_possible_truncation)] // The halves of the product.
 pub fn uniform_below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
     if bound == 0 {
         return 0;
@@ -48,7 +50,7 @@ pub fn uniform01(rng: &mut ChaCha8Rng) -> f64 {
 /// Puts the items in random order, every order equally likely (Fisher-Yates).
 pub fn shuffle<T>(rng: &mut ChaCha8Rng, items: &mut [T]) {
     for last in (1..items.len()).rev() {
-        items.swap(last, uniform_below(rng, last as u64 + 1) as usize);
+        items.swap(last, to_usize(uniform_below(rng, last as u64 + 1)));
     }
 }
 

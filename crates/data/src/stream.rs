@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub use state::StreamState;
 
+use crate::cast::{to_u32, to_usize};
 use crate::sampler::{Epoch, SamplerFeedback, SamplerState};
 use crate::{CorpusDraws, Order, SamplerConfig, epoch_draws::EpochDraws, random};
 use plan::Planned;
@@ -231,7 +232,7 @@ impl PackStream {
 
     /// Draws of one epoch: as many as there are candidates, or none where no corpus has a share.
     pub fn draws_in_epoch(&self) -> usize {
-        self.epoch_draws.counts(0).iter().sum::<u64>() as usize
+        to_usize(self.epoch_draws.counts(0).iter().sum())
     }
 
     /// `[corpora]` the draws of an epoch from each corpus. Under an adaptive sampler they are those of its initial shares; with
@@ -281,7 +282,7 @@ impl PackStream {
             }
             at[corpus] += 1;
             let row = self.corpora[corpus].candidates[candidate];
-            draws.push(Draw { corpus: corpus as u32, row });
+            draws.push(Draw { corpus: to_u32(corpus), row });
             if !self.packing.one_corpus {
                 corpus = choose(&shares, random::uniform01(&mut rng));
             }
@@ -294,7 +295,7 @@ impl PackStream {
     /// The candidate that is draw number `at` of its corpus.
     fn candidate(&mut self, corpus: usize, at: u64) -> usize {
         let rows = self.corpora[corpus].candidates.len() as u64;
-        let (number, index) = (at / rows, (at % rows) as usize);
+        let (number, index) = (at / rows, to_usize(at % rows));
         let order = match self.passes[corpus].take().filter(|(of, _)| *of == number) {
             Some((_, order)) => order,
             None => self.order_of(corpus, number).into(),

@@ -8,6 +8,7 @@
 
 use rand_chacha::ChaCha8Rng;
 
+use crate::cast::{to_u32, to_usize, whole_part};
 use crate::{DataError, NO_WORD_ID, Tokenizer, random};
 
 /// In [`crate::Pack::masked_labels`], a token that was not chosen.
@@ -44,13 +45,13 @@ impl TokenMasking {
         let mut chosen: Vec<usize> = (0..ids.len()).filter(|token| word_ids[*token] != NO_WORD_ID).collect();
         random::shuffle(rng, &mut chosen);
         let count = chosen.len() as f64 * f64::from(self.percent) / 100.0;
-        chosen.truncate((count.round() as usize).max(1));
+        chosen.truncate(whole_part(count.round()).max(1));
         chosen.sort_unstable();
         for token in chosen {
             labels[token] = ids[token];
             match random::uniform_below(rng, 10) {
                 0..8 => ids[token] = self.mask,
-                8 => ids[token] = random::uniform_below(rng, self.vocabulary) as u32,
+                8 => ids[token] = to_u32(to_usize(random::uniform_below(rng, self.vocabulary))),
                 _ => {}
             }
         }

@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 use tokenizers::{EncodeInput, Encoding};
 
 use crate::DataError;
+use crate::cast::to_u32;
 
 /// Word index of a token that belongs to no word, such as a special token.
 pub const NO_WORD_ID: u32 = u32::MAX;
@@ -257,7 +258,7 @@ impl Tokenizer {
                 if pairs {
                     // Beside pairs a single text is a sequence without a second segment.
                     let sequences = if several { part.sequences.len() - 1 } else { part.rows() };
-                    part.first_segment_len.resize(sequences, part.length(i) as u32);
+                    part.first_segment_len.resize(sequences, to_u32(part.length(i)));
                     part.offset_mapping.resize(part.ids.len(), [0, 0]);
                 }
             }
@@ -307,7 +308,7 @@ impl Tokenizer {
             part.word_ids.push(NO_WORD_ID);
         }
         part.unknown += self.count_unknown(&part.ids[before..]);
-        part.truncated.push((ids.len() - tail - head) as u32);
+        part.truncated.push(to_u32(ids.len() - tail - head));
         part.offsets.push(part.ids.len());
     }
 }

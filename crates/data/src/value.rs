@@ -25,6 +25,7 @@ pub enum Value {
 
 impl Value {
     /// An integer as a number where a 64-bit float holds it exactly, else as text of its digits: identifiers keep them.
+    #[allow(clippy::cast_possible_truncation)] // What is lost is noticed.
     pub(crate) fn integer(value: i128) -> Value {
         let number = value as f64;
         if number as i128 == value { Value::Number(number) } else { Value::Text(value.to_string()) }

@@ -1,6 +1,7 @@
 //! First values of parameters: a fixed function of (seed, parameter name), so that neither the order in which parameters
 //! are made nor a parameter more or less changes the others.
 
+use crate::cast::to_f32;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -38,15 +39,15 @@ impl Init {
                     // Box and Muller: two normal numbers out of two even ones. 1 - u keeps the logarithm's argument above 0.
                     let radius = (-2.0 * (1.0 - unit(&mut rng)).ln()).sqrt() * f64::from(deviation);
                     let angle = std::f64::consts::TAU * unit(&mut rng);
-                    values.push((radius * angle.cos()) as f32);
-                    values.push((radius * angle.sin()) as f32);
+                    values.push(to_f32(radius * angle.cos()));
+                    values.push(to_f32(radius * angle.sin()));
                 }
                 values.truncate(len);
                 values
             }
             Self::Uniform(bound) => {
                 let mut rng = stream(seed, name);
-                (0..len).map(|_| ((2.0 * unit(&mut rng) - 1.0) * f64::from(bound)) as f32).collect()
+                (0..len).map(|_| to_f32((2.0 * unit(&mut rng) - 1.0) * f64::from(bound))).collect()
             }
             Self::Data(values) => values,
         }

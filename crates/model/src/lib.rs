@@ -7,7 +7,10 @@
 //! This crate does no training and knows no corpora, and its only files are weights and what describes them. What it
 //! reads is treated as hostile: sizes are checked before memory is reserved, and every tensor before it is used.
 
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
+
 mod backbones;
+mod cast;
 mod checks;
 mod config;
 mod decoder;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Order;
+use crate::cast::to_u32;
 use crate::{DataError, Row, Value};
 
 /// The order of the rows of a corpus. Default: shuffled.
@@ -100,7 +101,7 @@ fn classes<'a>(rows: impl Iterator<Item = &'a Row>, field: &str) -> Result<Vec<u
                 return Err(row.error(field, other.preview(), "a class: text, a number, true or false"));
             }
         };
-        let next = names.len() as u32;
+        let next = to_u32(names.len());
         Ok(*names.entry(name).or_insert(next))
     })
 }

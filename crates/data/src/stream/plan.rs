@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{CorpusRows, Draw, PackStream};
+use crate::cast::{to_u32, to_usize};
 use crate::{
     SamplerConfig, random,
     sampler::{Proportional, normalized},
@@ -124,8 +125,8 @@ impl PackStream {
                 Some(order) => pass.insert(order),
                 None => pass.insert((number, self.order_of(corpus, number))),
             };
-            let candidate = order[(at % size) as usize] as usize;
-            let draw = Draw { corpus: corpus as u32, row: candidates[candidate] };
+            let candidate = order[to_usize(at % size)] as usize;
+            let draw = Draw { corpus: to_u32(corpus), row: candidates[candidate] };
             Planned { draw, tokens: tokens[candidate] }
         })
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CorpusRows, PackStream, Packing};
+use crate::cast::to_usize;
 use crate::{DataError, epoch_draws::EpochDraws, sampler::SamplerState};
 
 /// The position of a stream: everything that a checkpoint saves of it.
@@ -68,13 +69,13 @@ impl PackStream {
         if state.epoch > epochs as u64 {
             return wrong(format!("epoch {}, counted from 0, of a run that has {epochs}", state.epoch));
         }
-        self.epoch = state.epoch as usize;
+        self.epoch = to_usize(state.epoch);
         self.corpus_offsets = state.corpus_offsets;
         self.drawn_counts = state.drawn_counts;
         if adaptive {
             self.sampler_states = state.sampler_states;
         }
-        self.drawn = state.drawn as usize;
+        self.drawn = to_usize(state.drawn);
         self.plan = None;
         Ok(())
     }

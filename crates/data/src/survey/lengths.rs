@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::Encoded;
+use crate::cast::whole_part;
 
 /// The most bars of a histogram.
 const BARS: usize = 32;
@@ -51,7 +52,7 @@ impl Lengths {
         lengths.sort_unstable();
         let at = |share: f64| match lengths.len() {
             0 => 0,
-            rows => lengths[((rows - 1) as f64 * share).round() as usize],
+            rows => lengths[whole_part(((rows - 1) as f64 * share).round())],
         };
         Lengths {
             rows: lengths.len(),

@@ -31,7 +31,7 @@ impl NormalizedText {
         }
         let mut hash = [0; 16];
         hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        any.then_some(NormalizedText { hash, letters: letters.min(u32::MAX as usize) as u32 })
+        any.then_some(NormalizedText { hash, letters: u32::try_from(letters).unwrap_or(u32::MAX) })
     }
 
     /// How many letters and digits are compared.

@@ -3,6 +3,7 @@
 use tokenizers::{Encoding, TruncationDirection};
 
 use super::{Encoded, NO_WORD_ID, Tokenizer};
+use crate::cast::to_u32;
 
 /// A text without special tokens.
 struct Text {
@@ -123,7 +124,7 @@ impl Tokenizer {
             part.ids.push(self.fallback_id);
         }
         let in_first = pair.get_type_ids().iter().take_while(|type_id| **type_id == 0).count();
-        part.first_segment_len.push(in_first.max(usize::from(pair.is_empty())) as u32);
+        part.first_segment_len.push(to_u32(in_first.max(usize::from(pair.is_empty()))));
         part.word_ids.resize(part.ids.len(), NO_WORD_ID);
         part.offset_mapping.resize(part.ids.len(), [0, 0]);
         let own = pair.get_special_tokens_mask().iter().enumerate().filter(|(_, special)| **special == 0);
@@ -135,7 +136,7 @@ impl Tokenizer {
     }
 
     fn end_row(&self, part: &mut Encoded, truncated: usize) {
-        part.truncated.push(truncated as u32);
+        part.truncated.push(to_u32(truncated));
         part.offsets.push(part.ids.len());
     }
 }

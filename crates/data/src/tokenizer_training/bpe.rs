@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use serde_json::{Value as Json, json};
 
 use super::{SPECIAL_TOKENS, TokenizerConfig, count_pieces, frame, normalizers};
+use crate::cast::to_u32;
 use crate::{DataError, Tokenizer};
 
 pub(super) fn train<S: AsRef<str> + Sync>(
@@ -74,7 +75,7 @@ fn merge(
         let token = format!("{}{}", vocabulary[pair.0 as usize], vocabulary[pair.1 as usize]);
         let id = *ids.entry(token.clone()).or_insert_with(|| {
             vocabulary.push(token);
-            vocabulary.len() as u32 - 1
+            to_u32(vocabulary.len()) - 1
         });
         merges.push(pair);
         let mut changed: HashSet<Pair> = HashSet::new();

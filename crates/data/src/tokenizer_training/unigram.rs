@@ -24,6 +24,7 @@ use serde_json::{Value as Json, json};
 
 use self::lattice::{Segmentation, Trie};
 use super::{SPECIAL_TOKENS, TokenizerConfig, count_pieces, frame, normalizers};
+use crate::cast::{to_u32, whole_part};
 use crate::{DataError, Tokenizer};
 
 /// The smallest size: special tokens, bytes, ASCII, and a few pieces.
@@ -101,7 +102,7 @@ fn fit(mut pieces: Vec<Token>, words: &[Word], size: usize) -> Vec<Token> {
         if pieces.len() <= enough {
             break;
         }
-        let left = ((pieces.len() as f64 * SHRINK) as usize).max(enough);
+        let left = (whole_part(pieces.len() as f64 * SHRINK)).max(enough);
         pieces = prune(pieces, words, left);
     }
     // Rounded, so that the last digits of another machine's logarithm do not decide.
@@ -162,10 +163,13 @@ fn prune(pieces: Vec<Token>, words: &[Word], left: usize) -> Vec<Token> {
             return f64::NEG_INFINITY;
         }
         // Its occurrences go to the tokens of its second best segmentation.
-        let others = Segmentation::of(&trie, &pieces, &piece.text).best(Some(id as u32));
+        let others = Segmentation::of(&trie, &pieces, &piece.text).best(Some(to_u32(id)));
         let after = (whole + n * (others.len() as f64 - 1.0)).ln();
         let of_others: f64 = others.iter().map(|other| (counts[*other as usize] + n).ln() - after).sum();
-        f64::from((n / whole * (n.ln() - whole.ln() - of_others)) as f32)
+        // In f32, as SentencePiece compares them.
+        #[allow(clippy::cast_possible_truncation)]
+        let loss = (n / whole * (n.ln() - whole.ln() - of_others)) as f32;
+        f64::from(loss)
     };
     let losses: Vec<f64> = pieces.par_iter().enumerate().map(loss).collect();
     let mut order: Vec<usize> = (0..pieces.len()).filter(|id| losses[*id] > f64::NEG_INFINITY).collect();

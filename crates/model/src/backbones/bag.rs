@@ -20,6 +20,7 @@
 //! "Natural language processing (almost) from scratch" (the window).
 
 use super::{Backbone, BackboneSpec};
+use crate::cast::to_u32;
 use crate::checks::{rate, size};
 use crate::error::ModelError;
 use crate::init::Init;
@@ -266,8 +267,8 @@ fn neighbours(rows: &[usize], window: usize) -> Vec<u32> {
     for row in rows.windows(2) {
         for i in row[0]..row[1] {
             index.extend((i..=i + 2 * window).map(|shifted| match shifted.checked_sub(window) {
-                Some(j) if (row[0]..row[1]).contains(&j) => j as u32,
-                _ => tokens as u32,
+                Some(j) if (row[0]..row[1]).contains(&j) => to_u32(j),
+                _ => to_u32(tokens),
             }));
         }
     }

@@ -26,6 +26,7 @@ pub mod architecture;
 mod settings;
 
 use super::{Backbone, BackboneSpec};
+use crate::cast::to_u32;
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
@@ -214,7 +215,7 @@ impl Backbone for Bert {
     fn embed(&self, context: &LayerContext<'_>, input: &EncoderInput<'_>) -> Tensor<2> {
         let s = &self.settings;
         // RoBERTa has one token type, DistilBERT none: there only the separator tells the second text of a pair from the first.
-        let last_type = s.sizes.types.saturating_sub(1) as u32;
+        let last_type = to_u32(s.sizes.types.saturating_sub(1));
         let segments: Vec<u32> = input.segments.iter().map(|segment| last_type.min(*segment)).collect();
         let positions = self.positions(input);
         let types = match self.types {
@@ -224,7 +225,7 @@ impl Backbone for Bert {
         let (types, segments) = match context.dataset_vectors(input) {
             Some(datasets) => {
                 let sum = kernels::gather_rows(types, &segments) + datasets;
-                (sum, (0..input.ids.len() as u32).collect())
+                (sum, (0..to_u32(input.ids.len())).collect())
             }
             None => (types, segments),
         };

@@ -1,6 +1,7 @@
 //! The KV cache: keys and values of what is written stay.
 
 use super::{Decoder, Layer};
+use crate::cast::to_u32;
 use crate::parameters::Parameters;
 use crate::trunk::LayerContext;
 use burn::tensor::Tensor;
@@ -42,7 +43,7 @@ impl Decoder {
         let kept = |encoder: Tensor<2>| LayerKvCache { read: encoder.clone(), encoder, own: None };
         KvCache {
             layers: self.layers.iter().map(|layer| kept(keys(layer))).collect(),
-            sources: (0..rows.len().saturating_sub(1) as u32).collect(),
+            sources: (0..to_u32(rows.len().saturating_sub(1))).collect(),
             rows: rows.clone(),
             length: 0,
         }
@@ -103,13 +104,13 @@ impl KvCache {
         self.length += 1;
         let of = |(i, text): (usize, &u32)| {
             let begin = *text as usize * length;
-            (begin..begin + length).chain([kept + i]).map(|at| at as u32)
+            (begin..begin + length).chain([kept + i]).map(to_u32)
         };
         from.iter().enumerate().flat_map(of).collect()
     }
 
     fn tokens_of(&self, row: u32) -> std::ops::Range<u32> {
-        self.rows[row as usize] as u32..self.rows[row as usize + 1] as u32
+        to_u32(self.rows[row as usize])..to_u32(self.rows[row as usize + 1])
     }
 
     /// Where each text's keys of the encoder begin.

@@ -18,6 +18,7 @@
 mod config;
 mod kv_cache;
 
+use crate::cast::to_u32;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
 use crate::layers::{Attention, BlockSettings, FeedForward, RelativePositionBuckets, lecun_normal, longest};
@@ -120,7 +121,7 @@ impl DecoderSettings {
         for i in 0..self.layers {
             let (name, hf_name) = (format!("decoder.layer.{i}"), format!("decoder.block.{i}.layer"));
             // There are at most 1,000 layers.
-            let depth = Depth::decoder(Level::Layer(i as u16));
+            let depth = Depth::decoder(Level::layer(i));
             let norm = |part: usize| format!("{hf_name}.{part}.layer_norm");
             let attention = format!("{hf_name}.0.SelfAttention");
             blocks.name_attention(names, &format!("{name}.attention"), [&attention, &norm(0)], depth);
@@ -194,7 +195,7 @@ impl Decoder {
         let mut next = 0;
         let mut index_of = |first: &bool| {
             next += u32::from(!first);
-            if *first { others.len() as u32 } else { next - 1 }
+            if *first { to_u32(others.len()) } else { next - 1 }
         };
         let index: Vec<u32> = first.iter().map(&mut index_of).collect();
         let known = kernels::embed(table, &parameters.local_row_indices(self.table, &others));

@@ -1,5 +1,6 @@
 //! Checked reading of config.json's keys.
 
+use crate::cast::to_f32;
 use crate::error::ModelError;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -40,7 +41,7 @@ impl ConfigReader<'_> {
     pub fn rate(&self, key: &str) -> Result<f32, ModelError> {
         let found = self.number(key, 0.1)?;
         if (0.0..1.0).contains(&found) {
-            return Ok(found as f32);
+            return Ok(to_f32(found));
         }
         Err(self.error(key, "a rate from 0 to below 1".into()))
     }

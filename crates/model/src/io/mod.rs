@@ -237,7 +237,8 @@ pub fn save(dir: &Path, trunk: &Trunk, parameters: &Parameters) -> Result<(), Mo
     if !added.entries().is_empty() {
         write::safetensors(&dir.join(SHARING), parameters, write::named(&added, parameters))?;
     }
-    write::bytes(&dir.join(CONFIG), json.as_bytes())
+    let config = dir.join(CONFIG);
+    files::write(&config, json.as_bytes()).map_err(ModelError::io(&config, "write"))
 }
 
 /// Reads `sharing.safetensors` in `dir` into the parameters that the trunk has beside its backbone's, where it has some. The file must

@@ -185,7 +185,11 @@ impl Shard {
                 length - 8
             )));
         }
-        let mut text = vec![0; header as usize];
+        let mut text = vec![
+            0;
+            usize::try_from(header)
+                .map_err(|_| broken("its header does not fit the memory".into()))?
+        ];
         file.read_exact(&mut text).map_err(ModelError::io(path, "read"))?;
         let metadata: Metadata =
             serde_json::from_slice(&text).map_err(|error| broken(format!("its header is wrong: {error}")))?;

@@ -1,4 +1,4 @@
-//! Writing files that appear whole or not at all: to a temporary sibling, synced, then renamed.
+//! Writing tensors to a file in the format of safetensors.
 
 use super::names::NameTable;
 use crate::backbones::BackboneSpec;
@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use tempfile::NamedTempFile;
 
 /// A tensor to be written.
 pub(super) struct Tensor<'a> {
@@ -110,46 +109,12 @@ pub(super) fn safetensors(
     let mut header = serde_json::to_vec(&metadata).expect("a header of names and numbers is always writable");
     header.resize(header.len().next_multiple_of(8), b' ');
 
-    let temporary = temporary(path)?;
-    let written = || -> std::io::Result<()> {
-        let mut file = BufWriter::with_capacity(1 << 20, temporary.as_file());
+    let fill = |file: &mut File| {
+        let mut file = BufWriter::with_capacity(1 << 20, file);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         tensors.iter().try_for_each(|tensor| tensor.write(&mut file))?;
         file.flush()
     };
-    written().map_err(ModelError::io(path, "write"))?;
-    finish(temporary, path)
-}
-
-/// Writes a small file.
-pub(super) fn bytes(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    let mut temporary = temporary(path)?;
-    temporary.write_all(bytes).map_err(ModelError::io(path, "write"))?;
-    finish(temporary, path)
-}
-
-fn temporary(path: &Path) -> Result<NamedTempFile, ModelError> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".writing-");
-    // As any file that the user makes, and not for the owner alone.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder(path)).map_err(ModelError::io(path, "write"))
-}
-
-/// Syncs, renames, and syncs the folder, so that after a power cut there is the old file or the new one.
-fn finish(temporary: NamedTempFile, path: &Path) -> Result<(), ModelError> {
-    temporary.as_file().sync_all().map_err(ModelError::io(path, "write"))?;
-    temporary.persist(path).map_err(|error| ModelError::io(path, "write")(error.error))?;
-    #[cfg(unix)]
-    File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(ModelError::io(path, "write"))?;
-    Ok(())
-}
-
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
+    files::replace(path, fill).map_err(ModelError::io(path, "write"))
 }

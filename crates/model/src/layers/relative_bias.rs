@@ -1,5 +1,6 @@
 //! T5's bias of attention scores: a learned number for each head and bucket of distances.
 
+use crate::cast::{to_f32, to_u32};
 use crate::parameters::{MatrixId, Parameters};
 use burn::tensor::Tensor;
 
@@ -26,12 +27,14 @@ impl RelativePositionBuckets {
         };
         let exact = count / 2;
         if away < exact {
-            return (first + away) as u32;
+            return to_u32(first + away);
         }
         // In f32, as T5 was trained: at the edges of the ranges the rounding decides.
-        let ratio = (away as f32 / exact as f32).ln() / (self.max_distance as f64 / exact as f64).ln() as f32;
+        let ratio =
+            (away as f32 / exact as f32).ln() / to_f32((self.max_distance as f64 / exact as f64).ln());
+        #[allow(clippy::cast_possible_truncation)] // Below `count`, or beyond it by a ratio of distances.
         let range = exact + (ratio * (count - exact) as f32) as usize;
-        (first + range.min(count - 1)) as u32
+        to_u32(first + range.min(count - 1))
     }
 
     /// The bias `[2 max_distance + 1, heads]` of all distances up to `max_distance`, from that of the buckets `[count, heads]`.

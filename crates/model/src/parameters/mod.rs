@@ -8,6 +8,7 @@ mod spec;
 
 pub use spec::{Depth, Level, Owner, ParameterSpec, Role, Stack, head_prefix};
 
+use crate::cast::to_u32;
 use crate::error::ModelError;
 use crate::init::Init;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -342,7 +343,7 @@ impl Parameters {
     /// When one of them was left out.
     pub fn local_row_indices<'a>(&self, table: MatrixId, ids: &'a [u32]) -> Cow<'a, [u32]> {
         let Some(rows) = &self.table[table.0].rows else { return Cow::Borrowed(ids) };
-        let place = |id: &u32| rows.binary_search(id).expect("every row that is looked up is there") as u32;
+        let place = |id: &u32| to_u32(rows.binary_search(id).expect("every row that is looked up is there"));
         Cow::Owned(ids.iter().map(place).collect())
     }
 

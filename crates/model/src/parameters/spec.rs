@@ -77,6 +77,16 @@ pub enum Level {
     Output,
 }
 
+impl Level {
+    /// In the layer of this number, from 0.
+    ///
+    /// # Panics
+    /// From 2^16 on: sizes of networks are checked to be far below.
+    pub fn layer(layer: usize) -> Self {
+        Level::Layer(u16::try_from(layer).expect("a layer below 2^16"))
+    }
+}
+
 /// Where in the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Depth {

@@ -17,6 +17,7 @@
 //! Paper: Hu et al. 2022, "LoRA: Low-rank adaptation of large language models".
 
 use super::{LanePolicy, Map, Sharing, SharingConfig, Site, TrunkShape};
+use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::parameters::{Depth, Level, MatrixId, Owner, ParameterSpec, Parameters, Role};
@@ -133,8 +134,7 @@ impl Sharing for Lora {
             }
             self.weights.insert(site, (weight.weight, weight.rows.clone()));
             for task in &owners {
-                // There are at most 1,000 layers.
-                let depth = Some(Depth::encoder(Level::Layer(site.layer as u16)));
+                let depth = Some(Depth::encoder(Level::layer(site.layer)));
                 let of = task.as_deref().unwrap_or_default();
                 let mut add = |factor: &str, shape: [usize; 2], init: Init| {
                     parameters.add_matrix(ParameterSpec {
@@ -192,7 +192,7 @@ impl Sharing for Lora {
                 context.lanes().iter().filter_map(own).collect()
             }
         };
-        kernels::grouped_low_rank(y, x.clone(), updates, columns, self.scale() as f32)
+        kernels::grouped_low_rank(y, x.clone(), updates, columns, to_f32(self.scale()))
     }
 
     fn merged(&self, task: &str, parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {

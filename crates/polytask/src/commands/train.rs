@@ -12,7 +12,6 @@ use burn::tensor::Device;
 use data::{EntityMarkers, InputField};
 use model::DeviceName;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,15 +174,7 @@ fn describe(config: &Config, device: &Device) -> String {
     )
 }
 
-/// Writes a file whole or not at all: a temporary name, synced, renamed, the directory synced.
+/// Writes a file whole or not at all.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let save = || {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        fs::File::open(dir)?.sync_all()
-    };
-    save().map_err(|e| Failure::io("writing", path, e))
+    files::write(path, bytes).map_err(|e| Failure::io("writing", path, e))
 }

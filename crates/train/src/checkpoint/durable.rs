@@ -46,7 +46,7 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), TrainError> {
 /// Renames a file or directory and syncs the directory that holds it.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), TrainError> {
     fs::rename(from, to).map_err(|e| TrainError::io("renaming", from, e))?;
-    sync_parent(to)
+    sync(files::folder(to))
 }
 
 /// Makes `to` whole or not at all: `fill` writes into an empty sibling directory, whose files are synced before
@@ -97,19 +97,9 @@ fn sync_tree(dir: &Path) -> Result<(), TrainError> {
     sync(dir)
 }
 
-fn sync_parent(path: &Path) -> Result<(), TrainError> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
-        _ => sync(Path::new(".")),
-    }
-}
-
-/// Syncs a file or directory. Where directories cannot be opened (Windows) there is nothing to sync.
+/// Syncs a file or directory.
 fn sync(path: &Path) -> Result<(), TrainError> {
-    if cfg!(not(unix)) && path.is_dir() {
-        return Ok(());
-    }
-    File::open(path).and_then(|f| f.sync_all()).map_err(|e| TrainError::io("syncing", path, e))
+    files::sync(path).map_err(|e| TrainError::io("syncing", path, e))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Token;
+use crate::cast::to_u32;
 
 /// The tokens by their characters.
 pub(super) struct Trie {
@@ -17,13 +18,13 @@ impl Trie {
         for (id, piece) in pieces.iter().enumerate() {
             let mut node = 0;
             for c in &piece.text {
-                let next = trie.ends.len() as u32;
+                let next = to_u32(trie.ends.len());
                 node = *trie.children.entry((node, *c)).or_insert(next);
                 if node == next {
                     trie.ends.push(None);
                 }
             }
-            trie.ends[node as usize] = Some(id as u32);
+            trie.ends[node as usize] = Some(to_u32(id));
         }
         trie
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Token, Word};
+use crate::cast::to_u32;
 
 /// The maximum length of a token, in characters.
 const MAX_LENGTH: usize = 16;
@@ -28,7 +29,7 @@ pub(super) fn of(words: &[Word], characters: &BTreeMap<char, u64>, most: usize) 
     let mut runs = vec![Run::default()];
     // The occurrences of all runs of one length: the word, the position in it, and the run.
     let positions =
-        (0..).zip(words).flat_map(|(word, (text, _))| (0..text.len() as u32).map(move |at| (word, at, 0)));
+        (0..).zip(words).flat_map(|(word, (text, _))| (0..to_u32(text.len())).map(move |at| (word, at, 0)));
     let mut positions: Vec<(u32, u32, u32)> = positions.collect();
     for length in 1..=MAX_LENGTH {
         let mut longer: Vec<Run> = Vec::new();
@@ -38,7 +39,7 @@ pub(super) fn of(words: &[Word], characters: &BTreeMap<char, u64>, most: usize) 
             let Some(next) = text.get(*at as usize + length - 1) else { return false };
             let number = *numbers.entry((*run, *next)).or_insert_with(|| {
                 longer.push(Run { first: (*word, *at), parent: *run, ..Run::default() });
-                longer.len() as u32 - 1
+                to_u32(longer.len()) - 1
             });
             longer[number as usize].count += n;
             *run = number;

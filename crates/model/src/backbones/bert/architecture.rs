@@ -236,7 +236,7 @@ impl Architecture {
         }
         for layer in 0..sizes.layers {
             // There are at most 1,000 layers.
-            let depth = Depth::encoder(Level::Layer(layer as u16));
+            let depth = Depth::encoder(Level::layer(layer));
             for (name, extents, role, hf_names) in self.layer {
                 let hf_names = hf_names.iter().map(|name| format!("{}{layer}.{name}", self.layer_prefix));
                 let name = format!("backbone.layer.{layer}.{name}");

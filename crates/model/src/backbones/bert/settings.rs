@@ -1,6 +1,7 @@
 //! A BERT's settings: from `[model]`, or from a checkpoint's config.json, checked either way.
 
 use super::architecture::{ALL, Architecture, BERT, Sizes};
+use crate::cast::{to_f32, to_u32};
 use crate::checks::{rate, size};
 use crate::error::ModelError;
 use crate::io::config_reader::{ConfigReader, saved_json};
@@ -153,11 +154,13 @@ impl Settings {
         }
         let padding = match json.get("pad_token_id") {
             None | Some(Value::Null) => architecture.padding,
-            Some(found) => {
-                found.as_u64().map(|id| id as usize).filter(|id| *id < sizes.vocabulary).ok_or_else(|| {
+            Some(found) => found
+                .as_u64()
+                .and_then(|id| usize::try_from(id).ok())
+                .filter(|id| *id < sizes.vocabulary)
+                .ok_or_else(|| {
                     read.error("pad_token_id", format!("an id below vocab_size = {}", sizes.vocabulary))
-                })?
-            }
+                })?,
         };
         if architecture.positions_after_padding && padding + 1 >= sizes.positions {
             let expected = format!("more than pad_token_id + 1 = {}", padding + 1);
@@ -171,10 +174,10 @@ impl Settings {
         Ok(Self {
             architecture,
             sizes,
-            eps: eps as f32,
+            eps: to_f32(eps),
             dropout: dropout.unwrap_or(own_dropout),
             attention_dropout: dropout.unwrap_or(own_attention_dropout),
-            padding: padding as u32,
+            padding: to_u32(padding),
             json: saved_json(json, architecture.class),
         })
     }

@@ -1,5 +1,6 @@
 //! A T5's settings: from `[model]`, or from a checkpoint's config.json, checked either way.
 
+use crate::cast::to_f32;
 use crate::checks::{rate, size};
 use crate::decoder::DecoderSettings;
 use crate::error::ModelError;
@@ -167,7 +168,7 @@ impl Settings {
             attention_dim: heads * read.size("d_kv", Some(64), 65_536)?,
             intermediate_size: read.size("d_ff", Some(2048), 1 << 20)?,
             gated,
-            eps: eps as f32,
+            eps: to_f32(eps),
             dropout: dropout.unwrap_or(own_rate),
         };
         let layers = read.size("num_layers", Some(6), 1000)?;
@@ -178,10 +179,14 @@ impl Settings {
                 format!("a multiple of 4 below twice relative_attention_max_distance = {max_distance}");
             return Err(read.error("relative_attention_num_buckets", expected));
         }
-        let id = |key: &str, default: u64| match read.json.get(key) {
-            None | Some(Value::Null) => Ok(default as u32),
-            Some(found) => match found.as_u64().filter(|id| *id < vocabulary as u64) {
-                Some(id) => Ok(id as u32),
+        let id = |key: &str, default: u32| match read.json.get(key) {
+            None | Some(Value::Null) => Ok(default),
+            Some(found) => match found
+                .as_u64()
+                .and_then(|id| u32::try_from(id).ok())
+                .filter(|id| (*id as usize) < vocabulary)
+            {
+                Some(id) => Ok(id),
                 None => Err(read.error(key, format!("an id below vocab_size = {vocabulary}"))),
             },
         };
@@ -193,7 +198,7 @@ impl Settings {
             buckets: RelativePositionBuckets { bidirectional: false, ..buckets },
             untied_lm_head: (output && !scaled).then_some(vocabulary),
             scale_logits: scaled,
-            decoder_start_token_id: id("decoder_start_token_id", u64::from(id("pad_token_id", 0)?))?,
+            decoder_start_token_id: id("decoder_start_token_id", id("pad_token_id", 0)?)?,
             eos_token_id: id("eos_token_id", 1)?,
         };
         Ok(Self { blocks, vocabulary, layers, buckets, decoder, json })
@@ -211,7 +216,7 @@ impl Settings {
         for i in 0..self.layers {
             let (name, hf_name) = (format!("backbone.layer.{i}"), format!("encoder.block.{i}.layer"));
             // There are at most 1,000 layers.
-            let depth = Depth::encoder(Level::Layer(i as u16));
+            let depth = Depth::encoder(Level::layer(i));
             let norm = |part: usize| format!("{hf_name}.{part}.layer_norm");
             let attention = format!("{hf_name}.0.SelfAttention");
             blocks.name_attention(&mut names, &format!("{name}.attention"), [&attention, &norm(0)], depth);

@@ -3,7 +3,6 @@
 use super::{INDEX, WEIGHTS, shards};
 use crate::error::ModelError;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -48,10 +47,7 @@ impl Repository {
         let path = self.root.join("refs").join(revision);
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(ModelError::io(folder, "create"))?;
-        let mut file = NamedTempFile::new_in(folder).map_err(ModelError::io(folder, "write"))?;
-        file.write_all(commit.as_bytes()).map_err(ModelError::io(&path, "write"))?;
-        file.persist(&path).map_err(|error| ModelError::io(path, "write")(error.error))?;
-        Ok(())
+        files::write(&path, commit.as_bytes()).map_err(ModelError::io(&path, "write"))
     }
 
     /// The folder of files by content, made if need be.
@@ -70,8 +66,7 @@ impl Repository {
         temporary: NamedTempFile,
     ) -> Result<(), ModelError> {
         let target = self.blobs()?.join(blob);
-        temporary.as_file().sync_all().map_err(ModelError::io(&target, "write"))?;
-        temporary.persist(&target).map_err(|error| ModelError::io(&target, "write")(error.error))?;
+        files::persist(temporary, &target).map_err(ModelError::io(&target, "write"))?;
         let snapshot = self.snapshot(commit);
         fs::create_dir_all(&snapshot).map_err(ModelError::io(&snapshot, "create"))?;
         let link = snapshot.join(file);
