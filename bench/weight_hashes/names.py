@@ -38,7 +38,7 @@ RENAMES = [
     ("phase.*.sampling.validation.of", "phase.*.sampling.validation.signal"),
     ("phase.*.until.reaches", "phase.*.until.threshold"),
     ("task.*.learning_rate", "task.*.head_learning_rate"),
-    # ("task.*.plateau", "task.*.reduce_lr_on_plateau"),  # 2.8 names only that of [train]
+    ("task.*.plateau", "task.*.reduce_lr_on_plateau"),
     ("task.*.span", "task.*.extractive_qa"),
     ("task.*.lemmas", "task.*.lemmatization"),
     ("task.*.parsing", "task.*.dependency_parsing"),
