@@ -136,7 +136,7 @@ mod tests {
         let mut rng = crate::random::stream(1, "words", 0);
         for _ in 0..2_000 {
             let length = crate::random::uniform_below(&mut rng, 12);
-            let draw = |_| pool[to_usize(crate::random::uniform_below(&mut rng, pool.len() as u64))];
+            let draw = |_| pool[crate::random::uniform_below(&mut rng, pool.len() as u64) as usize];
             let text: String = (0..length).map(draw).collect();
             let mut at = 0;
             for word in split_words(&text) {
