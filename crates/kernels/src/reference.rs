@@ -34,6 +34,9 @@ pub(crate) fn linear_rows<B: Backend>(
     rows: Range<usize>,
     precision: Precision,
 ) -> FloatTensor<B> {
+    if rows == (0..w.shape()[0]) {
+        return linear::<B>(x, w, b, precision);
+    }
     let w = B::float_slice(w, &[rows.clone().into()]);
     linear::<B>(x, w, B::float_slice(b, &[rows.into()]), precision)
 }
