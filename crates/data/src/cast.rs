@@ -1,6 +1,6 @@
 //! Changes of a number's type that lose nothing, and the one that drops a fraction.
 
-/// An index of 32 bits, as rows, tokens, words and labels have.
+/// An index of 32 bits, as rows, tokens, words, labels and bytes of a text have.
 ///
 /// # Panics
 /// From 2^32 on: more rows or tokens than a memory holds.

@@ -22,11 +22,9 @@
 
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
-mod cache;
 mod cast;
 mod corpus;
 mod entity_markers;
-mod epoch_draws;
 mod error;
 mod order;
 mod pack;
@@ -42,18 +40,16 @@ mod value;
 mod view;
 mod words;
 
-pub use cache::encode_cached;
 pub use corpus::{CorpusConfig, Format, Paths, Split};
 pub use entity_markers::{EntityMarkers, SpanRole, span};
-pub use epoch_draws::CorpusDraws;
 pub use error::{DataError, ErrorList};
 pub use order::{Curriculum, Difficulty, Order, OrderConfig};
 pub use pack::{Pack, RowRef};
 pub use read::{content_hash, files, read};
 pub use sampler::{Sampler, SamplerConfig};
-pub use stream::{CorpusRows, Draw, PackStream, Packing, StreamState};
+pub use stream::{CorpusDraws, CorpusRows, Draw, PackStream, Packing, StreamState};
 pub use token_masking::{NOT_MASKED, TokenMasking};
-pub use tokenizer::{Encoded, Input, NO_WORD_ID, SpecialTokens, Tokenizer};
+pub use tokenizer::{Encoded, Input, NO_WORD_ID, SpecialTokens, Tokenizer, encode_cached};
 pub use tokenizer_training::{TokenizerConfig, TokenizerKind};
 pub use value::{Place, Row, Value};
 pub use view::{InputField, View, same_text};

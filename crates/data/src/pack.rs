@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cast::to_u32;
 use crate::{NOT_MASKED, View, random};
 
 /// A row of a view.
@@ -70,7 +71,7 @@ impl Pack {
         for row in rows {
             let encoded = &view(row).encoded;
             for (range, first_segment_len) in encoded.sequences(row.row as usize) {
-                positions.extend(0..token_index(range.len()));
+                positions.extend(0..to_u32(range.len()));
                 ids.extend_from_slice(&encoded.ids[range.clone()]);
                 word_ids.extend_from_slice(&encoded.word_ids[range]);
                 segments.resize(segments.len() + first_segment_len, 0);
@@ -115,7 +116,7 @@ impl Pack {
     /// Some of the rows, given by their indices in this pack, in the order given, with the tokens masked as they are here.
     pub fn select_rows(&self, rows: &[usize]) -> Pack {
         let tokens = rows.iter().flat_map(|row| self.offsets[*row]..self.offsets[row + 1]);
-        let mut selected = self.select_tokens(&tokens.map(token_index).collect::<Vec<u32>>());
+        let mut selected = self.select_tokens(&tokens.map(to_u32).collect::<Vec<u32>>());
         selected.offsets = joined(&self.offsets, rows.iter().copied());
         selected.sequences = joined(&self.sequences, rows.iter().flat_map(|row| self.sequences_of(*row)));
         selected.row_sequence_offsets = joined(&self.row_sequence_offsets, rows.iter().copied());
@@ -154,11 +155,6 @@ impl Pack {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
-}
-
-/// The index of a token in a pack, which is a `u32` wherever tokens are selected.
-fn token_index(index: usize) -> u32 {
-    u32::try_from(index).expect("a pack has fewer than 2^32 tokens")
 }
 
 /// The offsets of some parts laid end to end; `bounds` are the offsets of all parts.

@@ -1,15 +1,18 @@
 //! Deterministic draws from several corpora, in packs of bounded length.
 
+mod epoch_draws;
 mod plan;
 mod state;
 
 use std::sync::Arc;
 
+pub use epoch_draws::CorpusDraws;
 pub use state::StreamState;
 
 use crate::cast::{to_u32, to_usize};
 use crate::sampler::{Epoch, SamplerFeedback, SamplerState};
-use crate::{CorpusDraws, Order, SamplerConfig, epoch_draws::EpochDraws, random};
+use crate::{Order, SamplerConfig, random};
+use epoch_draws::EpochDraws;
 use plan::Planned;
 
 /// The rows of one corpus that are worth drawing, and how long they are.

@@ -1,8 +1,10 @@
 //! From text to token ids, in parallel, with truncation of our own that is counted; `decode.rs` has the way back.
 
+mod cache;
 mod decode;
 mod pairs;
 
+pub use cache::encode_cached;
 pub use decode::SpecialTokens;
 
 use std::ops::Range;

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::epoch_draws::EpochDraws;
 use super::{CorpusRows, PackStream, Packing};
 use crate::cast::to_usize;
-use crate::{DataError, epoch_draws::EpochDraws, sampler::SamplerState};
+use crate::{DataError, sampler::SamplerState};
 
 /// The position of a stream: everything that a checkpoint saves of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -93,8 +93,7 @@ impl Tokenizer {
 
     fn text(&self, text: &str) -> tokenizers::Result<Text> {
         let encoding = self.inner.encode(text, false)?;
-        let byte = |offset: usize| u32::try_from(offset).expect("a text has fewer than 4 GiB");
-        let range = |(from, to): &(usize, usize)| [byte(*from), byte(*to)];
+        let range = |(from, to): &(usize, usize)| [to_u32(*from), to_u32(*to)];
         let tokens = encoding.get_offsets().iter().map(range).zip(encoding.get_word_ids());
         let tokens = tokens.map(|(range, word_id)| (range, word_id.unwrap_or(NO_WORD_ID))).collect();
         Ok(Text { encoding, tokens })
