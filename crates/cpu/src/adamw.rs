@@ -1,10 +1,36 @@
 //! The optimizer's pass over a parameter, and the sum of squares for clipping.
 
-use crate::AdamW;
 use crate::simd;
 use rayon::prelude::*;
 
 const CHUNK: usize = 1 << 15;
+
+/// One step of AdamW: its settings and how many steps it makes with this one.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamW {
+    /// How much of the first moment stays, usually 0.9.
+    pub beta1: f32,
+    /// How much of the second moment stays, usually 0.999.
+    pub beta2: f32,
+    /// Added to the root of the second moment, usually 1e-8.
+    pub eps: f32,
+    /// Weight decay, apart from the gradient: weights shrink by `learning_rate * weight_decay`.
+    pub weight_decay: f32,
+    /// Step size.
+    pub learning_rate: f32,
+    /// What the gradient is multiplied by before anything else: the factor of clipping, 1 without.
+    pub grad_scale: f32,
+    /// Number of this step, from 1.
+    pub step: u32,
+}
+
+impl AdamW {
+    /// What the moments are divided by because they began at zero: `1 - beta1^time`, `sqrt(1 - beta2^time)`.
+    pub fn corrections(&self) -> (f64, f64) {
+        let left = |beta: f32| 1.0 - f64::from(beta).powi(self.step as i32);
+        (left(self.beta1), left(self.beta2).sqrt())
+    }
+}
 
 /// One step in place.
 pub fn step(step: AdamW, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {

@@ -1,8 +1,31 @@
 //! Cross-entropy of a softmax, with class weights and label smoothing.
 
-use crate::CrossEntropyTargets;
 use crate::{ROWS, simd};
 use rayon::prelude::*;
+use std::sync::Arc;
+
+/// The targets of a cross-entropy and how they count.
+#[derive(Clone, Debug)]
+pub struct CrossEntropyTargets {
+    /// The true class of each row.
+    pub target: Arc<[u32]>,
+    /// The weight of each class; 1 where not given.
+    pub weight: Option<Arc<[f32]>>,
+    /// The share of each target that is spread evenly over all classes.
+    pub smoothing: f32,
+}
+
+impl CrossEntropyTargets {
+    /// The weight of a class.
+    pub fn weight_of(&self, class: usize) -> f32 {
+        self.weight.as_ref().map_or(1.0, |weight| weight[class])
+    }
+
+    /// The targets' weights added up: what the loss is divided by.
+    pub fn total(&self) -> f64 {
+        self.target.iter().map(|&class| f64::from(self.weight_of(class as usize))).sum()
+    }
+}
 
 /// The mean loss over rows of `logits` `[n, C]`, and, if asked for, its gradient.
 pub fn forward(logits: &[f32], classes: &CrossEntropyTargets, keep: bool) -> (f32, Option<Vec<f32>>) {

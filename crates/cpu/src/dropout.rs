@@ -56,7 +56,7 @@ impl DropoutMask {
     /// each. Only 32-bit operations, so the loop over a row vectorises. The index counts modulo 2^32, far more
     /// than a step's elements.
     #[inline(always)]
-    pub fn factor(&self, index: usize) -> f32 {
+    pub(crate) fn factor(&self, index: usize) -> f32 {
         let mut x = (index as u32).wrapping_add(self.keys[0]);
         x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
         x = (x ^ (x >> 15) ^ self.keys[1]).wrapping_mul(0x846c_a68b);

@@ -11,25 +11,24 @@
 
 pub mod adamw;
 pub mod attention;
-pub mod bf16;
 pub mod cross_entropy;
 mod dropout;
 pub mod embed;
 pub mod geglu;
 pub mod gelu;
-mod gemm_kernel;
+mod gemm;
 pub mod jacobian;
 pub mod linear;
 pub mod low_rank;
-pub mod matmul;
 pub mod norm;
-mod settings;
 mod simd;
 mod uninit;
 
+pub use adamw::AdamW;
+pub use cross_entropy::CrossEntropyTargets;
 pub use dropout::{Dropout, DropoutMask, splitmix};
-pub use gemm_kernel::GemmKernel;
-pub use settings::{AdamW, CrossEntropyTargets, LowRankGroups};
+pub use gemm::{GemmKernel, bf16, matmul};
+pub use low_rank::LowRankGroups;
 
 /// Rows that one parallel task takes at a time.
 const ROWS: usize = 64;

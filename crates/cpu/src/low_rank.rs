@@ -1,8 +1,32 @@
 //! Low-rank updates of groups of rows: `y[rows, columns] += scale (x[rows] A^T) B^T`, with an A and a B for each group.
 
-use crate::LowRankGroups;
 use crate::matmul::{MatRef, product};
 use crate::{simd, uninit::zeros};
+use std::ops::Range;
+
+/// What low-rank updates need besides tensors.
+#[derive(Clone, Debug)]
+pub struct LowRankGroups {
+    /// The rows of each group.
+    pub rows: Vec<Range<usize>>,
+    /// The columns that are updated.
+    pub columns: Range<usize>,
+    /// Columns of all.
+    pub width: usize,
+    /// Columns of the input.
+    pub inputs: usize,
+    /// Rank of an update.
+    pub rank: usize,
+    /// What updates are multiplied by.
+    pub scale: f32,
+}
+
+impl LowRankGroups {
+    /// How many columns are updated.
+    pub fn outputs(&self) -> usize {
+        self.columns.len()
+    }
+}
 
 /// Group `g` of matrices that are stacked `[groups rows, columns]`.
 fn part(stacked: &[f32], g: usize, rows: usize, columns: usize) -> MatRef<'_> {

@@ -25,10 +25,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A temporary file in the folder of `path`, which [`persist`] gives its name.
-///
-/// # Errors
-/// Those of the file system.
-pub fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
+fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     builder.prefix(".writing-");
     #[cfg(unix)]

@@ -57,7 +57,7 @@ impl Bf16Backend {
 }
 
 /// `a b` in a new buffer, by all threads.
-pub fn product(a: MatRef, b: MatRef, unit: Bf16Backend) -> Vec<f32> {
+pub(crate) fn product(a: MatRef, b: MatRef, unit: Bf16Backend) -> Vec<f32> {
     let ([m, k], [k_b, n]) = (a.shape(), b.shape());
     assert_eq!(k, k_b, "the factors of a product must fit");
     if m * n == 0 || k == 0 {

@@ -27,12 +27,12 @@ impl<'a> MatRef<'a> {
     }
 
     /// Rows and columns.
-    pub fn shape(&self) -> [usize; 2] {
+    pub(crate) fn shape(&self) -> [usize; 2] {
         self.shape
     }
 
     /// `rows` rows from row `first` on.
-    pub fn rows(self, first: usize, rows: usize) -> Self {
+    pub(crate) fn rows(self, first: usize, rows: usize) -> Self {
         assert!(first + rows <= self.shape[0], "rows must lie in their matrix");
         MatRef {
             data: &self.data[first * self.strides[0]..],
@@ -43,19 +43,19 @@ impl<'a> MatRef<'a> {
 
     /// An element.
     #[cfg(test)]
-    pub fn at(&self, row: usize, column: usize) -> f32 {
+    pub(crate) fn at(&self, row: usize, column: usize) -> f32 {
         self.data[row * self.strides[0] + column * self.strides[1]]
     }
 
     /// Whether the elements of a column lie beside each other.
     #[inline(always)]
-    pub fn is_column_major(&self) -> bool {
+    pub(crate) fn is_column_major(&self) -> bool {
         self.strides[0] == 1
     }
 
     /// Some elements of a column, which must lie beside each other.
     #[inline(always)]
-    pub fn column(&self, column: usize, first: usize, rows: usize) -> &'a [f32] {
+    pub(crate) fn column(&self, column: usize, first: usize, rows: usize) -> &'a [f32] {
         &self.data[first + column * self.strides[1]..][..rows]
     }
 
@@ -84,7 +84,7 @@ pub enum Parallelism {
 }
 
 /// `a b` in a new buffer, by all threads.
-pub fn product(a: MatRef, b: MatRef) -> Vec<f32> {
+pub(crate) fn product(a: MatRef, b: MatRef) -> Vec<f32> {
     let [m, n] = [a.shape[0], b.shape[1]];
     let len = m.checked_mul(n).expect("a product must fit into memory");
     // SAFETY: `raw` writes all of `out` before anything reads it: `m` rows of `n` without gaps.

@@ -1,7 +1,10 @@
-//! The matrix product by the kind of its operands.
+//! Matrix products, by the kind of their operands.
 
-use crate::bf16::{self, Bf16Backend};
-use crate::matmul::{self, MatRef};
+pub mod bf16;
+pub mod matmul;
+
+use bf16::Bf16Backend;
+use matmul::MatRef;
 
 /// How the processor multiplies matrices.
 #[derive(Debug, Clone, Copy)]
