@@ -1,7 +1,7 @@
 //! Metrics of generated texts against those of sacrebleu, rouge-score and RNNLG's code
 //! (`scripts/make_generation_fixtures.py`).
 
-use polytask_metrics::{Score, SlotErrors, bleu, chrf, perplexity, rouge, slot_errors};
+use polytask_metrics::{Score, SlotErrors, bleu, chrf, exact_text, perplexity, rouge, slot_errors};
 use serde_json::Value;
 
 fn cases(json: &str) -> Vec<Value> {
@@ -139,4 +139,11 @@ fn rates_and_perplexities_are_numbers() {
     // A guess among eight, three times.
     assert!((perplexity(3.0 * 8.0_f64.ln(), 3) - 8.0).abs() < 1e-12);
     assert_eq!([perplexity(f64::INFINITY, 2), perplexity(f64::NAN, 2)], [f64::MAX; 2]);
+}
+
+#[test]
+fn one_of_the_right_texts_is_enough() {
+    let references = [vec!["Vete.", "Ve."], vec!["No"], vec![]];
+    assert_eq!(exact_text(&["Ve. ", "no", ""], &references), 1.0 / 3.0);
+    assert_eq!(exact_text(&[], &[]), 0.0);
 }

@@ -172,8 +172,24 @@ pub fn record(
     record_in(None, job, settings, dir, start, stop_after)
 }
 
-/// [`record`] under a memory limit.
+/// [`record`] under a memory limit. On one thread, unless the test has chosen how many: there is a test on every core, and outside
+/// of a pool each operation would be handed over to one.
 pub fn record_in(
+    memory_limit: Option<&Arc<dyn MemoryLimit>>,
+    job: &mut Job,
+    settings: &Settings,
+    dir: &Path,
+    start: Start,
+    stop_after: Option<usize>,
+) -> (Result<Outcome, TrainError>, Vec<Event>) {
+    let mut run = || record_here(memory_limit, job, settings, dir, start, stop_after);
+    if rayon::current_thread_index().is_some() {
+        return run();
+    }
+    rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(8 << 20).build().unwrap().install(run)
+}
+
+fn record_here(
     memory_limit: Option<&Arc<dyn MemoryLimit>>,
     job: &mut Job,
     settings: &Settings,
