@@ -172,8 +172,7 @@ pub fn record(
     record_in(None, job, settings, dir, start, stop_after)
 }
 
-/// [`record`] under a memory limit. On one thread, unless the test has chosen how many: there is a test on every core, and outside
-/// of a pool each operation would be handed over to one.
+/// [`record`] under a memory limit.
 pub fn record_in(
     memory_limit: Option<&Arc<dyn MemoryLimit>>,
     job: &mut Job,
@@ -182,37 +181,34 @@ pub fn record_in(
     start: Start,
     stop_after: Option<usize>,
 ) -> (Result<Outcome, TrainError>, Vec<Event>) {
-    let mut run = || record_here(memory_limit, job, settings, dir, start, stop_after);
-    if rayon::current_thread_index().is_some() {
-        return run();
-    }
-    rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(8 << 20).build().unwrap().install(run)
+    in_pool(|| {
+        let stop = AtomicBool::new(false);
+        let mut events = Vec::new();
+        let mut metrics =
+            OpenOptions::new().create(true).append(true).open(RunDir::new(dir).metrics()).unwrap();
+        let ticks = Cell::new(0);
+        let clock = || {
+            ticks.set(ticks.get() + 1);
+            Duration::from_millis(ticks.get())
+        };
+        let mut emit = |event: &Event| {
+            if matches!(event, Event::Step(s) if Some(s.step) == stop_after) {
+                stop.store(true, Ordering::Relaxed);
+            }
+            events.push(event.clone());
+            writeln!(metrics, "{}", serde_json::to_string(event).unwrap()).unwrap();
+        };
+        let hooks = RunHooks { stop: &stop, clock: &clock, memory_limit, emit: &mut emit };
+        let outcome = run(job, settings, &RunDir::new(dir), start, hooks);
+        (outcome, events)
+    })
 }
 
-fn record_here(
-    memory_limit: Option<&Arc<dyn MemoryLimit>>,
-    job: &mut Job,
-    settings: &Settings,
-    dir: &Path,
-    start: Start,
-    stop_after: Option<usize>,
-) -> (Result<Outcome, TrainError>, Vec<Event>) {
-    let stop = AtomicBool::new(false);
-    let mut events = Vec::new();
-    let mut metrics = OpenOptions::new().create(true).append(true).open(RunDir::new(dir).metrics()).unwrap();
-    let ticks = Cell::new(0);
-    let clock = || {
-        ticks.set(ticks.get() + 1);
-        Duration::from_millis(ticks.get())
-    };
-    let mut emit = |event: &Event| {
-        if matches!(event, Event::Step(s) if Some(s.step) == stop_after) {
-            stop.store(true, Ordering::Relaxed);
-        }
-        events.push(event.clone());
-        writeln!(metrics, "{}", serde_json::to_string(event).unwrap()).unwrap();
-    };
-    let hooks = RunHooks { stop: &stop, clock: &clock, memory_limit, emit: &mut emit };
-    let outcome = run(job, settings, &RunDir::new(dir), start, hooks);
-    (outcome, events)
+/// Computes in a pool of one thread, unless the test has chosen a pool: outside of one, each operation would be handed over to another
+/// thread, and there is a test on every core.
+fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    if rayon::current_thread_index().is_some() {
+        return work();
+    }
+    rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(work)
 }
