@@ -4,12 +4,15 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     DataError, Encoded, EntityMarkers, ErrorList, Input, Row, TokenMasking, Tokenizer, encode_cached,
 };
 
-/// The input of a task: which fields of a row it reads, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// The input of a task: which fields of a row it reads, and how. A saved model says it in these words.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum InputField {
     /// A field of plain text.
     Text(String),

@@ -152,7 +152,9 @@ fn from_bytes(bytes: &[u8], key: &blake3::Hash, vocabulary: usize) -> Option<Enc
     let fits = pairs == 0
         || (pairs == all.len() && first_segment_len.iter().zip(all).all(|(first, length)| first <= length));
     let sequences = if several > 0 { bounds(&sequences)? } else { Vec::new() };
-    let cuts_rows = several == 0 || offsets.iter().all(|end| sequences.binary_search(end).is_ok());
+    let cuts_rows = several == 0
+        || (sequences.last() == Some(&tokens)
+            && offsets.iter().all(|end| sequences.binary_search(end).is_ok()));
     let offset_mapping = offset_mapping.as_chunks().0.to_vec();
     let whole = offsets[rows] == tokens && ids.iter().all(|&id| (id as usize) < vocabulary);
     let valid = fits && cuts_rows && rest.is_empty() && whole;
@@ -211,6 +213,8 @@ fn max_words(text: &str) -> usize {
 mod tests {
     use super::*;
     use crate::TokenizerConfig;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn sample() -> (Encoded, blake3::Hash) {
         let encoded = Encoded {
@@ -267,6 +271,39 @@ mod tests {
             let hash = blake3::hash(&body);
             body.extend_from_slice(hash.as_bytes());
             assert_eq!(from_bytes(&body, &key, 10), None);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever stands under a right checksum, what is read has sizes that fit together.
+        #[test]
+        fn any_body_is_refused_or_fits_together(
+            (sizes, numbers) in prop_oneof![
+                (vec(any::<u64>(), 5), vec(any::<u32>(), 0..40)),
+                vec(0u64..4, 5).prop_flat_map(|sizes| {
+                    let [rows, tokens, _, sequences, pairs] = [0, 1, 2, 3, 4].map(|i| sizes[i] as usize);
+                    let ranges = if pairs > 0 { 2 * tokens } else { 0 };
+                    let count = 2 * rows + sequences + pairs + ranges + 2 * tokens;
+                    (Just(sizes), vec(0u32..4, count))
+                }),
+            ]
+        ) {
+            let key = blake3::hash(b"key");
+            let mut body = [&MAGIC[..], key.as_bytes()].concat();
+            body.extend(sizes.iter().flat_map(|size| size.to_le_bytes()));
+            body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+            let hash = blake3::hash(&body);
+            body.extend_from_slice(hash.as_bytes());
+            if let Some(encoded) = from_bytes(&body, &key, 10) {
+                let tokens = encoded.ids.len();
+                prop_assert_eq!((encoded.word_ids.len(), encoded.offsets.last()), (tokens, Some(&tokens)));
+                prop_assert!(encoded.ids.iter().all(|id| *id < 10));
+                prop_assert_eq!(encoded.truncated.len(), encoded.rows());
+                prop_assert!(encoded.sequences.is_empty() || encoded.sequences.last() == Some(&tokens));
+                prop_assert_eq!(to_bytes(&encoded, &key), body);
+            }
         }
     }
 

@@ -4,5 +4,6 @@ mod allotment;
 mod decode;
 mod pack;
 mod read;
+mod read_properties;
 mod stream;
 mod tokenizer;

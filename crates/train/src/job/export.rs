@@ -19,7 +19,7 @@ use crate::{
     run::best::ScoreTable,
 };
 use burn::tensor::Device;
-use data::{EntityMarkers, InputField, Tokenizer};
+use data::{InputField, Tokenizer};
 use model::{DecoderConfig, Parameters, Precision, SharingConfig, Trunk};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -66,43 +66,11 @@ pub struct TaskManifest {
     /// Its name.
     pub name: String,
     /// What it reads: `text`, `words`, `pair` or `marked`, and the field or fields.
-    pub input: InputSpec,
+    pub input: InputField,
     /// Its table of the config.
     pub config: TaskConfig,
     /// Its labels, as its kind keeps them.
     pub label_space: serde_json::Value,
-}
-
-/// What a task reads of a row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InputSpec {
-    /// A field of text.
-    Text(String),
-    /// A field of text and what stands before it.
-    Prefixed {
-        /// Stands before every text.
-        prefix: String,
-        /// The field.
-        field: String,
-    },
-    /// A field of words.
-    Words(String),
-    /// Two fields of text.
-    Pair(String, String),
-    /// A field of text and one with a list of texts.
-    Choices(String, String),
-    /// Two fields of text, the second in parts.
-    Windows {
-        /// Both fields.
-        fields: [String; 2],
-        /// Tokens that a part shares with the one before it.
-        overlap: usize,
-        /// The most parts of a text.
-        most: usize,
-    },
-    /// A field of text or words with two spans in it.
-    Marked(EntityMarkers),
 }
 
 /// The part of a manifest that every format has.
@@ -119,15 +87,7 @@ impl Model {
     pub fn save(&self, dir: &Path, step: usize, validation: ScoreTable) -> Result<(), TrainError> {
         let task = |t: &TaskSlot| TaskManifest {
             name: t.name.clone(),
-            input: match t.kind.input() {
-                InputField::Text(field) => InputSpec::Text(field),
-                InputField::Prefixed { prefix, field } => InputSpec::Prefixed { prefix, field },
-                InputField::Words(field) => InputSpec::Words(field),
-                InputField::Pair(first, second) => InputSpec::Pair(first, second),
-                InputField::Choices(first, second) => InputSpec::Choices(first, second),
-                InputField::Windows { fields, overlap, most } => InputSpec::Windows { fields, overlap, most },
-                InputField::Marked(marked) => InputSpec::Marked(marked),
-            },
+            input: t.kind.input(),
             config: t.config.clone(),
             label_space: t.kind.label_space(),
         };
