@@ -53,8 +53,8 @@ impl DropoutMask {
     /// The factor of element `index`: 0 or `1 / (1 - rate)`.
     ///
     /// A counter goes through two rounds of a multiply-and-shift hash (Wellons' `lowbias32`) with a key before
-    /// each. Only 32-bit operations, so the loop over a row vectorises. The index counts modulo 2^32, far more
-    /// than a step's elements.
+    /// each. Only 32-bit operations, so the loop over a row vectorises. The index counts modulo 2^32: a tensor
+    /// of more elements, such as the scores of an attention over a million tokens, has the same mask again after so many.
     #[inline(always)]
     pub(crate) fn factor(&self, index: usize) -> f32 {
         let mut x = (index as u32).wrapping_add(self.keys[0]);

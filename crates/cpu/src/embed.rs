@@ -13,6 +13,15 @@ pub fn gather_rows(x: &[f32], index: &[u32], h: usize) -> Vec<f32> {
     out
 }
 
+/// [`gather_rows`] from the concatenation of two matrices, which is not made.
+pub fn gather_rows_concat([a, b]: [&[f32]; 2], index: &[u32], h: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(index.len() * h);
+    for start in index.iter().map(|&i| i as usize * h) {
+        out.extend_from_slice(if start < a.len() { &a[start..][..h] } else { &b[start - a.len()..][..h] });
+    }
+    out
+}
+
 /// Row `i` of the result is the sum of row `ids[t][i]` of every table `t`, first to last.
 pub fn add_tables<const N: usize>(tables: [&[f32]; N], ids: [&[u32]; N], h: usize) -> Vec<f32> {
     let mut out = gather_rows(tables[0], ids[0], h);

@@ -18,9 +18,12 @@ pub mod geglu;
 pub mod gelu;
 mod gemm;
 pub mod jacobian;
+pub mod level1;
 pub mod linear;
 pub mod low_rank;
+pub mod mean_squares;
 pub mod norm;
+pub mod relu;
 mod simd;
 mod uninit;
 

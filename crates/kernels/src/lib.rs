@@ -14,6 +14,7 @@
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod cube;
+mod elementwise;
 mod flex;
 mod jacobian;
 mod memory_limit;
@@ -24,13 +25,14 @@ mod reference;
 mod tests;
 
 pub use cpu::{AdamW, CrossEntropyTargets, Dropout, matmul, splitmix};
+pub use elementwise::{Element, Formula, elementwise};
 pub use jacobian::{accumulate_gramian, map_rows_in_place, weighted_sum};
-pub use memory_limit::{MemoryLimit, OutOfMemory, check_memory, with_memory_limit};
+pub use memory_limit::{MemoryLimit, OutOfMemory, check_memory, release_autograd_graph, with_memory_limit};
 pub use ops::AttentionSettings;
 pub use precision::Precision;
 
 use burn::backend::Dispatch;
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Gradients, IndexingUpdateOp, Int, Tensor, TensorData};
 use cpu::LowRankGroups;
 use ops::{AttentionRows, EmbedSettings, PackOps};
 use std::ops::Range;
@@ -303,6 +305,46 @@ pub fn dropout(x: Tensor<2>, dropout: Option<Dropout>) -> Tensor<2> {
     }
 }
 
+/// End of a pre-norm block: `dropout(y) + residual`.
+///
+/// `y` and `residual` `[n, h]`, result `[n, h]`.
+pub fn add_dropout(y: Tensor<2>, residual: Tensor<2>, dropout: Option<Dropout>) -> Tensor<2> {
+    assert_eq!(y.dims(), residual.dims(), "add_dropout: both summands must have the same shape");
+    let (y, residual) = (y.into_dispatch(), residual.into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused_add_dropout(y, residual, dropout))
+}
+
+/// `max(x, 0)`, element by element; NaN stays NaN.
+pub fn relu(x: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::fused_relu(x.into_dispatch()))
+}
+
+/// The sum of two tensors of one shape; on the CPU in the place of one that nobody else holds.
+///
+/// Takes plain tensors, not ones that autodiff follows.
+pub fn add<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    assert_eq!(a.dims(), b.dims(), "add: tensors of one shape");
+    let [Some(of_a), Some(of_b)] = [&a, &b].map(flex::as_flex) else { return a + b };
+    // The only handles now.
+    drop((a, b));
+    flex::add(of_a, of_b)
+}
+
+/// `x factor`; on the CPU in place where nobody else holds `x`.
+///
+/// Takes plain tensors, not ones that autodiff follows.
+pub fn scale<const D: usize>(x: Tensor<D>, factor: f64) -> Tensor<D> {
+    let Some(of_x) = flex::as_flex(&x) else { return x * factor };
+    drop(x);
+    flex::map_in_place(of_x, |x| cpu::level1::scale(x, factor as f32))
+}
+
+/// The backward pass of a scalar `[1]`: the gradients of `scalar.backward()`, where those of a tensor that several operations use are
+/// added up in place.
+pub fn backward(scalar: &Tensor<1>) -> Gradients {
+    flex::backward(scalar)
+}
+
 /// Looks tokens up: row `i` of the result is row `ids[i]` of `table`. The backward pass adds up the gradients of
 /// repeated ids.
 ///
@@ -341,6 +383,16 @@ pub fn embed_norm(
 pub fn gather_rows(x: Tensor<2>, index: &[u32]) -> Tensor<2> {
     check_index("gather_rows", index, x.dims()[0]);
     Tensor::from_dispatch(Dispatch::fused_gather_rows(x.into_dispatch(), index.into()))
+}
+
+/// [`gather_rows`] from the concatenation of two matrices, which is not made.
+///
+/// `a` `[n, h]`, `b` `[m, h]`, `index` of numbers below `n + m`, result `[index, h]`.
+pub fn gather_rows_concat(a: Tensor<2>, b: Tensor<2>, index: &[u32]) -> Tensor<2> {
+    assert_eq!(a.dims()[1], b.dims()[1], "gather_rows_concat: both matrices must be equally wide");
+    check_index("gather_rows_concat", index, a.dims()[0] + b.dims()[0]);
+    let (a, b) = (a.into_dispatch(), b.into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused_gather_rows_concat(a, b, index.into()))
 }
 
 /// Undoes [`gather_rows`]: a matrix of `rows` rows, zero but for row `index[i]`, which is row `i` of `x`; rows for one place add up.
@@ -435,6 +487,18 @@ pub fn adamw_rows(
 /// threads; elsewhere in the type of `g`.
 pub fn squared_norm<const D: usize>(g: &Tensor<D>) -> Tensor<1> {
     Tensor::from_dispatch(Dispatch::fused_squared_norm(g.clone().into_dispatch()))
+}
+
+/// The means of `(scale x)^2` over each row, `[n, 1]`, and over each column, `[1, h]`, of `x` `[n, h]`.
+///
+/// Takes plain tensors, not ones that autodiff follows.
+pub fn mean_squares(x: &Tensor<2>, scale: f64) -> [Tensor<2>; 2] {
+    if let Some(x) = flex::as_flex(x) {
+        return flex::mean_squares(&x, scale as f32);
+    }
+    let x = x.clone().mul_scalar(scale);
+    let squares = x.clone() * x;
+    [squares.clone().mean_dim(1), squares.mean_dim(0)]
 }
 
 fn check_rows(operation: &str, rows: &RowOffsets, tokens: usize) {

@@ -1,5 +1,6 @@
 //! A bound on memory that operations check before they allocate.
 
+use burn::tensor::{Device, Tensor};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ thread_local! {
 }
 
 /// Does some work under a limit: each fused operation on the processor, and [`check_memory`], checks it first, and aborts the work
-/// where it would be exceeded. The autograd graph of aborted work stays allocated until later backward passes release it.
+/// where it would be exceeded. The autograd graph of aborted work stays allocated: see [`release_autograd_graph`].
 ///
 /// # Errors
 /// [`OutOfMemory`], when it was aborted.
@@ -52,6 +53,19 @@ pub fn check_memory() {
     }
 }
 
+/// The most operations, one after the other, of a graph that [`release_autograd_graph`] frees: more than any network here has.
+const MAX_GRAPH_DEPTH: usize = 2048;
+
+/// Frees the autograd graphs that nobody can run backward any more. After an aborted pass the engine keeps its graph as long as one
+/// of the graph's tensors is alive, and then releases one operation at the end of every other backward pass. So the leaves, such as
+/// parameters, have to be new tensors already; here are the backward passes, each of one multiplication.
+pub fn release_autograd_graph(device: &Device) {
+    for _ in 0..2 * MAX_GRAPH_DEPTH {
+        let one = Tensor::<1>::ones([1], device).require_grad();
+        drop((one * 2.0).backward());
+    }
+}
+
 /// The limit that held before.
 struct Outer(Option<Arc<dyn MemoryLimit>>);
 
@@ -64,7 +78,6 @@ impl Drop for Outer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, Tensor};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Memory for so many operations.
@@ -106,6 +119,20 @@ mod tests {
             Ok(Ok(4.0)),
             "inside only the inner"
         );
+    }
+
+    #[test]
+    fn the_graph_of_an_aborted_pass_is_freed() {
+        let device = Device::flex().autodiff();
+        let first = Tensor::<2>::ones([2, 2], &device).require_grad();
+        let first = crate::relu(first);
+        let saved = crate::flex::as_flex(&first.clone().inner()).unwrap();
+        let all = MAX_GRAPH_DEPTH - 1;
+        let chain = || (0..all + 1).fold(first, |y, _| crate::relu(y)).sum().into_scalar::<f32>();
+        assert_eq!(with_memory_limit(&memory_limit(all), chain), Err(OutOfMemory));
+        assert!(!saved.is_unique(), "the graph of the aborted pass is still there");
+        release_autograd_graph(&device);
+        assert!(saved.is_unique(), "the first operation of the graph still holds its result");
     }
 
     #[test]

@@ -193,6 +193,26 @@ pub(crate) trait PackOps: Backend {
         reference::gather_rows::<Self>(x, &index)
     }
 
+    fn fused_gather_rows_concat(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        index: Arc<[u32]>,
+    ) -> FloatTensor<Self> {
+        reference::gather_rows_concat::<Self>(a, b, &index)
+    }
+
+    fn fused_add_dropout(
+        y: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        dropout: Option<Dropout>,
+    ) -> FloatTensor<Self> {
+        reference::add_dropout::<Self>(y, residual, dropout)
+    }
+
+    fn fused_relu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::relu(x)
+    }
+
     fn fused_segment_mean(x: FloatTensor<Self>, rows: RowOffsets) -> FloatTensor<Self> {
         reference::segment_mean::<Self>(x, &rows)
     }

@@ -5,7 +5,7 @@ use crate::Precision;
 use crate::{CrossEntropyTargets, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
-use cpu::{GemmKernel, cross_entropy, geglu, gelu, linear};
+use cpu::{GemmKernel, cross_entropy, geglu, gelu, linear, relu};
 use std::ops::Range;
 
 /// `x, w, b -> x w^T + b` with some rows of `w` and `b`
@@ -209,6 +209,29 @@ impl FusedOp<2> for GegluTanh {
 
     fn reference<B: Backend>((): (), [a, b]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
         reference::geglu_tanh::<B>(a, b)
+    }
+}
+
+/// `x -> max(x, 0)`; saves the result.
+pub(super) struct Relu(FlexTensor);
+
+impl FusedOp<1> for Relu {
+    type Settings = ();
+
+    fn forward((): (), [x]: [FlexTensor; 1], requires_grad: [bool; 1]) -> (FlexTensor, Option<Self>) {
+        let mut y = whole(x);
+        relu::forward(y.storage_mut());
+        (y.clone(), requires_grad[0].then_some(Relu(y)))
+    }
+
+    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let mut d = whole(d);
+        relu::backward(d.storage_mut(), as_f32_slice(&self.0));
+        [Some(d)]
+    }
+
+    fn reference<B: Backend>((): (), [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
+        B::relu(x)
     }
 }
 

@@ -96,6 +96,39 @@ impl FusedOp<1> for GatherRows {
     }
 }
 
+/// `a, b -> rows of the concatenation of a and b`
+pub(super) struct GatherRowsConcat {
+    index: Arc<[u32]>,
+    /// Rows of both, and their columns.
+    sizes: [usize; 3],
+}
+
+impl FusedOp<2> for GatherRowsConcat {
+    type Settings = Arc<[u32]>;
+
+    fn forward(
+        index: Arc<[u32]>,
+        [a, b]: [FlexTensor; 2],
+        requires_grad: [bool; 2],
+    ) -> (FlexTensor, Option<Self>) {
+        let sizes @ [.., h] = [dim(&a, 0), dim(&b, 0), dim(&a, 1)];
+        let y = embed::gather_rows_concat([&a, &b].map(as_f32_slice), &index, h);
+        let y = tensor(y, [index.len(), h]);
+        (y, requires_grad.contains(&true).then_some(GatherRowsConcat { index, sizes }))
+    }
+
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let [n_a, n_b, h] = self.sizes;
+        let mut a = embed::gather_rows_backward(as_f32_slice(&d), &self.index, n_a + n_b, h);
+        let b = a.split_off(n_a * h);
+        [requires_grad[0].then(|| tensor(a, [n_a, h])), requires_grad[1].then(|| tensor(b, [n_b, h]))]
+    }
+
+    fn reference<B: Backend>(index: Arc<[u32]>, [a, b]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
+        reference::gather_rows_concat::<B>(a, b, &index)
+    }
+}
+
 /// `x -> mean of each row's tokens`
 pub(super) struct SegmentMean(RowOffsets);
 

@@ -1,5 +1,6 @@
 //! How a fused operation becomes a node of the autodiff graph, and the way from tensors to slices and back.
 
+use super::gradient_sums;
 use burn::backend::{
     Autodiff, Backend, Flex, TensorMetadata,
     autodiff::{
@@ -92,7 +93,13 @@ impl<K: FusedOp<N>, const N: usize> Backward<Flex, N> for Node<K, N> {
         let d = contiguous(gradients.consume::<Flex>(&ops.node));
         for (parent, gradient) in ops.parents.iter().zip(ops.state.0.backward(d, requires_grad)) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                gradients.register::<Flex>(parent.id, gradient);
+                // A leaf keeps its gradient with the engine, which alone can add to that.
+                let inner = !parent.parents.is_empty();
+                let sum = match inner && gradient_sums::has_gradient(parent.id) {
+                    true => gradient_sums::add(gradients.consume::<Flex>(parent), gradient),
+                    false => gradient,
+                };
+                gradients.register::<Flex>(parent.id, sum);
             }
         }
     }

@@ -4,7 +4,7 @@ use super::node::{FusedOp, as_f32_slice, dim, tensor, whole};
 use crate::{Dropout, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
-use cpu::{DropoutMask, norm};
+use cpu::{DropoutMask, level1, norm};
 
 /// What every norm saves.
 struct Kept {
@@ -181,11 +181,11 @@ impl FusedOp<1> for DropoutOp {
         requires_grad: [bool; 1],
     ) -> (FlexTensor, Option<Self>) {
         let block = DropoutOp(DropoutMask::of(Some(dropout), dim(&x, 1)));
-        (block.apply(x), requires_grad[0].then_some(block))
+        (drop_elements(x, block.0), requires_grad[0].then_some(block))
     }
 
     fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        [Some(self.apply(d))]
+        [Some(drop_elements(d, self.0))]
     }
 
     fn reference<B: Backend>(dropout: Dropout, [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
@@ -193,12 +193,38 @@ impl FusedOp<1> for DropoutOp {
     }
 }
 
-impl DropoutOp {
-    fn apply(&self, x: FlexTensor) -> FlexTensor {
-        let mut x = whole(x);
-        if let Some(mask) = self.0 {
-            norm::dropout(x.storage_mut(), mask);
-        }
-        x
+/// `y, residual -> dropout(y) + residual`
+pub(super) struct AddDropout(Option<DropoutMask>);
+
+impl FusedOp<2> for AddDropout {
+    type Settings = Option<Dropout>;
+
+    fn forward(
+        dropout: Option<Dropout>,
+        [y, residual]: [FlexTensor; 2],
+        requires_grad: [bool; 2],
+    ) -> (FlexTensor, Option<Self>) {
+        let block = AddDropout(DropoutMask::of(dropout, dim(&y, 1)));
+        let mut y = drop_elements(y, block.0);
+        level1::add(y.storage_mut(), as_f32_slice(&residual));
+        (y, requires_grad.contains(&true).then_some(block))
     }
+
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let residual = requires_grad[1].then(|| d.clone());
+        [requires_grad[0].then(|| drop_elements(d, self.0)), residual]
+    }
+
+    fn reference<B: Backend>(dropout: Option<Dropout>, [y, residual]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
+        reference::add_dropout::<B>(y, residual, dropout)
+    }
+}
+
+/// `dropout(x)`, in place if nobody else holds it.
+fn drop_elements(x: FlexTensor, mask: Option<DropoutMask>) -> FlexTensor {
+    let mut x = whole(x);
+    if let Some(mask) = mask {
+        norm::dropout(x.storage_mut(), mask);
+    }
+    x
 }

@@ -3,7 +3,7 @@
 use super::{devices, dispatched, flat, numbers, relative, rows, run, to_f64, vector};
 use crate::ops::{AttentionRows, EmbedSettings};
 use crate::{AttentionSettings, CrossEntropyTargets, Dropout, Precision::F32, RowOffsets, reference};
-use burn::backend::Dispatch;
+use burn::backend::{Dispatch, ops::ActivationOps};
 use burn::tensor::{Device, Tensor};
 use cpu::LowRankGroups;
 
@@ -329,6 +329,47 @@ fn gelu() {
     check("gelu", &[[33, 17]], &|x| crate::gelu(x[0].clone()), &|x| {
         Tensor::from_dispatch(reference::gelu::<Dispatch>(dispatched(&x[0])))
     });
+}
+
+#[test]
+fn add_dropout() {
+    for shape in [[1, 1], [7, 13], [300, 129], [0, 3]] {
+        for dropout in [None, DROPOUT] {
+            check(
+                "add_dropout",
+                &[shape, shape],
+                &|x| crate::add_dropout(x[0].clone(), x[1].clone(), dropout),
+                &|x| {
+                    let (y, residual) = (dispatched(&x[0]), dispatched(&x[1]));
+                    Tensor::from_dispatch(reference::add_dropout::<Dispatch>(y, residual, dropout))
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn relu() {
+    for shape in [[1, 1], [7, 13], [300, 129], [0, 3]] {
+        check("relu", &[shape], &|x| crate::relu(x[0].clone()), &|x| {
+            Tensor::from_dispatch(Dispatch::relu(dispatched(&x[0])))
+        });
+    }
+}
+
+#[test]
+fn gather_rows_concat() {
+    for index in [&[][..], &[6], &[0, 4, 5, 5, 7, 1, 4]] {
+        check(
+            "gather_rows_concat",
+            &[[5, 7], [3, 7]],
+            &|x| crate::gather_rows_concat(x[0].clone(), x[1].clone(), index),
+            &|x| {
+                let (a, b) = (dispatched(&x[0]), dispatched(&x[1]));
+                Tensor::from_dispatch(reference::gather_rows_concat::<Dispatch>(a, b, index))
+            },
+        );
+    }
 }
 
 #[test]

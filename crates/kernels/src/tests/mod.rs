@@ -5,7 +5,10 @@ mod against_f64;
 mod against_reference;
 mod against_torch;
 mod bf16;
+mod elementwise;
+mod gradient_sums;
 mod jacobian;
+mod level1;
 mod repeat;
 mod rows;
 

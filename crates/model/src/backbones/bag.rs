@@ -241,7 +241,7 @@ impl Backbone for Bag {
         let Some(m) = &self.mixing else { return x };
         let (seen, width) = (2 * self.config.window + 1, self.config.width);
         let mut around = neighbours(input.offsets, self.config.window);
-        let with_boundary = Tensor::cat(vec![x.clone(), context.matrix(m.boundary_embedding)], 0);
+        let (all, boundary) = (x.clone(), context.matrix(m.boundary_embedding));
         let narrowed;
         let (context, x) = match selection {
             None => (context, x),
@@ -252,7 +252,7 @@ impl Backbone for Bag {
                 (&narrowed, kernels::gather_rows(x, selection.tokens))
             }
         };
-        let around = kernels::gather_rows(with_boundary, &around).reshape([x.dims()[0], seen * width]);
+        let around = kernels::gather_rows_concat(all, boundary, &around).reshape([x.dims()[0], seen * width]);
         let y = context.feed_forward(Some(index), around, &m.feed_forward, None);
         let (gamma, beta) = (context.vector(m.gamma), context.vector(m.beta));
         kernels::add_norm(y, x, gamma, beta, EPS, context.dropout(self.config.dropout, 1))

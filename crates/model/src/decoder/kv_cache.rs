@@ -123,7 +123,7 @@ impl LayerKvCache {
     /// Adds the keys and values of a token of each text; `index` are those of all, text by text.
     fn append(&mut self, new: Tensor<2>, index: &[u32]) -> Tensor<2> {
         let all = match self.own.take() {
-            Some(own) => kernels::gather_rows(Tensor::cat(vec![own, new], 0), index),
+            Some(own) => kernels::gather_rows_concat(own, new, index),
             None => new,
         };
         self.own = Some(all.clone());

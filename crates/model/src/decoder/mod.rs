@@ -199,7 +199,7 @@ impl Decoder {
         };
         let index: Vec<u32> = first.iter().map(&mut index_of).collect();
         let known = kernels::embed(table, &parameters.local_row_indices(self.table, &others));
-        kernels::gather_rows(Tensor::cat(vec![known, start], 0), &index)
+        kernels::gather_rows_concat(known, start, &index)
     }
 
     /// Queries of a cross attention. The kernel divides scores by a root, which T5 does not: they are as much larger.

@@ -64,6 +64,7 @@ impl FeedForward {
         [inside, end]: [Option<Dropout>; 2],
     ) -> Tensor<2> {
         let n = kernels::rms_norm(x.clone(), context.vector(self.norm), s.eps);
-        x + kernels::dropout(context.feed_forward(self.layer, n, &self.maps, inside), end)
+        let y = context.feed_forward(self.layer, n, &self.maps, inside);
+        kernels::add_dropout(y, x, end)
     }
 }

@@ -7,7 +7,7 @@ use super::input::{EncoderInput, PackOffset, TokenSelection};
 use super::lanes::Lanes;
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Hard, Map, Sharing, Site};
-use burn::tensor::{Tensor, activation::relu};
+use burn::tensor::Tensor;
 use kernels::{Dropout, Precision};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -179,7 +179,7 @@ impl<'a> LayerContext<'a> {
                 kernels::geglu_tanh(inner, self.linear(layer, &[Map::FfnGate], x, gate))
             }
             (Activation::GegluTanh, None) => unreachable!("a gated block has a gate"),
-            (Activation::Relu, _) => relu(inner),
+            (Activation::Relu, _) => kernels::relu(inner),
         };
         self.linear(layer, &[Map::FfnOut], kernels::dropout(active, inside), w.ffn_out)
     }

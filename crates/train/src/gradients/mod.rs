@@ -49,7 +49,7 @@ impl Gradients {
         leaf: Option<&Tensor<2>>,
     ) -> (Self, Option<Tensor<2>>) {
         kernels::check_memory();
-        let mut all = scalar.backward();
+        let mut all = kernels::backward(&scalar);
         drop(scalar);
         // What it has taken is seen here.
         kernels::check_memory();
@@ -128,25 +128,25 @@ impl Gradient {
     /// The gradient times a factor.
     pub(crate) fn scaled(self, factor: f64) -> Gradient {
         match self {
-            Gradient::Vector(of) => Gradient::Vector(of * factor),
-            Gradient::Matrix(of) => Gradient::Matrix(of * factor),
-            Gradient::Rows { rows, of } => Gradient::Rows { rows, of: of * factor },
+            Gradient::Vector(of) => Gradient::Vector(kernels::scale(of, factor)),
+            Gradient::Matrix(of) => Gradient::Matrix(kernels::scale(of, factor)),
+            Gradient::Rows { rows, of } => Gradient::Rows { rows, of: kernels::scale(of, factor) },
         }
     }
 
     /// The sum of two gradients of one parameter.
     fn plus(self, other: Gradient) -> Gradient {
         match (self, other) {
-            (Gradient::Vector(a), Gradient::Vector(b)) => Gradient::Vector(a + b),
-            (Gradient::Matrix(a), Gradient::Matrix(b)) => Gradient::Matrix(a + b),
+            (Gradient::Vector(a), Gradient::Vector(b)) => Gradient::Vector(kernels::add(a, b)),
+            (Gradient::Matrix(a), Gradient::Matrix(b)) => Gradient::Matrix(kernels::add(a, b)),
             (Gradient::Rows { rows, of }, Gradient::Matrix(b))
             | (Gradient::Matrix(b), Gradient::Rows { rows, of }) => {
                 let whole = b.dims()[0];
-                Gradient::Matrix(b + kernels::scatter_add_rows(of, &rows, whole))
+                Gradient::Matrix(kernels::add(b, kernels::scatter_add_rows(of, &rows, whole)))
             }
             (Gradient::Rows { rows: a_rows, of: a }, Gradient::Rows { rows: b_rows, of: b }) => {
                 let rows = union([&*a_rows, &*b_rows]);
-                let of = over(&rows, &a_rows, a) + over(&rows, &b_rows, b);
+                let of = kernels::add(over(&rows, &a_rows, a), over(&rows, &b_rows, b));
                 Gradient::Rows { rows, of }
             }
             (Gradient::Vector(_), _) | (_, Gradient::Vector(_)) => {

@@ -22,6 +22,7 @@
 use super::{GroupRates, Optimizer, ParamUpdate, RangeChecks, dense, is_vector, matrix, norm, tensor_of};
 use crate::{config::SettingError, gradients::Gradient};
 use burn::tensor::Tensor;
+use kernels::{Element, Formula};
 use model::{Parameter, ParameterTensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -120,27 +121,91 @@ impl AdafactorConfig {
         gradient: Gradient,
         means: Vec<Tensor<2>>,
     ) -> (Tensor<2>, Vec<Tensor<2>>) {
-        let g = dense(gradient, w.dims()[0]).mul_scalar(update.scale);
+        let g = dense(gradient, w.dims()[0]);
         let new = f64::from(update.step).powf(DECAY_EXPONENT);
-        let mix = |old: Tensor<2>, now: Tensor<2>| old.clone() + (now - old).mul_scalar(new);
-        let squares = g.clone() * g.clone();
-        let (means, estimate) = match <[Tensor<2>; 2]>::try_from(means) {
+        let scale = update.scale;
+        let (means, step) = match <[Tensor<2>; 2]>::try_from(means) {
             Ok([rows, columns]) => {
-                let rows = mix(rows, squares.clone().mean_dim(1));
-                let columns = mix(columns, squares.mean_dim(0));
+                let [of_rows, of_columns] = kernels::mean_squares(&g, scale);
+                let [rows] = kernels::elementwise(&Mix { new }, [rows], [of_rows]);
+                let [columns] = kernels::elementwise(&Mix { new }, [columns], [of_columns]);
                 let mean = rows.clone().mean_dim(0).clamp_min(EPSILON);
-                (vec![rows.clone(), columns.clone()], rows * columns / mean)
+                let read = [rows.clone(), columns.clone(), mean];
+                let [step] = kernels::elementwise(&Direction { scale }, [g], read);
+                (vec![rows, columns], step)
             }
             Err(whole) => {
-                let old = whole.into_iter().next();
-                let whole = mix(old.unwrap_or_else(|| squares.zeros_like()), squares);
-                (vec![whole.clone()], whole)
+                let old = whole.into_iter().next().unwrap_or_else(|| g.zeros_like());
+                let [whole] = kernels::elementwise(&MixSquares { new, scale }, [old], [g.clone()]);
+                let [step] = kernels::elementwise(&Direction { scale }, [g], [whole.clone()]);
+                (vec![whole], step)
             }
         };
         let size = rms(&w).clamp_min(MIN_SIZE).mul_scalar(update.rate.min(f64::from(update.step).powf(-0.5)));
-        let step = g / estimate.clamp_min(EPSILON * EPSILON).sqrt();
         let excess = rms(&step).div_scalar(self.clip).clamp_min(1.0);
-        (update.decayed(w, self.weight_decay) - step * (size / excess), means)
+        let formula = Step { update, weight_decay: self.weight_decay };
+        let [w] = kernels::elementwise(&formula, [w], [step, size / excess]);
+        (w, means)
+    }
+}
+
+/// A running mean: `old + new (now - old)`.
+struct Mix {
+    new: f64,
+}
+
+impl Formula<1, 1> for Mix {
+    fn apply<E: Element>(&self, [old]: [E; 1], [now]: [E; 1]) -> [E; 1] {
+        [old.clone() + (now - old).mul_scalar(self.new)]
+    }
+}
+
+/// The same of the squares of a gradient.
+struct MixSquares {
+    new: f64,
+    scale: f64,
+}
+
+impl Formula<1, 1> for MixSquares {
+    fn apply<E: Element>(&self, [old]: [E; 1], [g]: [E; 1]) -> [E; 1] {
+        let g = g.mul_scalar(self.scale);
+        [old.clone() + (g.clone() * g - old).mul_scalar(self.new)]
+    }
+}
+
+/// A gradient over the root of its second moment: of a matrix the product of the means of its row and column, over the mean of all;
+/// of a vector the mean of its squares.
+struct Direction {
+    scale: f64,
+}
+
+impl Direction {
+    fn of<E: Element>(&self, g: E, moment: E) -> [E; 1] {
+        [g.mul_scalar(self.scale) / moment.clamp_min(EPSILON * EPSILON).sqrt()]
+    }
+}
+
+impl Formula<1, 3> for Direction {
+    fn apply<E: Element>(&self, [g]: [E; 1], [row, column, mean]: [E; 3]) -> [E; 1] {
+        self.of(g, row * column / mean)
+    }
+}
+
+impl Formula<1, 1> for Direction {
+    fn apply<E: Element>(&self, [g]: [E; 1], [moment]: [E; 1]) -> [E; 1] {
+        self.of(g, moment)
+    }
+}
+
+/// The weight after a step of a size.
+struct Step<'a> {
+    update: &'a ParamUpdate,
+    weight_decay: f64,
+}
+
+impl Formula<1, 2> for Step<'_> {
+    fn apply<E: Element>(&self, [w]: [E; 1], [direction, size]: [E; 2]) -> [E; 1] {
+        [self.update.decayed(w, self.weight_decay) - direction * size]
     }
 }
 

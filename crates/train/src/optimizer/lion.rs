@@ -19,6 +19,7 @@
 use super::{GroupRates, Optimizer, ParamUpdate, RangeChecks, dense, with_one_slot};
 use crate::{config::SettingError, gradients::Gradient};
 use burn::tensor::Tensor;
+use kernels::{Element, Formula};
 use model::{Parameter, ParameterTensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -103,9 +104,24 @@ impl LionConfig {
         gradient: Gradient,
         m: Tensor<2>,
     ) -> (Tensor<2>, Tensor<2>) {
-        let g = dense(gradient, w.dims()[0]).mul_scalar(update.scale);
-        let direction = (m.clone().mul_scalar(self.beta1) + g.clone().mul_scalar(1.0 - self.beta1)).sign();
-        let m = m.mul_scalar(self.beta2) + g.mul_scalar(1.0 - self.beta2);
-        (update.decayed(w, self.weight_decay) - direction.mul_scalar(update.rate), m)
+        let g = dense(gradient, w.dims()[0]);
+        let [w, m] = kernels::elementwise(&Step { config: self, update }, [w, m], [g]);
+        (w, m)
+    }
+}
+
+/// The formula of a step.
+struct Step<'a> {
+    config: &'a LionConfig,
+    update: &'a ParamUpdate,
+}
+
+impl Formula<2, 1> for Step<'_> {
+    fn apply<E: Element>(&self, [w, m]: [E; 2], [g]: [E; 1]) -> [E; 2] {
+        let LionConfig { beta1, beta2, weight_decay, .. } = *self.config;
+        let g = g.mul_scalar(self.update.scale);
+        let direction = (m.clone().mul_scalar(beta1) + g.clone().mul_scalar(1.0 - beta1)).sign();
+        let m = m.mul_scalar(beta2) + g.mul_scalar(1.0 - beta2);
+        [self.update.decayed(w, weight_decay) - direction.mul_scalar(self.update.rate), m]
     }
 }

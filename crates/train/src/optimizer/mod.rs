@@ -25,6 +25,7 @@ use crate::{
     gradients::{Gradient, Gradients},
 };
 use burn::tensor::{DType, Device, Tensor};
+use kernels::Element;
 use model::{Parameter, ParameterTensor, Parameters};
 use range_checks::{GroupRates, RangeChecks};
 use schemars::JsonSchema;
@@ -226,7 +227,7 @@ struct ParamUpdate {
 
 impl ParamUpdate {
     /// The weight after decoupled weight decay, where it applies.
-    fn decayed(&self, w: Tensor<2>, weight_decay: f64) -> Tensor<2> {
+    fn decayed<E: Element>(&self, w: E, weight_decay: f64) -> E {
         if self.decays && weight_decay > 0.0 { w.mul_scalar(1.0 - self.rate * weight_decay) } else { w }
     }
 }

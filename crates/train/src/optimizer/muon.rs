@@ -21,6 +21,7 @@
 use super::{AdamWConfig, GroupRates, Optimizer, ParamUpdate, RangeChecks, dense, norm, with_one_slot};
 use crate::{config::SettingError, gradients::Gradient};
 use burn::tensor::Tensor;
+use kernels::{Element, Formula};
 use model::{Parameter, ParameterTensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,11 +120,48 @@ impl MuonConfig {
         mean: Tensor<2>,
     ) -> (Tensor<2>, Tensor<2>) {
         let [n, m] = w.dims();
-        let g = dense(gradient, n).mul_scalar(update.scale);
-        let mean = mean.clone() + (g.clone() - mean).mul_scalar(1.0 - self.momentum);
-        let direction = g.clone() + (mean.clone() - g).mul_scalar(self.momentum);
+        let mix = Mix { momentum: self.momentum, scale: update.scale };
+        let [direction, mean] = kernels::elementwise(&mix, [dense(gradient, n), mean], []);
         let size = update.rate * ADAMW_RMS * (n.max(m) as f64).sqrt();
-        (update.decayed(w, self.weight_decay) - orthogonalized(direction).mul_scalar(size), mean)
+        let step = Step { update, weight_decay: self.weight_decay, size };
+        let [w] = kernels::elementwise(&step, [w], [orthogonalized(direction)]);
+        (w, mean)
+    }
+}
+
+/// From a gradient and the mean of those before it: the direction and the new mean.
+struct Mix {
+    momentum: f64,
+    scale: f64,
+}
+
+impl Formula<2, 0> for Mix {
+    fn apply<E: Element>(&self, [g, mean]: [E; 2], []: [E; 0]) -> [E; 2] {
+        let g = g.mul_scalar(self.scale);
+        let mean = mean.clone() + (g.clone() - mean).mul_scalar(1.0 - self.momentum);
+        [g.clone() + (mean.clone() - g).mul_scalar(self.momentum), mean]
+    }
+}
+
+/// The weight after a step of a size in a direction.
+struct Step<'a> {
+    update: &'a ParamUpdate,
+    weight_decay: f64,
+    size: f64,
+}
+
+impl Formula<1, 1> for Step<'_> {
+    fn apply<E: Element>(&self, [w]: [E; 1], [direction]: [E; 1]) -> [E; 1] {
+        [self.update.decayed(w, self.weight_decay) - direction.mul_scalar(self.size)]
+    }
+}
+
+/// `a x + b y`
+struct Weighted([f64; 2]);
+
+impl Formula<1, 1> for Weighted {
+    fn apply<E: Element>(&self, [x]: [E; 1], [y]: [E; 1]) -> [E; 1] {
+        [x.mul_scalar(self.0[0]) + y.mul_scalar(self.0[1])]
     }
 }
 
@@ -136,8 +174,10 @@ fn orthogonalized(x: Tensor<2>) -> Tensor<2> {
     let [a, b, c] = COEFFICIENTS;
     for _ in 0..ITERATIONS {
         let square = x.clone().matmul(x.clone().transpose());
-        let inner = square.clone().mul_scalar(b) + square.clone().matmul(square).mul_scalar(c);
-        x = x.clone().mul_scalar(a) + inner.matmul(x);
+        let fourth = square.clone().matmul(square.clone());
+        let [inner] = kernels::elementwise(&Weighted([b, c]), [square], [fourth]);
+        let product = inner.matmul(x.clone());
+        [x] = kernels::elementwise(&Weighted([a, 1.0]), [x], [product]);
     }
     if n > m { x.transpose() } else { x }
 }

@@ -27,6 +27,7 @@
 use super::{GroupRates, Optimizer, ParamUpdate, RangeChecks, dense, is_vector, matrix, tensor_of};
 use crate::{config::SettingError, gradients::Gradient, schedule::warmup_steps};
 use burn::tensor::Tensor;
+use kernels::{Element, Formula};
 use model::{Parameter, ParameterTensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -144,19 +145,43 @@ impl ScheduleFreeConfig {
         gradient: Gradient,
         [z, v, average]: [Tensor<2>; 3],
     ) -> (Tensor<2>, [Tensor<2>; 3]) {
-        let g = dense(gradient, y.dims()[0]).mul_scalar(update.scale);
+        let g = dense(gradient, y.dims()[0]);
         let z = if update.step == 1 { y.clone() } else { z };
-        let v = v.mul_scalar(self.beta2) + (g.clone() * g.clone()).mul_scalar(1.0 - self.beta2);
-        let correction = 1.0 - self.beta2.powf(f64::from(update.step));
-        let mut d = g / v.clone().div_scalar(correction).sqrt().add_scalar(self.epsilon);
-        if update.decays && self.weight_decay > 0.0 {
-            d = d + y.clone().mul_scalar(self.weight_decay);
-        }
         let average = update_average(average, update.rate);
         let c = average.clone().slice([0..1, 1..2]).recip();
         let along = c.clone().neg().add_scalar(1.0).mul_scalar(self.beta).sub_scalar(1.0);
-        let y = y.clone() + (z.clone() - y) * c + d.clone() * along.mul_scalar(update.rate);
-        (y, [z - d.mul_scalar(update.rate), v, average])
+        let read = [g, c, along.mul_scalar(update.rate)];
+        let [y, z, v] = kernels::elementwise(&Step::of(self, update), [y, z, v], read);
+        (y, [z, v, average])
+    }
+}
+
+/// The formula of a step: `y`, `z` and `v` from the gradient, the weight `c` of `z` in the average, and the part of the step that `y`
+/// makes itself.
+struct Step<'a> {
+    config: &'a ScheduleFreeConfig,
+    update: &'a ParamUpdate,
+    /// What `v` is divided by, for it begins at zeros.
+    correction: f64,
+}
+
+impl<'a> Step<'a> {
+    fn of(config: &'a ScheduleFreeConfig, update: &'a ParamUpdate) -> Self {
+        Step { config, update, correction: 1.0 - config.beta2.powf(f64::from(update.step)) }
+    }
+}
+
+impl Formula<3, 3> for Step<'_> {
+    fn apply<E: Element>(&self, [y, z, v]: [E; 3], [g, c, along]: [E; 3]) -> [E; 3] {
+        let ScheduleFreeConfig { beta2, epsilon, weight_decay, .. } = *self.config;
+        let g = g.mul_scalar(self.update.scale);
+        let v = v.mul_scalar(beta2) + (g.clone() * g.clone()).mul_scalar(1.0 - beta2);
+        let mut d = g / v.clone().div_scalar(self.correction).sqrt().add_scalar(epsilon);
+        if self.update.decays && weight_decay > 0.0 {
+            d = d + y.clone().mul_scalar(weight_decay);
+        }
+        let y = y.clone() + (z.clone() - y) * c + d.clone() * along;
+        [y, z - d.mul_scalar(self.update.rate), v]
     }
 }
 

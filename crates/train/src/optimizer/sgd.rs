@@ -20,6 +20,7 @@
 use super::{GroupRates, Optimizer, ParamUpdate, RangeChecks, dense, is_vector, matrix, tensor_of};
 use crate::{config::SettingError, gradients::Gradient};
 use burn::tensor::Tensor;
+use kernels::{Element, Formula};
 use model::{Parameter, ParameterTensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,15 +105,50 @@ impl SgdConfig {
         gradient: Gradient,
         momentum: Option<Tensor<2>>,
     ) -> (Tensor<2>, Option<Tensor<2>>) {
-        let mut g = dense(gradient, w.dims()[0]).mul_scalar(update.scale);
-        if update.decays && self.weight_decay > 0.0 {
-            g = g + w.clone().mul_scalar(self.weight_decay);
+        let formula = Step { config: self, update };
+        let g = dense(gradient, w.dims()[0]);
+        match momentum {
+            None => {
+                let [w] = kernels::elementwise(&formula, [w], [g]);
+                (w, None)
+            }
+            Some(m) => {
+                let [w, m] = kernels::elementwise(&formula, [w, m], [g]);
+                (w, Some(m))
+            }
         }
-        let Some(m) = momentum else {
-            return (w - g.mul_scalar(update.rate), None);
+    }
+}
+
+/// The formula of a step, with momentum and without.
+struct Step<'a> {
+    config: &'a SgdConfig,
+    update: &'a ParamUpdate,
+}
+
+impl Step<'_> {
+    /// The gradient with the decay in it.
+    fn decayed<E: Element>(&self, w: &E, g: E) -> E {
+        let (g, decay) = (g.mul_scalar(self.update.scale), self.config.weight_decay);
+        if self.update.decays && decay > 0.0 { g + w.clone().mul_scalar(decay) } else { g }
+    }
+}
+
+impl Formula<1, 1> for Step<'_> {
+    fn apply<E: Element>(&self, [w]: [E; 1], [g]: [E; 1]) -> [E; 1] {
+        let g = self.decayed(&w, g);
+        [w - g.mul_scalar(self.update.rate)]
+    }
+}
+
+impl Formula<2, 1> for Step<'_> {
+    fn apply<E: Element>(&self, [w, m]: [E; 2], [g]: [E; 1]) -> [E; 2] {
+        let g = self.decayed(&w, g);
+        let m = m.mul_scalar(self.config.momentum) + g.clone();
+        let direction = match self.config.nesterov {
+            true => g + m.clone().mul_scalar(self.config.momentum),
+            false => m.clone(),
         };
-        let m = m.mul_scalar(self.momentum) + g.clone();
-        let direction = if self.nesterov { g + m.clone().mul_scalar(self.momentum) } else { m.clone() };
-        (w - direction.mul_scalar(update.rate), Some(m))
+        [w - direction.mul_scalar(self.update.rate), m]
     }
 }

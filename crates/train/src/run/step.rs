@@ -76,20 +76,13 @@ fn with_memory_limit<T>(
     }
 }
 
-/// More operations than lie one after the other in any network here.
-const MAX_GRAPH_DEPTH: usize = 2048;
-
-/// Frees the graph of an aborted pass. The engine keeps it while a tensor of it is alive, such as the parameters, which therefore
-/// become new leaves; after that it releases one operation at the end of every other backward pass.
+/// Frees the graph of an aborted pass; the parameters, which are its leaves, become new ones for that.
 fn release_autograd_graph(parameters: &mut Parameters) {
     for index in 0..parameters.len() {
         let same = parameters.parameter(index).value().clone();
         parameters.put(index, same);
     }
-    for _ in 0..MAX_GRAPH_DEPTH {
-        let one = Tensor::<1>::ones([1], parameters.device()).require_grad();
-        drop((one * 2.0).backward());
-    }
+    kernels::release_autograd_graph(parameters.device());
 }
 
 /// The losses of one pack, per task of the model; `None` for tasks without labels in it.

@@ -1,6 +1,6 @@
 //! The layers over spans and over pairs of spans.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use kernels::{Dropout, Precision};
 use model::{Init, MatrixId, Parameters, VectorId};
 
@@ -111,7 +111,7 @@ impl Network {
         let sum = kernels::gather_rows(firsts, &index(|span| span.at[0]))
             + kernels::gather_rows(lasts, &index(|span| span.at[1]))
             + kernels::gather_rows(widths, &width);
-        activation::relu(sum)
+        kernels::relu(sum)
     }
 
     /// Scores of the types of spans, `[spans, t + 1]`; `None` where entities are not learned.
@@ -147,6 +147,6 @@ impl Network {
             + kernels::gather_rows(end_types.clone(), &index(&|pair| types[pair.head as usize]))
             + kernels::gather_rows(end_types, &index(&|pair| of_tails + types[pair.tail as usize]))
             + states::segment_means(&layers.between.of(parameters, words.clone()), &words_between);
-        Some(layers.relations.of(parameters, kernels::dropout(activation::relu(sum), dropout)))
+        Some(layers.relations.of(parameters, kernels::dropout(kernels::relu(sum), dropout)))
     }
 }
