@@ -305,29 +305,15 @@ pub fn dropout(x: Tensor<2>, dropout: Option<Dropout>) -> Tensor<2> {
     }
 }
 
-/// End of a pre-norm block: `dropout(y) + residual`.
-///
-/// `y` and `residual` `[n, h]`, result `[n, h]`.
-pub fn add_dropout(y: Tensor<2>, residual: Tensor<2>, dropout: Option<Dropout>) -> Tensor<2> {
-    assert_eq!(y.dims(), residual.dims(), "add_dropout: both summands must have the same shape");
-    let (y, residual) = (y.into_dispatch(), residual.into_dispatch());
-    Tensor::from_dispatch(Dispatch::fused_add_dropout(y, residual, dropout))
-}
-
 /// `max(x, 0)`, element by element; NaN stays NaN.
 pub fn relu(x: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::fused_relu(x.into_dispatch()))
 }
 
 /// The sum of two tensors of one shape; on the CPU in the place of one that nobody else holds.
-///
-/// Takes plain tensors, not ones that autodiff follows.
 pub fn add<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     assert_eq!(a.dims(), b.dims(), "add: tensors of one shape");
-    let [Some(of_a), Some(of_b)] = [&a, &b].map(flex::as_flex) else { return a + b };
-    // The only handles now.
-    drop((a, b));
-    flex::add(of_a, of_b)
+    Tensor::from_dispatch(Dispatch::fused_add(a.into_dispatch(), b.into_dispatch()))
 }
 
 /// `x factor`; on the CPU in place where nobody else holds `x`.

@@ -293,14 +293,6 @@ pub(crate) fn gather_rows_concat<B: Backend>(
     gather_rows::<B>(B::float_cat(vec![a, b], 0), index)
 }
 
-pub(crate) fn add_dropout<B: Backend>(
-    y: FloatTensor<B>,
-    residual: FloatTensor<B>,
-    rate: Option<Dropout>,
-) -> FloatTensor<B> {
-    B::float_add(residual, dropout::<B>(y, rate))
-}
-
 pub(crate) fn segment_mean<B: Backend>(x: FloatTensor<B>, rows: &RowOffsets) -> FloatTensor<B> {
     let (count, h) = (rows.len() - 1, x.shape()[1]);
     let lengths = || rows.windows(2).map(|row| row[1] - row[0]);

@@ -1,5 +1,6 @@
 //! Linear layers and the loss: forward, what it saves, and backward, over the crate `cpu`.
 
+use super::gradient_sums;
 use super::node::{FusedOp, as_f32_slice, backward_if, dim, like, tensor, whole};
 use crate::Precision;
 use crate::{CrossEntropyTargets, reference};
@@ -209,6 +210,25 @@ impl FusedOp<2> for GegluTanh {
 
     fn reference<B: Backend>((): (), [a, b]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
         reference::geglu_tanh::<B>(a, b)
+    }
+}
+
+/// `a, b -> a + b`
+pub(super) struct Add;
+
+impl FusedOp<2> for Add {
+    type Settings = ();
+
+    fn forward((): (), [a, b]: [FlexTensor; 2], requires_grad: [bool; 2]) -> (FlexTensor, Option<Self>) {
+        (gradient_sums::add(a, b), requires_grad.contains(&true).then_some(Add))
+    }
+
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        requires_grad.map(|requires_grad| requires_grad.then(|| d.clone()))
+    }
+
+    fn reference<B: Backend>((): (), [a, b]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
+        B::float_add(a, b)
     }
 }
 

@@ -12,7 +12,7 @@ mod norm;
 use crate::ops::{AttentionRows, EmbedSettings, PackOps};
 use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets, reference};
 use attention::{Attention, CrossAttention, RelativeAttention};
-use blocks::{CrossEntropy, Ffn, GegluTanh, Gelu, Linear, LinearGelu, Relu};
+use blocks::{Add, CrossEntropy, Ffn, GegluTanh, Gelu, Linear, LinearGelu, Relu};
 use burn::backend::{
     Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
     autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
@@ -24,7 +24,7 @@ use embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
 pub(crate) use gradient_sums::backward;
 use low_rank::LowRank;
 use node::{as_f32_slice, contiguous, dim, forward_autograd, forward_inference, tensor, whole};
-use norm::{AddDropout, AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
+use norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -56,11 +56,6 @@ pub(crate) fn map_all_in_place<const D: usize>(
     let mut tensors: Vec<FlexTensor> = tensors.into_iter().map(whole).collect();
     write(&mut tensors.iter_mut().map(FlexTensor::storage_mut).collect::<Vec<_>>());
     tensors.into_iter().map(plain_tensor).collect()
-}
-
-/// [`crate::add`] of tensors that [`as_flex`] gave.
-pub(crate) fn add<const D: usize>(a: FlexTensor, b: FlexTensor) -> Tensor<D> {
-    plain_tensor(gradient_sums::add(a, b))
 }
 
 /// [`crate::mean_squares`] of a tensor that [`as_flex`] gave.
@@ -118,7 +113,7 @@ macro_rules! fused_ops {
             fused_relu(x;) = Relu(());
             fused_low_rank(y, x, a, b; groups: LowRankGroups) = LowRank(groups);
             fused_dropout(x; dropout: Dropout) = DropoutOp(dropout);
-            fused_add_dropout(y, residual; dropout: Option<Dropout>) = AddDropout(dropout);
+            fused_add(a, b;) = Add(());
             fused_gather_rows(x; index: Arc<[u32]>) = GatherRows(index);
             fused_gather_rows_concat(a, b; index: Arc<[u32]>) = GatherRowsConcat(index);
             fused_segment_mean(x; rows: RowOffsets) = SegmentMean(rows);

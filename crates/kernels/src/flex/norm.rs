@@ -4,7 +4,7 @@ use super::node::{FusedOp, as_f32_slice, dim, tensor, whole};
 use crate::{Dropout, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
-use cpu::{DropoutMask, level1, norm};
+use cpu::{DropoutMask, norm};
 
 /// What every norm saves.
 struct Kept {
@@ -190,33 +190,6 @@ impl FusedOp<1> for DropoutOp {
 
     fn reference<B: Backend>(dropout: Dropout, [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
         reference::dropout::<B>(x, Some(dropout))
-    }
-}
-
-/// `y, residual -> dropout(y) + residual`
-pub(super) struct AddDropout(Option<DropoutMask>);
-
-impl FusedOp<2> for AddDropout {
-    type Settings = Option<Dropout>;
-
-    fn forward(
-        dropout: Option<Dropout>,
-        [y, residual]: [FlexTensor; 2],
-        requires_grad: [bool; 2],
-    ) -> (FlexTensor, Option<Self>) {
-        let block = AddDropout(DropoutMask::of(dropout, dim(&y, 1)));
-        let mut y = drop_elements(y, block.0);
-        level1::add(y.storage_mut(), as_f32_slice(&residual));
-        (y, requires_grad.contains(&true).then_some(block))
-    }
-
-    fn backward(&self, d: FlexTensor, requires_grad: [bool; 2]) -> [Option<FlexTensor>; 2] {
-        let residual = requires_grad[1].then(|| d.clone());
-        [requires_grad[0].then(|| drop_elements(d, self.0)), residual]
-    }
-
-    fn reference<B: Backend>(dropout: Option<Dropout>, [y, residual]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
-        reference::add_dropout::<B>(y, residual, dropout)
     }
 }
 

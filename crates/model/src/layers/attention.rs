@@ -78,6 +78,6 @@ impl Attention {
         dropout: Option<Dropout>,
     ) -> Tensor<2> {
         let y = context.linear(self.layer, &[Map::AttentionOutput], attended, linear(self.output));
-        kernels::add_dropout(y, x, dropout)
+        kernels::add(x, kernels::dropout(y, dropout))
     }
 }

@@ -65,6 +65,6 @@ impl FeedForward {
     ) -> Tensor<2> {
         let n = kernels::rms_norm(x.clone(), context.vector(self.norm), s.eps);
         let y = context.feed_forward(self.layer, n, &self.maps, inside);
-        kernels::add_dropout(y, x, end)
+        kernels::add(x, kernels::dropout(y, end))
     }
 }
