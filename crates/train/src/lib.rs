@@ -37,7 +37,7 @@ pub use forward::mean_pooled_states::mean_pooled_states;
 pub use gradients::{Gradient, Gradients};
 pub use job::export::{ModelManifest, TaskManifest};
 pub use job::flops::flops_per_token;
-pub use job::{Job, Model, ModelDecoder, TaskSlot, Views};
+pub use job::{HeadlessTask, Job, Model, ModelDecoder, TaskSlot, Views};
 pub use kernels::MemoryLimit;
 pub use loading::phases::{PhaseConfig, Until};
 pub use loading::step_plan::StepPlan;

@@ -264,7 +264,7 @@ pub fn encode_targets(
             let fingerprint = corpora.fingerprints.get(&(view.corpus.to_string(), split)).cloned();
             reports.push(ViewReport::of(view, split, served, fingerprint.unwrap_or_default()));
             for slot in tasks.iter_mut().filter(|t| t.view == index) {
-                match slot.kind.encode_targets(split, view) {
+                match slot.head.encode_targets(split, view) {
                     Ok(found) => labels.push(TaskLabels::of(&slot.name, split, found)),
                     Err(found) => errors.extend(found.iter().map(|e| format!("task `{}`: {e}", slot.name))),
                 }

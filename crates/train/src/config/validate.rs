@@ -76,7 +76,7 @@ pub(crate) fn criterion(job: &Job, settings: &Settings) -> Result<Option<Criteri
     let criterion = Criterion::of(&settings.train, &metrics)?;
     let evaluated = |view: usize, task: &crate::job::TaskSlot| {
         let rows = job.views.validation.get(view).map_or(0, |v| v.encoded.rows());
-        (0..rows).any(|row| task.kind.labelled(Split::Validation, row))
+        (0..rows).any(|row| task.head.labelled(Split::Validation, row))
     };
     let wanted = |task: &&crate::job::TaskSlot| match &criterion {
         Criterion::Mean => true,
@@ -143,7 +143,7 @@ pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
     }
     for task in &job.model.tasks {
         let rows = job.views.train.get(task.view).map_or(0, |v| v.encoded.rows());
-        if !(0..rows).any(|row| task.kind.labelled(Split::Train, row)) {
+        if !(0..rows).any(|row| task.head.labelled(Split::Train, row)) {
             return Err(TrainError::NoLabels { task: task.name.clone() });
         }
     }

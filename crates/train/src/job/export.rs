@@ -15,7 +15,7 @@
 use crate::{
     checkpoint::durable,
     error::TrainError,
-    job::{Model, ModelDecoder, TaskSlot},
+    job::{HeadlessTask, Model, ModelDecoder, TaskSlot},
     run::best::ScoreTable,
 };
 use burn::tensor::Device;
@@ -129,7 +129,7 @@ impl Model {
                 InputField::Marked(marked) => InputSpec::Marked(marked),
             },
             config: t.config.clone(),
-            label_space: t.kind.label_space(),
+            label_space: t.head.label_space(),
         };
         let tasks = self.tasks.iter().map(task).collect();
         let (max_length, precision) = (self.max_length, self.trunk.precision());
@@ -161,7 +161,7 @@ impl Model {
         })
     }
 
-    /// Reads a model that [`Model::save`] wrote. Every task's view is 0, and no split is attached.
+    /// Reads a model that [`Model::save`] wrote. Every task's view is 0, and no split is encoded.
     ///
     /// # Errors
     /// When a file is missing, or is not what it should be.
@@ -195,12 +195,11 @@ impl Model {
         }
         let mut tasks = Vec::with_capacity(manifest.tasks.len());
         for task in &manifest.tasks {
-            let mut kind = task.config.build(&task.name)?;
-            kind.load_label_space(&task.label_space)?;
-            let (name, config) = (task.name.clone(), task.config.clone());
-            tasks.push(TaskSlot { name, config, kind, view: 0, is_trained: true });
+            let kind = task.config.build(&task.name)?;
+            let TaskManifest { name, config, label_space, .. } = task.clone();
+            tasks.push(HeadlessTask { name, config, kind, label_space, view: 0 });
         }
-        TaskSlot::build_all(&mut tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
+        let tasks = HeadlessTask::build_all(tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
             .map_err(|mut errors| errors.remove(0))?;
         model::load_heads(dir, &mut parameters)?;
         let (max_length, datasets) = (manifest.max_length, manifest.datasets.clone());

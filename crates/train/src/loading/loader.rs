@@ -244,5 +244,5 @@ fn share_of(task: &TaskSlot) -> Option<f64> {
 }
 
 fn carries(job: &Job, wanted: &dyn Fn(&TaskSlot) -> bool, view: usize, row: usize) -> bool {
-    job.model.tasks.iter().any(|t| t.view == view && wanted(t) && t.kind.labelled(Split::Train, row))
+    job.model.tasks.iter().any(|t| t.view == view && wanted(t) && t.head.labelled(Split::Train, row))
 }

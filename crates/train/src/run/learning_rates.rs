@@ -25,7 +25,7 @@ impl Run<'_, '_> {
         let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
         for task in &self.job.model.tasks {
             if balancing.is_some() || task.config.reduce_lr_on_plateau.is_some() {
-                let (sum, count) = sums.entry(task.head()).or_default();
+                let (sum, count) = sums.entry(task.head_owner()).or_default();
                 (*sum, *count) = (*sum + factor_of(task), *count + 1.0);
             }
         }

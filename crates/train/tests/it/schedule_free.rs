@@ -53,7 +53,7 @@ fn result_of(result: &str) -> usize {
     let views = &trained.views.validation;
     for (slot, trained) in opened.tasks.iter_mut().zip(&trained.model.tasks) {
         slot.view = trained.view;
-        slot.kind.encode_targets(Split::Validation, &views[slot.view]).unwrap();
+        slot.head.encode_targets(Split::Validation, &views[slot.view]).unwrap();
     }
     let again = evaluate(&opened, Split::Validation, views, 128, &AtomicBool::new(false)).unwrap();
     for scored in &again.tasks {

@@ -3,7 +3,7 @@
 use crate::job::{bag, bert, bits, job_with, record, settings};
 use burn::tensor::Device;
 use data::{Split, TokenMasking, View};
-use polytask_train::{Event, Job, Start, StepEvent, TaskSlot, TrainError};
+use polytask_train::{Event, HeadlessTask, Job, Start, StepEvent, TrainError};
 use serde_json::{Value, json};
 use tasks::TaskConfig;
 
@@ -15,13 +15,13 @@ fn masking_job(backbone: Value, dropout: f64) -> Job {
     let config: TaskConfig = serde_json::from_value(config).unwrap();
     let kind = config.build("found").unwrap();
     let masking = kind.mask_percent().map(|percent| TokenMasking::new(percent, &model.tokenizer).unwrap());
-    let mut slot = TaskSlot { name: "found".into(), config, kind, view: 2, is_trained: true };
-    slot.build(&model.trunk, None, &model.tokenizer, &mut model.parameters).unwrap();
+    let task = HeadlessTask { name: "found".into(), config, kind, label_space: json!({}), view: 2 };
+    let mut slot = task.build(&model.trunk, None, &model.tokenizer, &mut model.parameters).unwrap();
     for (split, views) in
         [(Split::Train, &mut job.views.train), (Split::Validation, &mut job.views.validation)]
     {
         views.push(View { masking, ..views[1].clone() });
-        slot.kind.encode_targets(split, &views[2]).unwrap();
+        slot.head.encode_targets(split, &views[2]).unwrap();
     }
     model.tasks.push(slot);
     job
