@@ -10,7 +10,7 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::{Arc, atomic::AtomicBool};
 use std::time::Instant;
-use train::{Event, HeadlessTask, Job, Model, RunDir, RunHooks, Settings, Start, Views};
+use train::{Event, HeadlessTask, Job, Model, RunDir, RunHooks, Settings, Start, TaskTable, Views};
 
 const CLASSES: usize = 10;
 /// Steps before those that count.
@@ -98,13 +98,13 @@ fn job(case: &Case, sizes: Sizes, steps: usize) -> Job {
     for task in 0..case.tasks {
         let name = format!("task{task}");
         let view = view(&name, case.rows * steps, case.length, sizes.vocabulary, task as u64);
-        let config: tasks::TaskConfig = serde_json::from_value(json!({
+        let table: TaskTable = serde_json::from_value(json!({
             "corpus": name, "classification": { "text": "text", "label": "label" }
         }))
         .expect("a classification");
-        let kind = config.build(&name).expect("a classification");
+        let kind = table.build(&name).expect("a classification");
         let label_space = kind.fit_labels(&view.rows).expect("labels");
-        let task = HeadlessTask { name, config, kind, label_space, view: task };
+        let task = HeadlessTask { name, table, kind, label_space, view: task };
         let mut slot = task.build(&trunk, None, &tokenizer, &mut parameters).expect("a head");
         slot.head.encode_targets(Split::Train, &view).expect("labels");
         views.train.push(view);

@@ -1,6 +1,6 @@
 //! The kinds of task: for each kind its labels, its head, its loss, its decoding and its metrics.
 //!
-//! A [`TaskConfig`] is one `[task.NAME]` table. [`TaskConfig::build`] makes the [`Kind`], a task whose labels are not known.
+//! A [`TaskConfig`] is a `[task.NAME]` table, without the keys that say how the task is trained. [`TaskConfig::build`] makes the [`Kind`], a task whose labels are not known.
 //! [`Kind::fit_labels`] gives the label space of the training rows as data. [`Kind::init_head`] makes of a label space the
 //! [`TaskHead`], the object that the trainer holds: it encodes the targets of each split, and turns token states into a loss,
 //! predictions and scores.
@@ -15,7 +15,6 @@
 //! dropout. Encoded targets are in range; losses and scores do not check them again.
 
 mod batch;
-mod budget;
 mod decode;
 mod error;
 mod heads;
@@ -24,7 +23,6 @@ mod kind;
 mod kinds;
 mod losses;
 mod prediction;
-mod reduce_lr_on_plateau;
 mod report;
 mod shared_head;
 mod targets;
@@ -32,7 +30,6 @@ mod task_head;
 mod trunk;
 
 pub use batch::{Batch, BatchRow};
-pub use budget::{Budget, EarlyStoppingConfig};
 pub use error::TaskError;
 pub use heads::pooling::Pooling;
 pub use heads::thresholds::{NamedThresholds, Thresholds};
@@ -48,7 +45,6 @@ pub use prediction::{
     EntityAnswer, EntityGraph, FoundToken, ModelInput, Prediction, RelationAnswer, SpanAnswer, TextAnswer,
     WordArc, WordTag,
 };
-pub use reduce_lr_on_plateau::ReduceLrOnPlateau;
 pub use report::{LabelReport, Loss, Scores, SummaryStatistics};
 pub use shared_head::joint_label_spaces;
 pub use targets::class_weights::{ClassWeights, NamedWeights};

@@ -29,7 +29,11 @@ pub const LR_ADAPTATION_CATALOGUE: &[(&str, &str)] = &[
 pub use checkpoint::history::{Resumption, truncate};
 pub use checkpoint::list as checkpoints;
 pub use checkpoint::run_dir::RunDir;
+pub use config::budget::{Budget, EarlyStoppingConfig};
 pub use config::gradient_scope::GradientScope;
+pub use config::reduce_lr_on_plateau::ReduceLrOnPlateau;
+pub use config::task_table::TaskTable;
+pub use config::task_training::TaskTraining;
 pub use config::{Batching, CheckpointChoice, EarlyStopping, SettingError, Settings, TrainConfig};
 pub use error::TrainError;
 pub use forward::evaluate::{Evaluation, TaskScores, evaluate, predict};

@@ -9,7 +9,7 @@ use model::{Backbone, BackboneConfig, FromScratch, Parameters, Trunk};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tasks::{Kind, TaskConfig};
-use train::{HeadlessTask, Job, Model, ModelDecoder};
+use train::{HeadlessTask, Job, Model, ModelDecoder, TaskTable};
 
 /// A job, ready to train or to score, and what was found in its data.
 pub struct Assembled {
@@ -27,7 +27,7 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     let corpora = CorpusRows::read(config, &Split::ALL)?;
     let tasks = configured_tasks(config)?;
     let label_spaces = join_label_spaces(&tasks, fit_labels(&tasks, &corpora)?)?;
-    let specs: Vec<ViewSpec> = tasks.iter().map(|task| view_spec(task.config, &*task.kind)).collect();
+    let specs: Vec<ViewSpec> = tasks.iter().map(|task| view_spec(&task.table.config, &*task.kind)).collect();
     let (plan, views) = ViewPlan::of(&specs, &corpora);
 
     let mut parameters = Parameters::new(&device.clone().autodiff(), config.train.seed);
@@ -36,7 +36,7 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     let mut trunk = Trunk::new(backbone);
     let datasets = match config.model.dataset_embeddings {
         true => {
-            let corpora = tasks.iter().map(|task| &task.config.corpus);
+            let corpora = tasks.iter().map(|task| &task.table.config.corpus);
             Model::add_datasets(corpora, &mut trunk, &mut parameters)
         }
         false => Vec::new(),
@@ -47,7 +47,7 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     let decoder = decoder.map_err(|e| Failure::refused([e]))?;
     let headless = |((task, label_space), view): ((ConfiguredTask<'_>, Value), usize)| HeadlessTask {
         name: task.name.to_owned(),
-        config: task.config.clone(),
+        table: task.table.clone(),
         kind: task.kind,
         label_space,
         view,
@@ -118,15 +118,15 @@ fn user_cache() -> Option<PathBuf> {
 /// A task of the config whose labels are not known.
 struct ConfiguredTask<'a> {
     name: &'a str,
-    config: &'a TaskConfig,
+    table: &'a TaskTable,
     kind: Box<dyn Kind>,
 }
 
 fn configured_tasks(config: &Config) -> Result<Vec<ConfiguredTask<'_>>, Failure> {
     let (mut tasks, mut errors) = (Vec::new(), Vec::new());
-    for (name, config) in &config.task {
-        match config.build(name) {
-            Ok(kind) => tasks.push(ConfiguredTask { name, config, kind }),
+    for (name, table) in &config.task {
+        match table.build(name) {
+            Ok(kind) => tasks.push(ConfiguredTask { name, table, kind }),
             Err(error) => errors.push(error.to_string()),
         }
     }
@@ -137,7 +137,7 @@ fn configured_tasks(config: &Config) -> Result<Vec<ConfiguredTask<'_>>, Failure>
 fn fit_labels(tasks: &[ConfiguredTask<'_>], corpora: &CorpusRows) -> Result<Vec<Value>, Failure> {
     let (mut spaces, mut errors) = (Vec::new(), Vec::new());
     for task in tasks {
-        let rows = corpora.rows(&task.config.corpus, Split::Train).cloned().unwrap_or_default();
+        let rows = corpora.rows(&task.table.config.corpus, Split::Train).cloned().unwrap_or_default();
         match task.kind.fit_labels(&rows) {
             Ok(space) => spaces.push(space),
             Err(found) => errors.extend(found.iter().map(|e| format!("task `{}`: {e}", task.name))),
@@ -148,8 +148,9 @@ fn fit_labels(tasks: &[ConfiguredTask<'_>], corpora: &CorpusRows) -> Result<Vec<
 
 /// The label spaces with those of tasks that share a head joined.
 fn join_label_spaces(tasks: &[ConfiguredTask<'_>], mut spaces: Vec<Value>) -> Result<Vec<Value>, Failure> {
-    for owner in tasks.iter().filter_map(|task| task.config.head.as_deref()) {
-        let is_member = |task: &ConfiguredTask<'_>| task.config.head.as_deref().unwrap_or(task.name) == owner;
+    for owner in tasks.iter().filter_map(|task| task.table.config.head.as_deref()) {
+        let is_member =
+            |task: &ConfiguredTask<'_>| task.table.config.head.as_deref().unwrap_or(task.name) == owner;
         let members: Vec<usize> = (0..tasks.len()).filter(|index| is_member(&tasks[*index])).collect();
         let own: Vec<Value> = members.iter().map(|index| spaces[*index].clone()).collect();
         let Some(joint) = tasks::joint_label_spaces(&own) else {
@@ -169,7 +170,7 @@ fn join_label_spaces(tasks: &[ConfiguredTask<'_>], mut spaces: Vec<Value>) -> Re
 /// The training texts that tasks generate.
 fn target_texts(tasks: &[ConfiguredTask<'_>], corpora: &CorpusRows) -> Vec<String> {
     let of = |task: &ConfiguredTask<'_>| {
-        let rows = corpora.rows(&task.config.corpus, Split::Train).cloned().unwrap_or_default();
+        let rows = corpora.rows(&task.table.config.corpus, Split::Train).cloned().unwrap_or_default();
         rows.iter().flat_map(|row| task.kind.target_texts(row)).collect::<Vec<String>>()
     };
     tasks.iter().flat_map(of).collect()

@@ -22,7 +22,7 @@ impl CorpusRows {
         let (mut corpora, mut fingerprints) = (BTreeMap::new(), BTreeMap::new());
         let mut errors: Vec<String> = Vec::new();
         for (name, corpus) in &config.corpus {
-            if !config.task.values().any(|task| &task.corpus == name) {
+            if !config.task.values().any(|task| &task.config.corpus == name) {
                 continue;
             }
             let mut rows: BTreeMap<Split, Arc<[Row]>> = BTreeMap::new();

@@ -135,8 +135,8 @@ fn summarize(model: &Model, split: Split, tallies: Vec<Tally>, rows: usize) -> E
             loss,
             rows: tally.predictions.len(),
         };
-        sum += task.config.importance * scored.primary();
-        importance += task.config.importance;
+        sum += task.training.importance * scored.primary();
+        importance += task.training.importance;
         tasks.push(scored);
     }
     Evaluation { mean: (importance > 0.0).then(|| sum / importance), tasks, rows }

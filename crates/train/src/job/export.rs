@@ -14,6 +14,7 @@
 
 use crate::{
     checkpoint::durable,
+    config::task_table::TaskTable,
     error::TrainError,
     job::{HeadlessTask, Model, ModelDecoder, TaskSlot},
     run::best::ScoreTable,
@@ -23,7 +24,6 @@ use data::{EntityMarkers, InputField, Tokenizer};
 use model::{DecoderConfig, Parameters, Precision, SharingConfig, Trunk};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use tasks::TaskConfig;
 
 const MANIFEST: &str = "polytask.json";
 const TOKENIZER: &str = "tokenizer.json";
@@ -68,8 +68,9 @@ pub struct TaskManifest {
     /// What it reads: `text`, `words`, `pair` or `marked`, and the field or fields.
     pub input: InputSpec,
     /// Its table of the config.
-    pub config: TaskConfig,
-    /// Its labels, as its kind keeps them.
+    #[serde(rename = "config")]
+    pub table: TaskTable,
+    /// Its label space.
     pub label_space: serde_json::Value,
 }
 
@@ -128,7 +129,7 @@ impl Model {
                 InputField::Windows { fields, overlap, most } => InputSpec::Windows { fields, overlap, most },
                 InputField::Marked(marked) => InputSpec::Marked(marked),
             },
-            config: t.config.clone(),
+            table: TaskTable { config: t.config.clone(), training: t.training.clone() },
             label_space: t.head.label_space(),
         };
         let tasks = self.tasks.iter().map(task).collect();
@@ -195,9 +196,9 @@ impl Model {
         }
         let mut tasks = Vec::with_capacity(manifest.tasks.len());
         for task in &manifest.tasks {
-            let kind = task.config.build(&task.name)?;
-            let TaskManifest { name, config, label_space, .. } = task.clone();
-            tasks.push(HeadlessTask { name, config, kind, label_space, view: 0 });
+            let kind = task.table.build(&task.name)?;
+            let TaskManifest { name, table, label_space, .. } = task.clone();
+            tasks.push(HeadlessTask { name, table, kind, label_space, view: 0 });
         }
         let tasks = HeadlessTask::build_all(tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
             .map_err(|mut errors| errors.remove(0))?;
@@ -226,9 +227,9 @@ fn read_manifest(path: &Path) -> Result<ModelManifest, TrainError> {
     if let Some(twice) = datasets.windows(2).find(|w| w[0] == w[1]) {
         return Err(TrainError::saved(path, format!("corpus `{}` has a vector twice", twice[0])));
     }
-    let without = manifest.tasks.iter().find(|task| !datasets.contains(&task.config.corpus.as_str()));
+    let without = manifest.tasks.iter().find(|task| !datasets.contains(&task.table.config.corpus.as_str()));
     if let (Some(task), false) = (without, datasets.is_empty()) {
-        let (found, corpus) = (datasets.join(", "), &task.config.corpus);
+        let (found, corpus) = (datasets.join(", "), &task.table.config.corpus);
         let reason = format!(
             "task `{}`: found vectors for {found}, expected one for its corpus `{corpus}`; take the folder as it was saved",
             task.name

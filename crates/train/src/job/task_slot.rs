@@ -1,5 +1,6 @@
 //! A task in a model, before and after its head is built.
 
+use crate::config::{task_table::TaskTable, task_training::TaskTraining};
 use crate::job::ModelDecoder;
 use data::Tokenizer;
 use model::{Parameters, Trunk};
@@ -11,7 +12,7 @@ pub struct HeadlessTask {
     /// Its name.
     pub name: String,
     /// Its table of the config.
-    pub config: TaskConfig,
+    pub table: TaskTable,
     /// Input, labels and metrics.
     pub kind: Box<dyn Kind>,
     /// Its label space, from the training rows or from a saved model.
@@ -24,8 +25,10 @@ pub struct HeadlessTask {
 pub struct TaskSlot {
     /// Its name.
     pub name: String,
-    /// Its table of the config.
+    /// What it is.
     pub config: TaskConfig,
+    /// How it is trained.
+    pub training: TaskTraining,
     /// Input, labels and metrics.
     pub kind: Box<dyn Kind>,
     /// Targets, loss, decoding and scores.
@@ -44,11 +47,6 @@ impl TaskSlot {
 }
 
 impl HeadlessTask {
-    /// The name of the task whose head it shall have: itself, unless its config names another.
-    pub fn head_owner(&self) -> &str {
-        self.config.head.as_deref().unwrap_or(&self.name)
-    }
-
     /// Builds the heads of all tasks of a model ([`HeadlessTask::build`]), those of their own first. Keeps the order of the tasks.
     ///
     /// # Errors
@@ -62,7 +60,7 @@ impl HeadlessTask {
     ) -> Result<Vec<TaskSlot>, Vec<TaskError>> {
         let (mut built, mut errors) = (Vec::with_capacity(tasks.len()), Vec::new());
         let (sharing, own): (Vec<_>, Vec<_>) =
-            tasks.into_iter().enumerate().partition(|(_, task)| task.config.head.is_some());
+            tasks.into_iter().enumerate().partition(|(_, task)| task.table.config.head.is_some());
         for (place, task) in own.into_iter().chain(sharing) {
             match task.build(trunk, decoder, tokenizer, parameters) {
                 Ok(slot) => built.push((place, slot)),
@@ -88,7 +86,7 @@ impl HeadlessTask {
         let decoder = decoder.map(|decoder| &decoder.network);
         let handles = TrunkHandles { hidden, tokenizer, token_embedding, decoder };
         let init = |parameters: &mut Parameters| self.kind.init_head(&self.label_space, &handles, parameters);
-        let head = match &self.config.head {
+        let head = match &self.table.config.head {
             None => init(parameters)?,
             Some(owner) => {
                 parameters.sharing(&self.name, owner, init).map_err(|error| TaskError::Setting {
@@ -98,7 +96,7 @@ impl HeadlessTask {
                 })??
             }
         };
-        let HeadlessTask { name, config, kind, view, .. } = self;
-        Ok(TaskSlot { name, config, kind, head, view, is_trained: true })
+        let HeadlessTask { name, table: TaskTable { config, training }, kind, view, .. } = self;
+        Ok(TaskSlot { name, config, training, kind, head, view, is_trained: true })
     }
 }

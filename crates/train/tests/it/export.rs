@@ -80,7 +80,7 @@ fn it_stops_when_nothing_improves() {
     let dir = tempfile::tempdir().unwrap();
     let mut job = job(bag(), 17);
     for task in &mut job.model.tasks {
-        task.config.head_learning_rate = None;
+        task.training.head_learning_rate = None;
     }
     let (outcome, events) = record(&mut job, &settings, dir.path(), Start::Fresh, None);
     assert!(matches!(outcome.unwrap(), Outcome::Finished { step: 2, .. }));

@@ -5,11 +5,10 @@ use crate::job::{devices, record, settings};
 use burn::tensor::Device;
 use data::{Encoded, InputField, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View};
 use model::{Parameters, Trunk};
-use polytask_train::{Event, HeadlessTask, Job, Model, Start, TaskSlot, Views};
+use polytask_train::{Event, HeadlessTask, Job, Model, Start, TaskSlot, TaskTable, Views};
 use serde::Deserialize;
 use serde_json::json;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
-use tasks::TaskConfig;
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -85,10 +84,10 @@ fn fixture_job(device: &Device, fixture: &Fixture) -> Job {
     ];
     let tokenizer = Tokenizer::train(&["a"], &TokenizerConfig { size: 300, ..Default::default() }).unwrap();
     let slot = |(name, config): (&str, serde_json::Value)| {
-        let config: TaskConfig = serde_json::from_value(config).unwrap();
-        let kind = config.build(name).unwrap();
+        let table: TaskTable = serde_json::from_value(config).unwrap();
+        let kind = table.build(name).unwrap();
         let label_space = kind.fit_labels(&view.rows).unwrap();
-        let task = HeadlessTask { name: name.into(), config, kind, label_space, view: 0 };
+        let task = HeadlessTask { name: name.into(), table, kind, label_space, view: 0 };
         let mut slot = task.build(&trunk, None, &tokenizer, &mut parameters).unwrap();
         slot.head.encode_targets(Split::Train, &view).unwrap();
         slot

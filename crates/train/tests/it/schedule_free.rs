@@ -25,7 +25,7 @@ fn result_of(result: &str) -> usize {
     }));
     let dir = tempfile::tempdir().unwrap();
     let mut trained = job(bag(), 17);
-    trained.model.tasks.iter_mut().for_each(|task| task.config.head_learning_rate = None);
+    trained.model.tasks.iter_mut().for_each(|task| task.training.head_learning_rate = None);
     let (outcome, events) = record(&mut trained, &settings, dir.path(), Start::Fresh, None);
     let Outcome::Finished { step, model } = outcome.unwrap() else { panic!("not finished") };
 

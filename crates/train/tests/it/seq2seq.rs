@@ -4,10 +4,10 @@ use crate::job::{bag, bert, bits, job_with, record, settings};
 use burn::tensor::Device;
 use data::{Row, Split, Value as Field, View};
 use model::DecoderConfig;
-use polytask_train::{Event, HeadlessTask, Job, Model, ModelDecoder, Start, StepEvent, predict};
+use polytask_train::{Event, HeadlessTask, Job, Model, ModelDecoder, Start, StepEvent, TaskTable, predict};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tasks::{Prediction, TaskConfig};
+use tasks::Prediction;
 
 fn t5() -> Value {
     json!({"t5": {"layers": 2, "hidden": 16, "heads": 2, "intermediate_size": 32, "dropout": 0.1}})
@@ -34,10 +34,10 @@ fn writing_job(backbone: Value, writing: Value) -> Job {
     let decoder = ModelDecoder::of(trunk, fresh, tokenizer, parameters).unwrap();
     let mut config = json!({"source": "text", "target": "reversed", "decoding": {"max_length": 60}});
     config.as_object_mut().unwrap().extend(writing.as_object().unwrap().clone());
-    let config: TaskConfig =
+    let table: TaskTable =
         serde_json::from_value(json!({"corpus": "reviews", "generation": config})).unwrap();
-    let kind = config.build("write").unwrap();
-    let task = HeadlessTask { name: "write".into(), config, kind, label_space: json!({}), view: 2 };
+    let kind = table.build("write").unwrap();
+    let task = HeadlessTask { name: "write".into(), table, kind, label_space: json!({}), view: 2 };
     let mut slot = task.build(trunk, decoder.as_ref(), tokenizer, parameters).unwrap();
     for (split, views) in
         [(Split::Train, &mut job.views.train), (Split::Validation, &mut job.views.validation)]
@@ -146,9 +146,9 @@ fn words_are_learned_in_reverse_order_and_a_saved_model_writes_them() {
 fn a_model_that_cannot_write_is_refused() {
     let mut job = job_with(&Device::flex(), bert(), 5, 0.1);
     let config = json!({"corpus": "reviews", "generation": {"source": "text", "target": "reversed"}});
-    let config: TaskConfig = serde_json::from_value(config).unwrap();
-    let kind = config.build("write").unwrap();
-    let task = HeadlessTask { name: "write".into(), config, kind, label_space: json!({}), view: 1 };
+    let table: TaskTable = serde_json::from_value(config).unwrap();
+    let kind = table.build("write").unwrap();
+    let task = HeadlessTask { name: "write".into(), table, kind, label_space: json!({}), view: 1 };
     let model = &mut job.model;
     let built = task.build(&model.trunk, None, &model.tokenizer, &mut model.parameters);
     let error = built.err().expect("an error");
