@@ -14,7 +14,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
-use tasks::{Kind, TaskConfig, TaskError};
+use std::sync::LazyLock;
+use tasks::{CATALOGUE, Kind, TaskConfig, TaskError};
 
 /// The keys of a table before its kind, in the order in which they are written.
 const KEYS: [&str; 9] = [
@@ -32,6 +33,10 @@ const KEYS: [&str; 9] = [
 /// Those of them that are of the training.
 const TRAINING_KEYS: [&str; 6] =
     ["importance", "head_learning_rate", "reduce_lr_on_plateau", "target", "budget", "early_stopping"];
+
+/// All keys that a table may have.
+static ALL_KEYS: LazyLock<Vec<&str>> =
+    LazyLock::new(|| KEYS.into_iter().chain(CATALOGUE.iter().map(|(kind, _)| *kind)).collect());
 
 /// A task and how it is trained.
 #[derive(Debug, Clone)]
@@ -170,6 +175,9 @@ impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for KeySeed<K> {
         if let Some(key) = TRAINING_KEYS.into_iter().find(|key| *key == name) {
             return Ok(Key::Training(key, self.0));
         }
+        if !ALL_KEYS.contains(&name.as_str()) {
+            return Err(D::Error::unknown_field(&name, &ALL_KEYS));
+        }
         self.0.deserialize(IntoDeserializer::<D::Error>::into_deserializer(name)).map(Key::Config)
     }
 }
@@ -251,7 +259,7 @@ mod tests {
         let schema = serde_json::to_value(schemars::schema_for!(TaskTable)).unwrap();
         let keys: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
         assert_eq!(keys[..9], KEYS);
-        assert_eq!(keys.len(), 9 + tasks::CATALOGUE.len());
+        assert!(keys.into_iter().eq(&*ALL_KEYS));
         assert_eq!(
             (&schema["additionalProperties"], &schema["required"]),
             (&json!(false), &json!(["corpus"]))
@@ -267,7 +275,8 @@ mod tests {
             table[key] = value;
             parse(table).unwrap_err()
         };
-        assert!(error("importence", json!(1)).contains("unknown field `importence`"));
+        let unknown = "unknown field `importence`, expected one of `corpus`, `importance`, `metric`";
+        assert!(error("importence", json!(1)).contains(unknown));
         assert!(error("importance", json!("much")).contains("invalid type: string \"much\", expected f64"));
         assert!(error("budget", json!({ "shares": 1 })).contains("unknown field `shares`"));
         let twice = r#"{"corpus": "c", "target": 0.5, "target": 0.5, "tagging": {}}"#;
