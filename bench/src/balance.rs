@@ -10,7 +10,7 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::{Arc, atomic::AtomicBool};
 use std::time::Instant;
-use train::{Event, Job, Model, RunDir, RunHooks, Settings, Start, TaskSlot, Views};
+use train::{Event, HeadlessTask, Job, Model, RunDir, RunHooks, Settings, Start, TaskTable, Views};
 
 const CLASSES: usize = 10;
 /// Steps before those that count.
@@ -91,24 +91,25 @@ fn job(case: &Case, sizes: Sizes, steps: usize) -> Job {
         .expect("the sizes are good");
     let mut trunk = Trunk::new(backbone);
     trunk.set_activation_checkpointing(case.activation_checkpointing);
+    let tokenizer = Tokenizer::train(&["nothing"], &TokenizerConfig { size: 300, ..Default::default() })
+        .expect("a vocabulary");
     let mut views = Views::default();
     let mut tasks = Vec::new();
     for task in 0..case.tasks {
         let name = format!("task{task}");
         let view = view(&name, case.rows * steps, case.length, sizes.vocabulary, task as u64);
-        let config: tasks::TaskConfig = serde_json::from_value(json!({
+        let table: TaskTable = serde_json::from_value(json!({
             "corpus": name, "classification": { "text": "text", "label": "label" }
         }))
         .expect("a classification");
-        let mut kind = config.build(&name).expect("a classification");
-        kind.fit_labels(&view.rows).expect("labels");
-        kind.init_head(&mut parameters, sizes.hidden);
-        kind.encode_targets(Split::Train, &view).expect("labels");
+        let kind = table.build(&name).expect("a classification");
+        let label_space = kind.fit_labels(&view.rows).expect("labels");
+        let task = HeadlessTask { name, table, kind, label_space, view: task };
+        let mut slot = task.build(&trunk, None, &tokenizer, &mut parameters).expect("a head");
+        slot.head.encode_targets(Split::Train, &view).expect("labels");
         views.train.push(view);
-        tasks.push(TaskSlot { name, config, kind, view: task, is_trained: true });
+        tasks.push(slot);
     }
-    let tokenizer = Tokenizer::train(&["nothing"], &TokenizerConfig { size: 300, ..Default::default() })
-        .expect("a vocabulary");
     let datasets = Vec::new();
     Job {
         model: Model { parameters, trunk, decoder: None, tokenizer, max_length: 512, datasets, tasks },

@@ -1,8 +1,9 @@
 //! The kinds of task: for each kind its labels, its head, its loss, its decoding and its metrics.
 //!
-//! A [`TaskConfig`] is one `[task.NAME]` table. [`TaskConfig::build`] makes the [`Kind`], the object that the trainer holds: it
-//! fits its label space to the training rows, adds its head to the parameters, encodes the targets of each split, and then
-//! turns token states into a loss, predictions and scores.
+//! A [`TaskConfig`] is a `[task.NAME]` table, without the keys that say how the task is trained. [`TaskConfig::build`] makes the [`Kind`], a task whose labels are not known.
+//! [`Kind::fit_labels`] gives the label space of the training rows as data. [`Kind::init_head`] makes of a label space the
+//! [`TaskHead`], the object that the trainer holds: it encodes the targets of each split, and turns token states into a loss,
+//! predictions and scores.
 //!
 //! `kinds/` has one file or folder for each kind. What several kinds use is in `targets/` (reading and encoding of gold
 //! labels), `heads/` (layers and their parameters), `losses/` and `decode/` (from logits to answers).
@@ -13,7 +14,7 @@
 //! Invariants: no files are read and nothing is printed. Nothing is random but what follows from a given seed, such as
 //! dropout. Encoded targets are in range; losses and scores do not check them again.
 
-mod budget;
+mod batch;
 mod decode;
 mod error;
 mod heads;
@@ -21,19 +22,18 @@ mod input;
 mod kind;
 mod kinds;
 mod losses;
-mod reduce_lr_on_plateau;
+mod prediction;
+mod report;
 mod shared_head;
 mod targets;
+mod task_head;
 mod trunk;
 
-pub use budget::{Budget, EarlyStoppingConfig};
+pub use batch::{Batch, BatchRow};
 pub use error::TaskError;
 pub use heads::pooling::Pooling;
 pub use heads::thresholds::{NamedThresholds, Thresholds};
-pub use kind::{
-    Batch, BatchRow, EntityAnswer, EntityGraph, FoundToken, Kind, LabelReport, Loss, ModelInput, Prediction,
-    RelationAnswer, Scores, SpanAnswer, SummaryStatistics, TextAnswer, WordArc, WordTag,
-};
+pub use kind::Kind;
 pub use kinds::{
     CATALOGUE, ClassificationConfig, Decoding, DependencyParsingConfig, EntitiesRelationsConfig,
     ExtractiveQaConfig, GenerationConfig, LemmatizationConfig, MaskedLanguageModelConfig, MultiLabelConfig,
@@ -41,7 +41,12 @@ pub use kinds::{
     RelationClassificationConfig, Sampling, Scheduled, ScheduledSampling, Scheme, TaggingConfig, TaskConfig,
     TranslationConfig,
 };
-pub use reduce_lr_on_plateau::ReduceLrOnPlateau;
+pub use prediction::{
+    EntityAnswer, EntityGraph, FoundToken, ModelInput, Prediction, RelationAnswer, SpanAnswer, TextAnswer,
+    WordArc, WordTag,
+};
+pub use report::{LabelReport, Loss, Scores, SummaryStatistics};
 pub use shared_head::joint_label_spaces;
 pub use targets::class_weights::{ClassWeights, NamedWeights};
+pub use task_head::TaskHead;
 pub use trunk::TrunkHandles;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// The label spaces of tasks that share a head, from the label space of each task ([`crate::Kind::label_space`]): the union of the
+/// The label spaces of tasks that share a head, from the label space of each task ([`crate::Kind::fit_labels`]): the union of the
 /// labels, with the sum of their counts. Spaces of numbers are not changed, so that each task keeps its own scale. `None` if the
 /// spaces are of different types.
 pub fn joint_label_spaces(spaces: &[Value]) -> Option<Vec<Value>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use data::Tokenizer;
 use model::{Generator, MatrixId};
 
-/// The parts of the trunk that are the same for every batch ([`crate::Kind::bind_trunk`]).
+/// The parts of the trunk that are the same for every batch ([`crate::Kind::init_head`]).
 #[derive(Debug, Clone, Copy)]
 pub struct TrunkHandles<'a> {
     /// The width of the token states.

@@ -21,20 +21,21 @@ struct Misfit {
 
 impl Parameters {
     /// Lets `add`, which adds the head of task `own`, find the parameters of the head of task `other` instead: two heads become one.
+    /// Gives the result of `add`.
     ///
     /// # Errors
     /// [`ModelError::Shared`] when a parameter is not there, or has another shape; then nothing was added.
-    pub fn sharing(
+    pub fn sharing<T>(
         &mut self,
         own: &str,
         other: &str,
-        add: impl FnOnce(&mut Parameters),
-    ) -> Result<(), ModelError> {
+        add: impl FnOnce(&mut Parameters) -> T,
+    ) -> Result<T, ModelError> {
         self.alias = Some(Alias { own: head_prefix(own), other: head_prefix(other), misfit: None });
         let before = self.table.len();
-        add(self);
+        let added = add(self);
         let Some(Misfit { name, found, expected }) = self.alias.take().and_then(|alias| alias.misfit) else {
-            return Ok(());
+            return Ok(added);
         };
         self.table.truncate(before);
         self.by_name.retain(|_, index| *index < before);

@@ -96,7 +96,7 @@ fn proposal(test: &LrRangeTest, args: &cli::LrFind, config: &Config) -> String {
     let fixed: Vec<&str> = config
         .task
         .iter()
-        .filter(|(_, task)| task.head_learning_rate.is_some())
+        .filter(|(_, task)| task.training.head_learning_rate.is_some())
         .map(|(name, _)| name.as_str())
         .collect();
     let fixed = match fixed[..] {

@@ -250,9 +250,9 @@ impl Predicted {
         source: &impl Fn(usize) -> ModelInput<'a>,
     ) {
         for (task, predictions) in tasks.iter().zip(train::predict(model, tasks, view, TOKENS)) {
-            let kind = &model.tasks[*task].kind;
+            let head = &model.tasks[*task].head;
             for (i, (row, prediction)) in rows.iter().zip(predictions).enumerate() {
-                self.by_task[*task][*row] = Some(kind.to_json(&prediction, source(i)));
+                self.by_task[*task][*row] = Some(head.to_json(&prediction, source(i)));
             }
         }
     }

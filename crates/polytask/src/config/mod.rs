@@ -61,7 +61,7 @@ pub struct Config {
     pub corpus: BTreeMap<String, data::CorpusConfig>,
     /// What to learn: `[task.NAME]` for each, with a corpus and exactly one kind.
     #[serde(default)]
-    pub task: OrderedMap<tasks::TaskConfig>,
+    pub task: OrderedMap<train::TaskTable>,
     /// How often each corpus is drawn; proportional by default.
     #[serde(default)]
     pub sampling: data::SamplerConfig,

@@ -193,7 +193,7 @@ fn overrides_reach_every_key() {
     assert!(
         matches!(&config.model.backbone, model::BackboneConfig::FromScratch(model::FromScratch::Bag(b)) if b.width == 32)
     );
-    assert_eq!(config.task.get("z").unwrap().importance, 2.0);
+    assert_eq!(config.task.get("z").unwrap().training.importance, 2.0);
     // What is typed at a shell is relative to where the shell is.
     assert_eq!(config.corpus["c"].train.iter().collect::<Vec<_>>(), ["/tmp/here/a.jsonl", "/b.jsonl"]);
     assert_eq!(config.corpus["c"].validation.as_ref().unwrap().to_string(), "/tmp/here/2026-01-01");

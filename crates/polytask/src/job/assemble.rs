@@ -6,8 +6,10 @@ use crate::failure::Failure;
 use burn::tensor::Device;
 use data::{Split, Tokenizer};
 use model::{Backbone, BackboneConfig, FromScratch, Parameters, Trunk};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-use train::{Job, Model, ModelDecoder, TaskSlot};
+use tasks::{Kind, TaskConfig};
+use train::{HeadlessTask, Job, Model, ModelDecoder, TaskTable};
 
 /// A job, ready to train or to score, and what was found in its data.
 pub struct Assembled {
@@ -23,23 +25,35 @@ pub struct Assembled {
 /// Corpora, labels or a model that are not right.
 pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> {
     let corpora = CorpusRows::read(config, &Split::ALL)?;
-    let mut tasks = build_kinds(config)?;
-    fit_labels(&mut tasks, &corpora)?;
-    let plan = plan_views(&mut tasks, &corpora);
+    let tasks = configured_tasks(config)?;
+    let label_spaces = join_label_spaces(&tasks, fit_labels(&tasks, &corpora)?)?;
+    let specs: Vec<ViewSpec> = tasks.iter().map(|task| view_spec(&task.table.config, &*task.kind)).collect();
+    let (plan, views) = ViewPlan::of(&specs, &corpora);
 
     let mut parameters = Parameters::new(&device.clone().autodiff(), config.train.seed);
     let texts = || [plan.training_texts(&corpora), target_texts(&tasks, &corpora)].concat();
     let (backbone, tokenizer) = build_backbone(config, &mut parameters, texts)?;
     let mut trunk = Trunk::new(backbone);
     let datasets = match config.model.dataset_embeddings {
-        true => Model::add_datasets(&tasks, &mut trunk, &mut parameters),
+        true => {
+            let corpora = tasks.iter().map(|task| &task.table.config.corpus);
+            Model::add_datasets(corpora, &mut trunk, &mut parameters)
+        }
         false => Vec::new(),
     };
-    set_up_trunk(config, &mut trunk, &tasks, &mut parameters)?;
+    set_up_trunk(config, &mut trunk, &mut parameters)?;
     let fresh = config.model.decoder.as_ref();
     let decoder = ModelDecoder::of(&trunk, fresh, &tokenizer, &mut parameters);
     let decoder = decoder.map_err(|e| Failure::refused([e]))?;
-    TaskSlot::build_all(&mut tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
+    let headless = |((task, label_space), view): ((ConfiguredTask<'_>, Value), usize)| HeadlessTask {
+        name: task.name.to_owned(),
+        table: task.table.clone(),
+        kind: task.kind,
+        label_space,
+        view,
+    };
+    let tasks = tasks.into_iter().zip(label_spaces).zip(views).map(headless).collect();
+    let tasks = HeadlessTask::build_all(tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
         .map_err(Failure::refused)?;
     let max_length = config.data.max_length;
     let model = Model { parameters, trunk, decoder, tokenizer, max_length, datasets, tasks };
@@ -52,18 +66,17 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
 /// Corpora that are not right, or that do not fit the model.
 pub fn assemble_saved(config: &Config, mut model: Model, split: Split) -> Result<Assembled, Failure> {
     let corpora = CorpusRows::read(config, &[split])?;
-    let plan = plan_views(&mut model.tasks, &corpora);
+    let specs: Vec<ViewSpec> = model.tasks.iter().map(|slot| view_spec(&slot.config, &*slot.kind)).collect();
+    let (plan, views) = ViewPlan::of(&specs, &corpora);
+    for (slot, view) in model.tasks.iter_mut().zip(views) {
+        slot.view = view;
+    }
     with_views(config, model, &corpora, &plan)
 }
 
 /// Puts the sharing scheme on the trunk, freezes its lower layers, and sets how it computes.
-fn set_up_trunk(
-    config: &Config,
-    trunk: &mut Trunk,
-    tasks: &[TaskSlot],
-    parameters: &mut Parameters,
-) -> Result<(), Failure> {
-    let names: Vec<String> = tasks.iter().map(|slot| slot.name.clone()).collect();
+fn set_up_trunk(config: &Config, trunk: &mut Trunk, parameters: &mut Parameters) -> Result<(), Failure> {
+    let names: Vec<String> = config.task.keys().cloned().collect();
     trunk.set_sharing(config.sharing.build(), &names, parameters).map_err(|e| Failure::refused([e]))?;
     if let Some(freeze) = &config.model.freeze {
         freeze.apply(trunk, parameters).map_err(|e| Failure::refused([e]))?;
@@ -102,79 +115,70 @@ fn user_cache() -> Option<PathBuf> {
     writable.is_ok().then_some(dir)
 }
 
-fn build_kinds(config: &Config) -> Result<Vec<TaskSlot>, Failure> {
-    let (mut slots, mut errors) = (Vec::new(), Vec::new());
-    for (name, task) in &config.task {
-        match task.build(name) {
-            Ok(kind) => slots.push(TaskSlot {
-                name: name.clone(),
-                config: task.clone(),
-                kind,
-                view: 0,
-                is_trained: true,
-            }),
+/// A task of the config whose labels are not known.
+struct ConfiguredTask<'a> {
+    name: &'a str,
+    table: &'a TaskTable,
+    kind: Box<dyn Kind>,
+}
+
+fn configured_tasks(config: &Config) -> Result<Vec<ConfiguredTask<'_>>, Failure> {
+    let (mut tasks, mut errors) = (Vec::new(), Vec::new());
+    for (name, table) in &config.task {
+        match table.build(name) {
+            Ok(kind) => tasks.push(ConfiguredTask { name, table, kind }),
             Err(error) => errors.push(error.to_string()),
         }
     }
-    if errors.is_empty() { Ok(slots) } else { Err(Failure::refused(errors)) }
+    if errors.is_empty() { Ok(tasks) } else { Err(Failure::refused(errors)) }
 }
 
-fn fit_labels(tasks: &mut [TaskSlot], corpora: &CorpusRows) -> Result<(), Failure> {
-    let mut errors = Vec::new();
-    for slot in tasks.iter_mut() {
-        let rows = corpora.rows(&slot.config.corpus, Split::Train).cloned().unwrap_or_default();
-        if let Err(found) = slot.kind.fit_labels(&rows) {
-            errors.extend(found.iter().map(|e| format!("task `{}`: {e}", slot.name)));
+/// The label space of each task's training rows.
+fn fit_labels(tasks: &[ConfiguredTask<'_>], corpora: &CorpusRows) -> Result<Vec<Value>, Failure> {
+    let (mut spaces, mut errors) = (Vec::new(), Vec::new());
+    for task in tasks {
+        let rows = corpora.rows(&task.table.config.corpus, Split::Train).cloned().unwrap_or_default();
+        match task.kind.fit_labels(&rows) {
+            Ok(space) => spaces.push(space),
+            Err(found) => errors.extend(found.iter().map(|e| format!("task `{}`: {e}", task.name))),
         }
     }
-    if !errors.is_empty() {
-        return Err(Failure::refused(errors));
-    }
-    join_label_spaces(tasks)
+    if errors.is_empty() { Ok(spaces) } else { Err(Failure::refused(errors)) }
 }
 
-/// Gives tasks that share a head the labels of all of them.
-fn join_label_spaces(tasks: &mut [TaskSlot]) -> Result<(), Failure> {
-    let owners: Vec<String> = tasks.iter().filter_map(|slot| slot.config.head.clone()).collect();
-    for owner in owners {
-        let mut members: Vec<&mut TaskSlot> = tasks.iter_mut().filter(|slot| slot.head() == owner).collect();
-        let spaces: Vec<serde_json::Value> = members.iter().map(|slot| slot.kind.label_space()).collect();
-        let Some(joint) = tasks::joint_label_spaces(&spaces) else {
-            let names: Vec<&str> = members.iter().map(|slot| slot.name.as_str()).collect();
+/// The label spaces with those of tasks that share a head joined.
+fn join_label_spaces(tasks: &[ConfiguredTask<'_>], mut spaces: Vec<Value>) -> Result<Vec<Value>, Failure> {
+    for owner in tasks.iter().filter_map(|task| task.table.config.head.as_deref()) {
+        let is_member =
+            |task: &ConfiguredTask<'_>| task.table.config.head.as_deref().unwrap_or(task.name) == owner;
+        let members: Vec<usize> = (0..tasks.len()).filter(|index| is_member(&tasks[*index])).collect();
+        let own: Vec<Value> = members.iter().map(|index| spaces[*index].clone()).collect();
+        let Some(joint) = tasks::joint_label_spaces(&own) else {
+            let names: Vec<&str> = members.iter().map(|index| tasks[*index].name).collect();
             let names = names.join("`, `");
             return Err(Failure::refused([format!(
                 "the tasks `{names}` share a head, but their labels cannot be put together; give each its own"
             )]));
         };
-        for (slot, space) in members.iter_mut().zip(joint) {
-            slot.kind.load_label_space(&space).map_err(|e| Failure::refused([e]))?;
+        for (index, space) in members.into_iter().zip(joint) {
+            spaces[index] = space;
         }
     }
-    Ok(())
+    Ok(spaces)
 }
 
 /// The training texts that tasks generate.
-fn target_texts(tasks: &[TaskSlot], corpora: &CorpusRows) -> Vec<String> {
-    let of = |slot: &TaskSlot| {
-        let rows = corpora.rows(&slot.config.corpus, Split::Train).cloned().unwrap_or_default();
-        rows.iter().flat_map(|row| slot.kind.target_texts(row)).collect::<Vec<String>>()
+fn target_texts(tasks: &[ConfiguredTask<'_>], corpora: &CorpusRows) -> Vec<String> {
+    let of = |task: &ConfiguredTask<'_>| {
+        let rows = corpora.rows(&task.table.config.corpus, Split::Train).cloned().unwrap_or_default();
+        rows.iter().flat_map(|row| task.kind.target_texts(row)).collect::<Vec<String>>()
     };
     tasks.iter().flat_map(of).collect()
 }
 
-/// Plans the views that the tasks read, and gives each task the index of its view.
-fn plan_views(tasks: &mut [TaskSlot], corpora: &CorpusRows) -> ViewPlan {
-    let spec = |t: &TaskSlot| ViewSpec {
-        corpus: t.config.corpus.clone(),
-        input: t.kind.input(),
-        mask_percent: t.kind.mask_percent(),
-    };
-    let specs: Vec<ViewSpec> = tasks.iter().map(spec).collect();
-    let (plan, views) = ViewPlan::of(&specs, corpora);
-    for (slot, view) in tasks.iter_mut().zip(views) {
-        slot.view = view;
-    }
-    plan
+/// What a task reads.
+fn view_spec(config: &TaskConfig, kind: &dyn Kind) -> ViewSpec {
+    ViewSpec { corpus: config.corpus.clone(), input: kind.input(), mask_percent: kind.mask_percent() }
 }
 
 fn build_backbone(

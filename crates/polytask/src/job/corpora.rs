@@ -22,7 +22,7 @@ impl CorpusRows {
         let (mut corpora, mut fingerprints) = (BTreeMap::new(), BTreeMap::new());
         let mut errors: Vec<String> = Vec::new();
         for (name, corpus) in &config.corpus {
-            if !config.task.values().any(|task| &task.corpus == name) {
+            if !config.task.values().any(|task| &task.config.corpus == name) {
                 continue;
             }
             let mut rows: BTreeMap<Split, Arc<[Row]>> = BTreeMap::new();
@@ -264,7 +264,7 @@ pub fn encode_targets(
             let fingerprint = corpora.fingerprints.get(&(view.corpus.to_string(), split)).cloned();
             reports.push(ViewReport::of(view, split, served, fingerprint.unwrap_or_default()));
             for slot in tasks.iter_mut().filter(|t| t.view == index) {
-                match slot.kind.encode_targets(split, view) {
+                match slot.head.encode_targets(split, view) {
                     Ok(found) => labels.push(TaskLabels::of(&slot.name, split, found)),
                     Err(found) => errors.extend(found.iter().map(|e| format!("task `{}`: {e}", slot.name))),
                 }

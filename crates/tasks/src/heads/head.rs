@@ -8,17 +8,17 @@ use model::{Init, MatrixId, Parameters, VectorId};
 ///
 /// Both are initialized uniformly in `+-1/sqrt(hidden)`, as PyTorch's linear layers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Head {
+pub(crate) struct LinearHead {
     weight: MatrixId,
     bias: VectorId,
 }
 
-impl Head {
+impl LinearHead {
     /// Adds `head.TASK.weight` and `head.TASK.bias` to the parameters.
     pub fn new(parameters: &mut Parameters, task: &str, hidden: usize, labels: usize) -> Self {
         let bound = 1.0 / (hidden as f32).sqrt();
         let mut head = parameters.head(task);
-        Head {
+        LinearHead {
             weight: head.matrix("weight", [labels, hidden], Init::Uniform(bound)),
             bias: head.vector("bias", labels, Init::Uniform(bound)),
         }

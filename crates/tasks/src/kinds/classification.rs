@@ -26,20 +26,22 @@
 //!
 //! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable labels.
 
-use std::collections::HashMap;
-
 use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::heads::head::{self, Head};
+use crate::heads::head::{self, LinearHead};
 use crate::heads::pooling::Pooling;
 use crate::input;
 use crate::losses::focal;
 use crate::targets::class_weights::ClassWeights;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels, Targets};
-use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError};
+use crate::task_head::{EncodedHead, Head};
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    TrunkHandles,
+};
 
 const METRICS: &[&str] = &["accuracy", "macro_f1", "micro_f1", "matthews"];
 
@@ -104,25 +106,17 @@ impl ClassificationConfig {
             config: self.clone(),
             input,
             primary: TaskError::metric(task, METRICS, metric)?,
-            labels: Labels::default(),
-            weights: None,
-            head: None,
-            targets: HashMap::new(),
         }))
     }
 }
 
 /// A classification task.
+#[derive(Clone)]
 struct Classification {
     task: String,
     config: ClassificationConfig,
     input: InputField,
     primary: &'static str,
-    labels: Labels,
-    /// Per label, in the order of the space.
-    weights: Option<Vec<f32>>,
-    head: Option<Head>,
-    targets: HashMap<Split, Targets>,
 }
 
 impl Classification {
@@ -136,20 +130,16 @@ impl Classification {
     }
 
     /// The weight of each label in the loss.
-    fn class_weights(&self) -> Option<Vec<f32>> {
-        let (rows, classes) = (self.labels.counts().iter().sum::<usize>(), self.labels.len());
-        self.config.class_weights.of(&self.labels, |count| rows as f64 / (classes * count.max(1)) as f64)
+    fn class_weights(&self, labels: &Labels) -> Option<Vec<f32>> {
+        let (rows, classes) = (labels.counts().iter().sum::<usize>(), labels.len());
+        self.config.class_weights.of(labels, |count| rows as f64 / (classes * count.max(1)) as f64)
     }
 
     /// The key of a class weight whose label is not in the label space, and what is allowed.
-    fn unknown_weight(&self) -> Option<(String, String)> {
-        let unknown = self.config.class_weights.unknown(&self.labels)?;
+    fn unknown_weight(&self, labels: &Labels) -> Option<(String, String)> {
+        let unknown = self.config.class_weights.unknown(labels)?;
         let key = self.key(&format!("class_weights.{unknown}"));
-        Some((key, format!("one of the labels {}", self.labels.some())))
-    }
-
-    fn head(&self) -> Head {
-        self.head.expect("the head is built before the first batch")
+        Some((key, format!("one of the labels {}", labels.some())))
     }
 }
 
@@ -158,49 +148,54 @@ impl Kind for Classification {
         self.input.clone()
     }
 
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
-        let counted = labels::count(rows, |row| self.label(row))?;
-        let labels = Labels::new(counted);
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
+        let labels = Labels::new(labels::count(rows, |row| self.label(row))?);
         labels.check(rows, &self.config.label, self.config.max_labels, |name| self.key(name), "label")?;
-        self.labels = labels;
-        if let Some((key, expected)) = self.unknown_weight() {
+        if let Some((key, expected)) = self.unknown_weight(&labels) {
             let found = "a label that training never shows".into();
             return Err(vec![DataError::Setting { key, found, expected }]);
         }
-        self.weights = self.class_weights();
-        Ok(())
+        Ok(labels.to_json())
     }
 
-    fn label_space(&self) -> serde_json::Value {
-        self.labels.to_json()
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        self.labels = Labels::from_json(&self.task, space)?;
-        if let Some((key, expected)) = self.unknown_weight() {
-            return Err(TaskError::Setting {
-                key,
-                found: "a label that the model does not have".into(),
-                expected,
-            });
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        let labels = Labels::from_json(&self.task, label_space)?;
+        if let Some((key, expected)) = self.unknown_weight(&labels) {
+            let found = "a label that the model does not have".into();
+            return Err(TaskError::Setting { key, found, expected });
         }
-        self.weights = self.class_weights();
-        Ok(())
+        let weights = self.class_weights(&labels);
+        let linear = LinearHead::new(parameters, &self.task, trunk.hidden, labels.len());
+        Ok(EncodedHead::boxed(ClassificationHead { kind: self.clone(), labels, weights, linear }))
     }
+}
 
-    fn labels(&self) -> &[String] {
-        self.labels.names()
-    }
+/// The head of a classification task.
+struct ClassificationHead {
+    kind: Classification,
+    labels: Labels,
+    /// Per label, in the order of the space.
+    weights: Option<Vec<f32>>,
+    linear: LinearHead,
+}
 
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
-        self.head = Some(Head::new(parameters, &self.task, hidden, self.labels.len()));
-    }
+impl Head for ClassificationHead {
+    type Targets = Targets;
 
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
         let mut errors = ErrorList::new();
         let mut targets = Targets::default();
         for row in view.rows.iter() {
-            match self.label(row) {
+            match self.kind.label(row) {
                 Ok(label) => targets.push(&self.labels, label.as_deref()),
                 Err(error) => errors.push(error),
             }
@@ -209,20 +204,19 @@ impl Kind for Classification {
         let missing = targets.ids.iter().filter(|id| **id == IGNORE_INDEX).count();
         let (counts, unseen) = targets.count(&self.labels);
         let rows = targets.ids.len();
-        self.targets.insert(split, targets);
-        Ok(LabelReport { rows, labelled: rows - missing, missing, unseen, counts, ..Default::default() })
+        let labelled = rows - missing;
+        Ok((targets, LabelReport { rows, labelled, missing, unseen, counts, ..Default::default() }))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.targets.get(&split).and_then(|t| t.ids.get(row)).is_some_and(|id| *id != IGNORE_INDEX)
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.ids.get(row).is_some_and(|id| *id != IGNORE_INDEX)
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
-        self.config.pooling.mark_used_tokens(pack, rows, used);
+        self.kind.config.pooling.mark_used_tokens(pack, rows, used);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let targets = self.targets.get(&batch.split)?;
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
         let known = |id: &u32| (*id as usize) < self.labels.len();
         let (pack_rows, ids): (Vec<u32>, Vec<u32>) = batch
             .rows
@@ -236,33 +230,37 @@ impl Kind for Classification {
         if !ids.iter().any(weighs) {
             return None;
         }
-        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
-        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), dropout);
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
+        let logits =
+            self.linear.logits(parameters, self.kind.config.pooling.pool(batch, &pack_rows), dropout);
         let weights = self.weights.as_deref();
-        let mean = match self.config.focal {
-            0.0 => kernels::cross_entropy(logits, &ids, weights, self.config.label_smoothing),
+        let mean = match self.kind.config.focal {
+            0.0 => kernels::cross_entropy(logits, &ids, weights, self.kind.config.label_smoothing),
             gamma => focal::of_classes(logits, &ids, weights, gamma),
         };
         Some(Loss { mean, num_targets: ids.len() })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         if batch.rows.is_empty() {
             return Vec::new();
         }
         let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
-        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), None);
+        let logits = self.linear.logits(parameters, self.kind.config.pooling.pool(batch, &pack_rows), None);
         let rows = head::probabilities(logits);
         rows.chunks(self.labels.len()).map(|row| Prediction::Label(row.to_vec())).collect()
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
-        let empty = Targets::default();
-        let targets = self.targets.get(&split).unwrap_or(&empty);
+    fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
         let (gold, predicted) = targets.scored(predictions);
         let classes = self.labels.len() + targets.unseen.len();
         Scores::with_primary(
-            self.primary,
+            self.kind.primary,
             vec![
                 ("accuracy".into(), metrics::accuracy(&gold, &predicted)),
                 ("macro_f1".into(), metrics::macro_f1(&gold, &predicted, classes)),
@@ -272,11 +270,11 @@ impl Kind for Classification {
         )
     }
 
-    fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
-        self.labels.answer(prediction)
+    fn label_space(&self) -> serde_json::Value {
+        self.labels.to_json()
     }
 
-    fn metrics(&self) -> &'static [&'static str] {
-        METRICS
+    fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
+        self.labels.answer(prediction)
     }
 }

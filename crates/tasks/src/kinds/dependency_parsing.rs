@@ -30,7 +30,6 @@
 //! Answer: `{"heads": [..], "relations": [..], "probabilities": [..]}`, one of each per word, null for truncated words; for plain
 //! text also `"words"`. A probability is that of the head among all heads, times that of the relation.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use burn::tensor::Tensor;
@@ -43,7 +42,11 @@ use serde_json::json;
 
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
 use crate::targets::words::{self, DroppedCounts};
-use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, WordArc};
+use crate::task_head::{EncodedHead, Head};
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    TrunkHandles, WordArc,
+};
 
 mod arcs;
 mod biaffine;
@@ -140,36 +143,16 @@ impl DependencyParsingConfig {
             task: task.to_owned(),
             config: self.clone(),
             primary: TaskError::metric(task, METRICS, metric)?,
-            labels: Labels::default(),
-            head: None,
-            targets: HashMap::new(),
         }))
     }
 }
 
 /// A dependency parsing task.
+#[derive(Clone)]
 struct DependencyParsing {
     task: String,
     config: DependencyParsingConfig,
     primary: &'static str,
-    labels: Labels,
-    head: Option<Biaffine>,
-    targets: HashMap<Split, ArcTargets>,
-}
-
-impl DependencyParsing {
-    fn head(&self) -> Biaffine {
-        self.head.expect("the head is built before the first batch")
-    }
-
-    /// The words of a batch as dependents and heads.
-    fn words(&self, parameters: &Parameters, batch: &Batch<'_>, present: &PresentWords) -> Words {
-        let dropout = |layer| {
-            let seed = batch.dropout_seed.filter(|_| self.config.dropout > 0.0)?;
-            Some(Dropout::new(self.config.dropout, data::random::derive_seed(seed, &self.task, layer)))
-        };
-        self.head().words(parameters, kernels::gather_rows(batch.states.clone(), &present.tokens), dropout)
-    }
 }
 
 impl Kind for DependencyParsing {
@@ -177,7 +160,11 @@ impl Kind for DependencyParsing {
         InputField::Words(self.config.tokens.clone())
     }
 
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let relation = |arc: arcs::Arc| arc.relation;
         let relations =
             |row: &Row| Ok(arcs::read(&self.config, row)?.into_iter().flatten().flatten().map(relation));
@@ -185,34 +172,53 @@ impl Kind for DependencyParsing {
         let labels = Labels::new(counted);
         let key = |name: &str| format!("task.{}.dependency_parsing.{name}", self.task);
         labels.check(rows, &self.config.relations, self.config.max_labels, key, "relations")?;
-        self.labels = labels;
-        Ok(())
+        Ok(labels.to_json())
     }
 
-    fn label_space(&self) -> serde_json::Value {
-        self.labels.to_json()
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        self.labels = Labels::from_json(&self.task, space)?;
-        Ok(())
-    }
-
-    fn labels(&self) -> &[String] {
-        self.labels.names()
-    }
-
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        let labels = Labels::from_json(&self.task, label_space)?;
         let widths = [self.config.arc_width, self.config.relation_width];
-        self.head = Some(Biaffine::new(parameters, &self.task, hidden, widths, self.labels.len()));
+        let biaffine = Biaffine::new(parameters, &self.task, trunk.hidden, widths, labels.len());
+        Ok(EncodedHead::boxed(DependencyParsingHead { kind: self.clone(), labels, biaffine }))
     }
+}
 
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+/// The head of a dependency parsing task.
+struct DependencyParsingHead {
+    kind: DependencyParsing,
+    /// The relations.
+    labels: Labels,
+    biaffine: Biaffine,
+}
+
+impl DependencyParsingHead {
+    /// The words of a batch as dependents and heads.
+    fn words(&self, parameters: &Parameters, batch: &Batch<'_>, present: &PresentWords) -> Words {
+        let dropout = |layer| {
+            let seed = batch.dropout_seed.filter(|_| self.kind.config.dropout > 0.0)?;
+            Some(Dropout::new(
+                self.kind.config.dropout,
+                data::random::derive_seed(seed, &self.kind.task, layer),
+            ))
+        };
+        self.biaffine.words(parameters, kernels::gather_rows(batch.states.clone(), &present.tokens), dropout)
+    }
+}
+
+impl Head for DependencyParsingHead {
+    type Targets = ArcTargets;
+
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
         let mut errors = ErrorList::new();
         let mut targets = ArcTargets::default();
         let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
         for (i, row) in view.rows.iter().enumerate() {
-            match arcs::read(&self.config, row) {
+            match arcs::read(&self.kind.config, row) {
                 Ok(arcs) => {
                     let arcs = arcs.unwrap_or_default();
                     let ends = |(word, arc): (usize, &Option<arcs::Arc>)| {
@@ -232,20 +238,18 @@ impl Kind for DependencyParsing {
         errors.finish(())?;
         report.missing = report.rows - report.labelled;
         (report.counts, report.unseen) = targets.relations.count(&self.labels);
-        self.targets.insert(split, targets);
-        Ok(report)
+        Ok((targets, report))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.targets.get(&split).is_some_and(|targets| targets.row(row).any(|(head, _)| head != IGNORE_INDEX))
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.row(row).any(|(head, _)| head != IGNORE_INDEX)
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
         words::mark_first_tokens(pack, rows, used);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let targets = self.targets.get(&batch.split)?;
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
         let present = PresentWords::of(batch);
         // Per word the index of its gold head in the row, 0 for the root, and its relation; `None` for words that are not trained on.
         let mut gold: Vec<Option<(u32, u32)>> = vec![None; present.tokens.len()];
@@ -286,29 +290,34 @@ impl Kind for DependencyParsing {
                 next += row.len() as u32;
             }
             if !own.is_empty() {
-                let scores = kernels::gather_rows(self.head().arcs(parameters, &words, &rows), &own);
+                let scores = kernels::gather_rows(self.biaffine.arcs(parameters, &words, &rows), &own);
                 let part = kernels::cross_entropy(scores, &heads, None, 0.0) * own.len() as f32;
                 sum = Some(sum.map_or(part.clone(), |sum| sum + part));
             }
         }
-        let scores = self.head().relations(parameters, &words, &arcs);
+        let scores = self.biaffine.relations(parameters, &words, &arcs);
         let mean = kernels::cross_entropy(scores, &relations, None, 0.0) + sum? / num_targets as f32;
         Some(Loss { mean, num_targets })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         let present = PresentWords::of(batch);
         if present.tokens.is_empty() {
             return vec![Prediction::Tree(Vec::new()); batch.rows.len()];
         }
         let words = self.words(parameters, &Batch { dropout_seed: None, ..*batch }, &present);
-        let trees = decoding::trees(&self.head(), parameters, &words, &present.rows);
+        let trees = decoding::trees(&self.biaffine, parameters, &words, &present.rows);
         let arc = |(row, word): (&Range<usize>, usize)| {
             (word as u32, trees[word].0.checked_sub(1).map(|head| (row.start + head) as u32))
         };
         let all = present.rows.iter().flat_map(|row| row.clone().map(move |word| (row, word)));
         let arcs: Vec<(u32, Option<u32>)> = all.map(arc).collect();
-        let relations = decoding::relations(&self.head(), parameters, &words, &arcs);
+        let relations = decoding::relations(&self.biaffine, parameters, &words, &arcs);
         let of_row = |row: &Range<usize>| {
             let indices = &present.words[row.clone()];
             let mut arcs = vec![None; indices.last().map_or(0, |last| *last as usize + 1)];
@@ -323,9 +332,7 @@ impl Kind for DependencyParsing {
         present.rows.iter().map(of_row).collect()
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
-        let empty = ArcTargets::default();
-        let targets = self.targets.get(&split).unwrap_or(&empty);
+    fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
         let (mut gold, mut predicted) = (Vec::new(), Vec::new());
         for (row, prediction) in predictions {
             let Prediction::Tree(arcs) = prediction else { continue };
@@ -349,7 +356,11 @@ impl Kind for DependencyParsing {
             ("clas".into(), metrics::clas(&gold, &predicted)),
             ("relation_accuracy".into(), same as f64 / gold.len().max(1) as f64),
         ];
-        Scores::with_primary(self.primary, values)
+        Scores::with_primary(self.kind.primary, values)
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        self.labels.to_json()
     }
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
@@ -370,9 +381,5 @@ impl Kind for DependencyParsing {
             answer["words"] = json!(words);
         }
         answer
-    }
-
-    fn metrics(&self) -> &'static [&'static str] {
-        METRICS
     }
 }

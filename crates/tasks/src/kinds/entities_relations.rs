@@ -46,6 +46,7 @@
 
 mod annotation;
 mod config;
+mod label_space;
 mod network;
 mod predict;
 mod scheduled_sampling;
@@ -54,37 +55,33 @@ mod span_batch;
 mod threshold;
 mod training;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
 use model::Parameters;
-use serde_json::json;
 
 use crate::heads::head;
 use crate::losses::binary;
 use crate::targets::labels::Labels;
 use crate::targets::words;
-use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError};
+use crate::task_head::{EncodedHead, Head};
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    TrunkHandles,
+};
 use annotation::Annotation;
+use label_space::LabelSpace;
 use network::{Network, Sizes};
 
 pub use config::{EntitiesRelationsConfig, Objective};
 pub use scheduled_sampling::{Scheduled, ScheduledSampling};
 
 /// A task of entities and relations.
+#[derive(Clone)]
 struct EntitiesRelations {
     task: String,
     config: EntitiesRelationsConfig,
     primary: &'static str,
-    types: Labels,
-    relations: Labels,
-    /// The tuned threshold of relations, after calibration.
-    tuned: Option<f32>,
-    /// The types of both, one after the other.
-    names: Vec<String>,
-    network: Option<Network>,
-    /// Per row; `None` for one that is not labelled.
-    targets: HashMap<Split, Vec<Option<Annotation>>>,
 }
 
 impl EntitiesRelations {
@@ -92,33 +89,11 @@ impl EntitiesRelations {
         format!("task.{}.entities_relations.{name}", self.task)
     }
 
-    fn network(&self) -> Network {
-        self.network.expect("the head is built before the first batch")
-    }
-
-    fn dropout(&self, layer: &str, seed: Option<u64>) -> Option<kernels::Dropout> {
-        head::dropout(self.config.dropout, &format!("{}.{layer}", self.task), seed)
-    }
-
-    fn gold(&self, split: Split, row: u32) -> Option<&Annotation> {
-        self.targets.get(&split)?.get(row as usize)?.as_ref()
-    }
-
-    /// The id of a type of entity; that of "no entity" for a type that does not occur in training.
-    fn type_id(&self, name: &str) -> u32 {
-        self.types.id(name).unwrap_or(self.types.len() as u32)
-    }
-
-    fn set_labels(&mut self, types: Labels, relations: Labels) {
-        self.names = [types.names(), relations.names()].concat();
-        (self.types, self.relations) = (types, relations);
-    }
-
     /// Checks that there are types to learn, and not too many.
-    fn check(&self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+    fn check(&self, rows: &[Row], space: &LabelSpace) -> Result<(), Vec<DataError>> {
         let wanted = [
-            ("entities", &self.config.entities, &self.types),
-            ("relations", &self.config.relations, &self.relations),
+            ("entities", &self.config.entities, &space.types),
+            ("relations", &self.config.relations, &space.relations),
         ];
         // Relations need types of entity as well.
         let wanted =
@@ -146,7 +121,11 @@ impl Kind for EntitiesRelations {
         InputField::Words(self.config.tokens.clone())
     }
 
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+    fn metrics(&self) -> &'static [&'static str] {
+        self.config.learn.metrics()
+    }
+
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let mut errors = ErrorList::new();
         let (mut types, mut relations) = (BTreeMap::new(), BTreeMap::new());
         for row in rows {
@@ -161,61 +140,68 @@ impl Kind for EntitiesRelations {
             }
         }
         errors.finish(())?;
-        self.set_labels(Labels::new(types), Labels::new(relations));
-        self.check(rows)
+        let (types, relations) = (Labels::new(types), Labels::new(relations));
+        let space = LabelSpace { types, relations, threshold: None };
+        self.check(rows, &space)?;
+        Ok(space.to_json())
     }
 
-    fn label_space(&self) -> serde_json::Value {
-        json!({
-            "entities": self.types.to_json(),
-            "relations": self.relations.to_json(),
-            "threshold": self.tuned,
-        })
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        let part = |name: &str| Labels::any_from_json(&self.task, &space[name]);
-        let (types, relations) = (part("entities")?, part("relations")?);
-        if types.len() == 0 || (relations.len() == 0 && self.config.learn.relations()) {
-            let reason = "found no types of entity or of relation".into();
-            return Err(TaskError::Space { task: self.task.clone(), reason });
-        }
-        let threshold = &space["threshold"];
-        let number = threshold.as_f64().filter(|number| (0.0..=1.0).contains(number));
-        if number.is_none() && !threshold.is_null() {
-            let reason = format!("found the threshold {threshold}, expected a number from 0 to 1, or null");
-            return Err(TaskError::Space { task: self.task.clone(), reason });
-        }
-        self.tuned = number.map(|number| number as f32);
-        self.set_labels(types, relations);
-        Ok(())
-    }
-
-    fn labels(&self) -> &[String] {
-        &self.names
-    }
-
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        let space = LabelSpace::from_json(&self.task, self.config.learn, label_space)?;
         let sizes = Sizes {
-            hidden,
+            hidden: trunk.hidden,
             span: self.config.span_dim,
             max_width: self.config.max_width,
-            types: self.types.len(),
-            relations: self.relations.len(),
+            types: space.types.len(),
+            relations: space.relations.len(),
             learn: self.config.learn,
         };
-        self.network = Some(Network::new(parameters, &self.task, sizes));
+        let network = Network::new(parameters, &self.task, sizes);
+        Ok(EncodedHead::boxed(EntitiesRelationsHead { kind: self.clone(), space, network }))
+    }
+}
+
+/// The head of a task of entities and relations.
+struct EntitiesRelationsHead {
+    kind: EntitiesRelations,
+    space: LabelSpace,
+    network: Network,
+}
+
+/// The gold entities and relations of a row; `None` for one that is not labelled, or does not exist.
+fn gold_of(targets: &[Option<Annotation>], row: u32) -> Option<&Annotation> {
+    targets.get(row as usize)?.as_ref()
+}
+
+impl EntitiesRelationsHead {
+    fn dropout(&self, layer: &str, seed: Option<u64>) -> Option<kernels::Dropout> {
+        head::dropout(self.kind.config.dropout, &format!("{}.{layer}", self.kind.task), seed)
     }
 
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+    /// The id of a type of entity; that of "no entity" for a type that does not occur in training.
+    fn type_id(&self, name: &str) -> u32 {
+        self.space.types.id(name).unwrap_or(self.space.types.len() as u32)
+    }
+}
+
+impl Head for EntitiesRelationsHead {
+    /// Per row; `None` for one that is not labelled.
+    type Targets = Vec<Option<Annotation>>;
+
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
         let mut errors = ErrorList::new();
         let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
         let mut rows = Vec::with_capacity(view.rows.len());
         for (i, row) in view.rows.iter().enumerate() {
-            match Annotation::read(&self.config, row) {
+            match Annotation::read(&self.kind.config, row) {
                 Ok(gold) => {
                     if let Some(gold) = &gold {
-                        let dropped = gold.dropped(&self.config, &view.encoded, i);
+                        let dropped = gold.dropped(&self.kind.config, &view.encoded, i);
                         report.truncated += dropped.truncated;
                         report.without_token += dropped.without_token;
                         report.out_of_reach += dropped.out_of_reach;
@@ -230,32 +216,31 @@ impl Kind for EntitiesRelations {
         report.missing = report.rows - report.labelled;
         let all = || rows.iter().flatten();
         let names = [
-            (&self.types, count(all().flat_map(Annotation::types))),
-            (&self.relations, count(all().flat_map(Annotation::relation_types))),
+            (&self.space.types, count(all().flat_map(Annotation::types))),
+            (&self.space.relations, count(all().flat_map(Annotation::relation_types))),
         ];
         for (labels, mut counted) in names {
             let of_label = |name: &String| (name.clone(), counted.remove(name.as_str()).unwrap_or(0));
             report.counts.extend(labels.names().iter().map(of_label));
             counted.into_iter().for_each(|(name, n)| *report.unseen.entry(name.to_owned()).or_insert(0) += n);
         }
-        self.targets.insert(split, rows);
-        Ok(report)
+        Ok((rows, report))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.gold(split, row as u32).is_some()
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        gold_of(targets, row as u32).is_some()
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
         words::mark_first_tokens(pack, rows, used);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let (span_batch, rows) = self.step(batch);
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
+        let (span_batch, rows) = self.step(batch, targets);
         if rows.is_empty() {
             return None;
         }
-        let (network, seed) = (self.network(), batch.dropout_seed);
+        let (network, seed) = (&self.network, batch.dropout_seed);
         let words = kernels::gather_rows(batch.states.clone(), &span_batch.tokens);
         let words = kernels::dropout(words, self.dropout("words", seed));
         let states = network.spans(parameters, &words, &span_batch.spans);
@@ -275,45 +260,50 @@ impl Kind for EntitiesRelations {
             Some(binary::cross_entropy(scores, yes, None).mean())
         };
         let mean = match (of_entities, of_relations()) {
-            (Some(entities), Some(relations)) => entities + relations * self.config.relation_weight,
+            (Some(entities), Some(relations)) => entities + relations * self.kind.config.relation_weight,
             (one, other) => one.or(other)?,
         };
         Some(Loss { mean, num_targets: rows.len() })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
-        self.graphs(parameters, batch).into_iter().map(Prediction::Graph).collect()
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        targets: &Self::Targets,
+    ) -> Vec<Prediction> {
+        self.graphs(parameters, batch, targets).into_iter().map(Prediction::Graph).collect()
     }
 
     fn calibrates(&self) -> bool {
-        self.config.learn.relations() && self.config.threshold.given().is_none()
+        self.kind.config.learn.relations() && self.kind.config.threshold.given().is_none()
     }
 
-    fn calibrate(&mut self, split: Split, predictions: &[(u32, Prediction)]) {
-        self.tuned = self.best_threshold(split, predictions);
+    fn calibrate(&mut self, targets: &Self::Targets, predictions: &[(u32, Prediction)]) {
+        self.space.threshold = self.best_threshold(targets, predictions);
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+    fn score(&self, split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
         let fresh =
-            || (split == Split::Validation).then(|| self.best_threshold(split, predictions)).flatten();
+            || (split == Split::Validation).then(|| self.best_threshold(targets, predictions)).flatten();
         let threshold = self.fixed_threshold().or_else(fresh);
         let (mut gold, mut found) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
         for (row, prediction) in predictions {
-            let (Some(annotation), Prediction::Graph(graph)) = (self.gold(split, *row), prediction) else {
+            let (Some(annotation), Prediction::Graph(graph)) = (gold_of(targets, *row), prediction) else {
                 continue;
             };
             let graph = &self.above_threshold(graph, threshold);
             gold.0.push(annotation.spans());
-            found.0.push(scored_spans::spans(graph, &self.types));
+            found.0.push(scored_spans::spans(graph, &self.space.types));
             if let Some(triples) = annotation.triples() {
                 gold.1.push(triples);
-                found.1.push(scored_spans::triples(graph, &self.types, &self.relations));
+                found.1.push(scored_spans::triples(graph, &self.space.types, &self.space.relations));
             }
         }
         let (entities, relations) =
             (metrics::span_scores(&gold.0, &found.0), metrics::relation_scores(&gold.1, &found.1));
         // Between gold entities the arguments are correct, also if their type does not occur in training.
-        let counted = if self.config.learn.entities() { relations.strict } else { relations.relaxed };
+        let counted = if self.kind.config.learn.entities() { relations.strict } else { relations.relaxed };
         let values = [
             ("mean_f1", (entities.f1 + counted.f1) / 2.0),
             ("entity_f1", entities.f1),
@@ -324,18 +314,21 @@ impl Kind for EntitiesRelations {
             ("relation_recall", counted.recall),
             ("relation_f1_relaxed", relations.relaxed.f1),
         ];
-        let reported = values.into_iter().filter(|(name, _)| self.metrics().contains(name));
-        Scores::with_primary(self.primary, reported.map(|(name, value)| (name.to_owned(), value)).collect())
+        let reported = values.into_iter().filter(|(name, _)| self.kind.metrics().contains(name));
+        Scores::with_primary(
+            self.kind.primary,
+            reported.map(|(name, value)| (name.to_owned(), value)).collect(),
+        )
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        self.space.to_json()
     }
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
         let Prediction::Graph(graph) = prediction else { return serde_json::Value::Null };
         let graph = self.above_threshold(graph, self.fixed_threshold());
-        scored_spans::to_json(&graph, input, &self.types, &self.relations)
-    }
-
-    fn metrics(&self) -> &'static [&'static str] {
-        self.config.learn.metrics()
+        scored_spans::to_json(&graph, input, &self.space.types, &self.space.relations)
     }
 }
 

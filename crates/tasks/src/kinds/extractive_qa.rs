@@ -27,7 +27,6 @@
 //! Answer: `{"answer", "start", "end", "probability"}`, the first three null where there is no answer; `start` and `end`
 //! (exclusive) count Unicode characters of the context.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -38,11 +37,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::heads::head::{self, Head};
+use crate::heads::head::{self, LinearHead};
 use crate::losses::ragged;
 use crate::targets::gold::{self, GoldAnswer};
+use crate::task_head::{EncodedHead, Head};
 use crate::{
     Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, SpanAnswer, TaskError,
+    TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["answer_f1", "exact_match"];
@@ -121,13 +122,12 @@ impl ExtractiveQaConfig {
             task: task.to_owned(),
             config: self.clone(),
             primary: TaskError::metric(task, METRICS, metric)?,
-            head: None,
-            targets: HashMap::new(),
         }))
     }
 }
 
 /// The targets of one split.
+#[derive(Default)]
 struct QaTargets {
     rows: Arc<[Row]>,
     /// Per row; `None` for one that is not labelled.
@@ -146,12 +146,11 @@ struct QaExample {
 }
 
 /// An extractive question answering task.
+#[derive(Clone)]
 struct ExtractiveQa {
     task: String,
     config: ExtractiveQaConfig,
     primary: &'static str,
-    head: Option<Head>,
-    targets: HashMap<Split, QaTargets>,
 }
 
 impl ExtractiveQa {
@@ -160,12 +159,66 @@ impl ExtractiveQa {
         let context = row.text(&self.config.context)?.unwrap_or_default();
         gold::answers(row, &self.config.answers, context)
     }
+}
 
+impl Kind for ExtractiveQa {
+    fn input(&self) -> InputField {
+        InputField::Windows {
+            fields: [self.config.question.clone(), self.config.context.clone()],
+            overlap: self.config.overlap,
+            most: self.config.max_parts,
+        }
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let mut answered = 0;
+        for row in rows {
+            match self.gold(row) {
+                Ok(gold) => answered += usize::from(gold.is_some_and(|gold| !gold.is_empty())),
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.finish(())?;
+        if answered == 0 {
+            let found =
+                format!("no answer in field {:?} of {} training rows", self.config.answers, rows.len());
+            let key = format!("task.{}.extractive_qa.answers", self.task);
+            return Err(vec![DataError::Setting { key, found, expected: "answers to learn from".into() }]);
+        }
+        Ok(json!({}))
+    }
+
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        if !label_space.as_object().is_some_and(serde_json::Map::is_empty) {
+            let reason = format!("found {label_space}, and answers have no labels");
+            return Err(TaskError::Space { task: self.task.clone(), reason });
+        }
+        let linear = LinearHead::new(parameters, &self.task, trunk.hidden, 2);
+        Ok(EncodedHead::boxed(ExtractiveQaHead { kind: self.clone(), linear }))
+    }
+}
+
+/// The head of an extractive question answering task.
+struct ExtractiveQaHead {
+    kind: ExtractiveQa,
+    linear: LinearHead,
+}
+
+impl ExtractiveQaHead {
     /// The logits of start and end at the given tokens, `[tokens, 2]`.
     fn logits(&self, parameters: &Parameters, batch: &Batch<'_>, tokens: &[u32]) -> Tensor<2> {
-        let head = self.head.expect("the head is built before the first batch");
-        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
-        head.logits(parameters, kernels::gather_rows(batch.states.clone(), tokens), dropout)
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
+        self.linear.logits(parameters, kernels::gather_rows(batch.states.clone(), tokens), dropout)
     }
 
     /// The best answer of a row, from the logits of each sequence's candidates, two each, and their positions in the sequence.
@@ -176,7 +229,7 @@ impl ExtractiveQa {
         let mut best = (None, none);
         for (sequence, [begins, ends]) in sides.iter().enumerate() {
             for (first, begin) in begins.iter().enumerate().skip(1) {
-                for (last, end) in ends.iter().enumerate().skip(first).take(self.config.max_tokens) {
+                for (last, end) in ends.iter().enumerate().skip(first).take(self.kind.config.max_tokens) {
                     if begin + end > best.1 {
                         best = (Some((sequence, [first, last])), begin + end);
                     }
@@ -254,60 +307,15 @@ fn text<'a>(
     Some((bytes.clone(), context.get(bytes)?))
 }
 
-impl Kind for ExtractiveQa {
-    fn input(&self) -> InputField {
-        InputField::Windows {
-            fields: [self.config.question.clone(), self.config.context.clone()],
-            overlap: self.config.overlap,
-            most: self.config.max_parts,
-        }
-    }
+impl Head for ExtractiveQaHead {
+    type Targets = QaTargets;
 
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
-        let mut errors = ErrorList::new();
-        let mut answered = 0;
-        for row in rows {
-            match self.gold(row) {
-                Ok(gold) => answered += usize::from(gold.is_some_and(|gold| !gold.is_empty())),
-                Err(error) => errors.push(error),
-            }
-        }
-        errors.finish(())?;
-        if answered == 0 {
-            let found =
-                format!("no answer in field {:?} of {} training rows", self.config.answers, rows.len());
-            let key = format!("task.{}.extractive_qa.answers", self.task);
-            return Err(vec![DataError::Setting { key, found, expected: "answers to learn from".into() }]);
-        }
-        Ok(())
-    }
-
-    fn label_space(&self) -> serde_json::Value {
-        json!({})
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        if space.as_object().is_some_and(serde_json::Map::is_empty) {
-            return Ok(());
-        }
-        let reason = format!("found {space}, and answers have no labels");
-        Err(TaskError::Space { task: self.task.clone(), reason })
-    }
-
-    fn labels(&self) -> &[String] {
-        &[]
-    }
-
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
-        self.head = Some(Head::new(parameters, &self.task, hidden, 2));
-    }
-
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
         let mut errors = ErrorList::new();
         let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
         let (mut gold, mut answered) = (Vec::with_capacity(view.rows.len()), 0);
         for (i, row) in view.rows.iter().enumerate() {
-            let found = match self.gold(row) {
+            let found = match self.kind.gold(row) {
                 Ok(found) => found,
                 Err(error) => {
                     errors.push(error);
@@ -332,12 +340,11 @@ impl Kind for ExtractiveQa {
         let unanswered = report.labelled - answered;
         report.counts = vec![("an answer".into(), answered), ("no answer".into(), unanswered)];
         let (rows, encoded) = (view.rows.clone(), view.encoded.clone());
-        self.targets.insert(split, QaTargets { rows, gold, encoded });
-        Ok(report)
+        Ok((QaTargets { rows, gold, encoded }, report))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.targets.get(&split).and_then(|t| t.gold.get(row)).is_some_and(Option::is_some)
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.gold.get(row).is_some_and(Option::is_some)
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
@@ -346,8 +353,7 @@ impl Kind for ExtractiveQa {
         tokens.for_each(|(token, _)| used[token as usize] = true);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let targets = self.targets.get(&batch.split)?;
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
         // The candidates of all sequences, how many each has, and which of them are the start and the end of the answer.
         let (mut all, mut lengths, mut gold) = (Vec::new(), Vec::new(), Vec::new());
         for at in batch.rows {
@@ -371,7 +377,12 @@ impl Kind for ExtractiveQa {
         Some(Loss { mean: ragged::cross_entropy(logits, &lengths, &gold), num_targets: lengths.len() })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         let sequences = |at: &BatchRow| -> Vec<Candidates> {
             at.sequences(batch.pack).map(|tokens| candidates(batch.pack, tokens).unzip()).collect()
         };
@@ -394,29 +405,31 @@ impl Kind for ExtractiveQa {
         rows.iter().map(answer).collect()
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+    fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
         let (mut gold, mut predicted) = (Vec::new(), Vec::new());
-        if let Some(targets) = self.targets.get(&split) {
-            for (row, prediction) in predictions {
-                let row = *row as usize;
-                let (Some(Some(question)), Prediction::Span(answer)) = (targets.gold.get(row), prediction)
-                else {
-                    continue;
-                };
-                let offset_mapping = targets.encoded.offset_mapping(row);
-                let context = targets.rows[row].text(&self.config.context).ok().flatten().unwrap_or_default();
-                gold.push(question.answers.clone());
-                let found = text(context, &offset_mapping, answer).map(|(_, text)| text.to_owned());
-                predicted.push(found.unwrap_or_default());
-            }
+        for (row, prediction) in predictions {
+            let row = *row as usize;
+            let (Some(Some(question)), Prediction::Span(answer)) = (targets.gold.get(row), prediction) else {
+                continue;
+            };
+            let offset_mapping = targets.encoded.offset_mapping(row);
+            let context =
+                targets.rows[row].text(&self.kind.config.context).ok().flatten().unwrap_or_default();
+            gold.push(question.answers.clone());
+            let found = text(context, &offset_mapping, answer).map(|(_, text)| text.to_owned());
+            predicted.push(found.unwrap_or_default());
         }
         Scores::with_primary(
-            self.primary,
+            self.kind.primary,
             vec![
                 ("answer_f1".into(), metrics::answer_f1(&gold, &predicted)),
                 ("exact_match".into(), metrics::exact_match(&gold, &predicted)),
             ],
         )
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        json!({})
     }
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
@@ -432,9 +445,5 @@ impl Kind for ExtractiveQa {
             "end": found.as_ref().map(|(bytes, _)| characters(bytes.end)),
             "probability": answer.probability,
         })
-    }
-
-    fn metrics(&self) -> &'static [&'static str] {
-        METRICS
     }
 }

@@ -13,11 +13,13 @@
 //!
 //! Answer: `{"text", "probability"}`; the probability is the geometric mean of its tokens' probabilities.
 
+use std::sync::Arc;
+
 use data::InputField;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::seq2seq::{Decoding, GeneratedText, Seq2SeqSettings};
+use super::seq2seq::{Decoding, GeneratedText, Seq2Seq};
 use super::translation::{label_smoothing, max_target_length};
 use crate::{Kind, TaskError};
 
@@ -59,7 +61,7 @@ impl GenerationConfig {
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
         let (slots, metrics) =
             (self.slots.clone(), if self.slots.is_some() { SLOT_METRICS } else { METRICS });
-        Seq2SeqSettings {
+        Seq2Seq {
             key: format!("task.{task}.generation"),
             task: task.to_owned(),
             input: InputField::text(&self.source, self.prefix.as_deref()),
@@ -70,7 +72,7 @@ impl GenerationConfig {
             decoding: self.decoding.clone(),
             metrics,
             primary: TaskError::metric(task, metrics, metric)?,
-            score: Box::new(move |generated| scores(generated, slots.as_deref())),
+            score: Arc::new(move |generated| scores(generated, slots.as_deref())),
         }
         .build()
     }

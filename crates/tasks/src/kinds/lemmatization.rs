@@ -27,7 +27,6 @@
 //! Answer: `{"lemmas": [..], "probabilities": [..]}`, one of each per word, null for truncated words; for plain text also
 //! `"words"`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use data::{DataError, InputField, Pack, Row, Split, View};
@@ -36,10 +35,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::heads::head::{self, Head};
+use crate::heads::head::{self, LinearHead};
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
 use crate::targets::words::{self, WordTargets, first_tokens};
-use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, WordTag};
+use crate::task_head::{EncodedHead, Head};
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    TrunkHandles, WordTag,
+};
 
 mod script;
 
@@ -103,25 +106,20 @@ impl LemmatizationConfig {
             task: task.to_owned(),
             config: self.clone(),
             primary: TaskError::metric(task, METRICS, metric)?,
-            labels: Labels::default(),
-            head: None,
-            targets: HashMap::new(),
         }))
     }
 }
 
 /// A lemmatization task.
+#[derive(Clone)]
 struct Lemmatization {
     task: String,
     config: LemmatizationConfig,
     primary: &'static str,
-    /// The scripts.
-    labels: Labels,
-    head: Option<Head>,
-    targets: HashMap<Split, SplitLemmas>,
 }
 
 /// The lemmas of one split.
+#[derive(Default)]
 struct SplitLemmas {
     rows: Arc<[Row]>,
     scripts: WordTargets,
@@ -140,16 +138,6 @@ impl Lemmatization {
         let script = |(form, lemma): (&String, Option<String>)| Some(script::script(form, &lemma?));
         Ok(Some(forms.iter().zip(lemmas).map(script).collect()))
     }
-
-    /// The predicted lemma of a word; `None` for a word without a prediction.
-    fn lemma(&self, form: &str, tag: Option<WordTag>) -> Option<String> {
-        let script = self.labels.name(tag?.label).unwrap_or_default();
-        Some(script::apply(form, script).unwrap_or_else(|| form.to_owned()))
-    }
-
-    fn head(&self) -> Head {
-        self.head.expect("the head is built before the first batch")
-    }
 }
 
 impl Kind for Lemmatization {
@@ -157,7 +145,11 @@ impl Kind for Lemmatization {
         InputField::Words(self.config.tokens.clone())
     }
 
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let scripts = |row: &Row| Ok(self.scripts(row)?.into_iter().flatten().flatten());
         let mut counted = labels::count(rows, scripts)?;
         let all = counted.len();
@@ -171,44 +163,55 @@ impl Kind for Lemmatization {
         }
         let labels = Labels::new(counted);
         labels.check(rows, &self.config.lemmas, self.config.max_labels, key, "lemmas")?;
-        self.labels = labels;
-        Ok(())
+        Ok(labels.to_json())
     }
 
-    fn label_space(&self) -> serde_json::Value {
-        self.labels.to_json()
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        let labels = Labels::from_json(&self.task, label_space)?;
+        let linear = LinearHead::new(parameters, &self.task, trunk.hidden, labels.len());
+        Ok(EncodedHead::boxed(LemmatizationHead { kind: self.clone(), labels, linear }))
     }
+}
 
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        self.labels = Labels::from_json(&self.task, space)?;
-        Ok(())
+/// The head of a lemmatization task.
+struct LemmatizationHead {
+    kind: Lemmatization,
+    /// The scripts.
+    labels: Labels,
+    linear: LinearHead,
+}
+
+impl LemmatizationHead {
+    /// The predicted lemma of a word; `None` for a word without a prediction.
+    fn lemma(&self, form: &str, tag: Option<WordTag>) -> Option<String> {
+        let script = self.labels.name(tag?.label).unwrap_or_default();
+        Some(script::apply(form, script).unwrap_or_else(|| form.to_owned()))
     }
+}
 
-    fn labels(&self) -> &[String] {
-        self.labels.names()
-    }
+impl Head for LemmatizationHead {
+    type Targets = SplitLemmas;
 
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
-        self.head = Some(Head::new(parameters, &self.task, hidden, self.labels.len()));
-    }
-
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
-        let (scripts, mut report) = WordTargets::encode(view, &self.labels, |row| self.scripts(row))?;
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
+        let (scripts, mut report) = WordTargets::encode(view, &self.labels, |row| self.kind.scripts(row))?;
         report.rare = std::mem::take(&mut report.unseen).values().sum();
-        self.targets.insert(split, SplitLemmas { rows: view.rows.clone(), scripts });
-        Ok(report)
+        Ok((SplitLemmas { rows: view.rows.clone(), scripts }, report))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.targets.get(&split).is_some_and(|t| t.scripts.row(row).iter().any(|id| *id != IGNORE_INDEX))
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.scripts.row(row).iter().any(|id| *id != IGNORE_INDEX)
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
         words::mark_first_tokens(pack, rows, used);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let targets = self.targets.get(&batch.split)?;
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
         let (mut tokens, mut gold) = (Vec::new(), Vec::new());
         for at in batch.rows {
             let scripts = targets.scripts.row(at.row as usize);
@@ -223,13 +226,18 @@ impl Kind for Lemmatization {
         if gold.is_empty() {
             return None;
         }
-        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
         let states = kernels::gather_rows(batch.states.clone(), &tokens);
-        let logits = self.head().logits(parameters, states, dropout);
+        let logits = self.linear.logits(parameters, states, dropout);
         Some(Loss { mean: kernels::cross_entropy(logits, &gold, None, 0.0), num_targets: gold.len() })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         let firsts: Vec<Vec<(u32, u32)>> =
             batch.rows.iter().map(|at| first_tokens(batch.pack, *at).collect()).collect();
         let tokens: Vec<u32> = firsts.iter().flatten().map(|(token, _)| *token).collect();
@@ -237,7 +245,7 @@ impl Kind for Lemmatization {
             return vec![Prediction::Tags(Vec::new()); batch.rows.len()];
         }
         let states = kernels::gather_rows(batch.states.clone(), &tokens);
-        let probabilities = head::probabilities(self.head().logits(parameters, states, None));
+        let probabilities = head::probabilities(self.linear.logits(parameters, states, None));
         let mut best = probabilities.chunks_exact(self.labels.len()).map(head::argmax);
         let of_row = |words: &Vec<(u32, u32)>| {
             let mut tags = vec![None; words.last().map_or(0, |(_, word)| *word as usize + 1)];
@@ -249,13 +257,13 @@ impl Kind for Lemmatization {
         firsts.iter().map(of_row).collect()
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+    fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
         let (mut gold, mut predicted) = (Vec::new(), Vec::new());
         for (row, prediction) in predictions {
-            let row = self.targets.get(&split).and_then(|targets| targets.rows.get(*row as usize));
+            let row = targets.rows.get(*row as usize);
             let (Some(row), Prediction::Tags(tags)) = (row, prediction) else { continue };
-            let forms = row.words(&self.config.tokens).ok().flatten().unwrap_or_default();
-            let lemmas = self.read(row).ok().flatten().unwrap_or_default();
+            let forms = row.words(&self.kind.config.tokens).ok().flatten().unwrap_or_default();
+            let lemmas = self.kind.read(row).ok().flatten().unwrap_or_default();
             for (word, (form, lemma)) in forms.iter().zip(lemmas).enumerate() {
                 if let Some(lemma) = lemma {
                     gold.push(lemma);
@@ -264,7 +272,11 @@ impl Kind for Lemmatization {
             }
         }
         let accuracy = metrics::lemma_accuracy(&gold, &predicted);
-        Scores::with_primary(self.primary, vec![("lemma_accuracy".into(), accuracy)])
+        Scores::with_primary(self.kind.primary, vec![("lemma_accuracy".into(), accuracy)])
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        self.labels.to_json()
     }
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
@@ -281,9 +293,5 @@ impl Kind for Lemmatization {
             answer["words"] = json!(forms);
         }
         answer
-    }
-
-    fn metrics(&self) -> &'static [&'static str] {
-        METRICS
     }
 }

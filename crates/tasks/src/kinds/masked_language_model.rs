@@ -23,8 +23,6 @@
 //! Answer: `{"masked": [{"TOKEN": probability, ..}, ..]}`, the five most probable tokens for each mask token of the text
 //! (`[MASK]` in BERT).
 
-use std::collections::HashMap;
-
 use burn::tensor::{Tensor, activation};
 use data::{DataError, InputField, NO_WORD_ID, NOT_MASKED, Pack, Row, Split, Tokenizer, View};
 use kernels::Precision;
@@ -34,9 +32,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::heads::head;
+use crate::task_head::{EncodedHead, Head};
 use crate::{
     Batch, BatchRow, FoundToken, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError,
-    TrunkHandles, input,
+    TaskHead, TrunkHandles, input,
 };
 
 const METRICS: &[&str] = &["masked_accuracy"];
@@ -83,30 +82,67 @@ impl MaskedLanguageModelConfig {
             input: input::of_row(&key, self.text.as_ref(), None, self.tokens.as_ref())?,
             percent: self.percent,
             primary: TaskError::metric(task, METRICS, metric)?,
-            vocabulary: None,
-            head: None,
-            labelled: HashMap::new(),
         }))
     }
 }
 
 /// A masked language model.
+#[derive(Clone)]
 struct MaskedLanguageModel {
     task: String,
     input: InputField,
     percent: u32,
     primary: &'static str,
-    vocabulary: Option<Vocabulary>,
-    head: Option<Layers>,
-    /// Per split, which rows have a token that can be masked.
-    labelled: HashMap<Split, Vec<bool>>,
 }
 
-/// The vocabulary that tokens are predicted from.
-struct Vocabulary {
+impl Kind for MaskedLanguageModel {
+    fn input(&self) -> InputField {
+        self.input.clone()
+    }
+
+    fn mask_percent(&self) -> Option<u32> {
+        Some(self.percent)
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+
+    fn fit_labels(&self, _rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
+        Ok(json!({}))
+    }
+
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        if !label_space.as_object().is_some_and(serde_json::Map::is_empty) {
+            let reason = format!("found {label_space}, and masked tokens have no labels");
+            return Err(TaskError::Space { task: self.task.clone(), reason });
+        }
+        let mask = trunk.tokenizer.mask().ok_or_else(|| TaskError::Setting {
+            key: format!("task.{}", self.task),
+            found: "a vocabulary without a mask token".into(),
+            expected: "one with [MASK] or <mask>, with which tokens can be masked".into(),
+        })?;
+        let (tokenizer, table) = (trunk.tokenizer.clone(), trunk.token_embedding);
+        let layers = Layers::new(parameters, &self.task, trunk.hidden, table);
+        let primary = self.primary;
+        Ok(EncodedHead::boxed(MaskedLanguageModelHead { primary, tokenizer, mask, table, layers }))
+    }
+}
+
+/// The head of a masked language model.
+struct MaskedLanguageModelHead {
+    primary: &'static str,
     tokenizer: Tokenizer,
+    /// The id of the mask token.
     mask: u32,
+    /// The token embedding, from which tokens are predicted.
     table: MatrixId,
+    layers: Layers,
 }
 
 /// The layers between the states and the token embedding.
@@ -117,14 +153,29 @@ struct Layers {
     bias: VectorId,
 }
 
-impl MaskedLanguageModel {
-    fn vocabulary(&self) -> &Vocabulary {
-        self.vocabulary.as_ref().expect("the trunk is bound before the first batch")
+impl Layers {
+    fn new(parameters: &mut Parameters, task: &str, hidden: usize, table: MatrixId) -> Self {
+        let shape = parameters.shape(table.index());
+        let [vocabulary, width] = shape[..] else { unreachable!("a table is a matrix") };
+        let mut head = parameters.head(task);
+        Layers {
+            dense: (
+                head.matrix("dense.weight", [width, hidden], Init::Normal(0.02)),
+                head.vector("dense.bias", width, Init::Zeros),
+            ),
+            norm: (
+                head.vector("norm.weight", width, Init::Ones),
+                head.vector("norm.bias", width, Init::Zeros),
+            ),
+            bias: head.vector("bias", vocabulary, Init::Zeros),
+        }
     }
+}
 
+impl MaskedLanguageModelHead {
     /// The indices in the pack of the masked tokens of a row, or of its mask tokens where the originals are not known.
     fn masked<'a>(&'a self, pack: &'a Pack, at: BatchRow) -> impl Iterator<Item = u32> + 'a {
-        let mask = self.vocabulary().mask;
+        let mask = self.mask;
         let is_masked = move |token: &usize| match pack.masked_labels.get(*token) {
             Some(original) => *original != NOT_MASKED,
             None => pack.ids[*token] == mask,
@@ -134,12 +185,12 @@ impl MaskedLanguageModel {
 
     /// The logits over the vocabulary for some tokens of the batch, `[tokens, vocabulary]`.
     fn logits(&self, parameters: &Parameters, batch: &Batch<'_>, tokens: &[u32]) -> Tensor<2> {
-        let Layers { dense, norm, bias } = self.head.expect("the head is built before the first batch");
+        let Layers { dense, norm, bias } = self.layers;
         let states = kernels::gather_rows(batch.states.clone(), tokens);
         let (weight, shift) = (parameters.matrix(dense.0), parameters.vector(dense.1));
         let x = kernels::linear_gelu(states, weight, shift, Precision::F32);
         let x = kernels::norm(x, parameters.vector(norm.0), parameters.vector(norm.1), EPS);
-        let table = parameters.matrix(self.vocabulary().table);
+        let table = parameters.matrix(self.table);
         kernels::linear(x, table, parameters.vector(bias), Precision::F32)
     }
 }
@@ -159,87 +210,34 @@ fn found(scores: &[f32], original: Option<u32>) -> FoundToken {
     FoundToken { best, original: original.and_then(|id| Some((id, *scores.get(id as usize)?))) }
 }
 
-impl Kind for MaskedLanguageModel {
-    fn input(&self) -> InputField {
-        self.input.clone()
-    }
-
-    fn mask_percent(&self) -> Option<u32> {
-        Some(self.percent)
-    }
-
-    fn fit_labels(&mut self, _rows: &[Row]) -> Result<(), Vec<DataError>> {
-        Ok(())
-    }
-
-    fn label_space(&self) -> serde_json::Value {
-        json!({})
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        if space.as_object().is_some_and(serde_json::Map::is_empty) {
-            return Ok(());
-        }
-        let reason = format!("found {space}, and masked tokens have no labels");
-        Err(TaskError::Space { task: self.task.clone(), reason })
-    }
-
-    fn labels(&self) -> &[String] {
-        &[]
-    }
-
-    fn bind_trunk(&mut self, trunk: &TrunkHandles<'_>) -> Result<(), TaskError> {
-        let mask = trunk.tokenizer.mask().ok_or_else(|| TaskError::Setting {
-            key: format!("task.{}", self.task),
-            found: "a vocabulary without a mask token".into(),
-            expected: "one with [MASK] or <mask>, with which tokens can be masked".into(),
-        })?;
-        let (tokenizer, table) = (trunk.tokenizer.clone(), trunk.token_embedding);
-        self.vocabulary = Some(Vocabulary { tokenizer, mask, table });
-        Ok(())
-    }
+impl Head for MaskedLanguageModelHead {
+    /// Which rows have a token that can be masked.
+    type Targets = Vec<bool>;
 
     fn needs_full_embedding(&self) -> bool {
         true
     }
 
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
-        let shape = parameters.shape(self.vocabulary().table.index());
-        let [vocabulary, width] = shape[..] else { unreachable!("a table is a matrix") };
-        let mut head = parameters.head(&self.task);
-        self.head = Some(Layers {
-            dense: (
-                head.matrix("dense.weight", [width, hidden], Init::Normal(0.02)),
-                head.vector("dense.bias", width, Init::Zeros),
-            ),
-            norm: (
-                head.vector("norm.weight", width, Init::Ones),
-                head.vector("norm.bias", width, Init::Zeros),
-            ),
-            bias: head.vector("bias", vocabulary, Init::Zeros),
-        });
-    }
-
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
         let encoded = &view.encoded;
         let is_word = |word_id: &u32| *word_id != NO_WORD_ID;
         let has_token = |row: usize| encoded.word_ids[encoded.row(row)].iter().any(is_word);
         let labelled: Vec<bool> = (0..encoded.rows()).map(has_token).collect();
         let with_token = labelled.iter().filter(|labelled| **labelled).count();
-        self.labelled.insert(split, labelled);
         let rows = encoded.rows();
-        Ok(LabelReport { rows, labelled: with_token, missing: rows - with_token, ..Default::default() })
+        let missing = rows - with_token;
+        Ok((labelled, LabelReport { rows, labelled: with_token, missing, ..Default::default() }))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.labelled.get(&split).and_then(|rows| rows.get(row)).copied().unwrap_or(false)
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.get(row).copied().unwrap_or(false)
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
         rows.iter().flat_map(|at| self.masked(pack, *at)).for_each(|token| used[token as usize] = true);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, _targets: &Self::Targets) -> Option<Loss> {
         if batch.pack.masked_labels.is_empty() {
             return None;
         }
@@ -252,7 +250,12 @@ impl Kind for MaskedLanguageModel {
         Some(Loss { mean: kernels::cross_entropy(logits, &gold, None, 0.0), num_targets: tokens.len() })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         let rows: Vec<Vec<u32>> =
             batch.rows.iter().map(|at| self.masked(batch.pack, *at).collect()).collect();
         let all: Vec<u32> = rows.iter().flatten().copied().collect();
@@ -269,11 +272,11 @@ impl Kind for MaskedLanguageModel {
         rows.iter().map(|row| Prediction::Tokens(tokens.by_ref().take(row.len()).collect())).collect()
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+    fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
         let (mut right, mut loss, mut all) = (0, 0.0, 0);
         for (row, prediction) in predictions {
             let Prediction::Tokens(tokens) = prediction else { continue };
-            if !self.labelled(split, *row as usize) {
+            if !Self::labelled(targets, *row as usize) {
                 continue;
             }
             for token in tokens {
@@ -292,17 +295,17 @@ impl Kind for MaskedLanguageModel {
         Scores::with_primary(self.primary, values)
     }
 
+    fn label_space(&self) -> serde_json::Value {
+        json!({})
+    }
+
     fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
         let Prediction::Tokens(tokens) = prediction else { return serde_json::Value::Null };
         let answer = |token: &FoundToken| -> serde_json::Map<String, serde_json::Value> {
             let (ids, probabilities): (Vec<u32>, Vec<f32>) = token.best.iter().copied().unzip();
-            let names = self.vocabulary().tokenizer.tokens(&ids);
+            let names = self.tokenizer.tokens(&ids);
             names.into_iter().zip(probabilities).map(|(name, p)| (name, json!(p))).collect()
         };
         json!({ "masked": tokens.iter().map(answer).collect::<Vec<_>>() })
-    }
-
-    fn metrics(&self) -> &'static [&'static str] {
-        METRICS
     }
 }

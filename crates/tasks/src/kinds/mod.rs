@@ -17,6 +17,7 @@ mod tagging;
 mod translation;
 
 use schemars::JsonSchema;
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
 
 pub use classification::ClassificationConfig;
@@ -35,8 +36,6 @@ pub use seq2seq::{Decoding, Sampling};
 pub use tagging::{Scheme, TaggingConfig};
 pub use translation::TranslationConfig;
 
-use crate::budget::{Budget, EarlyStoppingConfig};
-use crate::reduce_lr_on_plateau::ReduceLrOnPlateau;
 use crate::{Kind, TaskError};
 
 /// Generates from `name: Config, "file";` lines the fields of [`TaskConfig`], its dispatch by kind, and [`CATALOGUE`].
@@ -48,38 +47,14 @@ macro_rules! kinds {
         pub struct TaskConfig {
             /// The corpus whose rows carry the labels: the NAME of a `[corpus.NAME]`.
             pub corpus: String,
-            /// The factor of the task's weight in the loss and in the mean of the scores.
-            #[serde(default = "one")]
-            #[schemars(range(min = 0.0))]
-            pub importance: f64,
             /// The primary metric: the score of the task in tables, in early stopping and in the choice of the best checkpoint;
             /// without it the kind's first.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub metric: Option<String>,
-            /// The learning rate of this task's head; without it the optimizer's.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            #[schemars(range(min = 0.0))]
-            pub head_learning_rate: Option<f64>,
-            /// Reduces the learning rate of this task's head when its primary metric on the validation split stops improving.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub reduce_lr_on_plateau: Option<ReduceLrOnPlateau>,
             /// The name of a task of the same kind whose head this task shares. Where heads have labels, both tasks have the
             /// labels of both.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub head: Option<String>,
-            /// The primary score that the task could reach, such as that of a single-task model; 1 by default. The sampler
-            /// `validation` draws by the gap to it.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            #[schemars(range(min = 0.0))]
-            pub target: Option<f64>,
-            /// The part of the run's computation for the task: `{ share = 0.25 }` of it, or at most so many `tokens`, `steps` or
-            /// `seconds`. Without a budget the sampler decides.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub budget: Option<Budget>,
-            /// Stops the training of the task when its primary validation score has not improved for `patience` evaluations. Its
-            /// head is then restored to its best state.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub early_stopping: Option<EarlyStoppingConfig>,
             $(
                 $(#[$doc])*
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +69,17 @@ macro_rules! kinds {
             /// The kinds that the table names.
             fn named(&self) -> Vec<&'static str> {
                 [$(self.$name.as_ref().map(|_| stringify!($name)),)+].into_iter().flatten().collect()
+            }
+
+            /// Adds the kinds that the table names to a map that is being written.
+            ///
+            /// # Errors
+            /// Those of the serializer.
+            pub fn serialize_kind<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+                $(if let Some(config) = &self.$name {
+                    map.serialize_entry(stringify!($name), config)?;
+                })+
+                Ok(())
             }
 
             /// Builds the one kind that is named.
@@ -138,10 +124,6 @@ kinds! {
     translation: TranslationConfig, "translation.rs";
 }
 
-fn one() -> f64 {
-    1.0
-}
-
 impl TaskConfig {
     /// The name of the task's kind.
     ///
@@ -164,30 +146,6 @@ impl TaskConfig {
     /// Not exactly one kind; a setting out of its range; a primary metric that the kind does not have.
     pub fn build(&self, task: &str) -> Result<Box<dyn Kind>, TaskError> {
         self.kind(task)?;
-        let rates = [("importance", Some(self.importance)), ("head_learning_rate", self.head_learning_rate)];
-        for (key, value) in rates {
-            if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {
-                let (key, found) = (format!("task.{task}.{key}"), value.to_string());
-                return Err(TaskError::Setting { key, found, expected: "a number, 0 or more".into() });
-            }
-        }
-        let limits = [("target", self.target.filter(|target| !(target.is_finite() && *target > 0.0)))];
-        let limits = limits
-            .into_iter()
-            .filter_map(|(key, found)| Some((key.to_owned(), found?.to_string(), "a number above 0")));
-        let budget = self.budget.iter().filter_map(Budget::error);
-        let stopping = self.early_stopping.iter().filter(|stopping| stopping.patience == 0);
-        let stopping = stopping.map(|_| ("early_stopping.patience".to_owned(), "0".to_owned(), "at least 1"));
-        if let Some((key, found, expected)) = limits.chain(budget).chain(stopping).next() {
-            return Err(TaskError::Setting {
-                key: format!("task.{task}.{key}"),
-                found,
-                expected: expected.into(),
-            });
-        }
-        if let Some(reduce_lr_on_plateau) = &self.reduce_lr_on_plateau {
-            reduce_lr_on_plateau.check(&format!("task.{task}.reduce_lr_on_plateau"))?;
-        }
         self.build_named(task).expect("`kind` found one")
     }
 }

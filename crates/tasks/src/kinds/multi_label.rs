@@ -27,7 +27,7 @@
 //!
 //! Answer: `{"labels", "probabilities"}`: the labels that hold in falling order of probability, and the five most probable labels.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use data::{DataError, ErrorList, InputField, Pack, Row, Split, Value, View};
 use model::Parameters;
@@ -36,7 +36,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::heads::head::{self, Head};
+use crate::heads::head::{self, LinearHead};
 use crate::heads::pooling::Pooling;
 use crate::heads::thresholds::{self, Thresholds};
 use crate::input;
@@ -44,7 +44,11 @@ use crate::losses::binary;
 use crate::losses::focal;
 use crate::targets::class_weights::ClassWeights;
 use crate::targets::labels::{self, Labels, SetTargets, as_label};
-use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError};
+use crate::task_head::{EncodedHead, Head};
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    TrunkHandles,
+};
 
 const METRICS: &[&str] = &["macro_f1", "micro_f1", "sample_f1"];
 
@@ -111,16 +115,12 @@ impl MultiLabelConfig {
             config: self.clone(),
             input,
             primary: TaskError::metric(task, METRICS, metric)?,
-            space: LabelSpace::default(),
-            weights: None,
-            head: None,
-            targets: HashMap::new(),
         }))
     }
 }
 
 /// The label space, with the tuned thresholds.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct LabelSpace {
     labels: Labels,
     /// The number of training rows with a list of labels, empty lists included.
@@ -154,16 +154,12 @@ impl LabelSpace {
 }
 
 /// A multi-label classification task.
+#[derive(Clone)]
 struct MultiLabel {
     task: String,
     config: MultiLabelConfig,
     input: InputField,
     primary: &'static str,
-    space: LabelSpace,
-    /// Per label, in the order of the space.
-    weights: Option<Vec<f32>>,
-    head: Option<Head>,
-    targets: HashMap<Split, SetTargets>,
 }
 
 impl MultiLabel {
@@ -200,62 +196,18 @@ impl MultiLabel {
     }
 
     /// The positive weight of each label.
-    fn positive_weights(&self) -> Option<Vec<f32>> {
-        let rows = self.space.rows as f64;
-        self.config
-            .positive_weights
-            .of(&self.space.labels, |count| (rows - count as f64) / count.max(1) as f64)
+    fn positive_weights(&self, space: &LabelSpace) -> Option<Vec<f32>> {
+        let rows = space.rows as f64;
+        let balanced = |count: usize| (rows - count as f64) / count.max(1) as f64;
+        self.config.positive_weights.of(&space.labels, balanced)
     }
 
     /// The key of a positive weight whose label is not in the label space, and what is allowed.
-    fn unknown_weight(&self) -> Option<(String, String)> {
-        let unknown = self.config.positive_weights.unknown(&self.space.labels)?;
+    fn unknown_weight(&self, labels: &Labels) -> Option<(String, String)> {
+        let unknown = self.config.positive_weights.unknown(labels)?;
         let key = self.key(&format!("positive_weights.{unknown}"));
-        Some((key, format!("one of the labels {}", self.space.labels.some())))
+        Some((key, format!("one of the labels {}", labels.some())))
     }
-
-    /// The thresholds for every split, given or tuned; `None` if they have still to be tuned.
-    fn fixed_thresholds(&self) -> Option<Vec<f32>> {
-        let given = self.config.thresholds.given().map(|value| vec![value; self.space.labels.len()]);
-        given.or_else(|| self.space.thresholds.clone())
-    }
-
-    /// The best threshold of each label for these predictions of an encoded split; `None` if no row is labelled.
-    fn tuned(&self, split: Split, predictions: &[(u32, Prediction)]) -> Option<Vec<f32>> {
-        let (gold, probabilities) = self.labelled_predictions(split, predictions);
-        let scored = |label: usize| {
-            let rows = gold.iter().zip(&probabilities);
-            rows.map(|(gold, p)| (p[label], gold.contains(&(label as u32)))).collect()
-        };
-        let labels = (0..self.space.labels.len()).into_par_iter();
-        (!gold.is_empty()).then(|| labels.map(|label| thresholds::best(scored(label))).collect())
-    }
-
-    /// Gold labels and predicted probabilities of the rows that have both.
-    fn labelled_predictions<'a>(
-        &'a self,
-        split: Split,
-        predictions: &'a [(u32, Prediction)],
-    ) -> (Vec<&'a [u32]>, Vec<&'a [f32]>) {
-        let targets = self.targets.get(&split);
-        let both = predictions.iter().filter_map(|(row, prediction)| match prediction {
-            Prediction::Labels(probabilities) => {
-                Some((targets?.row(*row as usize)?, probabilities.as_slice()))
-            }
-            _ => None,
-        });
-        both.unzip()
-    }
-
-    fn head(&self) -> Head {
-        self.head.expect("the head is built before the first batch")
-    }
-}
-
-/// The labels whose probabilities reach their thresholds.
-fn above_threshold(probabilities: &[f32], thresholds: &[f32]) -> Vec<u32> {
-    let all = (0..).zip(probabilities.iter().zip(thresholds));
-    all.filter_map(|(label, (p, threshold))| (p >= threshold).then_some(label)).collect()
 }
 
 impl Kind for MultiLabel {
@@ -263,7 +215,11 @@ impl Kind for MultiLabel {
         self.input.clone()
     }
 
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let mut errors = ErrorList::new();
         let (mut counted, mut labelled) = (BTreeMap::new(), 0);
         for row in rows {
@@ -278,43 +234,85 @@ impl Kind for MultiLabel {
         errors.finish(())?;
         let labels = Labels::new(counted);
         labels.check(rows, &self.config.labels, self.config.max_labels, |name| self.key(name), "labels")?;
-        self.space = LabelSpace { labels, rows: labelled, thresholds: None };
-        if let Some((key, expected)) = self.unknown_weight() {
+        if let Some((key, expected)) = self.unknown_weight(&labels) {
             let found = "a label that training never shows".into();
             return Err(vec![DataError::Setting { key, found, expected }]);
         }
-        self.weights = self.positive_weights();
-        Ok(())
+        Ok(LabelSpace { labels, rows: labelled, thresholds: None }.to_json())
     }
 
-    fn label_space(&self) -> serde_json::Value {
-        self.space.to_json()
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        self.space = LabelSpace::from_json(&self.task, space)?;
-        if let Some((key, expected)) = self.unknown_weight() {
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        let space = LabelSpace::from_json(&self.task, label_space)?;
+        if let Some((key, expected)) = self.unknown_weight(&space.labels) {
             let found = "a label that the model does not have".into();
             return Err(TaskError::Setting { key, found, expected });
         }
-        self.weights = self.positive_weights();
-        Ok(())
+        let weights = self.positive_weights(&space);
+        let linear = LinearHead::new(parameters, &self.task, trunk.hidden, space.labels.len());
+        Ok(EncodedHead::boxed(MultiLabelHead { kind: self.clone(), space, weights, linear }))
+    }
+}
+
+/// The head of a multi-label classification task.
+struct MultiLabelHead {
+    kind: MultiLabel,
+    space: LabelSpace,
+    /// Per label, in the order of the space.
+    weights: Option<Vec<f32>>,
+    linear: LinearHead,
+}
+
+impl MultiLabelHead {
+    /// The thresholds for every split, given or tuned; `None` if they have still to be tuned.
+    fn fixed_thresholds(&self) -> Option<Vec<f32>> {
+        let given = self.kind.config.thresholds.given().map(|value| vec![value; self.space.labels.len()]);
+        given.or_else(|| self.space.thresholds.clone())
     }
 
-    fn labels(&self) -> &[String] {
-        self.space.labels.names()
+    /// The best threshold of each label for these predictions; `None` if no row is labelled.
+    fn tuned(&self, targets: &SetTargets, predictions: &[(u32, Prediction)]) -> Option<Vec<f32>> {
+        let (gold, probabilities) = labelled_predictions(targets, predictions);
+        let scored = |label: usize| {
+            let rows = gold.iter().zip(&probabilities);
+            rows.map(|(gold, p)| (p[label], gold.contains(&(label as u32)))).collect()
+        };
+        let labels = (0..self.space.labels.len()).into_par_iter();
+        (!gold.is_empty()).then(|| labels.map(|label| thresholds::best(scored(label))).collect())
     }
+}
 
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
-        self.head = Some(Head::new(parameters, &self.task, hidden, self.space.labels.len()));
-    }
+/// Gold labels and predicted probabilities of the rows that have both.
+fn labelled_predictions<'a>(
+    targets: &'a SetTargets,
+    predictions: &'a [(u32, Prediction)],
+) -> (Vec<&'a [u32]>, Vec<&'a [f32]>) {
+    let both = predictions.iter().filter_map(|(row, prediction)| match prediction {
+        Prediction::Labels(probabilities) => Some((targets.row(*row as usize)?, probabilities.as_slice())),
+        _ => None,
+    });
+    both.unzip()
+}
 
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+/// The labels whose probabilities reach their thresholds.
+fn above_threshold(probabilities: &[f32], thresholds: &[f32]) -> Vec<u32> {
+    let all = (0..).zip(probabilities.iter().zip(thresholds));
+    all.filter_map(|(label, (p, threshold))| (p >= threshold).then_some(label)).collect()
+}
+
+impl Head for MultiLabelHead {
+    type Targets = SetTargets;
+
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
         let mut errors = ErrorList::new();
         let mut targets = SetTargets::default();
         let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
         for row in view.rows.iter() {
-            match self.set(row) {
+            match self.kind.set(row) {
                 Ok(set) => {
                     report.labelled += usize::from(set.is_some());
                     targets.push_row(&self.space.labels, set.as_deref());
@@ -325,20 +323,18 @@ impl Kind for MultiLabel {
         errors.finish(())?;
         report.missing = report.rows - report.labelled;
         (report.counts, report.unseen) = targets.labels.count(&self.space.labels);
-        self.targets.insert(split, targets);
-        Ok(report)
+        Ok((targets, report))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.targets.get(&split).is_some_and(|targets| targets.row(row).is_some())
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.row(row).is_some()
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
-        self.config.pooling.mark_used_tokens(pack, rows, used);
+        self.kind.config.pooling.mark_used_tokens(pack, rows, used);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let targets = self.targets.get(&batch.split)?;
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
         let row = |at: &BatchRow| Some((at.pack_row, targets.row(at.row as usize)?));
         let (pack_rows, sets): (Vec<u32>, Vec<&[u32]>) = batch.rows.iter().filter_map(row).unzip();
         if sets.is_empty() {
@@ -351,9 +347,10 @@ impl Kind for MultiLabel {
             let known = set.iter().filter(|id| (**id as usize) < labels);
             known.for_each(|id| holds[*id as usize] = 1.0);
         }
-        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
-        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), dropout);
-        let gamma = self.config.focal;
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
+        let logits =
+            self.linear.logits(parameters, self.kind.config.pooling.pool(batch, &pack_rows), dropout);
+        let gamma = self.kind.config.focal;
         let factors = (gamma > 0.0).then(|| focal::of_answers(logits.clone(), &holds, gamma));
         let each = binary::cross_entropy(logits, holds, self.weights.as_deref());
         let mean = match factors {
@@ -363,42 +360,50 @@ impl Kind for MultiLabel {
         Some(Loss { mean, num_targets: sets.len() })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         if batch.rows.is_empty() {
             return Vec::new();
         }
         let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
-        let logits = self.head().logits(parameters, self.config.pooling.pool(batch, &pack_rows), None);
+        let logits = self.linear.logits(parameters, self.kind.config.pooling.pool(batch, &pack_rows), None);
         let rows = head::sigmoids(logits);
         rows.chunks(self.space.labels.len()).map(|row| Prediction::Labels(row.to_vec())).collect()
     }
 
     fn calibrates(&self) -> bool {
-        self.config.thresholds.given().is_none()
+        self.kind.config.thresholds.given().is_none()
     }
 
-    fn calibrate(&mut self, split: Split, predictions: &[(u32, Prediction)]) {
-        self.space.thresholds = self.tuned(split, predictions);
+    fn calibrate(&mut self, targets: &Self::Targets, predictions: &[(u32, Prediction)]) {
+        self.space.thresholds = self.tuned(targets, predictions);
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
-        let fresh = || (split == Split::Validation).then(|| self.tuned(split, predictions)).flatten();
+    fn score(&self, split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
+        let fresh = || (split == Split::Validation).then(|| self.tuned(targets, predictions)).flatten();
         let untuned = || vec![thresholds::UNTUNED; self.space.labels.len()];
         let thresholds = self.fixed_thresholds().or_else(fresh).unwrap_or_else(untuned);
-        let (gold, probabilities) = self.labelled_predictions(split, predictions);
+        let (gold, probabilities) = labelled_predictions(targets, predictions);
         let gold: Vec<Vec<u32>> = gold.into_iter().map(<[u32]>::to_vec).collect();
         let predicted = probabilities.into_iter().map(|p| above_threshold(p, &thresholds));
         let predicted: Vec<Vec<u32>> = predicted.collect();
-        let unseen = self.targets.get(&split).map_or(0, |targets| targets.labels.unseen.len());
-        let labels = self.space.labels.len() + unseen;
+        let labels = self.space.labels.len() + targets.labels.unseen.len();
         Scores::with_primary(
-            self.primary,
+            self.kind.primary,
             vec![
                 ("macro_f1".into(), metrics::label_macro_f1(&gold, &predicted, labels)),
                 ("micro_f1".into(), metrics::label_micro_f1(&gold, &predicted, labels)),
                 ("sample_f1".into(), metrics::sample_f1(&gold, &predicted)),
             ],
         )
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        self.space.to_json()
     }
 
     fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
@@ -409,9 +414,5 @@ impl Kind for MultiLabel {
         labels.sort_by(|a, b| probabilities[*b as usize].total_cmp(&probabilities[*a as usize]));
         let names: Vec<&str> = labels.iter().filter_map(|label| self.space.labels.name(*label)).collect();
         json!({ "labels": names, "probabilities": self.space.labels.most_probable(probabilities) })
-    }
-
-    fn metrics(&self) -> &'static [&'static str] {
-        METRICS
     }
 }

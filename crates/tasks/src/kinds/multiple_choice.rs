@@ -20,8 +20,6 @@
 //!
 //! Answer: `{"choice", "index", "probability", "probabilities"}`, the last in the order of the choices.
 
-use std::collections::HashMap;
-
 use burn::tensor::Tensor;
 use data::{DataError, ErrorList, InputField, Pack, Row, Split, Value, View};
 use model::Parameters;
@@ -29,10 +27,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::heads::head::{self, Head};
+use crate::heads::head::{self, LinearHead};
 use crate::heads::pooling::Pooling;
 use crate::losses::ragged;
-use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError};
+use crate::task_head::{EncodedHead, Head};
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    TrunkHandles,
+};
 
 const METRICS: &[&str] = &["accuracy"];
 
@@ -84,20 +86,16 @@ impl MultipleChoiceConfig {
             task: task.to_owned(),
             config: self.clone(),
             primary: TaskError::metric(task, METRICS, metric)?,
-            head: None,
-            targets: HashMap::new(),
         }))
     }
 }
 
 /// A multiple-choice task.
+#[derive(Clone)]
 struct MultipleChoice {
     task: String,
     config: MultipleChoiceConfig,
     primary: &'static str,
-    head: Option<Head>,
-    /// The index of the correct choice of each row; `None` for a row without a label.
-    targets: HashMap<Split, Vec<Option<u32>>>,
 }
 
 impl MultipleChoice {
@@ -130,22 +128,6 @@ impl MultipleChoice {
         }
         errors.finish(right)
     }
-
-    /// The logits of the choices of some rows, `[choices, 1]` end to end, and the number of choices of each row.
-    fn logits(
-        &self,
-        parameters: &Parameters,
-        batch: &Batch<'_>,
-        rows: &[BatchRow],
-    ) -> (Tensor<2>, Vec<usize>) {
-        let sequences = rows.iter().map(|at| batch.pack.sequences_of(at.pack_row as usize));
-        let lengths = sequences.clone().map(|of_row| of_row.len()).collect();
-        let sequences: Vec<u32> = sequences.flatten().map(|sequence| sequence as u32).collect();
-        let states = self.config.pooling.pool_of(batch.states, &batch.pack.sequences, &sequences);
-        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
-        let head = self.head.expect("the head is built before the first batch");
-        (head.logits(parameters, states, dropout), lengths)
-    }
 }
 
 /// The index of the choice that a text names: the one choice that equals the text, or else the one with that index or letter.
@@ -166,37 +148,63 @@ impl Kind for MultipleChoice {
         InputField::Choices(self.config.text.clone(), self.config.choices.clone())
     }
 
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         if self.correct_choices(rows)?.iter().any(Option::is_some) {
-            return Ok(());
+            return Ok(json!({}));
         }
         let found = format!("no label in field {:?} of {} training rows", self.config.label, rows.len());
         let key = format!("task.{}.multiple_choice.label", self.task);
         Err(vec![DataError::Setting { key, found, expected: "right choices to learn from".into() }])
     }
 
-    fn label_space(&self) -> serde_json::Value {
-        json!({})
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        if space.as_object().is_some_and(serde_json::Map::is_empty) {
-            return Ok(());
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        if !label_space.as_object().is_some_and(serde_json::Map::is_empty) {
+            let reason = format!("found {label_space}, and choices have no labels");
+            return Err(TaskError::Space { task: self.task.clone(), reason });
         }
-        let reason = format!("found {space}, and choices have no labels");
-        Err(TaskError::Space { task: self.task.clone(), reason })
+        let linear = LinearHead::new(parameters, &self.task, trunk.hidden, 1);
+        Ok(EncodedHead::boxed(MultipleChoiceHead { kind: self.clone(), linear }))
     }
+}
 
-    fn labels(&self) -> &[String] {
-        &[]
+/// The head of a multiple-choice task.
+struct MultipleChoiceHead {
+    kind: MultipleChoice,
+    linear: LinearHead,
+}
+
+impl MultipleChoiceHead {
+    /// The logits of the choices of some rows, `[choices, 1]` end to end, and the number of choices of each row.
+    fn logits(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        rows: &[BatchRow],
+    ) -> (Tensor<2>, Vec<usize>) {
+        let sequences = rows.iter().map(|at| batch.pack.sequences_of(at.pack_row as usize));
+        let lengths = sequences.clone().map(|of_row| of_row.len()).collect();
+        let sequences: Vec<u32> = sequences.flatten().map(|sequence| sequence as u32).collect();
+        let states = self.kind.config.pooling.pool_of(batch.states, &batch.pack.sequences, &sequences);
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
+        (self.linear.logits(parameters, states, dropout), lengths)
     }
+}
 
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
-        self.head = Some(Head::new(parameters, &self.task, hidden, 1));
-    }
+impl Head for MultipleChoiceHead {
+    /// The index of the correct choice of each row; `None` for a row without a label.
+    type Targets = Vec<Option<u32>>;
 
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
-        let right = self.correct_choices(&view.rows)?;
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
+        let right = self.kind.correct_choices(&view.rows)?;
         let (rows, labelled) = (right.len(), right.iter().flatten().count());
         let mut counts: Vec<(String, usize)> = Vec::new();
         for index in right.iter().flatten().map(|index| *index as usize) {
@@ -204,21 +212,20 @@ impl Kind for MultipleChoice {
             counts.extend((next..=index).map(|index| (format!("choice {index}"), 0)));
             counts[index].1 += 1;
         }
-        self.targets.insert(split, right);
-        Ok(LabelReport { rows, labelled, missing: rows - labelled, counts, ..Default::default() })
+        let missing = rows - labelled;
+        Ok((right, LabelReport { rows, labelled, missing, counts, ..Default::default() }))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.targets.get(&split).and_then(|right| right.get(row)).is_some_and(Option::is_some)
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.get(row).is_some_and(Option::is_some)
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
         let sequences = rows.iter().flat_map(|at| at.sequences(pack));
-        sequences.for_each(|tokens| self.config.pooling.mark_used(&mut used[tokens]));
+        sequences.for_each(|tokens| self.kind.config.pooling.mark_used(&mut used[tokens]));
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let targets = self.targets.get(&batch.split)?;
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
         let known = |at: &BatchRow| Some((*at, (*targets.get(at.row as usize)?)?));
         let (rows, right): (Vec<BatchRow>, Vec<u32>) = batch.rows.iter().filter_map(known).unzip();
         if rows.is_empty() {
@@ -228,7 +235,12 @@ impl Kind for MultipleChoice {
         Some(Loss { mean: ragged::cross_entropy(logits, &lengths, &right), num_targets: rows.len() })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         if batch.rows.is_empty() {
             return Vec::new();
         }
@@ -243,16 +255,23 @@ impl Kind for MultipleChoice {
         lengths.iter().map(of_row).collect()
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+    fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
         let (mut gold, mut predicted) = (Vec::new(), Vec::new());
         for (row, prediction) in predictions {
-            let right = self.targets.get(&split).and_then(|right| *right.get(*row as usize)?);
+            let right = targets.get(*row as usize).copied().flatten();
             if let (Some(right), Prediction::Label(probabilities)) = (right, prediction) {
                 gold.push(right);
                 predicted.push(head::argmax(probabilities).0 as u32);
             }
         }
-        Scores::with_primary(self.primary, vec![("accuracy".into(), metrics::accuracy(&gold, &predicted))])
+        Scores::with_primary(
+            self.kind.primary,
+            vec![("accuracy".into(), metrics::accuracy(&gold, &predicted))],
+        )
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        json!({})
     }
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
@@ -266,9 +285,5 @@ impl Kind for MultipleChoice {
             "probability": probability,
             "probabilities": probabilities,
         })
-    }
-
-    fn metrics(&self) -> &'static [&'static str] {
-        METRICS
     }
 }

@@ -24,8 +24,7 @@
 //!
 //! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable classes.
 
-use std::collections::HashMap;
-
+use burn::tensor::Tensor;
 use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
 use model::{Init, MatrixId, Parameters, VectorId};
 use schemars::JsonSchema;
@@ -37,7 +36,11 @@ use crate::heads::pooling::Pooling;
 use crate::input;
 use crate::losses::binary;
 use crate::targets::labels::{IGNORE_INDEX, Labels, Targets, as_label};
-use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError};
+use crate::task_head::{EncodedHead, Head};
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    TrunkHandles,
+};
 
 const METRICS: &[&str] = &["quadratic_kappa", "accuracy"];
 
@@ -95,29 +98,20 @@ impl OrdinalRegressionConfig {
             config: self.clone(),
             input,
             primary: TaskError::metric(task, METRICS, metric)?,
-            labels: Labels::in_order(self.order.clone(), vec![0; self.order.len()]),
-            cutpoints: None,
-            targets: HashMap::new(),
+            classes: Labels::in_order(self.order.clone(), vec![0; self.order.len()]),
         }))
     }
 }
 
-/// The parameters of the head: a common weight and a bias for each cutpoint.
-#[derive(Debug, Clone, Copy)]
-struct Cutpoints {
-    weight: MatrixId,
-    bias: VectorId,
-}
-
 /// An ordinal regression task.
+#[derive(Clone)]
 struct OrdinalRegression {
     task: String,
     config: OrdinalRegressionConfig,
     input: InputField,
     primary: &'static str,
-    labels: Labels,
-    cutpoints: Option<Cutpoints>,
-    targets: HashMap<Split, Targets>,
+    /// The classes in their order, not counted.
+    classes: Labels,
 }
 
 impl OrdinalRegression {
@@ -125,31 +119,97 @@ impl OrdinalRegression {
     fn class(&self, row: &Row) -> Result<Option<String>, DataError> {
         let Some(value) = row.get(&self.config.label) else { return Ok(None) };
         let error = || {
-            let expected = format!("one of the classes of `order`: {}", self.labels.some());
+            let expected = format!("one of the classes of `order`: {}", self.classes.some());
             row.error(&self.config.label, value.preview(), expected)
         };
         match as_label(value).map_err(|()| error())? {
-            Some(class) if self.labels.id(&class).is_none() => Err(error()),
+            Some(class) if self.classes.id(&class).is_none() => Err(error()),
             class => Ok(class),
         }
     }
 
     /// The classes of all rows.
-    fn classes(&self, rows: &[Row]) -> Result<Targets, Vec<DataError>> {
+    fn targets(&self, rows: &[Row]) -> Result<Targets, Vec<DataError>> {
         let mut errors = ErrorList::new();
         let mut targets = Targets::default();
         for row in rows {
             match self.class(row) {
-                Ok(class) => targets.push(&self.labels, class.as_deref()),
+                Ok(class) => targets.push(&self.classes, class.as_deref()),
                 Err(error) => errors.push(error),
             }
         }
         errors.finish(targets)
     }
+}
 
+impl Kind for OrdinalRegression {
+    fn input(&self) -> InputField {
+        self.input.clone()
+    }
+
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
+        let counts: Vec<usize> =
+            self.targets(rows)?.count(&self.classes).0.into_iter().map(|(_, count)| count).collect();
+        if counts.iter().filter(|count| **count > 0).count() < 2 {
+            return Err(vec![DataError::Setting {
+                key: format!("task.{}.ordinal_regression.label", self.task),
+                found: format!(
+                    "{} labels of one class or none in field {:?} of {} training rows",
+                    counts.iter().sum::<usize>(),
+                    self.config.label,
+                    rows.len()
+                ),
+                expected: "two or more different classes".into(),
+            }]);
+        }
+        Ok(Labels::in_order(self.config.order.clone(), counts).to_json())
+    }
+
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        let error = |reason: &str| TaskError::Space { task: self.task.clone(), reason: reason.into() };
+        if label_space["labels"] != json!(self.config.order) {
+            return Err(error("they are not those of `order`"));
+        }
+        let counts: Vec<usize> = serde_json::from_value(label_space["counts"].clone())
+            .map_err(|_| error("there is no list \"counts\" of whole numbers"))?;
+        if counts.len() != self.config.order.len() {
+            return Err(error("there is not one count for each class"));
+        }
+        let biases = OrdinalRegressionHead::first_biases(&counts);
+        let labels = Labels::in_order(self.config.order.clone(), counts);
+        let bound = 1.0 / (trunk.hidden as f32).sqrt();
+        let mut head = parameters.head(&self.task);
+        Ok(EncodedHead::boxed(OrdinalRegressionHead {
+            kind: self.clone(),
+            labels,
+            weight: head.matrix("weight", [1, trunk.hidden], Init::Uniform(bound)),
+            bias: head.vector("bias", biases.len(), Init::Data(biases)),
+        }))
+    }
+}
+
+/// The head of an ordinal regression task.
+struct OrdinalRegressionHead {
+    kind: OrdinalRegression,
+    labels: Labels,
+    /// `[1, hidden]`, of all cutpoints.
+    weight: MatrixId,
+    /// One for each cutpoint.
+    bias: VectorId,
+}
+
+impl OrdinalRegressionHead {
     /// The initial bias of each cutpoint: the logit of the share of training labels above it, with half a label added to both sides.
-    fn first_biases(&self) -> Vec<f32> {
-        let counts = self.labels.counts();
+    fn first_biases(counts: &[usize]) -> Vec<f32> {
         let all: usize = counts.iter().sum();
         let above = counts.iter().scan(all, |left, count| {
             *left -= count;
@@ -160,18 +220,12 @@ impl OrdinalRegression {
     }
 
     /// The logits of the cutpoints, `[rows, classes - 1]`.
-    fn logits(
-        &self,
-        parameters: &Parameters,
-        batch: &Batch<'_>,
-        pack_rows: &[u32],
-    ) -> burn::tensor::Tensor<2> {
-        let cutpoints = self.cutpoints.expect("the head is built before the first batch");
-        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
-        let states = kernels::dropout(self.config.pooling.pool(batch, pack_rows), dropout);
+    fn logits(&self, parameters: &Parameters, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
+        let states = kernels::dropout(self.kind.config.pooling.pool(batch, pack_rows), dropout);
         // The same weights for every cutpoint.
-        let weight = parameters.matrix(cutpoints.weight).repeat_dim(0, self.labels.len() - 1);
-        kernels::linear(states, weight, parameters.vector(cutpoints.bias), kernels::Precision::F32)
+        let weight = parameters.matrix(self.weight).repeat_dim(0, self.labels.len() - 1);
+        kernels::linear(states, weight, parameters.vector(self.bias), kernels::Precision::F32)
     }
 
     /// The median class.
@@ -199,80 +253,27 @@ fn class_probabilities(above: &[f32]) -> Vec<f32> {
     classes
 }
 
-impl Kind for OrdinalRegression {
-    fn input(&self) -> InputField {
-        self.input.clone()
-    }
+impl Head for OrdinalRegressionHead {
+    type Targets = Targets;
 
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
-        let counts: Vec<usize> =
-            self.classes(rows)?.count(&self.labels).0.into_iter().map(|(_, count)| count).collect();
-        if counts.iter().filter(|count| **count > 0).count() < 2 {
-            return Err(vec![DataError::Setting {
-                key: format!("task.{}.ordinal_regression.label", self.task),
-                found: format!(
-                    "{} labels of one class or none in field {:?} of {} training rows",
-                    counts.iter().sum::<usize>(),
-                    self.config.label,
-                    rows.len()
-                ),
-                expected: "two or more different classes".into(),
-            }]);
-        }
-        self.labels = Labels::in_order(self.config.order.clone(), counts);
-        Ok(())
-    }
-
-    fn label_space(&self) -> serde_json::Value {
-        self.labels.to_json()
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        let error = |reason: &str| TaskError::Space { task: self.task.clone(), reason: reason.into() };
-        if space["labels"] != json!(self.config.order) {
-            return Err(error("they are not those of `order`"));
-        }
-        let counts: Vec<usize> = serde_json::from_value(space["counts"].clone())
-            .map_err(|_| error("there is no list \"counts\" of whole numbers"))?;
-        if counts.len() != self.config.order.len() {
-            return Err(error("there is not one count for each class"));
-        }
-        self.labels = Labels::in_order(self.config.order.clone(), counts);
-        Ok(())
-    }
-
-    fn labels(&self) -> &[String] {
-        self.labels.names()
-    }
-
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
-        let biases = self.first_biases();
-        let mut head = parameters.head(&self.task);
-        self.cutpoints = Some(Cutpoints {
-            weight: head.matrix("weight", [1, hidden], Init::Uniform(1.0 / (hidden as f32).sqrt())),
-            bias: head.vector("bias", biases.len(), Init::Data(biases)),
-        });
-    }
-
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
-        let targets = self.classes(&view.rows)?;
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
+        let targets = self.kind.targets(&view.rows)?;
         let rows = targets.ids.len();
         let missing = targets.ids.iter().filter(|id| **id == IGNORE_INDEX).count();
         let (counts, _) = targets.count(&self.labels);
-        self.targets.insert(split, targets);
-        Ok(LabelReport { rows, labelled: rows - missing, missing, counts, ..Default::default() })
+        let labelled = rows - missing;
+        Ok((targets, LabelReport { rows, labelled, missing, counts, ..Default::default() }))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.targets.get(&split).and_then(|t| t.ids.get(row)).is_some_and(|id| *id != IGNORE_INDEX)
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.ids.get(row).is_some_and(|id| *id != IGNORE_INDEX)
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
-        self.config.pooling.mark_used_tokens(pack, rows, used);
+        self.kind.config.pooling.mark_used_tokens(pack, rows, used);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let targets = self.targets.get(&batch.split)?;
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
         let class = |at: &BatchRow| {
             let id = *targets.ids.get(at.row as usize)?;
             (id != IGNORE_INDEX).then_some((at.pack_row, id))
@@ -293,7 +294,12 @@ impl Kind for OrdinalRegression {
         Some(Loss { mean, num_targets: classes.len() })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         if batch.rows.is_empty() {
             return Vec::new();
         }
@@ -303,24 +309,27 @@ impl Kind for OrdinalRegression {
         rows.map(|above| Prediction::Label(class_probabilities(above))).collect()
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
-        let targets = self.targets.get(&split);
+    fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
         let both = predictions.iter().filter_map(|(row, prediction)| match prediction {
             Prediction::Label(probabilities) => {
-                let id = *targets?.ids.get(*row as usize)?;
+                let id = *targets.ids.get(*row as usize)?;
                 (id != IGNORE_INDEX).then(|| (id, Self::median(probabilities) as u32))
             }
             _ => None,
         });
         let (gold, predicted): (Vec<u32>, Vec<u32>) = both.unzip();
         Scores::with_primary(
-            self.primary,
+            self.kind.primary,
             vec![
                 ("quadratic_kappa".into(), metrics::quadratic_kappa(&gold, &predicted)),
                 ("accuracy".into(), metrics::accuracy(&gold, &predicted)),
                 ("mean_absolute_error".into(), metrics::mean_absolute_error(&gold, &predicted)),
             ],
         )
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        self.labels.to_json()
     }
 
     fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
@@ -331,10 +340,6 @@ impl Kind for OrdinalRegression {
             "probability": probabilities[class],
             "probabilities": self.labels.most_probable(probabilities),
         })
-    }
-
-    fn metrics(&self) -> &'static [&'static str] {
-        METRICS
     }
 }
 
@@ -351,7 +356,7 @@ mod tests {
 
     #[test]
     fn the_median_is_the_number_of_cutpoints_that_are_probably_below() {
-        let median = |above: &[f32]| OrdinalRegression::median(&class_probabilities(above));
+        let median = |above: &[f32]| OrdinalRegressionHead::median(&class_probabilities(above));
         assert_eq!(median(&[0.75, 0.625, 0.25]), 2);
         assert_eq!((median(&[0.25, 0.125]), median(&[1.0, 1.0])), (0, 2));
         assert_eq!(median(&[f32::NAN, f32::NAN]), 2);

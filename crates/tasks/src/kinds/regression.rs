@@ -22,8 +22,6 @@
 //!
 //! Answer: `{"value"}`.
 
-use std::collections::HashMap;
-
 use burn::tensor::{Tensor, TensorData};
 use data::{DataError, ErrorList, InputField, Pack, Row, Split, Value, View};
 use model::Parameters;
@@ -31,11 +29,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::heads::head::{self, Head};
+use crate::heads::head::{self, LinearHead};
 use crate::heads::pooling::Pooling;
 use crate::input;
+use crate::task_head::{EncodedHead, Head};
 use crate::{
     Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, SummaryStatistics, TaskError,
+    TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["pearson", "spearman"];
@@ -109,9 +109,6 @@ impl RegressionConfig {
             config: self.clone(),
             input,
             primary: TaskError::metric(task, METRICS, metric)?,
-            scale: Scale::default(),
-            head: None,
-            targets: HashMap::new(),
         }))
     }
 }
@@ -154,15 +151,12 @@ impl Scale {
 }
 
 /// A regression task.
+#[derive(Clone)]
 struct Regression {
     task: String,
     config: RegressionConfig,
     input: InputField,
     primary: &'static str,
-    scale: Scale,
-    head: Option<Head>,
-    /// The value of each row.
-    targets: HashMap<Split, Vec<Option<f64>>>,
 }
 
 impl Regression {
@@ -192,13 +186,6 @@ impl Regression {
         let key = format!("task.{}.regression.value", self.task);
         vec![DataError::Setting { key, found, expected: expected.into() }]
     }
-
-    /// The outputs of the head, `[rows, 1]`.
-    fn outputs(&self, parameters: &Parameters, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
-        let head = self.head.expect("the head is built before the first batch");
-        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
-        head.logits(parameters, self.config.pooling.pool(batch, pack_rows), dropout)
-    }
 }
 
 impl Kind for Regression {
@@ -206,7 +193,11 @@ impl Kind for Regression {
         self.input.clone()
     }
 
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let values: Vec<f64> = self.values(rows)?.into_iter().flatten().collect();
         let field = &self.config.value;
         let Some(first) = values.first() else {
@@ -217,59 +208,70 @@ impl Kind for Regression {
             let found = format!("only the number {first} in {} training rows", rows.len());
             return Err(self.unlearnable(found, "two or more different numbers"));
         }
-        if self.config.standardise {
-            self.scale = Scale::of(&values);
-        }
+        let scale = if self.config.standardise { Scale::of(&values) } else { Scale::default() };
         let largest = values.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
-        if !(self.scale.is_valid() && values.iter().all(|value| self.scale.target(*value).is_finite())) {
+        if !(scale.is_valid() && values.iter().all(|value| scale.target(*value).is_finite())) {
             let found = format!("numbers up to {largest:e} in field {field:?}");
             return Err(self.unlearnable(found, "numbers whose squares are in range; rescale the field"));
         }
-        Ok(())
+        Ok(json!(scale))
     }
 
-    fn label_space(&self) -> serde_json::Value {
-        json!(self.scale)
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
         let error = |reason: String| TaskError::Space { task: self.task.clone(), reason };
-        let scale: Scale = serde_json::from_value(space.clone())
-            .map_err(|_| error(format!("found {space}, expected the numbers \"mean\" and \"deviation\"")))?;
+        let expected = "expected the numbers \"mean\" and \"deviation\"";
+        let scale: Scale = serde_json::from_value(label_space.clone())
+            .map_err(|_| error(format!("found {label_space}, {expected}")))?;
         if !scale.is_valid() {
-            return Err(error(format!("found {space}, expected a deviation above 0")));
+            return Err(error(format!("found {label_space}, expected a deviation above 0")));
         }
-        self.scale = scale;
-        Ok(())
+        let linear = LinearHead::new(parameters, &self.task, trunk.hidden, 1);
+        Ok(EncodedHead::boxed(RegressionHead { kind: self.clone(), scale, linear }))
     }
+}
 
-    fn labels(&self) -> &[String] {
-        &[]
+/// The head of a regression task.
+struct RegressionHead {
+    kind: Regression,
+    scale: Scale,
+    linear: LinearHead,
+}
+
+impl RegressionHead {
+    /// The outputs of the head, `[rows, 1]`.
+    fn outputs(&self, parameters: &Parameters, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
+        self.linear.logits(parameters, self.kind.config.pooling.pool(batch, pack_rows), dropout)
     }
+}
 
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
-        self.head = Some(Head::new(parameters, &self.task, hidden, 1));
-    }
+impl Head for RegressionHead {
+    /// The value of each row.
+    type Targets = Vec<Option<f64>>;
 
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
-        let targets = self.values(&view.rows)?;
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
+        let targets = self.kind.values(&view.rows)?;
         let values: Vec<f64> = targets.iter().copied().flatten().collect();
         let (rows, labelled) = (targets.len(), values.len());
         let numbers = SummaryStatistics::of(&values);
-        self.targets.insert(split, targets);
-        Ok(LabelReport { rows, labelled, missing: rows - labelled, numbers, ..Default::default() })
+        let missing = rows - labelled;
+        Ok((targets, LabelReport { rows, labelled, missing, numbers, ..Default::default() }))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.targets.get(&split).and_then(|targets| targets.get(row)).is_some_and(Option::is_some)
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.get(row).is_some_and(Option::is_some)
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
-        self.config.pooling.mark_used_tokens(pack, rows, used);
+        self.kind.config.pooling.mark_used_tokens(pack, rows, used);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let targets = self.targets.get(&batch.split)?;
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
         let labelled = |at: &BatchRow| Some((at.pack_row, (*targets.get(at.row as usize)?)?));
         let (pack_rows, values): (Vec<u32>, Vec<f64>) = batch.rows.iter().filter_map(labelled).unzip();
         if values.is_empty() {
@@ -279,10 +281,10 @@ impl Kind for Regression {
         let target: Vec<f32> = values.iter().map(|value| self.scale.target(*value)).collect();
         let target = TensorData::new(target, [values.len(), 1]);
         let error = outputs.clone() - Tensor::from_data(target, &outputs.device());
-        let mean = match self.config.loss {
+        let mean = match self.kind.config.loss {
             RegressionLoss::Mse => (error.clone() * error).mean(),
             RegressionLoss::Huber => {
-                let (distance, delta) = (error.abs(), self.config.delta);
+                let (distance, delta) = (error.abs(), self.kind.config.delta);
                 let quadratic = distance.clone().clamp_max(delta);
                 (quadratic.clone() * quadratic.clone() * 0.5 + (distance - quadratic) * delta).mean()
             }
@@ -290,7 +292,12 @@ impl Kind for Regression {
         Some(Loss { mean, num_targets: values.len() })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         if batch.rows.is_empty() {
             return Vec::new();
         }
@@ -299,15 +306,14 @@ impl Kind for Regression {
         outputs.into_iter().map(|output| Prediction::Number(self.scale.value(output))).collect()
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
-        let targets = self.targets.get(&split);
+    fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
         let both = predictions.iter().filter_map(|(row, prediction)| match prediction {
-            Prediction::Number(number) => Some(((*targets?.get(*row as usize)?)?, *number)),
+            Prediction::Number(number) => Some(((*targets.get(*row as usize)?)?, *number)),
             _ => None,
         });
         let (gold, predicted): (Vec<f64>, Vec<f64>) = both.unzip();
         Scores::with_primary(
-            self.primary,
+            self.kind.primary,
             vec![
                 ("pearson".into(), metrics::pearson(&gold, &predicted)),
                 ("spearman".into(), metrics::spearman(&gold, &predicted)),
@@ -316,14 +322,14 @@ impl Kind for Regression {
         )
     }
 
+    fn label_space(&self) -> serde_json::Value {
+        json!(self.scale)
+    }
+
     fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
         match prediction {
             Prediction::Number(number) => json!({ "value": number }),
             _ => serde_json::Value::Null,
         }
-    }
-
-    fn metrics(&self) -> &'static [&'static str] {
-        METRICS
     }
 }

@@ -24,8 +24,6 @@
 //!
 //! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable labels.
 
-use std::collections::HashMap;
-
 use burn::tensor::Tensor;
 use data::{DataError, EntityMarkers, ErrorList, InputField, Pack, Row, SpanRole, Split, View};
 use kernels::Precision;
@@ -33,10 +31,14 @@ use model::{Init, MatrixId, Parameters, VectorId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::heads::head::{self, Head};
+use crate::heads::head::{self, LinearHead};
 use crate::heads::states;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels, Targets};
-use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError};
+use crate::task_head::{EncodedHead, Head};
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    TrunkHandles,
+};
 
 const METRICS: &[&str] = &["directed_f1", "accuracy", "macro_f1", "micro_f1"];
 
@@ -124,32 +126,17 @@ impl RelationClassificationConfig {
             config: self.clone(),
             input,
             primary: TaskError::metric(task, METRICS, metric)?,
-            labels: Labels::default(),
-            network: None,
-            targets: HashMap::new(),
         }))
     }
 }
 
-/// The layer over both spans, and the output layer.
-#[derive(Debug, Clone, Copy)]
-struct Network {
-    /// `[hidden, 2 hidden]`.
-    weight: MatrixId,
-    /// `[hidden]`.
-    bias: VectorId,
-    out: Head,
-}
-
 /// A relation classification task.
+#[derive(Clone)]
 struct RelationClassification {
     task: String,
     config: RelationClassificationConfig,
     input: EntityMarkers,
     primary: &'static str,
-    labels: Labels,
-    network: Option<Network>,
-    targets: HashMap<Split, RelationTargets>,
 }
 
 /// The labels of one split.
@@ -187,21 +174,6 @@ impl RelationClassification {
         let begin = tokens.start as u32;
         self.spans(&pack.word_ids[tokens]).map(|span| span.into_iter().map(|token| begin + token).collect())
     }
-
-    /// `[rows, labels]`.
-    fn logits(&self, parameters: &Parameters, batch: &Batch<'_>, rows: &[BatchRow]) -> Tensor<2> {
-        let Network { weight, bias, out } = self.network.expect("the head is built before the first batch");
-        let (heads, tails): (Vec<_>, Vec<_>) =
-            rows.iter().map(|at| self.spans_in(batch.pack, *at).into()).unzip();
-        let both = [&heads, &tails].map(|spans| states::segment_means(batch.states, spans));
-        let dropout = |layer: &str| {
-            head::dropout(self.config.dropout, &format!("{}.{layer}", self.task), batch.dropout_seed)
-        };
-        let both = kernels::dropout(Tensor::cat(both.to_vec(), 1), dropout("spans"));
-        let (weight, bias) = (parameters.matrix(weight), parameters.vector(bias));
-        let hidden = kernels::linear(both, weight, bias, Precision::F32).tanh();
-        out.logits(parameters, hidden, dropout("out"))
-    }
 }
 
 impl Kind for RelationClassification {
@@ -209,45 +181,77 @@ impl Kind for RelationClassification {
         InputField::Marked(self.input.clone())
     }
 
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
+    fn metrics(&self) -> &'static [&'static str] {
+        METRICS
+    }
+
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let counted = labels::count(rows, |row| self.label(row))?;
         let labels = Labels::new(counted);
         let key = |name: &str| format!("task.{}.relation_classification.{name}", self.task);
         labels.check(rows, &self.config.label, self.config.max_labels, key, "label")?;
-        self.labels = labels;
-        Ok(())
+        Ok(labels.to_json())
     }
 
-    fn label_space(&self) -> serde_json::Value {
-        self.labels.to_json()
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        self.labels = Labels::from_json(&self.task, space)?;
-        Ok(())
-    }
-
-    fn labels(&self) -> &[String] {
-        self.labels.names()
-    }
-
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        let labels = Labels::from_json(&self.task, label_space)?;
+        let hidden = trunk.hidden;
         let bound = || Init::Uniform(1.0 / (2.0 * hidden as f32).sqrt());
         let mut head = parameters.head(&self.task);
         let weight = head.matrix("spans.weight", [hidden, 2 * hidden], bound());
         let bias = head.vector("spans.bias", hidden, bound());
-        let out = Head::new(parameters, &self.task, hidden, self.labels.len());
-        self.network = Some(Network { weight, bias, out });
+        let out = LinearHead::new(parameters, &self.task, hidden, labels.len());
+        Ok(EncodedHead::boxed(RelationClassificationHead { kind: self.clone(), labels, weight, bias, out }))
     }
+}
 
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+/// The head of a relation classification task: a layer over both spans, and the output layer.
+struct RelationClassificationHead {
+    kind: RelationClassification,
+    labels: Labels,
+    /// `[hidden, 2 hidden]`.
+    weight: MatrixId,
+    /// `[hidden]`.
+    bias: VectorId,
+    out: LinearHead,
+}
+
+impl RelationClassificationHead {
+    /// `[rows, labels]`.
+    fn logits(&self, parameters: &Parameters, batch: &Batch<'_>, rows: &[BatchRow]) -> Tensor<2> {
+        let (heads, tails): (Vec<_>, Vec<_>) =
+            rows.iter().map(|at| self.kind.spans_in(batch.pack, *at).into()).unzip();
+        let both = [&heads, &tails].map(|spans| states::segment_means(batch.states, spans));
+        let dropout = |layer: &str| {
+            head::dropout(
+                self.kind.config.dropout,
+                &format!("{}.{layer}", self.kind.task),
+                batch.dropout_seed,
+            )
+        };
+        let both = kernels::dropout(Tensor::cat(both.to_vec(), 1), dropout("spans"));
+        let (weight, bias) = (parameters.matrix(self.weight), parameters.vector(self.bias));
+        let hidden = kernels::linear(both, weight, bias, Precision::F32).tanh();
+        self.out.logits(parameters, hidden, dropout("out"))
+    }
+}
+
+impl Head for RelationClassificationHead {
+    type Targets = RelationTargets;
+
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
         let mut errors = ErrorList::new();
         let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
         let mut targets = RelationTargets::default();
         for (i, row) in view.rows.iter().enumerate() {
-            match self.label(row) {
+            match self.kind.label(row) {
                 Ok(label) => {
-                    let spans = self.spans(&view.encoded.word_ids[view.encoded.row(i)]);
+                    let spans = self.kind.spans(&view.encoded.word_ids[view.encoded.row(i)]);
                     let whole = spans.iter().all(|span| !span.is_empty());
                     if label.is_some() {
                         report.labelled += 1;
@@ -267,21 +271,19 @@ impl Kind for RelationClassification {
         errors.finish(())?;
         report.missing = report.rows - report.labelled;
         (report.counts, report.unseen) = targets.labels.count(&self.labels);
-        self.targets.insert(split, targets);
-        Ok(report)
+        Ok((targets, report))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.targets.get(&split).and_then(|t| t.labels.ids.get(row)).is_some_and(|id| *id != IGNORE_INDEX)
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.labels.ids.get(row).is_some_and(|id| *id != IGNORE_INDEX)
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
-        let tokens = rows.iter().flat_map(|at| self.spans_in(pack, *at)).flatten();
+        let tokens = rows.iter().flat_map(|at| self.kind.spans_in(pack, *at)).flatten();
         tokens.for_each(|token| used[token as usize] = true);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let targets = self.targets.get(&batch.split)?;
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
         let known = |at: &BatchRow| {
             let row = at.row as usize;
             let id = *targets.labels.ids.get(row)?;
@@ -295,7 +297,12 @@ impl Kind for RelationClassification {
         Some(Loss { mean: kernels::cross_entropy(logits, &ids, None, 0.0), num_targets: ids.len() })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         if batch.rows.is_empty() {
             return Vec::new();
         }
@@ -303,17 +310,16 @@ impl Kind for RelationClassification {
         rows.chunks(self.labels.len()).map(|row| Prediction::Label(row.to_vec())).collect()
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
-        let empty = RelationTargets::default();
-        let targets = &self.targets.get(&split).unwrap_or(&empty).labels;
+    fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
+        let targets = &targets.labels;
         let (gold, predicted) = targets.scored(predictions);
         let names = |ids: &[u32]| -> Vec<&str> {
             ids.iter().map(|id| targets.name(&self.labels, *id).unwrap_or_default()).collect()
         };
         let classes = self.labels.len() + targets.unseen.len();
-        let directed = metrics::directed_f1(&names(&gold), &names(&predicted), &self.config.none);
+        let directed = metrics::directed_f1(&names(&gold), &names(&predicted), &self.kind.config.none);
         Scores::with_primary(
-            self.primary,
+            self.kind.primary,
             vec![
                 ("directed_f1".into(), directed),
                 ("accuracy".into(), metrics::accuracy(&gold, &predicted)),
@@ -323,11 +329,11 @@ impl Kind for RelationClassification {
         )
     }
 
-    fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
-        self.labels.answer(prediction)
+    fn label_space(&self) -> serde_json::Value {
+        self.labels.to_json()
     }
 
-    fn metrics(&self) -> &'static [&'static str] {
-        METRICS
+    fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
+        self.labels.answer(prediction)
     }
 }

@@ -6,7 +6,6 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,13 +18,15 @@ use search::{Hypothesis, search};
 use serde_json::json;
 
 use crate::heads::head;
+use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TextAnswer,
-    TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    TextAnswer, TrunkHandles,
 };
 
-/// The settings of a task that generates text.
-pub(crate) struct Seq2SeqSettings {
+/// A task that generates text.
+#[derive(Clone)]
+pub(crate) struct Seq2Seq {
     /// `task.NAME.KIND`, for messages.
     pub key: String,
     pub task: String,
@@ -40,7 +41,7 @@ pub(crate) struct Seq2SeqSettings {
     pub metrics: &'static [&'static str],
     pub primary: &'static str,
     /// Computes the scores of generated texts.
-    pub score: Box<Score>,
+    pub score: Arc<Score>,
 }
 
 /// Scores of generated texts, by name.
@@ -56,7 +57,7 @@ pub(crate) struct GeneratedText<'a> {
     pub references: Vec<&'a str>,
 }
 
-impl Seq2SeqSettings {
+impl Seq2Seq {
     /// Checks the settings and makes the task.
     pub fn build(self) -> Result<Box<dyn Kind>, TaskError> {
         let key = |name: &str| format!("{}.{name}", self.key);
@@ -71,27 +72,28 @@ impl Seq2SeqSettings {
             let expected = "the field with the text to be generated".into();
             return Err(TaskError::Setting { key: key("target"), found, expected });
         }
-        Ok(Box::new(Seq2SeqTask {
-            settings: self,
-            generator: None,
-            tokenizer: None,
-            start: None,
-            targets: HashMap::new(),
-        }))
+        Ok(Box::new(self))
+    }
+
+    /// The references of a row, without empty ones; none for a row that has no target.
+    fn references(&self, row: &Row) -> Result<Vec<String>, DataError> {
+        let field = &self.target;
+        let texts = match row.get(field) {
+            Some(Value::List(items)) => items
+                .iter()
+                .map(|item| match item {
+                    Value::Text(text) => Ok(text.clone()),
+                    other => Err(row.error(field, other.preview(), "a text, or a list of texts")),
+                })
+                .collect::<Result<_, _>>()?,
+            _ => row.text(field)?.map(str::to_owned).into_iter().collect::<Vec<String>>(),
+        };
+        Ok(texts.into_iter().filter(|text| !text.trim().is_empty()).collect())
     }
 }
 
-/// A task that generates text.
-struct Seq2SeqTask {
-    settings: Seq2SeqSettings,
-    generator: Option<Arc<dyn Generator>>,
-    tokenizer: Option<Tokenizer>,
-    /// The embedding `[1, hidden]` of the task's own start token, where it has one.
-    start: Option<MatrixId>,
-    targets: HashMap<Split, Texts>,
-}
-
 /// The target texts of a split.
+#[derive(Default)]
 struct Texts {
     rows: Arc<[Row]>,
     /// The references of each row; empty for a row that is not labelled.
@@ -114,31 +116,68 @@ struct TeacherForcing {
     rows: kernels::RowOffsets,
 }
 
-impl Seq2SeqTask {
-    fn generator(&self) -> &dyn Generator {
-        self.generator.as_deref().expect("the trunk is bound before the first batch")
+impl Kind for Seq2Seq {
+    fn input(&self) -> InputField {
+        self.input.clone()
     }
 
-    fn tokenizer(&self) -> &Tokenizer {
-        self.tokenizer.as_ref().expect("the trunk is bound before targets are encoded")
+    fn metrics(&self) -> &'static [&'static str] {
+        self.metrics
     }
 
-    /// The references of a row, without empty ones; none for a row that has no target.
-    fn references(&self, row: &Row) -> Result<Vec<String>, DataError> {
-        let field = &self.settings.target;
-        let texts = match row.get(field) {
-            Some(Value::List(items)) => items
-                .iter()
-                .map(|item| match item {
-                    Value::Text(text) => Ok(text.clone()),
-                    other => Err(row.error(field, other.preview(), "a text, or a list of texts")),
-                })
-                .collect::<Result<_, _>>()?,
-            _ => row.text(field)?.map(str::to_owned).into_iter().collect::<Vec<String>>(),
+    fn target_texts(&self, row: &Row) -> Vec<String> {
+        self.references(row).unwrap_or_default()
+    }
+
+    /// There is no label space, but there must be target texts.
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
+        let mut errors = ErrorList::new();
+        let mut found = rows.is_empty();
+        for row in rows {
+            match self.references(row) {
+                Ok(texts) => found |= !texts.is_empty(),
+                Err(error) => errors.push(error),
+            }
+        }
+        if let (false, Some(row)) = (found, rows.first()) {
+            errors.push(row.error(&self.target, "no text in any row", "the texts to be generated"));
+        }
+        errors.finish(json!({}))
+    }
+
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        if !label_space.is_object() {
+            let reason = "expected an empty table".into();
+            return Err(TaskError::Space { task: self.task.clone(), reason });
+        }
+        let Some(generator) = trunk.decoder.cloned() else {
+            let expected = "a model that writes: `decoder = { layers = 3 }` in [model], or a T5".into();
+            let found = "a backbone without a decoder".into();
+            return Err(TaskError::Setting { key: self.key.clone(), found, expected });
         };
-        Ok(texts.into_iter().filter(|text| !text.trim().is_empty()).collect())
+        let mut head = parameters.head(&self.task);
+        let make = || head.matrix("start", [1, trunk.hidden], Init::Normal(0.02));
+        let start = self.start_vector.then(make);
+        let (kind, tokenizer) = (self.clone(), trunk.tokenizer.clone());
+        Ok(EncodedHead::boxed(Seq2SeqHead { kind, generator, tokenizer, start }))
     }
+}
 
+/// The head of a task that generates text: the decoder does the work.
+struct Seq2SeqHead {
+    kind: Seq2Seq,
+    generator: Arc<dyn Generator>,
+    tokenizer: Tokenizer,
+    /// The embedding `[1, hidden]` of the task's own start token, where it has one.
+    start: Option<MatrixId>,
+}
+
+impl Seq2SeqHead {
     /// The encoder states `[n, hidden]` of a batch's rows, and the rows' offsets.
     fn encoder_states(batch: &Batch<'_>) -> (Tensor<2>, kernels::RowOffsets) {
         let ranges: Vec<Range<usize>> = batch.rows.iter().map(|at| at.tokens(batch.pack)).collect();
@@ -154,10 +193,10 @@ impl Seq2SeqTask {
         let (mut inputs, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
         for at in rows {
             let ids = texts.row(at.row as usize);
-            inputs.push(self.generator().decoder_start_token_id());
+            inputs.push(self.generator.decoder_start_token_id());
             inputs.extend_from_slice(ids);
             targets.extend_from_slice(ids);
-            targets.push(self.generator().eos_token_id());
+            targets.push(self.generator.eos_token_id());
             lengths.push(ids.len() + 1);
         }
         TeacherForcing { inputs, targets, rows: kernels::offsets_from_lengths(lengths) }
@@ -173,7 +212,7 @@ impl Seq2SeqTask {
     ) -> Tensor<2> {
         let seed = dropout_seed.map(|seed| data::random::derive_seed(seed, "decoder", 0));
         let texts = (&teacher_forcing.inputs[..], &teacher_forcing.rows);
-        self.generator().logits(parameters, texts, (states, rows), self.start_vector(parameters), seed)
+        self.generator.logits(parameters, texts, (states, rows), self.start_vector(parameters), seed)
     }
 
     fn start_vector(&self, parameters: &Parameters) -> Option<Tensor<2>> {
@@ -185,10 +224,10 @@ impl Seq2SeqTask {
         &self,
         parameters: &Parameters,
         batch: &Batch<'_>,
+        texts: &Texts,
         (states, rows): (&Tensor<2>, &kernels::RowOffsets),
     ) -> Vec<Option<(f64, usize)>> {
-        let Some(texts) = self.targets.get(&batch.split) else { return vec![None; batch.rows.len()] };
-        let labelled = |at: &BatchRow| !texts.references[at.row as usize].is_empty();
+        let labelled = |at: &BatchRow| Self::labelled(texts, at.row as usize);
         if !batch.rows.iter().any(labelled) {
             return vec![None; batch.rows.len()];
         }
@@ -210,80 +249,21 @@ impl Seq2SeqTask {
     }
 }
 
-impl Kind for Seq2SeqTask {
-    fn input(&self) -> InputField {
-        self.settings.input.clone()
-    }
-
-    /// There is no label space, but there must be target texts.
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
-        let mut errors = ErrorList::new();
-        let mut found = rows.is_empty();
-        for row in rows {
-            match self.references(row) {
-                Ok(texts) => found |= !texts.is_empty(),
-                Err(error) => errors.push(error),
-            }
-        }
-        if let (false, Some(row)) = (found, rows.first()) {
-            errors.push(row.error(&self.settings.target, "no text in any row", "the texts to be generated"));
-        }
-        errors.finish(())
-    }
-
-    fn target_texts(&self, row: &Row) -> Vec<String> {
-        self.references(row).unwrap_or_default()
-    }
-
-    fn label_space(&self) -> serde_json::Value {
-        json!({})
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        if space.is_object() {
-            return Ok(());
-        }
-        let reason = "expected an empty table".into();
-        Err(TaskError::Space { task: self.settings.task.clone(), reason })
-    }
-
-    fn labels(&self) -> &[String] {
-        &[]
-    }
-
-    fn bind_trunk(&mut self, trunk: &TrunkHandles<'_>) -> Result<(), TaskError> {
-        let Some(decoder) = trunk.decoder else {
-            let expected = "a model that writes: `decoder = { layers = 3 }` in [model], or a T5";
-            let found = "a backbone without a decoder".into();
-            return Err(TaskError::Setting {
-                key: self.settings.key.clone(),
-                found,
-                expected: expected.into(),
-            });
-        };
-        self.generator = Some(decoder.clone());
-        self.tokenizer = Some(trunk.tokenizer.clone());
-        Ok(())
-    }
+impl Head for Seq2SeqHead {
+    type Targets = Texts;
 
     fn needs_full_embedding(&self) -> bool {
         // The decoder embeds tokens that are not in the pack, and its logits are over the whole vocabulary.
         true
     }
 
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
-        let mut head = parameters.head(&self.settings.task);
-        let make = || head.matrix("start", [1, hidden], Init::Normal(0.02));
-        self.start = self.settings.start_vector.then(make);
-    }
-
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
         let mut errors = ErrorList::new();
         let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
         let read = |row: &Row| {
-            let references = self.references(row)?;
+            let references = self.kind.references(row)?;
             let ids = match references.first() {
-                Some(text) => self.tokenizer().ids(text)?,
+                Some(text) => self.tokenizer.ids(text)?,
                 None => Vec::new(),
             };
             Ok((references, ids))
@@ -294,9 +274,9 @@ impl Kind for Seq2SeqTask {
             match found {
                 Ok((texts, tokens)) => {
                     report.labelled += usize::from(!texts.is_empty());
-                    report.truncated += usize::from(tokens.len() > self.settings.max_target_length);
+                    report.truncated += usize::from(tokens.len() > self.kind.max_target_length);
                     references.push(texts);
-                    ids.extend(tokens.into_iter().take(self.settings.max_target_length));
+                    ids.extend(tokens.into_iter().take(self.kind.max_target_length));
                     offsets.push(ids.len());
                 }
                 Err(error) => errors.push(error),
@@ -304,58 +284,66 @@ impl Kind for Seq2SeqTask {
         }
         errors.finish(())?;
         report.missing = report.rows - report.labelled;
-        self.targets.insert(split, Texts { rows: view.rows.clone(), references, ids, offsets });
-        Ok(report)
+        Ok((Texts { rows: view.rows.clone(), references, ids, offsets }, report))
     }
 
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.targets.get(&split).is_some_and(|texts| texts.references.get(row).is_some_and(|t| !t.is_empty()))
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.references.get(row).is_some_and(|texts| !texts.is_empty())
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
         rows.iter().flat_map(|at| at.tokens(pack)).for_each(|token| used[token] = true);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let texts = self.targets.get(&batch.split)?;
-        let teacher_forcing = self.teacher_forcing(texts, batch.rows);
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
+        if targets.rows.is_empty() {
+            return None;
+        }
+        let teacher_forcing = self.teacher_forcing(targets, batch.rows);
         if teacher_forcing.targets.is_empty() {
             return None;
         }
         let (states, rows) = Self::encoder_states(batch);
         let logits = self.logits(parameters, &teacher_forcing, (states, &rows), batch.dropout_seed);
-        let targets = &teacher_forcing.targets;
-        let mean = kernels::cross_entropy(logits, targets, None, self.settings.label_smoothing);
-        Some(Loss { mean, num_targets: targets.len() })
+        let gold = &teacher_forcing.targets;
+        let mean = kernels::cross_entropy(logits, gold, None, self.kind.label_smoothing);
+        Some(Loss { mean, num_targets: gold.len() })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         if batch.rows.is_empty() {
             return Vec::new();
         }
         let (states, rows) = Self::encoder_states(batch);
-        let likelihoods = self.likelihoods(parameters, batch, (&states, &rows));
-        let generator = self.generator();
+        let likelihoods = self.likelihoods(parameters, batch, targets, (&states, &rows));
+        let generator = &self.generator;
         let mut cache = generator.start(parameters, &states, &rows);
         let indices: Vec<u64> = batch.rows.iter().map(|at| at.row.into()).collect();
         let special_tokens = [generator.decoder_start_token_id(), generator.eos_token_id()];
-        let found = search(&indices, &self.settings.decoding, special_tokens, |from, ids| {
+        let found = search(&indices, &self.kind.decoding, special_tokens, |from, ids| {
             let start = self.start_vector(parameters);
             head::to_host_vec(generator.step(parameters, &mut cache, from, ids, start))
         });
         let answer = |(hypothesis, likelihood): (Hypothesis, Option<(f64, usize)>)| {
             let mean = hypothesis.log_probability / hypothesis.steps.max(1) as f32;
-            let (text, probability) = (self.tokenizer().decode(&hypothesis.tokens), mean.exp());
+            let (text, probability) = (self.tokenizer.decode(&hypothesis.tokens), mean.exp());
             Prediction::Text(TextAnswer { text, probability, likelihood })
         };
         found.into_iter().zip(likelihoods).map(answer).collect()
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
-        let Some(texts) = self.targets.get(&split) else { return Scores::default() };
+    fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
+        if targets.rows.is_empty() {
+            return Scores::default();
+        }
         let (mut generated, mut total, mut tokens) = (Vec::new(), 0.0, 0);
         for (row, prediction) in predictions {
-            let (row, references) = (&texts.rows[*row as usize], &texts.references[*row as usize]);
+            let (row, references) = (&targets.rows[*row as usize], &targets.references[*row as usize]);
             let Prediction::Text(answer) = prediction else { continue };
             if references.is_empty() {
                 continue;
@@ -366,9 +354,13 @@ impl Kind for Seq2SeqTask {
             let references = references.iter().map(String::as_str).collect();
             generated.push(GeneratedText { row, text: &answer.text, references });
         }
-        let mut values = (self.settings.score)(&generated);
+        let mut values = (self.kind.score)(&generated);
         values.push(("perplexity".into(), metrics::perplexity(total, tokens)));
-        Scores::with_primary(self.settings.primary, values)
+        Scores::with_primary(self.kind.primary, values)
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        json!({})
     }
 
     fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
@@ -376,9 +368,5 @@ impl Kind for Seq2SeqTask {
             Prediction::Text(answer) => json!({ "text": answer.text, "probability": answer.probability }),
             _ => serde_json::Value::Null,
         }
-    }
-
-    fn metrics(&self) -> &'static [&'static str] {
-        self.settings.metrics
     }
 }

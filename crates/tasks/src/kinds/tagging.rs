@@ -27,8 +27,6 @@
 //! The probability of an entity is that of its least probable word; with a CRF words have their marginal probability.
 //! For plain text there is also `"words"`: the words that the tags belong to.
 
-use std::collections::HashMap;
-
 use data::{DataError, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use rayon::prelude::*;
@@ -38,10 +36,14 @@ use serde::{Deserialize, Serialize};
 use crate::decode::answer;
 use crate::decode::tag_decoder::TagDecoder;
 use crate::heads::crf_head::CrfHead;
-use crate::heads::head::{self, Head};
+use crate::heads::head::{self, LinearHead};
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
 use crate::targets::words::{self, WordTargets, first_tokens};
-use crate::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, WordTag};
+use crate::task_head::{EncodedHead, Head};
+use crate::{
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    TrunkHandles, WordTag,
+};
 
 const SPAN_METRICS: &[&str] =
     &["span_f1", "span_precision", "span_recall", "span_macro_f1", "token_accuracy"];
@@ -159,39 +161,63 @@ impl TaggingConfig {
             config: self.clone(),
             metrics,
             primary: TaskError::metric(task, metrics, metric)?,
-            labels: Labels::default(),
-            head: None,
-            crf: None,
-            targets: HashMap::new(),
         }))
     }
 }
 
 /// A tagging task.
+#[derive(Clone)]
 struct Tagging {
     task: String,
     config: TaggingConfig,
     metrics: &'static [&'static str],
     primary: &'static str,
-    labels: Labels,
-    head: Option<Head>,
-    crf: Option<CrfHead>,
-    targets: HashMap<Split, WordTargets>,
 }
 
-impl Tagging {
-    fn key(&self, name: &str) -> String {
-        format!("task.{}.tagging.{name}", self.task)
+impl Kind for Tagging {
+    fn input(&self) -> InputField {
+        InputField::Words(self.config.tokens.clone())
     }
 
-    fn head(&self) -> Head {
-        self.head.expect("the head is built before the first batch")
+    fn metrics(&self) -> &'static [&'static str] {
+        self.metrics
     }
 
+    fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
+        let tags = |row: &Row| Ok(words::tags(&self.config, row)?.into_iter().flatten().flatten());
+        let labels = Labels::new(labels::count(rows, tags)?);
+        let key = |name: &str| format!("task.{}.tagging.{name}", self.task);
+        labels.check(rows, &self.config.tags, self.config.max_labels, key, "tags")?;
+        Ok(labels.to_json())
+    }
+
+    fn init_head(
+        &self,
+        label_space: &serde_json::Value,
+        trunk: &TrunkHandles<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Box<dyn TaskHead>, TaskError> {
+        let labels = Labels::from_json(&self.task, label_space)?;
+        let linear = LinearHead::new(parameters, &self.task, trunk.hidden, labels.len());
+        let crf = self.config.crf.then(|| CrfHead::new(parameters, &self.task, labels.len()));
+        Ok(EncodedHead::boxed(TaggingHead { kind: self.clone(), labels, linear, crf }))
+    }
+}
+
+/// The head of a tagging task.
+struct TaggingHead {
+    kind: Tagging,
+    labels: Labels,
+    linear: LinearHead,
+    /// The CRF over the logits, where the task has one.
+    crf: Option<CrfHead>,
+}
+
+impl TaggingHead {
     /// The decoder of tags with the current weights.
     fn decoder(&self, parameters: &Parameters) -> TagDecoder {
-        let constrained = self.config.constrained.unwrap_or(self.config.crf);
-        let scheme = self.config.scheme.spans().filter(|_| constrained);
+        let constrained = self.kind.config.constrained.unwrap_or(self.kind.config.crf);
+        let scheme = self.kind.config.scheme.spans().filter(|_| constrained);
         TagDecoder::new(self.crf.map(|crf| crf.chain(parameters)), scheme, self.labels.names())
     }
 
@@ -208,55 +234,23 @@ impl Tagging {
     }
 }
 
-impl Kind for Tagging {
-    fn input(&self) -> InputField {
-        InputField::Words(self.config.tokens.clone())
+impl Head for TaggingHead {
+    type Targets = WordTargets;
+
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
+        let read = |row: &Row| words::tags(&self.kind.config, row);
+        WordTargets::encode(view, &self.labels, read)
     }
 
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
-        let tags = |row: &Row| Ok(words::tags(&self.config, row)?.into_iter().flatten().flatten());
-        let counted = labels::count(rows, tags)?;
-        let labels = Labels::new(counted);
-        labels.check(rows, &self.config.tags, self.config.max_labels, |name| self.key(name), "tags")?;
-        self.labels = labels;
-        Ok(())
-    }
-
-    fn label_space(&self) -> serde_json::Value {
-        self.labels.to_json()
-    }
-
-    fn load_label_space(&mut self, space: &serde_json::Value) -> Result<(), TaskError> {
-        self.labels = Labels::from_json(&self.task, space)?;
-        Ok(())
-    }
-
-    fn labels(&self) -> &[String] {
-        self.labels.names()
-    }
-
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
-        self.head = Some(Head::new(parameters, &self.task, hidden, self.labels.len()));
-        self.crf = self.config.crf.then(|| CrfHead::new(parameters, &self.task, self.labels.len()));
-    }
-
-    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
-        let read = |row: &Row| words::tags(&self.config, row);
-        let (targets, report) = WordTargets::encode(view, &self.labels, read)?;
-        self.targets.insert(split, targets);
-        Ok(report)
-    }
-
-    fn labelled(&self, split: Split, row: usize) -> bool {
-        self.targets.get(&split).is_some_and(|targets| targets.row(row).iter().any(|id| *id != IGNORE_INDEX))
+    fn labelled(targets: &Self::Targets, row: usize) -> bool {
+        targets.row(row).iter().any(|id| *id != IGNORE_INDEX)
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
         words::mark_first_tokens(pack, rows, used);
     }
 
-    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        let targets = self.targets.get(&batch.split)?;
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
         let known = |id: u32| (id as usize) < self.labels.len();
         let (mut tokens, mut gold, mut rows) = (Vec::new(), Vec::new(), vec![0]);
         for at in batch.rows {
@@ -281,17 +275,22 @@ impl Kind for Tagging {
         if num_targets == 0 {
             return None;
         }
-        let dropout = head::dropout(self.config.dropout, &self.task, batch.dropout_seed);
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
         let states = kernels::gather_rows(batch.states.clone(), &tokens);
-        let logits = self.head().logits(parameters, states, dropout);
+        let logits = self.linear.logits(parameters, states, dropout);
         let mean = match &self.crf {
             Some(crf) => crf.loss(parameters, logits, &rows, &gold, num_targets),
-            None => kernels::cross_entropy(logits, &gold, None, self.config.label_smoothing),
+            None => kernels::cross_entropy(logits, &gold, None, self.kind.config.label_smoothing),
         };
         Some(Loss { mean, num_targets })
     }
 
-    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+    fn predict(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Prediction> {
         let firsts: Vec<Vec<(u32, u32)>> =
             batch.rows.iter().map(|at| first_tokens(batch.pack, *at).collect()).collect();
         let tokens: Vec<u32> = firsts.iter().flatten().map(|(token, _)| *token).collect();
@@ -299,7 +298,7 @@ impl Kind for Tagging {
             return vec![Prediction::Tags(Vec::new()); batch.rows.len()];
         }
         let states = kernels::gather_rows(batch.states.clone(), &tokens);
-        let logits = head::to_host_vec(self.head().logits(parameters, states, None));
+        let logits = head::to_host_vec(self.linear.logits(parameters, states, None));
         let decoder = self.decoder(parameters);
         let k = self.labels.len();
         let begins =
@@ -319,9 +318,7 @@ impl Kind for Tagging {
             .collect()
     }
 
-    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
-        let empty = WordTargets::default();
-        let targets = self.targets.get(&split).unwrap_or(&empty);
+    fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {
         let (mut gold, mut predicted) = (Vec::new(), Vec::new());
         for (row, prediction) in predictions {
             let ids = targets.row(*row as usize);
@@ -336,22 +333,22 @@ impl Kind for Tagging {
             gold.push(row_gold);
             predicted.push(row_predicted);
         }
-        let values = match self.config.scheme {
+        let values = match self.kind.config.scheme {
             Scheme::None => answer::word_scores(&gold, &predicted),
             Scheme::Bio | Scheme::Bioes => answer::span_scores(&gold, &predicted),
         };
-        Scores::with_primary(self.primary, values)
+        Scores::with_primary(self.kind.primary, values)
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        self.labels.to_json()
     }
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
         answer::tagged(
             &self.names(prediction, input.words().len()),
             input,
-            self.config.scheme != Scheme::None,
+            self.kind.config.scheme != Scheme::None,
         )
-    }
-
-    fn metrics(&self) -> &'static [&'static str] {
-        self.metrics
     }
 }

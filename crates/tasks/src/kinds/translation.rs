@@ -24,11 +24,13 @@
 //!
 //! Answer: `{"text", "probability"}`; the probability is the geometric mean of its tokens' probabilities.
 
+use std::sync::Arc;
+
 use data::InputField;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::seq2seq::{Decoding, GeneratedText, Seq2SeqSettings};
+use super::seq2seq::{Decoding, GeneratedText, Seq2Seq};
 use crate::{Kind, TaskError};
 
 const METRICS: &[&str] = &["bleu", "chrf", "exact_text"];
@@ -71,7 +73,7 @@ pub(crate) fn label_smoothing() -> f32 {
 impl TranslationConfig {
     /// Checks the settings and makes the task.
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
-        Seq2SeqSettings {
+        Seq2Seq {
             key: format!("task.{task}.translation"),
             task: task.to_owned(),
             input: InputField::text(&self.source, self.prefix.as_deref()),
@@ -82,7 +84,7 @@ impl TranslationConfig {
             decoding: self.decoding.clone(),
             metrics: METRICS,
             primary: TaskError::metric(task, METRICS, metric)?,
-            score: Box::new(scores),
+            score: Arc::new(scores),
         }
         .build()
     }

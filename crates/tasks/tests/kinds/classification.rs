@@ -1,11 +1,11 @@
 //! Classification: labels, loss, predictions, scores.
 
 use burn::tensor::Device;
-use data::{InputField, Split};
+use data::{InputField, Split, View};
 use polytask_tasks::{Batch, Kind, ModelInput, Prediction};
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, devices, floats, kind, label, near, pack, rows, same, view};
+use crate::fixture::{Heads, Learnt, devices, floats, kind, label, near, pack, refused, rows, same, view};
 
 fn classification(extra: Json) -> Box<dyn Kind> {
     let mut table = json!({ "text": "text", "label": "label" });
@@ -18,50 +18,56 @@ fn labelled(labels: Json) -> Vec<data::Row> {
     rows(Json::Array(objects))
 }
 
-fn errors(kind: &mut dyn Kind, labels: Json) -> Vec<String> {
+/// The task with the labels of some rows.
+fn learnt(extra: Json, labels: Json) -> Learnt {
+    Learnt::of(classification(extra), &labelled(labels))
+}
+
+fn view_of(heads: &Heads, labels: Json) -> View {
+    view(InputField::Text("text".into()), labelled(labels), &heads.words, &[0; 5])
+}
+
+fn errors(kind: &dyn Kind, labels: Json) -> Vec<String> {
     let errors = kind.fit_labels(&labelled(labels)).expect_err("errors");
     errors.iter().map(|error| error.to_string()).collect()
 }
 
 /// The task of the fixture: labels a, b, c; rows 0, 2, 3, 4 of the pack, of which 3 has no label.
-fn of_fixture(heads: &Heads, extra: Json) -> (Box<dyn Kind>, data::Pack) {
-    let mut kind = classification(extra);
-    kind.fit_labels(&labelled(json!(["b", "c", "a"]))).unwrap();
-    assert_eq!(kind.labels(), ["a", "b", "c"]);
-    let rows = labelled(json!(["c", "b", "a", null, "b"]));
-    let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-    let report = kind.encode_targets(Split::Train, &view).unwrap();
+fn of_fixture(heads: &Heads, extra: Json) -> (Learnt, View) {
+    let task = learnt(extra, json!(["b", "c", "a"]));
+    assert_eq!(task.labels(), &json!(["a", "b", "c"]));
+    let view = view_of(heads, json!(["c", "b", "a", null, "b"]));
+    let report = task.head().encode_targets(Split::Train, &view).unwrap();
     assert_eq!((report.rows, report.labelled, report.missing), (5, 4, 1));
-    (kind, pack(&view))
+    (task, view)
 }
 
 #[test]
 fn loss_and_gradients_equal_pytorch() {
     let heads = Heads::read();
-    let (mut kind, pack) = of_fixture(&heads, json!({}));
-    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, &heads.json["classification"]["mean"]);
+    let (task, view) = of_fixture(&heads, json!({}));
+    heads.compare(&task, &view, &[0, 2, 3, 4], 3, &heads.json["classification"]["mean"]);
     let weights = json!({ "a": 0.5, "b": 1.0, "c": 2.5 });
     let extra = json!({ "pooling": "first", "class_weights": weights, "label_smoothing": 0.1 });
-    let (mut kind, pack) = of_fixture(&heads, extra);
+    let (task, view) = of_fixture(&heads, extra);
     let case = &heads.json["classification"]["first_weighted_smoothed"];
-    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, case);
-    let (mut kind, pack) = of_fixture(&heads, json!({ "focal": 2.0 }));
-    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, &heads.json["classification"]["focal"]);
+    heads.compare(&task, &view, &[0, 2, 3, 4], 3, case);
+    let (task, view) = of_fixture(&heads, json!({ "focal": 2.0 }));
+    heads.compare(&task, &view, &[0, 2, 3, 4], 3, &heads.json["classification"]["focal"]);
     let weights = json!({ "a": 0.5, "b": 1.0, "c": 2.5 });
     let extra = json!({ "pooling": "first", "class_weights": weights, "focal": 1.5 });
-    let (mut kind, pack) = of_fixture(&heads, extra);
+    let (task, view) = of_fixture(&heads, extra);
     let case = &heads.json["classification"]["first_weighted_focal"];
-    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, case);
+    heads.compare(&task, &view, &[0, 2, 3, 4], 3, case);
 }
 
 #[test]
 fn predictions_equal_pytorch_and_need_no_targets() {
     let heads = Heads::read();
-    let (learnt, pack) = of_fixture(&heads, json!({}));
-    let mut served = classification(json!({}));
-    served.load_label_space(&learnt.label_space()).unwrap();
+    let (task, view) = of_fixture(&heads, json!({}));
+    let opened = Learnt::opened(classification(json!({})), &*task.head());
     let device = Device::flex();
-    let parameters = heads.build(&mut *served, &device);
+    let ((parameters, served), pack) = (heads.build(&opened, &device), pack(&view));
     let states = heads.states(&device);
     let rows = same(&[0, 2, 4]);
     let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
@@ -77,14 +83,15 @@ fn predictions_equal_pytorch_and_need_no_targets() {
 #[test]
 fn dropout_follows_its_seed() {
     let heads = Heads::read();
-    let (mut kind, pack) = of_fixture(&heads, json!({ "dropout": 0.5 }));
+    let (task, view) = of_fixture(&heads, json!({ "dropout": 0.5 }));
     let device = Device::flex().autodiff();
-    let parameters = heads.build(&mut *kind, &device);
+    let ((parameters, mut head), pack) = (heads.build(&task, &device), pack(&view));
+    head.encode_targets(Split::Train, &view).unwrap();
     let states = heads.states(&device);
     let rows = same(&[0, 2, 4]);
     let loss = |dropout_seed| {
         let batch = Batch { dropout_seed, ..Batch::evaluated(&states, &pack, Split::Train, &rows) };
-        kind.loss(&parameters, &batch).unwrap().mean.into_data().try_into_vec::<f32>().unwrap()
+        head.loss(&parameters, &batch).unwrap().mean.into_data().try_into_vec::<f32>().unwrap()
     };
     assert_eq!(loss(Some(1)), loss(Some(1)));
     assert_ne!(loss(Some(1)), loss(Some(2)));
@@ -95,18 +102,17 @@ fn dropout_follows_its_seed() {
 fn rows_without_tokens_pool_to_zeros() {
     let heads = Heads::read();
     for pooling in ["mean", "first"] {
-        let mut kind = classification(json!({ "pooling": pooling }));
-        kind.fit_labels(&labelled(json!(["a", "b", "c"]))).unwrap();
+        let task = learnt(json!({ "pooling": pooling }), json!(["a", "b", "c"]));
         let words = vec![vec![None; 16], vec![]];
         let view = view(InputField::Text("text".into()), labelled(json!(["a", "b"])), &words, &[0, 0]);
         let bias: Vec<f32> = heads.input("bias").iter().map(|b| b.exp()).collect();
         let sum: f32 = bias.iter().sum();
         let (pack, rows) = (pack(&view), same(&[0, 1]));
         for device in devices() {
-            let parameters = heads.build(&mut *kind, &device);
+            let (parameters, head) = heads.build(&task, &device);
             let states = heads.states(&device);
             let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
-            let predictions = kind.predict(&parameters, &batch);
+            let predictions = head.predict(&parameters, &batch);
             let Prediction::Label(found) = &predictions[1] else { panic!("a label") };
             near(found, &bias.iter().map(|b| b / sum).collect::<Vec<_>>(), pooling);
         }
@@ -115,20 +121,19 @@ fn rows_without_tokens_pool_to_zeros() {
 
 #[test]
 fn numbers_and_truth_values_are_labels() {
-    let mut kind = classification(json!({}));
-    kind.fit_labels(&labelled(json!([1, 0, 1, 2.5, true, "", null]))).unwrap();
-    assert_eq!(kind.labels(), ["0", "1", "2.5", "true"]);
+    let task = learnt(json!({}), json!([1, 0, 1, 2.5, true, "", null]));
+    assert_eq!(task.labels(), &json!(["0", "1", "2.5", "true"]));
 }
 
 #[test]
 fn bad_labels_are_reported_with_their_place() {
-    let mut kind = classification(json!({}));
-    let found = errors(&mut *kind, json!(["a", ["b"], "c", { "x": 1 }]));
+    let kind = classification(json!({}));
+    let found = errors(&*kind, json!(["a", ["b"], "c", { "x": 1 }]));
     let expected = "expected one label (text, a number, true or false) for task t";
     assert_eq!(found[0], format!("data.jsonl:2: field \"label\": found [\"b\"], {expected}"));
     assert_eq!(found[1], format!("data.jsonl:4: field \"label\": found {{x: 1}}, {expected}"));
 
-    let found = errors(&mut *kind, json!(["a", "a"]));
+    let found = errors(&*kind, json!(["a", "a"]));
     assert_eq!(
         found,
         [
@@ -136,18 +141,18 @@ fn bad_labels_are_reported_with_their_place() {
           labels; the first row has the fields text, label"
         ]
     );
-    let found = errors(&mut *kind, json!([null, null]));
+    let found = errors(&*kind, json!([null, null]));
     assert!(found[0].contains("found no label in field \"label\" of 2 training rows"), "{found:?}");
 
-    let mut few = classification(json!({ "max_labels": 2 }));
-    let found = errors(&mut *few, json!(["a", "b", "c"]));
+    let few = classification(json!({ "max_labels": 2 }));
+    let found = errors(&*few, json!(["a", "b", "c"]));
     assert!(
         found[0].contains("found 3 different labels in field \"label\", expected at most 2"),
         "{found:?}"
     );
 
-    let mut weighted = classification(json!({ "class_weights": { "d": 2 } }));
-    let found = errors(&mut *weighted, json!(["a", "b"]));
+    let weighted = classification(json!({ "class_weights": { "d": 2 } }));
+    let found = errors(&*weighted, json!(["a", "b"]));
     assert!(
         found[0].starts_with("task.t.classification.class_weights.d: found a label that training"),
         "{found:?}"
@@ -157,37 +162,36 @@ fn bad_labels_are_reported_with_their_place() {
 #[test]
 fn unseen_labels_are_counted_and_wrong() {
     let heads = Heads::read();
-    let mut kind = classification(json!({}));
-    kind.fit_labels(&labelled(json!(["a", "b", "c"]))).unwrap();
-    let rows = labelled(json!(["a", "x", "b", null, "x"]));
-    let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-    let report = kind.encode_targets(Split::Validation, &view).unwrap();
+    let task = learnt(json!({}), json!(["a", "b", "c"]));
+    let view = view_of(&heads, json!(["a", "x", "b", null, "x"]));
+    let device = Device::flex();
+    let (parameters, mut head) = heads.build(&task, &device);
+    let report = head.encode_targets(Split::Validation, &view).unwrap();
     assert_eq!((report.labelled, report.missing, report.unseen["x"]), (4, 1, 2));
     assert_eq!(report.counts, [("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 0)]);
-    assert!(kind.labelled(Split::Validation, 1) && !kind.labelled(Split::Validation, 3));
-    assert!(!kind.labelled(Split::Validation, 9) && !kind.labelled(Split::Train, 0));
+    assert!(head.labelled(Split::Validation, 1) && !head.labelled(Split::Validation, 3));
+    assert!(!head.labelled(Split::Validation, 9) && !head.labelled(Split::Train, 0));
 
     // sklearn on ["a", "x", "b", "x"] against ["a", "a", "b", "c"]: accuracy 0.5, macro F1 (2/3 + 1 + 0 + 0) / 4.
     let predictions: Vec<_> =
         [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2)].map(|(row, best)| (row, label(3, best))).into();
-    let scores = kind.score(Split::Validation, &predictions);
+    let scores = head.score(Split::Validation, &predictions);
     assert_eq!((scores.primary.as_str(), scores.values[0].1), ("accuracy", 0.5));
     let macro_f1 = scores.get("macro_f1").unwrap();
     assert!((macro_f1 - 5.0 / 12.0).abs() < 1e-12, "{macro_f1}");
 
     // The loss leaves them out: only rows 0 and 2 count.
-    let device = Device::flex();
-    let parameters = heads.build(&mut *kind, &device);
     let (pack, states, rows) = (pack(&view), heads.states(&device), same(&[0, 1, 2, 3, 4]));
     let batch = Batch::evaluated(&states, &pack, Split::Validation, &rows);
-    assert_eq!(kind.loss(&parameters, &batch).unwrap().num_targets, 2);
+    assert_eq!(head.loss(&parameters, &batch).unwrap().num_targets, 2);
 }
 
 #[test]
 fn the_main_metric_is_the_one_asked_for() {
     let mut config = crate::fixture::config("classification", json!({ "text": "text", "label": "label" }));
     config.metric = Some("matthews".into());
-    let scores = config.build("t").unwrap().score(Split::Test, &[]);
+    let task = Learnt::of(config.build("t").unwrap(), &labelled(json!(["a", "b"])));
+    let scores = task.head().score(Split::Test, &[]);
     assert_eq!(scores.primary, "matthews");
     let names: Vec<&str> = scores.values.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["matthews", "accuracy", "macro_f1", "micro_f1"]);
@@ -199,33 +203,29 @@ fn balanced_weights_are_scikit_learns() {
     // = [0.6667, 1.0, 2.0]; the loss equals that of the same weights given by hand, also from the stored space.
     let heads = Heads::read();
     let table = json!({ "a": 2.0f32 / 3.0, "b": 1, "c": 2 });
-    let mut learnt = classification(json!({ "class_weights": "balanced" }));
-    learnt.fit_labels(&labelled(json!(["a", "a", "a", "b", "b", "c"]))).unwrap();
-    let mut restored = classification(json!({ "class_weights": "balanced" }));
-    restored.load_label_space(&learnt.label_space()).unwrap();
-    let mut by_hand = classification(json!({ "class_weights": table }));
-    by_hand.load_label_space(&learnt.label_space()).unwrap();
-    let loss = |kind: &mut dyn Kind| {
-        let rows = labelled(json!(["c", "b", "a", "a", "b"]));
-        let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-        kind.encode_targets(Split::Train, &view).unwrap();
+    let balanced = json!({ "class_weights": "balanced" });
+    let fitted = learnt(balanced.clone(), json!(["a", "a", "a", "b", "b", "c"]));
+    let restored = Learnt::opened(classification(balanced), &*fitted.head());
+    let by_hand = Learnt::opened(classification(json!({ "class_weights": table })), &*fitted.head());
+    let loss = |task: &Learnt| {
+        let view = view_of(&heads, json!(["c", "b", "a", "a", "b"]));
         let device = Device::flex();
-        let parameters = heads.build(kind, &device);
+        let (parameters, mut head) = heads.build(task, &device);
+        head.encode_targets(Split::Train, &view).unwrap();
         let (pack, states, rows) = (pack(&view), heads.states(&device), same(&[0, 1, 2, 3, 4]));
         let batch = Batch::evaluated(&states, &pack, Split::Train, &rows);
-        kind.loss(&parameters, &batch).unwrap().mean.into_data().try_into_vec::<f32>().unwrap()
+        head.loss(&parameters, &batch).unwrap().mean.into_data().try_into_vec::<f32>().unwrap()
     };
-    let expected = loss(&mut *by_hand);
-    assert_eq!((loss(&mut *learnt), loss(&mut *restored)), (expected.clone(), expected));
+    let expected = loss(&by_hand);
+    assert_eq!((loss(&fitted), loss(&restored)), (expected.clone(), expected));
 }
 
 #[test]
 fn answers_list_the_most_probable_labels() {
-    let mut kind = classification(json!({}));
-    kind.fit_labels(&labelled(json!(["喜び", "怒り", "c", "d", "e", "f"]))).unwrap();
-    assert_eq!(kind.labels(), ["c", "d", "e", "f", "喜び", "怒り"]);
+    let task = learnt(json!({}), json!(["喜び", "怒り", "c", "d", "e", "f"]));
+    assert_eq!(task.labels(), &json!(["c", "d", "e", "f", "喜び", "怒り"]));
     let prediction = Prediction::Label(vec![0.125, 0.0, 0.25, 0.0625, 0.5, 0.0625]);
-    let answer = kind.to_json(&prediction, ModelInput::Text { text: "", words: &[] });
+    let answer = task.head().to_json(&prediction, ModelInput::Text { text: "", words: &[] });
     assert_eq!(
         answer.to_string(),
         r#"{"label":"喜び","probability":0.5,"probabilities":{"喜び":0.5,"e":0.25,"c":0.125,"f":0.0625,"怒り":0.0625}}"#
@@ -234,8 +234,7 @@ fn answers_list_the_most_probable_labels() {
 
 #[test]
 fn a_label_space_of_something_else_is_refused() {
-    let mut kind = classification(json!({}));
-    let error = kind.load_label_space(&json!({ "tags": [] })).unwrap_err().to_string();
+    let error = refused(&*classification(json!({})), &json!({ "tags": [] }));
     let expected = "task t: the stored labels do not fit: there is no list \"labels\"; train again, or use the config of that run";
     assert_eq!(error, expected);
 }

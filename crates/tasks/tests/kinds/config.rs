@@ -128,9 +128,6 @@ fn settings_out_of_range_name_the_key() {
         assert!(error.contains(says), "{error}");
     }
     let mut config = with("tagging", json!({}));
-    config["importance"] = json!(-1);
-    assert_eq!(error(config.clone()), "task.intent.importance: found -1, expected a number, 0 or more");
-    config["importance"] = json!(1);
     config["metric"] = json!("accuracy");
     let allowed = "span_f1, span_precision, span_recall, span_macro_f1, token_accuracy";
     assert_eq!(error(config), format!("task.intent.metric: found \"accuracy\", expected one of {allowed}"));
@@ -165,7 +162,7 @@ fn class_weights_have_three_forms() {
 fn a_resolved_config_reads_the_same_again() {
     let config = parse(with("classification", json!({ "text": "t", "label": "y" }))).unwrap();
     let written = serde_json::to_value(&config).unwrap();
-    let expected = json!({ "corpus": "c", "importance": 1.0, "classification": {
+    let expected = json!({ "corpus": "c", "classification": {
         "text": "t", "label": "y", "pooling": "mean", "class_weights": "none", "label_smoothing": 0.0,
         "dropout": 0.1f32, "max_labels": 1000,
     } });

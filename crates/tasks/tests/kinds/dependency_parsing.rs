@@ -1,11 +1,11 @@
 //! Dependency parsing: reading, loss, decoding, scores.
 
 use burn::tensor::Device;
-use data::{InputField, Pack, Row, Split, View};
+use data::{InputField, Row, Split, View};
 use polytask_tasks::{Batch, Kind, LabelReport, ModelInput, Prediction, WordArc};
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, kind, near, pack, rows, same, used_tokens, view};
+use crate::fixture::{Heads, Learnt, kind, near, pack, rows, same, used_tokens, view};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -31,10 +31,9 @@ fn view_of(rows: Vec<Row>, words: &[Vec<Option<u32>>], truncated: &[u32]) -> Vie
 }
 
 /// The task of the fixture: rows 0, 2 and 4 have heads.
-fn of_fixture(heads: &Heads) -> (Box<dyn Kind>, Pack, LabelReport) {
-    let mut kind = parsing();
-    kind.fit_labels(&parsed(&[(json!([0, 1, 1]), json!(NAMES))])).unwrap();
-    assert_eq!(kind.labels(), NAMES);
+fn of_fixture(heads: &Heads) -> (Learnt, View, LabelReport) {
+    let task = Learnt::of(parsing(), &parsed(&[(json!([0, 1, 1]), json!(NAMES))]));
+    assert_eq!(task.labels(), &json!(NAMES));
     let tree = |row: usize| -> (Json, Json) {
         let Some(arcs) = heads.json["arcs"][row.to_string()].as_array() else {
             return (Json::Null, Json::Null);
@@ -44,31 +43,30 @@ fn of_fixture(heads: &Heads) -> (Box<dyn Kind>, Pack, LabelReport) {
     };
     let trees: Vec<(Json, Json)> = (0..5).map(tree).collect();
     let view = view_of(parsed(&trees), &heads.words, &[0, 0, 2, 0, 0]);
-    let report = kind.encode_targets(Split::Train, &view).unwrap();
-    (kind, pack(&view), report)
+    let report = task.head().encode_targets(Split::Train, &view).unwrap();
+    (task, view, report)
 }
 
 #[test]
 fn loss_and_gradients_equal_pytorch() {
     let heads = fixture();
-    let (mut kind, pack, report) = of_fixture(&heads);
+    let (task, view, report) = of_fixture(&heads);
     // Row 2: word 3 is cut, and word 1 hangs on it.
     assert_eq!((report.labelled, report.missing, report.truncated, report.without_token), (3, 2, 2, 0));
     let counts = [("a", 3), ("b", 2), ("c", 3)].map(|(name, n)| (name.to_owned(), n));
     assert_eq!(report.counts, counts);
     let items = heads.json["items"].as_u64().unwrap() as usize;
     assert_eq!(items, 6);
-    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], items, &heads.json["loss"]);
+    heads.compare(&task, &view, &[0, 2, 3, 4], items, &heads.json["loss"]);
 }
 
 #[test]
 fn trees_equal_those_of_a_search_of_all_also_from_the_tokens_read_alone() {
     let heads = fixture();
-    let (trained, pack, _) = of_fixture(&heads);
-    let mut served = parsing();
-    served.load_label_space(&trained.label_space()).unwrap();
-    let device = Device::flex();
-    let (parameters, states) = (heads.build(&mut *served, &device), heads.states(&device));
+    let (trained, view, _) = of_fixture(&heads);
+    let opened = Learnt::opened(parsing(), &*trained.head());
+    let (device, pack) = (Device::flex(), pack(&view));
+    let ((parameters, served), states) = (heads.build(&opened, &device), heads.states(&device));
     let rows = same(&[0, 1, 2, 4]);
     let used = used_tokens(&*served, &pack, &rows);
     assert_eq!(used.len(), 8, "one token a word");
@@ -93,8 +91,7 @@ fn trees_equal_those_of_a_search_of_all_also_from_the_tokens_read_alone() {
 #[test]
 fn rows_of_any_length_go_together() {
     // What a row says does not depend on the rows beside it, however long.
-    let mut kind = parsing();
-    kind.fit_labels(&parsed(&[(json!([0, 1, 1]), json!(NAMES))])).unwrap();
+    let task = Learnt::of(parsing(), &parsed(&[(json!([0, 1, 1]), json!(NAMES))]));
     let lengths = [1, 9, 2, 4, 1, 16, 3];
     let words: Vec<Vec<Option<u32>>> = lengths.iter().map(|n| (0..*n).map(Some).collect()).collect();
     let trees: Vec<(Json, Json)> = lengths
@@ -102,10 +99,10 @@ fn rows_of_any_length_go_together() {
         .map(|n| ((0..*n).collect(), (0..*n).map(|word| NAMES[word as usize % 3]).collect()))
         .collect();
     let view = view_of(parsed(&trees), &words, &[0; 7]);
-    kind.encode_targets(Split::Train, &view).unwrap();
     let device = Device::flex();
     let heads = fixture();
-    let parameters = heads.build(&mut *kind, &device);
+    let (parameters, mut head) = heads.build(&task, &device);
+    head.encode_targets(Split::Train, &view).unwrap();
     let pack = pack(&view);
     let mut rng = data::random::stream(1, "states", 0);
     let numbers: Vec<f32> = (0..pack.tokens() * heads.hidden)
@@ -116,8 +113,8 @@ fn rows_of_any_length_go_together() {
     let of = |rows: &[u32]| {
         let rows = same(rows);
         let batch = Batch::evaluated(&states, &pack, Split::Train, &rows);
-        let loss = kind.loss(&parameters, &batch).unwrap();
-        (loss.mean.into_scalar::<f32>() * loss.num_targets as f32, kind.predict(&parameters, &batch))
+        let loss = head.loss(&parameters, &batch).unwrap();
+        (loss.mean.into_scalar::<f32>() * loss.num_targets as f32, head.predict(&parameters, &batch))
     };
     let (mut sum, mut alone) = (0.0, Vec::new());
     for row in 0..lengths.len() as u32 {
@@ -141,8 +138,8 @@ fn rows_of_any_length_go_together() {
 
 #[test]
 fn words_that_are_lost_are_counted_and_wrong() {
-    let mut kind = parsing();
-    kind.fit_labels(&parsed(&[(json!([0, 1, 1]), json!(["root", "obj", "punct"]))])).unwrap();
+    let seen = parsed(&[(json!([0, 1, 1]), json!(["root", "obj", "punct"]))]);
+    let mut head = Learnt::of(parsing(), &seen).head();
     // Row 0: word 2 has no token and word 3 hangs on it, word 4 is cut. Row 1 has no heads. Row 2 has relations never seen.
     let rows = parsed(&[
         (json!([0, 1, 2, 1]), json!(["root", "obj", "obj", "punct"])),
@@ -150,11 +147,11 @@ fn words_that_are_lost_are_counted_and_wrong() {
         (json!([2, 0]), json!(["acl", "root"])),
     ]);
     let words = [vec![Some(0), Some(2)], vec![Some(0)], vec![Some(0), Some(1)]];
-    let report = kind.encode_targets(Split::Test, &view_of(rows, &words, &[1, 0, 0])).unwrap();
+    let report = head.encode_targets(Split::Test, &view_of(rows, &words, &[1, 0, 0])).unwrap();
     assert_eq!((report.labelled, report.missing, report.truncated, report.without_token), (2, 1, 1, 2));
     assert_eq!(report.unseen, [("acl".to_owned(), 1)].into());
     assert!(
-        kind.labelled(Split::Test, 0) && !kind.labelled(Split::Test, 1) && !kind.labelled(Split::Test, 9)
+        head.labelled(Split::Test, 0) && !head.labelled(Split::Test, 1) && !head.labelled(Split::Test, 9)
     );
     // Labels sorted: obj 0, punct 1, root 2.
     let arc = |head, relation| Some(WordArc { head, relation, probability: 0.5 });
@@ -163,27 +160,26 @@ fn words_that_are_lost_are_counted_and_wrong() {
         (1, Prediction::Tree(vec![arc(0, 2)])),
         (2, Prediction::Tree(vec![arc(2, 0), arc(0, 2)])),
     ];
-    let scores = kind.score(Split::Test, &predictions);
+    let scores = head.score(Split::Test, &predictions);
     assert_eq!(scores.primary, "las");
     // Of six words, heads of word 1 and of both words of row 2 are right; "acl" could not be found.
     assert_eq!((scores.get("uas"), scores.get("las")), (Some(0.5), Some(2.0 / 6.0)));
     assert_eq!(scores.get("relation_accuracy"), Some(2.0 / 6.0));
-    assert_eq!(kind.score(Split::Train, &predictions).get("las"), Some(0.0));
+    assert_eq!(head.score(Split::Train, &predictions).get("las"), Some(0.0));
 }
 
 #[test]
 fn heads_may_be_numbers_or_text_and_some_words_may_have_none() {
-    let mut kind = parsing();
     let rows = rows(json!([
         { "tokens": "a b c", "head": "2 0 _", "deprel": "x y z" },
         { "tokens": ["a", "b"], "head": ["0", null], "deprel": ["x", null] },
         { "tokens": [], "head": [], "deprel": [] },
         { "tokens": ["a"] },
     ]));
-    kind.fit_labels(&rows).unwrap();
-    assert_eq!(kind.labels(), ["x", "y"]);
+    let task = Learnt::of(parsing(), &rows);
+    assert_eq!(task.labels(), &json!(["x", "y"]));
     let words = [vec![Some(0), Some(1), Some(2)], vec![Some(0), Some(1)], vec![], vec![Some(0)]];
-    let report = kind.encode_targets(Split::Train, &view_of(rows, &words, &[0; 4])).unwrap();
+    let report = task.head().encode_targets(Split::Train, &view_of(rows, &words, &[0; 4])).unwrap();
     assert_eq!((report.labelled, report.missing), (2, 2));
     assert_eq!(report.counts, [("x".to_owned(), 2), ("y".to_owned(), 1)]);
 }
@@ -231,18 +227,17 @@ fn bad_heads_are_reported() {
 
 #[test]
 fn answers_name_heads_relations_and_words() {
-    let mut kind = parsing();
-    kind.fit_labels(&parsed(&[(json!([0, 1]), json!(["root", "obj"]))])).unwrap();
+    let head = Learnt::of(parsing(), &parsed(&[(json!([0, 1]), json!(["root", "obj"]))])).head();
     let arc = |head, relation| Some(WordArc { head, relation, probability: 0.5 });
     let tree = Prediction::Tree(vec![arc(0, 1), arc(1, 0)]);
     let text = "See it!";
-    let answer = kind.to_json(&tree, ModelInput::Text { text, words: &[0..3, 4..6, 6..7] });
+    let answer = head.to_json(&tree, ModelInput::Text { text, words: &[0..3, 4..6, 6..7] });
     let expected = json!({
         "heads": [0, 1, null], "relations": ["root", "obj", null], "probabilities": [0.5, 0.5, null],
         "words": ["See", "it", "!"],
     });
     assert_eq!(answer, expected);
     let words = ["See".to_owned(), "it".to_owned()];
-    let answer = kind.to_json(&tree, ModelInput::Words(&words));
+    let answer = head.to_json(&tree, ModelInput::Words(&words));
     assert_eq!(answer, json!({ "heads": [0, 1], "relations": ["root", "obj"], "probabilities": [0.5, 0.5] }));
 }

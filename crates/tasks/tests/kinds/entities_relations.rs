@@ -1,13 +1,13 @@
 //! Entities and relations: reading, losses, what is found, scores, settings.
 
 use burn::tensor::Device;
-use data::{InputField, Pack, Row, Split, View};
+use data::{InputField, Row, Split, View};
 use polytask_tasks::{
-    Batch, EntityAnswer, EntityGraph, Kind, LabelReport, ModelInput, Prediction, RelationAnswer,
+    Batch, EntityAnswer, EntityGraph, LabelReport, ModelInput, Prediction, RelationAnswer, TaskHead,
 };
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, config, kind, near, pack, rows, same, used_tokens, view};
+use crate::fixture::{Heads, Learnt, config, kind, near, pack, refused, rows, same, used_tokens, view};
 
 fn heads() -> Heads {
     Heads::of(include_str!("../fixtures/entities_relations.json"))
@@ -49,28 +49,28 @@ fn view_of(rows: Vec<Row>, heads: &Heads) -> View {
 }
 
 /// The task of the fixture.
-fn of_fixture(heads: &Heads, others: Json) -> (Box<dyn Kind>, Pack, LabelReport) {
-    let mut kind = kind("entities_relations", settings(others));
+fn of_fixture(heads: &Heads, others: Json) -> (Learnt, View, LabelReport) {
     let view = view_of(annotated(), heads);
-    kind.fit_labels(&view.rows).unwrap();
-    let report = kind.encode_targets(Split::Train, &view).unwrap();
-    (kind, pack(&view), report)
+    let task = Learnt::of(kind("entities_relations", settings(others)), &view.rows);
+    let report = task.head().encode_targets(Split::Train, &view).unwrap();
+    (task, view, report)
 }
 
 #[test]
 fn losses_and_gradients_equal_pytorch() {
     let heads = heads();
-    let (mut kind, pack, report) = of_fixture(&heads, json!({}));
-    assert_eq!(kind.labels(), ["a", "b", "p", "q"]);
+    let (task, view, report) = of_fixture(&heads, json!({}));
+    let names = ["entities", "relations"].map(|part| &task.label_space[part]["labels"]);
+    assert_eq!(names, [&json!(["a", "b"]), &json!(["p", "q"])]);
     assert_eq!((report.labelled, report.missing, report.truncated, report.without_token), (3, 1, 0, 0));
     // An entity of three words, and the relation that leads to it.
     assert_eq!(report.out_of_reach, 2);
     assert_eq!(report.counts.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [2, 3, 2, 2]);
-    heads.compare(&mut *kind, &pack, &[0, 1, 2, 3], 3, &heads.json["both"]);
+    heads.compare(&task, &view, &[0, 1, 2, 3], 3, &heads.json["both"]);
     for learn in ["entities", "relations"] {
-        let (mut kind, pack, _) = of_fixture(&heads, json!({ "learn": learn }));
+        let (task, view, _) = of_fixture(&heads, json!({ "learn": learn }));
         let items = if learn == "entities" { 3 } else { 2 };
-        heads.compare(&mut *kind, &pack, &[0, 1, 2, 3], items, &heads.json[learn]);
+        heads.compare(&task, &view, &[0, 1, 2, 3], items, &heads.json[learn]);
     }
 }
 
@@ -81,14 +81,15 @@ fn loss(heads: &Heads, others: Json, seed: u64) -> f32 {
 
 /// The loss of a training step when so much of the run lies behind.
 fn loss_at(heads: &Heads, others: Json, seed: u64, progress: f64) -> f32 {
-    let (mut kind, pack, _) = of_fixture(heads, others);
+    let (task, view, _) = of_fixture(heads, others);
     let device = Device::flex();
-    let (parameters, states, rows) =
-        (heads.build(&mut *kind, &device), heads.states(&device), same(&[0, 1, 2, 3]));
+    let (parameters, mut head) = heads.build(&task, &device);
+    head.encode_targets(Split::Train, &view).unwrap();
+    let (pack, states, rows) = (pack(&view), heads.states(&device), same(&[0, 1, 2, 3]));
     let dropout_seed = Some(seed);
     let batch =
         Batch { states: &states, pack: &pack, split: Split::Train, rows: &rows, dropout_seed, progress };
-    kind.loss(&parameters, &batch).unwrap().mean.into_scalar::<f32>()
+    head.loss(&parameters, &batch).unwrap().mean.into_scalar::<f32>()
 }
 
 #[test]
@@ -135,17 +136,20 @@ fn what_a_step_draws_is_a_function_of_its_seed() {
     }
 }
 
-fn graphs(heads: &Heads, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], split: Split) -> Vec<EntityGraph> {
+/// What is found in rows of a split; `view` is the training split.
+fn graphs(heads: &Heads, task: &Learnt, view: &View, rows: &[u32], split: Split) -> Vec<EntityGraph> {
     let device = Device::flex();
-    let (parameters, states, rows) = (heads.build(kind, &device), heads.states(&device), same(rows));
-    let used = used_tokens(kind, pack, &rows);
+    let (parameters, mut head) = heads.build(task, &device);
+    head.encode_targets(Split::Train, view).unwrap();
+    let (pack, states, rows) = (pack(view), heads.states(&device), same(rows));
+    let used = used_tokens(&*head, &pack, &rows);
     let (part, seen) = (pack.select_tokens(&used), kernels::gather_rows(states, &used));
     let batch = Batch::evaluated(&seen, &part, split, &rows);
     let graph = |prediction| match prediction {
         Prediction::Graph(graph) => graph,
         other => panic!("{other:?}"),
     };
-    kind.predict(&parameters, &batch).into_iter().map(graph).collect()
+    head.predict(&parameters, &batch).into_iter().map(graph).collect()
 }
 
 fn check(found: &EntityGraph, expected: &Json) {
@@ -167,34 +171,33 @@ fn check(found: &EntityGraph, expected: &Json) {
 #[test]
 fn what_is_found_equals_a_search_in_python() {
     let heads = heads();
-    let (kind_of_fixture, pack, _) = of_fixture(&heads, json!({}));
-    let mut served = kind("entities_relations", settings(json!({})));
-    served.load_label_space(&kind_of_fixture.label_space()).unwrap();
-    let found = graphs(&heads, &mut *served, &pack, &[0, 1, 2, 3], Split::Test);
+    let (task, view, _) = of_fixture(&heads, json!({}));
+    let served = Learnt::opened(kind("entities_relations", settings(json!({}))), &*task.head());
+    let found = graphs(&heads, &served, &view, &[0, 1, 2, 3], Split::Test);
     found
         .iter()
         .zip(heads.json["graphs"].as_array().unwrap())
         .for_each(|(found, expected)| check(found, expected));
     // Relations alone are looked for between gold entities, of which there are none in text that is served.
-    let (mut alone, pack, _) = of_fixture(&heads, json!({ "learn": "relations" }));
-    check(&graphs(&heads, &mut *alone, &pack, &[3], Split::Train)[0], &heads.json["gold_graph"]);
-    assert_eq!(graphs(&heads, &mut *alone, &pack, &[3], Split::Test), [EntityGraph::default()]);
+    let (alone, view, _) = of_fixture(&heads, json!({ "learn": "relations" }));
+    check(&graphs(&heads, &alone, &view, &[3], Split::Train)[0], &heads.json["gold_graph"]);
+    assert_eq!(graphs(&heads, &alone, &view, &[3], Split::Test), [EntityGraph::default()]);
     // Of the entities only the most probable two have relations; their places are those among all.
-    let (mut few, pack, _) = of_fixture(&heads, json!({ "max_entities": 2, "threshold": 1e-9 }));
-    let found = &graphs(&heads, &mut *few, &pack, &[0], Split::Train)[0];
+    let (few, view, _) = of_fixture(&heads, json!({ "max_entities": 2, "threshold": 1e-9 }));
+    let found = &graphs(&heads, &few, &view, &[0], Split::Train)[0];
     let mut order: Vec<usize> = (0..3).collect();
     order.sort_by(|a, b| found.entities[*b].probability.total_cmp(&found.entities[*a].probability));
     let ends: Vec<bool> =
         (0..3).map(|i| found.relations.iter().any(|r| r.head == i || r.tail == i)).collect();
     assert_eq!((found.relations.len(), ends[order[2]]), (4, false));
-    let (mut nothing, pack, _) = of_fixture(&heads, json!({}));
-    assert!(graphs(&heads, &mut *nothing, &pack, &[], Split::Train).is_empty());
+    let (nothing, view, _) = of_fixture(&heads, json!({}));
+    assert!(graphs(&heads, &nothing, &view, &[], Split::Train).is_empty());
 }
 
 #[test]
 fn entities_and_relations_are_scored_with_what_was_lost() {
     let heads = heads();
-    let (mut kind, _, _) = of_fixture(&heads, json!({}));
+    let mut head = of_fixture(&heads, json!({})).0.head();
     let mut gold = annotated();
     gold[0] = rows(json!([{
         "tokens": ["w", "w", "w", "w", "w"],
@@ -203,7 +206,7 @@ fn entities_and_relations_are_scored_with_what_was_lost() {
         "relations": [{ "head": [0, 1], "tail": [2, 4], "type": "r" }],
     }]))[0]
         .clone();
-    let report = kind.encode_targets(Split::Test, &view_of(gold, &heads)).unwrap();
+    let report = head.encode_targets(Split::Test, &view_of(gold, &heads)).unwrap();
     assert_eq!((report.without_token, report.out_of_reach), (2, 2));
     let unseen: Vec<(&str, usize)> = report.unseen.iter().map(|(name, n)| (name.as_str(), *n)).collect();
     assert_eq!(unseen, [("c", 1), ("r", 1)]);
@@ -224,7 +227,7 @@ fn entities_and_relations_are_scored_with_what_was_lost() {
     ];
     let said: Vec<(u32, Prediction)> =
         said.into_iter().map(|(row, graph)| (row, Prediction::Graph(graph))).collect();
-    let scores = kind.score(Split::Test, &said);
+    let scores = head.score(Split::Test, &said);
     let get = |name: &str| scores.get(name).unwrap();
     // Of 4 gold entities 1 is found, by 2 answers; of 2 gold relations none strictly, one when relaxed, by 1 answer.
     assert!((get("entity_f1") - 1.0 / 3.0).abs() < 1e-12);
@@ -237,9 +240,9 @@ fn entities_and_relations_are_scored_with_what_was_lost() {
 #[test]
 fn a_tuned_threshold_is_the_best_and_is_kept() {
     let heads = heads();
-    let (mut kind, _, _) = of_fixture(&heads, json!({ "threshold": "tuned" }));
+    let mut head = of_fixture(&heads, json!({ "threshold": "tuned" })).0.head();
     for split in [Split::Validation, Split::Test] {
-        kind.encode_targets(split, &view_of(annotated(), &heads)).unwrap();
+        head.encode_targets(split, &view_of(annotated(), &heads)).unwrap();
     }
     let entity = |start, end, label| EntityAnswer { words: [start, end], label, probability: 0.5 };
     let relation = |head, tail, label, probability| RelationAnswer { head, tail, label, probability };
@@ -258,18 +261,17 @@ fn a_tuned_threshold_is_the_best_and_is_kept() {
     let said =
         [(0, EntityGraph { entities, relations }), (1, EntityGraph::default()), (3, EntityGraph::default())];
     let said = said.map(|(row, graph)| (row, Prediction::Graph(graph)));
-    let f1 = |kind: &dyn Kind, split| kind.score(split, &said).get("relation_f1").unwrap();
+    let f1 = |head: &dyn TaskHead, split| head.score(split, &said).get("relation_f1").unwrap();
     let near_to = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}");
-    near_to(f1(&*kind, Split::Validation), 0.6);
+    near_to(f1(&*head, Split::Validation), 0.6);
     // From 0.5 on 1 of 2 is right.
-    near_to(f1(&*kind, Split::Test), 1.0 / 3.0);
-    assert!(kind.calibrates());
-    kind.calibrate(Split::Validation, &said);
-    near_to(f1(&*kind, Split::Test), 0.6);
-    let threshold = kind.label_space()["threshold"].as_f64().unwrap();
+    near_to(f1(&*head, Split::Test), 1.0 / 3.0);
+    assert!(head.calibrates());
+    head.calibrate(Split::Validation, &said);
+    near_to(f1(&*head, Split::Test), 0.6);
+    let threshold = head.label_space()["threshold"].as_f64().unwrap();
     assert!(threshold > 0.05 && threshold <= 0.15, "{threshold}");
-    let mut served = crate::fixture::kind("entities_relations", json!({}));
-    served.load_label_space(&kind.label_space()).unwrap();
+    let served = Learnt::opened(kind("entities_relations", json!({})), &*head).head();
     let words = ["v"; 5].map(str::to_owned);
     let answer = served.to_json(&said[0].1, ModelInput::Words(&words));
     assert_eq!(answer["relations"].as_array().unwrap().len(), 6);
@@ -277,18 +279,18 @@ fn a_tuned_threshold_is_the_best_and_is_kept() {
     let mut other = said.clone();
     let Prediction::Graph(graph) = &mut other[0].1 else { unreachable!() };
     graph.entities[0].label = 0;
-    assert_eq!(kind.score(Split::Test, &other).get("relation_f1"), Some(0.0));
+    assert_eq!(head.score(Split::Test, &other).get("relation_f1"), Some(0.0));
 }
 
 #[test]
 fn answers_have_texts_and_places_in_characters() {
     let heads = heads();
-    let (kind, _, _) = of_fixture(&heads, json!({}));
+    let head = of_fixture(&heads, json!({})).0.head();
     let words = ["José".to_owned(), "García".to_owned(), "lives".to_owned()];
     let entity = |start, end, label| EntityAnswer { words: [start, end], label, probability: 0.5 };
     let relation = RelationAnswer { head: 1, tail: 0, label: 1, probability: 0.75 };
     let graph = EntityGraph { entities: vec![entity(0, 2, 0), entity(2, 3, 1)], relations: vec![relation] };
-    let answer = kind.to_json(&Prediction::Graph(graph.clone()), ModelInput::Words(&words));
+    let answer = head.to_json(&Prediction::Graph(graph.clone()), ModelInput::Words(&words));
     let expected = json!({
         "entities": [
             { "text": "José García", "label": "a", "start": 0, "end": 11, "probability": 0.5 },
@@ -297,7 +299,7 @@ fn answers_have_texts_and_places_in_characters() {
         "relations": [{ "head": 1, "tail": 0, "label": "q", "probability": 0.75 }],
     });
     assert_eq!(answer, expected);
-    assert_eq!(kind.to_json(&Prediction::Graph(graph), ModelInput::Words(&words[..1])), Json::Null);
+    assert_eq!(head.to_json(&Prediction::Graph(graph), ModelInput::Words(&words[..1])), Json::Null);
 }
 
 #[test]
@@ -363,9 +365,9 @@ fn settings_and_stored_types_are_checked() {
     let metrics = |learn: &str| kind("entities_relations", json!({ "learn": learn })).metrics()[0];
     assert_eq!(["both", "entities", "relations"].map(metrics), ["mean_f1", "entity_f1", "relation_f1"]);
     let heads = heads();
-    let (mut kind, _, _) = of_fixture(&heads, json!({}));
+    let (task, _, _) = of_fixture(&heads, json!({}));
     let none = json!({ "labels": [], "counts": [] });
-    let mut far = kind.label_space();
+    let mut far = task.label_space.clone();
     far["threshold"] = json!(1.5);
     for space in [
         far,
@@ -374,6 +376,7 @@ fn settings_and_stored_types_are_checked() {
         json!({ "entities": none, "relations": none }),
         json!({ "entities": 1 }),
     ] {
-        assert!(kind.load_label_space(&space).is_err(), "{space}");
+        let error = refused(&*task.kind, &space);
+        assert!(error.starts_with("task t: the stored labels do not fit: "), "{space}: {error}");
     }
 }

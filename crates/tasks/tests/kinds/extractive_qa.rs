@@ -1,16 +1,21 @@
 //! Answers in a context: reading, loss, decoding, scores.
 
 use burn::tensor::Device;
-use data::{InputField, Pack, Split, View};
+use data::{InputField, Split, View};
 use polytask_tasks::{Batch, Kind, LabelReport, ModelInput, Prediction, SpanAnswer};
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, kind, near, pack, rows, same, used_tokens, view};
+use crate::fixture::{Heads, Learnt, kind, near, pack, refused, rows, same, used_tokens, view};
 
 const CONTEXT: &str = "ab cdef gh ij";
 
 fn extractive_qa() -> Box<dyn Kind> {
     kind("extractive_qa", json!({ "max_tokens": 2 }))
+}
+
+/// The task, which has no labels to learn.
+fn learnt() -> Learnt {
+    Learnt { kind: extractive_qa(), label_space: json!({}) }
 }
 
 fn objects(answers: Json) -> Vec<data::Row> {
@@ -40,34 +45,32 @@ fn answer(text: &str, start: usize) -> Json {
 }
 
 /// The task of the fixture: row 0 has no answer, row 4 has one, row 2 is not labelled.
-fn of_fixture(heads: &Heads) -> (Box<dyn Kind>, Pack, LabelReport) {
-    let mut kind = extractive_qa();
+fn of_fixture(heads: &Heads) -> (Learnt, View, LabelReport) {
     let none = json!({ "text": [], "answer_start": [] });
     let view =
         view_of(heads, json!([none, null, null, null, [{ "text": "cdef gh", "answer_start": 3 }]]), [0; 5]);
-    kind.fit_labels(&view.rows).unwrap();
-    let report = kind.encode_targets(Split::Train, &view).unwrap();
-    (kind, pack(&view), report)
+    let task = Learnt::of(extractive_qa(), &view.rows);
+    let report = task.head().encode_targets(Split::Train, &view).unwrap();
+    (task, view, report)
 }
 
 #[test]
 fn loss_and_gradients_equal_pytorch() {
     let heads = Heads::read();
-    let (mut kind, pack, report) = of_fixture(&heads);
+    let (task, view, report) = of_fixture(&heads);
     assert_eq!((report.labelled, report.missing, report.truncated), (2, 3, 0));
     assert_eq!(report.counts, [("an answer".to_owned(), 1), ("no answer".to_owned(), 1)]);
-    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 2, &heads.json["span"]["loss"]);
+    heads.compare(&task, &view, &[0, 2, 3, 4], 2, &heads.json["span"]["loss"]);
 }
 
 #[test]
 fn decodings_equal_a_search_of_all_pairs_also_from_the_tokens_read_alone() {
     let heads = Heads::read();
-    let (_, pack, _) = of_fixture(&heads);
-    let mut served = extractive_qa();
-    served.load_label_space(&extractive_qa().label_space()).unwrap();
-    let device = Device::flex();
-    let (parameters, states, rows) =
-        (heads.build(&mut *served, &device), heads.states(&device), same(&[0, 4]));
+    let (task, view, _) = of_fixture(&heads);
+    let opened = Learnt::opened(extractive_qa(), &*task.head());
+    let (device, pack) = (Device::flex(), pack(&view));
+    let ((parameters, served), states, rows) =
+        (heads.build(&opened, &device), heads.states(&device), same(&[0, 4]));
     let used = used_tokens(&*served, &pack, &rows);
     for tokens in [(0..pack.tokens() as u32).collect(), used] {
         let (part, seen) = (pack.select_tokens(&tokens), kernels::gather_rows(states.clone(), &tokens));
@@ -99,15 +102,15 @@ fn in_windows(heads: &Heads, answer: Json) -> View {
 fn windows_of_a_context_are_learned_and_searched_one_by_one() {
     let heads = Heads::read();
     let view = in_windows(&heads, answer("gh ij", 8));
-    let mut kind = extractive_qa();
-    let report = kind.encode_targets(Split::Train, &view).unwrap();
+    let task = learnt();
+    let report = task.head().encode_targets(Split::Train, &view).unwrap();
     assert_eq!((report.labelled, report.truncated), (2, 0));
-    let pack = pack(&view);
-    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, &heads.json["span"]["windows"]);
-    let device = Device::flex();
-    let (parameters, states, rows) = (heads.build(&mut *kind, &device), heads.states(&device), same(&[0, 4]));
+    heads.compare(&task, &view, &[0, 2, 3, 4], 3, &heads.json["span"]["windows"]);
+    let (device, pack) = (Device::flex(), pack(&view));
+    let ((parameters, mut head), states, rows) =
+        (heads.build(&task, &device), heads.states(&device), same(&[0, 4]));
     let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
-    let found = kind.predict(&parameters, &batch);
+    let found = head.predict(&parameters, &batch);
     for (found, expected) in found.iter().zip(heads.json["span"]["window_answers"].as_array().unwrap()) {
         let Prediction::Span(SpanAnswer { tokens, sequence, probability }) = found else {
             panic!("an answer")
@@ -117,42 +120,41 @@ fn windows_of_a_context_are_learned_and_searched_one_by_one() {
         assert_eq!([*sequence, first, last], [number(0) as u32, number(1) as u32, number(2) as u32]);
         near(&[*probability], &[number(3) as f32], "probability");
     }
-    kind.encode_targets(Split::Test, &view).unwrap();
+    head.encode_targets(Split::Test, &view).unwrap();
     let second = SpanAnswer { tokens: Some([1, 2]), sequence: 1, probability: 0.5 };
-    assert_eq!(kind.score(Split::Test, &[(4, Prediction::Span(second))]).get("exact_match"), Some(1.0));
+    assert_eq!(head.score(Split::Test, &[(4, Prediction::Span(second))]).get("exact_match"), Some(1.0));
 }
 
 #[test]
 fn an_answer_that_no_window_has_whole_is_counted_and_not_trained_on() {
     let heads = Heads::read();
-    let mut kind = extractive_qa();
     // It begins in one window and ends in the other.
     let view = in_windows(&heads, answer("ef gh", 5));
-    assert_eq!(kind.encode_targets(Split::Train, &view).unwrap().truncated, 1);
     let device = Device::flex();
-    let (parameters, states) = (heads.build(&mut *kind, &device), heads.states(&device));
+    let ((parameters, mut head), states) = (heads.build(&learnt(), &device), heads.states(&device));
+    assert_eq!(head.encode_targets(Split::Train, &view).unwrap().truncated, 1);
     let (pack, rows) = (pack(&view), same(&[4]));
     let batch = Batch::evaluated(&states, &pack, Split::Train, &rows);
-    assert!(kind.loss(&parameters, &batch).is_none());
+    assert!(head.loss(&parameters, &batch).is_none());
 }
 
 #[test]
 fn answers_are_scored_as_text() {
     let heads = Heads::read();
-    let mut kind = extractive_qa();
+    let mut head = learnt().head();
     // Row 4: two answers, of which the second is predicted; row 0: none; row 1: one that has no token, since nothing has.
     let both = json!({ "text": ["ij", "cdef gh"], "answer_start": [11, 3] });
     let view = view_of(&heads, json!([[], answer("ab", 0), null, null, both]), [0, 9, 0, 0, 0]);
-    let report = kind.encode_targets(Split::Test, &view).unwrap();
+    let report = head.encode_targets(Split::Test, &view).unwrap();
     assert_eq!((report.labelled, report.truncated), (3, 1));
     assert!(
-        kind.labelled(Split::Test, 1) && !kind.labelled(Split::Test, 2) && !kind.labelled(Split::Test, 9)
+        head.labelled(Split::Test, 1) && !head.labelled(Split::Test, 2) && !head.labelled(Split::Test, 9)
     );
     let answered = |tokens| Prediction::Span(SpanAnswer { tokens, sequence: 0, probability: 0.5 });
     let predictions =
         [(0, answered(None)), (1, answered(None)), (2, answered(None)), (4, answered(Some([3, 4])))];
     // "ef gh" and "cdef gh" share one word of two on either side.
-    let scores = kind.score(Split::Test, &predictions);
+    let scores = head.score(Split::Test, &predictions);
     assert_eq!((scores.primary.as_str(), scores.get("answer_f1")), ("answer_f1", Some(0.5)));
     assert!((scores.get("exact_match").unwrap() - 1.0 / 3.0).abs() < 1e-12);
 }
@@ -160,19 +162,18 @@ fn answers_are_scored_as_text() {
 #[test]
 fn answers_that_were_cut_off_are_counted_and_not_trained_on() {
     let heads = Heads::read();
-    let mut kind = extractive_qa();
     // The context goes on behind the last token, and so does the answer.
     let longer = json!([null, null, null, null, { "text": "ij", "answer_start": 11 }]);
     let mut view = view_of(&heads, longer, [0, 0, 0, 0, 3]);
     let last = view.encoded.offset_mapping.len() - 1;
     view.encoded.offset_mapping[last] = [11, 12];
-    let report = kind.encode_targets(Split::Train, &view).unwrap();
-    assert_eq!((report.labelled, report.truncated), (1, 1));
     let device = Device::flex();
-    let (parameters, states, rows) = (heads.build(&mut *kind, &device), heads.states(&device), same(&[4]));
-    let pack = pack(&view);
+    let ((parameters, mut head), states) = (heads.build(&learnt(), &device), heads.states(&device));
+    let report = head.encode_targets(Split::Train, &view).unwrap();
+    assert_eq!((report.labelled, report.truncated), (1, 1));
+    let (pack, rows) = (pack(&view), same(&[4]));
     let batch = Batch::evaluated(&states, &pack, Split::Train, &rows);
-    assert!(kind.loss(&parameters, &batch).is_none());
+    assert!(head.loss(&parameters, &batch).is_none());
 }
 
 #[test]
@@ -180,9 +181,9 @@ fn answers_are_told_with_their_place_in_characters() {
     let second = "où est 東京 ?";
     let places = [[0, 0], [0, 3], [4, 7], [8, 11], [11, 14]];
     let input = ModelInput::Pair { second, offset_mapping: &[&places[..0], &places] };
+    let head = learnt().head();
     let to_json = |tokens| {
-        extractive_qa()
-            .to_json(&Prediction::Span(SpanAnswer { tokens, sequence: 1, probability: 0.25 }), input)
+        head.to_json(&Prediction::Span(SpanAnswer { tokens, sequence: 1, probability: 0.25 }), input)
     };
     assert_eq!(to_json(Some([3, 4])), json!({ "answer": "東京", "start": 7, "end": 9, "probability": 0.25 }));
     assert_eq!(to_json(None), json!({ "answer": null, "start": null, "end": null, "probability": 0.25 }));
@@ -211,5 +212,5 @@ fn answers_that_stand_elsewhere_are_reported() {
             .to_string()
             .starts_with("task.t.extractive_qa.answers: found no answer in field \"answers\" of 2")
     );
-    assert!(extractive_qa().load_label_space(&json!({ "labels": ["a"] })).is_err());
+    assert!(refused(&*extractive_qa(), &json!({ "labels": ["a"] })).contains("answers have no labels"));
 }

@@ -1,14 +1,14 @@
 //! Rows, views and packs in a few words, and the numbers that `scripts/make_task_fixtures.py` wrote.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use data::{
     Encoded, InputField, NO_WORD_ID, Pack, Place, Row, RowRef, Split, Tokenizer, TokenizerConfig, Value, View,
 };
 use model::{DeviceName, Init, Owner, ParameterSpec, ParameterTensor, Parameters, Role};
-use polytask_tasks::{Batch, BatchRow, Kind, Prediction, TaskConfig, TrunkHandles};
+use polytask_tasks::{Batch, BatchRow, Kind, Prediction, TaskConfig, TaskError, TaskHead, TrunkHandles};
 use serde_json::{Value as Json, json};
 
 /// The config of a task `[task.t]` with the given kind table.
@@ -18,6 +18,56 @@ pub fn config(kind: &str, table: Json) -> TaskConfig {
 
 pub fn kind(name: &str, table: Json) -> Box<dyn Kind> {
     config(name, table).build("t").expect("a good config")
+}
+
+/// A task whose labels are known.
+pub struct Learnt {
+    pub kind: Box<dyn Kind>,
+    pub label_space: Json,
+}
+
+impl Learnt {
+    /// The task with the labels of some training rows.
+    pub fn of(kind: Box<dyn Kind>, rows: &[Row]) -> Self {
+        let label_space = kind.fit_labels(rows).expect("labels");
+        Learnt { kind, label_space }
+    }
+
+    /// Another task with the label space of a head, as one that was saved and opened again.
+    pub fn opened(kind: Box<dyn Kind>, head: &dyn TaskHead) -> Self {
+        Learnt { kind, label_space: head.label_space() }
+    }
+
+    /// A head with weights that do not matter.
+    pub fn head(&self) -> Box<dyn TaskHead> {
+        init_head(&*self.kind, &self.label_space, 4, &mut Parameters::new(&Device::flex(), 1)).unwrap()
+    }
+
+    /// The labels, in their order.
+    pub fn labels(&self) -> &Json {
+        &self.label_space["labels"]
+    }
+}
+
+/// Initializes the head of a kind that uses the token states alone.
+pub fn init_head(
+    kind: &dyn Kind,
+    label_space: &Json,
+    hidden: usize,
+    parameters: &mut Parameters,
+) -> Result<Box<dyn TaskHead>, TaskError> {
+    let mut others = Parameters::new(&Device::flex(), 1);
+    let token_embedding = others.add_matrix(token_embedding("table", &[1, hidden]));
+    let handles = TrunkHandles { hidden, tokenizer: &TOKENIZER, token_embedding, decoder: None };
+    kind.init_head(label_space, &handles, parameters)
+}
+
+/// The error of a label space that is not one of this kind.
+pub fn refused(kind: &dyn Kind, label_space: &Json) -> String {
+    let mut parameters = Parameters::new(&Device::flex(), 1);
+    let error = init_head(kind, label_space, 4, &mut parameters).err().expect("an error");
+    assert_eq!(parameters.len(), 0);
+    error.to_string()
 }
 
 /// Rows of `data.jsonl`, one for each object.
@@ -63,9 +113,9 @@ pub fn pack(view: &View) -> Pack {
 }
 
 /// The tokens of a pack that a task uses for some rows.
-pub fn used_tokens(kind: &dyn Kind, pack: &Pack, rows: &[BatchRow]) -> Vec<u32> {
+pub fn used_tokens(head: &dyn TaskHead, pack: &Pack, rows: &[BatchRow]) -> Vec<u32> {
     let mut used = vec![false; pack.tokens()];
-    kind.mark_used_tokens(pack, rows, &mut used);
+    head.mark_used_tokens(pack, rows, &mut used);
     (0..).zip(used).filter_map(|(token, used)| used.then_some(token)).collect()
 }
 
@@ -91,9 +141,8 @@ pub fn near(found: &[f32], expected: &[f32], what: &str) {
 }
 
 /// A vocabulary of bytes; its mask token is 4.
-pub fn tokenizer() -> Tokenizer {
-    Tokenizer::train(&["a text"], &TokenizerConfig::default()).unwrap()
-}
+pub static TOKENIZER: LazyLock<Tokenizer> =
+    LazyLock::new(|| Tokenizer::train(&["a text"], &TokenizerConfig::default()).unwrap());
 
 /// The numbers from PyTorch.
 pub struct Heads {
@@ -142,51 +191,66 @@ impl Heads {
     }
 
     /// Builds the head of task `t` with PyTorch's weights, of a smaller head the first of them.
-    pub fn build(&self, kind: &mut dyn Kind, device: &Device) -> Parameters {
+    pub fn build(&self, task: &Learnt, device: &Device) -> (Parameters, Box<dyn TaskHead>) {
         let mut parameters = Parameters::new(device, 1);
-        if let Ok(shape) = serde_json::from_value::<[usize; 2]>(self.json["table"].clone()) {
+        let (hidden, space) = (self.hidden, &task.label_space);
+        let head = match serde_json::from_value::<[usize; 2]>(self.json["table"].clone()) {
             // The kind also uses the trunk's token embedding.
-            let token_embedding = parameters.add_matrix(token_embedding("head.t.table", &shape));
-            let (hidden, tokenizer) = (self.hidden, &tokenizer());
-            kind.bind_trunk(&TrunkHandles { hidden, tokenizer, token_embedding, decoder: None }).unwrap();
-        }
-        kind.init_head(&mut parameters, self.hidden);
+            Ok(shape) => {
+                let token_embedding = parameters.add_matrix(token_embedding("head.t.table", &shape));
+                let handles = TrunkHandles { hidden, tokenizer: &TOKENIZER, token_embedding, decoder: None };
+                task.kind.init_head(space, &handles, &mut parameters)
+            }
+            Err(_) => init_head(&*task.kind, space, hidden, &mut parameters),
+        };
         for name in self.json["inputs"].as_object().expect("inputs by name").keys() {
             if let Some(index) = parameters.find(&format!("head.t.{name}")) {
                 let size = parameters.shape(index).iter().product::<usize>();
                 parameters.set_data(index, self.input(name)[..size].to_vec()).unwrap();
             }
         }
-        parameters
+        (parameters, head.unwrap())
     }
 
     /// Loss and all gradients of the task, on every device, against those of a case; from whole rows, and from only the tokens
-    /// that the task marks as used.
-    pub fn compare(&self, kind: &mut dyn Kind, pack: &Pack, rows: &[u32], num_targets: usize, case: &Json) {
+    /// that the task marks as used. `view` is the training split.
+    pub fn compare(&self, task: &Learnt, view: &View, rows: &[u32], num_targets: usize, case: &Json) {
+        self.compare_packed(task, view, &pack(view), rows, num_targets, case);
+    }
+
+    /// The same with a pack that differs from the view.
+    pub fn compare_packed(
+        &self,
+        task: &Learnt,
+        view: &View,
+        pack: &Pack,
+        rows: &[u32],
+        num_targets: usize,
+        case: &Json,
+    ) {
         for device in devices() {
-            self.compare_on(&device.autodiff(), kind, pack, rows, num_targets, case);
+            self.compare_on(&device.autodiff(), task, view, pack, (rows, num_targets, case));
         }
     }
 
     fn compare_on(
         &self,
         device: &Device,
-        kind: &mut dyn Kind,
+        task: &Learnt,
+        view: &View,
         pack: &Pack,
-        rows: &[u32],
-        num_targets: usize,
-        case: &Json,
+        (rows, num_targets, case): (&[u32], usize, &Json),
     ) {
         let rows = same(rows);
-        self.build(kind, device);
-        let used = used_tokens(kind, pack, &rows);
+        let used = used_tokens(&*self.build(task, device).1, pack, &rows);
         let all: Vec<u32> = (0..pack.tokens() as u32).collect();
         for tokens in [all, used] {
-            let parameters = self.build(kind, device);
+            let (parameters, mut head) = self.build(task, device);
+            head.encode_targets(Split::Train, view).unwrap();
             let states = self.states(device).require_grad();
             let (part, seen) = (pack.select_tokens(&tokens), kernels::gather_rows(states.clone(), &tokens));
             let batch = Batch::evaluated(&seen, &part, Split::Train, &rows);
-            let loss = kind.loss(&parameters, &batch).expect("rows with labels");
+            let loss = head.loss(&parameters, &batch).expect("rows with labels");
             assert_eq!(loss.num_targets, num_targets);
             let value: Vec<f32> = loss.mean.clone().into_data().try_into_vec().unwrap();
             near(&value, &[case["loss"].as_f64().unwrap() as f32], "loss");

@@ -2,10 +2,10 @@
 
 use burn::tensor::Device;
 use data::{InputField, Row, Split, View};
-use polytask_tasks::{Batch, Kind, ModelInput, Prediction, WordTag};
+use polytask_tasks::{Batch, ModelInput, Prediction, WordTag};
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, kind, pack, rows, same, view};
+use crate::fixture::{Heads, Learnt, kind, pack, rows, same, view};
 
 /// Rows of forms and lemmas.
 fn lemmatized(pairs: &[(Json, Json)]) -> Vec<Row> {
@@ -17,21 +17,23 @@ fn view_of(rows: Vec<Row>, words: &[Vec<Option<u32>>], truncated: &[u32]) -> Vie
 }
 
 /// A task that knows three scripts: `↓0;d¦` 0, `↓0;d¦-` 1, `↕;d¦` 2.
-fn learned(min_count: usize) -> Box<dyn Kind> {
-    let mut kind = kind("lemmatization", json!({ "min_count": min_count, "dropout": 0.0 }));
+fn learned(min_count: usize) -> Learnt {
+    let kind = kind("lemmatization", json!({ "min_count": min_count, "dropout": 0.0 }));
     let seen = lemmatized(&[
         (json!("cats dogs the Of"), json!("cat dog the of")),
         (json!("Anna and Berlin went"), json!("Anna and Berlin go")),
     ]);
-    kind.fit_labels(&seen).unwrap();
-    kind
+    Learnt::of(kind, &seen)
 }
 
 #[test]
 fn rare_scripts_are_left_out_masked_and_wrong() {
-    assert_eq!(learned(1).labels(), ["↓0;ago", "↓0;d¦", "↓0;d¦-", "↕;d¦"]);
-    let mut kind = learned(2);
-    assert_eq!(kind.labels(), ["↓0;d¦", "↓0;d¦-", "↕;d¦"]);
+    assert_eq!(learned(1).labels(), &json!(["↓0;ago", "↓0;d¦", "↓0;d¦-", "↕;d¦"]));
+    let task = learned(2);
+    assert_eq!(task.labels(), &json!(["↓0;d¦", "↓0;d¦-", "↕;d¦"]));
+    let heads = Heads::read();
+    let device = Device::flex();
+    let (parameters, mut head) = heads.build(&task, &device);
     // Row 0: a known script, a rare one, no lemma. Row 1: word 2 is cut. Row 2 has no lemmas.
     let rows = lemmatized(&[
         (json!(["Cars", "went", "x"]), json!(["car", "go", null])),
@@ -40,21 +42,19 @@ fn rare_scripts_are_left_out_masked_and_wrong() {
     ]);
     let words = [vec![None, Some(0), Some(1), Some(2)], vec![Some(0), None], vec![Some(0)]];
     let view = view_of(rows, &words, &[0, 1, 0]);
-    let report = kind.encode_targets(Split::Train, &view).unwrap();
+    let report = head.encode_targets(Split::Train, &view).unwrap();
     assert_eq!((report.labelled, report.missing, report.truncated, report.without_token), (2, 1, 1, 0));
     assert_eq!((report.rare, report.unseen.len()), (1, 0));
-    assert!(kind.labelled(Split::Train, 1) && !kind.labelled(Split::Train, 2));
+    assert!(head.labelled(Split::Train, 1) && !head.labelled(Split::Train, 2));
 
     // Two words are trained on: "Cars" and the first "the".
-    let heads = Heads::read();
-    let device = Device::flex();
-    let (parameters, pack) = (heads.build(&mut *kind, &device), pack(&view));
     let (states, all) = (heads.states(&device).narrow(0, 0, 7), same(&[0, 1, 2]));
+    let pack = pack(&view);
     let batch = Batch::evaluated(&states, &pack, Split::Train, &all);
-    assert_eq!(kind.loss(&parameters, &batch).unwrap().num_targets, 2);
+    assert_eq!(head.loss(&parameters, &batch).unwrap().num_targets, 2);
     let rows = same(&[2]);
-    assert!(kind.loss(&parameters, &Batch { rows: &rows, ..batch }).is_none());
-    let lengths: Vec<usize> = kind
+    assert!(head.loss(&parameters, &Batch { rows: &rows, ..batch }).is_none());
+    let lengths: Vec<usize> = head
         .predict(&parameters, &batch)
         .iter()
         .map(|p| if let Prediction::Tags(tags) = p { tags.len() } else { panic!("tags") })
@@ -68,18 +68,18 @@ fn rare_scripts_are_left_out_masked_and_wrong() {
         (1, Prediction::Tags(vec![tag(0)])),
         (2, Prediction::Tags(vec![tag(0)])),
     ];
-    assert_eq!(kind.score(Split::Train, &predictions).get("lemma_accuracy"), Some(0.5));
+    assert_eq!(head.score(Split::Train, &predictions).get("lemma_accuracy"), Some(0.5));
 }
 
 #[test]
 fn loss_and_gradients_equal_those_of_tags() {
     // The head is that of tags; words and tags of the fixture, with scripts for tags.
     let heads = Heads::read();
-    let mut kind = learned(2);
+    let task = learned(2);
     let pairs = [("xa", "xa"), ("xas", "xa"), ("Xa", "Xa")];
-    let mut plain = crate::fixture::kind("tagging", json!({ "scheme": "none", "dropout": 0.0 }));
+    let plain = kind("tagging", json!({ "scheme": "none", "dropout": 0.0 }));
     let names = ["a", "b", "c"];
-    plain.fit_labels(&rows(json!([{ "tokens": names, "tags": names }]))).unwrap();
+    let plain = Learnt::of(plain, &rows(json!([{ "tokens": names, "tags": names }])));
     let row = |row: usize| {
         let Some(tags) = heads.json["tags"][row.to_string()].as_array() else {
             return json!({ "tokens": ["x"] });
@@ -92,28 +92,27 @@ fn loss_and_gradients_equal_those_of_tags() {
         })
     };
     let view = view_of(rows((0..5).map(row).collect()), &heads.words, &[0, 0, 2, 0, 0]);
-    kind.encode_targets(Split::Train, &view).unwrap();
-    plain.encode_targets(Split::Train, &view).unwrap();
     let device = Device::flex();
     let (states, pack, all) = (heads.states(&device), pack(&view), same(&[0, 2, 3, 4]));
     let batch = Batch::evaluated(&states, &pack, Split::Train, &all);
-    let of = |kind: &mut dyn Kind| {
-        let parameters = heads.build(kind, &device);
-        let loss = kind.loss(&parameters, &batch).unwrap();
+    let of = |task: &Learnt| {
+        let (parameters, mut head) = heads.build(task, &device);
+        head.encode_targets(Split::Train, &view).unwrap();
+        let loss = head.loss(&parameters, &batch).unwrap();
         (loss.mean.into_scalar::<f32>(), loss.num_targets)
     };
-    let (ours, theirs) = (of(&mut *kind), of(&mut *plain));
+    let (ours, theirs) = (of(&task), of(&plain));
     assert_eq!((ours, ours.1), (theirs, 7));
 }
 
 #[test]
 fn answers_are_lemmas_of_the_words_that_were_asked_about() {
-    let kind = learned(2);
+    let head = learned(2).head();
     let tag = |label| Some(WordTag { label, probability: 0.5 });
     let tags = Prediction::Tags(vec![tag(1), tag(0), tag(2), tag(1)]);
     let text = "Tables AND OSlo \u{1f44d}s.";
     let words = [0..6, 7..10, 11..15, 16..20, 20..21, 21..22];
-    let answer = kind.to_json(&tags, ModelInput::Text { text, words: &words });
+    let answer = head.to_json(&tags, ModelInput::Text { text, words: &words });
     let expected = json!({
         "lemmas": ["table", "and", "OSlo", "", null, null],
         "probabilities": [0.5, 0.5, 0.5, 0.5, null, null],
@@ -122,7 +121,7 @@ fn answers_are_lemmas_of_the_words_that_were_asked_about() {
     assert_eq!(answer, expected);
     let words = [String::new()];
     // Nothing can be deleted of nothing: the word stays.
-    let answer = kind.to_json(&Prediction::Tags(vec![tag(1)]), ModelInput::Words(&words));
+    let answer = head.to_json(&Prediction::Tags(vec![tag(1)]), ModelInput::Words(&words));
     assert_eq!(answer, json!({ "lemmas": [""], "probabilities": [0.5] }));
 }
 

@@ -5,7 +5,7 @@ use data::{InputField, Row, Split, View};
 use polytask_tasks::{Batch, Kind, ModelInput, Prediction};
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, floats, kind, near, pack, rows, same, view};
+use crate::fixture::{Heads, Learnt, floats, kind, near, pack, refused, rows, same, view};
 
 fn choice(pooling: &str) -> Box<dyn Kind> {
     kind("multiple_choice", json!({ "pooling": pooling }))
@@ -38,12 +38,11 @@ fn loss_and_gradients_equal_pytorch() {
     let heads = Heads::read();
     let view = of_fixture(&heads);
     for pooling in ["mean", "first"] {
-        let mut kind = choice(pooling);
-        kind.fit_labels(&view.rows).unwrap();
-        let report = kind.encode_targets(Split::Train, &view).unwrap();
+        let task = Learnt::of(choice(pooling), &view.rows);
+        let report = task.head().encode_targets(Split::Train, &view).unwrap();
         assert_eq!((report.labelled, report.missing), (3, 2));
         assert_eq!(report.counts, ["choice 0", "choice 1", "choice 2"].map(|name| (name.to_owned(), 1)));
-        heads.compare(&mut *kind, &pack(&view), &[0, 2, 3, 4], 3, &heads.json["multiple_choice"][pooling]);
+        heads.compare(&task, &view, &[0, 2, 3, 4], 3, &heads.json["multiple_choice"][pooling]);
     }
 }
 
@@ -51,12 +50,13 @@ fn loss_and_gradients_equal_pytorch() {
 fn probabilities_equal_pytorch_and_are_scored_and_told() {
     let heads = Heads::read();
     let view = of_fixture(&heads);
-    let (mut kind, device) = (choice("mean"), Device::flex());
-    kind.encode_targets(Split::Test, &view).unwrap();
-    let (parameters, states, pack) = (heads.build(&mut *kind, &device), heads.states(&device), pack(&view));
+    let (task, device) = (Learnt::of(choice("mean"), &view.rows), Device::flex());
+    let ((parameters, mut head), states) = (heads.build(&task, &device), heads.states(&device));
+    head.encode_targets(Split::Test, &view).unwrap();
+    let pack = pack(&view);
     let rows = same(&[0, 2, 4]);
     let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
-    let found = kind.predict(&parameters, &batch);
+    let found = head.predict(&parameters, &batch);
     let expected = heads.json["multiple_choice"]["probabilities"].as_array().unwrap();
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
@@ -66,9 +66,9 @@ fn probabilities_equal_pytorch_and_are_scored_and_told() {
     let chosen = |p: &[f32]| Prediction::Label(p.to_vec());
     let predictions = [(0, chosen(&[0.25, 0.75])), (1, chosen(&[0.0, 1.0])), (2, chosen(&[0.5, 0.25, 0.25]))];
     // Row 1 has no label; row 0 is right, row 2 wrong.
-    assert_eq!(kind.score(Split::Test, &predictions).get("accuracy"), Some(0.5));
+    assert_eq!(head.score(Split::Test, &predictions).get("accuracy"), Some(0.5));
     let texts = ["a", "b"].map(str::to_owned);
-    let answer = kind.to_json(&predictions[0].1, ModelInput::Choices(&texts));
+    let answer = head.to_json(&predictions[0].1, ModelInput::Choices(&texts));
     assert_eq!(
         answer,
         json!({ "choice": "b", "index": 1, "probability": 0.75, "probabilities": [0.25, 0.75] })
@@ -90,5 +90,5 @@ fn labels_that_name_no_choice_are_reported() {
     let unlabelled = choice("mean").fit_labels(&objects(&[Json::Null, Json::Null], &[2; 2])).unwrap_err();
     let says = "task.t.multiple_choice.label: found no label in field \"label\" of 2 training rows";
     assert!(unlabelled[0].to_string().starts_with(says), "{}", unlabelled[0]);
-    assert!(choice("mean").load_label_space(&json!({ "labels": ["a"] })).is_err());
+    assert!(refused(&*choice("mean"), &json!({ "labels": ["a"] })).contains("choices have no labels"));
 }

@@ -1,12 +1,12 @@
 //! Ordered classes: loss, probabilities, scores, errors.
 
 use burn::tensor::Device;
-use data::{InputField, Row, Split};
+use data::{InputField, Row, Split, View};
 use model::{ParameterTensor, Parameters};
 use polytask_tasks::{Batch, Kind, ModelInput, Prediction};
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, floats, kind, label, near, pack, rows, same, view};
+use crate::fixture::{Heads, Learnt, floats, init_head, kind, label, near, pack, refused, rows, same, view};
 
 fn ordinal_regression() -> Box<dyn Kind> {
     kind(
@@ -21,33 +21,31 @@ fn labelled(labels: Json) -> Vec<Row> {
 }
 
 /// The task of the fixture: rows 0, 2, 3, 4 of the pack, of which 3 has no label.
-fn of_fixture(heads: &Heads) -> (Box<dyn Kind>, data::Pack) {
-    let mut kind = ordinal_regression();
-    kind.fit_labels(&labelled(json!(["low", "high", "middle"]))).unwrap();
+fn of_fixture(heads: &Heads) -> (Learnt, View) {
+    let task = Learnt::of(ordinal_regression(), &labelled(json!(["low", "high", "middle"])));
     let rows = labelled(json!(["high", "middle", "low", null, "middle"]));
     let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-    let report = kind.encode_targets(Split::Train, &view).unwrap();
+    let report = task.head().encode_targets(Split::Train, &view).unwrap();
     assert_eq!((report.rows, report.labelled, report.missing), (5, 4, 1));
     let counts = [("low", 1), ("middle", 2), ("high", 1)].map(|(name, count)| (name.to_owned(), count));
     assert_eq!(report.counts, counts);
-    (kind, pack(&view))
+    (task, view)
 }
 
 #[test]
 fn loss_and_gradients_equal_pytorch() {
     let heads = Heads::read();
-    let (mut kind, pack) = of_fixture(&heads);
-    heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, &heads.json["ordinal"]["coral"]);
+    let (task, view) = of_fixture(&heads);
+    heads.compare(&task, &view, &[0, 2, 3, 4], 3, &heads.json["ordinal"]["coral"]);
 }
 
 #[test]
 fn probabilities_come_from_the_cutpoints_and_need_no_targets() {
     let heads = Heads::read();
-    let (learnt, pack) = of_fixture(&heads);
-    let mut served = ordinal_regression();
-    served.load_label_space(&learnt.label_space()).unwrap();
-    let device = Device::flex();
-    let (parameters, states) = (heads.build(&mut *served, &device), heads.states(&device));
+    let (task, view) = of_fixture(&heads);
+    let opened = Learnt::opened(ordinal_regression(), &*task.head());
+    let (device, pack) = (Device::flex(), pack(&view));
+    let ((parameters, served), states) = (heads.build(&opened, &device), heads.states(&device));
     let rows = same(&[0, 2, 4]);
     let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
     let probabilities = |p| if let Prediction::Label(p) = p { p } else { panic!("classes") };
@@ -60,10 +58,10 @@ fn probabilities_come_from_the_cutpoints_and_need_no_targets() {
 
 #[test]
 fn biases_begin_at_the_frequencies_of_the_classes() {
-    let mut kind = ordinal_regression();
-    kind.fit_labels(&labelled(json!(["low", "low", "low", "high", null]))).unwrap();
+    let rows = labelled(json!(["low", "low", "low", "high", null]));
+    let Learnt { kind, label_space } = Learnt::of(ordinal_regression(), &rows);
     let mut parameters = Parameters::new(&Device::flex(), 1);
-    kind.init_head(&mut parameters, 4);
+    init_head(&*kind, &label_space, 4, &mut parameters).unwrap();
     let at = parameters.find("head.t.bias").unwrap();
     let ParameterTensor::Vector(bias) = parameters.parameter(at).value() else { panic!("a vector") };
     let logit = (1.5f32 / 3.5).ln();
@@ -73,13 +71,13 @@ fn biases_begin_at_the_frequencies_of_the_classes() {
 #[test]
 fn scores_know_how_far_a_miss_is() {
     let heads = Heads::read();
-    let (mut kind, _) = of_fixture(&heads);
+    let mut head = of_fixture(&heads).0.head();
     let rows = labelled(json!(["low", "middle", "high", null, "high"]));
-    kind.encode_targets(Split::Test, &view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]))
+    head.encode_targets(Split::Test, &view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]))
         .unwrap();
     let predictions: Vec<_> =
         [(0, 0), (1, 1), (2, 2), (3, 0), (4, 0)].map(|(row, best)| (row, label(3, best))).into();
-    let scores = kind.score(Split::Test, &predictions);
+    let scores = head.score(Split::Test, &predictions);
     // cohen_kappa_score([0, 1, 2, 2], [0, 1, 2, 0], labels=[0, 1, 2], weights="quadratic") == 5 / 13
     assert_eq!(scores.primary, "quadratic_kappa");
     assert!((scores.get("quadratic_kappa").unwrap() - 5.0 / 13.0).abs() < 1e-12, "{scores:?}");
@@ -89,7 +87,8 @@ fn scores_know_how_far_a_miss_is() {
 #[test]
 fn answers_name_the_median_class() {
     let prediction = Prediction::Label(vec![0.375, 0.25, 0.375]);
-    let answer = ordinal_regression().to_json(&prediction, ModelInput::Words(&[]));
+    let task = Learnt::of(ordinal_regression(), &labelled(json!(["low", "high"])));
+    let answer = task.head().to_json(&prediction, ModelInput::Words(&[]));
     let probabilities = json!({ "low": 0.375, "high": 0.375, "middle": 0.25 });
     assert_eq!(answer, json!({ "label": "middle", "probability": 0.25, "probabilities": probabilities }));
 }
@@ -100,7 +99,7 @@ fn labels_without_a_place_are_reported() {
     let found =
         |errors: Vec<data::DataError>| -> Vec<String> { errors.iter().map(|f| f.to_string()).collect() };
     let expected = "expected one of the classes of `order`: \"low\", \"middle\", \"high\"";
-    let mut kind = ordinal_regression();
+    let kind = ordinal_regression();
     let errors = kind.fit_labels(&labelled(json!(["low", "medium", ["high"], "high"]))).unwrap_err();
     assert_eq!(
         found(errors),
@@ -110,8 +109,9 @@ fn labels_without_a_place_are_reported() {
         ]
     );
     let rows = labelled(json!(["low", "best", "low", "low", "low"]));
+    let mut head = of_fixture(&heads).0.head();
     let errors =
-        kind.encode_targets(Split::Test, &view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]));
+        head.encode_targets(Split::Test, &view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]));
     assert_eq!(
         found(errors.unwrap_err())[0],
         format!("data.jsonl:2: field \"label\": found \"best\", {expected}")
@@ -122,7 +122,7 @@ fn labels_without_a_place_are_reported() {
 
 #[test]
 fn a_label_space_of_something_else_is_refused() {
-    let error = |space| ordinal_regression().load_label_space(&space).unwrap_err().to_string();
+    let error = |space| refused(&*ordinal_regression(), &space);
     let order = json!(["low", "middle", "high"]);
     assert!(
         error(json!({ "labels": ["high", "low", "middle"], "counts": [1, 1, 1] }))

@@ -1,11 +1,11 @@
 //! SummaryStatistics: reading, scale, losses, predictions, scores.
 
 use burn::tensor::Device;
-use data::{InputField, Pack, Row, Split};
+use data::{InputField, Row, Split, View};
 use polytask_tasks::{Batch, Kind, ModelInput, Prediction};
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, floats, kind, near, pack, rows, same, view};
+use crate::fixture::{Heads, Learnt, floats, kind, near, pack, refused, rows, same, view};
 
 fn regression(extra: Json) -> Box<dyn Kind> {
     let mut table = json!({ "text": "text", "value": "value" });
@@ -19,16 +19,15 @@ fn labelled(values: &Json) -> Vec<Row> {
 }
 
 /// The task of the fixture: rows 0, 2, 3, 4 of the pack, of which 3 is not labelled.
-fn of_fixture(heads: &Heads, extra: Json) -> (Box<dyn Kind>, Pack) {
-    let mut kind = regression(extra);
+fn of_fixture(heads: &Heads, extra: Json) -> (Learnt, View) {
     let rows = labelled(&heads.json["numbers"]);
-    kind.fit_labels(&rows).unwrap();
+    let task = Learnt::of(regression(extra), &rows);
     let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-    let report = kind.encode_targets(Split::Train, &view).unwrap();
+    let report = task.head().encode_targets(Split::Train, &view).unwrap();
     assert_eq!((report.rows, report.labelled, report.missing), (5, 4, 1));
     let numbers = report.numbers.unwrap();
     assert_eq!((numbers.min, numbers.mean, numbers.max), (-1.0, 1.5, 4.0));
-    (kind, pack(&view))
+    (task, view)
 }
 
 #[test]
@@ -39,20 +38,19 @@ fn losses_and_gradients_equal_pytorch() {
         ("huber", json!({ "loss": "huber", "delta": 0.8 })),
         ("raw", json!({ "standardise": false })),
     ] {
-        let (mut kind, pack) = of_fixture(&heads, extra);
-        heads.compare(&mut *kind, &pack, &[0, 2, 3, 4], 3, &heads.json["regression"][name]);
+        let (task, view) = of_fixture(&heads, extra);
+        heads.compare(&task, &view, &[0, 2, 3, 4], 3, &heads.json["regression"][name]);
     }
 }
 
 #[test]
 fn predictions_are_in_the_unit_of_the_field_and_need_no_targets() {
     let heads = Heads::read();
-    let (learnt, pack) = of_fixture(&heads, json!({}));
-    let mut served = regression(json!({}));
-    served.load_label_space(&learnt.label_space()).unwrap();
-    assert_eq!(served.label_space(), learnt.label_space());
-    let device = Device::flex();
-    let (parameters, states) = (heads.build(&mut *served, &device), heads.states(&device));
+    let (task, view) = of_fixture(&heads, json!({}));
+    let opened = Learnt::opened(regression(json!({})), &*task.head());
+    assert_eq!(opened.label_space, task.label_space);
+    let (device, pack) = (Device::flex(), pack(&view));
+    let ((parameters, served), states) = (heads.build(&opened, &device), heads.states(&device));
     let rows = same(&[0, 2, 4]);
     let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
     let predictions = served.predict(&parameters, &batch);
@@ -67,25 +65,24 @@ fn predictions_are_in_the_unit_of_the_field_and_need_no_targets() {
 #[test]
 fn numbers_may_be_text_and_rows_may_lack_one() {
     let heads = Heads::read();
-    let mut kind = regression(json!({}));
     let rows = labelled(&json!(["0.5", 1.5, "", null, " -1 "]));
-    kind.fit_labels(&rows).unwrap();
+    let mut head = Learnt::of(regression(json!({})), &rows).head();
     let view = view(InputField::Text("text".into()), rows, &heads.words, &[0; 5]);
-    let report = kind.encode_targets(Split::Test, &view).unwrap();
+    let report = head.encode_targets(Split::Test, &view).unwrap();
     assert_eq!((report.labelled, report.missing), (3, 2));
     assert!(
-        kind.labelled(Split::Test, 4) && !kind.labelled(Split::Test, 2) && !kind.labelled(Split::Test, 9)
+        head.labelled(Split::Test, 4) && !head.labelled(Split::Test, 2) && !head.labelled(Split::Test, 9)
     );
     // Gold 0.5, 1.5, -1 against 1, 2, 0 (and two predictions for rows without a number): the order is right.
     let numbers = [1.0, 2.0, 9.0, -9.0, 0.0];
     let predictions: Vec<_> = (0..).zip(numbers.map(Prediction::Number)).collect();
-    let scores = kind.score(Split::Test, &predictions);
+    let scores = head.score(Split::Test, &predictions);
     assert_eq!(scores.primary, "pearson");
     assert!((scores.get("spearman").unwrap() - 1.0).abs() < 1e-12);
     assert!((scores.get("rmse").unwrap() - (1.5f64 / 3.0).sqrt()).abs() < 1e-12);
     for odd in [7.0, f64::NAN] {
         let constant: Vec<_> = (0..5).map(|row| (row, Prediction::Number(odd))).collect();
-        let scores = kind.score(Split::Test, &constant);
+        let scores = head.score(Split::Test, &constant);
         assert_eq!((scores.get("pearson"), scores.get("spearman")), (Some(0.0), Some(0.0)));
     }
 }
@@ -111,7 +108,7 @@ fn what_is_no_number_is_reported_with_its_place() {
 
 #[test]
 fn a_label_space_of_something_else_is_refused() {
-    let error = |space| regression(json!({})).load_label_space(&space).unwrap_err().to_string();
+    let error = |space| refused(&*regression(json!({})), &space);
     assert!(error(json!({ "labels": [] })).contains("expected the numbers \"mean\" and \"deviation\""));
     assert!(error(json!({ "mean": 1, "deviation": 0 })).contains("expected a deviation above 0"));
 }

@@ -1,11 +1,11 @@
 //! Relations between marked spans: reading, loss, answers, scores.
 
 use burn::tensor::Device;
-use data::{EntityMarkers, InputField, Pack, Split};
+use data::{EntityMarkers, InputField, Split, View};
 use polytask_tasks::{Batch, Kind, LabelReport, ModelInput, Prediction};
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, config, floats, kind, label, near, pack, rows, same, view};
+use crate::fixture::{Heads, Learnt, config, floats, kind, label, near, pack, rows, same, view};
 
 const NAMES: [&str; 3] = ["Kin(e1,e2)", "Kin(e2,e1)", "Other"];
 
@@ -23,27 +23,25 @@ fn input(kind: &dyn Kind) -> EntityMarkers {
 }
 
 /// The task of the fixture; the last row lost its tail.
-fn of_fixture(heads: &Heads, markers: bool) -> (Box<dyn Kind>, Pack, LabelReport) {
-    let mut kind =
-        kind("relation_classification", json!({ "text": "text", "label": "y", "markers": markers }));
-    kind.fit_labels(&labelled(json!(NAMES))).unwrap();
-    assert_eq!(kind.labels(), NAMES);
+fn of_fixture(heads: &Heads, markers: bool) -> (Learnt, View, LabelReport) {
+    let task = Learnt::of(kind_of(markers), &labelled(json!(NAMES)));
+    assert_eq!(task.labels(), &json!(NAMES));
     let targets = heads.json["targets"].as_array().unwrap();
     let labels = targets.iter().map(|t| t.as_u64().map(|t| NAMES[t as usize])).collect();
-    let view = view(kind.input(), labelled(labels), &heads.words, &[0, 0, 0, 3]);
-    let report = kind.encode_targets(Split::Train, &view).unwrap();
-    (kind, pack(&view), report)
+    let view = view(task.kind.input(), labelled(labels), &heads.words, &[0, 0, 0, 3]);
+    let report = task.head().encode_targets(Split::Train, &view).unwrap();
+    (task, view, report)
 }
 
 #[test]
 fn losses_and_gradients_equal_pytorch() {
     let heads = heads();
     for (markers, case) in [(true, "markers"), (false, "plain")] {
-        let (mut kind, pack, report) = of_fixture(&heads, markers);
+        let (task, view, report) = of_fixture(&heads, markers);
         assert_eq!((report.labelled, report.missing, report.truncated, report.without_token), (3, 1, 1, 0));
         let counts: Vec<usize> = report.counts.iter().map(|(_, count)| *count).collect();
         assert_eq!(counts, [1, 1, 1]);
-        heads.compare(&mut *kind, &pack, &[0, 1, 2, 3], 2, &heads.json[case]);
+        heads.compare(&task, &view, &[0, 1, 2, 3], 2, &heads.json[case]);
     }
 }
 
@@ -51,11 +49,10 @@ fn losses_and_gradients_equal_pytorch() {
 fn answers_equal_pytorch_also_where_a_span_is_lost() {
     let heads = heads();
     for (markers, case) in [(true, "markers"), (false, "plain")] {
-        let (kind, pack, _) = of_fixture(&heads, markers);
-        let mut served = kind_of(markers);
-        served.load_label_space(&kind.label_space()).unwrap();
-        let device = Device::flex();
-        let (parameters, states) = (heads.build(&mut *served, &device), heads.states(&device));
+        let (task, view, _) = of_fixture(&heads, markers);
+        let opened = Learnt::opened(kind_of(markers), &*task.head());
+        let (device, pack) = (Device::flex(), pack(&view));
+        let ((parameters, served), states) = (heads.build(&opened, &device), heads.states(&device));
         let rows = same(&[0, 1, 3]);
         let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
         let found = served.predict(&parameters, &batch).into_iter().flat_map(|prediction| match prediction {
@@ -81,12 +78,14 @@ fn kind_of(markers: bool) -> Box<dyn Kind> {
 #[test]
 fn dropout_is_a_function_of_the_seed() {
     let heads = heads();
-    let (mut kind, pack, _) = of_fixture(&heads, true);
+    let (task, view, _) = of_fixture(&heads, true);
     let device = Device::flex();
-    let (parameters, states, rows) = (heads.build(&mut *kind, &device), heads.states(&device), same(&[0, 1]));
+    let (parameters, mut head) = heads.build(&task, &device);
+    head.encode_targets(Split::Train, &view).unwrap();
+    let (pack, states, rows) = (pack(&view), heads.states(&device), same(&[0, 1]));
     let loss = |dropout_seed| {
         let batch = Batch { dropout_seed, ..Batch::evaluated(&states, &pack, Split::Train, &rows) };
-        kind.loss(&parameters, &batch).unwrap().mean.into_scalar::<f32>()
+        head.loss(&parameters, &batch).unwrap().mean.into_scalar::<f32>()
     };
     assert_eq!(loss(Some(7)), loss(Some(7)));
     let plain = loss(None);
@@ -96,23 +95,24 @@ fn dropout_is_a_function_of_the_seed() {
 #[test]
 fn directions_of_a_type_are_scored_together() {
     let heads = heads();
-    let (mut kind, _, _) = of_fixture(&heads, true);
+    let (task, _, _) = of_fixture(&heads, true);
+    let mut head = task.head();
     // "Far" was never shown in training: it cannot be found, and is a type of its own.
     let view = view(
-        kind.input(),
+        task.kind.input(),
         labelled(json!(["Kin(e1,e2)", "Kin(e2,e1)", "Far(e1,e2)", "Other"])),
         &heads.words,
         &[0, 0, 0, 0],
     );
-    let report = kind.encode_targets(Split::Test, &view).unwrap();
+    let report = head.encode_targets(Split::Test, &view).unwrap();
     assert_eq!((report.without_token, report.unseen.get("Far(e1,e2)")), (1, Some(&1)));
     let said: Vec<(u32, Prediction)> =
         [0, 0, 1, 2].into_iter().zip(0..).map(|(l, row)| (row, label(3, l))).collect();
-    let scores = kind.score(Split::Test, &said);
+    let scores = head.score(Split::Test, &said);
     // Kin: 2 gold, 3 predicted, 1 right, F1 = 2/5; Far: 0; Other is left out.
     assert_eq!((scores.primary.as_str(), scores.get("directed_f1")), ("directed_f1", Some(0.2)));
     assert_eq!(scores.get("accuracy"), Some(0.5));
-    let answer = kind.to_json(&said[0].1, ModelInput::Text { text: "a b", words: &[] });
+    let answer = head.to_json(&said[0].1, ModelInput::Text { text: "a b", words: &[] });
     assert_eq!((&answer["label"], &answer["probability"]), (&json!("Kin(e1,e2)"), &json!(1.0)));
 }
 
@@ -142,7 +142,7 @@ fn settings_and_labels_that_cannot_be_read_are_told() {
         let error = config("relation_classification", table).build("t").err().expect("an error").to_string();
         assert!(error.contains(says), "{error}");
     }
-    let mut kind = kind_of(true);
+    let kind = kind_of(true);
     let errors = kind.fit_labels(&labelled(json!([["x"], "a", "b"]))).unwrap_err();
     assert_eq!(
         errors[0].to_string(),

@@ -1,11 +1,11 @@
 //! Tagging: words and tags, losses with and without a CRF, decoding, spans.
 
 use burn::tensor::Device;
-use data::{InputField, Pack, Row, Split, View};
-use polytask_tasks::{Batch, Kind, LabelReport, ModelInput, Prediction, WordTag};
+use data::{InputField, Row, Split, View};
+use polytask_tasks::{Batch, LabelReport, ModelInput, Prediction, WordTag};
 use serde_json::{Value as Json, json};
 
-use crate::fixture::{Heads, floats, kind, near, pack, rows, same, view};
+use crate::fixture::{Heads, Learnt, floats, kind, near, pack, rows, same, view};
 
 fn tagged(tags: Json) -> Vec<Row> {
     let row = |tags: &Json| {
@@ -19,25 +19,29 @@ fn tagged(tags: Json) -> Vec<Row> {
     rows(Json::Array(tags.as_array().unwrap().iter().map(row).collect()))
 }
 
+/// The task with the tags of one row.
+fn learnt(tags: Json) -> Learnt {
+    Learnt::of(kind("tagging", json!({})), &tagged(json!([tags])))
+}
+
 fn view_of(rows: Vec<Row>, words: &[Vec<Option<u32>>], truncated: &[u32]) -> View {
     view(InputField::Words("tokens".into()), rows, words, truncated)
 }
 
 /// The task of the fixture, with tags a, b, c or the given ones.
-fn of_fixture(heads: &Heads, mut table: Json, names: [&str; 3]) -> (Box<dyn Kind>, Pack, LabelReport) {
+fn of_fixture(heads: &Heads, mut table: Json, names: [&str; 3]) -> (Learnt, View, LabelReport) {
     if table.get("scheme").is_none() {
         table["scheme"] = json!("none");
     }
-    let mut kind = kind("tagging", table);
-    kind.fit_labels(&tagged(json!([names]))).unwrap();
-    assert_eq!(kind.labels(), names);
+    let task = Learnt::of(kind("tagging", table), &tagged(json!([names])));
+    assert_eq!(task.labels(), &json!(names));
     let tags = |row: usize| -> Json {
         let list = heads.json["tags"][row.to_string()].as_array();
         list.map_or(Json::Null, |l| l.iter().map(|t| t.as_u64().map(|t| names[t as usize])).collect())
     };
     let view = view_of(tagged((0..5).map(tags).collect()), &heads.words, &[0, 0, 2, 0, 0]);
-    let report = kind.encode_targets(Split::Train, &view).unwrap();
-    (kind, pack(&view), report)
+    let report = task.head().encode_targets(Split::Train, &view).unwrap();
+    (task, view, report)
 }
 
 const PLAIN: [&str; 3] = ["a", "b", "c"];
@@ -45,21 +49,21 @@ const PLAIN: [&str; 3] = ["a", "b", "c"];
 #[test]
 fn losses_and_gradients_equal_pytorch() {
     let heads = Heads::read();
-    let (mut plain, pack, report) = of_fixture(&heads, json!({ "label_smoothing": 0.2 }), PLAIN);
+    let (plain, view, report) = of_fixture(&heads, json!({ "label_smoothing": 0.2 }), PLAIN);
     assert_eq!((report.labelled, report.missing, report.truncated, report.without_token), (3, 2, 1, 0));
-    heads.compare(&mut *plain, &pack, &[0, 2, 3, 4], 7, &heads.json["tagging"]["plain_smoothed"]);
-    let (mut crf, pack, _) = of_fixture(&heads, json!({ "crf": true }), PLAIN);
-    heads.compare(&mut *crf, &pack, &[0, 2, 3, 4], 7, &heads.json["tagging"]["crf"]);
+    heads.compare(&plain, &view, &[0, 2, 3, 4], 7, &heads.json["tagging"]["plain_smoothed"]);
+    let (crf, view, _) = of_fixture(&heads, json!({ "crf": true }), PLAIN);
+    heads.compare(&crf, &view, &[0, 2, 3, 4], 7, &heads.json["tagging"]["crf"]);
 }
 
-fn predictions(heads: &Heads, kind: &mut dyn Kind, pack: &Pack) -> Vec<Vec<Option<WordTag>>> {
-    let device = Device::flex();
-    let parameters = heads.build(kind, &device);
+fn predictions(heads: &Heads, task: &Learnt, view: &View) -> Vec<Vec<Option<WordTag>>> {
+    let (device, pack) = (Device::flex(), pack(view));
+    let (parameters, head) = heads.build(task, &device);
     let states = heads.states(&device);
     let rows = same(&[0, 1, 2, 4]);
-    let batch = Batch::evaluated(&states, pack, Split::Test, &rows);
+    let batch = Batch::evaluated(&states, &pack, Split::Test, &rows);
     let tags = |p| if let Prediction::Tags(tags) = p { tags } else { panic!("tags") };
-    kind.predict(&parameters, &batch).into_iter().map(tags).collect()
+    head.predict(&parameters, &batch).into_iter().map(tags).collect()
 }
 
 fn ids(rows: &[Vec<Option<WordTag>>]) -> Vec<Vec<u32>> {
@@ -75,10 +79,10 @@ fn expected_ids(heads: &Heads, decoding: &str) -> Vec<Vec<u32>> {
 #[test]
 fn decodings_equal_pytorch() {
     let heads = Heads::read();
-    let (mut plain, pack, _) = of_fixture(&heads, json!({}), PLAIN);
-    assert_eq!(ids(&predictions(&heads, &mut *plain, &pack)), expected_ids(&heads, "greedy"));
-    let (mut crf, pack, _) = of_fixture(&heads, json!({ "crf": true }), PLAIN);
-    let found = predictions(&heads, &mut *crf, &pack);
+    let (plain, view, _) = of_fixture(&heads, json!({}), PLAIN);
+    assert_eq!(ids(&predictions(&heads, &plain, &view)), expected_ids(&heads, "greedy"));
+    let (crf, view, _) = of_fixture(&heads, json!({ "crf": true }), PLAIN);
+    let found = predictions(&heads, &crf, &view);
     assert_eq!(ids(&found), expected_ids(&heads, "best"));
     let probabilities: Vec<f32> = found.iter().flatten().flatten().map(|tag| tag.probability).collect();
     let expected: Vec<f32> =
@@ -99,8 +103,8 @@ fn constrained_decoding_gives_valid_rows_only() {
     for crf in [false, true] {
         for constrained in [false, true] {
             let table = json!({ "scheme": "bio", "crf": crf, "constrained": constrained });
-            let (mut kind, pack, _) = of_fixture(&heads, table, names);
-            let found = predictions(&heads, &mut *kind, &pack);
+            let (task, view, _) = of_fixture(&heads, table, names);
+            let found = predictions(&heads, &task, &view);
             assert!(
                 found.iter().flatten().flatten().all(|tag| tag.probability > 0.0 && tag.probability <= 1.0)
             );
@@ -116,15 +120,15 @@ fn constrained_decoding_gives_valid_rows_only() {
 
 #[test]
 fn words_that_are_lost_are_counted_and_scored_as_outside() {
-    let mut kind = kind("tagging", json!({}));
-    kind.fit_labels(&tagged(json!([["B-PER", "I-PER", "O", "B-LOC"]]))).unwrap();
-    assert_eq!(kind.labels(), ["B-LOC", "B-PER", "I-PER", "O"]);
+    let task = learnt(json!(["B-PER", "I-PER", "O", "B-LOC"]));
+    assert_eq!(task.labels(), &json!(["B-LOC", "B-PER", "I-PER", "O"]));
+    let mut head = task.head();
     // Row 0: word 1 has no token, word 3 is cut. Row 1 is cut from the start. Row 2 has no tags.
     let rows = tagged(json!([["B-PER", "O", "O", "B-LOC"], ["B-LOC", "O"], null]));
     let words = [vec![None, Some(0), Some(2), None], vec![None, None], vec![None, Some(0), None]];
-    let report = kind.encode_targets(Split::Test, &view_of(rows, &words, &[3, 2, 0])).unwrap();
+    let report = head.encode_targets(Split::Test, &view_of(rows, &words, &[3, 2, 0])).unwrap();
     assert_eq!((report.labelled, report.missing, report.truncated, report.without_token), (2, 1, 3, 1));
-    assert!(kind.labelled(Split::Test, 1) && !kind.labelled(Split::Test, 2));
+    assert!(head.labelled(Split::Test, 1) && !head.labelled(Split::Test, 2));
 
     let tag = |label| Some(WordTag { label, probability: 1.0 });
     let predictions = [
@@ -133,7 +137,7 @@ fn words_that_are_lost_are_counted_and_scored_as_outside() {
         (2, Prediction::Tags(vec![tag(1)])),
     ];
     // Gold: PER at 0, LOC at 3; LOC at 0. Predicted: PER at 0. Of 6 words 4 are right.
-    let scores = kind.score(Split::Test, &predictions);
+    let scores = head.score(Split::Test, &predictions);
     assert_eq!(scores.primary, "span_f1");
     assert_eq!(scores.get("span_precision"), Some(1.0));
     assert!((scores.get("span_recall").unwrap() - 1.0 / 3.0).abs() < 1e-12);
@@ -143,15 +147,14 @@ fn words_that_are_lost_are_counted_and_scored_as_outside() {
 
 #[test]
 fn invalid_rows_of_tags_are_scored_as_seqeval_scores_them() {
-    let mut kind = kind("tagging", json!({}));
-    kind.fit_labels(&tagged(json!([["B-PER", "I-PER", "O", "B-LOC", "I-LOC"]]))).unwrap();
+    let mut head = learnt(json!(["B-PER", "I-PER", "O", "B-LOC", "I-LOC"])).head();
     let rows = tagged(json!([["I-PER", "I-PER", "O", "B-LOC", "I-PER"]]));
     let words = [(0..5).map(Some).collect()];
-    kind.encode_targets(Split::Test, &view_of(rows, &words, &[0])).unwrap();
+    head.encode_targets(Split::Test, &view_of(rows, &words, &[0])).unwrap();
     // Tags sorted: B-LOC 0, B-PER 1, I-LOC 2, I-PER 3, O 4. Predicted: B-PER I-PER O B-LOC I-PER.
     let tags = [1, 3, 4, 0, 3].map(|label| Some(WordTag { label, probability: 1.0 })).to_vec();
     // seqeval.metrics.f1_score of the two is 1.0: the same spans PER 0-1, LOC 3, PER 4.
-    let scores = kind.score(Split::Test, &[(0, Prediction::Tags(tags))]);
+    let scores = head.score(Split::Test, &[(0, Prediction::Tags(tags))]);
     assert_eq!(scores.get("span_f1"), Some(1.0));
     assert_eq!(scores.get("token_accuracy"), Some(0.8));
 }
@@ -159,19 +162,17 @@ fn invalid_rows_of_tags_are_scored_as_seqeval_scores_them() {
 #[test]
 fn unseen_tags_are_reported_masked_and_wrong() {
     let heads = Heads::read();
-    let mut kind = kind("tagging", json!({}));
-    kind.fit_labels(&tagged(json!([["B-X", "I-X", "O"]]))).unwrap();
+    let device = Device::flex();
+    let (parameters, mut head) = heads.build(&learnt(json!(["B-X", "I-X", "O"])), &device);
     let rows = tagged(json!([["B-Y", "O"]]));
     let view = view_of(rows, &[vec![Some(0), Some(1)]], &[0]);
-    let report = kind.encode_targets(Split::Validation, &view).unwrap();
+    let report = head.encode_targets(Split::Validation, &view).unwrap();
     assert_eq!(report.unseen, [("B-Y".to_owned(), 1)].into());
-    let device = Device::flex();
-    let parameters = heads.build(&mut *kind, &device);
     let (pack, states, rows) = (pack(&view), heads.states(&device).narrow(0, 0, 2), same(&[0]));
     let batch = Batch::evaluated(&states, &pack, Split::Validation, &rows);
-    assert_eq!(kind.loss(&parameters, &batch).unwrap().num_targets, 1);
+    assert_eq!(head.loss(&parameters, &batch).unwrap().num_targets, 1);
     let outside = vec![Some(WordTag { label: 2, probability: 1.0 }); 2];
-    let scores = kind.score(Split::Validation, &[(0, Prediction::Tags(outside))]);
+    let scores = head.score(Split::Validation, &[(0, Prediction::Tags(outside))]);
     assert_eq!((scores.get("span_recall"), scores.get("token_accuracy")), (Some(0.0), Some(0.5)));
 }
 
@@ -209,28 +210,27 @@ fn bad_tags_are_reported_with_their_place() {
 
 #[test]
 fn tags_may_be_text_and_words_may_lack_one() {
-    let mut kind = kind("tagging", json!({}));
-    kind.fit_labels(&tagged(json!(["B-X I-X O", [null, "O", ""]]))).unwrap();
-    let space = kind.label_space();
+    let seen = tagged(json!(["B-X I-X O", [null, "O", ""]]));
+    let mut head = Learnt::of(kind("tagging", json!({})), &seen).head();
+    let space = head.label_space();
     assert_eq!(space, json!({ "labels": ["B-X", "I-X", "O"], "counts": [1, 1, 2] }));
     let words = [vec![Some(0), Some(1), Some(2)]];
     let report =
-        kind.encode_targets(Split::Train, &view_of(tagged(json!([[null, "O", ""]])), &words, &[0])).unwrap();
+        head.encode_targets(Split::Train, &view_of(tagged(json!([[null, "O", ""]])), &words, &[0])).unwrap();
     assert_eq!(report.counts[2], ("O".to_owned(), 1));
     let all_right = vec![Some(WordTag { label: 2, probability: 1.0 }); 3];
-    let scores = kind.score(Split::Train, &[(0, Prediction::Tags(all_right))]);
+    let scores = head.score(Split::Train, &[(0, Prediction::Tags(all_right))]);
     assert_eq!(scores.get("token_accuracy"), Some(1.0));
 }
 
 #[test]
 fn answers_have_spans_with_text_and_offsets() {
-    let mut kind = kind("tagging", json!({}));
-    kind.fit_labels(&tagged(json!([["B-人", "I-人", "O"]]))).unwrap();
+    let head = learnt(json!(["B-人", "I-人", "O"])).head();
     let tag = |label, probability| Some(WordTag { label, probability });
     let prediction = Prediction::Tags(vec![tag(2, 0.5), tag(0, 0.75), tag(1, 0.25)]);
     let text = "👍🏽 محمد علي !";
     let words = [0..8, 9..17, 18..24, 25..26];
-    let answer = kind.to_json(&prediction, ModelInput::Text { text, words: &words });
+    let answer = head.to_json(&prediction, ModelInput::Text { text, words: &words });
     // In Python: text[3:11] == "محمد علي".
     let entity = json!({ "text": "محمد علي", "label": "人", "start": 3, "end": 11, "probability": 0.25 });
     assert_eq!(answer["entities"], json!([entity]));
@@ -241,12 +241,13 @@ fn answers_have_spans_with_text_and_offsets() {
 #[test]
 fn an_empty_batch_has_no_loss_and_no_predictions() {
     let heads = Heads::read();
-    let (mut kind, pack, _) = of_fixture(&heads, json!({ "crf": true }), PLAIN);
-    let device = Device::flex();
-    let parameters = heads.build(&mut *kind, &device);
+    let (task, view, _) = of_fixture(&heads, json!({ "crf": true }), PLAIN);
+    let (device, pack) = (Device::flex(), pack(&view));
+    let (parameters, mut head) = heads.build(&task, &device);
+    head.encode_targets(Split::Train, &view).unwrap();
     let states = heads.states(&device);
     let batch = Batch { dropout_seed: Some(1), ..Batch::evaluated(&states, &pack, Split::Train, &[]) };
-    assert!(kind.loss(&parameters, &batch).is_none() && kind.predict(&parameters, &batch).is_empty());
+    assert!(head.loss(&parameters, &batch).is_none() && head.predict(&parameters, &batch).is_empty());
     let rows = same(&[1, 3]);
-    assert!(kind.loss(&parameters, &Batch { rows: &rows, ..batch }).is_none());
+    assert!(head.loss(&parameters, &Batch { rows: &rows, ..batch }).is_none());
 }

@@ -40,7 +40,7 @@ pub(crate) fn of(job: &Job, settings: &Settings) -> BTreeMap<String, Value> {
         flatten(&format!("task.{}", task.name), &json(&task.config), &mut keys);
         keys.insert(
             format!("labels of task {}", task.name),
-            hash(task.kind.label_space().to_string().as_bytes()).into(),
+            hash(task.head.label_space().to_string().as_bytes()).into(),
         );
     }
     for split in [Split::Train, Split::Validation] {

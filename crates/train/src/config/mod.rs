@@ -1,10 +1,17 @@
 //! `[train]`: how long, how much at once, how often to look and to save.
 
+pub(crate) mod budget;
 pub(crate) mod gradient_scope;
+pub(crate) mod reduce_lr_on_plateau;
+pub(crate) mod task_table;
+pub(crate) mod task_training;
 pub(crate) mod validate;
 use crate::{
-    config::gradient_scope::GradientScope, loading::phases::PhaseConfig, optimizer::OptimizerConfig,
-    schedule::Schedule, schedule::head_lr::HeadLrBalancing,
+    config::{gradient_scope::GradientScope, reduce_lr_on_plateau::ReduceLrOnPlateau},
+    loading::phases::PhaseConfig,
+    optimizer::OptimizerConfig,
+    schedule::Schedule,
+    schedule::head_lr::HeadLrBalancing,
 };
 use balance::BalancerConfig;
 use data::{OrderConfig, SamplerConfig};
@@ -12,7 +19,6 @@ use model::{DeviceName, Precision};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tasks::{ReduceLrOnPlateau, TaskError};
 
 /// The most epochs of a run or a phase: a run that has more will not come to its end.
 pub(crate) const MAX_EPOCHS: usize = 1_000_000;
@@ -246,11 +252,8 @@ impl Settings {
             let expected = "a number from 0, where 0 means off";
             errors.push(SettingError::new("train.max_grad_norm", t.max_grad_norm, expected));
         }
-        if let Some(Err(TaskError::Setting { key, found, expected })) =
-            t.reduce_lr_on_plateau.as_ref().map(|config| config.check("train.reduce_lr_on_plateau"))
-        {
-            errors.push(SettingError { key, found, expected });
-        }
+        let plateau = t.reduce_lr_on_plateau.as_ref();
+        errors.extend(plateau.and_then(|config| config.check("train.reduce_lr_on_plateau").err()));
         errors.extend(t.head_lr_balancing.iter().flat_map(HeadLrBalancing::errors));
         errors.extend(self.schedule.errors());
         if self.optimizer.builtin_schedule_factor(0, 1).is_some() && self.schedule != Schedule::default() {

@@ -19,7 +19,7 @@ use data::{SamplerConfig, Split};
 /// When its settings do not fit, or it does not go with the scope, the data or what is frozen.
 pub(crate) fn balancer(job: &Job, settings: &Settings) -> Result<Box<dyn Balancer>, TrainError> {
     let names: Vec<&str> = job.model.tasks.iter().map(|t| t.name.as_str()).collect();
-    let importance: Vec<f64> = job.model.tasks.iter().map(|t| t.config.importance).collect();
+    let importance: Vec<f64> = job.model.tasks.iter().map(|t| t.training.importance).collect();
     let mut balancer = settings.balance.build(&names, &importance)?;
     match misfit(job, settings.train.gradient_scope, balancer.as_mut()) {
         Some(reason) => Err(TrainError::Balancer { method: settings.balance.name(), reason: reason.into() }),
@@ -76,7 +76,7 @@ pub(crate) fn criterion(job: &Job, settings: &Settings) -> Result<Option<Criteri
     let criterion = Criterion::of(&settings.train, &metrics)?;
     let evaluated = |view: usize, task: &crate::job::TaskSlot| {
         let rows = job.views.validation.get(view).map_or(0, |v| v.encoded.rows());
-        (0..rows).any(|row| task.kind.labelled(Split::Validation, row))
+        (0..rows).any(|row| task.head.labelled(Split::Validation, row))
     };
     let wanted = |task: &&crate::job::TaskSlot| match &criterion {
         Criterion::Mean => true,
@@ -125,7 +125,7 @@ pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
     if !errors.is_empty() {
         return Err(TrainError::Settings(errors));
     }
-    let stops = job.model.tasks.iter().find(|task| task.config.early_stopping.is_some());
+    let stops = job.model.tasks.iter().find(|task| task.training.early_stopping.is_some());
     if let (Some(task), OptimizerConfig::ScheduleFree(_)) = (stops, &settings.optimizer) {
         let key = format!("task.{}.early_stopping", task.name);
         let expected = "another optimizer: the averages of this one are not of any one step";
@@ -143,7 +143,7 @@ pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
     }
     for task in &job.model.tasks {
         let rows = job.views.train.get(task.view).map_or(0, |v| v.encoded.rows());
-        if !(0..rows).any(|row| task.kind.labelled(Split::Train, row)) {
+        if !(0..rows).any(|row| task.head.labelled(Split::Train, row)) {
             return Err(TrainError::NoLabels { task: task.name.clone() });
         }
     }

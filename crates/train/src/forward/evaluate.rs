@@ -53,7 +53,7 @@ struct Tally {
 /// Scores every task on the rows of `views` that carry its labels. Rows run sorted by length, in packs of at most
 /// `tokens` tokens, without gradients; a row that several tasks read runs once.
 ///
-/// `views` are those of `split`, attached to the model's kinds. `None` when `stop` is set before the end.
+/// `views` are those of `split`, encoded by the model's heads. `None` when `stop` is set before the end.
 pub fn evaluate(
     model: &Model,
     split: Split,
@@ -65,14 +65,14 @@ pub fn evaluate(
     Some(summarize(model, split, tallies, rows))
 }
 
-/// Calibrates the kinds that fit something after training, such as thresholds, on the rows of the validation split, `views`.
+/// Calibrates the heads that fit something after training, such as thresholds, on the rows of the validation split, `views`.
 pub(crate) fn calibrate(model: &mut Model, views: &[View], tokens: usize) {
     let (split, never) = (Split::Validation, AtomicBool::new(false));
-    let Some((tallies, _)) = tally(model, |task| task.kind.calibrates(), split, views, tokens, &never) else {
+    let Some((tallies, _)) = tally(model, |task| task.head.calibrates(), split, views, tokens, &never) else {
         return;
     };
-    for (task, tally) in model.tasks.iter_mut().zip(tallies).filter(|(task, _)| task.kind.calibrates()) {
-        task.kind.calibrate(split, &tally.predictions);
+    for (task, tally) in model.tasks.iter_mut().zip(tallies).filter(|(task, _)| task.head.calibrates()) {
+        task.head.calibrate(split, &tally.predictions);
     }
 }
 
@@ -112,11 +112,11 @@ fn tally(
 
 impl Tally {
     fn update(&mut self, task: &TaskSlot, parameters: &Parameters, batch: &Batch<'_>) {
-        if let Some(loss) = task.kind.loss(parameters, batch) {
+        if let Some(loss) = task.head.loss(parameters, batch) {
             self.loss += f64::from(loss.mean.into_scalar::<f32>()) * loss.num_targets as f64;
             self.num_targets += loss.num_targets;
         }
-        let predictions = task.kind.predict(parameters, batch);
+        let predictions = task.head.predict(parameters, batch);
         self.predictions.extend(batch.rows.iter().map(|r| r.row).zip(predictions));
     }
 }
@@ -131,12 +131,12 @@ fn summarize(model: &Model, split: Split, tallies: Vec<Tally>, rows: usize) -> E
             (tally.num_targets > 0).then(|| tally.loss / tally.num_targets as f64).filter(|l| l.is_finite());
         let scored = TaskScores {
             task: task.name.clone(),
-            scores: task.kind.score(split, &tally.predictions),
+            scores: task.head.score(split, &tally.predictions),
             loss,
             rows: tally.predictions.len(),
         };
-        sum += task.config.importance * scored.primary();
-        importance += task.config.importance;
+        sum += task.training.importance * scored.primary();
+        importance += task.training.importance;
         tasks.push(scored);
     }
     Evaluation { mean: (importance > 0.0).then(|| sum / importance), tasks, rows }
@@ -159,7 +159,7 @@ pub fn predict(model: &Model, tasks: &[usize], view: &View, tokens: usize) -> Ve
         for (out, index) in out.iter_mut().zip(tasks) {
             let (Some(task), Some(rows)) = (model.tasks.get(*index), work.rows.get(*index)) else { continue };
             let batch = Batch::evaluated(&states, &pack, Split::Test, rows);
-            out.extend(rows.iter().map(|r| r.row).zip(task.kind.predict(&parameters, &batch)));
+            out.extend(rows.iter().map(|r| r.row).zip(task.head.predict(&parameters, &batch)));
         }
     }
     let in_order = |mut predictions: Vec<(u32, Prediction)>| {
@@ -172,7 +172,7 @@ pub fn predict(model: &Model, tasks: &[usize], view: &View, tokens: usize) -> Ve
 /// The rows of a pack that carry a label of a task.
 pub(crate) fn rows_labelled(pack: &Pack, task: &TaskSlot, split: Split) -> Vec<BatchRow> {
     let wanted = split != Split::Train || task.is_trained;
-    batch_rows(pack, task.view, |row| wanted && task.kind.labelled(split, row))
+    batch_rows(pack, task.view, |row| wanted && task.head.labelled(split, row))
 }
 
 /// The rows of a pack that are of a view and pass the test.
@@ -193,7 +193,7 @@ pub(crate) fn labelled(
     let mut rows = Vec::new();
     for (i, view) in views.iter().enumerate() {
         let readers: Vec<&TaskSlot> = tasks.iter().filter(|t| t.view == i && wanted(t)).collect();
-        let carries = |row: &usize| readers.iter().any(|t| t.kind.labelled(split, *row));
+        let carries = |row: &usize| readers.iter().any(|t| t.head.labelled(split, *row));
         let of_view = (0..view.encoded.rows()).filter(carries);
         rows.extend(of_view.map(|row| RowRef { view: i as u32, row: row as u32 }));
     }

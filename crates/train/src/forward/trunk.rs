@@ -140,7 +140,7 @@ pub(crate) fn parameters_for(
 ) -> Parameters {
     let table = model.trunk.spec().token_embedding;
     let mut readers = model.tasks.iter().zip(rows).filter(|(_, rows)| !rows.is_empty());
-    let whole = readers.any(|(task, _)| task.kind.needs_full_embedding());
+    let whole = readers.any(|(task, _)| task.head.needs_full_embedding());
     if whole || !parameters.parameter(table.index()).trainable {
         return parameters.clone();
     }
@@ -166,7 +166,7 @@ pub(crate) fn encoder_input(pack: &Pack) -> EncoderInput<'_> {
 fn tokens_read(model: &Model, pack: &Pack, rows: &[Vec<BatchRow>]) -> Vec<u32> {
     let mut read = vec![false; pack.tokens()];
     for (task, rows) in model.tasks.iter().zip(rows) {
-        task.kind.mark_used_tokens(pack, rows, &mut read);
+        task.head.mark_used_tokens(pack, rows, &mut read);
     }
     (0..).zip(read).filter_map(|(token, read)| read.then_some(token)).collect()
 }

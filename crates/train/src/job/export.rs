@@ -14,8 +14,9 @@
 
 use crate::{
     checkpoint::durable,
+    config::task_table::TaskTable,
     error::TrainError,
-    job::{Model, ModelDecoder, TaskSlot},
+    job::{HeadlessTask, Model, ModelDecoder, TaskSlot},
     run::best::ScoreTable,
 };
 use burn::tensor::Device;
@@ -23,7 +24,6 @@ use data::{InputField, Tokenizer};
 use model::{DecoderConfig, Parameters, Precision, SharingConfig, Trunk};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use tasks::TaskConfig;
 
 const MANIFEST: &str = "polytask.json";
 const TOKENIZER: &str = "tokenizer.json";
@@ -68,8 +68,9 @@ pub struct TaskManifest {
     /// What it reads: `text`, `words`, `pair` or `marked`, and the field or fields.
     pub input: InputField,
     /// Its table of the config.
-    pub config: TaskConfig,
-    /// Its labels, as its kind keeps them.
+    #[serde(rename = "config")]
+    pub table: TaskTable,
+    /// Its label space.
     pub label_space: serde_json::Value,
 }
 
@@ -88,8 +89,8 @@ impl Model {
         let task = |t: &TaskSlot| TaskManifest {
             name: t.name.clone(),
             input: t.kind.input(),
-            config: t.config.clone(),
-            label_space: t.kind.label_space(),
+            table: TaskTable { config: t.config.clone(), training: t.training.clone() },
+            label_space: t.head.label_space(),
         };
         let tasks = self.tasks.iter().map(task).collect();
         let (max_length, precision) = (self.max_length, self.trunk.precision());
@@ -121,7 +122,7 @@ impl Model {
         })
     }
 
-    /// Reads a model that [`Model::save`] wrote. Every task's view is 0, and no split is attached.
+    /// Reads a model that [`Model::save`] wrote. Every task's view is 0, and no split is encoded.
     ///
     /// # Errors
     /// When a file is missing, or is not what it should be.
@@ -155,12 +156,11 @@ impl Model {
         }
         let mut tasks = Vec::with_capacity(manifest.tasks.len());
         for task in &manifest.tasks {
-            let mut kind = task.config.build(&task.name)?;
-            kind.load_label_space(&task.label_space)?;
-            let (name, config) = (task.name.clone(), task.config.clone());
-            tasks.push(TaskSlot { name, config, kind, view: 0, is_trained: true });
+            let kind = task.table.build(&task.name)?;
+            let TaskManifest { name, table, label_space, .. } = task.clone();
+            tasks.push(HeadlessTask { name, table, kind, label_space, view: 0 });
         }
-        TaskSlot::build_all(&mut tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
+        let tasks = HeadlessTask::build_all(tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
             .map_err(|mut errors| errors.remove(0))?;
         model::load_heads(dir, &mut parameters)?;
         let (max_length, datasets) = (manifest.max_length, manifest.datasets.clone());
@@ -187,9 +187,9 @@ fn read_manifest(path: &Path) -> Result<ModelManifest, TrainError> {
     if let Some(twice) = datasets.windows(2).find(|w| w[0] == w[1]) {
         return Err(TrainError::saved(path, format!("corpus `{}` has a vector twice", twice[0])));
     }
-    let without = manifest.tasks.iter().find(|task| !datasets.contains(&task.config.corpus.as_str()));
+    let without = manifest.tasks.iter().find(|task| !datasets.contains(&task.table.config.corpus.as_str()));
     if let (Some(task), false) = (without, datasets.is_empty()) {
-        let (found, corpus) = (datasets.join(", "), &task.config.corpus);
+        let (found, corpus) = (datasets.join(", "), &task.table.config.corpus);
         let reason = format!(
             "task `{}`: found vectors for {found}, expected one for its corpus `{corpus}`; take the folder as it was saved",
             task.name

@@ -3,6 +3,8 @@
 pub(crate) mod export;
 pub(crate) mod flops;
 pub(crate) mod frozen_cache;
+mod task_slot;
+
 use burn::tensor::Device;
 use data::{Pack, Split, Tokenizer, View};
 use model::{DecoderConfig, Generator, ModelError, Parameters, Trunk};
@@ -10,7 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use tasks::{Kind, TaskConfig, TaskError, TrunkHandles};
+pub use task_slot::{HeadlessTask, TaskSlot};
 
 /// A trunk, a head per task, and what they need to read text. The same value is trained, saved, loaded and used.
 pub struct Model {
@@ -66,73 +68,6 @@ impl ModelDecoder {
     }
 }
 
-/// A task in its place.
-pub struct TaskSlot {
-    /// Its name.
-    pub name: String,
-    /// Its table of the config.
-    pub config: TaskConfig,
-    /// Labels, head, loss, decoding, metrics.
-    pub kind: Box<dyn Kind>,
-    /// The index of its view, the same in every split.
-    pub view: usize,
-    /// Whether it is trained: not in a phase that leaves it out, nor when it is done. True but within a run.
-    pub is_trained: bool,
-}
-
-impl TaskSlot {
-    /// The task whose head it has: itself, unless its config names another.
-    pub fn head(&self) -> &str {
-        self.config.head.as_deref().unwrap_or(&self.name)
-    }
-
-    /// Builds all tasks of a model ([`TaskSlot::build`]), those with a head of their own first.
-    ///
-    /// # Errors
-    /// Those of every task that cannot be built.
-    pub fn build_all(
-        tasks: &mut [TaskSlot],
-        trunk: &Trunk,
-        decoder: Option<&ModelDecoder>,
-        tokenizer: &Tokenizer,
-        parameters: &mut Parameters,
-    ) -> Result<(), Vec<TaskError>> {
-        let mut errors = Vec::new();
-        for shares in [false, true] {
-            for task in tasks.iter_mut().filter(|task| task.config.head.is_some() == shares) {
-                errors.extend(task.build(trunk, decoder, tokenizer, parameters).err());
-            }
-        }
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
-    }
-
-    /// Connects the task to a trunk and adds its head to the parameters.
-    ///
-    /// # Errors
-    /// When the trunk lacks what the kind uses, or the head that it shares is another.
-    pub fn build(
-        &mut self,
-        trunk: &Trunk,
-        decoder: Option<&ModelDecoder>,
-        tokenizer: &Tokenizer,
-        parameters: &mut Parameters,
-    ) -> Result<(), TaskError> {
-        let (hidden, token_embedding) = (trunk.hidden(), trunk.spec().token_embedding);
-        let decoder = decoder.map(|decoder| &decoder.network);
-        self.kind.bind_trunk(&TrunkHandles { hidden, tokenizer, token_embedding, decoder })?;
-        let Some(head) = &self.config.head else {
-            self.kind.init_head(parameters, hidden);
-            return Ok(());
-        };
-        let build = |parameters: &mut Parameters| self.kind.init_head(parameters, hidden);
-        parameters.sharing(&self.name, head, build).map_err(|error| TaskError::Setting {
-            key: format!("task.{}.head", self.name),
-            found: format!("{head:?}: {error}"),
-            expected: "a task with a head of the same kind, labels and settings".into(),
-        })
-    }
-}
-
 /// Tokenized rows by split. The same index means the same corpus and input in each; a corpus that has no such
 /// split has a view without rows, or the whole list is empty.
 #[derive(Default)]
@@ -156,8 +91,7 @@ impl Views {
     }
 }
 
-/// A model and the rows to train it on. The kinds have fitted their labels, made their heads and encoded the targets of every
-/// split.
+/// A model and the rows to train it on. The heads have encoded the targets of every split.
 pub struct Job {
     /// What is trained.
     pub model: Model,
@@ -166,9 +100,13 @@ pub struct Job {
 }
 
 impl Model {
-    /// Gives each corpus that a task reads a vector in the trunk, in the order of their names; gives these.
-    pub fn add_datasets(tasks: &[TaskSlot], trunk: &mut Trunk, parameters: &mut Parameters) -> Vec<String> {
-        let names: BTreeSet<&String> = tasks.iter().map(|task| &task.config.corpus).collect();
+    /// Gives each of the corpora that tasks read a vector in the trunk, in the order of their names; gives these.
+    pub fn add_datasets<'a>(
+        corpora: impl IntoIterator<Item = &'a String>,
+        trunk: &mut Trunk,
+        parameters: &mut Parameters,
+    ) -> Vec<String> {
+        let names: BTreeSet<&String> = corpora.into_iter().collect();
         trunk.add_dataset_embedding(names.len(), parameters);
         names.into_iter().cloned().collect()
     }

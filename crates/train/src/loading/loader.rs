@@ -12,7 +12,6 @@ use data::{
     CorpusRows, Draw, OrderConfig, Pack, PackStream, Packing, RowRef, Split, random, sampler::SamplerFeedback,
 };
 use std::{collections::BTreeMap, sync::Arc};
-use tasks::Budget;
 
 /// Draws packs of training rows.
 pub(crate) struct DataLoader {
@@ -122,7 +121,7 @@ impl DataLoader {
             let of = |(_, views): &(Arc<str>, Vec<usize>)| {
                 let own = tasks.iter().filter(|task| views.contains(&task.view));
                 let found: Vec<(f64, f64)> = own
-                    .filter_map(|task| Some((task.config.importance, *values.get(&task.name)?)))
+                    .filter_map(|task| Some((task.training.importance, *values.get(&task.name)?)))
                     .filter(|(importance, value)| *importance > 0.0 && value.is_finite())
                     .collect();
                 let importance: f64 = found.iter().map(|(importance, _)| importance).sum();
@@ -179,7 +178,8 @@ fn candidates(
         .collect();
     let wanted = |task: &TaskSlot| trained.iter().any(|trained| trained.name == task.name);
     let mut corpus = CorpusRows::new(name.clone(), Vec::new(), Vec::new());
-    corpus.importance = trained.iter().filter(|t| views.contains(&t.view)).map(|t| t.config.importance).sum();
+    corpus.importance =
+        trained.iter().filter(|t| views.contains(&t.view)).map(|t| t.training.importance).sum();
     let encoded: Vec<_> =
         views.iter().filter_map(|v| Some((*v, &job.views.train.get(*v)?.encoded))).collect();
     let rows = encoded.iter().map(|(_, e)| e.rows()).max().unwrap_or(0);
@@ -240,9 +240,9 @@ fn budgets(
 }
 
 fn share_of(task: &TaskSlot) -> Option<f64> {
-    task.config.budget.as_ref().and_then(|budget: &Budget| budget.share)
+    task.training.budget.and_then(|budget| budget.share)
 }
 
 fn carries(job: &Job, wanted: &dyn Fn(&TaskSlot) -> bool, view: usize, row: usize) -> bool {
-    job.model.tasks.iter().any(|t| t.view == view && wanted(t) && t.kind.labelled(Split::Train, row))
+    job.model.tasks.iter().any(|t| t.view == view && wanted(t) && t.head.labelled(Split::Train, row))
 }

@@ -22,7 +22,7 @@ pub(crate) fn per_example_losses(job: &Job, views: &[usize], rows: &[u32]) -> Ve
             let pack = Pack::of(&job.views.train, &refs);
             let labelled = |task: &crate::job::TaskSlot| -> Vec<BatchRow> {
                 let rows = (0..).zip(some).map(|(pack_row, row)| BatchRow { pack_row, row: *row });
-                rows.filter(|r| task.view == *view && task.kind.labelled(Split::Train, r.row as usize))
+                rows.filter(|r| task.view == *view && task.head.labelled(Split::Train, r.row as usize))
                     .collect()
             };
             let of_tasks: Vec<Vec<BatchRow>> = model.tasks.iter().map(labelled).collect();
@@ -36,7 +36,7 @@ pub(crate) fn per_example_losses(job: &Job, views: &[usize], rows: &[u32]) -> Ve
                     let (states, one) = (&pass.states, std::slice::from_ref(row_of_work));
                     let batch = Batch::evaluated(states, &pass.pack, Split::Train, one);
                     let loss =
-                        task.kind.loss(&parameters, &batch).map(|l| f64::from(l.mean.into_scalar::<f32>()));
+                        task.head.loss(&parameters, &batch).map(|l| f64::from(l.mean.into_scalar::<f32>()));
                     if let Some(loss) = loss.filter(|loss| loss.is_finite()) {
                         let at = chunk * ROWS_PER_PACK + row.pack_row as usize;
                         sums[at] += loss;

@@ -121,11 +121,12 @@ fn try_rates(
     let mut balancer = validate::balancer(job, settings)?;
     let looks_ahead = balancer.needs() == Needs::Lookahead;
     let validation = looks_ahead.then(|| LookaheadBatch::of(job, settings.train.tokens_per_batch)).flatten();
-    let named = job.model.tasks.iter().map(|task| (task.name.clone(), task.config.head_learning_rate));
+    let named = job.model.tasks.iter().map(|task| (task.name.clone(), task.training.head_learning_rate));
     let rates = settings.optimizer.rates(named);
     let mut optimizer_state = OptimizerState::new(job.model.parameters.len());
     let mut buffers = Buffers::default();
-    let importance = job.model.tasks.iter().map(|task| (task.name.clone(), task.config.importance)).collect();
+    let importance =
+        job.model.tasks.iter().map(|task| (task.name.clone(), task.training.importance)).collect();
     let mut losses = Smoothed { importance, of: BTreeMap::new() };
     let (mut trials, mut smallest) = (Vec::new(), f64::INFINITY);
     for index in 0..range.steps {

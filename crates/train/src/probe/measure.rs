@@ -96,7 +96,7 @@ fn pack_of(job: &Job, task: usize, most: usize) -> Option<Pack> {
     let slot = &job.model.tasks[task];
     let view = job.views.train.get(slot.view)?;
     let mut tokens = 0;
-    let labelled = (0..view.encoded.rows()).filter(|row| slot.kind.labelled(Split::Train, *row));
+    let labelled = (0..view.encoded.rows()).filter(|row| slot.head.labelled(Split::Train, *row));
     let some = labelled.take_while(|row| {
         let first = tokens == 0;
         tokens += view.encoded.length(*row);

@@ -186,7 +186,7 @@ impl<'a> Counts<'a> {
         for view in views {
             let labelled = self.job.model.tasks.iter().filter(|task| {
                 task.view == *view
-                    && task.kind.labelled(Split::Train, row)
+                    && task.head.labelled(Split::Train, row)
                     && self.phases[phase].tasks.contains(&task.name)
                     && !self.ledger.stopped.contains_key(&task.name)
             });

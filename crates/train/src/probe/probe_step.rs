@@ -14,7 +14,7 @@ pub fn probe_step(job: &Job, settings: &Settings, tokens: usize) {
     let mut rows: Vec<(usize, RowRef)> = Vec::new();
     for (view, found) in job.views.train.iter().enumerate() {
         let carries =
-            |row: usize| model.tasks.iter().any(|t| t.view == view && t.kind.labelled(Split::Train, row));
+            |row: usize| model.tasks.iter().any(|t| t.view == view && t.head.labelled(Split::Train, row));
         let labelled = (0..found.encoded.rows()).filter(|row| carries(*row));
         rows.extend(
             labelled.map(|row| (found.encoded.length(row), RowRef { view: view as u32, row: row as u32 })),

@@ -24,8 +24,8 @@ impl Run<'_, '_> {
         // A head of several tasks has the mean of their factors.
         let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
         for task in &self.job.model.tasks {
-            if balancing.is_some() || task.config.reduce_lr_on_plateau.is_some() {
-                let (sum, count) = sums.entry(task.head()).or_default();
+            if balancing.is_some() || task.training.reduce_lr_on_plateau.is_some() {
+                let (sum, count) = sums.entry(task.head_owner()).or_default();
                 (*sum, *count) = (*sum + factor_of(task), *count + 1.0);
             }
         }
@@ -45,7 +45,7 @@ impl Run<'_, '_> {
     pub(super) fn reduce_lr_on_plateau(&mut self, value: f64, evaluation: &Evaluation) {
         let tasks = self.job.model.tasks.iter();
         let tasks =
-            tasks.filter_map(|task| Some((task.name.as_str(), task.config.reduce_lr_on_plateau.as_ref()?)));
+            tasks.filter_map(|task| Some((task.name.as_str(), task.training.reduce_lr_on_plateau.as_ref()?)));
         let of_run = self.settings.train.reduce_lr_on_plateau.as_ref();
         let reductions = self.progress.plateaus.update(of_run, tasks, value, evaluation);
         for LrReduction { task, plateau } in reductions {

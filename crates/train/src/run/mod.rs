@@ -164,7 +164,7 @@ impl<'a, 'h> Run<'a, 'h> {
         hooks: RunHooks<'h>,
     ) -> Result<Self, TrainError> {
         let loader = DataLoader::new(job, settings)?;
-        let tasks = job.model.tasks.iter().map(|t| (t.name.clone(), t.config.head_learning_rate));
+        let tasks = job.model.tasks.iter().map(|t| (t.name.clone(), t.training.head_learning_rate));
         let balancer = validate::balancer(job, settings)?;
         let looks_ahead = balancer.needs() == Needs::Lookahead;
         Ok(Run {

@@ -125,10 +125,10 @@ impl Run<'_, '_> {
             let Some(task) = self.job.model.tasks.iter().find(|task| task.name == scored.task) else {
                 continue;
             };
-            let gap = 1.0 - scored.primary() / task.config.target.unwrap_or(1.0);
+            let gap = 1.0 - scored.primary() / task.training.target.unwrap_or(1.0);
             signals.gap.insert(task.name.clone(), gap.clamp(0.0, 1.0));
             signals.validation_loss.extend(scored.loss.map(|loss| (task.name.clone(), loss)));
-            let Some(stopping) = task.config.early_stopping.filter(|_| task.is_trained) else { continue };
+            let Some(stopping) = task.training.early_stopping.filter(|_| task.is_trained) else { continue };
             let name = task.name.clone();
             let (best, done) = self.progress.usage.record(&name, scored.primary(), step, stopping.patience);
             if best {

@@ -134,7 +134,7 @@ impl<'m> Losses<'m> {
             }
             let dropout_seed = context.seed(&format!("task {}", task.name));
             let batch = Batch { states, pack, split, rows, dropout_seed, progress };
-            task.kind.loss(&parameters, &batch)
+            task.head.loss(&parameters, &batch)
         };
         let of: Vec<Option<Loss>> = model.tasks.iter().zip(rows).map(loss).collect();
         let means = of.iter().flatten().map(|loss| loss.mean.clone().inner()).collect();
@@ -336,7 +336,7 @@ pub(crate) fn nonfinite_losses(
 /// task of the step.
 fn nonfinite_gradients(model: &Model, views: &Views, packs: &[Pack], squares: &[f64]) -> Vec<NonFiniteTask> {
     let has_nonfinite = |task: &TaskSlot| {
-        let own = [Some(task.name.as_str()), Some(task.head())];
+        let own = [Some(task.name.as_str()), Some(task.head_owner())];
         let mut parameters = model.parameters.iter().zip(squares);
         parameters.any(|(p, square)| !square.is_finite() && own.contains(&p.owner.first_task()))
     };

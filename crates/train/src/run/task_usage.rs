@@ -94,7 +94,7 @@ impl UsageLedger {
     /// The tasks that have just exceeded their budgets.
     pub(crate) fn out_of_budget(&self, model: &Model) -> Vec<String> {
         let over = |task: &&crate::job::TaskSlot| {
-            let (Some(budget), Some(used)) = (task.config.budget, self.tasks.get(&task.name)) else {
+            let (Some(budget), Some(used)) = (task.training.budget, self.tasks.get(&task.name)) else {
                 return false;
             };
             budget.tokens.is_some_and(|max| used.tokens >= max)

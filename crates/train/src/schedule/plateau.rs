@@ -19,10 +19,10 @@
 //! one head is ready long before the others. Patience counts evaluations: `early_stopping` needs more of it.
 //! Source: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
 
+use crate::config::reduce_lr_on_plateau::ReduceLrOnPlateau;
 use crate::forward::evaluate::Evaluation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tasks::ReduceLrOnPlateau;
 
 /// A smaller reduction is none, as in PyTorch (`eps`): what rounding leaves above the bound.
 const MIN_REDUCTION: f64 = 1e-8;

@@ -10,7 +10,8 @@ use std::sync::atomic::AtomicBool;
 fn with_vectors(backbone: Json) -> Job {
     let mut job = job(backbone, 17);
     let model = &mut job.model;
-    model.datasets = Model::add_datasets(&model.tasks, &mut model.trunk, &mut model.parameters);
+    let corpora = model.tasks.iter().map(|task| &task.config.corpus);
+    model.datasets = Model::add_datasets(corpora, &mut model.trunk, &mut model.parameters);
     assert_eq!(model.datasets, ["chat", "reviews"]);
     job
 }
@@ -118,7 +119,7 @@ fn a_result_has_its_vectors() {
     assert_eq!(table(&opened), table(&job.model));
     for (task, view) in opened.tasks.iter_mut().zip([0, 0, 1]) {
         task.view = view;
-        task.kind.encode_targets(Split::Validation, &job.views.validation[view]).unwrap();
+        task.head.encode_targets(Split::Validation, &job.views.validation[view]).unwrap();
     }
     let scores = |model: &Model| {
         let never = AtomicBool::new(false);

@@ -39,7 +39,7 @@ fn it_learns_and_the_best_is_exported() {
     let views = &trained.views.validation;
     for (slot, trained) in opened.tasks.iter_mut().zip(&trained.model.tasks) {
         slot.view = trained.view;
-        slot.kind.encode_targets(Split::Validation, &views[slot.view]).unwrap();
+        slot.head.encode_targets(Split::Validation, &views[slot.view]).unwrap();
     }
     // Packs of another size change sums by no more than their rounding.
     let never = AtomicBool::new(false);
@@ -67,7 +67,7 @@ fn a_transformer_opens_again_as_it_was() {
     let (opened, manifest) = Model::open(&RunDir::new(dir.path()).model(), &Device::flex()).unwrap();
     assert!(bits(&opened) == bits(&trained.model));
     assert_eq!((manifest.step, opened.max_length), (3, 32));
-    assert_eq!(opened.tasks[0].kind.labels(), ["other", "sport"]);
+    assert_eq!(opened.tasks[0].head.label_space()["labels"], json!(["other", "sport"]));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn it_stops_when_nothing_improves() {
     let dir = tempfile::tempdir().unwrap();
     let mut job = job(bag(), 17);
     for task in &mut job.model.tasks {
-        task.config.head_learning_rate = None;
+        task.training.head_learning_rate = None;
     }
     let (outcome, events) = record(&mut job, &settings, dir.path(), Start::Fresh, None);
     assert!(matches!(outcome.unwrap(), Outcome::Finished { step: 2, .. }));

@@ -5,11 +5,10 @@ use crate::job::{devices, record, settings};
 use burn::tensor::Device;
 use data::{Encoded, InputField, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View};
 use model::{Parameters, Trunk};
-use polytask_train::{Event, Job, Model, Start, TaskSlot, Views};
+use polytask_train::{Event, HeadlessTask, Job, Model, Start, TaskSlot, TaskTable, Views};
 use serde::Deserialize;
 use serde_json::json;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
-use tasks::TaskConfig;
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -83,20 +82,21 @@ fn fixture_job(device: &Device, fixture: &Fixture) -> Job {
                    "tagging": {"tokens": "words", "tags": "tags", "dropout": 0.0}}),
         ),
     ];
+    let tokenizer = Tokenizer::train(&["a"], &TokenizerConfig { size: 300, ..Default::default() }).unwrap();
     let slot = |(name, config): (&str, serde_json::Value)| {
-        let config: TaskConfig = serde_json::from_value(config).unwrap();
-        let mut kind = config.build(name).unwrap();
-        kind.fit_labels(&view.rows).unwrap();
-        kind.init_head(&mut parameters, fixture.width);
-        kind.encode_targets(Split::Train, &view).unwrap();
-        TaskSlot { name: name.into(), config, kind, view: 0, is_trained: true }
+        let table: TaskTable = serde_json::from_value(config).unwrap();
+        let kind = table.build(name).unwrap();
+        let label_space = kind.fit_labels(&view.rows).unwrap();
+        let task = HeadlessTask { name: name.into(), table, kind, label_space, view: 0 };
+        let mut slot = task.build(&trunk, None, &tokenizer, &mut parameters).unwrap();
+        slot.head.encode_targets(Split::Train, &view).unwrap();
+        slot
     };
     let tasks: Vec<TaskSlot> = configs.into_iter().map(slot).collect();
     for (name, values) in &fixture.initial {
         let index = parameters.find(name).unwrap_or_else(|| panic!("no parameter {name}"));
         parameters.set_data(index, values.clone()).unwrap();
     }
-    let tokenizer = Tokenizer::train(&["a"], &TokenizerConfig { size: 300, ..Default::default() }).unwrap();
     let datasets = Vec::new();
     let model = Model { parameters, trunk, decoder: None, tokenizer, max_length: 16, datasets, tasks };
     Job { model, views: Views { train: vec![view], ..Default::default() } }

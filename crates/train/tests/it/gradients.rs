@@ -33,7 +33,7 @@ fn labelled_rows(job: &Job, task: usize, split: Split) -> (Pack, Vec<BatchRow>) 
     let slot = &job.model.tasks[task];
     let views = job.views.of(split);
     let refs: Vec<RowRef> = (0..views[slot.view].rows.len())
-        .filter(|row| slot.kind.labelled(split, *row))
+        .filter(|row| slot.head.labelled(split, *row))
         .map(|row| RowRef { view: slot.view as u32, row: row as u32 })
         .collect();
     let rows = refs.iter().zip(0..).map(|(r, pack_row)| BatchRow { pack_row, row: r.row }).collect();
@@ -62,7 +62,7 @@ fn loss_of(
     split: Split,
 ) -> Loss {
     let batch = Batch::evaluated(states, pack, split, rows);
-    job.model.tasks[task].kind.loss(&job.model.parameters, &batch).unwrap()
+    job.model.tasks[task].head.loss(&job.model.parameters, &batch).unwrap()
 }
 
 /// The gradient of a task over the trunk and over its head.
@@ -107,7 +107,7 @@ fn at_states(job: &Job, task: usize) -> Vec<f32> {
             all.extend(vec![0.0; pack.tokens() * states.dims()[1]]);
             continue;
         }
-        let labelled = |row: &RowRef| job.model.tasks[task].kind.labelled(Split::Train, row.row as usize);
+        let labelled = |row: &RowRef| job.model.tasks[task].head.labelled(Split::Train, row.row as usize);
         let rows: Vec<BatchRow> = (0..)
             .zip(&pack.rows)
             .filter(|(_, row)| labelled(row))
@@ -216,7 +216,7 @@ fn monotonous_job() -> Job {
         *view =
             View::new(view.corpus.clone(), view.input.clone(), rows, &job.model.tokenizer, 32, None).unwrap();
         for task in job.model.tasks.iter_mut().filter(|task| task.view == at) {
-            task.kind.encode_targets(Split::Train, view).unwrap();
+            task.head.encode_targets(Split::Train, view).unwrap();
         }
     }
     job

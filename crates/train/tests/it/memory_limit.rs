@@ -113,7 +113,8 @@ fn narrowed_rows_frozen_layers_and_dataset_embeddings_go_in_chunks_too() {
         match extra {
             "frozen" => model.trunk.freeze(1, &mut model.parameters),
             "datasets" => {
-                model.datasets = Model::add_datasets(&model.tasks, &mut model.trunk, &mut model.parameters);
+                let corpora = model.tasks.iter().map(|task| &task.config.corpus);
+                model.datasets = Model::add_datasets(corpora, &mut model.trunk, &mut model.parameters);
             }
             _ => {}
         }

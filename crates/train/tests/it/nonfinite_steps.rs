@@ -3,19 +3,19 @@
 
 use crate::job::{bag, bits, devices, job_on, record, settings};
 use burn::tensor::Device;
-use data::{DataError, InputField, Pack, Row, Split, View};
+use data::{DataError, Pack, Split, View};
 use model::Parameters;
 use polytask_train::{Event, RunDir, Start, TrainError, checkpoints};
 use serde_json::{Value, json};
-use tasks::{Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError};
+use tasks::{Batch, BatchRow, LabelReport, Loss, ModelInput, Prediction, Scores, TaskHead};
 
-/// A kind whose loss is infinite wherever one of some rows is in the batch.
+/// A head whose loss is infinite wherever one of some rows is in the batch.
 struct Poisoned {
-    inner: Box<dyn Kind>,
+    inner: Box<dyn TaskHead>,
     rows: std::ops::Range<u32>,
 }
 
-impl Kind for Poisoned {
+impl TaskHead for Poisoned {
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
         let mut loss = self.inner.loss(parameters, batch)?;
         if batch.split == Split::Train && batch.rows.iter().any(|r| self.rows.contains(&r.row)) {
@@ -23,23 +23,8 @@ impl Kind for Poisoned {
         }
         Some(loss)
     }
-    fn input(&self) -> InputField {
-        self.inner.input()
-    }
-    fn fit_labels(&mut self, rows: &[Row]) -> Result<(), Vec<DataError>> {
-        self.inner.fit_labels(rows)
-    }
-    fn label_space(&self) -> Value {
-        self.inner.label_space()
-    }
-    fn load_label_space(&mut self, space: &Value) -> Result<(), TaskError> {
-        self.inner.load_label_space(space)
-    }
-    fn labels(&self) -> &[String] {
-        self.inner.labels()
-    }
-    fn init_head(&mut self, parameters: &mut Parameters, hidden: usize) {
-        self.inner.init_head(parameters, hidden)
+    fn needs_full_embedding(&self) -> bool {
+        self.inner.needs_full_embedding()
     }
     fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
         self.inner.encode_targets(split, view)
@@ -53,14 +38,20 @@ impl Kind for Poisoned {
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
         self.inner.predict(parameters, batch)
     }
+    fn calibrates(&self) -> bool {
+        self.inner.calibrates()
+    }
+    fn calibrate(&mut self, split: Split, predictions: &[(u32, Prediction)]) {
+        self.inner.calibrate(split, predictions)
+    }
     fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
         self.inner.score(split, predictions)
     }
+    fn label_space(&self) -> Value {
+        self.inner.label_space()
+    }
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> Value {
         self.inner.to_json(prediction, input)
-    }
-    fn metrics(&self) -> &'static [&'static str] {
-        self.inner.metrics()
     }
 }
 
@@ -69,8 +60,8 @@ fn poisoned(device: &Device, rows: std::ops::Range<u32>) -> polytask_train::Job 
     let mut job = job_on(device, bag(), 17);
     let slot = job.model.tasks.pop().unwrap();
     assert_eq!(slot.name, "polarity");
-    let kind = Box::new(Poisoned { inner: slot.kind, rows });
-    job.model.tasks.push(polytask_train::TaskSlot { kind, ..slot });
+    let head = Box::new(Poisoned { inner: slot.head, rows });
+    job.model.tasks.push(polytask_train::TaskSlot { head, ..slot });
     job
 }
 

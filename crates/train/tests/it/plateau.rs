@@ -1,9 +1,8 @@
 //! Rates that are reduced when evaluations stop improving: the events, the rates of the steps, the weights.
 
 use crate::job::{bag, bits, job, record, settings};
-use polytask_train::{Event, Job, LearningRateReduced, Start, StepEvent};
+use polytask_train::{Event, Job, LearningRateReduced, ReduceLrOnPlateau, Start, StepEvent};
 use serde_json::{Value, json};
-use tasks::ReduceLrOnPlateau;
 
 /// Evaluations hardly move, and every other one lets rates fall.
 fn run(plateau: Value, of_topic: Option<Value>) -> (Job, Vec<StepEvent>, Vec<LearningRateReduced>) {
@@ -15,7 +14,7 @@ fn run(plateau: Value, of_topic: Option<Value>) -> (Job, Vec<StepEvent>, Vec<Lea
         "schedule": {"constant": {"warmup_ratio": 0.0}},
     }));
     let mut job = job(bag(), 17);
-    job.model.tasks[0].config.reduce_lr_on_plateau =
+    job.model.tasks[0].training.reduce_lr_on_plateau =
         of_topic.map(|table| serde_json::from_value(table).unwrap());
     let dir = tempfile::tempdir().unwrap();
     let (outcome, events) = record(&mut job, &settings, dir.path(), Start::Fresh, None);

@@ -214,7 +214,7 @@ fn a_lost_best_checkpoint_says_what_to_do() {
     };
     let small = || {
         let mut small = job(bag(), 17);
-        small.model.tasks.iter_mut().for_each(|t| t.config.head_learning_rate = None);
+        small.model.tasks.iter_mut().for_each(|t| t.training.head_learning_rate = None);
         small
     };
     let dir = tempfile::tempdir().unwrap();

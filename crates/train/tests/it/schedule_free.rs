@@ -25,7 +25,7 @@ fn result_of(result: &str) -> usize {
     }));
     let dir = tempfile::tempdir().unwrap();
     let mut trained = job(bag(), 17);
-    trained.model.tasks.iter_mut().for_each(|task| task.config.head_learning_rate = None);
+    trained.model.tasks.iter_mut().for_each(|task| task.training.head_learning_rate = None);
     let (outcome, events) = record(&mut trained, &settings, dir.path(), Start::Fresh, None);
     let Outcome::Finished { step, model } = outcome.unwrap() else { panic!("not finished") };
 
@@ -53,7 +53,7 @@ fn result_of(result: &str) -> usize {
     let views = &trained.views.validation;
     for (slot, trained) in opened.tasks.iter_mut().zip(&trained.model.tasks) {
         slot.view = trained.view;
-        slot.kind.encode_targets(Split::Validation, &views[slot.view]).unwrap();
+        slot.head.encode_targets(Split::Validation, &views[slot.view]).unwrap();
     }
     let again = evaluate(&opened, Split::Validation, views, 128, &AtomicBool::new(false)).unwrap();
     for scored in &again.tasks {

@@ -1,6 +1,6 @@
 //! Learning rates against torch + transformers (`scripts/make_schedule_fixtures.py`).
 
-use polytask_train::{Plateau, Schedule, schedule};
+use polytask_train::{Plateau, ReduceLrOnPlateau, Schedule, schedule};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -55,7 +55,7 @@ fn every_schedule_stays_between_nothing_and_all() {
 
 #[derive(Deserialize)]
 struct Plateaus {
-    plateau: tasks::ReduceLrOnPlateau,
+    plateau: ReduceLrOnPlateau,
     values: Vec<f64>,
     rates: Vec<f64>,
 }

@@ -4,10 +4,10 @@ use crate::job::{bag, bert, bits, job_with, record, settings};
 use burn::tensor::Device;
 use data::{Row, Split, Value as Field, View};
 use model::DecoderConfig;
-use polytask_train::{Event, Job, Model, ModelDecoder, Start, StepEvent, TaskSlot, predict};
+use polytask_train::{Event, HeadlessTask, Job, Model, ModelDecoder, Start, StepEvent, TaskTable, predict};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tasks::{Prediction, TaskConfig};
+use tasks::Prediction;
 
 fn t5() -> Value {
     json!({"t5": {"layers": 2, "hidden": 16, "heads": 2, "intermediate_size": 32, "dropout": 0.1}})
@@ -34,16 +34,16 @@ fn writing_job(backbone: Value, writing: Value) -> Job {
     let decoder = ModelDecoder::of(trunk, fresh, tokenizer, parameters).unwrap();
     let mut config = json!({"source": "text", "target": "reversed", "decoding": {"max_length": 60}});
     config.as_object_mut().unwrap().extend(writing.as_object().unwrap().clone());
-    let config: TaskConfig =
+    let table: TaskTable =
         serde_json::from_value(json!({"corpus": "reviews", "generation": config})).unwrap();
-    let kind = config.build("write").unwrap();
-    let mut slot = TaskSlot { name: "write".into(), config, kind, view: 2, is_trained: true };
-    slot.build(trunk, decoder.as_ref(), tokenizer, parameters).unwrap();
+    let kind = table.build("write").unwrap();
+    let task = HeadlessTask { name: "write".into(), table, kind, label_space: json!({}), view: 2 };
+    let mut slot = task.build(trunk, decoder.as_ref(), tokenizer, parameters).unwrap();
     for (split, views) in
         [(Split::Train, &mut job.views.train), (Split::Validation, &mut job.views.validation)]
     {
         views.push(View { rows: reversed(&views[1]), ..views[1].clone() });
-        slot.kind.encode_targets(split, &views[2]).unwrap();
+        slot.head.encode_targets(split, &views[2]).unwrap();
     }
     job.model.decoder = decoder;
     job.model.tasks.push(slot);
@@ -146,11 +146,12 @@ fn words_are_learned_in_reverse_order_and_a_saved_model_writes_them() {
 fn a_model_that_cannot_write_is_refused() {
     let mut job = job_with(&Device::flex(), bert(), 5, 0.1);
     let config = json!({"corpus": "reviews", "generation": {"source": "text", "target": "reversed"}});
-    let config: TaskConfig = serde_json::from_value(config).unwrap();
-    let kind = config.build("write").unwrap();
-    let mut slot = TaskSlot { name: "write".into(), config, kind, view: 1, is_trained: true };
+    let table: TaskTable = serde_json::from_value(config).unwrap();
+    let kind = table.build("write").unwrap();
+    let task = HeadlessTask { name: "write".into(), table, kind, label_space: json!({}), view: 1 };
     let model = &mut job.model;
-    let error = slot.build(&model.trunk, None, &model.tokenizer, &mut model.parameters).unwrap_err();
+    let built = task.build(&model.trunk, None, &model.tokenizer, &mut model.parameters);
+    let error = built.err().expect("an error");
     assert_eq!(
         error.to_string(),
         "task.write.generation: found a backbone without a decoder, expected a model that writes: \

@@ -2,7 +2,7 @@
 
 use crate::job::{bag, bert, bits, job, record, settings};
 use polytask_train::{
-    Event, Job, Outcome, RunDir, Settings, Start, StepEvent, StopReason, UsageReport, step_plan,
+    Event, Job, Outcome, RunDir, Settings, Start, StepEvent, StopReason, TaskTable, UsageReport, step_plan,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 fn job_of(backbone: Value, tasks: &Value) -> Job {
     let mut job = job(backbone, 17);
     for slot in &mut job.model.tasks {
-        let mut config = serde_json::to_value(&slot.config).unwrap();
+        let table = TaskTable { config: slot.config.clone(), training: slot.training.clone() };
+        let mut table = serde_json::to_value(table).unwrap();
         for (key, value) in tasks.get(&slot.name).and_then(Value::as_object).into_iter().flatten() {
-            config[key] = value.clone();
+            table[key] = value.clone();
         }
-        slot.config = serde_json::from_value(config).unwrap();
+        TaskTable { config: slot.config, training: slot.training } = serde_json::from_value(table).unwrap();
     }
     job
 }

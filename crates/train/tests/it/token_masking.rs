@@ -3,25 +3,24 @@
 use crate::job::{bag, bert, bits, job_with, record, settings};
 use burn::tensor::Device;
 use data::{Split, TokenMasking, View};
-use polytask_train::{Event, Job, Start, StepEvent, TaskSlot, TrainError};
+use polytask_train::{Event, HeadlessTask, Job, Start, StepEvent, TaskTable, TrainError};
 use serde_json::{Value, json};
-use tasks::TaskConfig;
 
 /// The small job, and masked tokens of the reviews, to be predicted.
 fn masking_job(backbone: Value, dropout: f64) -> Job {
     let mut job = job_with(&Device::flex(), backbone, 5, dropout);
     let model = &mut job.model;
     let config = json!({"corpus": "reviews", "masked_language_model": {"text": "text", "percent": 30}});
-    let config: TaskConfig = serde_json::from_value(config).unwrap();
-    let kind = config.build("found").unwrap();
+    let table: TaskTable = serde_json::from_value(config).unwrap();
+    let kind = table.build("found").unwrap();
     let masking = kind.mask_percent().map(|percent| TokenMasking::new(percent, &model.tokenizer).unwrap());
-    let mut slot = TaskSlot { name: "found".into(), config, kind, view: 2, is_trained: true };
-    slot.build(&model.trunk, None, &model.tokenizer, &mut model.parameters).unwrap();
+    let task = HeadlessTask { name: "found".into(), table, kind, label_space: json!({}), view: 2 };
+    let mut slot = task.build(&model.trunk, None, &model.tokenizer, &mut model.parameters).unwrap();
     for (split, views) in
         [(Split::Train, &mut job.views.train), (Split::Validation, &mut job.views.validation)]
     {
         views.push(View { masking, ..views[1].clone() });
-        slot.kind.encode_targets(split, &views[2]).unwrap();
+        slot.head.encode_targets(split, &views[2]).unwrap();
     }
     model.tasks.push(slot);
     job
@@ -62,7 +61,7 @@ fn other_tokens_are_masked_in_every_step_and_the_same_in_every_evaluation() {
     let plain = json!({"bert": {"layers": 1, "hidden": 16, "heads": 2, "dropout": 0.0}});
     let mut job = masking_job(plain, 0.0);
     for task in &mut job.model.tasks {
-        task.config.head_learning_rate = Some(1e-12);
+        task.training.head_learning_rate = Some(1e-12);
     }
     let (_, events) = ran(job, still);
     let losses: Vec<f64> = steps(&events).iter().map(|step| step.losses["found"]).collect();

@@ -14,7 +14,7 @@ impl Rules<'_> {
         if self.unknown_weights(&tasks) || tasks.is_empty() {
             return;
         }
-        let importance: Vec<f64> = config.task.values().map(|task| task.importance).collect();
+        let importance: Vec<f64> = config.task.values().map(|task| task.training.importance).collect();
         match config.balance.build(&tasks, &importance) {
             Ok(balancer) => {
                 let narrow = config.train.gradient_scope != GradientScope::AllShared;

@@ -21,7 +21,7 @@ impl Rules<'_> {
             let error = Diagnostic::error(message, self.key(&["phase", "0", "freeze"]));
             self.push(error.help("leave `freeze` out of a phase, or `model.dataset_embeddings`"));
         }
-        let read: BTreeSet<&String> = config.task.values().map(|task| &task.corpus).collect();
+        let read: BTreeSet<&String> = config.task.values().map(|task| &task.config.corpus).collect();
         if read.len() == 1 {
             let span = self.at(&["model", "dataset_embeddings"]);
             let message = "`model.dataset_embeddings` tells corpora apart, and tasks read only one";

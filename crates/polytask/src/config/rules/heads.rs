@@ -2,19 +2,20 @@
 
 use super::Rules;
 use crate::config::diagnostic::Diagnostic;
+use train::TaskTable;
 
 impl Rules<'_> {
     /// A head is shared with a task of the same kind that has one of its own, and has one learning rate and no end.
     pub(super) fn heads(&mut self) {
         for (name, task) in &self.config.task {
-            let Some(head) = &task.head else { continue };
+            let Some(head) = &task.config.head else { continue };
             let owner = self.config.task.get(head);
-            let kinds = owner.map(|owner| [owner.kind(head), task.kind(name)].map(Result::ok));
+            let kinds = owner.map(|owner| [owner.config.kind(head), task.config.kind(name)].map(Result::ok));
             let problem = match (owner, kinds) {
                 (None, _) => Some("there is no such task"),
-                (Some(owner), _) if owner.head.is_some() => Some("it has no head of its own"),
+                (Some(owner), _) if owner.config.head.is_some() => Some("it has no head of its own"),
                 (_, Some([own, other])) if own != other => Some("it is of another kind"),
-                _ if task.head_learning_rate.is_some() => {
+                _ if task.training.head_learning_rate.is_some() => {
                     let message = format!("task `{name}` has a learning rate, but the head of `{head}`");
                     let span = self.at(&["task", name, "head_learning_rate"]);
                     let error = Diagnostic::error(message, span);
@@ -34,9 +35,10 @@ impl Rules<'_> {
     /// A task that shares its head does not stop before the others.
     pub(super) fn early_stopping_of_heads(&mut self) {
         for (name, task) in &self.config.task {
-            let borrowed = self.config.task.iter().find(|(_, other)| other.head.as_deref() == Some(name));
-            let shared = task.head.as_deref().or(borrowed.map(|(other, _)| other.as_str()));
-            if let (Some(other), true) = (shared, task.early_stopping.is_some()) {
+            let shares = |other: &TaskTable| other.config.head.as_deref() == Some(name);
+            let borrowed = self.config.task.iter().find(|(_, other)| shares(other));
+            let shared = task.config.head.as_deref().or(borrowed.map(|(other, _)| other.as_str()));
+            if let (Some(other), true) = (shared, task.training.early_stopping.is_some()) {
                 let message = format!(
                     "task `{name}` has early stopping of its own, but shares its head with `{other}`"
                 );

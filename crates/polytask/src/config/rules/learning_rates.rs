@@ -29,16 +29,18 @@ impl Rules<'_> {
             let error = Diagnostic::error(message, span);
             self.push(error.help("add `validation = \"...\"` to a [corpus.NAME]"));
         }
-        for (name, task) in config.task.iter().filter(|(_, task)| task.reduce_lr_on_plateau.is_some()) {
+        for (name, task) in
+            config.task.iter().filter(|(_, task)| task.training.reduce_lr_on_plateau.is_some())
+        {
             let span = self.key(&["task", name, "reduce_lr_on_plateau"]);
-            if let Some(head) = &task.head {
+            if let Some(head) = &task.config.head {
                 let message = format!("task `{name}` has `reduce_lr_on_plateau`, but the head of `{head}`");
                 let error = Diagnostic::error(message, span);
                 self.push(error.help(format!("the rate of a shared head is that of `{head}`")));
             } else if !self.is_validated(name) {
                 let message = format!("`reduce_lr_on_plateau` of task `{name}` needs a validation split");
                 let error = Diagnostic::error(message, span);
-                let help = format!("add `validation = \"...\"` to [corpus.{}]", task.corpus);
+                let help = format!("add `validation = \"...\"` to [corpus.{}]", task.config.corpus);
                 self.push(error.help(help));
             }
         }

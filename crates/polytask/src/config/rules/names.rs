@@ -20,7 +20,7 @@ impl Rules<'_> {
     /// A corpus is for some task.
     pub(super) fn corpora(&mut self) {
         for name in self.config.corpus.keys() {
-            if !self.config.task.values().any(|task| task.corpus == *name) {
+            if !self.config.task.values().any(|task| task.config.corpus == *name) {
                 let warning = Diagnostic::warning(
                     format!("no task reads the corpus `{name}`"),
                     self.key(&["corpus", name]),

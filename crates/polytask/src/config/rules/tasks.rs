@@ -13,8 +13,8 @@ impl Rules<'_> {
             self.push(error.help("add one: [task.NAME] with `corpus` and a kind, such as `classification = { text = \"text\", label = \"label\" }`"));
         }
         for (name, task) in &self.config.task {
-            if !self.config.corpus.contains_key(&task.corpus) {
-                self.unknown_corpus(name, &task.corpus);
+            if !self.config.corpus.contains_key(&task.config.corpus) {
+                self.unknown_corpus(name, &task.config.corpus);
             }
             match task.build(name) {
                 Ok(kind) => self.kinds.push((name, kind)),

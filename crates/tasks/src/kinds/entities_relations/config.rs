@@ -1,7 +1,5 @@
 //! The settings of `entities_relations = { .. }`.
 
-use std::collections::HashMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +7,7 @@ use super::EntitiesRelations;
 use super::scheduled_sampling::ScheduledSampling;
 use crate::heads::head;
 use crate::heads::thresholds::Thresholds;
-use crate::targets::labels::{self, Labels};
+use crate::targets::labels;
 use crate::{Kind, TaskError};
 
 const BOTH_METRICS: &[&str] = &[
@@ -183,12 +181,6 @@ impl EntitiesRelationsConfig {
             task: task.to_owned(),
             config: self.clone(),
             primary: TaskError::metric(task, self.learn.metrics(), metric)?,
-            types: Labels::default(),
-            relations: Labels::default(),
-            tuned: None,
-            names: Vec::new(),
-            network: None,
-            targets: HashMap::new(),
         }))
     }
 }

@@ -5,23 +5,28 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use model::Parameters;
 
-use super::EntitiesRelations;
 use super::annotation::Annotation;
 use super::scored_spans::{self, ScoredSpan};
 use super::span_batch::{CandidateSpan, Pair, RelationArguments, RowSpans, SpanBatch, pairs};
+use super::{EntitiesRelationsHead, gold_of};
 use crate::heads::head;
 use crate::{Batch, EntityAnswer, EntityGraph, RelationAnswer};
 
 /// The maximum number of words between the spans of the pairs that are scored at once.
 const WORDS_AT_ONCE: usize = 1 << 15;
 
-impl EntitiesRelations {
+impl EntitiesRelationsHead {
     /// The entities and relations of each row of a batch.
-    pub(crate) fn graphs(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<EntityGraph> {
+    pub(crate) fn graphs(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        targets: &[Option<Annotation>],
+    ) -> Vec<EntityGraph> {
         let (mut span_batch, mut rows) = (SpanBatch::default(), Vec::new());
         for at in batch.rows {
-            let words = span_batch.add_words(batch.pack, *at, self.config.max_width);
-            let gold = self.gold(batch.split, at.row);
+            let words = span_batch.add_words(batch.pack, *at, self.kind.config.max_width);
+            let gold = gold_of(targets, at.row);
             let begin = span_batch.spans.len();
             span_batch.spans.extend(self.candidates(gold, &words));
             rows.push((gold, begin..span_batch.spans.len()));
@@ -30,8 +35,8 @@ impl EntitiesRelations {
             return vec![EntityGraph::default(); rows.len()];
         }
         let words = kernels::gather_rows(batch.states.clone(), &span_batch.tokens);
-        let states = self.network().spans(parameters, &words, &span_batch.spans);
-        let scores = self.network().types(parameters, states.clone(), None);
+        let states = self.network.spans(parameters, &words, &span_batch.spans);
+        let scores = self.network.types(parameters, states.clone(), None);
         let probabilities = scores.map(head::probabilities);
         let entities = rows.into_iter().map(|(gold, spans)| {
             let begin = spans.start;
@@ -50,7 +55,7 @@ impl EntitiesRelations {
 
     /// The candidate spans of a row: all of them, or if no entities are learned the gold entities.
     fn candidates(&self, gold: Option<&Annotation>, words: &RowSpans) -> Vec<CandidateSpan> {
-        if self.config.learn.entities() {
+        if self.kind.config.learn.entities() {
             return words.all().collect();
         }
         gold.into_iter().flat_map(|gold| gold.entities.keys()).filter_map(|own| words.of(*own)).collect()
@@ -77,13 +82,13 @@ impl EntitiesRelations {
 
     /// The range of some spans' scores among those of all spans.
     pub(crate) fn score_range(&self, spans: Range<usize>) -> Range<usize> {
-        let scores = self.types.len() + 1;
+        let scores = self.space.types.len() + 1;
         spans.start * scores..spans.end * scores
     }
 
     /// The predicted entities among the spans of a row, as indices among these.
     pub(crate) fn found(&self, spans: &[CandidateSpan], probabilities: &[f32]) -> Vec<ScoredSpan> {
-        scored_spans::entities(spans, probabilities, self.types.len(), self.config.nested)
+        scored_spans::entities(spans, probabilities, self.space.types.len(), self.kind.config.nested)
     }
 
     /// The relations between the entities of each row; `words` and `states` are the states of the words and of the spans.
@@ -95,14 +100,14 @@ impl EntitiesRelations {
         entities: &[Vec<ScoredSpan>],
     ) -> Vec<Vec<RelationAnswer>> {
         let mut answers: Vec<Vec<RelationAnswer>> = entities.iter().map(|_| Vec::new()).collect();
-        if !self.config.learn.relations() {
+        if !self.kind.config.learn.relations() {
             return answers;
         }
         let mut ends = RelationArguments::default();
         // For each argument its index among the entities of its row, and the row.
         let mut indices = Vec::new();
         for (row, found) in entities.iter().enumerate() {
-            let top_k = scored_spans::top_k(found, self.config.max_entities);
+            let top_k = scored_spans::top_k(found, self.kind.config.max_entities);
             let index =
                 |end: &ScoredSpan| found.iter().position(|found| found.span == end.span).unwrap_or_default();
             indices.extend(top_k.iter().map(|end| (index(end) as u32, row)));
@@ -115,10 +120,10 @@ impl EntitiesRelations {
         let (spans, states) = (ends.of(span_batch), kernels::gather_rows(states, &ends.spans));
         for part in scored_spans::parts(&all, &spans, WORDS_AT_ONCE) {
             let of_ends = (spans.as_slice(), ends.types.as_slice(), states.clone());
-            let Some(scores) = self.network().relations(parameters, words, of_ends, part, None) else {
+            let Some(scores) = self.network.relations(parameters, words, of_ends, part, None) else {
                 break;
             };
-            for (pair, scores) in part.iter().zip(head::sigmoids(scores).chunks(self.relations.len())) {
+            for (pair, scores) in part.iter().zip(head::sigmoids(scores).chunks(self.space.relations.len())) {
                 let ((head, row), (tail, _)) = (indices[pair.head as usize], indices[pair.tail as usize]);
                 let holds = (0..).zip(scores).filter(|(_, score)| **score >= self.min_probability());
                 let answer =

@@ -5,10 +5,10 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use data::random;
 
-use super::EntitiesRelations;
 use super::annotation::Annotation;
 use super::scored_spans;
 use super::span_batch::{CandidateSpan, Pair, RelationArguments, SpanBatch, pairs, sample};
+use super::{EntitiesRelationsHead, gold_of};
 use crate::heads::head;
 use crate::{Batch, BatchRow};
 
@@ -22,15 +22,19 @@ pub(crate) struct StepRow<'a> {
     searched: Range<usize>,
 }
 
-impl EntitiesRelations {
+impl EntitiesRelationsHead {
     /// The words of the labelled rows, and the spans to learn from.
-    pub(crate) fn step<'a>(&'a self, batch: &Batch<'_>) -> (SpanBatch, Vec<StepRow<'a>>) {
+    pub(crate) fn step<'a>(
+        &self,
+        batch: &Batch<'_>,
+        targets: &'a [Option<Annotation>],
+    ) -> (SpanBatch, Vec<StepRow<'a>>) {
         let (mut span_batch, mut rows) = (SpanBatch::default(), Vec::new());
         for at in batch.rows {
-            let Some(gold) = self.gold(batch.split, at.row) else { continue };
-            let words = span_batch.add_words(batch.pack, *at, self.config.max_width);
+            let Some(gold) = gold_of(targets, at.row) else { continue };
+            let words = span_batch.add_words(batch.pack, *at, self.kind.config.max_width);
             let begin = span_batch.spans.len();
-            if self.config.learn.entities() {
+            if self.kind.config.learn.entities() {
                 let must = |span: &CandidateSpan| gold.entities.contains_key(&span.words);
                 let spans = self.sampled("spans", batch.dropout_seed, at.row, words.all().collect(), must);
                 span_batch.spans.extend(spans);
@@ -60,8 +64,8 @@ impl EntitiesRelations {
         must: impl Fn(&T) -> bool,
     ) -> Vec<T> {
         let Some(seed) = seed else { return items };
-        let name = format!("{}.{what}", self.task);
-        sample(items, must, self.config.negative_samples, (seed, &name, row.into()))
+        let name = format!("{}.{what}", self.kind.task);
+        sample(items, must, self.kind.config.negative_samples, (seed, &name, row.into()))
     }
 
     /// Cross-entropy of the spans' types; `None` if no span has a known type.
@@ -75,8 +79,8 @@ impl EntitiesRelations {
         for row in rows {
             for span in row.searched.clone() {
                 let id = match row.gold.entities.get(&span_batch.spans[span].words) {
-                    None => self.types.len() as u32,
-                    Some(name) => match self.types.id(name) {
+                    None => self.space.types.len() as u32,
+                    Some(name) => match self.space.types.id(name) {
                         Some(id) => id,
                         None => continue,
                     },
@@ -101,8 +105,8 @@ impl EntitiesRelations {
         logits: Option<&Tensor<2>>,
         batch: &Batch<'_>,
     ) -> RelationArguments {
-        let share = self.config.scheduled_sampling.at(batch.progress);
-        let name = format!("{}.ends", self.task);
+        let share = self.kind.config.scheduled_sampling.at(batch.progress);
+        let name = format!("{}.ends", self.kind.task);
         let samples = |row: &StepRow<'_>| {
             let stream = |seed| random::stream(seed, &name, row.at.row.into());
             batch.dropout_seed.is_some_and(|seed| random::uniform01(&mut stream(seed)) < share)
@@ -117,7 +121,7 @@ impl EntitiesRelations {
             } else if predicted {
                 let own = &probabilities[self.score_range(row.searched.clone())];
                 let found = self.found(&span_batch.spans[row.searched.clone()], own);
-                let found = scored_spans::top_k(&found, self.config.max_entities);
+                let found = scored_spans::top_k(&found, self.kind.config.max_entities);
                 ends.push_row(found.iter().map(|found| (row.searched.start + found.span, found.label)));
             } else {
                 let of = |span: usize| {
@@ -146,8 +150,8 @@ impl EntitiesRelations {
             let chosen = self.sampled("pairs", seed, row.at.row, candidates, |pair| types(pair).is_some());
             for pair in chosen {
                 let begin = yes.len();
-                yes.resize(begin + self.relations.len(), 0.0);
-                let ids = types(&pair).into_iter().flatten().filter_map(|name| self.relations.id(name));
+                yes.resize(begin + self.space.relations.len(), 0.0);
+                let ids = types(&pair).into_iter().flatten().filter_map(|name| self.space.relations.id(name));
                 ids.for_each(|id| yes[begin + id as usize] = 1.0);
                 all.push(pair);
             }

@@ -5,8 +5,8 @@ use burn::tensor::Device;
 use data::{InputField, Place, Row, Split, Tokenizer, TokenizerConfig, Value, View};
 use model::{DeviceName, Parameters, Trunk};
 use polytask_train::{
-    Event, Job, MemoryLimit, Model, Outcome, RunDir, RunHooks, Settings, Start, TaskSlot, TrainError, Views,
-    run,
+    Event, HeadlessTask, Job, MemoryLimit, Model, Outcome, RunDir, RunHooks, Settings, Start, TaskTable,
+    TrainError, Views, run,
 };
 use serde_json::{Value as Json, json};
 use std::{
@@ -20,7 +20,6 @@ use std::{
     },
     time::Duration,
 };
-use tasks::TaskConfig;
 
 const WORDS: [&str; 12] =
     ["Mia", "Omar", "走る", "reads", "the", "paper", "match", "🙂", "goal", "vote", "naïve", "שלום"];
@@ -138,14 +137,15 @@ pub fn job_with(device: &Device, backbone: Json, seed: u64, dropout: f64) -> Job
     }
     let mut tasks = Vec::new();
     for (name, config) in configs {
-        let config: TaskConfig = serde_json::from_value(config).unwrap();
-        let mut kind = config.build(name).unwrap();
-        let view = usize::from(config.corpus == "reviews");
-        kind.fit_labels(&views.train[view].rows).unwrap();
-        kind.init_head(&mut parameters, trunk.hidden());
-        kind.encode_targets(Split::Train, &views.train[view]).unwrap();
-        kind.encode_targets(Split::Validation, &views.validation[view]).unwrap();
-        tasks.push(TaskSlot { name: name.into(), config, kind, view, is_trained: true });
+        let table: TaskTable = serde_json::from_value(config).unwrap();
+        let kind = table.build(name).unwrap();
+        let view = usize::from(table.config.corpus == "reviews");
+        let label_space = kind.fit_labels(&views.train[view].rows).unwrap();
+        let task = HeadlessTask { name: name.into(), table, kind, label_space, view };
+        let mut slot = task.build(&trunk, None, &tokenizer, &mut parameters).unwrap();
+        slot.head.encode_targets(Split::Train, &views.train[view]).unwrap();
+        slot.head.encode_targets(Split::Validation, &views.validation[view]).unwrap();
+        tasks.push(slot);
     }
     let datasets = Vec::new();
     Job {

@@ -1,9 +1,8 @@
 //! Settings of the reduction of a learning rate when the evaluations stop improving, for a run and for a task.
 
+use crate::config::SettingError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::TaskError;
 
 /// `reduce_lr_on_plateau = { .. }` of `[train]` and of `[task.NAME]`: after `patience` evaluations without improvement the learning rate
 /// is multiplied by `factor`, repeatedly down to a bound, as PyTorch's `ReduceLROnPlateau` does with `mode = "max"` and
@@ -36,7 +35,7 @@ impl ReduceLrOnPlateau {
     ///
     /// # Errors
     /// The first setting that is out of its range.
-    pub fn check(&self, table: &str) -> Result<(), TaskError> {
+    pub fn check(&self, table: &str) -> Result<(), SettingError> {
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let checks = [
             (
@@ -56,8 +55,7 @@ impl ReduceLrOnPlateau {
         match checks.into_iter().find(|(_, _, good, _)| !good) {
             None => Ok(()),
             Some((key, found, _, expected)) => {
-                let (key, found) = (format!("{table}.{key}"), found.to_string());
-                Err(TaskError::Setting { key, found, expected: expected.into() })
+                Err(SettingError::new(&format!("{table}.{key}"), found, expected))
             }
         }
     }

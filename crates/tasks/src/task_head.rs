@@ -1,0 +1,163 @@
+//! The interfaces of heads: the typed one that a kind implements, and the one that the trainer holds.
+
+use std::collections::HashMap;
+
+use data::{DataError, Pack, Split, View};
+use model::Parameters;
+
+use crate::{Batch, BatchRow, LabelReport, Loss, ModelInput, Prediction, Scores};
+
+/// The head of a task, with its label space and the encoded targets of splits: from token states to a loss, predictions and
+/// scores.
+///
+/// A split is encoded ([`TaskHead::encode_targets`]) before it is trained on or scored. Predictions need no encoded split; a split
+/// that is not encoded has no labelled rows.
+pub trait TaskHead: Send + Sync {
+    /// Whether [`TaskHead::loss`] uses rows of the token embedding other than those of the pack's tokens, for example for logits
+    /// over the vocabulary. Otherwise a training pass holds only the rows of the pack's tokens.
+    fn needs_full_embedding(&self) -> bool;
+
+    /// Encodes the targets of a split. A label that does not occur in training is counted in the report, ignored by the loss, and
+    /// counted as an error by the scores. A row without a label is ignored by both.
+    ///
+    /// # Errors
+    /// Every row whose label cannot be read.
+    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>>;
+
+    /// Whether a row of a split has a label of this task.
+    fn labelled(&self, split: Split, row: usize) -> bool;
+
+    /// Marks in `used` `[tokens]` the tokens of the pack whose states [`TaskHead::loss`] and [`TaskHead::predict`] use for the given
+    /// rows. A batch may then hold only the marked tokens of its rows.
+    fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]);
+
+    /// The mean loss over the targets (rows, words or tokens) of the batch; `None` where there are none. Only these go through
+    /// the head.
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss>;
+
+    /// One prediction per row of the batch, in their order, whether labelled or not.
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction>;
+
+    /// Whether there is something to fit after training: [`TaskHead::calibrate`].
+    fn calibrates(&self) -> bool;
+
+    /// Fits decision thresholds to the predictions of a split, given as (row, prediction). Called once, with the exported weights
+    /// and the validation split if there is one. The thresholds are part of [`TaskHead::label_space`], and apply to all later scores
+    /// and answers.
+    fn calibrate(&mut self, split: Split, predictions: &[(u32, Prediction)]);
+
+    /// The scores of predictions of a split, given as (row, prediction). Rows without a label do not count.
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores;
+
+    /// The label space, which is stored with the weights and makes the same head again ([`crate::Kind::init_head`]).
+    fn label_space(&self) -> serde_json::Value;
+
+    /// A prediction as the JSON answer that a user gets.
+    fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value;
+}
+
+/// The head of one kind. [`EncodedHead`] makes a [`TaskHead`] of it, whose methods of the same names say what these do.
+pub(crate) trait Head: Send + Sync {
+    /// The encoded targets of one split. The default value has no rows.
+    type Targets: Default + Send + Sync;
+
+    fn needs_full_embedding(&self) -> bool {
+        false
+    }
+
+    fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>>;
+
+    /// False for a row that does not exist.
+    fn labelled(targets: &Self::Targets, row: usize) -> bool;
+
+    fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]);
+
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss>;
+
+    /// Targets serve kinds whose predictions compare with them, or start from them.
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets)
+    -> Vec<Prediction>;
+
+    fn calibrates(&self) -> bool {
+        false
+    }
+
+    fn calibrate(&mut self, _targets: &Self::Targets, _predictions: &[(u32, Prediction)]) {}
+
+    /// The validation split may be scored with thresholds of its own until [`Head::calibrate`].
+    fn score(&self, split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores;
+
+    fn label_space(&self) -> serde_json::Value;
+
+    fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value;
+}
+
+/// A head and the encoded targets of splits.
+pub(crate) struct EncodedHead<H: Head> {
+    head: H,
+    splits: HashMap<Split, H::Targets>,
+    /// The targets of a split that is not encoded.
+    no_targets: H::Targets,
+}
+
+impl<H: Head + 'static> EncodedHead<H> {
+    /// A head without encoded splits.
+    pub fn boxed(head: H) -> Box<dyn TaskHead> {
+        Box::new(EncodedHead { head, splits: HashMap::new(), no_targets: H::Targets::default() })
+    }
+}
+
+impl<H: Head> EncodedHead<H> {
+    fn targets(&self, split: Split) -> &H::Targets {
+        self.splits.get(&split).unwrap_or(&self.no_targets)
+    }
+}
+
+impl<H: Head> TaskHead for EncodedHead<H> {
+    fn needs_full_embedding(&self) -> bool {
+        self.head.needs_full_embedding()
+    }
+
+    fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>> {
+        let (targets, report) = self.head.encode_targets(view)?;
+        self.splits.insert(split, targets);
+        Ok(report)
+    }
+
+    fn labelled(&self, split: Split, row: usize) -> bool {
+        H::labelled(self.targets(split), row)
+    }
+
+    fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
+        self.head.mark_used_tokens(pack, rows, used);
+    }
+
+    fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
+        self.head.loss(parameters, batch, self.targets(batch.split))
+    }
+
+    fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
+        self.head.predict(parameters, batch, self.targets(batch.split))
+    }
+
+    fn calibrates(&self) -> bool {
+        self.head.calibrates()
+    }
+
+    fn calibrate(&mut self, split: Split, predictions: &[(u32, Prediction)]) {
+        let targets = self.splits.get(&split).unwrap_or(&self.no_targets);
+        self.head.calibrate(targets, predictions);
+    }
+
+    fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
+        self.head.score(split, self.targets(split), predictions)
+    }
+
+    fn label_space(&self) -> serde_json::Value {
+        self.head.label_space()
+    }
+
+    fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
+        self.head.to_json(prediction, input)
+    }
+}
