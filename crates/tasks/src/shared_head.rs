@@ -35,7 +35,15 @@ fn joined(spaces: &[&Value]) -> Option<Value> {
                 *counts.entry(label.as_str()?.to_owned()).or_default() += count.as_u64()?;
             }
         }
-        let (labels, counts): (Vec<String>, Vec<u64>) = counts.into_iter().unzip();
+        let (mut labels, mut counts): (Vec<String>, Vec<u64>) = counts.into_iter().unzip();
+        // Labels that all have in one order keep it: it may be that of a scale.
+        if objects.iter().all(|object| object["labels"] == first["labels"]) {
+            let order =
+                first["labels"].as_array()?.iter().map(Value::as_str).collect::<Option<Vec<&str>>>()?;
+            let index = |label: &&str| labels.iter().position(|other| other == label);
+            counts = order.iter().map(|label| Some(counts[index(label)?])).collect::<Option<_>>()?;
+            labels = order.into_iter().map(str::to_owned).collect();
+        }
         all.insert("labels".into(), json!(labels));
         all.insert("counts".into(), json!(counts));
     }
@@ -62,6 +70,8 @@ mod tests {
         assert_eq!(joint_label_spaces(&[a.clone(), b]).unwrap(), [both.clone(), both]);
         let twice = json!({ "labels": ["no", "yes"], "counts": [2, 4] });
         assert_eq!(joint_label_spaces(&[a.clone(), a.clone()]).unwrap()[0], twice);
+        let scale = |factor| json!({ "labels": ["low", "high"], "counts": [factor, 2 * factor] });
+        assert_eq!(joint_label_spaces(&[scale(1), scale(2)]).unwrap()[1], scale(3));
         let scales = [json!({ "mean": 1.0, "deviation": 2.0 }), json!({ "mean": 0.0, "deviation": 1.0 })];
         assert_eq!(joint_label_spaces(&scales).unwrap(), scales);
         let several =

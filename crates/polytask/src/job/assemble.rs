@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use data::{Split, Tokenizer};
 use model::{Backbone, BackboneConfig, FromScratch, Parameters, Trunk};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tasks::{Kind, TaskConfig};
 use train::{HeadlessTask, Job, Model, ModelDecoder, TaskTable};
@@ -148,7 +149,8 @@ fn fit_labels(tasks: &[ConfiguredTask<'_>], corpora: &CorpusRows) -> Result<Vec<
 
 /// The label spaces with those of tasks that share a head joined.
 fn join_label_spaces(tasks: &[ConfiguredTask<'_>], mut spaces: Vec<Value>) -> Result<Vec<Value>, Failure> {
-    for owner in tasks.iter().filter_map(|task| task.table.config.head.as_deref()) {
+    let owners: BTreeSet<&str> = tasks.iter().filter_map(|task| task.table.config.head.as_deref()).collect();
+    for owner in owners {
         let is_member =
             |task: &ConfiguredTask<'_>| task.table.config.head.as_deref().unwrap_or(task.name) == owner;
         let members: Vec<usize> = (0..tasks.len()).filter(|index| is_member(&tasks[*index])).collect();

@@ -71,6 +71,26 @@ fn a_shared_head_knows_what_either_task_has_learned() {
 }
 
 #[test]
+fn three_tasks_with_one_head_count_each_row_once_and_keep_the_order_of_a_scale() {
+    let bench = Bench::new();
+    let stars = ["low", "high"];
+    let row = |i: usize| json!({ "text": format!("{} price", stars[i % 2]), "label": stars[i % 2] });
+    bench.write("rows.jsonl", (0..8).map(|i| row(i).to_string()).collect::<Vec<_>>().join("\n"));
+    let kind = "ordinal_regression = { text = \"text\", label = \"label\", order = [\"low\", \"high\"] }";
+    let task = |name: &str, head: &str| format!("[task.{name}]\ncorpus = \"rows\"\n{head}\n{kind}\n");
+    let [second, third] = ["second", "third"].map(|name| task(name, "head = \"first\""));
+    let head = "[model]\nbackbone = { bag = { width = 16 } }\n[train]\nepochs = 1\nthreads = 1\n[corpus.rows]\ntrain = \"rows.jsonl\"\n";
+    bench.write("three.toml", head.to_owned() + &task("first", "") + &second + &third);
+    let trained = bench.run(&["train", "three.toml", "--run", "three"]);
+    assert!(trained.ok, "{}", trained.err);
+    let manifest: Value =
+        serde_json::from_slice(&std::fs::read(bench.path("three/model/polytask.json")).unwrap()).unwrap();
+    for task in manifest["tasks"].as_array().unwrap() {
+        assert_eq!(task["label_space"], json!({ "labels": ["low", "high"], "counts": [12, 12] }));
+    }
+}
+
+#[test]
 fn heads_of_different_sizes_are_refused() {
     let bench = Bench::new();
     let tags = [["B-x", "O"], ["O", "B-y"]];
