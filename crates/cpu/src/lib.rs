@@ -21,6 +21,7 @@ pub mod jacobian;
 pub mod level1;
 pub mod linear;
 pub mod low_rank;
+pub mod matvec;
 pub mod mean_squares;
 pub mod norm;
 pub mod relu;

@@ -310,6 +310,21 @@ pub fn relu(x: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::fused_relu(x.into_dispatch()))
 }
 
+/// `x` where it is above 0 and `slope x` elsewhere (Maas et al. 2013), with a slope above 0.
+pub fn leaky_relu(x: Tensor<2>, slope: f32) -> Tensor<2> {
+    assert!(slope > 0.0, "leaky_relu: the slope must be above 0");
+    Tensor::from_dispatch(Dispatch::fused_leaky_relu(x.into_dispatch(), slope))
+}
+
+/// The product of a matrix and a vector in each row, as `torch.bmm` computes it: `y[i] = a[i] x[i]`.
+///
+/// `a` `[n, k w]` of matrices `[k, w]`, `x` `[n, w]` with `w` above 0, result `[n, k]`.
+pub fn batched_matvec(a: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
+    let ([n, columns], [vectors, w]) = (a.dims(), x.dims());
+    assert!(n == vectors && w > 0 && columns % w == 0, "batched_matvec: a matrix for each vector");
+    Tensor::from_dispatch(Dispatch::fused_batched_matvec(a.into_dispatch(), x.into_dispatch()))
+}
+
 /// The sum of two tensors of one shape; on the CPU in the place of one that nobody else holds.
 pub fn add<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     assert_eq!(a.dims(), b.dims(), "add: tensors of one shape");

@@ -205,6 +205,14 @@ pub(crate) trait PackOps: Backend {
         Self::float_add(a, b)
     }
 
+    fn fused_batched_matvec(a: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
+        reference::batched_matvec::<Self>(a, x)
+    }
+
+    fn fused_leaky_relu(x: FloatTensor<Self>, slope: f32) -> FloatTensor<Self> {
+        Self::leaky_relu(x, slope.into())
+    }
+
     fn fused_relu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::relu(x)
     }

@@ -293,6 +293,13 @@ pub(crate) fn gather_rows_concat<B: Backend>(
     gather_rows::<B>(B::float_cat(vec![a, b], 0), index)
 }
 
+pub(crate) fn batched_matvec<B: Backend>(a: FloatTensor<B>, x: FloatTensor<B>) -> FloatTensor<B> {
+    let ([n, columns], [_, w]) = ([a.shape()[0], a.shape()[1]], [x.shape()[0], x.shape()[1]]);
+    let k = columns / w;
+    let (a, x) = (B::float_reshape(a, Shape::new([n, k, w])), B::float_reshape(x, Shape::new([n, 1, w])));
+    B::float_reshape(B::float_sum_dim(B::float_mul(a, x), 2), Shape::new([n, k]))
+}
+
 pub(crate) fn segment_mean<B: Backend>(x: FloatTensor<B>, rows: &RowOffsets) -> FloatTensor<B> {
     let (count, h) = (rows.len() - 1, x.shape()[1]);
     let lengths = || rows.windows(2).map(|row| row[1] - row[0]);

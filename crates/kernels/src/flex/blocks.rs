@@ -6,7 +6,7 @@ use crate::Precision;
 use crate::{CrossEntropyTargets, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
-use cpu::{GemmKernel, cross_entropy, geglu, gelu, linear, relu};
+use cpu::{GemmKernel, cross_entropy, geglu, gelu, linear, matvec, relu};
 use std::ops::Range;
 
 /// `x, w, b -> x w^T + b` with some rows of `w` and `b`
@@ -252,6 +252,65 @@ impl FusedOp<1> for Relu {
 
     fn reference<B: Backend>((): (), [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
         B::relu(x)
+    }
+}
+
+/// `x -> x` above 0 and `slope x` below; saves the result.
+pub(super) struct LeakyRelu {
+    y: FlexTensor,
+    slope: f32,
+}
+
+impl FusedOp<1> for LeakyRelu {
+    type Settings = f32;
+
+    fn forward(slope: f32, [x]: [FlexTensor; 1], requires_grad: [bool; 1]) -> (FlexTensor, Option<Self>) {
+        let mut y = whole(x);
+        relu::leaky_forward(y.storage_mut(), slope);
+        (y.clone(), requires_grad[0].then_some(LeakyRelu { y, slope }))
+    }
+
+    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let mut d = whole(d);
+        relu::leaky_backward(d.storage_mut(), as_f32_slice(&self.y), self.slope);
+        [Some(d)]
+    }
+
+    fn reference<B: Backend>(slope: f32, [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
+        B::leaky_relu(x, slope.into())
+    }
+}
+
+/// `a, x -> a x`, a matrix and a vector in each row.
+pub(super) struct BatchedMatvec([FlexTensor; 2]);
+
+impl BatchedMatvec {
+    /// Rows and columns of each matrix.
+    fn shape([a, x]: [&FlexTensor; 2]) -> [usize; 2] {
+        let w = dim(x, 1);
+        [dim(a, 1) / w, w]
+    }
+}
+
+impl FusedOp<2> for BatchedMatvec {
+    type Settings = ();
+
+    fn forward((): (), [a, x]: [FlexTensor; 2], requires_grad: [bool; 2]) -> (FlexTensor, Option<Self>) {
+        let shape = Self::shape([&a, &x]);
+        let y = matvec::forward(as_f32_slice(&a), as_f32_slice(&x), shape);
+        let y = tensor(y, [dim(&x, 0), shape[0]]);
+        (y, requires_grad.contains(&true).then_some(BatchedMatvec([a, x])))
+    }
+
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let [a, x] = &self.0;
+        let shape = Self::shape([a, x]);
+        let [d_a, d_x] = matvec::backward(as_f32_slice(&d), as_f32_slice(a), as_f32_slice(x), shape);
+        [requires_grad[0].then(|| like(d_a, a)), requires_grad[1].then(|| like(d_x, x))]
+    }
+
+    fn reference<B: Backend>((): (), [a, x]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
+        reference::batched_matvec::<B>(a, x)
     }
 }
 

@@ -12,7 +12,7 @@ mod norm;
 use crate::ops::{AttentionRows, EmbedSettings, PackOps};
 use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets, reference};
 use attention::{Attention, CrossAttention, RelativeAttention};
-use blocks::{Add, CrossEntropy, Ffn, GegluTanh, Gelu, Linear, LinearGelu, Relu};
+use blocks::{Add, BatchedMatvec, CrossEntropy, Ffn, GegluTanh, Gelu, LeakyRelu, Linear, LinearGelu, Relu};
 use burn::backend::{
     Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
     autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
@@ -111,6 +111,8 @@ macro_rules! fused_ops {
             fused_gelu(x;) = Gelu(());
             fused_geglu_tanh(a, b;) = GegluTanh(());
             fused_relu(x;) = Relu(());
+            fused_leaky_relu(x; slope: f32) = LeakyRelu(slope);
+            fused_batched_matvec(a, x;) = BatchedMatvec(());
             fused_low_rank(y, x, a, b; groups: LowRankGroups) = LowRank(groups);
             fused_dropout(x; dropout: Dropout) = DropoutOp(dropout);
             fused_add(a, b;) = Add(());

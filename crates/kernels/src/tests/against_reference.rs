@@ -350,6 +350,30 @@ fn relu() {
 }
 
 #[test]
+fn leaky_relu() {
+    for shape in [[1, 1], [7, 13], [300, 129], [0, 3]] {
+        check("leaky_relu", &[shape], &|x| crate::leaky_relu(x[0].clone(), 0.1), &|x| {
+            Tensor::from_dispatch(Dispatch::leaky_relu(dispatched(&x[0]), 0.1.into()))
+        });
+    }
+}
+
+#[test]
+fn batched_matvec() {
+    for [n, k, w] in [[1, 1, 1], [7, 3, 5], [70, 9, 101], [0, 2, 3], [3, 0, 2]] {
+        check(
+            "batched_matvec",
+            &[[n, k * w], [n, w]],
+            &|x| crate::batched_matvec(x[0].clone(), x[1].clone()),
+            &|x| {
+                let (a, x) = (dispatched(&x[0]), dispatched(&x[1]));
+                Tensor::from_dispatch(reference::batched_matvec::<Dispatch>(a, x))
+            },
+        );
+    }
+}
+
+#[test]
 fn gather_rows_concat() {
     for index in [&[][..], &[6], &[0, 4, 5, 5, 7, 1, 4]] {
         check(

@@ -223,7 +223,7 @@ impl Backbone for Bag {
         let ids = context.parameters().local_row_indices(self.embeddings, input.ids);
         let x = kernels::embed(context.matrix(self.embeddings), &ids);
         let x = match context.dataset_vectors(input) {
-            Some(datasets) => x + datasets,
+            Some(datasets) => kernels::add(x, datasets),
             None => x,
         };
         kernels::dropout(x, context.dropout(self.config.dropout, 0))

@@ -224,7 +224,7 @@ impl Backbone for Bert {
         };
         let (types, segments) = match context.dataset_vectors(input) {
             Some(datasets) => {
-                let sum = kernels::gather_rows(types, &segments) + datasets;
+                let sum = kernels::add(kernels::gather_rows(types, &segments), datasets);
                 (sum, (0..to_u32(input.ids.len())).collect())
             }
             None => (types, segments),

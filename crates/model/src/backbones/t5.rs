@@ -154,7 +154,7 @@ impl Backbone for T5 {
         let ids = context.parameters().local_row_indices(self.table, input.ids);
         let x = kernels::embed(context.matrix(self.table), &ids);
         let x = match context.dataset_vectors(input) {
-            Some(datasets) => x + datasets,
+            Some(datasets) => kernels::add(x, datasets),
             None => x,
         };
         kernels::dropout(x, context.dropout(self.settings.blocks.dropout, 0))

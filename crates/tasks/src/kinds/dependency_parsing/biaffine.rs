@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::{Tensor, TensorData};
 use kernels::{Dropout, Precision};
 use model::{Init, MatrixId, Parameters, VectorId};
 
@@ -11,7 +11,7 @@ use model::{Init, MatrixId, Parameters, VectorId};
 const MASKED: f32 = -1e9;
 
 /// The slope of the activation below 0.
-const LEAK: f64 = 0.1;
+const LEAK: f32 = 0.1;
 
 /// A linear layer of the head: `[in]` to `[out]`.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,6 @@ pub(crate) struct Biaffine {
     root: VectorId,
     arc: Side,
     relation: Side,
-    relations: usize,
 }
 
 /// Words, and behind them the root, as dependents and as heads, `[words + 1, width]`.
@@ -79,7 +78,7 @@ impl Biaffine {
         };
         let arc = side("arc", widths[0], widths[0]);
         let relation = side("relation", widths[1], relations * (widths[1] + 1));
-        Biaffine { root, arc, relation, relations }
+        Biaffine { root, arc, relation }
     }
 
     /// The representations of words, given by their states `[words, hidden]`, as dependents and as heads. `dropout` gives the dropout
@@ -94,7 +93,7 @@ impl Biaffine {
         let root = parameters.vector(self.root).reshape([1, hidden]);
         let states = Tensor::cat(vec![states, root], 0);
         let of = |layer: Layer, index| {
-            let x = activation::leaky_relu(layer.of(parameters, states.clone()), LEAK);
+            let x = kernels::leaky_relu(layer.of(parameters, states.clone()), LEAK);
             kernels::dropout(x, dropout(index))
         };
         Words {
@@ -143,13 +142,12 @@ impl Biaffine {
         let (dependents, heads): (Vec<u32>, Vec<u32>) =
             arcs.iter().map(|(dependent, head)| (*dependent, head.unwrap_or(words.root))).unzip();
         let [dependent, head] = &words.relation;
-        let (n, width) = (arcs.len(), head.dims()[1]);
+        let n = arcs.len();
         let dependents = kernels::gather_rows(dependent.clone(), &dependents);
         let product = self.relation.product.of(parameters, dependents);
         let one = Tensor::ones([n, 1], &product.device());
         let heads = Tensor::cat(vec![kernels::gather_rows(head.clone(), &heads), one], 1);
-        let product = product.reshape([n, self.relations, width + 1]);
-        product.mul(heads.reshape([n, 1, width + 1])).sum_dim(2).reshape([n, self.relations])
+        kernels::batched_matvec(product, heads)
     }
 }
 

@@ -108,10 +108,11 @@ impl Network {
         let [firsts, lasts] = self.edges.halves(parameters, words.clone());
         let index = |of: fn(&CandidateSpan) -> u32| spans.iter().map(of).collect::<Vec<u32>>();
         let width: Vec<u32> = spans.iter().map(|s| (s.words[1] - s.words[0]).min(widest) - 1).collect();
-        let sum = kernels::gather_rows(firsts, &index(|span| span.at[0]))
-            + kernels::gather_rows(lasts, &index(|span| span.at[1]))
-            + kernels::gather_rows(widths, &width);
-        kernels::relu(sum)
+        kernels::relu(sum([
+            kernels::gather_rows(firsts, &index(|span| span.at[0])),
+            kernels::gather_rows(lasts, &index(|span| span.at[1])),
+            kernels::gather_rows(widths, &width),
+        ]))
     }
 
     /// Scores of the types of spans, `[spans, t + 1]`; `None` where entities are not learned.
@@ -142,11 +143,18 @@ impl Network {
         let words_between =
             |pair: &Pair| between(ends[pair.head as usize], ends[pair.tail as usize]).collect();
         let words_between: Vec<Vec<u32>> = pairs.iter().map(words_between).collect();
-        let sum = kernels::gather_rows(heads, &index(&|pair| pair.head))
-            + kernels::gather_rows(tails, &index(&|pair| pair.tail))
-            + kernels::gather_rows(end_types.clone(), &index(&|pair| types[pair.head as usize]))
-            + kernels::gather_rows(end_types, &index(&|pair| of_tails + types[pair.tail as usize]))
-            + states::segment_means(&layers.between.of(parameters, words.clone()), &words_between);
-        Some(layers.relations.of(parameters, kernels::dropout(kernels::relu(sum), dropout)))
+        let pairs = kernels::relu(sum([
+            kernels::gather_rows(heads, &index(&|pair| pair.head)),
+            kernels::gather_rows(tails, &index(&|pair| pair.tail)),
+            kernels::gather_rows(end_types.clone(), &index(&|pair| types[pair.head as usize])),
+            kernels::gather_rows(end_types, &index(&|pair| of_tails + types[pair.tail as usize])),
+            states::segment_means(&layers.between.of(parameters, words.clone()), &words_between),
+        ]));
+        Some(layers.relations.of(parameters, kernels::dropout(pairs, dropout)))
     }
+}
+
+/// The sum of some matrices of one shape, first to last.
+fn sum<const N: usize>(summands: [Tensor<2>; N]) -> Tensor<2> {
+    summands.into_iter().reduce(kernels::add).expect("there is a summand")
 }
