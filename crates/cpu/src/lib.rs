@@ -9,13 +9,12 @@
 
 #![allow(unsafe_code)]
 
+pub mod activation;
 pub mod adamw;
 pub mod attention;
 pub mod cross_entropy;
 mod dropout;
 pub mod embed;
-pub mod geglu;
-pub mod gelu;
 mod gemm;
 pub mod jacobian;
 pub mod level1;
@@ -24,7 +23,6 @@ pub mod low_rank;
 pub mod matvec;
 pub mod mean_squares;
 pub mod norm;
-pub mod relu;
 mod simd;
 mod uninit;
 

@@ -2,9 +2,11 @@
 //! its graph. A tensor that is not f32 goes to the engine's own operations.
 
 mod attention;
-mod blocks;
+mod cross_entropy;
+mod elementwise;
 mod embed;
 mod gradient_sums;
+mod linear;
 mod low_rank;
 mod node;
 mod norm;
@@ -12,7 +14,6 @@ mod norm;
 use crate::ops::{AttentionRows, EmbedSettings, PackOps};
 use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets, reference};
 use attention::{Attention, CrossAttention, RelativeAttention};
-use blocks::{Add, BatchedMatvec, CrossEntropy, Ffn, GegluTanh, Gelu, LeakyRelu, Linear, LinearGelu, Relu};
 use burn::backend::{
     Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
     autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
@@ -20,8 +21,11 @@ use burn::backend::{
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::FlexTensor;
 use cpu::LowRankGroups;
+use cross_entropy::CrossEntropy;
+use elementwise::{Add, GegluTanh, Gelu, LeakyRelu, Relu};
 use embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
 pub(crate) use gradient_sums::backward;
+use linear::{BatchedMatvec, Ffn, Linear, LinearGelu};
 use low_rank::LowRank;
 use node::{as_f32_slice, contiguous, dim, forward_autograd, forward_inference, tensor, whole};
 use norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};

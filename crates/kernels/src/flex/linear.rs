@@ -1,12 +1,10 @@
-//! Linear layers and the loss: forward, what it saves, and backward, over the crate `cpu`.
+//! Linear layers, alone and in a feed-forward block, and products of a matrix and a vector in each row.
 
-use super::gradient_sums;
 use super::node::{FusedOp, as_f32_slice, backward_if, dim, like, tensor, whole};
-use crate::Precision;
-use crate::{CrossEntropyTargets, reference};
+use crate::{Precision, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
-use cpu::{GemmKernel, cross_entropy, geglu, gelu, linear, matvec, relu};
+use cpu::{GemmKernel, activation::gelu, linear, matvec};
 use std::ops::Range;
 
 /// `x, w, b -> x w^T + b` with some rows of `w` and `b`
@@ -163,124 +161,6 @@ impl FusedOp<5> for Ffn {
     }
 }
 
-/// `x -> gelu(x)`; saves the activation's derivative at each place.
-pub(super) struct Gelu(FlexTensor);
-
-impl FusedOp<1> for Gelu {
-    type Settings = ();
-
-    fn forward((): (), [x]: [FlexTensor; 1], requires_grad: [bool; 1]) -> (FlexTensor, Option<Self>) {
-        let zeros = vec![0.0; dim(&x, 1)];
-        let mut y = as_f32_slice(&x).to_vec();
-        if !requires_grad[0] {
-            gelu::forward(&mut y, &zeros);
-            return (like(y, &x), None);
-        }
-        let activation = gelu::forward_and_derivative(&mut y, &zeros);
-        (like(activation, &x), Some(Gelu(like(y, &x))))
-    }
-
-    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let mut d = whole(d);
-        gelu::backward(d.storage_mut(), as_f32_slice(&self.0), dim(&self.0, 1));
-        [Some(d)]
-    }
-
-    fn reference<B: Backend>((): (), [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        reference::gelu::<B>(x)
-    }
-}
-
-/// `a, b -> gelu(a) b`
-pub(super) struct GegluTanh([FlexTensor; 2]);
-
-impl FusedOp<2> for GegluTanh {
-    type Settings = ();
-
-    fn forward((): (), [a, b]: [FlexTensor; 2], requires_grad: [bool; 2]) -> (FlexTensor, Option<Self>) {
-        let y = like(geglu::forward(as_f32_slice(&a), as_f32_slice(&b)), &a);
-        (y, requires_grad.contains(&true).then_some(GegluTanh([a, b])))
-    }
-
-    fn backward(&self, d: FlexTensor, requires_grad: [bool; 2]) -> [Option<FlexTensor>; 2] {
-        let [a, b] = &self.0;
-        let [d_a, d_b] = geglu::backward(as_f32_slice(&d), as_f32_slice(a), as_f32_slice(b));
-        [requires_grad[0].then(|| like(d_a, a)), requires_grad[1].then(|| like(d_b, a))]
-    }
-
-    fn reference<B: Backend>((): (), [a, b]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
-        reference::geglu_tanh::<B>(a, b)
-    }
-}
-
-/// `a, b -> a + b`
-pub(super) struct Add;
-
-impl FusedOp<2> for Add {
-    type Settings = ();
-
-    fn forward((): (), [a, b]: [FlexTensor; 2], requires_grad: [bool; 2]) -> (FlexTensor, Option<Self>) {
-        (gradient_sums::add(a, b), requires_grad.contains(&true).then_some(Add))
-    }
-
-    fn backward(&self, d: FlexTensor, requires_grad: [bool; 2]) -> [Option<FlexTensor>; 2] {
-        requires_grad.map(|requires_grad| requires_grad.then(|| d.clone()))
-    }
-
-    fn reference<B: Backend>((): (), [a, b]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
-        B::float_add(a, b)
-    }
-}
-
-/// `x -> max(x, 0)`; saves the result.
-pub(super) struct Relu(FlexTensor);
-
-impl FusedOp<1> for Relu {
-    type Settings = ();
-
-    fn forward((): (), [x]: [FlexTensor; 1], requires_grad: [bool; 1]) -> (FlexTensor, Option<Self>) {
-        let mut y = whole(x);
-        relu::forward(y.storage_mut());
-        (y.clone(), requires_grad[0].then_some(Relu(y)))
-    }
-
-    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let mut d = whole(d);
-        relu::backward(d.storage_mut(), as_f32_slice(&self.0));
-        [Some(d)]
-    }
-
-    fn reference<B: Backend>((): (), [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        B::relu(x)
-    }
-}
-
-/// `x -> x` above 0 and `slope x` below; saves the result.
-pub(super) struct LeakyRelu {
-    y: FlexTensor,
-    slope: f32,
-}
-
-impl FusedOp<1> for LeakyRelu {
-    type Settings = f32;
-
-    fn forward(slope: f32, [x]: [FlexTensor; 1], requires_grad: [bool; 1]) -> (FlexTensor, Option<Self>) {
-        let mut y = whole(x);
-        relu::leaky_forward(y.storage_mut(), slope);
-        (y.clone(), requires_grad[0].then_some(LeakyRelu { y, slope }))
-    }
-
-    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let mut d = whole(d);
-        relu::leaky_backward(d.storage_mut(), as_f32_slice(&self.y), self.slope);
-        [Some(d)]
-    }
-
-    fn reference<B: Backend>(slope: f32, [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        B::leaky_relu(x, slope.into())
-    }
-}
-
 /// `a, x -> a x`, a matrix and a vector in each row.
 pub(super) struct BatchedMatvec([FlexTensor; 2]);
 
@@ -311,31 +191,5 @@ impl FusedOp<2> for BatchedMatvec {
 
     fn reference<B: Backend>((): (), [a, x]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
         reference::batched_matvec::<B>(a, x)
-    }
-}
-
-/// `logits -> mean loss`; saves the gradient of the logits.
-pub(super) struct CrossEntropy(FlexTensor);
-
-impl FusedOp<1> for CrossEntropy {
-    type Settings = CrossEntropyTargets;
-
-    fn forward(
-        classes: CrossEntropyTargets,
-        [logits]: [FlexTensor; 1],
-        requires_grad: [bool; 1],
-    ) -> (FlexTensor, Option<Self>) {
-        let (loss, gradient) = cross_entropy::forward(as_f32_slice(&logits), &classes, requires_grad[0]);
-        (tensor(vec![loss], [1]), gradient.map(|gradient| CrossEntropy(like(gradient, &logits))))
-    }
-
-    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let factor = as_f32_slice(&d)[0];
-        let scaled = as_f32_slice(&self.0).iter().map(|gradient| gradient * factor).collect();
-        [Some(like(scaled, &self.0))]
-    }
-
-    fn reference<B: Backend>(classes: CrossEntropyTargets, [logits]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        reference::cross_entropy::<B>(logits, &classes)
     }
 }

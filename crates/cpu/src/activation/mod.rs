@@ -1,0 +1,5 @@
+//! Activations, element by element, and their gradients.
+
+pub mod geglu;
+pub mod gelu;
+pub mod relu;
