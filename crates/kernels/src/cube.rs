@@ -1,6 +1,6 @@
 //! CUDA and wgpu, which the engine has as one backend: every operation keeps the body that `reference.rs` gives it.
 
-use crate::ops::PackOps;
+use crate::flex::PackOps;
 use burn::backend::{Autodiff, Cube, autodiff::checkpoint::strategy::CheckpointStrategy};
 
 impl PackOps for Cube {}

@@ -34,7 +34,8 @@ pub use precision::Precision;
 use burn::backend::Dispatch;
 use burn::tensor::{Gradients, IndexingUpdateOp, Int, Tensor, TensorData};
 use cpu::LowRankGroups;
-use ops::{AttentionRows, EmbedSettings, PackOps};
+use flex::PackOps;
+use ops::{AttentionRows, EmbedSettings};
 use std::ops::Range;
 use std::sync::Arc;
 

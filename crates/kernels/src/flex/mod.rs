@@ -11,11 +11,11 @@ mod low_rank;
 mod node;
 mod norm;
 
-use crate::ops::{AttentionRows, EmbedSettings, PackOps};
+use crate::ops::{AttentionRows, EmbedSettings};
 use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets, reference};
 use attention::{Attention, CrossAttention, RelativeAttention};
 use burn::backend::{
-    Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
+    Autodiff, Backend, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex, backend_extension,
     autodiff::checkpoint::strategy::CheckpointStrategy, tensor::FloatTensor,
 };
 use burn::tensor::{DType, Tensor, TensorData};
@@ -27,7 +27,7 @@ use embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
 pub(crate) use gradient_sums::backward;
 use linear::{BatchedMatvec, Ffn, Linear, LinearGelu};
 use low_rank::LowRank;
-use node::{as_f32_slice, contiguous, dim, forward_autograd, forward_inference, tensor, whole};
+use node::{FusedOp, as_f32_slice, contiguous, dim, forward_autograd, forward_inference, tensor, whole};
 use norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
 use std::ops::Range;
 use std::sync::Arc;
@@ -127,6 +127,34 @@ macro_rules! fused_ops {
         }
     };
 }
+
+/// The trait that a backend implements. Every operation's body is made of the engine's own operations; the processor overrides all.
+macro_rules! declare {
+    ($($name:ident($($x:ident),+; $($s:ident: $of:ty),*) = $op:ident($settings:expr);)+) => {
+        /// Operations over packs.
+        #[backend_extension(Autodiff, Flex, Cube: cfg(any(feature = "cuda", feature = "wgpu")))]
+        pub(crate) trait PackOps: Backend {
+            $(fn $name($($x: FloatTensor<Self>,)+ $($s: $of),*) -> FloatTensor<Self> {
+                <$op as FusedOp<_>>::reference::<Self>($settings, [$($x),+])
+            })+
+
+            fn fused_adamw(
+                w: FloatTensor<Self>,
+                g: FloatTensor<Self>,
+                m: FloatTensor<Self>,
+                v: FloatTensor<Self>,
+                step: AdamW,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+                reference::adamw::<Self>(w, g, m, v, step)
+            }
+
+            fn fused_squared_norm(g: FloatTensor<Self>) -> FloatTensor<Self> {
+                reference::squared_norm::<Self>(g)
+            }
+        }
+    };
+}
+fused_ops!(declare);
 
 /// Inference: nothing is saved.
 macro_rules! inference {
