@@ -45,8 +45,8 @@
 //!
 //! # How to add a method
 //! A file in `methods/` whose leading lines document it and whose settings are a `MethodImpl`; `mod`, `pub use` and a line of the
-//! macro in `methods/mod.rs`; a peer or a reason in `tests/peers.rs`. `tests/conformance.rs` covers every line of the macro; add a
-//! row there to test other settings.
+//! macro in `methods/mod.rs`; a peer or a reason in `tests/it/peers.rs`. `tests/it/conformance.rs` covers every line of the macro; add
+//! a row there to test other settings.
 
 mod adam;
 mod balancer;
@@ -65,12 +65,7 @@ pub use balancer::{Balancer, GradientTransform, Needs, StepStatistics};
 pub use cross_gramian::CrossGramian;
 pub use error::BalanceError;
 pub use gramian::Gramian;
-pub use methods::{
-    ALIASES, AlignedMtl, AutoLambda, BalancerConfig, CATALOGUE, CaGrad, ConFig, Cosmos, CrMogm, DbMtl,
-    DualProj, Dwa, Equal, ExcessMtl, FairGrad, Famo, Gls, GradDrop, GradNorm, GradVac, Imtl, ImtlG, ImtlL,
-    Mgda, MoCo, MoDo, NashMtl, Normalize, On, Pbi, PcGrad, Random, Rescale, Scale, SdmGrad, Static, Stch,
-    Uncertainty, UpGrad,
-};
+pub use methods::*;
 
 /// The largest importance, or weight of `static`, that is accepted: beyond it weighted losses would leave f32's range.
 pub const LARGEST_WEIGHT: f64 = 1e9;

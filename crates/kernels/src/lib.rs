@@ -18,9 +18,9 @@ mod elementwise;
 mod flex;
 mod jacobian;
 mod memory_limit;
-mod ops;
 mod precision;
 mod reference;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -28,14 +28,14 @@ pub use cpu::{AdamW, CrossEntropyTargets, Dropout, matmul, splitmix};
 pub use elementwise::{Element, Formula, elementwise};
 pub use jacobian::{accumulate_gramian, map_rows_in_place, weighted_sum};
 pub use memory_limit::{MemoryLimit, OutOfMemory, check_memory, release_autograd_graph, with_memory_limit};
-pub use ops::AttentionSettings;
 pub use precision::Precision;
+pub use settings::AttentionSettings;
 
 use burn::backend::Dispatch;
 use burn::tensor::{Gradients, IndexingUpdateOp, Int, Tensor, TensorData};
 use cpu::LowRankGroups;
 use flex::PackOps;
-use ops::{AttentionRows, EmbedSettings};
+use settings::{AttentionRows, EmbedSettings};
 use std::ops::Range;
 use std::sync::Arc;
 

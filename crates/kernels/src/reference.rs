@@ -1,7 +1,7 @@
 //! Every operation out of the engine's own ones: what devices without hand-written kernels run, and what the
 //! hand-written kernels are tested against. Generic, so that any backend can fall back to it.
 
-use crate::ops::{AttentionRows, EmbedSettings};
+use crate::settings::{AttentionRows, EmbedSettings};
 use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets};
 use burn::backend::{
     Backend, Slice, TensorMetadata, get_or_init_device_settings,

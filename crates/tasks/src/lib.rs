@@ -34,13 +34,7 @@ pub use error::TaskError;
 pub use heads::pooling::Pooling;
 pub use heads::thresholds::{NamedThresholds, Thresholds};
 pub use kind::Kind;
-pub use kinds::{
-    CATALOGUE, ClassificationConfig, Decoding, DependencyParsingConfig, EntitiesRelationsConfig,
-    ExtractiveQaConfig, GenerationConfig, LemmatizationConfig, MaskedLanguageModelConfig, MultiLabelConfig,
-    MultipleChoiceConfig, Objective, OrdinalRegressionConfig, RegressionConfig, RegressionLoss,
-    RelationClassificationConfig, Sampling, Scheduled, ScheduledSampling, Scheme, TaggingConfig, TaskConfig,
-    TranslationConfig,
-};
+pub use kinds::*;
 pub use prediction::{
     EntityAnswer, EntityGraph, FoundToken, ModelInput, Prediction, RelationAnswer, SpanAnswer, TextAnswer,
     WordArc, WordTag,

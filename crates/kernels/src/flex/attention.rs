@@ -1,7 +1,7 @@
 //! Attention: what it saves, and the way back.
 
 use super::node::{FusedOp, as_f32_slice, dim, like, tensor};
-use crate::ops::AttentionRows;
+use crate::settings::AttentionRows;
 use crate::{AttentionSettings, RowOffsets, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;

@@ -1,7 +1,7 @@
 //! Looking tokens up, picking rows and averaging them.
 
 use super::node::{FusedOp, as_f32_slice, dim, tensor, whole};
-use crate::ops::EmbedSettings;
+use crate::settings::EmbedSettings;
 use crate::{RowOffsets, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;

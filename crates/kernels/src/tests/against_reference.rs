@@ -1,7 +1,7 @@
 //! Every operation, forward and every gradient, on every device against the engine's own operations on the processor.
 
 use super::{devices, dispatched, flat, numbers, relative, rows, run, to_f64, vector};
-use crate::ops::{AttentionRows, EmbedSettings};
+use crate::settings::{AttentionRows, EmbedSettings};
 use crate::{AttentionSettings, CrossEntropyTargets, Dropout, Precision::F32, RowOffsets, reference};
 use burn::backend::{Dispatch, ops::ActivationOps};
 use burn::tensor::{Device, Tensor};

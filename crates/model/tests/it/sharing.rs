@@ -90,7 +90,7 @@ fn schemes() -> Vec<SharingConfig> {
 fn fits(scheme: &SharingConfig, backbone: &FromScratch) -> bool {
     match scheme {
         SharingConfig::Lora(config) => config.maps.is_none() || backbone.name() != "bag",
-        SharingConfig::Hard(_) => true,
+        _ => true,
     }
 }
 

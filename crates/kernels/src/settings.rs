@@ -1,4 +1,4 @@
-//! The extension trait: what a backend must be able to do, with bodies made of the engine's own operations.
+//! What operations need besides tensors, where that is more than a number.
 
 use crate::RowOffsets;
 use cpu::Dropout;
