@@ -1,10 +1,7 @@
 //! Operations of vectors alone, BLAS level 1, on whole tensors.
 
-use crate::simd;
+use crate::{CHUNK, simd};
 use rayon::prelude::*;
-
-/// Numbers that one parallel task takes at a time.
-const CHUNK: usize = 1 << 14;
 
 /// `total += part`
 pub fn add(total: &mut [f32], part: &[f32]) {

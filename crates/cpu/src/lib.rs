@@ -35,6 +35,9 @@ pub use low_rank::LowRankGroups;
 /// Rows that one parallel task takes at a time.
 const ROWS: usize = 64;
 
+/// Numbers that one parallel task takes at a time, where rows do not matter.
+pub const CHUNK: usize = 1 << 14;
+
 /// Adds up the partial sums of chunks, first to last.
 fn reduce_partials<const N: usize>(width: usize, parts: Vec<[Vec<f32>; N]>) -> [Vec<f32>; N] {
     let mut total = [const { Vec::new() }; N].map(|_: Vec<f32>| vec![0.0; width]);

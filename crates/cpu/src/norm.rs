@@ -2,7 +2,7 @@
 
 use crate::dropout::DropoutMask;
 use crate::uninit::alloc_uninit;
-use crate::{ROWS, reduce_partials, simd};
+use crate::{CHUNK, ROWS, reduce_partials, simd};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -104,7 +104,6 @@ pub fn backward(d: &mut [f32], saved: &Saved, gamma: &[f32], kind: Kind) -> [Vec
 
 /// `x := dropout(x)`, which is also its own backward.
 pub fn dropout(x: &mut [f32], mask: DropoutMask) {
-    const CHUNK: usize = 1 << 14;
     x.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, x)| drop_out(x, mask, chunk * CHUNK));
 }
 

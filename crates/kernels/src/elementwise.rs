@@ -3,11 +3,9 @@
 
 use crate::flex::{as_flex, f32_slice_of, map_all_in_place};
 use burn::tensor::Tensor;
+use cpu::CHUNK;
 use rayon::prelude::*;
 use std::ops::{Add, Div, Mul, Sub};
-
-/// Elements that one thread takes at a time.
-const CHUNK: usize = 1 << 14;
 
 /// What a formula is written in: a number, or a tensor of them. Factors and summands are rounded to f32, as the engine does.
 pub trait Element:
@@ -97,14 +95,12 @@ pub fn elementwise<const O: usize, const R: usize>(
     let shapes = read.each_ref().map(|x| x.dims());
     // Where no rows are told apart, all of them are one.
     let is_flat = shapes.iter().all(|of| *of == shape || *of == [1, 1]);
-    let [n, m] = if is_flat { [1, n * m] } else { shape };
+    let joined = |[rows, columns]: [usize; 2]| if is_flat { [1, rows * columns] } else { [rows, columns] };
+    let [n, m] = joined(shape);
     let sources: [Source<'_>; R] = std::array::from_fn(|k| {
-        let (values, [rows, columns]) = (f32_slice_of(&of_sources[k]), shapes[k]);
-        let strides = match is_flat {
-            true => [0, usize::from(shapes[k] != [1, 1] || m == 1)],
-            false => [usize::from(rows > 1) * columns, usize::from(columns > 1)],
-        };
-        Source { values, strides }
+        let [rows, columns] = joined(shapes[k]);
+        let strides = [usize::from(rows > 1) * columns, usize::from(columns > 1)];
+        Source { values: f32_slice_of(&of_sources[k]), strides }
     });
     // The only handles now: all are written over.
     drop(updated);
@@ -114,7 +110,11 @@ pub fn elementwise<const O: usize, const R: usize>(
         for row in 0..n {
             for start in (0..m).step_by(CHUNK) {
                 let len = CHUNK.min(m - start);
-                parts.push((row, start, left.each_mut().map(|slice| split(slice, len))));
+                parts.push((
+                    row,
+                    start,
+                    left.each_mut().map(|slice| slice.split_off_mut(..len).expect("rows lie end to end")),
+                ));
             }
         }
         let chunk = |(row, start, part)| run(formula, part, sources.map(|source| source.at(row, start)));
@@ -135,13 +135,6 @@ impl<'a> Source<'a> {
     fn at(self, row: usize, column: usize) -> (&'a [f32], usize) {
         (&self.values[row * self.strides[0] + column * self.strides[1]..], self.strides[1])
     }
-}
-
-/// Takes the first `len` numbers off a slice.
-fn split<'a>(slice: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
-    let (part, rest) = std::mem::take(slice).split_at_mut(len);
-    *slice = rest;
-    part
 }
 
 /// The formula over a part of a row.

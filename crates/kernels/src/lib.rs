@@ -308,13 +308,13 @@ pub fn dropout(x: Tensor<2>, dropout: Option<Dropout>) -> Tensor<2> {
 
 /// `max(x, 0)`, element by element; NaN stays NaN.
 pub fn relu(x: Tensor<2>) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::fused_relu(x.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::fused_relu(x.into_dispatch(), 0.0))
 }
 
 /// `x` where it is above 0 and `slope x` elsewhere (Maas et al. 2013), with a slope above 0.
 pub fn leaky_relu(x: Tensor<2>, slope: f32) -> Tensor<2> {
     assert!(slope > 0.0, "leaky_relu: the slope must be above 0");
-    Tensor::from_dispatch(Dispatch::fused_leaky_relu(x.into_dispatch(), slope))
+    Tensor::from_dispatch(Dispatch::fused_relu(x.into_dispatch(), slope))
 }
 
 /// The product of a matrix and a vector in each row, as `torch.bmm` computes it: `y[i] = a[i] x[i]`.

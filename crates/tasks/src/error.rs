@@ -44,6 +44,17 @@ pub enum TaskError {
 }
 
 impl TaskError {
+    /// Checks the label space of a kind whose targets have no labels; `what` are these targets.
+    pub(crate) fn no_labels(task: &str, space: &serde_json::Value, what: &str) -> Result<(), TaskError> {
+        if space.as_object().is_some_and(serde_json::Map::is_empty) {
+            return Ok(());
+        }
+        Err(TaskError::Space {
+            task: task.into(),
+            reason: format!("found {space}, and {what} have no labels"),
+        })
+    }
+
     /// Checks a fraction in `0 <= value < 1`, such as a dropout rate.
     pub(crate) fn fraction(key: impl FnOnce() -> String, value: f64) -> Result<(), TaskError> {
         if (0.0..1.0).contains(&value) {

@@ -1,11 +1,8 @@
 //! The gated GELU of T5 (Shazeer 2020): `gelu(a) b` with the GELU's approximation `x sigmoid(2 z)`,
 //! `z = sqrt(2 / pi) (x + 0.044715 x^3)`, which is the one with tanh.
 
-use crate::simd;
+use crate::{CHUNK, simd};
 use rayon::prelude::*;
-
-/// Numbers that one parallel task takes at a time.
-const CHUNK: usize = 1 << 14;
 
 /// `gelu(a) b`
 pub fn forward(a: &[f32], b: &[f32]) -> Vec<f32> {

@@ -76,51 +76,28 @@ impl FusedOp<2> for Add {
     }
 }
 
-/// `x -> max(x, 0)`; saves the result.
-pub(super) struct Relu(FlexTensor);
-
-impl FusedOp<1> for Relu {
-    type Settings = ();
-
-    fn forward((): (), [x]: [FlexTensor; 1], requires_grad: [bool; 1]) -> (FlexTensor, Option<Self>) {
-        let mut y = whole(x);
-        relu::forward(y.storage_mut());
-        (y.clone(), requires_grad[0].then_some(Relu(y)))
-    }
-
-    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let mut d = whole(d);
-        relu::backward(d.storage_mut(), as_f32_slice(&self.0));
-        [Some(d)]
-    }
-
-    fn reference<B: Backend>((): (), [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        B::relu(x)
-    }
-}
-
-/// `x -> x` above 0 and `slope x` below; saves the result.
-pub(super) struct LeakyRelu {
+/// `x -> x` above 0, and 0 or `slope x` below; saves the result.
+pub(super) struct Relu {
     y: FlexTensor,
     slope: f32,
 }
 
-impl FusedOp<1> for LeakyRelu {
+impl FusedOp<1> for Relu {
     type Settings = f32;
 
     fn forward(slope: f32, [x]: [FlexTensor; 1], requires_grad: [bool; 1]) -> (FlexTensor, Option<Self>) {
         let mut y = whole(x);
-        relu::leaky_forward(y.storage_mut(), slope);
-        (y.clone(), requires_grad[0].then_some(LeakyRelu { y, slope }))
+        relu::forward(y.storage_mut(), slope);
+        (y.clone(), requires_grad[0].then_some(Relu { y, slope }))
     }
 
     fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let mut d = whole(d);
-        relu::leaky_backward(d.storage_mut(), as_f32_slice(&self.y), self.slope);
+        relu::backward(d.storage_mut(), as_f32_slice(&self.y), self.slope);
         [Some(d)]
     }
 
     fn reference<B: Backend>(slope: f32, [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
-        B::leaky_relu(x, slope.into())
+        if slope == 0.0 { B::relu(x) } else { B::leaky_relu(x, slope.into()) }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::attention::{Attention, CrossAttention, RelativeAttention};
 use super::cross_entropy::CrossEntropy;
-use super::elementwise::{Add, GegluTanh, Gelu, LeakyRelu, Relu};
+use super::elementwise::{Add, GegluTanh, Gelu, Relu};
 use super::embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
 use super::linear::{BatchedMatvec, Ffn, Linear, LinearGelu};
 use super::low_rank::LowRank;
@@ -40,8 +40,7 @@ macro_rules! fused_ops {
             fused_embed_norm(a, b, c, gamma, beta; settings: EmbedSettings) = EmbedNorm(settings);
             fused_gelu(x;) = Gelu(());
             fused_geglu_tanh(a, b;) = GegluTanh(());
-            fused_relu(x;) = Relu(());
-            fused_leaky_relu(x; slope: f32) = LeakyRelu(slope);
+            fused_relu(x; slope: f32) = Relu(slope);
             fused_batched_matvec(a, x;) = BatchedMatvec(());
             fused_low_rank(y, x, a, b; groups: LowRankGroups) = LowRank(groups);
             fused_dropout(x; dropout: Dropout) = DropoutOp(dropout);

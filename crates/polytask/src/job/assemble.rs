@@ -151,8 +151,7 @@ fn fit_labels(tasks: &[ConfiguredTask<'_>], corpora: &CorpusRows) -> Result<Vec<
 fn join_label_spaces(tasks: &[ConfiguredTask<'_>], mut spaces: Vec<Value>) -> Result<Vec<Value>, Failure> {
     let owners: BTreeSet<&str> = tasks.iter().filter_map(|task| task.table.config.head.as_deref()).collect();
     for owner in owners {
-        let is_member =
-            |task: &ConfiguredTask<'_>| task.table.config.head.as_deref().unwrap_or(task.name) == owner;
+        let is_member = |task: &ConfiguredTask<'_>| task.table.config.head_owner(task.name) == owner;
         let members: Vec<usize> = (0..tasks.len()).filter(|index| is_member(&tasks[*index])).collect();
         let own: Vec<Value> = members.iter().map(|index| spaces[*index].clone()).collect();
         let Some(joint) = tasks::joint_label_spaces(&own) else {

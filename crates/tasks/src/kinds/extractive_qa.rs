@@ -199,10 +199,7 @@ impl Kind for ExtractiveQa {
         trunk: &TrunkHandles<'_>,
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
-        if !label_space.as_object().is_some_and(serde_json::Map::is_empty) {
-            let reason = format!("found {label_space}, and answers have no labels");
-            return Err(TaskError::Space { task: self.task.clone(), reason });
-        }
+        TaskError::no_labels(&self.task, label_space, "answers")?;
         let linear = LinearHead::new(parameters, &self.task, trunk.hidden, 2);
         Ok(EncodedHead::boxed(ExtractiveQaHead { kind: self.clone(), linear }))
     }

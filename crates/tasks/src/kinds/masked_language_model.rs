@@ -118,10 +118,7 @@ impl Kind for MaskedLanguageModel {
         trunk: &TrunkHandles<'_>,
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
-        if !label_space.as_object().is_some_and(serde_json::Map::is_empty) {
-            let reason = format!("found {label_space}, and masked tokens have no labels");
-            return Err(TaskError::Space { task: self.task.clone(), reason });
-        }
+        TaskError::no_labels(&self.task, label_space, "masked tokens")?;
         let mask = trunk.tokenizer.mask().ok_or_else(|| TaskError::Setting {
             key: format!("task.{}", self.task),
             found: "a vocabulary without a mask token".into(),

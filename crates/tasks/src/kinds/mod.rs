@@ -125,6 +125,11 @@ kinds! {
 }
 
 impl TaskConfig {
+    /// The task whose head the task of this name has: itself, unless the table names another.
+    pub fn head_owner<'a>(&'a self, task: &'a str) -> &'a str {
+        self.head.as_deref().unwrap_or(task)
+    }
+
     /// The name of the task's kind.
     ///
     /// # Errors

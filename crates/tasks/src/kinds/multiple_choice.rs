@@ -167,10 +167,7 @@ impl Kind for MultipleChoice {
         trunk: &TrunkHandles<'_>,
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
-        if !label_space.as_object().is_some_and(serde_json::Map::is_empty) {
-            let reason = format!("found {label_space}, and choices have no labels");
-            return Err(TaskError::Space { task: self.task.clone(), reason });
-        }
+        TaskError::no_labels(&self.task, label_space, "choices")?;
         let linear = LinearHead::new(parameters, &self.task, trunk.hidden, 1);
         Ok(EncodedHead::boxed(MultipleChoiceHead { kind: self.clone(), linear }))
     }

@@ -42,7 +42,7 @@ pub struct TaskSlot {
 impl TaskSlot {
     /// The name of the task whose head it has: itself, unless its config names another.
     pub fn head_owner(&self) -> &str {
-        self.config.head.as_deref().unwrap_or(&self.name)
+        self.config.head_owner(&self.name)
     }
 }
 
