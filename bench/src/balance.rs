@@ -112,7 +112,16 @@ fn job(case: &Case, sizes: Sizes, steps: usize) -> Job {
     }
     let datasets = Vec::new();
     Job {
-        model: Model { parameters, trunk, decoder: None, tokenizer, max_length: 512, datasets, tasks },
+        model: Model {
+            parameters,
+            trunk,
+            decoder: None,
+            tokenizer,
+            max_length: 512,
+            datasets,
+            same_text: Vec::new(),
+            tasks,
+        },
         views,
     }
 }

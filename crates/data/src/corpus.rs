@@ -1,5 +1,6 @@
 //! The config of a corpus.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -86,13 +87,34 @@ pub enum Format {
     Conllu,
     /// Apache Parquet.
     Parquet,
+    /// fastText: labels `__label__NAME` at the beginning of a line, the text behind them.
+    Fasttext,
+    /// Files of which each holds one column, one text a line: parallel texts. Each path is a column, named by `columns`.
+    Parallel,
+}
+
+impl Format {
+    /// The format's name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Jsonl => "JSON Lines",
+            Format::Csv => "CSV",
+            Format::Tsv => "TSV",
+            Format::Conll => "CoNLL columns",
+            Format::Conllu => "CoNLL-U",
+            Format::Parquet => "Parquet",
+            Format::Fasttext => "fastText",
+            Format::Parallel => "parallel files",
+        }
+    }
 }
 
 /// `[corpus.NAME]`: rows of text with fields, in splits. One corpus may carry labels for several tasks.
 ///
 /// The format follows from the file's extension: `.jsonl`, `.ndjson` or `.json` (JSON Lines), `.csv`, `.tsv`, `.conll`,
-/// `.bio` or `.iob` (CoNLL columns), `.conllu`, `.parquet`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// `.bio` or `.iob` (CoNLL columns), `.conllu`, `.parquet`, `.ft` (fastText). Text may be compressed (`.gz`, `.zst`). A field inside of
+/// an object is named by its path: `meta.label`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CorpusConfig {
     /// Files to train on: a path, a glob, or a list of them.
@@ -106,17 +128,29 @@ pub struct CorpusConfig {
     /// The format of the files. Default: by the file's extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
-    /// Names of the columns, for CSV and TSV without a header and for CoNLL columns. Default for CoNLL columns: the first
-    /// is `tokens`, the last `tags`, those between `column2`, `column3`, ...
+    /// The share of the training rows that is cut off for validation, chosen by `train.seed`; above 0 and below 1. Rows of one text
+    /// stay together. Not beside `validation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub validation_split: Option<f64>,
+    /// Names of the columns, for CSV and TSV without a header, for CoNLL columns and for parallel files. Default for CoNLL columns: the
+    /// first is `tokens`, the last `tags`, those between `column2`, `column3`, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
     /// The separator of the columns: of CSV `,` by default, of TSV a tab, of CoNLL columns a tab where the file has
     /// tabs, else any run of spaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<char>,
-    /// Whether the first line of CSV and TSV names the columns. Default: true, unless `columns` is given.
+    /// Whether the first line names the columns. Default of CSV and TSV: true, unless `columns` is given; of CoNLL columns: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<bool>,
+    /// Whether rows of CSV, TSV and CoNLL columns may have more columns than there are names; the others are left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_extra_columns: bool,
+    /// Names of classes that a field holds as numbers from 0 on, by field: `{ ner_tags = ["O", "B-PER", "I-PER"] }`. Parquet files of
+    /// Hugging Face's `datasets` carry these names themselves. -1 is no label.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, Vec<String>>,
     /// In which order training draws the rows: `"shuffled"` by default; `{ stratified = "FIELD" }`, class proportions kept in any
     /// section; `{ balanced = "FIELD" }`, every class equally often; `{ curriculum = { by = "length" } }`, easy rows first.
     #[serde(default, skip_serializing_if = "OrderConfig::is_default")]
@@ -131,15 +165,23 @@ impl CorpusConfig {
             train,
             validation: None,
             test: None,
+            validation_split: None,
             format: None,
             columns: None,
             delimiter: None,
             header: None,
+            ignore_extra_columns: false,
+            names: BTreeMap::new(),
             order: OrderConfig::Shuffled,
         }
     }
 
-    /// The files of a split, if the corpus has it.
+    /// Whether the corpus has a validation split, of its own files or cut off from training.
+    pub fn has_validation(&self) -> bool {
+        self.validation.is_some() || self.validation_split.is_some()
+    }
+
+    /// The files of a split, if the corpus has some for it alone.
     pub fn split(&self, split: Split) -> Option<&Paths> {
         match split {
             Split::Train => Some(&self.train),

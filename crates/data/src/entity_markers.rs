@@ -93,7 +93,7 @@ impl EntityMarkers {
         } else {
             let Some(text) = row.text(&self.text)? else { return Ok(None) };
             let begins = text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect();
-            (text.to_owned(), Boundary::Characters(begins))
+            (text.into_owned(), Boundary::Characters(begins))
         };
         let span = |field: &str| {
             let value = row.get(field).ok_or_else(|| row.missing(field))?;

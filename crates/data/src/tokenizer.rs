@@ -103,6 +103,19 @@ impl Encoded {
         self.sequences(i).filter_map(|(tokens, _)| self.offset_mapping.get(tokens)).collect()
     }
 
+    /// Whether row `i` has tokens beyond those of `blank`, the encoding of an input of the same sort without text; of a pair both
+    /// texts must have some.
+    pub(crate) fn has_more_than(&self, i: usize, blank: &Encoded) -> bool {
+        let Some((tokens, first)) = blank.sequences(0).next() else { return true };
+        let (special, special_first) = (tokens.len(), first);
+        let is_pair = !blank.first_segment_len.is_empty();
+        let has_text = |(tokens, first): (Range<usize>, usize)| match is_pair {
+            true => first > special_first && tokens.len() - first > special - special_first,
+            false => tokens.len() > special || self.ids[tokens] != blank.ids[..],
+        };
+        self.sequences(i).all(has_text)
+    }
+
     /// No rows.
     fn empty() -> Self {
         Self { offsets: vec![0], ..Self::default() }

@@ -1,10 +1,14 @@
 //! Rows and their values, as the readers deliver them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::DataError;
+
+/// Up to this number, 2^53, a 64-bit float holds every integer.
+const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
 
 /// One value of a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,8 +17,10 @@ pub enum Value {
     Null,
     /// True or false.
     Bool(bool),
-    /// Any number.
+    /// A number that a 64-bit float holds; of integers only those that it holds exactly.
     Number(f64),
+    /// An integer beyond that: its digits.
+    Integer(Box<str>),
     /// UTF-8 text.
     Text(String),
     /// A list.
@@ -24,11 +30,40 @@ pub enum Value {
 }
 
 impl Value {
-    /// An integer as a number where a 64-bit float holds it exactly, else as text of its digits: identifiers keep them.
-    #[allow(clippy::cast_possible_truncation)] // What is lost is noticed.
+    /// An integer: a number up to 2^53, beyond that its digits, so that no identifier and no label changes.
     pub(crate) fn integer(value: i128) -> Value {
-        let number = value as f64;
-        if number as i128 == value { Value::Number(number) } else { Value::Text(value.to_string()) }
+        if value.unsigned_abs() <= u128::from(EXACT) {
+            Value::Number(value as f64)
+        } else {
+            Value::Integer(value.to_string().into())
+        }
+    }
+
+    /// An integer of any length in decimal digits, with a minus sign or without.
+    pub(crate) fn digits(digits: &str) -> Value {
+        digits.parse().map_or_else(|_| Value::Integer(digits.into()), Value::integer)
+    }
+
+    /// The value as text: text as it is, of an integer its digits; `None` for all other values.
+    pub fn as_text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Value::Text(text) => Some(text.into()),
+            Value::Integer(digits) => Some((&**digits).into()),
+            Value::Number(number) if number.fract() == 0.0 && number.abs() <= EXACT as f64 => {
+                Some(number.to_string().into())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether there is nothing to read in it: nothing, blank text ([`is_blank`]), a list of such values.
+    pub fn is_blank(&self) -> bool {
+        match self {
+            Value::Null => true,
+            Value::Text(text) => is_blank(text),
+            Value::List(items) => items.iter().all(Value::is_blank),
+            Value::Bool(_) | Value::Number(_) | Value::Integer(_) | Value::Record(_) => false,
+        }
     }
 
     /// What sort of value this is, in words for a message: `"text"`, `"a number"`, ...
@@ -36,7 +71,7 @@ impl Value {
         match self {
             Value::Null => "nothing",
             Value::Bool(_) => "true or false",
-            Value::Number(_) => "a number",
+            Value::Number(_) | Value::Integer(_) => "a number",
             Value::Text(_) => "text",
             Value::List(_) => "a list",
             Value::Record(_) => "an object",
@@ -61,6 +96,7 @@ impl Value {
             Value::Null => out.push_str("null"),
             Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
             Value::Number(n) => out.push_str(&n.to_string()),
+            Value::Integer(digits) => out.push_str(digits),
             Value::Text(t) => {
                 out.push('"');
                 out.extend(t.chars().take(80));
@@ -89,23 +125,18 @@ impl Value {
     }
 }
 
-impl From<&serde_json::Value> for Value {
-    fn from(json: &serde_json::Value) -> Value {
-        use serde_json::Value as Json;
-        match json {
-            Json::Null => Value::Null,
-            Json::Bool(value) => Value::Bool(*value),
-            Json::Number(number) => {
-                let whole = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
-                whole.map_or_else(|| Value::Number(number.as_f64().unwrap_or(f64::NAN)), Value::integer)
-            }
-            Json::String(text) => Value::Text(text.clone()),
-            Json::Array(items) => Value::List(items.iter().map(Value::from).collect()),
-            Json::Object(fields) => {
-                Value::Record(fields.iter().map(|(name, v)| (name.as_str().into(), v.into())).collect())
-            }
-        }
-    }
+/// Whether a text has no visible character: spaces, control characters and characters of no width alone.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || c.is_control() || has_no_width(c))
+}
+
+/// Characters that are drawn as nothing: the soft hyphen, joiners, marks of direction, the byte order mark, variation selectors and
+/// tags (Unicode's Default_Ignorable_Code_Point).
+pub(crate) fn has_no_width(c: char) -> bool {
+    matches!(u32::from(c),
+        0x00AD | 0x034F | 0x061C | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F | 0x200B..=0x200F
+        | 0x202A..=0x202E | 0x2060..=0x206F | 0x3164 | 0xFE00..=0xFE0F | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFF8
+        | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF)
 }
 
 /// The location of a row, shown as `file:line`.
@@ -140,25 +171,24 @@ pub struct Row {
 }
 
 impl Row {
-    /// The value of a field; `None` when the row lacks it or it is [`Value::Null`].
+    /// The value of a field; `None` when the row lacks it or it is [`Value::Null`]. A name that no field has may be a path into
+    /// objects: `meta.label` is `label` in the object of field `meta`.
     pub fn get(&self, field: &str) -> Option<&Value> {
-        self.fields
-            .iter()
-            .find(|(name, _)| &**name == field)
-            .map(|(_, value)| value)
-            .filter(|v| **v != Value::Null)
+        find(&self.fields, field).filter(|value| **value != Value::Null)
     }
 
-    /// The text of a field; `None` when absent.
+    /// Whether the row has a field, be it null.
+    pub fn has(&self, field: &str) -> bool {
+        find(&self.fields, field).is_some()
+    }
+
+    /// The text of a field, of an integer its digits; `None` when absent.
     ///
     /// # Errors
-    /// When the field holds something else than text.
-    pub fn text(&self, field: &str) -> Result<Option<&str>, DataError> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::Text(text)) => Ok(Some(text)),
-            Some(other) => Err(self.error(field, other.preview(), "text")),
-        }
+    /// When the field holds something else.
+    pub fn text(&self, field: &str) -> Result<Option<Cow<'_, str>>, DataError> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        value.as_text().map(Some).ok_or_else(|| self.error(field, value.preview(), "text"))
     }
 
     /// The words of a field: a list of text as it stands, or text split at single spaces (so that empty words keep
@@ -172,12 +202,11 @@ impl Row {
             Some(Value::Text(text)) if text.is_empty() => Ok(Some(Vec::new())),
             Some(Value::Text(text)) => Ok(Some(text.split(' ').map(str::to_owned).collect())),
             Some(Value::List(items)) => {
-                let word = |(i, item): (usize, &Value)| match item {
-                    Value::Text(word) => Ok(word.clone()),
-                    other => {
-                        let found = format!("{} at position {}", other.preview(), i + 1);
-                        Err(self.error(field, found, "a list of text"))
-                    }
+                let word = |(i, item): (usize, &Value)| {
+                    item.as_text().map(Cow::into_owned).ok_or_else(|| {
+                        let found = format!("{} at position {}", item.preview(), i + 1);
+                        self.error(field, found, "a list of text")
+                    })
                 };
                 items.iter().enumerate().map(word).collect::<Result<_, _>>().map(Some)
             }
@@ -194,8 +223,7 @@ impl Row {
     pub fn choices(&self, field: &str) -> Result<Option<Vec<String>>, DataError> {
         let Some(value) = self.get(field) else { return Ok(None) };
         let items = if let Value::List(items) = value { items.as_slice() } else { &[] };
-        let texts =
-            items.iter().map(|item| if let Value::Text(text) = item { Some(text.clone()) } else { None });
+        let texts = items.iter().map(|item| item.as_text().map(Cow::into_owned));
         match texts.collect::<Option<Vec<String>>>() {
             Some(texts) if texts.len() > 1 => Ok(Some(texts)),
             _ => Err(self.error(field, value.preview(), "a list of two or more texts")),
@@ -210,13 +238,19 @@ impl Row {
         let number = match self.get(field) {
             None => return Ok(None),
             Some(Value::Number(number)) => Some(*number),
+            Some(Value::Text(text)) if is_blank(text) => return Ok(None),
             Some(Value::Text(text)) => text.trim().parse().ok(),
+            Some(Value::Integer(digits)) => digits.parse().ok(),
             Some(_) => None,
         };
         match (number, self.get(field)) {
             (Some(number), _) if number.is_finite() => Ok(Some(number)),
             (_, found) => {
-                Err(self.error(field, found.map(Value::preview).unwrap_or_default(), "a finite number"))
+                let found = found.map(Value::preview).unwrap_or_default();
+                let comma = found.contains(',')
+                    && found.trim_matches('"').replacen(',', ".", 1).parse::<f64>().is_ok();
+                let hint = if comma { " (a point before the decimals, no comma)" } else { "" };
+                Err(self.error(field, found, format!("a finite number{hint}")))
             }
         }
     }
@@ -236,13 +270,41 @@ impl Row {
         self.place.error(format!("no field {field:?} in any of {rows} rows; the first has {}", self.names()))
     }
 
-    fn names(&self) -> String {
-        let name = |(name, value): &(Arc<str>, Value)| match value {
-            Value::Null => format!("{name} (null)"),
-            _ => name.to_string(),
-        };
-        let names: Vec<String> = self.fields.iter().map(name).collect();
-        names.join(", ")
+    /// The names of the row's fields for a message, with paths into objects, and a remark where they look like a row of text.
+    pub fn names(&self) -> String {
+        let mut names = Vec::new();
+        list_names("", &self.fields, &mut names);
+        let listed = names.join(", ");
+        let words = |name: &str| name.split_whitespace().count();
+        match self.fields.iter().any(|(name, _)| words(name) > 4) {
+            true => format!(
+                "{listed} (if the first line is a row and no header, name the columns with `columns = [..]`)"
+            ),
+            false => listed,
+        }
+    }
+}
+
+/// The value of a field, or of a path into objects.
+fn find<'a>(fields: &'a [(Arc<str>, Value)], field: &str) -> Option<&'a Value> {
+    let named = |name: &str| fields.iter().find(|(other, _)| &**other == name).map(|(_, value)| value);
+    named(field).or_else(|| {
+        field.match_indices('.').find_map(|(dot, _)| match named(&field[..dot])? {
+            Value::Record(inner) => find(inner, &field[dot + 1..]),
+            _ => None,
+        })
+    })
+}
+
+fn list_names(prefix: &str, fields: &[(Arc<str>, Value)], names: &mut Vec<String>) {
+    for (name, value) in fields {
+        match value {
+            Value::Null => names.push(format!("{prefix}{name} (null)")),
+            Value::Record(inner) if prefix.is_empty() && !inner.is_empty() => {
+                list_names(&format!("{name}."), inner, names);
+            }
+            _ => names.push(format!("{prefix}{name}")),
+        }
     }
 }
 
@@ -260,6 +322,7 @@ mod tests {
         let row = row(Value::Number(1.0));
         assert_eq!(row.get("none"), None);
         assert_eq!(row.text("other").unwrap(), None);
+        assert!(row.has("none") && !row.has("other"));
         assert_eq!(row.number("x").unwrap(), Some(1.0));
         assert_eq!(row.missing("y").to_string(), "dir/a.jsonl:7: no field \"y\"; the row has x, none (null)");
     }

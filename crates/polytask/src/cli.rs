@@ -117,9 +117,23 @@ pub struct Evaluate {
 pub struct Predict {
     /// The run's directory, or a `model/` directory out of one
     pub run: PathBuf,
-    /// How the input is read: `text` (a text a line), `json` (an object a line with `text` or `tokens`, for tasks on two texts with both of their fields); `auto` looks at the first line
-    #[arg(long, default_value = "auto", value_parser = ["auto", "text", "json"])]
-    pub input: String,
+    /// Files with rows to answer, in any format that corpora have [default: standard input]
+    pub files: Vec<PathBuf>,
+    /// The format: `text` (a text a line), `jsonl` (an object a line, or an array of objects), csv, tsv, conll, conllu, fasttext, parquet; `auto` goes by a file's name, of standard input by its first line
+    #[arg(long, alias = "input", default_value = "auto", value_parser = ["auto", "text", "jsonl", "json", "csv", "tsv", "conll", "conllu", "fasttext", "parquet"])]
+    pub format: String,
+    /// The separator of columns in CSV, TSV and CoNLL
+    #[arg(long)]
+    pub delimiter: Option<char>,
+    /// Only the answers of this task; may be repeated
+    #[arg(long)]
+    pub task: Vec<String>,
+    /// A field of the row that its answer repeats, for example `id`; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    pub echo: Vec<String>,
+    /// List the probabilities of all labels, not of the most probable ones alone
+    #[arg(long)]
+    pub all_probabilities: bool,
     /// Threads [default: as many as processors]
     #[arg(long)]
     pub threads: Option<usize>,

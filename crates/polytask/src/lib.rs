@@ -16,4 +16,5 @@ pub mod failure;
 pub mod hub;
 pub mod job;
 pub mod memory;
+pub mod survey;
 pub mod terminal;

@@ -23,6 +23,20 @@ pub trait Kind: Send + Sync {
     /// also report scores of which lower is better.
     fn metrics(&self) -> &'static [&'static str];
 
+    /// The fields of a row that hold its labels.
+    fn target_fields(&self) -> Vec<String>;
+
+    /// Whether a text has one right answer, so that rows of one text with different labels contradict each other. A translation and
+    /// an answer in own words have many.
+    fn has_one_answer(&self) -> bool {
+        true
+    }
+
+    /// What a user should know of how labels are read, by a label space of this kind; sentences that begin in small letters.
+    fn remarks(&self, _label_space: &serde_json::Value) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The target texts of a row, which a tokenizer from scratch is also trained on.
     fn target_texts(&self, _row: &Row) -> Vec<String> {
         Vec::new()

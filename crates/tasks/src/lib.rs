@@ -21,6 +21,7 @@ mod heads;
 mod input;
 mod kind;
 mod kinds;
+mod label_remarks;
 mod losses;
 mod prediction;
 mod report;
@@ -35,12 +36,14 @@ pub use heads::pooling::Pooling;
 pub use heads::thresholds::{NamedThresholds, Thresholds};
 pub use kind::Kind;
 pub use kinds::*;
+pub use label_remarks::label_remarks;
 pub use prediction::{
     EntityAnswer, EntityGraph, FoundToken, ModelInput, Prediction, RelationAnswer, SpanAnswer, TextAnswer,
     WordArc, WordTag,
 };
-pub use report::{LabelReport, Loss, Scores, SummaryStatistics};
+pub use report::{GoldIssue, LabelReport, Loss, Scores, SummaryStatistics};
 pub use shared_head::joint_label_spaces;
 pub use targets::class_weights::{ClassWeights, NamedWeights};
+pub use targets::tag_scheme::Scheme;
 pub use task_head::TaskHead;
 pub use trunk::TrunkHandles;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
+use data::Place;
 use serde::Serialize;
 
 /// A task's loss over one batch.
@@ -39,6 +40,53 @@ pub struct LabelReport {
     /// Labels that the task's settings exclude, such as entities of too many words. They are not trained on, and are scored as
     /// not found.
     pub out_of_reach: usize,
+    /// Rows whose gold is no valid target of this task.
+    pub issues: Vec<GoldIssue>,
+}
+
+/// Rows with gold that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GoldIssue {
+    /// What is the matter, said of "rows": `have tags that ...`.
+    pub what: String,
+    /// How many rows.
+    pub rows: usize,
+    /// Of how many to which the rule applies.
+    pub of: usize,
+    /// Places of the first of them.
+    pub places: Vec<String>,
+    /// Whether no prediction can be equal to this gold. Where that is so of all rows, there is nothing to learn.
+    pub unpredictable: bool,
+}
+
+impl GoldIssue {
+    /// How many places are named.
+    const PLACES: usize = 3;
+
+    /// An issue that no row has yet.
+    pub(crate) fn new(what: impl Into<String>, unpredictable: bool) -> Self {
+        GoldIssue { what: what.into(), rows: 0, of: 0, places: Vec::new(), unpredictable }
+    }
+
+    /// Counts a row to which the rule applies; `broken` says whether it breaks the rule.
+    pub(crate) fn count(&mut self, place: &Place, broken: bool) {
+        self.of += 1;
+        if broken {
+            self.rows += 1;
+            if self.places.len() < Self::PLACES {
+                self.places.push(place.to_string());
+            }
+        }
+    }
+}
+
+impl LabelReport {
+    /// Adds an issue, if any row has it.
+    pub(crate) fn add_issue(&mut self, issue: GoldIssue) {
+        if issue.rows > 0 {
+            self.issues.push(issue);
+        }
+    }
 }
 
 /// Summary statistics of some numbers.

@@ -12,7 +12,29 @@ pub fn joint_label_spaces(spaces: &[Value]) -> Option<Vec<Value>> {
     if spaces.iter().all(is_scale) {
         return Some(spaces.to_vec());
     }
-    Some(vec![joined(&spaces.iter().collect::<Vec<_>>())?; spaces.len()])
+    let without_own: Vec<Value> = spaces.iter().map(without_own).collect();
+    let joint = joined(&without_own.iter().collect::<Vec<_>>())?;
+    let with_own = |space: &Value| {
+        let mut joint = joint.clone();
+        for key in OWN {
+            if let (Some(joint), Some(value)) = (joint.as_object_mut(), space.get(key)) {
+                joint.insert(key.into(), value.clone());
+            }
+        }
+        joint
+    };
+    Some(spaces.iter().map(with_own).collect())
+}
+
+/// What each task keeps to itself: how the labels of its own corpus are written.
+const OWN: [&str; 2] = ["scheme", "label_is"];
+
+fn without_own(space: &Value) -> Value {
+    let mut space = space.clone();
+    if let Some(fields) = space.as_object_mut() {
+        OWN.iter().for_each(|key| drop(fields.shift_remove(*key)));
+    }
+    space
 }
 
 /// One space out of several.

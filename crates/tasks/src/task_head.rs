@@ -54,6 +54,9 @@ pub trait TaskHead: Send + Sync {
 
     /// A prediction as the JSON answer that a user gets.
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value;
+
+    /// The probability of every label, in falling order, where an answer lists only the most probable ones; `None` of other kinds.
+    fn probabilities(&self, prediction: &Prediction) -> Option<serde_json::Map<String, serde_json::Value>>;
 }
 
 /// The head of one kind. [`EncodedHead`] makes a [`TaskHead`] of it, whose methods of the same names say what these do.
@@ -90,6 +93,10 @@ pub(crate) trait Head: Send + Sync {
     fn label_space(&self) -> serde_json::Value;
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value;
+
+    fn probabilities(&self, _prediction: &Prediction) -> Option<serde_json::Map<String, serde_json::Value>> {
+        None
+    }
 }
 
 /// A head and the encoded targets of splits.
@@ -159,5 +166,9 @@ impl<H: Head> TaskHead for EncodedHead<H> {
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
         self.head.to_json(prediction, input)
+    }
+
+    fn probabilities(&self, prediction: &Prediction) -> Option<serde_json::Map<String, serde_json::Value>> {
+        self.head.probabilities(prediction)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Columns are separated by the corpus's `delimiter`; by default by tabs where the file has any, else by runs of spaces.
 //! Spaces around a cell are dropped. The first column is `tokens`, the last `tags`, those between `column2`, ...; each
-//! becomes a list. A field `text` holds the words joined by spaces. `-DOCSTART-` lines are passed over, and so are comment
+//! becomes a list. With `header = true` the first line names the columns. A field `text` holds the words joined by spaces. `-DOCSTART-` lines are passed over, and so are comment
 //! lines (`# id ...`, `# name = ...`) before a sentence.
 
 use std::path::Path;
@@ -24,8 +24,9 @@ pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<R
     let mut errors = ErrorList::new();
     let mut rows = Vec::new();
     let mut sentence = Sentence::default();
+    let mut header = corpus.header == Some(true);
     for (line, text) in lines(text) {
-        let cells = cells(text, delimiter);
+        let mut cells = cells(text, delimiter);
         if cells.iter().all(|cell| cell.is_empty()) {
             sentence.end(file, names.as_deref(), &mut rows);
             continue;
@@ -33,12 +34,27 @@ pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<R
         if cells[0] == "-DOCSTART-" || (sentence.columns.is_empty() && is_comment(text)) {
             continue;
         }
+        if std::mem::take(&mut header) {
+            // `columns` goes before the names of the file.
+            let named: Vec<Arc<str>> = cells.iter().map(|cell| Arc::from(*cell)).collect();
+            if let Some(name) = twice(&named).filter(|_| names.is_none()) {
+                let reason = format!("the column name {name:?} stands twice; give names with `columns`");
+                errors.push(Place { file: file.clone(), line }.error(reason));
+            }
+            names.get_or_insert(named);
+            continue;
+        }
         let mut report = |reason: String| errors.push(Place { file: file.clone(), line }.error(reason));
         let expected = names.get_or_insert_with(|| default_names(cells.len())).len();
+        if corpus.ignore_extra_columns {
+            cells.truncate(expected);
+        }
         if cells.len() != expected {
             let columns = if cells.len() == 1 { "column" } else { "columns" };
             let (found, shown) = (cells.len(), text.chars().take(40).collect::<String>());
-            report(format!("found {found} {columns} ({shown:?}), expected {expected}"));
+            let hint =
+                if found > expected { "; `ignore_extra_columns = true` leaves the others out" } else { "" };
+            report(format!("found {found} {columns} ({shown:?}), expected {expected}{hint}"));
         } else if cells[0].is_empty() {
             report("found no word, expected one in the first column (an empty line ends a sentence)".into());
         }
@@ -137,7 +153,7 @@ mod tests {
         assert_eq!(rows.len(), 3);
         assert_eq!(rows[0].words("tokens").unwrap().unwrap(), ["#", "A b"]);
         assert_eq!(rows[0].words("tags").unwrap().unwrap(), ["O", "B-x"]);
-        assert_eq!(rows[0].text("text").unwrap(), Some("# A b"));
+        assert_eq!(rows[0].text("text").unwrap().as_deref(), Some("# A b"));
         assert_eq!(rows[1].words("tags").unwrap().unwrap(), ["O"]);
         assert_eq!(rows.iter().map(|row| row.place.line).collect::<Vec<_>>(), [2, 6, 8]);
     }

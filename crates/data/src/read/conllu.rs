@@ -156,10 +156,10 @@ mod tests {
         assert_eq!(rows[0].words("feats").unwrap().unwrap(), ["Case=Nom", "_", "_"]);
         let heads = [3.0, 3.0, 0.0].map(Value::Number).to_vec();
         assert_eq!(rows[0].get("head"), Some(&Value::List(heads)));
-        assert_eq!(rows[0].text("text").unwrap(), Some("I don't"));
-        assert_eq!(rows[0].text("sent_id").unwrap(), Some("s1"));
+        assert_eq!(rows[0].text("text").unwrap().as_deref(), Some("I don't"));
+        assert_eq!(rows[0].text("sent_id").unwrap().as_deref(), Some("s1"));
         assert_eq!(rows[0].place.line, 3);
-        assert_eq!(rows[1].text("text").unwrap(), Some("_"));
+        assert_eq!(rows[1].text("text").unwrap().as_deref(), Some("_"));
         assert_eq!(rows[1].get("head"), Some(&Value::List(vec![Value::Null])));
     }
 

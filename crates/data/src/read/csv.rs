@@ -1,10 +1,10 @@
 //! CSV (RFC 4180): a field in double quotes may hold delimiters, line ends and, doubled, quotes. Empty lines are passed
-//! over; an empty field is [`Value::Null`], everything else text.
+//! over; spaces around a cell without quotes are dropped; an empty cell is [`Value::Null`], everything else text.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::tsv::Table;
+use super::tsv::{Table, other_delimiter, wrong_delimiter};
 use crate::{CorpusConfig, DataError, Row};
 
 /// The rows of a CSV file.
@@ -17,6 +17,11 @@ pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<R
             found: format!("{delimiter:?}"),
             expected,
         }]);
+    }
+    if let Some(found) =
+        other_delimiter(text, delimiter).filter(|_| corpus.columns.as_ref().is_none_or(|c| c.len() > 1))
+    {
+        return Err(vec![wrong_delimiter(file, text, delimiter, found)]);
     }
     let mut table = Table::new(file, corpus);
     let mut records = Records { text, at: 0, line: 1, delimiter };
@@ -81,7 +86,17 @@ impl Records<'_> {
         let end = rest.find([self.delimiter, '\n']).unwrap_or(rest.len());
         // Of a CRLF the CR belongs to the line end.
         let end = if rest[end..].starts_with('\n') && rest[..end].ends_with('\r') { end - 1 } else { end };
-        let cell = rest[..end].to_owned();
+        let cell = &rest[..end];
+        let bare = cell.trim_matches(' ');
+        if bare.len() < cell.len() && bare.starts_with('"') && bare.len() > 1 && bare.ends_with('"') {
+            let error = format!(
+                "a blank stands between a delimiter and a quote ({cell}); remove the blank, or the quotes (in CSV a quote is the first sign of its cell)"
+            );
+            let line = self.line;
+            self.at += rest.find('\n').unwrap_or(rest.len());
+            return Err((line, error));
+        }
+        let cell = cell.trim().to_owned();
         self.at += end;
         Ok(cell)
     }
@@ -137,9 +152,9 @@ mod tests {
     fn quotes_hold_delimiters_line_ends_and_quotes() {
         let rows = check("text,label\r\n\"a, \"\"b\"\"\r\nc\",x\r\n\r\nd \"e\",\n", |_| {}).unwrap();
         assert_eq!(rows.len(), 2);
-        assert_eq!(rows[0].text("text").unwrap(), Some("a, \"b\"\r\nc"));
+        assert_eq!(rows[0].text("text").unwrap().as_deref(), Some("a, \"b\"\r\nc"));
         assert_eq!(rows[0].place.line, 2);
-        assert_eq!(rows[1].text("text").unwrap(), Some("d \"e\""));
+        assert_eq!(rows[1].text("text").unwrap().as_deref(), Some("d \"e\""));
         assert_eq!(rows[1].text("label").unwrap(), None);
         assert_eq!(rows[1].place.line, 5);
     }

@@ -3,18 +3,24 @@
 //! A file is read whole and checked whole: all its bad rows are reported at once, each with file, line and reason, and
 //! only a file without errors gives rows. Text is UTF-8 with or without a byte order mark; lines end in LF or CRLF.
 
+mod class_names;
 mod conll;
 mod conllu;
 mod csv;
-mod jsonl;
+mod fasttext;
+mod json;
+mod keys;
+mod parallel;
 mod parquet;
 mod text;
 mod tsv;
 
+pub use self::json::json_value;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{CorpusConfig, DataError, ErrorList, Format, Paths, Row};
+use crate::{CorpusConfig, DataError, ErrorList, Format, Paths, Place, Row, Value};
 
 /// Reads the rows of all files, in order.
 ///
@@ -24,45 +30,118 @@ use crate::{CorpusConfig, DataError, ErrorList, Format, Paths, Row};
 pub fn read(paths: &Paths, corpus: &CorpusConfig) -> Result<Vec<Row>, Vec<DataError>> {
     let mut errors = ErrorList::new();
     let mut rows = Vec::new();
-    for path in files(paths)? {
-        match read_file(&path, corpus) {
-            Ok(more) => rows.extend(more),
+    let files = files(paths)?;
+    if corpus.format == Some(Format::Parallel) {
+        keys::check(&files[0], Format::Parallel, corpus)?;
+        match parallel::rows(&files, corpus) {
+            Ok(more) => rows = more,
             Err(found) => errors.extend(found),
+        }
+    } else {
+        for path in &files {
+            match read_file(path, corpus) {
+                Ok(more) => rows.extend(more),
+                Err(found) => errors.extend(found),
+            }
         }
     }
     if rows.is_empty() && errors.is_empty() {
         errors.push(DataError::NoRows { files: paths.to_string() });
     }
+    errors.extend(class_names::put(&mut rows, &corpus.names).err().into_iter().flatten());
     errors.finish(rows)
 }
 
-fn read_file(path: &Path, corpus: &CorpusConfig) -> Result<Vec<Row>, Vec<DataError>> {
-    let format = corpus.format.or_else(|| by_extension(path)).ok_or_else(|| {
+/// The rows in the bytes of a file: one that was read already, or standard input.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_bytes(path: &Path, bytes: Vec<u8>, corpus: &CorpusConfig) -> Result<Vec<Row>, Vec<DataError>> {
+    let format = format_of(path, corpus)?;
+    keys::check(path, format, corpus)?;
+    let file: Arc<Path> = path.into();
+    if format == Format::Parquet {
+        return parquet::rows_of_bytes(&file, bytes);
+    }
+    rows_of_text(&file, &text::of_bytes(&file, bytes)?, format, corpus)
+}
+
+/// The lines of a text, each a row with the one field `text`.
+///
+/// # Errors
+/// Bytes that are no text.
+pub fn text_lines(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>, Vec<DataError>> {
+    let file: Arc<Path> = path.into();
+    let text = text::of_bytes(&file, bytes)?;
+    let name: Arc<str> = "text".into();
+    let row = |(line, text): (usize, &str)| Row {
+        place: Place { file: file.clone(), line },
+        fields: vec![(name.clone(), Value::Text(text.to_owned()))],
+    };
+    Ok(text::lines(text.strip_suffix('\n').unwrap_or(&text)).map(row).collect())
+}
+
+fn format_of(path: &Path, corpus: &CorpusConfig) -> Result<Format, Vec<DataError>> {
+    corpus.format.or_else(|| by_extension(path)).ok_or_else(|| {
         let reason = "the extension tells no format; name the file .jsonl, .csv, .tsv, .conll, .conllu or .parquet, \
                       or set the corpus's `format`";
         vec![DataError::Format { path: path.into(), reason: reason.into() }]
-    })?;
+    })
+}
+
+fn read_file(path: &Path, corpus: &CorpusConfig) -> Result<Vec<Row>, Vec<DataError>> {
+    let format = format_of(path, corpus)?;
+    keys::check(path, format, corpus)?;
     let file: Arc<Path> = path.into();
+    if format == Format::Parquet {
+        return parquet::rows(&file);
+    }
+    rows_of_text(&file, &text::read(&file)?, format, corpus)
+}
+
+/// The rows of a text in some format.
+fn rows_of_text(
+    file: &Arc<Path>,
+    text: &str,
+    format: Format,
+    corpus: &CorpusConfig,
+) -> Result<Vec<Row>, Vec<DataError>> {
     match format {
-        Format::Jsonl => jsonl::rows(&file, &text::read(&file)?),
-        Format::Csv => csv::rows(&file, &text::read(&file)?, corpus),
-        Format::Tsv => tsv::rows(&file, &text::read(&file)?, corpus),
-        Format::Conll => conll::rows(&file, &text::read(&file)?, corpus),
-        Format::Conllu => conllu::rows(&file, &text::read(&file)?),
-        Format::Parquet => parquet::rows(&file),
+        Format::Jsonl => json::rows(file, text),
+        Format::Csv => csv::rows(file, text, corpus),
+        Format::Tsv => tsv::rows(file, text, corpus),
+        Format::Conll => conll::rows(file, text, corpus),
+        Format::Conllu => conllu::rows(file, text),
+        Format::Fasttext => fasttext::rows(file, text),
+        Format::Parquet | Format::Parallel => {
+            let reason = format!("{} is no format of one text", format.name());
+            Err(vec![DataError::Format { path: file.to_path_buf(), reason }])
+        }
     }
 }
 
+/// The formats by the extension of a file, in small letters.
+const EXTENSIONS: [(&str, Format); 11] = [
+    ("jsonl", Format::Jsonl),
+    ("ndjson", Format::Jsonl),
+    ("json", Format::Jsonl),
+    ("csv", Format::Csv),
+    ("tsv", Format::Tsv),
+    ("conll", Format::Conll),
+    ("bio", Format::Conll),
+    ("iob", Format::Conll),
+    ("conllu", Format::Conllu),
+    ("parquet", Format::Parquet),
+    ("ft", Format::Fasttext),
+];
+
+/// The format by a file's extension; that of a compressed file stands before `.gz` or `.zst`.
 fn by_extension(path: &Path) -> Option<Format> {
-    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
-        "csv" => Some(Format::Csv),
-        "tsv" => Some(Format::Tsv),
-        "conll" | "bio" | "iob" => Some(Format::Conll),
-        "conllu" => Some(Format::Conllu),
-        "parquet" => Some(Format::Parquet),
-        _ => None,
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    if matches!(extension.as_str(), "gz" | "zst") {
+        return by_extension(Path::new(path.file_stem()?)).filter(|format| *format != Format::Parquet);
     }
+    EXTENSIONS.iter().find(|(known, _)| *known == extension).map(|(_, format)| *format)
 }
 
 /// The files that paths and globs name: paths in the order given, the files of one glob sorted. A path that exists is

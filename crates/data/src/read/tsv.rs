@@ -1,6 +1,7 @@
-//! TSV: one row a line, a tab between columns, quotes mean nothing. Empty lines are passed over; an empty field is
-//! [`Value::Null`], everything else text.
+//! TSV: one row a line, a tab between columns, quotes mean nothing. Empty lines are passed over; spaces around a cell are dropped;
+//! an empty cell is [`Value::Null`], everything else text.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,9 +11,14 @@ use crate::{CorpusConfig, DataError, ErrorList, Place, Row, Value};
 /// The rows of a TSV file.
 pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<Row>, Vec<DataError>> {
     let delimiter = corpus.delimiter.unwrap_or('\t');
+    if let Some(found) =
+        other_delimiter(text, delimiter).filter(|_| corpus.columns.as_ref().is_none_or(|c| c.len() > 1))
+    {
+        return Err(vec![wrong_delimiter(file, text, delimiter, found)]);
+    }
     let mut table = Table::new(file, corpus);
     for (line, text) in lines(text).filter(|(_, text)| !text.is_empty()) {
-        table.push(line, text.split(delimiter).map(str::to_owned).collect());
+        table.push(line, text.split(delimiter).map(|cell| cell.trim().to_owned()).collect());
     }
     table.finish()
 }
@@ -23,6 +29,8 @@ pub struct Table {
     names: Option<Vec<Arc<str>>>,
     skip_header: bool,
     header: bool,
+    /// Whether cells beyond the named columns are left out.
+    ignore_extra: bool,
     rows: Vec<Row>,
     errors: ErrorList,
 }
@@ -46,6 +54,7 @@ impl Table {
             file: file.clone(),
             skip_header: header && names.is_some(),
             header,
+            ignore_extra: corpus.ignore_extra_columns,
             names,
             rows: Vec::new(),
             errors,
@@ -81,13 +90,16 @@ impl Table {
             }
             return;
         };
-        if cells.len() != names.len() {
+        let extra = cells.len() > names.len();
+        if cells.len() < names.len() || (extra && !self.ignore_extra) {
             let (found, columns) = (cells.len(), if cells.len() == 1 { "column" } else { "columns" });
             let listed = names.join(", ");
             let expected = names.len();
-            return self.add_error(line, format!("found {found} {columns}, expected {expected} ({listed})"));
+            let hint = if extra { "; `ignore_extra_columns = true` leaves the others out" } else { "" };
+            return self
+                .add_error(line, format!("found {found} {columns}, expected {expected} ({listed}){hint}"));
         }
-        let value = |cell: String| if cell.is_empty() { Value::Null } else { Value::Text(cell) };
+        let value = |cell: String| if cell.trim().is_empty() { Value::Null } else { Value::Text(cell) };
         let fields = names.iter().cloned().zip(cells.into_iter().map(value)).collect();
         self.rows.push(Row { place: Place { file: self.file.clone(), line }, fields });
     }
@@ -98,9 +110,31 @@ impl Table {
     }
 }
 
+/// The delimiter that the first line has where it has none of the expected ones.
+pub fn other_delimiter(text: &str, delimiter: char) -> Option<char> {
+    let line = text.lines().find(|line| !line.trim().is_empty())?;
+    // What stands in quotes is no delimiter: every second part.
+    let outside = || line.split('"').step_by(2);
+    let count = |delimiter: char| outside().map(|part| part.matches(delimiter).count()).sum::<usize>();
+    let candidates = ['\t', ';', '|', ','].into_iter().filter(|c| *c != delimiter && count(*c) > 0);
+    candidates.max_by_key(|c| count(*c)).filter(|_| count(delimiter) == 0)
+}
+
+/// The error that a file has another delimiter than the expected one.
+pub fn wrong_delimiter(file: &Arc<Path>, text: &str, expected: char, found: char) -> DataError {
+    let first: String =
+        text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().chars().take(60).collect();
+    let reason = format!(
+        "the first line is one column {first:?}: no {expected:?}, but {found:?} separates its columns; set delimiter = {:?} in the corpus",
+        found.to_string()
+    );
+    DataError::Format { path: file.to_path_buf(), reason }
+}
+
 /// A name that stands twice.
 pub fn twice(names: &[Arc<str>]) -> Option<&str> {
-    names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)).map(|(_, name)| &**name)
+    let mut seen = HashSet::new();
+    names.iter().find(|name| !seen.insert(*name)).map(|name| &**name)
 }
 
 #[cfg(test)]
@@ -111,8 +145,8 @@ mod tests {
     fn quotes_mean_nothing() {
         let text = "text\tlabel\nsay \"hi\t1\n\n\"x\t\n";
         let rows = rows(&Path::new("a.tsv").into(), text, &CorpusConfig::of("a.tsv")).unwrap();
-        assert_eq!(rows[0].text("text").unwrap(), Some("say \"hi"));
-        assert_eq!(rows[1].text("text").unwrap(), Some("\"x"));
+        assert_eq!(rows[0].text("text").unwrap().as_deref(), Some("say \"hi"));
+        assert_eq!(rows[1].text("text").unwrap().as_deref(), Some("\"x"));
         assert_eq!((rows[1].get("label"), rows[1].place.line), (None, 4));
     }
 

@@ -14,6 +14,7 @@
 mod bag_of_tokens;
 mod duplicates;
 mod label_distribution;
+mod label_key;
 mod lengths;
 mod normalized_text;
 mod sample;
@@ -23,6 +24,7 @@ mod vocabulary;
 pub use bag_of_tokens::bag_of_tokens;
 pub use duplicates::{Duplicates, EXAMPLES, Index, duplicates, shared};
 pub use label_distribution::LabelDistribution;
+pub use label_key::label_key;
 pub use lengths::{Histogram, Lengths};
 pub use normalized_text::{NormalizedText, SHORT};
 pub use sample::sample;

@@ -3,6 +3,8 @@
 use rayon::prelude::*;
 
 use super::NormalizedText;
+use std::borrow::Cow;
+
 use crate::{InputField, Row, View};
 
 /// The normalized text of each row, without prefixes, markers and spans: two rows with the same one have the same content.
@@ -30,10 +32,12 @@ pub fn text_of(view: &View, row: usize) -> String {
 
 /// The texts that are read of a row; none of a field that a view would refuse.
 fn texts(input: &InputField, row: &Row) -> Vec<String> {
-    let text = |field: &str| row.text(field).ok().flatten().map(str::to_owned);
+    let text = |field: &str| row.text(field).ok().flatten().map(Cow::into_owned);
     let words = |field: &str| row.words(field).ok().flatten().map(|words| words.join(" "));
     match input {
-        InputField::Text(field) | InputField::Prefixed { field, .. } => text(field).into_iter().collect(),
+        InputField::Text(field) | InputField::Prefixed { field, .. } | InputField::SplitText(field) => {
+            text(field).into_iter().collect()
+        }
         InputField::Words(field) => words(field).into_iter().collect(),
         InputField::Pair(first, second) | InputField::Windows { fields: [first, second], .. } => {
             [text(first), text(second)].into_iter().flatten().collect()
@@ -57,7 +61,7 @@ mod tests {
 
     fn view(input: InputField, rows: &[serde_json::Value]) -> View {
         let row = |(i, json): (usize, &serde_json::Value)| {
-            let Value::Record(fields) = Value::from(json) else { panic!("an object") };
+            let Ok(Value::Record(fields)) = crate::json_value(&json.to_string()) else { panic!("an object") };
             Row { place: Place { file: Path::new("a.jsonl").into(), line: i + 1 }, fields }
         };
         let rows: Vec<Row> = rows.iter().enumerate().map(row).collect();

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::job::assemble::{Assembled, assemble};
 use crate::job::corpora::{DataReport, TaskLabels};
 use crate::memory::memory_plan::plan_batches;
+use crate::survey::{Survey, gravest};
 use crate::terminal::figures::{bytes, count, short};
 use crate::terminal::table::Table;
 use data::{PackStream, Split};
@@ -20,7 +21,10 @@ const NAMED: usize = 6;
 pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let mut config = super::load(&args.file, &args.overrides)?;
     let device = super::open_device(config.train.device)?;
-    let Assembled { job, report } = super::with_threads(config.train.threads, || assemble(&config, &device))?;
+    let assembled = super::with_threads(config.train.threads, || assemble(&config, &device))?;
+    let (findings, more) =
+        gravest(&super::with_threads(config.train.threads, || Ok(Survey::brief(&assembled)))?);
+    let Assembled { job, report } = assembled;
     let fitted = super::with_threads(config.train.threads, || plan_batches(&mut config, &job))?;
     let step_plan = train::step_plan(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let streams = train::streams(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
@@ -30,6 +34,7 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
         rows(&report)
     );
     println!("  labels\n\n{}", labels(&report));
+    print!("{}", super::deserve_a_look(&findings, more, findings.len()));
     println!("  parameters\n\n{}", parameters(&job));
     match &streams[..] {
         [stream] => println!("  draws\n\n{}", draws(stream, step_plan.epochs().len())),
@@ -39,7 +44,12 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     }
     fitted.into_iter().for_each(|found| println!("  {found}\n"));
     println!("{}{}", plan(&config, &job, &report, &step_plan), comparison.map(balancing).unwrap_or_default());
-    println!("  {} is fine: polytask train {}", args.file.display(), args.file.display());
+    let verdict = match findings.len() + more {
+        0 => "is fine".into(),
+        1 => "can be trained; one thing above deserves a look".into(),
+        n => format!("can be trained; {n} things above deserve a look"),
+    };
+    println!("  {} {verdict}: polytask train {}", args.file.display(), args.file.display());
     Ok(0)
 }
 

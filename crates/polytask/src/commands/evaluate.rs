@@ -3,7 +3,7 @@
 use crate::cli;
 use crate::failure::Failure;
 use crate::terminal::{figures::count, figures::points, table::Table};
-use crate::{config::Config, job::assemble};
+use crate::{config::Config, job::assemble, job::corpora::TaskLabels};
 use data::Split;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::AtomicBool;
@@ -33,11 +33,31 @@ pub fn score(config: &Config, model: Model, split: Split) -> Result<(Evaluation,
     if views.of(split).iter().all(|view| view.encoded.rows() == 0) {
         return Err(Failure::refused([format!("no corpus of this run has a {split} split")]));
     }
+    if assembled.report.labels.iter().all(|found| found.labelled == 0) {
+        return Err(Failure::refused([nothing_to_score(&assembled.report.labels, split)]));
+    }
     let never = AtomicBool::new(false);
     let evaluation =
         train::evaluate(&model, split, views.of(split), config.train.tokens_per_batch.max(2048), &never);
     let evaluation = evaluation.ok_or_else(|| Failure::failed("the evaluation was stopped"))?;
     Ok((evaluation, model))
+}
+
+/// Why there is nothing to score: no row has a label.
+fn nothing_to_score(labels: &[TaskLabels], split: Split) -> String {
+    let missing = |found: &TaskLabels| {
+        format!(
+            "task `{}` reads `{}`, the rows have {}",
+            found.task,
+            found.fields.join("`, `"),
+            found.fields_found
+        )
+    };
+    let missing: Vec<String> = labels.iter().map(missing).collect();
+    format!(
+        "no row of the {split} split has a label, so that there is nothing to score: {}",
+        missing.join("; ")
+    )
 }
 
 fn split(name: &str) -> Result<Split, Failure> {

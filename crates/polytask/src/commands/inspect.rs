@@ -1,22 +1,15 @@
 //! `polytask inspect`: what is in a config's corpora before anything is learned: sizes, labels, repeated rows, how far the corpora
 //! are from each other, and first of all what of it deserves a look.
 //!
-//! `data::survey` counts, `metrics` measures distances; this module says what is compared with what, and reports it.
+//! `crate::survey` counts and compares; this module shows it.
 
-mod findings;
-mod labels;
 mod page;
-mod pairs;
-mod repeated;
-mod report;
-mod splits;
-mod survey;
 mod text;
 
-use self::report::Report;
 use crate::cli;
 use crate::failure::Failure;
 use crate::job::assemble::assemble;
+use crate::survey::Report;
 
 /// Prints the report, or one JSON object, and writes the page if one is wanted.
 pub fn inspect(args: &cli::Inspect) -> Result<u8, Failure> {

@@ -11,6 +11,7 @@ pub mod train;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
+use crate::terminal::{plain::plain, wrap::wrapped};
 use ::model::{DeviceName, Precision};
 use ::train::{Model, RunDir, TrainConfig};
 use burn::tensor::Device;
@@ -49,6 +50,26 @@ pub fn describe_precision(train: &TrainConfig) -> String {
         _ => ", products in bf16".to_owned(),
     }
 }
+
+/// Findings of a survey as a numbered list, at most `most` of them; nothing where there are none. `others` are findings that the list
+/// lacks already.
+pub fn deserve_a_look(findings: &[String], others: usize, most: usize) -> String {
+    if findings.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from("  deserves a look\n\n");
+    for (i, finding) in findings.iter().take(most).enumerate() {
+        out += &wrapped(&format!("{:>4}. ", i + 1), &plain(finding), WIDTH);
+    }
+    let more = others + findings.len().saturating_sub(most);
+    if more > 0 {
+        out += &format!("        and {more} more: polytask inspect says all\n");
+    }
+    out + "\n"
+}
+
+/// How wide lines of words are, in columns.
+const WIDTH: usize = 112;
 
 /// Of each thread, in bytes: what a main thread has.
 const STACK: usize = 8 << 20;

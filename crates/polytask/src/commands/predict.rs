@@ -1,270 +1,206 @@
-//! `polytask predict`: every task's answer for each line of standard input, from one pass; with dataset embeddings from one pass
-//! for each corpus.
+//! `polytask predict`: every task's answer to each row of standard input or of files, from one pass for tasks that read the same; with
+//! dataset embeddings from one pass for each corpus.
 
+mod input;
+mod passes;
 mod question;
 
 use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
-use data::{Input, InputField, View};
-use question::{Choices, Marked, ModelInputs, Question, SingleText};
+use data::{CorpusConfig, Row, Value as FieldValue};
+use input::{Asked, InputFormat, Source};
+use passes::Wanted;
+use question::TrainedFields;
 use serde_json::{Map, Value, json};
-use std::io::{self, BufRead, BufReader, Write};
-use std::sync::Arc;
-use tasks::ModelInput;
+use std::io::{self, Read, Write};
 use train::Model;
 
-/// Lines that are read, answered and written together.
-const CHUNK: usize = 256;
-/// Tokens that go through the trunk at once.
-const TOKENS: usize = 4096;
+/// Keys of an answer that no echoed field may have.
+const RESERVED: [&str; 7] = ["line", "file", "text", "pair", "tasks", "error", "truncated_tokens"];
 
-/// Answers standard input on standard output; exit code 3 if some lines could not be answered.
+/// Answers standard input or files on standard output; exit code 3 if some rows could not be answered.
 pub fn predict(args: &cli::Predict) -> Result<u8, Failure> {
     let device = super::open_device(args.device)?;
-    let broken = super::with_threads(args.threads, || {
+    let format = InputFormat::of(&args.format).unwrap_or(InputFormat::Auto);
+    let corpus = CorpusConfig { delimiter: args.delimiter, ..CorpusConfig::of("") };
+    if let Some(field) = args.echo.iter().find(|field| RESERVED.contains(&field.as_str())) {
+        let reserved = RESERVED.join(", ");
+        return Err(Failure::refused([format!(
+            "--echo {field}: an answer has this key itself (of {reserved})"
+        )]));
+    }
+    let (broken, missing) = super::with_threads(args.threads, || {
         let model = super::open_model(&args.run, &device)?;
-        answer_lines(&model, &args.input, BufReader::new(io::stdin()), io::stdout().lock())
+        let answering = Answering::of(&model, &args.task, args.all_probabilities, &args.echo)?;
+        let (mut broken, mut missing) = (0, 0);
+        for (file, mut source) in input::sources(&args.files, io::stdin(), format, &corpus)? {
+            let file = file.filter(|_| args.files.len() > 1).map(|file| file.display().to_string());
+            let counts = answering.answer(&mut source, file.as_deref(), &mut io::stdout().lock())?;
+            broken += counts.broken;
+            missing += counts.missing;
+            if counts.reader_left {
+                break;
+            }
+        }
+        Ok((broken, missing))
     })?;
+    if missing > 0 {
+        eprintln!(
+            "warning: {missing} answer(s) of tasks whose fields a row lacks are missing; their objects have \"error\" (--task chooses tasks)"
+        );
+    }
     if broken > 0 {
         eprintln!("warning: {broken} line(s) could not be answered; their objects have \"error\"");
     }
     Ok(if broken > 0 { SOME_LINES } else { 0 })
 }
 
-/// Answers every line of `from`, in order; gives the number of lines that could not be answered.
-pub fn answer_lines(
-    model: &Model,
-    input: &str,
-    mut from: impl BufRead,
-    mut to: impl Write,
-) -> Result<usize, Failure> {
-    let read = |e: io::Error| Failure::failed(format!("reading standard input: {e}"));
-    let inputs = ModelInputs::of(model);
-    let (mut number, mut broken, mut json) = (0, 0, (input != "auto").then_some(input == "json"));
-    loop {
-        let mut questions = Vec::new();
-        let mut line = Vec::new();
-        while questions.len() < CHUNK && from.read_until(b'\n', &mut line).map_err(read)? > 0 {
-            number += 1;
-            if *json.get_or_insert_with(|| line.trim_ascii_start().starts_with(b"{")) {
-                questions.push((number, Question::from_json(&inputs, &line)));
-            } else {
-                questions.push((number, Question::from_text(&inputs, &line)));
+/// Answers lines of plain text, in order.
+///
+/// # Errors
+/// Where the answers cannot be written.
+pub fn answer_texts(model: &Model, from: impl Read, mut to: impl Write) -> Result<(), Failure> {
+    let mut source = Source::of_lines(from, InputFormat::Text, &CorpusConfig::of(""))?;
+    Answering::of(model, &[], false, &[])?.answer(&mut source, None, &mut to)?;
+    Ok(())
+}
+
+/// A model and what is wanted of it.
+struct Answering<'a> {
+    model: &'a Model,
+    wanted: Wanted,
+    trained: TrainedFields,
+    /// Fields that answers repeat.
+    echo: &'a [String],
+}
+
+/// What came of answering.
+#[derive(Default)]
+struct Counts {
+    /// Rows without any answer.
+    broken: usize,
+    /// Answers of single tasks that are missing in the other rows.
+    missing: usize,
+    /// Whether the reader of the answers has left.
+    reader_left: bool,
+}
+
+impl<'a> Answering<'a> {
+    /// All tasks of a model, or those that are named.
+    fn of(
+        model: &'a Model,
+        tasks: &[String],
+        all_probabilities: bool,
+        echo: &'a [String],
+    ) -> Result<Self, Failure> {
+        let index = |name: &String| {
+            model.tasks.iter().position(|task| task.name == *name).ok_or_else(|| {
+                let names: Vec<&str> = model.tasks.iter().map(|task| task.name.as_str()).collect();
+                Failure::refused([format!("--task {name}: the model has the tasks {}", names.join(", "))])
+            })
+        };
+        let mut chosen = tasks.iter().map(index).collect::<Result<Vec<usize>, Failure>>()?;
+        if chosen.is_empty() {
+            chosen = (0..model.tasks.len()).collect();
+        }
+        chosen.sort_unstable();
+        chosen.dedup();
+        let wanted = Wanted { tasks: chosen, all_probabilities };
+        Ok(Answering { model, wanted, trained: TrainedFields::of(model), echo })
+    }
+
+    /// Answers every question of a source, in order.
+    fn answer(
+        &self,
+        source: &mut Source<impl Read>,
+        file: Option<&str>,
+        to: &mut impl Write,
+    ) -> Result<Counts, Failure> {
+        let mut counts = Counts::default();
+        loop {
+            let asked = source.next()?;
+            if asked.is_empty() {
+                return Ok(counts);
             }
-            line.clear();
-        }
-        if questions.is_empty() {
-            return Ok(broken);
-        }
-        broken += questions.iter().filter(|(_, question)| question.is_err()).count();
-        for answer in answer(model, &inputs, &questions)? {
-            match writeln!(to, "{answer}").and_then(|()| to.flush()) {
-                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(broken),
+            for answer in self.objects(asked, file, &mut counts)? {
+                match writeln!(to, "{answer}") {
+                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => counts.reader_left = true,
+                    other => other.map_err(|e| Failure::failed(format!("writing the answers: {e}")))?,
+                }
+                if counts.reader_left {
+                    return Ok(counts);
+                }
+            }
+            match to.flush() {
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(Counts { reader_left: true, ..counts });
+                }
                 other => other.map_err(|e| Failure::failed(format!("writing the answers: {e}")))?,
             }
         }
     }
-}
 
-/// One object a line: the text and every task's answer, or what is wrong with the line.
-fn answer(
-    model: &Model,
-    inputs: &ModelInputs,
-    questions: &[(usize, Result<Question, String>)],
-) -> Result<Vec<Value>, Failure> {
-    let good: Vec<&Question> = questions.iter().filter_map(|(_, q)| q.as_ref().ok()).collect();
-    let predicted = run(model, inputs, &good)?;
-    let mut next = 0;
-    let answers = questions.iter().map(|(line, question)| match question {
-        Err(error) => json!({ "line": line, "error": error }),
-        Ok(question) => {
-            let row = next;
-            next += 1;
-            let mut tasks = Map::new();
-            for (slot, predictions) in model.tasks.iter().zip(&predicted.by_task) {
-                if let Some(answer) = &predictions[row] {
-                    tasks.insert(slot.name.clone(), answer.clone());
+    /// One object a question: its place and echoed fields, its texts and every task's answer, or what is wrong with it.
+    fn objects(
+        &self,
+        asked: Vec<Asked>,
+        file: Option<&str>,
+        counts: &mut Counts,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut places = Vec::with_capacity(asked.len());
+        let mut questions = Vec::new();
+        for Asked { line, question } in asked {
+            places.push((line, question.map(|question| questions.push(question))));
+        }
+        let predicted = passes::answers(self.model, &self.wanted, &self.trained, &questions)?;
+        counts.missing += predicted.missing();
+        let mut next = 0;
+        let mut object = |(line, question): (usize, Result<(), String>)| {
+            let mut object = Map::new();
+            object.extend(file.map(|file| ("file".to_owned(), json!(file))));
+            object.insert("line".into(), json!(line));
+            let answer = question.and_then(|()| {
+                next += 1;
+                object.extend(self.echoed(&questions[next - 1].row));
+                predicted.object(self.model, next - 1)
+            });
+            match answer {
+                Ok(answer) => object.extend(answer),
+                Err(error) => {
+                    counts.broken += 1;
+                    object.insert("error".into(), json!(error));
                 }
             }
-            let mut answer = Map::from_iter([("line".to_string(), json!(line))]);
-            answer.extend(question.repeated());
-            answer.insert("tasks".into(), tasks.into());
-            if predicted.truncated[row] > 0 {
-                answer.insert("truncated_tokens".into(), predicted.truncated[row].into());
-            }
-            answer.into()
-        }
-    });
-    Ok(answers.collect())
-}
+            Value::Object(object)
+        };
+        Ok(places.into_iter().map(&mut object).collect())
+    }
 
-/// Every task's answer to every question, in the order of both, and what truncation took of each question.
-struct Predicted {
-    /// `None` where the question lacks what the task reads.
-    by_task: Vec<Vec<Option<Value>>>,
-    truncated: Vec<u32>,
-}
-
-/// One pass for the tasks on one text, and one for each pair of fields or text with spans that tasks read.
-fn run(model: &Model, inputs: &ModelInputs, questions: &[&Question]) -> Result<Predicted, Failure> {
-    let by_task = model.tasks.iter().map(|_| questions.iter().map(|_| None).collect()).collect();
-    let mut predicted = Predicted { by_task, truncated: vec![0; questions.len()] };
-    let (rows, ones): (Vec<usize>, Vec<&SingleText>) =
-        questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.one.as_ref()?))).unzip();
-    if !ones.is_empty() {
-        on_one(model, &rows, &ones, &mut predicted)?;
-    }
-    for (i, input) in inputs.pairs.iter().enumerate() {
-        let (rows, pairs): (Vec<usize>, Vec<&[String; 2]>) =
-            questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.pairs[i].as_ref()?))).unzip();
-        if !pairs.is_empty() {
-            let tasks = tasks_where(model, |own| own == input);
-            let view = encode(model, pairs.iter().map(|pair| encoded(input, pair)).collect())?;
-            predicted.count_truncated(&rows, &view);
-            let mapping: Vec<Vec<&[[u32; 2]]>> =
-                (0..pairs.len()).map(|i| view.encoded.offset_mapping(i)).collect();
-            let source = |i: usize| ModelInput::Pair { second: &pairs[i][1], offset_mapping: &mapping[i] };
-            predicted.run(model, &tasks, &rows, &view, source);
-        }
-    }
-    for (i, fields) in inputs.choices.iter().enumerate() {
-        let (rows, found): (Vec<usize>, Vec<&Choices>) =
-            questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.choices[i].as_ref()?))).unzip();
-        if !found.is_empty() {
-            let [text, choices] = fields.clone();
-            let input = InputField::Choices(text, choices);
-            let tasks = tasks_where(model, |own| *own == input);
-            let view = encode(model, found.iter().map(|a| Input::Choices(&a.text, &a.choices)).collect())?;
-            predicted.count_truncated(&rows, &view);
-            predicted.run(model, &tasks, &rows, &view, |i| ModelInput::Choices(&found[i].choices));
-        }
-    }
-    for (i, fields) in inputs.marked.iter().enumerate() {
-        let (rows, marked): (Vec<usize>, Vec<&Marked>) =
-            questions.iter().enumerate().filter_map(|(row, q)| Some((row, q.marked[i].as_ref()?))).unzip();
-        if !marked.is_empty() {
-            let tasks = tasks_where(model, |input| *input == InputField::Marked(fields.clone()));
-            let view = encode(model, marked.iter().map(|marked| Input::Words(&marked.pieces)).collect())?;
-            predicted.count_truncated(&rows, &view);
-            let source = |i: usize| ModelInput::Text { text: &marked[i].text, words: &[] };
-            predicted.run(model, &tasks, &rows, &view, source);
-        }
-    }
-    Ok(predicted)
-}
-
-/// Two texts as the tasks with this input read them.
-fn encoded<'a>(input: &InputField, [first, second]: &'a [String; 2]) -> Input<'a> {
-    match *input {
-        InputField::Windows { overlap, most, .. } => Input::Windows { first, second, overlap, most },
-        _ => Input::Pair(first, second),
+    /// The fields of a row that its answer repeats.
+    fn echoed(&self, row: &Row) -> Vec<(String, Value)> {
+        let echo = |field: &String| (field.clone(), row.get(field).map_or(Value::Null, as_json));
+        self.echo.iter().map(echo).collect()
     }
 }
 
-/// One pass serves all tasks on one text, unless the vocabulary reads a text otherwise than its words one by one; then the
-/// tasks on texts get a pass of their own, so that every task sees what it was trained on.
-fn on_one(
-    model: &Model,
-    rows: &[usize],
-    ones: &[&SingleText],
-    predicted: &mut Predicted,
-) -> Result<(), Failure> {
-    let (texts, words): (Vec<String>, Vec<Vec<String>>) = ones.iter().map(|q| (q.text(), q.words())).unzip();
-    let of_texts = encode(model, texts.iter().map(|t| Input::Text(t)).collect())?;
-    let of_words = encode(model, words.iter().map(|w| Input::Words(w)).collect())?;
-    let same =
-        of_texts.encoded.ids == of_words.encoded.ids && of_texts.encoded.offsets == of_words.encoded.offsets;
-    let mut on_words = tasks_where(model, |input| matches!(input, InputField::Words(_)));
-    let mut on_texts = tasks_where(model, |input| matches!(input, InputField::Text(_)));
-    if !on_words.is_empty() {
-        predicted.count_truncated(rows, &of_words);
-    } else if !on_texts.is_empty() {
-        predicted.count_truncated(rows, &of_texts);
-    }
-    if same && !on_words.is_empty() {
-        on_words.append(&mut on_texts);
-    }
-    for (tasks, view) in [(on_words, of_words), (on_texts, of_texts)] {
-        predicted.run(model, &tasks, rows, &view, |i| ones[i].source());
-    }
-    for prefix in prefixes(model) {
-        let tasks = tasks_where(
-            model,
-            |input| matches!(input, InputField::Prefixed { prefix: own, .. } if *own == prefix),
-        );
-        let texts: Vec<String> = texts.iter().map(|text| format!("{prefix}{text}")).collect();
-        let view = encode(model, texts.iter().map(|text| Input::Text(text)).collect())?;
-        predicted.count_truncated(rows, &view);
-        predicted.run(model, &tasks, rows, &view, |i| ones[i].source());
-    }
-    Ok(())
-}
-
-/// What stands before the texts of the tasks that have such a thing, each once.
-fn prefixes(model: &Model) -> Vec<String> {
-    let mut prefixes = Vec::new();
-    for task in &model.tasks {
-        match task.kind.input() {
-            InputField::Prefixed { prefix, .. } if !prefixes.contains(&prefix) => prefixes.push(prefix),
-            _ => {}
+/// A value of a row as JSON. An integer beyond 64 bits is its digits as text, since JSON's readers would round it.
+fn as_json(value: &FieldValue) -> Value {
+    match value {
+        FieldValue::Null => Value::Null,
+        FieldValue::Bool(value) => json!(value),
+        FieldValue::Number(number) if number.fract() == 0.0 && number.abs() < 2f64.powi(53) => {
+            json!(*number as i64)
+        }
+        FieldValue::Number(number) => json!(number),
+        FieldValue::Integer(digits) => {
+            let number =
+                digits.parse::<i64>().map(Value::from).or_else(|_| digits.parse::<u64>().map(Value::from));
+            number.unwrap_or_else(|_| json!(digits))
+        }
+        FieldValue::Text(text) => json!(text),
+        FieldValue::List(items) => items.iter().map(as_json).collect(),
+        FieldValue::Record(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (name.to_string(), as_json(value))).collect())
         }
     }
-    prefixes
-}
-
-/// The tasks whose input passes the test.
-fn tasks_where(model: &Model, test: impl Fn(&InputField) -> bool) -> Vec<usize> {
-    (0..model.tasks.len()).filter(|task| test(&model.tasks[*task].kind.input())).collect()
-}
-
-impl Predicted {
-    /// Runs a view whose rows are the questions `rows` for some tasks; `source` is the input of each of the rows. With dataset
-    /// embeddings there is a pass for each corpus of these tasks.
-    fn run<'a>(
-        &mut self,
-        model: &Model,
-        tasks: &[usize],
-        rows: &[usize],
-        view: &View,
-        source: impl Fn(usize) -> ModelInput<'a>,
-    ) {
-        if model.datasets.is_empty() && !tasks.is_empty() {
-            self.one_pass(model, tasks, rows, view, &source);
-        }
-        for corpus in &model.datasets {
-            let of_corpus = |task: &&usize| model.tasks[**task].config.corpus == *corpus;
-            let tasks: Vec<usize> = tasks.iter().filter(of_corpus).copied().collect();
-            if !tasks.is_empty() {
-                let view = View { corpus: corpus.as_str().into(), ..view.clone() };
-                self.one_pass(model, &tasks, rows, &view, &source);
-            }
-        }
-    }
-
-    fn one_pass<'a>(
-        &mut self,
-        model: &Model,
-        tasks: &[usize],
-        rows: &[usize],
-        view: &View,
-        source: &impl Fn(usize) -> ModelInput<'a>,
-    ) {
-        for (task, predictions) in tasks.iter().zip(train::predict(model, tasks, view, TOKENS)) {
-            let head = &model.tasks[*task].head;
-            for (i, (row, prediction)) in rows.iter().zip(predictions).enumerate() {
-                self.by_task[*task][*row] = Some(head.to_json(&prediction, source(i)));
-            }
-        }
-    }
-
-    /// Counts what truncation took of the questions `rows`.
-    fn count_truncated(&mut self, rows: &[usize], view: &View) {
-        rows.iter().zip(&view.encoded.truncated).for_each(|(row, lost)| self.truncated[*row] += lost);
-    }
-}
-
-fn encode(model: &Model, inputs: Vec<Input<'_>>) -> Result<View, Failure> {
-    let encoded = model.tokenizer.encode(&inputs, model.max_length).map_err(Failure::failed)?;
-    let input = InputField::Text("text".into());
-    Ok(View { corpus: "standard input".into(), input, rows: Arc::default(), encoded, masking: None })
 }

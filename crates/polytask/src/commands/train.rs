@@ -7,6 +7,7 @@ use crate::failure::{Failure, INTERRUPTED};
 use crate::job::assemble::{Assembled, assemble};
 use crate::memory::memory_plan::plan_batches;
 use crate::memory::{self, ProcessMemoryLimit};
+use crate::survey::{Survey, gravest};
 use crate::terminal::{figures::count, progress::Detail};
 use burn::tensor::Device;
 use data::{EntityMarkers, InputField};
@@ -17,6 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use train::{Job, MemoryLimit, Outcome, RunDir, RunHooks, Start};
+
+/// How many findings in the data are said before training.
+const FINDINGS: usize = 5;
 
 /// Trains; exit code 130 if interrupted.
 pub fn train(args: &cli::Train) -> Result<u8, Failure> {
@@ -69,7 +73,12 @@ pub fn run_config(
             run.root().display()
         )]));
     }
-    let Assembled { mut job, report } = assemble(config, device)?;
+    let assembled = assemble(config, device)?;
+    if start == Start::Fresh {
+        let (findings, more) = gravest(&Survey::brief(&assembled));
+        print!("{}", super::deserve_a_look(&findings, more, FINDINGS));
+    }
+    let Assembled { mut job, report } = assembled;
     let mut config = config.clone();
     // A run that is resumed has its batch size already.
     if start == Start::Fresh
@@ -151,7 +160,10 @@ fn line(config: &Config) -> String {
             let [first, second] = spans.map(|[start, end]| format!("[{start}, {end}]"));
             Some(format!(r#"{{"{text}": {value}, "{head}": {first}, "{tail}": {second}}}"#))
         }
-        InputField::Text(_) | InputField::Prefixed { .. } | InputField::Words(_) => None,
+        InputField::Text(_)
+        | InputField::Prefixed { .. }
+        | InputField::Words(_)
+        | InputField::SplitText(_) => None,
     };
     let objects: Option<Vec<String>> = inputs.iter().map(object).collect();
     match objects.and_then(|objects| objects.into_iter().next()) {

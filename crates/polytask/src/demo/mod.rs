@@ -4,7 +4,7 @@
 mod grammar;
 
 use crate::cli;
-use crate::commands::{self, evaluate::score, predict::answer_lines, train::run_config};
+use crate::commands::{self, evaluate::score, predict::answer_texts, train::run_config};
 use crate::config::{self, Config};
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::terminal::figures::{change, count, duration, points, short};
@@ -149,7 +149,7 @@ fn comparison(together: &Measured, apart: &BTreeMap<&str, Measured>) -> String {
 fn answers(run: &Path, device: &Device) -> Result<(), Failure> {
     let model = commands::open_model(run, device)?;
     let mut out = Vec::new();
-    answer_lines(&model, "text", SENTENCES.as_bytes(), &mut out)?;
+    answer_texts(&model, SENTENCES.as_bytes(), &mut out)?;
     for line in String::from_utf8_lossy(&out).lines() {
         let answer: serde_json::Value = serde_json::from_str(line).map_err(Failure::failed)?;
         let tasks = &answer["tasks"];

@@ -25,10 +25,10 @@ pub struct Assembled {
 /// # Errors
 /// Corpora, labels or a model that are not right.
 pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> {
-    let corpora = CorpusRows::read(config, &Split::ALL)?;
     let tasks = configured_tasks(config)?;
-    let label_spaces = join_label_spaces(&tasks, fit_labels(&tasks, &corpora)?)?;
     let specs: Vec<ViewSpec> = tasks.iter().map(|task| view_spec(&task.table.config, &*task.kind)).collect();
+    let corpora = CorpusRows::read(config, &Split::ALL, &specs)?;
+    let label_spaces = join_label_spaces(&tasks, fit_labels(&tasks, &corpora)?)?;
     let (plan, views) = ViewPlan::of(&specs, &corpora);
 
     let mut parameters = Parameters::new(&device.clone().autodiff(), config.train.seed);
@@ -57,7 +57,8 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     let tasks = HeadlessTask::build_all(tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
         .map_err(Failure::refused)?;
     let max_length = config.data.max_length;
-    let model = Model { parameters, trunk, decoder, tokenizer, max_length, datasets, tasks };
+    let same_text = plan.same_text(&specs);
+    let model = Model { parameters, trunk, decoder, tokenizer, max_length, datasets, same_text, tasks };
     with_views(config, model, &corpora, &plan)
 }
 
@@ -66,8 +67,8 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
 /// # Errors
 /// Corpora that are not right, or that do not fit the model.
 pub fn assemble_saved(config: &Config, mut model: Model, split: Split) -> Result<Assembled, Failure> {
-    let corpora = CorpusRows::read(config, &[split])?;
     let specs: Vec<ViewSpec> = model.tasks.iter().map(|slot| view_spec(&slot.config, &*slot.kind)).collect();
+    let corpora = CorpusRows::read(config, &[split], &specs)?;
     let (plan, views) = ViewPlan::of(&specs, &corpora);
     for (slot, view) in model.tasks.iter_mut().zip(views) {
         slot.view = view;
@@ -139,7 +140,7 @@ fn fit_labels(tasks: &[ConfiguredTask<'_>], corpora: &CorpusRows) -> Result<Vec<
     let (mut spaces, mut errors) = (Vec::new(), Vec::new());
     for task in tasks {
         let rows = corpora.rows(&task.table.config.corpus, Split::Train).cloned().unwrap_or_default();
-        match task.kind.fit_labels(&rows) {
+        match task.kind.input().keep_readable(&rows).and_then(|rows| task.kind.fit_labels(&rows)) {
             Ok(space) => spaces.push(space),
             Err(found) => errors.extend(found.iter().map(|e| format!("task `{}`: {e}", task.name))),
         }

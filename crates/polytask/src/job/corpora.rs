@@ -2,12 +2,15 @@
 
 use crate::config::Config;
 use crate::failure::Failure;
-use data::{DataError, InputField, Row, Split, TokenMasking, Tokenizer, View, same_text};
+use data::survey::NormalizedText;
+use data::{
+    CorpusConfig, DataError, InputField, Paths, Row, Split, TokenMasking, Tokenizer, View, same_text,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use tasks::{LabelReport, SummaryStatistics};
+use tasks::{GoldIssue, LabelReport, SummaryStatistics, label_remarks};
 use train::{TaskSlot, Views};
 
 /// The rows of every corpus that some task uses, by split.
@@ -17,34 +20,57 @@ pub struct CorpusRows {
 }
 
 impl CorpusRows {
-    /// Reads the corpora of the tasks. All corpora are read even if one fails, so that every error is reported at once.
-    pub fn read(config: &Config, splits: &[Split]) -> Result<CorpusRows, Failure> {
-        let (mut corpora, mut fingerprints) = (BTreeMap::new(), BTreeMap::new());
+    /// Reads the corpora of the tasks, which read `inputs` of them. All corpora are read even if one fails, so that every error is
+    /// reported at once.
+    pub fn read(config: &Config, splits: &[Split], inputs: &[ViewSpec]) -> Result<CorpusRows, Failure> {
+        let mut all = CorpusRows { corpora: BTreeMap::new(), fingerprints: BTreeMap::new() };
         let mut errors: Vec<String> = Vec::new();
         for (name, corpus) in &config.corpus {
             if !config.task.values().any(|task| &task.config.corpus == name) {
                 continue;
             }
-            let mut rows: BTreeMap<Split, Arc<[Row]>> = BTreeMap::new();
-            for &split in splits {
+            all.corpora.insert(name.clone(), BTreeMap::new());
+            let cut = corpus.validation_split.filter(|_| corpus.validation.is_none());
+            let is_cut = |split: &Split| cut.is_some() && *split != Split::Test;
+            for &split in splits.iter().filter(|split| !is_cut(split)) {
                 let Some(paths) = corpus.split(split) else { continue };
-                match (data::read(paths, corpus), data::content_hash(paths)) {
-                    (Ok(found), Ok(hash)) => {
-                        rows.insert(split, found.into());
-                        fingerprints.insert((name.clone(), split), hash);
-                    }
-                    (Err(found), _) | (_, Err(found)) => {
-                        errors.extend(found.iter().map(|e| in_corpus(name, split, e)));
+                match read_split(paths, corpus) {
+                    Ok((rows, hash)) => all.insert(name, split, rows.into(), hash),
+                    Err(found) => errors.extend(found.iter().map(|e| in_corpus(name, split, e))),
+                }
+            }
+            if let Some(share) = cut.filter(|_| splits.iter().any(is_cut)) {
+                match read_split(&corpus.train, corpus) {
+                    Err(found) => errors.extend(found.iter().map(|e| in_corpus(name, Split::Train, e))),
+                    Ok((rows, hash)) => {
+                        let inputs: Vec<&InputField> = inputs
+                            .iter()
+                            .filter(|spec| spec.corpus == *name)
+                            .map(|spec| &spec.input)
+                            .collect();
+                        let seed = config.train.seed;
+                        let hash = format!("{hash} less {share} by seed {seed}");
+                        let [train, validation] = cut_validation(rows, &inputs, share, seed);
+                        if validation.is_empty() {
+                            errors.push(format!(
+                                "corpus `{name}`: validation_split = {share}: all training rows have one text, so that none can be cut off"
+                            ));
+                        }
+                        for (split, rows) in [(Split::Train, train), (Split::Validation, validation)] {
+                            if splits.contains(&split) {
+                                all.insert(name, split, rows.into(), hash.clone());
+                            }
+                        }
                     }
                 }
             }
-            corpora.insert(name.clone(), rows);
         }
-        if errors.is_empty() {
-            Ok(CorpusRows { corpora, fingerprints })
-        } else {
-            Err(Failure::refused(errors))
-        }
+        if errors.is_empty() { Ok(all) } else { Err(Failure::refused(errors)) }
+    }
+
+    fn insert(&mut self, corpus: &str, split: Split, rows: Arc<[Row]>, fingerprint: String) {
+        self.corpora.entry(corpus.to_owned()).or_default().insert(split, rows);
+        self.fingerprints.insert((corpus.to_owned(), split), fingerprint);
     }
 
     /// The rows of a corpus's split, if it has that split.
@@ -57,6 +83,27 @@ impl CorpusRows {
         let Some(splits) = self.corpora.get(corpus) else { return false };
         splits.values().all(|rows| same_text(rows, text, words))
     }
+}
+
+/// The rows of some files, and a hash of their bytes.
+fn read_split(paths: &Paths, corpus: &CorpusConfig) -> Result<(Vec<Row>, String), Vec<DataError>> {
+    Ok((data::read(paths, corpus)?, data::content_hash(paths)?))
+}
+
+/// Training rows as rows to train on and rows to validate on; rows whose inputs have one text stay together.
+fn cut_validation(rows: Vec<Row>, inputs: &[&InputField], share: f64, seed: u64) -> [Vec<Row>; 2] {
+    let texts = |row: &Row| {
+        let read = inputs.iter().filter_map(|input| input.read(row).ok().flatten());
+        read.flat_map(|input| input.texts()).collect::<Vec<String>>()
+    };
+    let keys: Vec<Option<NormalizedText>> = rows.iter().map(|row| NormalizedText::of(&texts(row))).collect();
+    let cut = data::validation_rows(&keys, share, seed);
+    let (mut train, mut validation) = (Vec::new(), Vec::new());
+    for (index, row) in rows.into_iter().enumerate() {
+        let side = if cut.binary_search(&index).is_ok() { &mut validation } else { &mut train };
+        side.push(row);
+    }
+    [train, validation]
 }
 
 fn in_corpus(corpus: &str, split: Split, error: &DataError) -> String {
@@ -106,6 +153,25 @@ impl ViewPlan {
         (ViewPlan(inputs), indices)
     }
 
+    /// The fields of text that are read as fields of words, since they say the same in every row; `tasks` are what the tasks read.
+    pub fn same_text(&self, tasks: &[ViewSpec]) -> Vec<[String; 2]> {
+        let mut same = Vec::new();
+        for task in tasks.iter().filter(|task| !self.0.contains(task)) {
+            let words =
+                self.0.iter().filter(|view| view.corpus == task.corpus).find_map(|view| match &view.input {
+                    InputField::Words(words) => Some(words.clone()),
+                    _ => None,
+                });
+            if let (InputField::Text(text), Some(words)) = (&task.input, words) {
+                let pair = [text.clone(), words];
+                if !same.contains(&pair) {
+                    same.push(pair);
+                }
+            }
+        }
+        same
+    }
+
     /// The texts of the training rows under every input, for a vocabulary made from scratch.
     pub fn training_texts(&self, rows: &CorpusRows) -> Vec<String> {
         let mut texts = Vec::new();
@@ -115,7 +181,7 @@ impl ViewPlan {
                 continue;
             }
             for row in rows.rows(corpus, Split::Train).iter().flat_map(|rows| rows.iter()) {
-                texts.extend(input_texts(row, input));
+                texts.extend(input.read(row).ok().flatten().iter().flat_map(|input| input.texts()));
             }
         }
         texts
@@ -155,30 +221,6 @@ impl ViewPlan {
     }
 }
 
-/// The texts of a row under an input.
-fn input_texts(row: &Row, input: &InputField) -> Vec<String> {
-    let text = |field: &str| row.text(field).ok().flatten().map(str::to_string);
-    match input {
-        InputField::Text(field) => text(field).into_iter().collect(),
-        InputField::Prefixed { prefix, field } => {
-            text(field).map(|text| format!("{prefix}{text}")).into_iter().collect()
-        }
-        InputField::Words(field) => {
-            row.words(field).ok().flatten().map(|words| words.join(" ")).into_iter().collect()
-        }
-        InputField::Choices(first, second) => {
-            let choices = row.choices(second).ok().flatten().into_iter().flatten();
-            text(first).into_iter().chain(choices).collect()
-        }
-        InputField::Pair(first, second) | InputField::Windows { fields: [first, second], .. } => {
-            [text(first), text(second)].into_iter().flatten().collect()
-        }
-        InputField::Marked(marked) => {
-            marked.pieces(row).ok().flatten().map(|pieces| pieces.join(" ")).into_iter().collect()
-        }
-    }
-}
-
 /// What is in the corpora, as `data.json` and `check` report it.
 #[derive(Debug, Clone, Serialize)]
 pub struct DataReport {
@@ -211,6 +253,8 @@ pub struct ViewReport {
     pub truncated_tokens: usize,
     /// Tokens unknown to the vocabulary.
     pub unknown_tokens: usize,
+    /// Rows without anything to read, which are left out.
+    pub blank_rows: usize,
     /// blake3 of the files' bytes.
     pub fingerprint: String,
 }
@@ -242,6 +286,16 @@ pub struct TaskLabels {
     pub out_of_reach: usize,
     /// How often each label occurs.
     pub counts: Vec<(String, usize)>,
+    /// Rows with gold that breaks a rule.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub issues: Vec<GoldIssue>,
+    /// Of the training split: how labels are read, and labels that are probably not meant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+    /// The fields with the labels.
+    pub fields: Vec<String>,
+    /// The fields of the first row.
+    pub fields_found: String,
 }
 
 fn is_zero(count: &usize) -> bool {
@@ -265,7 +319,10 @@ pub fn encode_targets(
             reports.push(ViewReport::of(view, split, served, fingerprint.unwrap_or_default()));
             for slot in tasks.iter_mut().filter(|t| t.view == index) {
                 match slot.head.encode_targets(split, view) {
-                    Ok(found) => labels.push(TaskLabels::of(&slot.name, split, found)),
+                    Ok(found) => {
+                        errors.extend(unlearnable(&slot.name, split, &found));
+                        labels.push(TaskLabels::of(slot, split, found, view));
+                    }
                     Err(found) => errors.extend(found.iter().map(|e| format!("task `{}`: {e}", slot.name))),
                 }
             }
@@ -274,10 +331,35 @@ pub fn encode_targets(
     if errors.is_empty() { Ok(DataReport { views: reports, labels }) } else { Err(Failure::refused(errors)) }
 }
 
+/// The error that the training rows show nothing that could be predicted.
+fn unlearnable(task: &str, split: Split, found: &LabelReport) -> Option<String> {
+    let all = |issue: &&GoldIssue| issue.unpredictable && issue.rows == issue.of;
+    let issue = found.issues.iter().find(all).filter(|_| split == Split::Train)?;
+    Some(format!(
+        "task `{task}`: all {} training rows with something to predict {}: nothing could ever be right (the first: {})",
+        issue.rows,
+        issue.what,
+        issue.places.join(", ")
+    ))
+}
+
+/// Kinds whose labels are found by rules and not given, so that remarks on them would help nobody.
+const BY_RULE: &[&str] = &["lemmatization"];
+
 impl TaskLabels {
-    fn of(task: &str, split: Split, found: LabelReport) -> TaskLabels {
+    fn of(slot: &TaskSlot, split: Split, found: LabelReport, view: &View) -> TaskLabels {
+        let fields = slot.kind.target_fields();
+        let mut remarks = Vec::new();
+        if split == Split::Train {
+            let space = slot.head.label_space();
+            remarks = slot.kind.remarks(&space);
+            if slot.config.kind(&slot.name).is_ok_and(|kind| !BY_RULE.contains(&kind)) {
+                remarks.extend(label_remarks(&space, &fields));
+            }
+        }
+        let first = view.rows.iter().find(|row| !row.fields.is_empty());
         TaskLabels {
-            task: task.into(),
+            task: slot.name.clone(),
             split,
             labelled: found.labelled,
             missing: found.missing,
@@ -288,6 +370,10 @@ impl TaskLabels {
             without_token: found.without_token,
             out_of_reach: found.out_of_reach,
             counts: found.counts,
+            issues: found.issues,
+            remarks,
+            fields,
+            fields_found: first.map(Row::names).unwrap_or_default(),
         }
     }
 }
@@ -312,6 +398,7 @@ impl ViewReport {
             truncated_rows: encoded.truncated.iter().filter(|truncated| **truncated > 0).count(),
             truncated_tokens: encoded.truncated.iter().map(|truncated| *truncated as usize).sum(),
             unknown_tokens: encoded.unknown,
+            blank_rows: view.blank_rows().count(),
             fingerprint,
         }
     }

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use crate::ModelInput;
 
+/// The tag of a word outside of all spans.
+pub(crate) const OUTSIDE: &str = "O";
+
 /// Span scores as seqeval counts them, and the share of words with the correct tag. One list of tags per row.
 pub(crate) fn span_scores(gold: &[Vec<&str>], predicted: &[Vec<&str>]) -> Vec<(String, f64)> {
     let spans = |rows: &[Vec<&str>]| rows.iter().map(|row| metrics::spans(row)).collect::<Vec<_>>();

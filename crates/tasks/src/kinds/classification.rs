@@ -152,6 +152,10 @@ impl Kind for Classification {
         METRICS
     }
 
+    fn target_fields(&self) -> Vec<String> {
+        vec![self.config.label.clone()]
+    }
+
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let labels = Labels::new(labels::count(rows, |row| self.label(row))?);
         labels.check(rows, &self.config.label, self.config.max_labels, |name| self.key(name), "label")?;
@@ -272,6 +276,10 @@ impl Head for ClassificationHead {
 
     fn label_space(&self) -> serde_json::Value {
         self.labels.to_json()
+    }
+
+    fn probabilities(&self, prediction: &Prediction) -> Option<serde_json::Map<String, serde_json::Value>> {
+        self.labels.probabilities(prediction)
     }
 
     fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {

@@ -44,7 +44,7 @@ use crate::targets::labels::{self, IGNORE_INDEX, Labels};
 use crate::targets::words::{self, DroppedCounts};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
     TrunkHandles, WordArc,
 };
 
@@ -164,6 +164,10 @@ impl Kind for DependencyParsing {
         METRICS
     }
 
+    fn target_fields(&self) -> Vec<String> {
+        vec![self.config.heads.clone(), self.config.relations.clone()]
+    }
+
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let relation = |arc: arcs::Arc| arc.relation;
         let relations =
@@ -217,10 +221,22 @@ impl Head for DependencyParsingHead {
         let mut errors = ErrorList::new();
         let mut targets = ArcTargets::default();
         let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
+        let mut no_trees = GoldIssue::new(
+            "have heads that are no tree (one root, no cycle), which the decoder never gives",
+            true,
+        );
+        let mut no_relations =
+            GoldIssue::new("have words with a head and no relation (`_`); these words are masked", false);
         for (i, row) in view.rows.iter().enumerate() {
             match arcs::read(&self.kind.config, row) {
                 Ok(arcs) => {
                     let arcs = arcs.unwrap_or_default();
+                    if !arcs.is_empty() {
+                        no_relations.count(&row.place, arcs::lacks_relation(&self.kind.config, row));
+                    }
+                    if !arcs.is_empty() && arcs.iter().all(Option::is_some) {
+                        no_trees.count(&row.place, !arcs::is_tree(&arcs));
+                    }
                     let ends = |(word, arc): (usize, &Option<arcs::Arc>)| {
                         let head = arc.as_ref()?.head as usize;
                         Some([word, head.checked_sub(1).unwrap_or(word)])
@@ -237,6 +253,7 @@ impl Head for DependencyParsingHead {
         }
         errors.finish(())?;
         report.missing = report.rows - report.labelled;
+        [no_trees, no_relations].into_iter().for_each(|issue| report.add_issue(issue));
         (report.counts, report.unseen) = targets.relations.count(&self.labels);
         Ok((targets, report))
     }

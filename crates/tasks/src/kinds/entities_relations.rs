@@ -125,6 +125,11 @@ impl Kind for EntitiesRelations {
         self.config.learn.metrics()
     }
 
+    fn target_fields(&self) -> Vec<String> {
+        let relations = self.config.learn.relations().then(|| self.config.relations.clone());
+        [self.config.entities.clone()].into_iter().chain(relations).collect()
+    }
+
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let mut errors = ErrorList::new();
         let (mut types, mut relations) = (BTreeMap::new(), BTreeMap::new());

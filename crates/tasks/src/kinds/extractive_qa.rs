@@ -157,7 +157,7 @@ impl ExtractiveQa {
     /// The gold answers of a row.
     fn gold(&self, row: &Row) -> Result<Option<Vec<GoldAnswer>>, DataError> {
         let context = row.text(&self.config.context)?.unwrap_or_default();
-        gold::answers(row, &self.config.answers, context)
+        gold::answers(row, &self.config.answers, &context)
     }
 }
 
@@ -172,6 +172,10 @@ impl Kind for ExtractiveQa {
 
     fn metrics(&self) -> &'static [&'static str] {
         METRICS
+    }
+
+    fn target_fields(&self) -> Vec<String> {
+        vec![self.config.answers.clone()]
     }
 
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
@@ -413,7 +417,7 @@ impl Head for ExtractiveQaHead {
             let context =
                 targets.rows[row].text(&self.kind.config.context).ok().flatten().unwrap_or_default();
             gold.push(question.answers.clone());
-            let found = text(context, &offset_mapping, answer).map(|(_, text)| text.to_owned());
+            let found = text(&context, &offset_mapping, answer).map(|(_, text)| text.to_owned());
             predicted.push(found.unwrap_or_default());
         }
         Scores::with_primary(

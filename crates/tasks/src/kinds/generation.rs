@@ -92,8 +92,9 @@ fn scores(generated: &[GeneratedText<'_>], slots: Option<&str>) -> Vec<(String, 
     ];
     if let Some(slots) = slots {
         // A row without an act, or with another value in the field, has no slots.
-        let acts: Vec<&str> =
+        let acts: Vec<_> =
             generated.iter().map(|w| w.row.text(slots).ok().flatten().unwrap_or_default()).collect();
+        let acts: Vec<&str> = acts.iter().map(AsRef::as_ref).collect();
         let rate = metrics::slot_errors(&acts, &texts).rate();
         values.push(("slot_accuracy".into(), (1.0 - rate).max(0.0)));
         values.push(("slot_error_rate".into(), rate));

@@ -149,6 +149,10 @@ impl Kind for Lemmatization {
         METRICS
     }
 
+    fn target_fields(&self) -> Vec<String> {
+        vec![self.config.lemmas.clone()]
+    }
+
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let scripts = |row: &Row| Ok(self.scripts(row)?.into_iter().flatten().flatten());
         let mut counted = labels::count(rows, scripts)?;

@@ -108,6 +108,14 @@ impl Kind for MaskedLanguageModel {
         METRICS
     }
 
+    fn has_one_answer(&self) -> bool {
+        false
+    }
+
+    fn target_fields(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn fit_labels(&self, _rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         Ok(json!({}))
     }

@@ -27,13 +27,13 @@ pub use extractive_qa::ExtractiveQaConfig;
 pub use generation::GenerationConfig;
 pub use lemmatization::LemmatizationConfig;
 pub use masked_language_model::MaskedLanguageModelConfig;
-pub use multi_label::MultiLabelConfig;
-pub use multiple_choice::MultipleChoiceConfig;
+pub use multi_label::{LabelFields, MultiLabelConfig};
+pub use multiple_choice::{LabelIs, MultipleChoiceConfig};
 pub use ordinal_regression::OrdinalRegressionConfig;
 pub use regression::{RegressionConfig, RegressionLoss};
 pub use relation_classification::RelationClassificationConfig;
 pub use seq2seq::{Decoding, Sampling};
-pub use tagging::{Scheme, TaggingConfig};
+pub use tagging::TaggingConfig;
 pub use translation::TranslationConfig;
 
 use crate::{Kind, TaskError};

@@ -3,7 +3,8 @@
 //! Input: a field of text, two of them (`pair`), or a field of words. Labels: a field with a list of labels, each as in
 //! `classification`; with `separator` a text of several (CSV), without it a text is one label. A row without the field,
 //! or with an empty text, is masked; an empty list means that no label holds. The label space is the sorted set of the training
-//! labels.
+//! labels, one or more. Or: a list of fields, `labels = ["toxic", "insult"]`, of which each is a label that holds where the field is 1
+//! or true; or `one_hot`, the names of the places of a vector of 0 and 1.
 //!
 //! Head: the row's token states pooled as in `classification`, dropout, a linear layer `[hidden] -> [labels]`; the sigmoid of
 //! each logit `z` is the probability that its label holds.
@@ -29,7 +30,7 @@
 
 use std::collections::BTreeMap;
 
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, Value, View};
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, Value, View, is_blank};
 use model::Parameters;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -65,8 +66,11 @@ pub struct MultiLabelConfig {
     /// The field with the words to read, for corpora that come split into words. Give this or `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
-    /// The field with the labels: a list, or text.
-    pub labels: String,
+    /// The field with the labels: a list, or text. Or a list of fields with 0 or 1 (false or true), one for each label.
+    pub labels: LabelFields,
+    /// The labels in the order of the places of a vector of 0 and 1, where the field holds one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub one_hot: Vec<String>,
     /// The separator of the labels if they are one text, such as "," in CSV.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<String>,
@@ -96,6 +100,16 @@ pub struct MultiLabelConfig {
     pub max_labels: usize,
 }
 
+/// Where the labels of a row stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum LabelFields {
+    /// In one field.
+    One(String),
+    /// In one field each: 1 or true where the label of the field's name holds.
+    Columns(Vec<String>),
+}
+
 impl MultiLabelConfig {
     /// Checks the settings and makes the task.
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
@@ -110,12 +124,40 @@ impl MultiLabelConfig {
             let (found, expected) = ("an empty text".into(), "what stands between two labels".into());
             return Err(TaskError::Setting { key: key("separator"), found, expected });
         }
+        if let LabelFields::Columns(columns) = &self.labels {
+            let beside = [("separator", self.separator.is_some()), ("one_hot", !self.one_hot.is_empty())];
+            if let Some((name, _)) = beside.into_iter().find(|(_, given)| *given) {
+                let (found, expected) = ("a value beside a list of fields".into(), "none".into());
+                return Err(TaskError::Setting { key: key(name), found, expected });
+            }
+            if columns.is_empty() {
+                let (found, expected) = ("an empty list".into(), "one field or more".into());
+                return Err(TaskError::Setting { key: key("labels"), found, expected });
+            }
+        }
+        for (name, names) in [("labels", self.columns()), ("one_hot", &self.one_hot)] {
+            let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name));
+            if let Some((_, twice)) = twice {
+                let (found, expected) = (format!("{twice:?} twice"), "names that differ".into());
+                return Err(TaskError::Setting { key: key(name), found, expected });
+            }
+        }
         Ok(Box::new(MultiLabel {
             task: task.to_owned(),
             config: self.clone(),
             input,
             primary: TaskError::metric(task, METRICS, metric)?,
         }))
+    }
+}
+
+impl MultiLabelConfig {
+    /// The fields that are labels by themselves.
+    fn columns(&self) -> &[String] {
+        match &self.labels {
+            LabelFields::One(_) => &[],
+            LabelFields::Columns(columns) => columns,
+        }
     }
 }
 
@@ -140,7 +182,10 @@ impl LabelSpace {
 
     fn from_json(task: &str, space: &serde_json::Value) -> Result<Self, TaskError> {
         let error = |reason: String| TaskError::Space { task: task.into(), reason };
-        let labels = Labels::from_json(task, space)?;
+        let labels = Labels::any_from_json(task, space)?;
+        if labels.len() == 0 {
+            return Err(error("found no label".into()));
+        }
         let rows = space["rows"].as_u64().ok_or_else(|| error("there is no number \"rows\"".into()))?;
         let found = &space["thresholds"];
         let thresholds: Option<Vec<f32>> = serde_json::from_value(found.clone()).map_err(|_| {
@@ -169,30 +214,105 @@ impl MultiLabel {
 
     /// The sorted set of a row's labels; `None` for a row that is not labelled.
     fn set(&self, row: &Row) -> Result<Option<Vec<String>>, DataError> {
-        let field = &self.config.labels;
+        let mut set = match &self.config.labels {
+            LabelFields::Columns(columns) => self.set_of_columns(row, columns)?,
+            LabelFields::One(field) if self.config.one_hot.is_empty() => self.set_of_field(row, field)?,
+            LabelFields::One(field) => self.set_of_vector(row, field)?,
+        };
+        if let Some(set) = &mut set {
+            set.sort_unstable();
+            set.dedup();
+        }
+        Ok(set)
+    }
+
+    /// The labels in one field: a list, or text.
+    fn set_of_field(&self, row: &Row, field: &str) -> Result<Option<Vec<String>>, DataError> {
         let error =
             |found: String| row.error(field, found, "a list of labels (text, numbers, true or false)");
-        let mut set = match (row.get(field), &self.config.separator) {
-            (None, _) => return Ok(None),
+        Ok(match (row.get(field), &self.config.separator) {
+            (None, _) => None,
             (Some(Value::List(items)), _) => {
-                let label = |(i, item)| match as_label(item) {
-                    Ok(Some(label)) => Ok(label),
-                    _ => Err(error(format!("{} at position {}", item.preview(), i + 1))),
+                let label = |(i, item): (usize, &Value)| {
+                    as_label(item)
+                        .map_err(|()| error(format!("{} at position {}", item.preview(), i + 1)))
+                        .transpose()
                 };
-                items.iter().enumerate().map(label).collect::<Result<Vec<_>, _>>()?
+                Some(items.iter().enumerate().filter_map(label).collect::<Result<Vec<_>, _>>()?)
             }
-            (Some(Value::Text(text)), Some(separator)) if !text.is_empty() => {
+            (Some(Value::Text(text)), Some(separator)) if !is_blank(text) => {
                 let labels = text.split(separator.as_str()).map(str::trim);
-                labels.filter(|label| !label.is_empty()).map(str::to_owned).collect()
+                Some(labels.filter(|label| !is_blank(label)).map(str::to_owned).collect())
             }
-            (Some(value), _) => match as_label(value).map_err(|()| error(value.preview()))? {
-                Some(label) => vec![label],
-                None => return Ok(None),
-            },
+            (Some(value), _) => {
+                as_label(value).map_err(|()| error(value.preview()))?.map(|label| vec![label])
+            }
+        })
+    }
+
+    /// The labels whose fields hold 1 or true; `None` where all are empty.
+    fn set_of_columns(&self, row: &Row, columns: &[String]) -> Result<Option<Vec<String>>, DataError> {
+        let (mut set, mut is_labelled) = (Vec::new(), false);
+        for column in columns {
+            let Some(value) = row.get(column).filter(|value| !value.is_blank()) else { continue };
+            let holds =
+                truth(value).ok_or_else(|| row.error(column, value.preview(), "0 or 1, false or true"))?;
+            is_labelled = true;
+            set.extend(holds.then(|| column.clone()));
+        }
+        Ok(is_labelled.then_some(set))
+    }
+
+    /// The labels at the places of a vector that hold 1.
+    fn set_of_vector(&self, row: &Row, field: &str) -> Result<Option<Vec<String>>, DataError> {
+        let names = &self.config.one_hot;
+        let Some(value) = row.get(field) else { return Ok(None) };
+        let error = || {
+            let expected =
+                format!("a list of {} numbers, 0 or 1, one for each name of `one_hot`", names.len());
+            row.error(field, value.preview(), expected)
         };
-        set.sort_unstable();
-        set.dedup();
-        Ok(Some(set))
+        let Value::List(items) = value else { return Err(error()) };
+        if items.len() != names.len() {
+            return Err(error());
+        }
+        let holds = items.iter().map(truth).collect::<Option<Vec<bool>>>().ok_or_else(error)?;
+        Ok(Some(names.iter().zip(holds).filter(|(_, holds)| *holds).map(|(name, _)| name.clone()).collect()))
+    }
+
+    /// The error that a field holds vectors of 0 and 1 and the config does not say so: every list is of one length, two or more.
+    fn vectors(&self, rows: &[Row]) -> Option<DataError> {
+        let LabelFields::One(field) = &self.config.labels else { return None };
+        let lists = rows.iter().filter_map(|row| match row.get(field) {
+            Some(Value::List(items)) => Some((row, items)),
+            _ => None,
+        });
+        let (first, length) = lists.clone().next().map(|(row, items)| (row, items.len()))?;
+        let is_bit = |item: &Value| matches!(item, Value::Number(number) if *number == 0.0 || *number == 1.0);
+        let all = lists.clone().all(|(_, items)| items.len() == length && items.iter().all(is_bit));
+        (self.config.one_hot.is_empty() && length > 1 && all).then(|| {
+            let found = format!("vectors of {length} zeros and ones");
+            let expected = format!(
+                "lists of labels; name the places of the vectors: one_hot = [{}]",
+                (1..=length).map(|i| format!("\"label{i}\"")).collect::<Vec<_>>().join(", ")
+            );
+            first.error(field, found, expected)
+        })
+    }
+
+    /// Checks that there is a label that holds in some row, and no more than `max_labels`.
+    fn check(&self, rows: &[Row], labels: &Labels) -> Result<(), Vec<DataError>> {
+        let fields = self.target_fields().join(", ");
+        if labels.counts().iter().all(|count| *count == 0) {
+            let found = format!("no label in field {fields} of {} training rows", rows.len());
+            let expected =
+                format!("one label or more; the first row has the fields {}", labels::fields(rows));
+            return Err(vec![DataError::Setting { key: self.key("labels"), found, expected }]);
+        }
+        if labels.len() == 1 {
+            return Ok(());
+        }
+        labels.check(rows, &fields, self.config.max_labels, |name| self.key(name), "labels")
     }
 
     /// The positive weight of each label.
@@ -219,9 +339,29 @@ impl Kind for MultiLabel {
         METRICS
     }
 
+    fn target_fields(&self) -> Vec<String> {
+        match &self.config.labels {
+            LabelFields::One(field) => vec![field.clone()],
+            LabelFields::Columns(columns) => columns.clone(),
+        }
+    }
+
+    fn remarks(&self, label_space: &serde_json::Value) -> Vec<String> {
+        match label_space["labels"].as_array().map(Vec::as_slice) {
+            Some([label]) => vec![format!("it has the one label {label}: a question of yes or no")],
+            _ => Vec::new(),
+        }
+    }
+
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
+        if let Some(error) = self.vectors(rows) {
+            return Err(vec![error]);
+        }
         let mut errors = ErrorList::new();
-        let (mut counted, mut labelled) = (BTreeMap::new(), 0);
+        // Every place of a vector and every field is a label, also one that never holds.
+        let given = self.config.columns().iter().chain(&self.config.one_hot);
+        let mut counted: BTreeMap<String, usize> = given.map(|name| (name.clone(), 0)).collect();
+        let mut labelled = 0;
         for row in rows {
             match self.set(row) {
                 Ok(set) => {
@@ -233,7 +373,7 @@ impl Kind for MultiLabel {
         }
         errors.finish(())?;
         let labels = Labels::new(counted);
-        labels.check(rows, &self.config.labels, self.config.max_labels, |name| self.key(name), "labels")?;
+        self.check(rows, &labels)?;
         if let Some((key, expected)) = self.unknown_weight(&labels) {
             let found = "a label that training never shows".into();
             return Err(vec![DataError::Setting { key, found, expected }]);
@@ -283,6 +423,20 @@ impl MultiLabelHead {
         };
         let labels = (0..self.space.labels.len()).into_par_iter();
         (!gold.is_empty()).then(|| labels.map(|label| thresholds::best(scored(label))).collect())
+    }
+}
+
+/// Whether a value says that a label holds.
+fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(*value),
+        Value::Number(number) if *number == 0.0 || *number == 1.0 => Some(*number == 1.0),
+        Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "0" | "0.0" | "false" => Some(false),
+            "1" | "1.0" | "true" => Some(true),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -404,6 +558,10 @@ impl Head for MultiLabelHead {
 
     fn label_space(&self) -> serde_json::Value {
         self.space.to_json()
+    }
+
+    fn probabilities(&self, prediction: &Prediction) -> Option<serde_json::Map<String, serde_json::Value>> {
+        self.space.labels.probabilities(prediction)
     }
 
     fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {

@@ -3,7 +3,8 @@
 //! Input: a field of text and a field with a list of two or more choices, as many as each row has. The row has a sequence for each
 //! choice, `[CLS] text [SEP] choice [SEP]` in BERT, with a segment each; where that is too long, the longer text is truncated first.
 //! Label: a field with the index of the correct choice, counted from 0, with the choice itself, or with its letter (`A` is the
-//! first). A row without the field, or with an empty one, is masked.
+//! first): one of these for the whole field (`label_is`), by default the one that all training rows can be read as. A row without the
+//! field, or with an empty one, is masked.
 //!
 //! Head: for each sequence the mean of its token states `[tokens, hidden]` (`pooling = "mean"`) or its first token's state
 //! (`"first"`); dropout and a linear layer `[hidden] -> [1]`; softmax over the choices of the row.
@@ -51,6 +52,9 @@ pub struct MultipleChoiceConfig {
     /// The field with the correct choice: its index from 0, its text, or its letter.
     #[serde(default = "label")]
     pub label: String,
+    /// What the labels are: by default (`"auto"`) the choice's text where every training row has it, else the index, else the letter.
+    #[serde(default)]
+    pub label_is: LabelIs,
     /// The pooling of a sequence's token states: their mean, or the first token's state.
     #[serde(default)]
     pub pooling: Pooling,
@@ -58,6 +62,65 @@ pub struct MultipleChoiceConfig {
     #[serde(default = "head::default_dropout")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub dropout: f32,
+}
+
+/// How the labels of the whole field say which choice is correct.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelIs {
+    /// The first of the others that all training rows can be read as.
+    #[default]
+    Auto,
+    /// The text of the choice.
+    Text,
+    /// The index of the choice, counted from 0.
+    Index,
+    /// The letter of the choice: `A` is the first.
+    Letter,
+}
+
+impl LabelIs {
+    /// The readings, in the order in which they are tried, with their names.
+    const READINGS: [(LabelIs, &str); 3] =
+        [(LabelIs::Text, "text"), (LabelIs::Index, "index"), (LabelIs::Letter, "letter")];
+
+    fn name(self) -> &'static str {
+        Self::READINGS.iter().find(|(reading, _)| *reading == self).map_or("auto", |(_, name)| name)
+    }
+
+    /// The index of the choice that a label names; `None` if it names none, or several.
+    fn choice(self, label: &Value, choices: &[String]) -> Option<usize> {
+        match (self, label) {
+            (LabelIs::Text, Value::Text(text)) => {
+                let mut equal = (0..choices.len()).filter(|index| choices[*index] == *text);
+                equal.next().filter(|_| equal.next().is_none())
+            }
+            (LabelIs::Index, Value::Number(number)) => {
+                (0..choices.len()).position(|index| index as f64 == *number)
+            }
+            (LabelIs::Index, Value::Text(text)) => {
+                text.trim().parse().ok().filter(|index| *index < choices.len())
+            }
+            (LabelIs::Letter, Value::Text(text)) => match text.trim().as_bytes() {
+                [letter @ b'A'..=b'Z'] => Some(usize::from(letter - b'A')).filter(|i| *i < choices.len()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What a label may be where there are `choices` choices, for a message.
+    fn expected(self, choices: usize) -> String {
+        let last = choices.saturating_sub(1);
+        match self {
+            LabelIs::Auto => {
+                format!("a number from 0 to {last}, one of the choices, or its letter, the same for all rows")
+            }
+            LabelIs::Text => "the text of exactly one of the choices (label_is = \"text\")".into(),
+            LabelIs::Index => format!("a number from 0 to {last} (label_is = \"index\")"),
+            LabelIs::Letter => "the letter of a choice, A for the first (label_is = \"letter\")".into(),
+        }
+    }
 }
 
 fn text() -> String {
@@ -99,47 +162,58 @@ struct MultipleChoice {
 }
 
 impl MultipleChoice {
-    /// The index of the correct choice of a row.
-    fn correct_choice(&self, row: &Row) -> Result<Option<u32>, DataError> {
-        let field = &self.config.label;
-        let choices = row.choices(&self.config.choices)?.unwrap_or_default();
-        let index = match row.get(field) {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::Text(text)) if text.is_empty() => return Ok(None),
-            Some(Value::Text(text)) => named(text, &choices),
-            Some(Value::Number(number)) => (0..choices.len()).position(|index| index as f64 == *number),
-            Some(_) => None,
+    /// A row's label and choices; `None` for a row that is not labelled.
+    fn label<'a>(&self, row: &'a Row) -> Result<Option<(&'a Value, Vec<String>)>, DataError> {
+        let Some(label) = row.get(&self.config.label).filter(|label| !label.is_blank()) else {
+            return Ok(None);
         };
-        let expected =
-            || format!("a number from 0 to {}, one of the choices, or its letter", choices.len() - 1);
-        let found = || row.get(field).map(Value::preview).unwrap_or_default();
-        index.map(|index| Some(index as u32)).ok_or_else(|| row.error(field, found(), expected()))
+        Ok(Some((label, row.choices(&self.config.choices)?.unwrap_or_default())))
+    }
+
+    /// The reading of the field: that of the config, or the first that all rows can be read as. `Auto` if there is none.
+    fn reading(&self, rows: &[Row]) -> LabelIs {
+        if self.config.label_is != LabelIs::Auto {
+            return self.config.label_is;
+        }
+        let fits = |reading: LabelIs| {
+            let fits = |(label, choices): (&Value, Vec<String>)| reading.choice(label, &choices).is_some();
+            rows.iter().all(|row| self.label(row).is_ok_and(|found| found.is_none_or(fits)))
+        };
+        let found = LabelIs::READINGS.iter().find(|(reading, _)| fits(*reading));
+        found.map_or(LabelIs::Auto, |(reading, _)| *reading)
     }
 
     /// The correct choice of each row, or every row whose label cannot be read.
-    fn correct_choices(&self, rows: &[Row]) -> Result<Vec<Option<u32>>, Vec<DataError>> {
+    fn correct_choices(&self, rows: &[Row], reading: LabelIs) -> Result<Vec<Option<u32>>, Vec<DataError>> {
         let mut errors = ErrorList::new();
         let mut right = Vec::with_capacity(rows.len());
         for row in rows {
-            match self.correct_choice(row) {
-                Ok(choice) => right.push(choice),
+            match self.label(row) {
+                Ok(None) => right.push(None),
+                Ok(Some((label, choices))) => match reading.choice(label, &choices) {
+                    Some(index) => right.push(Some(index as u32)),
+                    None => {
+                        let expected = reading.expected(choices.len());
+                        errors.push(row.error(&self.config.label, label.preview(), expected));
+                    }
+                },
                 Err(error) => errors.push(error),
             }
         }
         errors.finish(right)
     }
-}
 
-/// The index of the choice that a text names: the one choice that equals the text, or else the one with that index or letter.
-fn named(text: &str, choices: &[String]) -> Option<usize> {
-    let mut equal = (0..choices.len()).filter(|index| choices[*index] == text);
-    match (equal.next(), equal.next()) {
-        (Some(index), None) => Some(index),
-        (Some(_), Some(_)) => None,
-        (None, _) => match text.as_bytes() {
-            [letter @ b'A'..=b'Z'] => Some(usize::from(letter - b'A')).filter(|index| *index < choices.len()),
-            _ => text.parse().ok().filter(|index| *index < choices.len()),
-        },
+    /// The reading in a label space; `None` in one that was stored before there was a choice.
+    fn stored_reading(&self, space: &serde_json::Value) -> Result<Option<LabelIs>, TaskError> {
+        let error = |reason: String| TaskError::Space { task: self.task.clone(), reason };
+        let fields = space.as_object().ok_or_else(|| error(format!("found {space}, expected a table")))?;
+        match fields.iter().next() {
+            None => Ok(None),
+            Some((key, reading)) if key == "label_is" && fields.len() == 1 => {
+                serde_json::from_value(reading.clone()).map(Some).map_err(|e| error(e.to_string()))
+            }
+            Some(_) => Err(error(format!("found {space}, and choices have no labels"))),
+        }
     }
 }
 
@@ -152,13 +226,30 @@ impl Kind for MultipleChoice {
         METRICS
     }
 
+    fn target_fields(&self) -> Vec<String> {
+        vec![self.config.label.clone()]
+    }
+
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
-        if self.correct_choices(rows)?.iter().any(Option::is_some) {
-            return Ok(json!({}));
+        let reading = self.reading(rows);
+        if self.correct_choices(rows, reading)?.iter().any(Option::is_some) {
+            return Ok(json!({ "label_is": reading.name() }));
         }
         let found = format!("no label in field {:?} of {} training rows", self.config.label, rows.len());
         let key = format!("task.{}.multiple_choice.label", self.task);
         Err(vec![DataError::Setting { key, found, expected: "right choices to learn from".into() }])
+    }
+
+    fn remarks(&self, label_space: &serde_json::Value) -> Vec<String> {
+        let reading = label_space["label_is"].as_str().filter(|_| self.config.label_is == LabelIs::Auto);
+        reading
+            .map(|reading| {
+                format!(
+                    "its labels are read as the {reading} of the choice, in all rows; `label_is` fixes that"
+                )
+            })
+            .into_iter()
+            .collect()
     }
 
     fn init_head(
@@ -167,15 +258,17 @@ impl Kind for MultipleChoice {
         trunk: &TrunkHandles<'_>,
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
-        TaskError::no_labels(&self.task, label_space, "choices")?;
+        let reading = self.stored_reading(label_space)?;
         let linear = LinearHead::new(parameters, &self.task, trunk.hidden, 1);
-        Ok(EncodedHead::boxed(MultipleChoiceHead { kind: self.clone(), linear }))
+        Ok(EncodedHead::boxed(MultipleChoiceHead { kind: self.clone(), reading, linear }))
     }
 }
 
 /// The head of a multiple-choice task.
 struct MultipleChoiceHead {
     kind: MultipleChoice,
+    /// How labels are read; by the rows at hand where it was not stored.
+    reading: Option<LabelIs>,
     linear: LinearHead,
 }
 
@@ -201,7 +294,8 @@ impl Head for MultipleChoiceHead {
     type Targets = Vec<Option<u32>>;
 
     fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
-        let right = self.kind.correct_choices(&view.rows)?;
+        let reading = self.reading.unwrap_or_else(|| self.kind.reading(&view.rows));
+        let right = self.kind.correct_choices(&view.rows, reading)?;
         let (rows, labelled) = (right.len(), right.iter().flatten().count());
         let mut counts: Vec<(String, usize)> = Vec::new();
         for index in right.iter().flatten().map(|index| *index as usize) {
@@ -268,7 +362,7 @@ impl Head for MultipleChoiceHead {
     }
 
     fn label_space(&self) -> serde_json::Value {
-        json!({})
+        self.reading.map_or_else(|| json!({}), |reading| json!({ "label_is": reading.name() }))
     }
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {

@@ -151,6 +151,10 @@ impl Kind for OrdinalRegression {
         METRICS
     }
 
+    fn target_fields(&self) -> Vec<String> {
+        vec![self.config.label.clone()]
+    }
+
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let counts: Vec<usize> =
             self.targets(rows)?.count(&self.classes).0.into_iter().map(|(_, count)| count).collect();
@@ -330,6 +334,10 @@ impl Head for OrdinalRegressionHead {
 
     fn label_space(&self) -> serde_json::Value {
         self.labels.to_json()
+    }
+
+    fn probabilities(&self, prediction: &Prediction) -> Option<serde_json::Map<String, serde_json::Value>> {
+        self.labels.probabilities(prediction)
     }
 
     fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {

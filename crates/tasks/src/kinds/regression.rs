@@ -23,7 +23,7 @@
 //! Answer: `{"value"}`.
 
 use burn::tensor::{Tensor, TensorData};
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, Value, View};
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -162,10 +162,7 @@ struct Regression {
 impl Regression {
     /// The number of a row.
     fn value(&self, row: &Row) -> Result<Option<f64>, DataError> {
-        match row.get(&self.config.value) {
-            Some(Value::Text(text)) if text.trim().is_empty() => Ok(None),
-            _ => row.number(&self.config.value),
-        }
+        row.number(&self.config.value)
     }
 
     /// The numbers of all rows.
@@ -195,6 +192,10 @@ impl Kind for Regression {
 
     fn metrics(&self) -> &'static [&'static str] {
         METRICS
+    }
+
+    fn target_fields(&self) -> Vec<String> {
+        vec![self.config.value.clone()]
     }
 
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {

@@ -185,6 +185,10 @@ impl Kind for RelationClassification {
         METRICS
     }
 
+    fn target_fields(&self) -> Vec<String> {
+        vec![self.config.label.clone()]
+    }
+
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let counted = labels::count(rows, |row| self.label(row))?;
         let labels = Labels::new(counted);
@@ -331,6 +335,10 @@ impl Head for RelationClassificationHead {
 
     fn label_space(&self) -> serde_json::Value {
         self.labels.to_json()
+    }
+
+    fn probabilities(&self, prediction: &Prediction) -> Option<serde_json::Map<String, serde_json::Value>> {
+        self.labels.probabilities(prediction)
     }
 
     fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {

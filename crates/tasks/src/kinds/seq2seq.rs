@@ -6,11 +6,12 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, Tokenizer, Value, View};
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, Tokenizer, Value, View, is_blank};
 pub use decoding::{Decoding, Sampling};
 use model::{Generator, Init, MatrixId, Parameters};
 use rayon::prelude::*;
@@ -81,14 +82,14 @@ impl Seq2Seq {
         let texts = match row.get(field) {
             Some(Value::List(items)) => items
                 .iter()
-                .map(|item| match item {
-                    Value::Text(text) => Ok(text.clone()),
-                    other => Err(row.error(field, other.preview(), "a text, or a list of texts")),
+                .map(|item| {
+                    let error = || row.error(field, item.preview(), "a text, or a list of texts");
+                    item.as_text().map(Cow::into_owned).ok_or_else(error)
                 })
                 .collect::<Result<_, _>>()?,
-            _ => row.text(field)?.map(str::to_owned).into_iter().collect::<Vec<String>>(),
+            _ => row.text(field)?.map(Cow::into_owned).into_iter().collect::<Vec<String>>(),
         };
-        Ok(texts.into_iter().filter(|text| !text.trim().is_empty()).collect())
+        Ok(texts.into_iter().filter(|text| !is_blank(text)).collect())
     }
 }
 
@@ -127,6 +128,14 @@ impl Kind for Seq2Seq {
 
     fn target_texts(&self, row: &Row) -> Vec<String> {
         self.references(row).unwrap_or_default()
+    }
+
+    fn has_one_answer(&self) -> bool {
+        false
+    }
+
+    fn target_fields(&self) -> Vec<String> {
+        vec![self.target.clone()]
     }
 
     /// There is no label space, but there must be target texts.

@@ -1,7 +1,9 @@
 //! One tag per word: named entities, slots, parts of speech.
 //!
 //! Input: a field of words. Tags: a field with one tag for each word (a list, or text with single spaces between tags). A
-//! row without the field is masked, and so is a word whose tag is null or empty.
+//! row without the field is masked, and so is a word whose tag is null or empty. Or: a field of plain `text`, which is split into
+//! words as in predictions, and a field of `spans` in characters, as annotation tools export them: a list of `[start, end, label]`,
+//! or of objects with `start` and `end` (or `start_offset` and `end_offset`) and `label`.
 //!
 //! Head: each word is represented by the state of its first token; dropout, then a linear layer `[hidden] -> [tags]`.
 //! Loss: cross-entropy, the mean over tagged words; with `crf = true` the negative log-likelihood of the tag sequences under a
@@ -12,7 +14,9 @@
 //! forbids sequences that the scheme does not allow (`I-PER` after `O`); by default it is on with a CRF and off without.
 //! Constraints apply only to decoding, so gold tags that violate the scheme are still trained on.
 //!
-//! Schemes: `bio` (`B-`, `I-`, `O`), `bioes` (also `E-`, `S-`), `none` (any tags, no spans).
+//! Schemes: by default (`auto`) the one that the training rows follow: `bio` (IOB2), `iob1`, `io`, `ioe1`, `ioe2`, `bioes`, `bilou`,
+//! `bmes` or `bare` (types without letters); `none` for any tags without spans. The head learns `bio` or `bioes`, to which the others
+//! are converted; `polytask check` says so. Rows that break their scheme are counted there, too.
 //!
 //! Scores: `span_f1` (default), `span_precision`, `span_recall`, `span_macro_f1` as seqeval counts them, invalid tag sequences
 //! included, and `token_accuracy` over words. Words lost to truncation count as tagged `O`; the gold tags cover the whole row.
@@ -27,30 +31,29 @@
 //! The probability of an entity is that of its least probable word; with a CRF words have their marginal probability.
 //! For plain text there is also `"words"`: the words that the tags belong to.
 
-use data::{DataError, InputField, Pack, Row, Split, View};
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::answer;
+use crate::decode::answer::{self, OUTSIDE};
 use crate::decode::tag_decoder::TagDecoder;
 use crate::heads::crf_head::CrfHead;
 use crate::heads::head::{self, LinearHead};
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
+use crate::targets::tag_scheme::{self, Scheme};
+use crate::targets::text_spans;
 use crate::targets::words::{self, WordTargets, first_tokens};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
     TrunkHandles, WordTag,
 };
 
 const SPAN_METRICS: &[&str] =
     &["span_f1", "span_precision", "span_recall", "span_macro_f1", "token_accuracy"];
 const WORD_METRICS: &[&str] = &["token_accuracy", "macro_f1"];
-
-/// The tag of a word outside of all spans.
-pub(crate) const OUTSIDE: &str = "O";
 
 /// `tagging = { .. }`: one tag per word.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -62,7 +65,13 @@ pub struct TaggingConfig {
     /// The field with the tags, one for each word.
     #[serde(default = "tags")]
     pub tags: String,
-    /// The scheme that encodes spans as tags.
+    /// The field with plain text, in the place of `tokens`; with `spans`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The field with labelled spans of `text` in characters, in the place of `tags`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spans: Option<String>,
+    /// The scheme that encodes spans as tags: by default the one that the training rows follow.
     #[serde(default)]
     pub scheme: Scheme,
     /// Whether a conditional random field scores whole tag sequences: better on entities of several words, slower with many
@@ -86,41 +95,6 @@ pub struct TaggingConfig {
     pub max_labels: usize,
 }
 
-/// The scheme that encodes spans as tags.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Scheme {
-    /// `B-` begins a span, `I-` continues it, `O` is outside.
-    #[default]
-    Bio,
-    /// `B-` begins, `I-` continues and `E-` ends a span of several words, `S-` is a span of one word, `O` is outside.
-    Bioes,
-    /// Tags without spans, such as parts of speech.
-    None,
-}
-
-impl Scheme {
-    /// The scheme of spans, if any.
-    pub(crate) fn spans(self) -> Option<metrics::Scheme> {
-        match self {
-            Scheme::Bio => Some(metrics::Scheme::Bio),
-            Scheme::Bioes => Some(metrics::Scheme::Bioes),
-            Scheme::None => None,
-        }
-    }
-
-    /// The allowed tags, for a message.
-    pub(crate) fn allowed(self) -> &'static str {
-        match self {
-            Scheme::Bio => "O, B-TYPE or I-TYPE (scheme = \"bio\"; there are \"bioes\" and \"none\", too)",
-            Scheme::Bioes => {
-                "O, B-TYPE, I-TYPE, E-TYPE or S-TYPE (scheme = \"bioes\"; there are \"bio\" and \"none\", too)"
-            }
-            Scheme::None => "any text",
-        }
-    }
-}
-
 fn tokens() -> String {
     "tokens".into()
 }
@@ -140,6 +114,23 @@ impl TaggingConfig {
         TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.into())?;
         if self.crf && self.label_smoothing > 0.0 {
             return setting("label_smoothing", self.label_smoothing.to_string(), "0 with crf = true");
+        }
+        match (&self.text, &self.spans) {
+            (Some(text), Some(spans)) if text == spans => {
+                let found = format!("{spans:?}, the same field as `text`");
+                return setting("spans", found, "the field with the labelled spans");
+            }
+            (Some(_), Some(_)) if self.scheme != Scheme::Auto => {
+                let found = format!("{:?} beside `spans`", self.scheme.name());
+                return setting("scheme", found, "none: spans are no tags");
+            }
+            (Some(_), Some(_)) if self.tokens != tokens() || self.tags != tags() => {
+                let found = "`text` and `spans` beside `tokens` or `tags`".into();
+                return setting("text", found, "words with tags, or text with spans");
+            }
+            (Some(_), None) => return setting("text", "no `spans` beside it".into(), "both, or neither"),
+            (None, Some(_)) => return setting("spans", "no `text` beside it".into(), "both, or neither"),
+            _ => {}
         }
         if self.tokens == self.tags {
             return setting(
@@ -165,6 +156,13 @@ impl TaggingConfig {
     }
 }
 
+/// What may be the matter with spans in characters, and whether no tags can say them.
+const SPAN_ISSUES: [(&str, bool); 3] = [
+    ("have spans that overlap, of which tags can hold one; the first and longer one is kept", true),
+    ("have spans that lie outside of their text, or cover no word; they are left out", true),
+    ("have spans that begin or end inside of a word; the whole word is tagged", false),
+];
+
 /// A tagging task.
 #[derive(Clone)]
 struct Tagging {
@@ -174,21 +172,130 @@ struct Tagging {
     primary: &'static str,
 }
 
+/// A row's tags, `None` for words without one, with what breaks rules in them.
+struct RowTags {
+    tags: Vec<Option<String>>,
+    /// Of spans in characters: whether some overlap, lie outside of the text, end inside of words.
+    spans: [bool; 3],
+}
+
+impl Tagging {
+    fn key(&self, name: &str) -> String {
+        format!("task.{}.tagging.{name}", self.task)
+    }
+
+    /// The field with the tags or spans.
+    fn target(&self) -> &String {
+        self.config.spans.as_ref().unwrap_or(&self.config.tags)
+    }
+
+    /// A row's tags as they are written; `None` for a row without tags.
+    ///
+    /// Errors: a number of tags other than the number of words; a field with something else.
+    fn written(&self, row: &Row) -> Result<Option<RowTags>, DataError> {
+        if let (Some(text), Some(spans)) = (&self.config.text, &self.config.spans) {
+            let found = text_spans::tags(row, text, spans)?;
+            let with_issues = |found: text_spans::SpanTags| RowTags {
+                tags: found.tags,
+                spans: [found.overlapping, found.outside, found.misaligned],
+            };
+            return Ok(found.map(with_issues));
+        }
+        let tags = words::labels(&self.config.tokens, &self.config.tags, row, "tag")?;
+        Ok(tags.map(|tags| RowTags { tags, spans: [false; 3] }))
+    }
+
+    /// A row's tags in the scheme that the head learns.
+    ///
+    /// Errors: as [`Tagging::written`]; a tag that `scheme` does not have.
+    fn tags(&self, row: &Row, scheme: Scheme) -> Result<Option<RowTags>, DataError> {
+        let Some(found) = self.written(row)? else { return Ok(None) };
+        let unknown =
+            |(_, tag): &(usize, &Option<String>)| tag.as_ref().is_some_and(|tag| !scheme.knows(tag));
+        if let Some((word, Some(tag))) = found.tags.iter().enumerate().find(unknown) {
+            let found = format!("tag {tag:?} at word {}", word + 1);
+            return Err(row.error(&self.config.tags, found, scheme.allowed()));
+        }
+        Ok(Some(RowTags { tags: scheme.converted(&found.tags), ..found }))
+    }
+
+    /// The scheme of the tags: that of the config, or the one that the rows follow.
+    fn scheme(&self, rows: &[Row]) -> Result<Scheme, Vec<DataError>> {
+        if self.config.scheme != Scheme::Auto {
+            return Ok(self.config.scheme);
+        }
+        if self.config.spans.is_some() {
+            return Ok(Scheme::Bio);
+        }
+        let mut errors = ErrorList::new();
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            match self.written(row) {
+                Ok(tags) => found.extend(tags.map(|found| found.tags)),
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.finish(())?;
+        Scheme::recognise(found.iter().map(Vec::as_slice)).map_err(|found| {
+            let expected = "tags of one scheme of spans, such as O, B-PER and I-PER. Tags without spans, such as parts of speech, want scheme = \"none\"; for numbers of classes give their `names` in the corpus".into();
+            vec![DataError::Setting { key: self.key("scheme"), found, expected }]
+        })
+    }
+
+    /// The scheme in a label space.
+    fn scheme_of(&self, space: &serde_json::Value) -> Result<Scheme, TaskError> {
+        match &space["scheme"] {
+            // Labels of spans that were stored before there were other schemes.
+            serde_json::Value::Null if self.config.scheme == Scheme::Auto => Ok(Scheme::Bio),
+            serde_json::Value::Null => Ok(self.config.scheme),
+            written => serde_json::from_value(written.clone()).map_err(|_| TaskError::Space {
+                task: self.task.clone(),
+                reason: format!("found the scheme {written}"),
+            }),
+        }
+    }
+
+    fn is_constrained(&self) -> bool {
+        self.config.constrained.unwrap_or(self.config.crf)
+    }
+}
+
 impl Kind for Tagging {
     fn input(&self) -> InputField {
-        InputField::Words(self.config.tokens.clone())
+        match &self.config.text {
+            Some(text) => InputField::SplitText(text.clone()),
+            None => InputField::Words(self.config.tokens.clone()),
+        }
     }
 
     fn metrics(&self) -> &'static [&'static str] {
         self.metrics
     }
 
+    fn target_fields(&self) -> Vec<String> {
+        vec![self.target().clone()]
+    }
+
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
-        let tags = |row: &Row| Ok(words::tags(&self.config, row)?.into_iter().flatten().flatten());
+        let scheme = self.scheme(rows)?;
+        let tags = |row: &Row| {
+            Ok(self.tags(row, scheme)?.into_iter().flat_map(|found| found.tags).flatten().collect::<Vec<_>>())
+        };
         let labels = Labels::new(labels::count(rows, tags)?);
-        let key = |name: &str| format!("task.{}.tagging.{name}", self.task);
-        labels.check(rows, &self.config.tags, self.config.max_labels, key, "tags")?;
-        Ok(labels.to_json())
+        labels.check(rows, self.target(), self.config.max_labels, |name| self.key(name), "tags")?;
+        let mut space = labels.to_json();
+        space["scheme"] = scheme.name().into();
+        Ok(space)
+    }
+
+    fn remarks(&self, label_space: &serde_json::Value) -> Vec<String> {
+        match label_space["scheme"].as_str() {
+            Some(found) if self.config.scheme == Scheme::Auto && !matches!(found, "bio" | "bioes") => {
+                let learned = if matches!(found, "bilou" | "bmes") { "bioes" } else { "bio" };
+                vec![format!("its tags are {found}, read as {learned}; `scheme` in its table fixes that")]
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn init_head(
@@ -198,9 +305,10 @@ impl Kind for Tagging {
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
         let labels = Labels::from_json(&self.task, label_space)?;
+        let scheme = self.scheme_of(label_space)?;
         let linear = LinearHead::new(parameters, &self.task, trunk.hidden, labels.len());
         let crf = self.config.crf.then(|| CrfHead::new(parameters, &self.task, labels.len()));
-        Ok(EncodedHead::boxed(TaggingHead { kind: self.clone(), labels, linear, crf }))
+        Ok(EncodedHead::boxed(TaggingHead { kind: self.clone(), labels, scheme, linear, crf }))
     }
 }
 
@@ -208,6 +316,8 @@ impl Kind for Tagging {
 struct TaggingHead {
     kind: Tagging,
     labels: Labels,
+    /// The scheme in which tags are written.
+    scheme: Scheme,
     linear: LinearHead,
     /// The CRF over the logits, where the task has one.
     crf: Option<CrfHead>,
@@ -216,8 +326,7 @@ struct TaggingHead {
 impl TaggingHead {
     /// The decoder of tags with the current weights.
     fn decoder(&self, parameters: &Parameters) -> TagDecoder {
-        let constrained = self.kind.config.constrained.unwrap_or(self.kind.config.crf);
-        let scheme = self.kind.config.scheme.spans().filter(|_| constrained);
+        let scheme = self.scheme.learned().filter(|_| self.kind.is_constrained());
         TagDecoder::new(self.crf.map(|crf| crf.chain(parameters)), scheme, self.labels.names())
     }
 
@@ -238,8 +347,24 @@ impl Head for TaggingHead {
     type Targets = WordTargets;
 
     fn encode_targets(&self, view: &View) -> Result<(Self::Targets, LabelReport), Vec<DataError>> {
-        let read = |row: &Row| words::tags(&self.kind.config, row);
-        WordTargets::encode(view, &self.labels, read)
+        let (learned, constrained) = (self.scheme.learned(), self.kind.is_constrained());
+        let rule = match constrained {
+            true => "have tags that their scheme forbids, which the decoder never gives",
+            false => "have tags that their scheme forbids",
+        };
+        let mut forbidden = GoldIssue::new(format!("{rule} ({:?})", self.scheme.name()), constrained);
+        let mut spans = SPAN_ISSUES.map(|(what, unpredictable)| GoldIssue::new(what, unpredictable));
+        let read = |row: &Row| {
+            let Some(found) = self.kind.tags(row, self.scheme)? else { return Ok(None) };
+            if let Some(learned) = learned.filter(|_| found.tags.iter().flatten().any(|tag| tag != OUTSIDE)) {
+                forbidden.count(&row.place, !tag_scheme::follows(learned, &found.tags));
+            }
+            spans.iter_mut().zip(found.spans).for_each(|(issue, broken)| issue.count(&row.place, broken));
+            Ok(Some(found.tags))
+        };
+        let (targets, mut report) = WordTargets::encode(view, &self.labels, read)?;
+        [forbidden].into_iter().chain(spans).for_each(|issue| report.add_issue(issue));
+        Ok((targets, report))
     }
 
     fn labelled(targets: &Self::Targets, row: usize) -> bool {
@@ -333,22 +458,20 @@ impl Head for TaggingHead {
             gold.push(row_gold);
             predicted.push(row_predicted);
         }
-        let values = match self.kind.config.scheme {
-            Scheme::None => answer::word_scores(&gold, &predicted),
-            Scheme::Bio | Scheme::Bioes => answer::span_scores(&gold, &predicted),
+        let values = match self.scheme.learned() {
+            None => answer::word_scores(&gold, &predicted),
+            Some(_) => answer::span_scores(&gold, &predicted),
         };
         Scores::with_primary(self.kind.primary, values)
     }
 
     fn label_space(&self) -> serde_json::Value {
-        self.labels.to_json()
+        let mut space = self.labels.to_json();
+        space["scheme"] = self.scheme.name().into();
+        space
     }
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
-        answer::tagged(
-            &self.names(prediction, input.words().len()),
-            input,
-            self.kind.config.scheme != Scheme::None,
-        )
+        answer::tagged(&self.names(prediction, input.words().len()), input, self.scheme != Scheme::None)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use data::{DataError, ErrorList, Row, Value};
+use data::{DataError, ErrorList, Row, Value, is_blank};
 use serde_json::json;
 
 use crate::heads::head;
@@ -81,12 +81,10 @@ impl Labels {
                     None => format!("no label in field {field:?} of {} training rows", rows.len()),
                     Some(one) => format!("only the label {one:?} in {} training rows", rows.len()),
                 };
-                let fields = rows.first().map(|row| row.fields.iter().map(|(n, _)| &**n).collect::<Vec<_>>());
-                let fields = fields.unwrap_or_default().join(", ");
                 setting(
                     name,
                     found,
-                    format!("two or more different labels; the first row has the fields {fields}"),
+                    format!("two or more different labels; the first row has the fields {}", fields(rows)),
                 )
             }
             n if n > most => {
@@ -109,9 +107,26 @@ impl Labels {
 
     /// The most probable labels of an answer, in falling order.
     pub fn most_probable(&self, probabilities: &[f32]) -> serde_json::Map<String, serde_json::Value> {
+        self.ranked(probabilities).take(LISTED).collect()
+    }
+
+    /// All labels of a prediction with their probabilities, in falling order.
+    pub fn probabilities(
+        &self,
+        prediction: &Prediction,
+    ) -> Option<serde_json::Map<String, serde_json::Value>> {
+        match prediction {
+            Prediction::Label(probabilities) | Prediction::Labels(probabilities) => {
+                Some(self.ranked(probabilities).collect())
+            }
+            _ => None,
+        }
+    }
+
+    fn ranked(&self, probabilities: &[f32]) -> impl Iterator<Item = (String, serde_json::Value)> {
         let mut order: Vec<usize> = (0..probabilities.len().min(self.len())).collect();
         order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
-        order.iter().take(LISTED).map(|i| (self.names[*i].clone(), json!(probabilities[*i]))).collect()
+        order.into_iter().map(|i| (self.names[i].clone(), json!(probabilities[i])))
     }
 
     /// The answer `{"label", "probability", "probabilities"}`.
@@ -165,14 +180,15 @@ impl Labels {
     }
 }
 
-/// A value as a label: text unchanged; a number or truth value as its text (`1`, `0.5`, `true`); empty text is no
+/// A value as a label: text unchanged; a number or truth value as its text (`1`, `0.5`, `true`); blank text is no
 /// label. Lists and objects are errors.
 pub(crate) fn as_label(value: &Value) -> Result<Option<String>, ()> {
     match value {
         Value::Null => Ok(None),
-        Value::Text(text) => Ok(Some(text.clone()).filter(|t| !t.is_empty())),
+        Value::Text(text) => Ok(Some(text.clone()).filter(|text| !is_blank(text))),
         Value::Bool(value) => Ok(Some(value.to_string())),
         Value::Number(value) => Ok(Some(value.to_string())),
+        Value::Integer(digits) => Ok(Some(digits.to_string())),
         Value::List(_) | Value::Record(_) => Err(()),
     }
 }
@@ -238,6 +254,11 @@ pub(crate) fn of_row(row: &Row, field: &str, task: &str) -> Result<Option<String
         let expected = format!("one label (text, a number, true or false) for task {task}");
         row.error(field, value.preview(), expected)
     })
+}
+
+/// The fields of the first row that has any, for a message.
+pub(crate) fn fields(rows: &[Row]) -> String {
+    rows.iter().find(|row| !row.fields.is_empty()).map(Row::names).unwrap_or_default()
 }
 
 /// The count of each label in some rows; `read` gives the labels of one row.

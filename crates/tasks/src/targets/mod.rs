@@ -3,4 +3,6 @@
 pub(crate) mod class_weights;
 pub(crate) mod gold;
 pub(crate) mod labels;
+pub(crate) mod tag_scheme;
+pub(crate) mod text_spans;
 pub(crate) mod words;

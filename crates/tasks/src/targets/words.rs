@@ -3,22 +3,7 @@
 use data::{DataError, Encoded, ErrorList, NO_WORD_ID, Pack, Row, Value, View};
 
 use crate::targets::labels::{Labels, Targets, as_label};
-use crate::{BatchRow, LabelReport, TaggingConfig};
-
-/// A row's tags, `None` for words without one; `None` for a row without tags.
-///
-/// Errors: a number of tags other than the number of words; a tag that the scheme does not have.
-pub(crate) fn tags(config: &TaggingConfig, row: &Row) -> Result<Option<Vec<Option<String>>>, DataError> {
-    let Some(tags) = labels(&config.tokens, &config.tags, row, "tag")? else { return Ok(None) };
-    if let Some(scheme) = config.scheme.spans()
-        && let Some((at, tag)) =
-            tags.iter().enumerate().find_map(|(i, t)| t.as_ref().filter(|t| !scheme.knows(t)).map(|t| (i, t)))
-    {
-        let found = format!("tag {tag:?} at word {}", at + 1);
-        return Err(row.error(&config.tags, found, config.scheme.allowed()));
-    }
-    Ok(Some(tags))
-}
+use crate::{BatchRow, LabelReport};
 
 /// The labels in `field` of a row, one for each word of `tokens`, `None` for words without one; `None` for a row without labels.
 /// `name` is the word for one of them, for a message.
@@ -75,7 +60,7 @@ impl WordTargets {
     pub fn encode(
         view: &View,
         labels: &Labels,
-        read: impl Fn(&Row) -> Result<Option<Vec<Option<String>>>, DataError>,
+        mut read: impl FnMut(&Row) -> Result<Option<Vec<Option<String>>>, DataError>,
     ) -> Result<(WordTargets, LabelReport), Vec<DataError>> {
         let mut errors = ErrorList::new();
         let mut targets = WordTargets::default();

@@ -131,6 +131,10 @@ fn canonical(value: &FieldValue, into: &mut Vec<u8>) {
             into.push(2);
             into.extend(value.to_bits().to_le_bytes());
         }
+        FieldValue::Integer(digits) => {
+            into.push(6);
+            canonical_text(digits, into);
+        }
         FieldValue::Text(text) => {
             into.push(3);
             canonical_text(text, into);

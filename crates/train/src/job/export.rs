@@ -53,6 +53,9 @@ pub struct ModelManifest {
     /// The corpora that have a vector, in the order of the dataset embedding.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub datasets: Vec<String>,
+    /// Fields of text and fields of words that said the same in every row of training.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub same_text: Vec<[String; 2]>,
     /// The tasks, in the order of the config.
     pub tasks: Vec<TaskManifest>,
     /// Scores on the validation split, where it was evaluated at that step.
@@ -106,6 +109,7 @@ impl Model {
             decoder,
             sharing,
             datasets,
+            same_text: self.same_text.clone(),
             tasks,
             validation,
         };
@@ -164,7 +168,11 @@ impl Model {
             .map_err(|mut errors| errors.remove(0))?;
         model::load_heads(dir, &mut parameters)?;
         let (max_length, datasets) = (manifest.max_length, manifest.datasets.clone());
-        Ok((Model { parameters, trunk, decoder, tokenizer, max_length, datasets, tasks }, manifest))
+        let same_text = manifest.same_text.clone();
+        Ok((
+            Model { parameters, trunk, decoder, tokenizer, max_length, datasets, same_text, tasks },
+            manifest,
+        ))
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Model {
     pub max_length: usize,
     /// The corpora that have a vector in the trunk, in the order of its dataset embedding; none where it has no such table.
     pub datasets: Vec<String>,
+    /// Fields of text and fields of words that say the same in every row of training: `predict` may read the one for the other.
+    pub same_text: Vec<[String; 2]>,
     /// The tasks, in the order of the config.
     pub tasks: Vec<TaskSlot>,
 }

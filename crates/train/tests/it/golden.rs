@@ -98,7 +98,16 @@ fn fixture_job(device: &Device, fixture: &Fixture) -> Job {
         parameters.set_data(index, values.clone()).unwrap();
     }
     let datasets = Vec::new();
-    let model = Model { parameters, trunk, decoder: None, tokenizer, max_length: 16, datasets, tasks };
+    let model = Model {
+        parameters,
+        trunk,
+        decoder: None,
+        tokenizer,
+        max_length: 16,
+        datasets,
+        same_text: Vec::new(),
+        tasks,
+    };
     Job { model, views: Views { train: vec![view], ..Default::default() } }
 }
 

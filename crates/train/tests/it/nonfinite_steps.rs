@@ -53,6 +53,9 @@ impl TaskHead for Poisoned {
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> Value {
         self.inner.to_json(prediction, input)
     }
+    fn probabilities(&self, prediction: &Prediction) -> Option<serde_json::Map<String, Value>> {
+        self.inner.probabilities(prediction)
+    }
 }
 
 /// The small job, in which some rows of `polarity` are poisoned.

@@ -127,7 +127,7 @@ fn words_are_learned_in_reverse_order_and_a_saved_model_writes_them() {
         // The vocabulary does not tell whether a space stood before a Chinese character.
         let letters = |text: &str| text.replace(' ', "");
         let right = |(row, text): &(&Row, &String)| {
-            row.text("reversed").unwrap().map(letters) == Some(letters(text.as_str()))
+            row.text("reversed").unwrap().as_deref().map(letters) == Some(letters(text.as_str()))
         };
         let count = view.rows.iter().zip(&written).filter(right).count();
         let share = count as f64 / view.rows.len() as f64;

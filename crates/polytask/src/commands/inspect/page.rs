@@ -1,12 +1,12 @@
 //! The report as a page with figures.
 
-use super::findings::percent;
-use super::labels::{LabelSurvey, SplitLabels};
-use super::pairs::Pair;
-use super::report::Report;
-use super::splits::ViewSurvey;
-use super::survey::Survey;
 use super::text::{how, ratio, remarks};
+use crate::survey::Pair;
+use crate::survey::Report;
+use crate::survey::Survey;
+use crate::survey::ViewSurvey;
+use crate::survey::percent;
+use crate::survey::{LabelSurvey, SplitLabels};
 use crate::terminal::figures::count;
 use data::Split;
 use data::survey::Histogram;
@@ -234,7 +234,10 @@ fn pairs(page: &mut Page, survey: &Survey) {
     if survey.pairs.is_empty() {
         return;
     }
-    page.section("Corpora side by side", &format!("By their training splits. {}", how(survey.features)));
+    page.section(
+        "Corpora side by side",
+        &format!("By their training splits. {}", survey.features.map(how).unwrap_or_default()),
+    );
     let of = |pair: &Pair| {
         let distance = pair.distance?;
         Some(Cell {

@@ -1,11 +1,11 @@
 //! The report as text, findings first.
 
-use super::findings::{Finding, percent};
-use super::labels::{LabelSurvey, SplitLabels};
-use super::pairs::{Features, Pair, SAMPLE};
-use super::repeated::Repeated;
-use super::report::Report;
-use super::splits::ViewSurvey;
+use crate::survey::Repeated;
+use crate::survey::Report;
+use crate::survey::ViewSurvey;
+use crate::survey::{Features, Pair, SAMPLE};
+use crate::survey::{Finding, percent};
+use crate::survey::{LabelSurvey, SplitLabels};
 use crate::terminal::figures::count;
 use crate::terminal::plain::plain;
 use crate::terminal::table::Table;
@@ -38,7 +38,10 @@ pub fn text(report: &Report) -> String {
     }
     if !survey.pairs.is_empty() {
         out += &format!("  corpora side by side, by their training splits\n\n{}\n", pairs(&survey.pairs));
-        out += &format!("{}\n", wrapped("  ", &how(survey.features), WIDTH));
+        out += &format!(
+            "{}\n",
+            survey.features.map(|features| wrapped("  ", &how(features), WIDTH)).unwrap_or_default()
+        );
     }
     out
 }

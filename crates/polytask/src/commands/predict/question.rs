@@ -1,413 +1,327 @@
-//! A line of standard input, as the tasks of a model read it.
+//! A row of input, as the tasks of a model read it.
+//!
+//! A task reads the fields that it was trained on. Where a row has none of them, the names `text`, `tokens`, `pair`, `choices`, `head`
+//! and `tail` serve instead, unless some other task was trained on a field of that name: then it is that task's, and this one gets an
+//! error. A line of plain text serves every task that reads one text.
 
-use data::{DataError, EntityMarkers, InputField, Place, Row, split_words};
-use serde_json::{Map, Value};
+use data::{EntityMarkers, InputField, Row, RowInput, Value, split_words};
+use std::borrow::Cow;
 use std::ops::Range;
-use std::path::Path;
 use tasks::ModelInput;
 use train::Model;
 
-/// What a model's tasks read of a line.
-pub struct ModelInputs {
-    /// The fields of the tasks that read one text.
-    one: Vec<String>,
-    /// Each pair of texts that some task reads.
-    pub pairs: Vec<InputField>,
-    /// The fields of each text with choices that some task reads.
-    pub choices: Vec<[String; 2]>,
-    /// Each text with two spans that some task reads.
-    pub marked: Vec<EntityMarkers>,
+/// The fields that the tasks of a model were trained on.
+pub struct TrainedFields {
+    names: Vec<String>,
+    /// Fields of text and of words that said the same in every row of training.
+    same_text: Vec<[String; 2]>,
 }
 
-impl ModelInputs {
-    pub fn of(model: &Model) -> ModelInputs {
-        let mut inputs =
-            ModelInputs { one: Vec::new(), pairs: Vec::new(), choices: Vec::new(), marked: Vec::new() };
-        for task in &model.tasks {
-            match task.kind.input() {
-                InputField::Text(field) | InputField::Prefixed { field, .. } | InputField::Words(field) => {
-                    inputs.one.push(field)
-                }
-                input @ (InputField::Pair(..) | InputField::Windows { .. }) => {
-                    if !inputs.pairs.contains(&input) {
-                        inputs.pairs.push(input);
-                    }
-                }
-                InputField::Choices(text, choices) => {
-                    let fields = [text, choices];
-                    if !inputs.choices.contains(&fields) {
-                        inputs.choices.push(fields);
-                    }
-                }
-                InputField::Marked(marked) => {
-                    if !inputs.marked.contains(&marked) {
-                        inputs.marked.push(marked);
-                    }
-                }
-            }
-        }
-        inputs
+impl TrainedFields {
+    pub fn of(model: &Model) -> TrainedFields {
+        let inputs = model.tasks.iter().map(|task| task.kind.input());
+        let names =
+            inputs.flat_map(|input| input.fields().into_iter().map(str::to_owned).collect::<Vec<_>>());
+        TrainedFields { names: names.collect(), same_text: model.same_text.clone() }
     }
 
-    /// The fields that a line may have, for a message.
-    fn wanted(&self) -> String {
-        let two = |[first, second]: [&str; 2]| format!("`{first}` and `{second}`");
-        let pairs = self.pairs.iter().map(|pair| two(fields_of(pair)));
-        let choices = self.choices.iter().map(|[text, choices]| two([text, choices]));
-        let one = (!self.one.is_empty()).then(|| "`text` or `tokens`".to_string());
-        let marked = self.marked.iter().map(|marked| {
-            let [text, head, tail] = marked.fields();
-            format!("`{text}`, `{head}` and `{tail}`")
-        });
-        one.into_iter().chain(pairs).chain(choices).chain(marked).collect::<Vec<_>>().join(", or ")
+    /// Whether a field may serve a task that was trained on another.
+    fn may_serve(&self, field: &str, trained: &str) -> bool {
+        let same = |[text, words]: &[String; 2]| {
+            (text == field && words == trained) || (text == trained && words == field)
+        };
+        self.names.iter().all(|name| name != field) || self.same_text.iter().any(same)
     }
 }
 
-/// The two fields of an input that has two.
-fn fields_of(input: &InputField) -> [&str; 2] {
-    let fields = input.fields();
-    [fields[0], fields[1]]
-}
-
-/// A line of input: one text, pairs of texts, texts with choices, texts with two spans, or several of them.
+/// A row of input.
 pub struct Question {
-    /// For the tasks that read one text.
-    pub one: Option<SingleText>,
-    /// For the tasks that read two, in the order of [`ModelInputs::pairs`].
-    pub pairs: Vec<Option<[String; 2]>>,
-    /// For the tasks that choose among texts, in the order of [`ModelInputs::choices`].
-    pub choices: Vec<Option<Choices>>,
-    /// For the tasks that read two spans of a text, in the order of [`ModelInputs::marked`].
-    pub marked: Vec<Option<Marked>>,
+    pub row: Row,
+    /// Whether it is a line of plain text, in the field `text`.
+    pub is_plain: bool,
 }
 
-/// A text, and others of which one belongs to it.
+/// What a task reads of a row.
+#[derive(Debug, PartialEq)]
+pub struct TaskInput {
+    /// What is tokenized.
+    pub input: RowInput<'static>,
+    /// What the answer speaks of.
+    pub source: Source,
+}
+
+/// The texts that an answer speaks of.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Choices {
-    /// The text.
-    pub text: String,
-    /// The others.
-    pub choices: Vec<String>,
-}
-
-/// A text with two spans.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Marked {
-    /// The text.
-    pub text: String,
-    /// The pieces that the spans cut it into.
-    pub pieces: Vec<String>,
-}
-
-/// One text.
-pub enum SingleText {
-    /// Plain text, and the byte ranges of its words.
+pub enum Source {
+    /// A text and the bytes of its words.
     Text(String, Vec<Range<usize>>),
     /// Words as they were given.
     Words(Vec<String>),
+    /// Two texts.
+    Pair([String; 2]),
+    /// A text with choices.
+    Choices(String, Vec<String>),
 }
 
-impl SingleText {
-    pub fn text(&self) -> String {
+impl Source {
+    /// What a head needs for its answer; `offset_mapping` is that of the row's tokens.
+    pub fn as_model_input<'a>(&'a self, offset_mapping: &'a [&'a [[u32; 2]]]) -> ModelInput<'a> {
         match self {
-            SingleText::Text(text, _) => text.clone(),
-            SingleText::Words(words) => words.join(" "),
+            Source::Text(text, words) => ModelInput::Text { text, words },
+            Source::Words(words) => ModelInput::Words(words),
+            Source::Pair([_, second]) => ModelInput::Pair { second, offset_mapping },
+            Source::Choices(_, choices) => ModelInput::Choices(choices),
         }
     }
 
-    pub fn words(&self) -> Vec<String> {
+    /// What the answer repeats: the text, of a pair the second text beside it.
+    pub fn repeated(&self) -> Vec<(&'static str, String)> {
         match self {
-            SingleText::Text(text, words) => words.iter().map(|w| text[w.clone()].to_string()).collect(),
-            SingleText::Words(words) => words.clone(),
-        }
-    }
-
-    pub fn source(&self) -> ModelInput<'_> {
-        match self {
-            SingleText::Text(text, words) => ModelInput::Text { text, words },
-            SingleText::Words(words) => ModelInput::Words(words),
-        }
-    }
-
-    fn of_text(text: &str) -> Result<SingleText, String> {
-        let words = split_words(text);
-        if words.is_empty() {
-            Err("the text is empty".into())
-        } else {
-            Ok(SingleText::Text(text.into(), words))
+            Source::Text(text, _) | Source::Choices(text, _) => vec![("text", text.clone())],
+            Source::Words(words) => vec![("text", words.join(" "))],
+            Source::Pair([first, second]) => vec![("text", first.clone()), ("pair", second.clone())],
         }
     }
 }
 
 impl Question {
-    /// What the answer repeats: the text, of a pair the second text beside it.
-    pub fn repeated(&self) -> Map<String, Value> {
-        let pair = self.pairs.iter().flatten().next();
-        let marked = || self.marked.iter().flatten().next().map(|marked| marked.text.clone());
-        let text = self.one.as_ref().map(SingleText::text).or_else(|| pair.map(|[first, _]| first.clone()));
-        let choices = || self.choices.iter().flatten().next().map(|choices| choices.text.clone());
-        let text = text.or_else(choices).or_else(marked);
-        let second = pair.map(|[_, second]| second.clone());
-        let fields = [("text", text), ("pair", second)];
-        fields.into_iter().filter_map(|(name, text)| Some((name.into(), text?.into()))).collect()
+    /// The row as a task reads it that was trained on `input`.
+    ///
+    /// Errors: a field that the row lacks, that is blank, or that holds something else.
+    pub fn read(&self, input: &InputField, trained: &TrainedFields) -> Result<TaskInput, String> {
+        let located = self.located(input, trained)?;
+        let reason = |error: data::DataError| match error {
+            data::DataError::BadRow { reason, .. } => reason,
+            other => other.to_string(),
+        };
+        let Some(read) = located.read(&self.row).map_err(reason)? else {
+            return Err(match self.is_plain {
+                true => "the text is empty".into(),
+                false => format!("nothing to read in {}: null, empty or blank", ticked(&located.fields())),
+            });
+        };
+        Ok(self.prepared(input, &located, read))
     }
 
-    /// A line of plain text.
-    pub fn from_text(inputs: &ModelInputs, line: &[u8]) -> Result<Question, String> {
-        if inputs.one.is_empty() {
-            return Err(format!("no task reads one text; give JSON objects with {}", inputs.wanted()));
-        }
-        let text = std::str::from_utf8(line).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to()))?;
-        let one = Some(SingleText::of_text(text.trim_end_matches(['\n', '\r']))?);
-        let (pairs, choices) = (vec![None; inputs.pairs.len()], vec![None; inputs.choices.len()]);
-        Ok(Question { one, pairs, choices, marked: vec![None; inputs.marked.len()] })
-    }
-
-    /// An object with `text` or `tokens`, or with fields that the model was trained on; with two texts for the tasks that
-    /// read two (`text` and `pair` serve for any of them), with a list for those that choose, and with two spans for the tasks that read these (`text` or `tokens`,
-    /// `head` and `tail` serve for any of them).
-    pub fn from_json(inputs: &ModelInputs, line: &[u8]) -> Result<Question, String> {
-        let value: Value = serde_json::from_slice(line).map_err(|e| format!("not a JSON object: {e}"))?;
-        let Value::Object(fields) = value else { return Err("not a JSON object".into()) };
-        let pairs = inputs
-            .pairs
-            .iter()
-            .map(|pair| two(inputs, &fields, fields_of(pair)))
-            .collect::<Result<Vec<_>, _>>()?;
-        let choices = inputs
-            .choices
-            .iter()
-            .map(|names| choices(inputs, &fields, names))
-            .collect::<Result<Vec<_>, _>>()?;
-        let one = if inputs.one.is_empty() { None } else { one(inputs, &fields)? };
-        let marked =
-            inputs.marked.iter().map(|names| spans(inputs, &fields, names)).collect::<Result<Vec<_>, _>>()?;
-        let none = pairs.iter().all(Option::is_none) && choices.iter().all(Option::is_none);
-        if one.is_none() && none && marked.iter().all(Option::is_none) {
-            let found: Vec<&str> = fields.keys().map(String::as_str).collect();
-            return Err(format!("no field {}; found {}", inputs.wanted(), found.join(", ")));
-        }
-        Ok(Question { one, pairs, choices, marked })
-    }
-}
-
-/// The first field that holds one text.
-fn one(inputs: &ModelInputs, fields: &Map<String, Value>) -> Result<Option<SingleText>, String> {
-    let names = inputs.one.iter().map(String::as_str).chain(["tokens", "text"]);
-    let found = names.filter_map(|name| fields.get_key_value(name)).find(|(_, v)| !v.is_null());
-    let Some((name, value)) = found else { return Ok(None) };
-    match value {
-        Value::String(text) => SingleText::of_text(text).map(Some),
-        Value::Array(items) => {
-            let words: Option<Vec<String>> = items.iter().map(|w| w.as_str().map(str::to_string)).collect();
-            match words {
-                Some(words) if !words.is_empty() => Ok(Some(SingleText::Words(words))),
-                _ => Err(format!("`{name}` is not a list of words")),
+    /// The row's values in the form that the task was trained on.
+    fn prepared(&self, trained: &InputField, located: &InputField, read: RowInput<'_>) -> TaskInput {
+        let source = self.source(located, &read);
+        let input = match (trained, read) {
+            // Words that are given where a text was trained on, are that text.
+            (InputField::Text(_), RowInput::Words(words)) => RowInput::Text(words.join(" ").into()),
+            (InputField::Prefixed { prefix, .. }, RowInput::Words(words)) => {
+                RowInput::Text(format!("{prefix}{}", words.join(" ")).into())
             }
+            (InputField::SplitText(_), RowInput::Words(words)) if matches!(located, InputField::Words(_)) => {
+                RowInput::Words(words)
+            }
+            (_, read) => owned(read),
+        };
+        TaskInput { input, source }
+    }
+
+    fn source(&self, located: &InputField, read: &RowInput<'_>) -> Source {
+        let text = |field: &str| self.row.text(field).ok().flatten().map(Cow::into_owned).unwrap_or_default();
+        match (located, read) {
+            (
+                InputField::Text(field) | InputField::Prefixed { field, .. } | InputField::SplitText(field),
+                _,
+            ) => {
+                let text = text(field);
+                let words = split_words(&text);
+                Source::Text(text, words)
+            }
+            (InputField::Marked(marked), _) => {
+                let words = self.row.words(&marked.text).ok().flatten().filter(|_| marked.words);
+                Source::Text(words.map_or_else(|| text(&marked.text), |words| words.join(" ")), Vec::new())
+            }
+            (_, RowInput::Pair(first, second) | RowInput::Windows { texts: [first, second], .. }) => {
+                Source::Pair([first.to_string(), second.to_string()])
+            }
+            (_, RowInput::Choices(text, choices)) => Source::Choices(text.to_string(), choices.clone()),
+            (_, RowInput::Words(words)) => Source::Words(words.clone()),
+            (_, RowInput::Text(text)) => Source::Text(text.to_string(), split_words(text)),
         }
-        _ => Err(format!("`{name}` is neither a text nor a list of words")),
     }
-}
 
-/// Both texts of a pair; `None` where the line has neither.
-fn two(
-    inputs: &ModelInputs,
-    fields: &Map<String, Value>,
-    [first, second]: [&str; 2],
-) -> Result<Option<[String; 2]>, String> {
-    let get = |name: &str| fields.get(name).filter(|value| !value.is_null());
-    let lacks = |name: &str, other: &str| Err(format!("no field `{name}` beside `{other}`"));
-    // A field that some task reads by itself may stand alone.
-    let alone = |name: &str| name == "text" || inputs.one.iter().any(|one| one == name);
-    let found = match (get(first), get(second)) {
-        (Some(a), Some(b)) => [(first, a), (second, b)],
-        (Some(_), None) if !alone(first) => return lacks(second, first),
-        (None, Some(_)) if !alone(second) => return lacks(first, second),
-        _ => match (get("text"), get("pair")) {
-            (Some(a), Some(b)) => [("text", a), ("pair", b)],
-            (None, Some(_)) => return lacks("text", "pair"),
-            _ => return Ok(None),
-        },
-    };
-    let text = |(name, value): (&str, &Value)| {
-        value.as_str().map(str::to_string).ok_or_else(|| format!("`{name}` is not a text"))
-    };
-    let pair = [text(found[0])?, text(found[1])?];
-    if pair.iter().all(|text| text.trim().is_empty()) {
-        return Err("both texts are empty".into());
+    /// The input with the names of the fields that this row has.
+    fn located(&self, input: &InputField, trained: &TrainedFields) -> Result<InputField, String> {
+        let named = |field: &str, instead: &[&str]| self.field(field, instead, trained);
+        Ok(match input {
+            InputField::Text(field) => one_text(&named(field, &["text", "tokens"])?, self, InputField::Text),
+            InputField::Prefixed { prefix, field } => {
+                let with_prefix = |field| InputField::Prefixed { prefix: prefix.clone(), field };
+                one_text(&named(field, &["text", "tokens"])?, self, with_prefix)
+            }
+            InputField::SplitText(field) => {
+                one_text(&named(field, &["text", "tokens"])?, self, InputField::SplitText)
+            }
+            InputField::Words(field) => match named(field, &["tokens", "text"])? {
+                // A text in the field that was trained on has single spaces between words; any other is split.
+                found if found == *field && !self.is_plain => InputField::Words(found),
+                found => one_text(&found, self, InputField::SplitText),
+            },
+            InputField::Pair(first, second) => {
+                InputField::Pair(named(first, &["text"])?, named(second, &["pair"])?)
+            }
+            InputField::Windows { fields: [first, second], overlap, most } => InputField::Windows {
+                fields: [named(first, &["text"])?, named(second, &["pair"])?],
+                overlap: *overlap,
+                most: *most,
+            },
+            InputField::Choices(text, choices) => {
+                InputField::Choices(named(text, &["text"])?, named(choices, &["choices"])?)
+            }
+            InputField::Marked(marked) => {
+                let text = named(&marked.text, &["text", "tokens"])?;
+                let is_list = matches!(self.row.get(&text), Some(Value::List(_)));
+                let words = is_list || (marked.words && text == marked.text);
+                let (head, tail) = (named(&marked.head, &["head"])?, named(&marked.tail, &["tail"])?);
+                InputField::Marked(EntityMarkers { text, words, head, tail, markers: marked.markers })
+            }
+        })
     }
-    Ok(Some(pair))
-}
 
-/// A text with its choices; `None` where the line has no choices, or no text.
-fn choices(
-    inputs: &ModelInputs,
-    fields: &Map<String, Value>,
-    [text, list]: &[String; 2],
-) -> Result<Option<Choices>, String> {
-    let found = (first(fields, &[text, "text"]), first(fields, &[list, "choices"]));
-    let ((name, value), (list, choices)) = match found {
-        (Some(text), Some(choices)) => (text, choices),
-        (Some(_), None) if inputs.one.is_empty() => return Err(format!("no field `{list}` beside `{text}`")),
-        (None, Some(_)) => return Err(format!("no field `{text}` beside `{list}`")),
-        _ => return Ok(None),
-    };
-    let text = value.as_str().ok_or_else(|| format!("`{name}` is not a text"))?.to_string();
-    let texts =
-        choices.as_array().map_or(&[][..], Vec::as_slice).iter().map(|c| c.as_str().map(str::to_string));
-    match texts.collect::<Option<Vec<String>>>() {
-        Some(choices) if choices.len() > 1 => Ok(Some(Choices { text, choices })),
-        _ => Err(format!("`{list}` is not a list of two or more texts")),
-    }
-}
-
-/// A text with its two spans; `None` where the line has neither span, or not the text. Spans count words where a list of
-/// words is given, or text in a field of words that the model was trained on; otherwise characters.
-fn spans(
-    inputs: &ModelInputs,
-    fields: &Map<String, Value>,
-    names: &EntityMarkers,
-) -> Result<Option<Marked>, String> {
-    let text = first(fields, &[&names.text, "text", "tokens"]);
-    let found = (text, first(fields, &[&names.head, "head"]), first(fields, &[&names.tail, "tail"]));
-    let (Some((name, text)), Some((_, head)), Some((_, tail))) = found else {
-        let alone = !inputs.one.is_empty() && found.1.is_none() && found.2.is_none();
-        if alone || found.0.is_none() {
-            return Ok(None);
+    /// The field of the row that serves for a trained one: itself, or the first of those `instead` that may.
+    fn field(&self, trained_on: &str, instead: &[&str], trained: &TrainedFields) -> Result<String, String> {
+        if self.row.has(trained_on) && !self.is_plain {
+            return Ok(trained_on.to_owned());
         }
-        let lacking = if found.1.is_none() { &names.head } else { &names.tail };
-        return Err(format!("no field `{lacking}` beside the text"));
-    };
-    let words = text.is_array() || (names.words && *name == names.text);
-    let fields = [(&names.text, text), (&names.head, head), (&names.tail, tail)];
-    let row = Row {
-        place: Place { file: Path::new("standard input").into(), line: 0 },
-        fields: fields.map(|(name, value)| (name.as_str().into(), value.into())).to_vec(),
-    };
-    // The answer names the line.
-    let reason = |error: DataError| match error {
-        DataError::BadRow { reason, .. } => reason,
-        other => other.to_string(),
-    };
-    let pieces = EntityMarkers { words, ..names.clone() }.pieces(&row).map_err(reason)?.unwrap_or_default();
-    let text = row.words(&names.text).ok().flatten().filter(|_| words).map(|words| words.join(" "));
-    let text = text.or_else(|| row.text(&names.text).ok().flatten().map(str::to_string)).unwrap_or_default();
-    Ok(Some(Marked { text, pieces }))
+        let may_serve =
+            |field: &&&str| self.row.has(field) && (self.is_plain || trained.may_serve(field, trained_on));
+        let found = instead.iter().find(may_serve).map(|field| (*field).to_owned());
+        found.ok_or_else(|| match self.is_plain {
+            true => format!("a line of plain text has no field `{trained_on}`; give JSON objects"),
+            false => format!("no field `{trained_on}`; found {}", self.row.names()),
+        })
+    }
 }
 
-/// The first of the named fields that a line has, with its name.
-fn first<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<(&'a String, &'a Value)> {
-    names.iter().filter_map(|name| fields.get_key_value(*name)).find(|(_, value)| !value.is_null())
+/// The input of a field that holds a text, or a list of words.
+fn one_text(field: &str, question: &Question, of_text: impl FnOnce(String) -> InputField) -> InputField {
+    match question.row.get(field) {
+        Some(Value::List(_)) => InputField::Words(field.to_owned()),
+        _ => of_text(field.to_owned()),
+    }
+}
+
+fn owned(read: RowInput<'_>) -> RowInput<'static> {
+    let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+    match read {
+        RowInput::Text(one) => RowInput::Text(text(one)),
+        RowInput::Words(words) => RowInput::Words(words),
+        RowInput::Pair(first, second) => RowInput::Pair(text(first), text(second)),
+        RowInput::Choices(one, choices) => RowInput::Choices(text(one), choices),
+        RowInput::Windows { texts, overlap, most } => {
+            RowInput::Windows { texts: texts.map(text), overlap, most }
+        }
+    }
+}
+
+fn ticked(fields: &[&str]) -> String {
+    fields.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(" and ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use data::Place;
+    use std::path::Path;
 
-    fn reads(one: &[&str], pairs: &[[&str; 2]]) -> ModelInputs {
-        ModelInputs {
-            one: one.iter().map(|name| name.to_string()).collect(),
-            pairs: pairs.iter().map(|[a, b]| InputField::Pair(a.to_string(), b.to_string())).collect(),
-            choices: Vec::new(),
-            marked: Vec::new(),
-        }
+    fn place() -> Place {
+        Place { file: Path::new("standard input").into(), line: 1 }
+    }
+
+    fn question(json: &str) -> Question {
+        let Ok(Value::Record(fields)) = data::json_value(json) else { panic!("an object") };
+        Question { row: Row { place: place(), fields }, is_plain: false }
+    }
+
+    fn trained(names: &[&str]) -> TrainedFields {
+        TrainedFields { names: names.iter().map(|name| name.to_string()).collect(), same_text: Vec::new() }
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
     }
 
     #[test]
-    fn pairs_are_read_by_their_names_or_as_text_and_pair() {
-        let reads = reads(&[], &[["premise", "hypothesis"]]);
-        let read = |line: &str| Question::from_json(&reads, line.as_bytes()).map(|q| q.pairs[0].clone());
-        let expected = Ok(Some(["a".to_string(), "b".to_string()]));
-        assert_eq!(read(r#"{"hypothesis": "b", "premise": "a"}"#), expected);
-        assert_eq!(read(r#"{"text": "a", "pair": "b"}"#), expected);
-        for (line, says) in [
-            (r#"{"premise": "a"}"#, "no field `hypothesis` beside `premise`"),
-            (r#"{"hypothesis": "a", "text": "b"}"#, "no field `premise` beside `hypothesis`"),
-            (r#"{"premise": "a", "hypothesis": ["b"]}"#, "`hypothesis` is not a text"),
-            (r#"{"premise": " ", "hypothesis": ""}"#, "both texts are empty"),
-            (r#"{"text": "a"}"#, "no field `premise` and `hypothesis`; found text"),
-            ("[]", "not a JSON object"),
+    fn each_task_reads_the_field_it_was_trained_on() {
+        let trained = trained(&["text", "tokens"]);
+        let both = question(r#"{"text": "a b", "tokens": ["c", "d e"]}"#);
+        let text = both.read(&InputField::Text("text".into()), &trained).unwrap();
+        assert_eq!(text.input, RowInput::Text("a b".into()));
+        let tokens = both.read(&InputField::Words("tokens".into()), &trained).unwrap();
+        assert_eq!(tokens.source, Source::Words(vec!["c".into(), "d e".into()]));
+        let one = question(r#"{"text": "a b"}"#);
+        let error = one.read(&InputField::Words("tokens".into()), &trained).unwrap_err();
+        assert_eq!(error, "no field `tokens`; found text");
+        // Fields that said the same in training serve for each other.
+        let same_text = vec![["text".to_owned(), "tokens".to_owned()]];
+        let same = TrainedFields { same_text, ..trained };
+        let found = one.read(&InputField::Words("tokens".into()), &same).unwrap();
+        assert_eq!(found.input, RowInput::Words(words("a b")));
+    }
+
+    #[test]
+    fn common_names_serve_where_no_task_was_trained_on_them() {
+        let trained = trained(&["review", "words"]);
+        for (input, json, expected) in [
+            (InputField::Text("review".into()), r#"{"text": "a b"}"#, RowInput::Text("a b".into())),
+            (InputField::Text("review".into()), r#"{"tokens": ["a", "b"]}"#, RowInput::Text("a b".into())),
+            (InputField::Words("words".into()), r#"{"words": "a  b."}"#, RowInput::Words(words("a  b."))),
+            (InputField::Words("words".into()), r#"{"text": "a  b."}"#, RowInput::Words(words("a b ."))),
+            (
+                InputField::Pair("x".into(), "y".into()),
+                r#"{"text": "a", "y": "b"}"#,
+                RowInput::Pair("a".into(), "b".into()),
+            ),
         ] {
-            assert_eq!(read(line).unwrap_err(), says);
+            assert_eq!(question(json).read(&input, &trained).unwrap().input, expected, "{json}");
         }
-        let plain = Question::from_text(&reads, b"a\n").err().unwrap();
-        assert_eq!(plain, "no task reads one text; give JSON objects with `premise` and `hypothesis`");
+        let plain = Row { place: place(), fields: vec![("text".into(), Value::Text("a b".into()))] };
+        let plain = Question { row: plain, is_plain: true };
+        assert_eq!(
+            plain.read(&InputField::Words("words".into()), &trained).unwrap().input,
+            RowInput::Words(words("a b"))
+        );
+        let error = plain.read(&InputField::Pair("x".into(), "y".into()), &trained).unwrap_err();
+        assert_eq!(error, "a line of plain text has no field `y`; give JSON objects");
     }
 
     #[test]
-    fn tasks_on_one_text_and_on_two_may_stand_side_by_side() {
-        let reads = reads(&["review"], &[["a", "b"]]);
-        let read = |line: &str| Question::from_json(&reads, line.as_bytes()).unwrap();
-        let both = read(r#"{"review": "one", "a": "two", "b": "three"}"#);
-        assert_eq!(Value::Object(both.repeated()), serde_json::json!({ "text": "one", "pair": "three" }));
-        assert!(both.one.is_some() && both.pairs[0].is_some());
-        let one = read(r#"{"text": "one"}"#);
-        assert!(one.one.is_some() && one.pairs[0].is_none());
-        let two = read(r#"{"a": "two", "b": "three"}"#);
-        assert!(two.one.is_none() && two.pairs[0].is_some());
-    }
-
-    #[test]
-    fn choices_are_read_by_their_names_or_as_text_and_choices() {
-        let reads = |one: &[&str]| ModelInputs {
-            choices: vec![["question".into(), "answers".into()]],
-            ..reads(one, &[])
-        };
-        let read = |line: &str| {
-            Question::from_json(&reads(&[]), line.as_bytes()).map(|question| question.choices[0].clone())
-        };
-        let expected = Choices { text: "a".into(), choices: vec!["b".into(), "c".into()] };
-        assert_eq!(read(r#"{"question": "a", "answers": ["b", "c"]}"#), Ok(Some(expected.clone())));
-        assert_eq!(read(r#"{"text": "a", "choices": ["b", "c"]}"#), Ok(Some(expected)));
-        for (line, says) in [
-            (r#"{"question": "a"}"#, "no field `answers` beside `question`"),
-            (r#"{"answers": ["a", "b"]}"#, "no field `question` beside `answers`"),
-            (r#"{"question": 1, "answers": ["a", "b"]}"#, "`question` is not a text"),
-            (r#"{"question": "a", "answers": ["b"]}"#, "`answers` is not a list of two or more texts"),
-            (r#"{"question": "a", "answers": ["b", 1]}"#, "`answers` is not a list of two or more texts"),
-            (r#"{"x": "a"}"#, "no field `question` and `answers`; found x"),
+    fn what_cannot_be_read_is_said() {
+        let trained = trained(&["a", "b"]);
+        let pair = InputField::Pair("a".into(), "b".into());
+        for (json, says) in [
+            (r#"{"a": "x"}"#, "no field `b`; found a"),
+            (r#"{"a": "x", "b": " "}"#, "nothing to read in `a` and `b`: null, empty or blank"),
+            (r#"{"a": "x", "b": ["y"]}"#, "field \"b\": found [\"y\"], expected text"),
         ] {
-            assert_eq!(read(line).unwrap_err(), says);
+            assert_eq!(question(json).read(&pair, &trained).unwrap_err(), says, "{json}");
         }
-        let beside = Question::from_json(&reads(&["text"]), br#"{"text": "x"}"#).unwrap();
-        assert!(beside.one.is_some() && beside.choices[0].is_none());
     }
 
     #[test]
-    fn spans_are_read_by_their_names_or_as_head_and_tail() {
+    fn spans_count_words_of_lists_and_characters_of_texts() {
         let [text, head, tail] = ["words", "a", "b"].map(str::to_string);
-        let marked = EntityMarkers { text, words: true, head, tail, markers: true };
-        let reads = |one: &[&str]| ModelInputs { marked: vec![marked.clone()], ..reads(one, &[]) };
-        let read = |line: &str| {
-            let marked = Question::from_json(&reads(&[]), line.as_bytes()).map(|q| q.marked[0].clone());
-            let shown =
-                |m: Marked| (m.text, m.pieces.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>());
-            marked.map(|marked| marked.map(shown))
-        };
+        let marked = InputField::Marked(EntityMarkers { text, words: true, head, tail, markers: true });
+        let trained = trained(&["words", "a", "b"]);
         let pieces = ["$", "x", "$", "y", "#", "z", "#"].map(str::to_string).to_vec();
-        for line in [
+        for json in [
             r#"{"words": ["x", "y", "z"], "a": [0, 1], "b": [2, 3]}"#,
             r#"{"words": "x y z", "a": [0, 1], "b": [2, 3]}"#,
             r#"{"tokens": ["x", "y", "z"], "head": [0, 1], "tail": [2, 3]}"#,
             r#"{"text": "x y z", "head": [0, 1], "tail": [4, 5]}"#,
         ] {
-            assert_eq!(read(line), Ok(Some(("x y z".to_string(), pieces.clone()))), "{line}");
+            let found = question(json).read(&marked, &trained).unwrap();
+            let RowInput::Words(read) = found.input else { panic!("pieces") };
+            assert_eq!(
+                read.into_iter().filter(|piece| !piece.is_empty()).collect::<Vec<_>>(),
+                pieces,
+                "{json}"
+            );
+            assert_eq!(found.source, Source::Text("x y z".into(), Vec::new()));
         }
-        for (line, says) in [
-            (r#"{"words": ["x"], "a": [0, 1]}"#, "no field `b` beside the text"),
-            (r#"{"words": ["x"]}"#, "no field `a` beside the text"),
-            (r#"{"a": [0, 1], "b": [0, 1]}"#, "no field `words`, `a` and `b`; found a, b"),
-            (
-                r#"{"words": ["x"], "a": [0, 1], "b": [0, 2]}"#,
-                "field \"b\": found [0, 2], expected [start, end] of a span that is not empty, with end (exclusive) at most 1, in words of field \"words\"",
-            ),
-            (r#"{"text": 5, "head": [0, 1], "tail": [0, 2]}"#, "field \"words\": found 5, expected text"),
-        ] {
-            assert_eq!(read(line).unwrap_err(), says);
-        }
-        let beside = Question::from_json(&reads(&["text"]), br#"{"text": "x"}"#).unwrap();
-        assert!(beside.one.is_some() && beside.marked[0].is_none());
-        let plain = Question::from_text(&reads(&[]), b"x\n").err().unwrap();
-        assert_eq!(plain, "no task reads one text; give JSON objects with `words`, `a` and `b`");
     }
 }

@@ -59,7 +59,7 @@ impl Rules<'_> {
     /// Whether the corpus of a task has a validation split.
     fn is_validated(&self, task: &str) -> bool {
         let corpus = self.config.task.get(task).and_then(|task| self.config.corpus.get(&task.config.corpus));
-        corpus.is_some_and(|corpus| corpus.validation.is_some())
+        corpus.is_some_and(data::CorpusConfig::has_validation)
     }
 
     /// Whether there are tasks, and no corpus of theirs has a validation split.

@@ -15,7 +15,7 @@ pub(crate) struct Arc {
     pub relation: String,
 }
 
-/// A row's arcs, `None` for words without one; `None` for a row without heads.
+/// A row's arcs, `None` for words without one, or without a relation (`_`); `None` for a row without heads.
 ///
 /// Errors: not one head and one relation for each word; a head that is none of the row's words, or the word itself; a head
 /// without a relation.
@@ -48,6 +48,8 @@ pub(crate) fn read(
             return Err(row.error(&config.heads, own, "another word, or 0 for the root"));
         }
         match as_label(relation) {
+            // CoNLL-U's sign for a value that is not given.
+            Ok(Some(none)) if none == "_" => Ok(None),
             Ok(Some(relation)) => Ok(Some(Arc { head, relation })),
             _ => {
                 Err(error(&config.relations, relation, "a relation (text) for each word with a head".into()))
@@ -55,6 +57,30 @@ pub(crate) fn read(
         }
     };
     heads.iter().zip(&relations).enumerate().map(arc).collect::<Result<_, _>>().map(Some)
+}
+
+/// Whether the field of relations has `_` for some word with a head.
+pub(crate) fn lacks_relation(config: &DependencyParsingConfig, row: &Row) -> bool {
+    let given = |field: &str| items(row, field).ok().flatten().unwrap_or_default();
+    let (heads, relations) = (given(&config.heads), given(&config.relations));
+    let has_head = |head: &Value| !matches!(head_index(head, usize::MAX), Ok(None));
+    heads.iter().zip(&relations).any(|(head, relation)| {
+        has_head(head) && matches!(relation, Value::Text(relation) if relation == "_")
+    })
+}
+
+/// Whether arcs that all words have are a tree: exactly one word is the root's, and every word comes to it by its heads.
+pub(crate) fn is_tree(arcs: &[Option<Arc>]) -> bool {
+    let heads: Vec<usize> = arcs.iter().flatten().map(|arc| arc.head as usize).collect();
+    let reaches_root = |word: usize| {
+        // No way is longer than the sentence, unless it is a cycle.
+        let mut at = word + 1;
+        (0..=heads.len()).any(|_| {
+            at = heads[at - 1];
+            at == 0
+        })
+    };
+    heads.iter().filter(|head| **head == 0).count() == 1 && (0..heads.len()).all(reaches_root)
 }
 
 /// The values of a field that has one for each word: a list, or text with single spaces between them.
@@ -115,5 +141,20 @@ impl ArcTargets {
             _ => 0..0,
         };
         words.map(|word| (self.heads[word], self.relations.ids[word]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_has_one_root_and_no_cycle() {
+        for (heads, expected) in
+            [(&[2, 0, 2][..], true), (&[0, 0], false), (&[2, 1, 0], false), (&[2, 3, 1], false), (&[0], true)]
+        {
+            let arc = |head: &u32| Some(Arc { head: *head, relation: "x".into() });
+            assert_eq!(is_tree(&heads.iter().map(arc).collect::<Vec<_>>()), expected, "{heads:?}");
+        }
     }
 }

@@ -28,8 +28,8 @@ impl Annotation {
     /// Errors: something else in a field; a span outside the row's words, or with two types; a relation whose argument
     /// is no entity.
     pub fn read(config: &EntitiesRelationsConfig, row: &Row) -> Result<Option<Self>, DataError> {
-        let words = row.words(&config.tokens)?.ok_or_else(|| row.missing(&config.tokens))?.len();
         let Some(entities) = records(row, &config.entities, ENTITIES)? else { return Ok(None) };
+        let words = row.words(&config.tokens)?.ok_or_else(|| row.missing(&config.tokens))?.len();
         let mut read = Annotation::default();
         for value in entities {
             let span = Value::List(

@@ -149,7 +149,16 @@ pub fn job_with(device: &Device, backbone: Json, seed: u64, dropout: f64) -> Job
     }
     let datasets = Vec::new();
     Job {
-        model: Model { parameters, trunk, decoder: None, tokenizer, datasets, max_length: 32, tasks },
+        model: Model {
+            parameters,
+            trunk,
+            decoder: None,
+            tokenizer,
+            datasets,
+            max_length: 32,
+            same_text: Vec::new(),
+            tasks,
+        },
         views,
     }
 }

@@ -31,7 +31,14 @@ pub struct SplitSurvey {
     pub lengths: Lengths,
     /// The share of its tokens that the training split never shows, 0 to 1; `None` for the training split itself.
     pub new_tokens: Option<f64>,
+    /// Rows without anything to read, which are left out.
+    pub blank_rows: usize,
+    /// Places of the first of them.
+    pub blank_places: Vec<String>,
 }
+
+/// How many places are named.
+const PLACES: usize = 3;
 
 impl ViewSurvey {
     /// Every view, in the order of the tasks.
@@ -39,11 +46,22 @@ impl ViewSurvey {
         let of = |(index, view): (usize, &View)| {
             let training = Vocabulary::of(&view.encoded, special);
             let splits = Split::ALL.into_iter().filter_map(|split| {
-                let encoded = &views.of(split).get(index).filter(|view| !view.rows.is_empty())?.encoded;
+                let view = views.of(split).get(index).filter(|view| !view.rows.is_empty())?;
+                let encoded = &view.encoded;
                 let known =
                     (split != Split::Train).then(|| training.covers(&Vocabulary::of(encoded, special)));
                 let new_tokens = known.flatten().map(|known| 1.0 - known);
-                Some(SplitSurvey { split, lengths: Lengths::of(encoded), new_tokens })
+                Some(SplitSurvey {
+                    split,
+                    lengths: Lengths::of(encoded),
+                    new_tokens,
+                    blank_rows: view.blank_rows().count(),
+                    blank_places: view
+                        .blank_rows()
+                        .take(PLACES)
+                        .map(|row| view.rows[row].place.to_string())
+                        .collect(),
+                })
             });
             ViewSurvey {
                 name: name(&views.train, index),

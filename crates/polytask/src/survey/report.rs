@@ -1,7 +1,7 @@
 //! The survey with its findings, as `--json` prints it.
 
+use super::counts::Survey;
 use super::findings::{self, Finding};
-use super::survey::Survey;
 use crate::config::Config;
 use crate::job::assemble::Assembled;
 use serde::Serialize;

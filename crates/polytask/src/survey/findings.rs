@@ -1,9 +1,10 @@
 //! What deserves a look, in sentences, the gravest first. The limits are where a person would begin to look, and no law.
 
+use super::contradictions::Contradictions;
+use super::counts::Survey;
 use super::labels::{LabelSurvey, SplitLabels};
 use super::repeated::{Place, Repeated};
 use super::splits::{SplitSurvey, ViewSurvey};
-use super::survey::Survey;
 use crate::terminal::figures::count;
 use data::Split;
 use data::survey::SHORT;
@@ -32,6 +33,8 @@ const LARGER: f64 = 20.0;
 const NAMED: usize = 5;
 /// Kinds whose labels are found by rules and not given, so that most of them are rare.
 const BY_RULE: &[&str] = &["lemmatization"];
+/// How many findings other commands than `inspect` say.
+const GRAVEST: usize = 12;
 
 /// One of them.
 #[derive(Debug, Serialize)]
@@ -67,12 +70,47 @@ pub fn of(survey: &Survey) -> Vec<Finding> {
     // A corpus that is read in several ways may be reported twice in the same words.
     let mut seen = HashSet::new();
     found.retain(|finding| seen.insert(finding.text.clone()));
+    found.extend(survey.contradictions.iter().map(contradicting));
     survey.labels.iter().for_each(|labels| found.extend(of_labels(labels)));
     survey.corpora.iter().for_each(|view| found.extend(of_view(view, survey.max_length)));
     found.extend(sizes(&survey.corpora));
     // Stable: within a severity repeated rows by their share, then all else in the order of the config.
     found.sort_by_key(|finding| finding.severity);
     found
+}
+
+/// The findings that are more than good to know, the gravest first, each in one text; at most a dozen, and how many more there are.
+pub fn gravest(survey: &Survey) -> (Vec<String>, usize) {
+    let mut grave: Vec<String> = of(survey)
+        .into_iter()
+        .filter(|finding| finding.severity < Severity::Notice)
+        .map(|Finding { text, examples, .. }| match examples.first() {
+            Some(example) => format!("{text} For example: {example}"),
+            None => text,
+        })
+        .collect();
+    let more = grave.len().saturating_sub(GRAVEST);
+    grave.truncate(GRAVEST);
+    (grave, more)
+}
+
+/// Rows of one text with different labels.
+fn contradicting(found: &Contradictions) -> Finding {
+    let Contradictions { task, split, rows, of, examples } = found;
+    let text = format!(
+        "task `{task}`: {} rows whose text stands earlier{} with another label: {} of {} ({}). No model can learn both.",
+        adjective(*split),
+        if *split == Split::Train { "" } else { ", there or in training," },
+        count(*rows),
+        count(*of),
+        percent(*rows as f64 / (*of).max(1) as f64)
+    );
+    let severity = match split {
+        Split::Train => Severity::Learning,
+        Split::Validation => Severity::Choices,
+        Split::Test => Severity::TestScores,
+    };
+    Finding { severity, text, examples: examples.clone() }
 }
 
 fn finding(severity: Severity, text: String) -> Finding {
@@ -172,8 +210,32 @@ fn of_labels(labels: &LabelSurvey) -> Vec<Finding> {
     for split in &labels.splits {
         let name = adjective(split.found.split);
         if split.found.labelled == 0 {
-            found.push(finding(Severity::Learning, format!("task `{task}`: no {name} row carries a label.")));
+            let (severity, so) = match split.found.split {
+                Split::Train => (Severity::Learning, "It learns nothing"),
+                Split::Validation => (Severity::Choices, "It has no say in the best checkpoint"),
+                Split::Test => (Severity::TestScores, "It cannot be scored there"),
+            };
+            let text = format!(
+                "task `{task}`: no {name} row carries a label in {}. {so}. The first row has the fields {}.",
+                ticked(&split.found.fields),
+                split.found.fields_found
+            );
+            found.push(finding(severity, text));
             continue;
+        }
+        for issue in &split.found.issues {
+            let text = format!(
+                "task `{task}`: {} of {} {name} rows {}: {}{}",
+                count(issue.rows),
+                count(issue.of),
+                issue.what,
+                issue.places.join(", "),
+                if issue.rows > issue.places.len() { ", ..." } else { "" }
+            );
+            found.push(finding(Severity::Learning, text));
+        }
+        for remark in &split.found.remarks {
+            found.push(finding(Severity::Learning, format!("task `{task}`: {remark}.")));
         }
         let share = split.found.missing as f64 / split.rows() as f64;
         if share >= MISSING {
@@ -285,7 +347,19 @@ fn numbers(labels: &LabelSurvey, training: &SplitLabels) -> Vec<Finding> {
 fn of_view(view: &ViewSurvey, max_length: usize) -> Vec<Finding> {
     let name = &view.name;
     let mut found = Vec::new();
-    for SplitSurvey { split, lengths, .. } in &view.splits {
+    for SplitSurvey { split, lengths, blank_rows, blank_places, .. } in &view.splits {
+        if *blank_rows > 0 {
+            let text = format!(
+                "`{name}`: {} of {} {} rows have nothing to read in {} (null, empty or blank); they are left out: {}{}",
+                count(*blank_rows),
+                count(lengths.rows),
+                adjective(*split),
+                view.reads,
+                blank_places.join(", "),
+                if *blank_rows > blank_places.len() { ", ..." } else { "" }
+            );
+            found.push(finding(Severity::Learning, text));
+        }
         if lengths.share_cut() >= CUT {
             let text = format!(
                 "`{name}`: {} rows longer than data.max_length = {max_length}, which are cut: {} of {} ({}). The longest has {} tokens.",
@@ -327,6 +401,11 @@ fn sizes(corpora: &[ViewSurvey]) -> Option<Finding> {
         largest.name, smallest.name
     );
     (times >= LARGER).then(|| finding(Severity::Notice, text))
+}
+
+/// Names in ticks.
+fn ticked(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The first of some names.

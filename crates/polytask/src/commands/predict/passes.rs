@@ -1,0 +1,234 @@
+//! From questions to answers: one pass through the trunk for each way in which tasks read them.
+
+use super::question::{Question, Source, TaskInput, TrainedFields};
+use crate::failure::Failure;
+use data::{Encoded, InputField, RowInput, View};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use train::Model;
+
+/// Tokens that go through the trunk at once.
+const TOKENS: usize = 4096;
+
+/// The answer of a task to a question, or why there is none.
+type Answer = Result<Value, String>;
+
+/// What the tasks of a model say to some questions.
+pub struct Predicted {
+    /// By question: the answer of each wanted task.
+    pub answers: Vec<Vec<(usize, Answer)>>,
+    /// What truncation took of each question.
+    pub truncated: Vec<u32>,
+    /// The texts that the answers repeat, of the first task that read one.
+    pub repeated: Vec<Option<Source>>,
+}
+
+/// Which tasks answer, and how.
+pub struct Wanted {
+    /// Indices of tasks.
+    pub tasks: Vec<usize>,
+    /// Whether answers list the probabilities of all labels.
+    pub all_probabilities: bool,
+}
+
+/// The questions that can be read in one way, for some tasks.
+struct Pass {
+    tasks: Vec<usize>,
+    /// The questions, by index.
+    questions: Vec<usize>,
+    sources: Vec<Source>,
+    encoded: Encoded,
+    /// Whether the tokens know the words that they are of.
+    has_words: bool,
+}
+
+/// The answers of the wanted tasks to some questions.
+pub fn answers(
+    model: &Model,
+    wanted: &Wanted,
+    trained: &TrainedFields,
+    questions: &[Question],
+) -> Result<Predicted, Failure> {
+    let none = || wanted.tasks.iter().map(|task| (*task, Err(String::new()))).collect();
+    let mut predicted = Predicted {
+        answers: questions.iter().map(|_| none()).collect(),
+        truncated: vec![0; questions.len()],
+        repeated: questions.iter().map(|_| None).collect(),
+    };
+    let mut passes: Vec<Pass> = Vec::new();
+    for (input, tasks) in inputs(model, wanted) {
+        let pass = predicted.read(model, &input, tasks, trained, questions)?;
+        for (question, source) in pass.questions.iter().zip(&pass.sources) {
+            predicted.repeated[*question].get_or_insert_with(|| source.clone());
+        }
+        match passes.iter_mut().find(|other| other.reads_alike(&pass)) {
+            Some(other) => other.join(pass),
+            None => passes.push(pass),
+        }
+    }
+    for pass in passes {
+        predicted.run(model, wanted, &pass);
+    }
+    Ok(predicted)
+}
+
+/// The different inputs of the wanted tasks, each with its tasks.
+fn inputs(model: &Model, wanted: &Wanted) -> Vec<(InputField, Vec<usize>)> {
+    let mut inputs: Vec<(InputField, Vec<usize>)> = Vec::new();
+    for task in &wanted.tasks {
+        let input = model.tasks[*task].kind.input();
+        match inputs.iter_mut().find(|(known, _)| *known == input) {
+            Some((_, tasks)) => tasks.push(*task),
+            None => inputs.push((input, vec![*task])),
+        }
+    }
+    inputs
+}
+
+impl Pass {
+    /// Whether another pass has the same tokens of the same questions, so that one of both is enough.
+    fn reads_alike(&self, other: &Pass) -> bool {
+        let (a, b) = (&self.encoded, &other.encoded);
+        let is_plain = |encoded: &Encoded| encoded.first_segment_len.is_empty();
+        self.questions == other.questions
+            && is_plain(a)
+            && is_plain(b)
+            && a.ids == b.ids
+            && a.offsets == b.offsets
+            && a.sequences == b.sequences
+            && !(self.has_words && other.has_words && a.word_ids != b.word_ids)
+    }
+
+    /// Takes the tasks of a pass that reads alike. Tasks on words need the tokens that know their words.
+    fn join(&mut self, mut other: Pass) {
+        if other.has_words && !self.has_words {
+            std::mem::swap(self, &mut other);
+        }
+        self.tasks.append(&mut other.tasks);
+    }
+}
+
+impl Predicted {
+    fn set(&mut self, question: usize, task: usize, answer: Answer) {
+        if let Some((_, slot)) = self.answers[question].iter_mut().find(|(other, _)| *other == task) {
+            *slot = answer;
+        }
+    }
+
+    /// Reads the questions under an input; those that cannot be read have an error for its tasks.
+    fn read(
+        &mut self,
+        model: &Model,
+        input: &InputField,
+        tasks: Vec<usize>,
+        trained: &TrainedFields,
+        questions: &[Question],
+    ) -> Result<Pass, Failure> {
+        let mut found: Vec<(usize, TaskInput)> = Vec::new();
+        for (index, question) in questions.iter().enumerate() {
+            match question.read(input, trained) {
+                Ok(read) => found.push((index, read)),
+                Err(error) => tasks.iter().for_each(|task| self.set(index, *task, Err(error.clone()))),
+            }
+        }
+        let mut encoded = encode(model, found.iter().map(|(_, read)| read));
+        if encoded.is_err() {
+            // One question that the tokenizer refuses is no reason to answer none.
+            found.retain(|(index, read)| match encode(model, [read].into_iter()) {
+                Ok(_) => true,
+                Err(error) => {
+                    tasks.iter().for_each(|task| self.set(*index, *task, Err(error.clone())));
+                    false
+                }
+            });
+            encoded = encode(model, found.iter().map(|(_, read)| read));
+        }
+        let encoded = encoded.map_err(Failure::failed)?;
+        let (rows, read): (Vec<usize>, Vec<TaskInput>) = found.into_iter().unzip();
+        let has_words = read.iter().all(|found| matches!(found.input, RowInput::Words(_)));
+        let sources = read.into_iter().map(|found| found.source).collect();
+        Ok(Pass { tasks, questions: rows, sources, encoded, has_words })
+    }
+
+    /// Runs a pass. With dataset embeddings there is one for each corpus of its tasks.
+    fn run(&mut self, model: &Model, wanted: &Wanted, pass: &Pass) {
+        if pass.questions.is_empty() {
+            return;
+        }
+        pass.questions
+            .iter()
+            .zip(&pass.encoded.truncated)
+            .for_each(|(row, lost)| self.truncated[*row] += lost);
+        let corpora: Vec<Option<&str>> = match model.datasets.as_slice() {
+            [] => vec![None],
+            datasets => datasets.iter().map(|corpus| Some(corpus.as_str())).collect(),
+        };
+        for corpus in corpora {
+            let of_corpus =
+                |task: &&usize| corpus.is_none_or(|name| model.tasks[**task].config.corpus == name);
+            let tasks: Vec<usize> = pass.tasks.iter().filter(of_corpus).copied().collect();
+            if !tasks.is_empty() {
+                self.one_pass(model, wanted, &tasks, corpus.unwrap_or("standard input"), pass);
+            }
+        }
+    }
+
+    fn one_pass(&mut self, model: &Model, wanted: &Wanted, tasks: &[usize], corpus: &str, pass: &Pass) {
+        let view = View {
+            corpus: corpus.into(),
+            input: InputField::Text("text".into()),
+            rows: Arc::default(),
+            encoded: pass.encoded.clone(),
+            masking: None,
+        };
+        for (task, predictions) in tasks.iter().zip(train::predict(model, tasks, &view, TOKENS)) {
+            let head = &model.tasks[*task].head;
+            for (i, prediction) in predictions.iter().enumerate() {
+                let mapping = pass.encoded.offset_mapping(i);
+                let mut answer = head.to_json(prediction, pass.sources[i].as_model_input(&mapping));
+                if let Some(all) = head.probabilities(prediction).filter(|_| wanted.all_probabilities) {
+                    answer["probabilities"] = Value::Object(all);
+                }
+                self.set(pass.questions[i], *task, Ok(answer));
+            }
+        }
+    }
+
+    /// The answer to a question as a JSON object without its place: the texts that were read, and the answer of each task; or one
+    /// error, where no task has an answer.
+    pub fn object(&self, model: &Model, question: usize) -> Result<Map<String, Value>, String> {
+        let answers = &self.answers[question];
+        if answers.iter().all(|(_, answer)| answer.is_err()) {
+            let mut reasons: Vec<&str> =
+                answers.iter().filter_map(|(_, answer)| answer.as_ref().err()).map(String::as_str).collect();
+            reasons.sort_unstable();
+            reasons.dedup();
+            return Err(reasons.join("; "));
+        }
+        let mut object = Map::new();
+        for (name, text) in self.repeated[question].iter().flat_map(Source::repeated) {
+            object.insert(name.into(), text.into());
+        }
+        let of_task = |(task, answer): &(usize, Answer)| {
+            let answer = answer.clone().unwrap_or_else(|error| json!({ "error": error }));
+            (model.tasks[*task].name.clone(), answer)
+        };
+        object.insert("tasks".into(), Value::Object(answers.iter().map(of_task).collect()));
+        if self.truncated[question] > 0 {
+            object.insert("truncated_tokens".into(), self.truncated[question].into());
+        }
+        Ok(object)
+    }
+
+    /// How many answers of tasks are missing, the questions aside that have none at all.
+    pub fn missing(&self) -> usize {
+        let missing =
+            |answers: &Vec<(usize, Answer)>| answers.iter().filter(|(_, answer)| answer.is_err()).count();
+        self.answers.iter().map(|answers| missing(answers) % answers.len().max(1)).sum()
+    }
+}
+
+fn encode<'a>(model: &Model, read: impl Iterator<Item = &'a TaskInput>) -> Result<Encoded, String> {
+    let inputs: Vec<_> = read.map(|found| found.input.as_input()).collect();
+    model.tokenizer.encode(&inputs, model.max_length).map_err(|error| error.to_string())
+}
