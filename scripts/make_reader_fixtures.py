@@ -47,8 +47,6 @@ def main():
         pq.write_table(table, folder / f"rows_{name}.parquet", compression=name, row_group_size=4)
 
     def plain(x):
-        if isinstance(x, int) and not isinstance(x, bool) and int(float(x)) != x:
-            return str(x)
         if isinstance(x, bytes):
             return x.decode()
         if isinstance(x, datetime.date):

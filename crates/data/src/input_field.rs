@@ -125,7 +125,7 @@ impl RowInput<'_> {
 
 impl InputField {
     /// The input of a row; `None` where there is nothing to read: a field that is absent, null or blank ([`is_blank`]), no words or
-    /// blank ones alone, a blank text of two, a blank choice.
+    /// blank ones alone, a blank text of two, a blank choice, no span.
     ///
     /// # Errors
     /// A field that holds something else.
@@ -164,7 +164,11 @@ impl InputField {
                 let (overlap, most) = (*overlap, *most);
                 texts(first, second)?.map(|texts| RowInput::Windows { texts, overlap, most })
             }
-            InputField::Marked(marked) if row.get(&marked.text).is_none_or(Value::is_blank) => None,
+            InputField::Marked(marked)
+                if marked.fields().iter().any(|field| row.get(field).is_none_or(Value::is_blank)) =>
+            {
+                None
+            }
             InputField::Marked(marked) => marked.pieces(row)?.map(RowInput::Words),
         })
     }
@@ -191,8 +195,18 @@ impl InputField {
     /// Every row with a field that holds something else (many at once); a field that no row has; rows that are all blank.
     pub fn keep_readable(&self, rows: &Arc<[Row]>) -> Result<Arc<[Row]>, Vec<DataError>> {
         let Some(first) = rows.first() else { return Ok(rows.clone()) };
-        if let Some(field) = self.fields().into_iter().find(|field| !rows.iter().any(|row| row.has(field))) {
-            return Err(vec![first.missing_everywhere(field, rows.len())]);
+        let is_nowhere = |field: &&str| match self {
+            // Null spans are no blank text.
+            InputField::Marked(marked) if *field != marked.text => {
+                rows.iter().all(|row| row.get(field).is_none())
+            }
+            _ => !rows.iter().any(|row| row.has(field)),
+        };
+        if let Some(field) = self.fields().into_iter().find(is_nowhere) {
+            return Err(vec![match rows.len() {
+                1 => first.missing(field),
+                rows => first.missing_everywhere(field, rows),
+            }]);
         }
         let mut errors = ErrorList::new();
         let mut is_readable = Vec::with_capacity(rows.len());

@@ -1,5 +1,6 @@
 //! From text to token ids, in parallel, with truncation of our own that is counted; `decode.rs` has the way back.
 
+mod absent;
 mod cache;
 mod decode;
 mod pairs;
@@ -7,6 +8,7 @@ mod pairs;
 pub use cache::encode_cached;
 pub use decode::SpecialTokens;
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use tokenizers::{EncodeInput, Encoding};
 
 use crate::DataError;
 use crate::cast::to_u32;
+use crate::read::{LFS_POINTER, LFS_REMEDY};
 
 /// Word index of a token that belongs to no word, such as a special token.
 pub const NO_WORD_ID: u32 = u32::MAX;
@@ -163,8 +166,12 @@ impl Tokenizer {
     /// # Errors
     /// When the file cannot be read or is no tokenizer.
     pub fn from_file(path: &Path) -> Result<Self, DataError> {
-        let json =
-            std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.into(), source })?;
+        let json = std::fs::read_to_string(path).map_err(|source| match absent::reason(path) {
+            Some(reason) if source.kind() == ErrorKind::NotFound => {
+                DataError::Tokenizer { path: Some(path.into()), reason }
+            }
+            _ => DataError::Io { path: path.into(), source },
+        })?;
         Self::parse(&json, Some(path.into()))
     }
 
@@ -178,6 +185,9 @@ impl Tokenizer {
 
     fn parse(json: &str, path: Option<PathBuf>) -> Result<Self, DataError> {
         let invalid = |reason: String| DataError::Tokenizer { path: path.clone(), reason };
+        if json.as_bytes().starts_with(LFS_POINTER) {
+            return Err(invalid(LFS_REMEDY.into()));
+        }
         let mut settings: Json =
             serde_json::from_str(json).map_err(|error| invalid(format!("is not JSON: {error}")))?;
         // BPE dropout draws from a generator without a seed: the same text would give other tokens on every call.
@@ -208,6 +218,11 @@ impl Tokenizer {
     /// The text of its `tokenizer.json`, as it was read.
     pub fn to_json(&self) -> &str {
         &self.json
+    }
+
+    /// The tokens whose ids are `rows` or more: those without a row in a table of so many, in the order of their ids.
+    pub fn tokens_beyond(&self, rows: usize) -> Vec<String> {
+        (to_u32(rows)..to_u32(self.vocabulary)).filter_map(|id| self.inner.id_to_token(id)).collect()
     }
 
     /// Every id is below this: one more than the largest id.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use crate::cast::whole_part;
 use crate::random;
 
 /// Which of `rows` rows are cut off for validation, in rising order: about `share` of them, at least one and not all. Rows of equal
@@ -22,7 +23,7 @@ pub fn validation_rows<K: Hash + Eq>(keys: &[Option<K>], share: f64, seed: u64) 
     }
     let mut order: Vec<usize> = (0..groups.len()).collect();
     random::shuffle(&mut random::stream(seed, "validation split", 0), &mut order);
-    let wanted = ((share * keys.len() as f64).round().max(1.0)) as usize;
+    let wanted = whole_part((share * keys.len() as f64).round().max(1.0));
     let mut cut = Vec::new();
     // One group is left to train on.
     for group in order.iter().skip(1) {

@@ -335,11 +335,11 @@ mod tests {
 
     #[test]
     fn errors_say_where_and_what() {
-        let list = Value::List(vec![Value::Text("a".into()), Value::Number(2.0)]);
+        let list = Value::List(vec![Value::Text("a".into()), Value::Number(2.5)]);
         let error = row(list.clone()).words("x").unwrap_err().to_string();
-        assert_eq!(error, "dir/a.jsonl:7: field \"x\": found 2 at position 2, expected a list of text");
+        assert_eq!(error, "dir/a.jsonl:7: field \"x\": found 2.5 at position 2, expected a list of text");
         let error = row(list).text("x").unwrap_err().to_string();
-        assert_eq!(error, "dir/a.jsonl:7: field \"x\": found [\"a\", 2], expected text");
+        assert_eq!(error, "dir/a.jsonl:7: field \"x\": found [\"a\", 2.5], expected text");
         assert!(row(Value::Text("1e999".into())).number("x").is_err());
         assert_eq!(row(Value::Text(" -2.5 ".into())).number("x").unwrap(), Some(-2.5));
     }

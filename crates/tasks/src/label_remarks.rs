@@ -18,7 +18,7 @@ type Counted<'a> = [(&'a str, u64)];
 /// What may be the matter with a list of labels; `fields` are the fields that they come from.
 type Test = fn(&Counted<'_>, &[String]) -> Option<String>;
 
-const TESTS: [Test; 6] = [twins, missing_values, lists, header, numbers, single_rows];
+const TESTS: [Test; 5] = [twins, missing_values, lists, header, numbers];
 
 /// Remarks on a label space, as sentences that begin in small letters; `fields` are the fields that its labels come from.
 pub fn label_remarks(space: &Value, fields: &[String]) -> Vec<String> {
@@ -96,21 +96,6 @@ fn numbers(labels: &Counted<'_>, _: &[String]) -> Option<String> {
         .then(|| format!("{} different numbers as classes; scores are a regression task", labels.len()))
 }
 
-/// Labels that occur once.
-fn single_rows(labels: &Counted<'_>, _: &[String]) -> Option<String> {
-    let found: Vec<_> = labels.iter().filter(|(_, count)| *count == 1).collect();
-    (!found.is_empty()).then(|| {
-        let names: Vec<String> = found.iter().take(NAMED).map(|(label, _)| format!("{label:?}")).collect();
-        let more = if found.len() > NAMED { ", ..." } else { "" };
-        format!(
-            "{} of {} labels occur once in training: {}{more}",
-            found.len(),
-            labels.len(),
-            names.join(", ")
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +116,6 @@ mod tests {
             (vec![("NaN", 8), ("a", 9)], "a class with the name of a missing value: \"NaN\" 8"),
             (vec![("[0, 1]", 2), ("[1, 0]", 3)], "lists written as text: \"[0, 1]\" 2, \"[1, 0]\" 3"),
             (vec![("label", 2), ("pos", 3)], "the name of its own field: \"label\" 2"),
-            (vec![("a", 1), ("b", 2)], "1 of 2 labels occur once in training: \"a\""),
         ] {
             let found = remarks(&labels);
             assert!(found.len() == 1 && found[0].contains(says), "{found:?}");

@@ -28,7 +28,7 @@ pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<R
     while let Some((line, record)) = records.next() {
         match record {
             Ok(cells) => table.push(line, cells),
-            Err(reason) => table.add_error(line, reason),
+            Err(reason) => table.add_error(line, reason, true),
         }
     }
     table.finish()
@@ -89,12 +89,10 @@ impl Records<'_> {
         let cell = &rest[..end];
         let bare = cell.trim_matches(' ');
         if bare.len() < cell.len() && bare.starts_with('"') && bare.len() > 1 && bare.ends_with('"') {
-            let error = format!(
-                "a blank stands between a delimiter and a quote ({cell}); remove the blank, or the quotes (in CSV a quote is the first sign of its cell)"
-            );
+            let error = "a blank stands between a delimiter and a quote; remove the blank, or the quotes (in CSV a quote is the first sign of its cell)";
             let line = self.line;
             self.at += rest.find('\n').unwrap_or(rest.len());
-            return Err((line, error));
+            return Err((line, error.to_owned()));
         }
         let cell = cell.trim().to_owned();
         self.at += end;

@@ -8,6 +8,7 @@ mod conll;
 mod conllu;
 mod csv;
 mod fasttext;
+mod faults;
 mod json;
 mod keys;
 mod parallel;
@@ -16,6 +17,7 @@ mod text;
 mod tsv;
 
 pub use self::json::json_value;
+pub use self::text::{LFS_POINTER, LFS_REMEDY};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

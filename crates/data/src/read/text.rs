@@ -138,9 +138,8 @@ mod tests {
             std::io::Write::write_all(&mut gzip, text).unwrap();
             [gzip.finish().unwrap(), zstd::encode_all(text, 19).unwrap()]
         };
-        let two_members = [pack(b"one\n"), pack(b"two\n")];
-        for i in 0..2 {
-            let both = [two_members[0][i].clone(), two_members[1][i].clone()].concat();
+        for (first, second) in pack(b"one\n").into_iter().zip(pack(b"two\n")) {
+            let both = [first, second].concat();
             assert_eq!(unpacked(both).unwrap(), b"one\ntwo\n");
         }
         let error = unpacked(pack(&vec![b'a'; 50 << 20])[1].clone()).unwrap_err().to_string();

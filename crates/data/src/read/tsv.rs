@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::faults::{Fault, report};
 use super::text::lines;
 use crate::{CorpusConfig, DataError, ErrorList, Place, Row, Value};
 
@@ -32,7 +33,9 @@ pub struct Table {
     /// Whether cells beyond the named columns are left out.
     ignore_extra: bool,
     rows: Vec<Row>,
+    /// Errors of settings.
     errors: ErrorList,
+    faults: Vec<Fault>,
 }
 
 impl Table {
@@ -57,13 +60,14 @@ impl Table {
             ignore_extra: corpus.ignore_extra_columns,
             names,
             rows: Vec::new(),
+            faults: Vec::new(),
             errors,
         }
     }
 
-    /// Adds an error of a line.
-    pub fn add_error(&mut self, line: usize, reason: String) {
-        self.errors.push(Place { file: self.file.clone(), line }.error(reason));
+    /// Adds an error of a line; `common` says whether many lines may have it alike.
+    pub fn add_error(&mut self, line: usize, reason: String, common: bool) {
+        self.faults.push(Fault { place: Place { file: self.file.clone(), line }, reason, common });
     }
 
     /// Takes one record: the header, if that is still to come, or a row.
@@ -82,6 +86,7 @@ impl Table {
                 self.add_error(
                     line,
                     format!("the column name {name:?} stands twice; give names with `columns`"),
+                    false,
                 );
             }
             self.names = Some(names);
@@ -96,16 +101,20 @@ impl Table {
             let listed = names.join(", ");
             let expected = names.len();
             let hint = if extra { "; `ignore_extra_columns = true` leaves the others out" } else { "" };
-            return self
-                .add_error(line, format!("found {found} {columns}, expected {expected} ({listed}){hint}"));
+            return self.add_error(
+                line,
+                format!("found {found} {columns}, expected {expected} ({listed}){hint}"),
+                true,
+            );
         }
-        let value = |cell: String| if cell.trim().is_empty() { Value::Null } else { Value::Text(cell) };
+        let value = |cell: String| if cell.is_empty() { Value::Null } else { Value::Text(cell) };
         let fields = names.iter().cloned().zip(cells.into_iter().map(value)).collect();
         self.rows.push(Row { place: Place { file: self.file.clone(), line }, fields });
     }
 
     /// The rows, or all errors.
-    pub fn finish(self) -> Result<Vec<Row>, Vec<DataError>> {
+    pub fn finish(mut self) -> Result<Vec<Row>, Vec<DataError>> {
+        self.errors.extend(report(&self.faults).finish(()).err().into_iter().flatten());
         self.errors.finish(self.rows)
     }
 }

@@ -15,7 +15,7 @@ use crate::trunk::Trunk;
 use names::NameTable;
 pub(crate) use safetensors_reader::SafetensorsReader;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -132,7 +132,7 @@ pub(crate) fn read(
         }
     }
     if !problems.is_empty() {
-        return Err(weights(reader, problems));
+        return Err(weights(reader, names, problems));
     }
     let mut values = HashMap::new();
     for entry in names.entries() {
@@ -144,7 +144,7 @@ pub(crate) fn read(
         values.insert(entry.name.clone(), stacked);
     }
     if !problems.is_empty() {
-        return Err(weights(reader, problems));
+        return Err(weights(reader, names, problems));
     }
     let mut rest = UnusedTensors::default();
     for (name, real) in found.kept {
@@ -163,14 +163,29 @@ pub(crate) fn read(
     Ok((values, rest))
 }
 
-fn weights(reader: &SafetensorsReader, problems: Vec<TensorProblem>) -> ModelError {
+fn weights(reader: &SafetensorsReader, names: &NameTable, problems: Vec<TensorProblem>) -> ModelError {
     let damaged = problems.iter().all(|p| matches!(p, TensorProblem::NotFinite { .. }));
-    let remedy = if damaged {
-        "another copy or an earlier checkpoint: training from such weights cannot recover"
-    } else {
-        "a config.json and weights that were saved together, by one save_pretrained"
+    let missing = problems.iter().filter(|p| matches!(p, TensorProblem::Missing { .. })).count();
+    let elsewhere = other_prefix(reader, names).filter(|_| missing * 2 > names.hf_names().count());
+    let remedy = match elsewhere {
+        _ if damaged => {
+            "another copy or an earlier checkpoint: training from such weights cannot recover".into()
+        }
+        Some(prefix) => format!(
+            "saving that part alone, in Python: the weights are there under `{prefix}`, inside of a larger model; its attribute of that name has a save_pretrained(DIR)"
+        ),
+        None => "a config.json and weights that were saved together, by one save_pretrained".into(),
     };
-    ModelError::Weights { path: reader.path().to_owned(), problems, remedy: remedy.into() }
+    ModelError::Weights { path: reader.path().to_owned(), problems, remedy }
+}
+
+/// The prefix under which a file has every name of the table, where that is none of the architecture's.
+fn other_prefix(reader: &SafetensorsReader, names: &NameTable) -> Option<String> {
+    let first = names.hf_names().next()?;
+    let prefixes = reader.names().filter_map(|real| modern(real).strip_suffix(first).map(str::to_owned));
+    let real: HashSet<String> = reader.names().map(modern).collect();
+    let has_all = |prefix: &String| names.hf_names().all(|name| real.contains(&format!("{prefix}{name}")));
+    prefixes.filter(|prefix| prefix.ends_with('.')).find(has_all)
 }
 
 /// Which tensor of the file stands for which name of the table.

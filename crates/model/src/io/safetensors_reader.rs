@@ -178,6 +178,13 @@ impl Shard {
             return Err(broken(format!("found {length} bytes, expected at least 8")));
         }
         file.read_exact(&mut count).map_err(ModelError::io(path, "read"))?;
+        if &count == b"version " {
+            return Err(ModelError::Broken {
+                path: path.to_owned(),
+                reason: "found a Git LFS pointer and not the file itself".into(),
+                remedy: "fetching it with: git lfs pull".into(),
+            });
+        }
         let header = u64::from_le_bytes(count);
         if header > LONGEST_HEADER.min(length - 8) {
             return Err(broken(format!(

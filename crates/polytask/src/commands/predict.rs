@@ -10,7 +10,6 @@ use crate::failure::{Failure, SOME_LINES};
 use data::{CorpusConfig, Row, Value as FieldValue};
 use input::{Asked, InputFormat, Source};
 use passes::Wanted;
-use question::TrainedFields;
 use serde_json::{Map, Value, json};
 use std::io::{self, Read, Write};
 use train::Model;
@@ -69,7 +68,6 @@ pub fn answer_texts(model: &Model, from: impl Read, mut to: impl Write) -> Resul
 struct Answering<'a> {
     model: &'a Model,
     wanted: Wanted,
-    trained: TrainedFields,
     /// Fields that answers repeat.
     echo: &'a [String],
 }
@@ -77,7 +75,7 @@ struct Answering<'a> {
 /// What came of answering.
 #[derive(Default)]
 struct Counts {
-    /// Rows without any answer.
+    /// Rows without any answer, or with something that a task cannot read.
     broken: usize,
     /// Answers of single tasks that are missing in the other rows.
     missing: usize,
@@ -106,7 +104,7 @@ impl<'a> Answering<'a> {
         chosen.sort_unstable();
         chosen.dedup();
         let wanted = Wanted { tasks: chosen, all_probabilities };
-        Ok(Answering { model, wanted, trained: TrainedFields::of(model), echo })
+        Ok(Answering { model, wanted, echo })
     }
 
     /// Answers every question of a source, in order.
@@ -152,22 +150,23 @@ impl<'a> Answering<'a> {
         for Asked { line, question } in asked {
             places.push((line, question.map(|question| questions.push(question))));
         }
-        let predicted = passes::answers(self.model, &self.wanted, &self.trained, &questions)?;
-        counts.missing += predicted.missing();
+        let predicted = passes::answers(self.model, &self.wanted, &questions)?;
+        counts.missing += predicted.absent();
         let mut next = 0;
         let mut object = |(line, question): (usize, Result<(), String>)| {
             let mut object = Map::new();
             object.extend(file.map(|file| ("file".to_owned(), json!(file))));
             object.insert("line".into(), json!(line));
+            counts.broken += usize::from(question.is_err());
             let answer = question.and_then(|()| {
                 next += 1;
+                counts.broken += usize::from(predicted.is_broken(next - 1));
                 object.extend(self.echoed(&questions[next - 1].row));
                 predicted.object(self.model, next - 1)
             });
             match answer {
                 Ok(answer) => object.extend(answer),
                 Err(error) => {
-                    counts.broken += 1;
                     object.insert("error".into(), json!(error));
                 }
             }

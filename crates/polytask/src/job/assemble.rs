@@ -221,10 +221,17 @@ fn open_pretrained(
     let backbone = model::open(&dir, parameters, config.model.dropout).map_err(|e| Failure::refused([e]))?;
     let known = backbone.spec().vocabulary;
     if tokenizer.vocabulary() > known {
+        let without = tokenizer.tokens_beyond(known);
+        let named: Vec<String> = without.iter().take(5).map(|token| format!("{token:?}")).collect();
+        let more = if without.len() > named.len() { ", ..." } else { "" };
         return Err(Failure::refused([format!(
-            "{}: tokenizer.json has {} tokens, the model's embeddings {known}: they do not belong together",
+            "{}: tokenizer.json has {} tokens, the model's embeddings {known} rows: {} tokens have none ({}{more}). If they were added, \
+             grow the table once, in Python: model.resize_token_embeddings(len(tokenizer)); model.save_pretrained(DIR). Else the two do \
+             not belong together",
             dir.display(),
-            tokenizer.vocabulary()
+            tokenizer.vocabulary(),
+            without.len(),
+            named.join(", ")
         )]));
     }
     Ok((backbone, tokenizer))

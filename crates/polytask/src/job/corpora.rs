@@ -7,7 +7,7 @@ use data::{
     CorpusConfig, DataError, InputField, Paths, Row, Split, TokenMasking, Tokenizer, View, same_text,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use tasks::{GoldIssue, LabelReport, SummaryStatistics, label_remarks};
@@ -65,7 +65,7 @@ impl CorpusRows {
                 }
             }
         }
-        if errors.is_empty() { Ok(all) } else { Err(Failure::refused(errors)) }
+        if errors.is_empty() { Ok(all) } else { Err(Failure::refused(said_once(errors))) }
     }
 
     fn insert(&mut self, corpus: &str, split: Split, rows: Arc<[Row]>, fingerprint: String) {
@@ -83,6 +83,13 @@ impl CorpusRows {
         let Some(splits) = self.corpora.get(corpus) else { return false };
         splits.values().all(|rows| same_text(rows, text, words))
     }
+}
+
+/// Errors without those of a file that is several splits, after the first.
+fn said_once(errors: Vec<String>) -> Vec<String> {
+    let of_file = |error: &str| error.split_once(": ").map_or(error, |(_, of_file)| of_file).to_owned();
+    let mut seen = HashSet::new();
+    errors.into_iter().filter(|error| seen.insert(of_file(error))).collect()
 }
 
 /// The rows of some files, and a hash of their bytes.

@@ -321,7 +321,9 @@ fn uneven(labels: &LabelSurvey, training: &SplitLabels) -> Option<Finding> {
             count(few)
         );
     }
-    Some(finding(Severity::Notice, text + "Look at a score that counts every label the same."))
+    // What is shown once can hardly be learned, and may be a slip of the pen.
+    let severity = if few == 1 { Severity::Learning } else { Severity::Notice };
+    Some(finding(severity, text + "Look at a score that counts every label the same."))
 }
 
 /// Numbers that lie outside what training shows.

@@ -218,7 +218,7 @@ fn people_read_the_findings_first_and_the_page_is_whole() {
 fn hostile_texts_and_small_corpora_are_no_fault() {
     let bench = Bench::new();
     let hostile = "<script>alert('x')</script> \u{1b}[31mred\u{0}\u{202e} & \"quoted\" `tick`";
-    let row = |text: &str, label: &str| json!({ "text": text, "other": "", "label": label });
+    let row = |text: &str, label: &str| json!({ "text": text, "other": "x", "label": label });
     let train =
         [row(hostile, "<b>"), row(":-)", "a&b"), row("", "a&b"), row("\u{1b}", "a&b"), row("🎉", "a&b")];
     bench.write("odd.jsonl", lines(train));

@@ -4,6 +4,7 @@ mod bench;
 mod broken_inputs;
 mod dataset_embeddings;
 mod devices;
+mod field;
 mod inspect;
 mod lr_adaptation;
 mod lr_find;

@@ -31,7 +31,7 @@
 //! The probability of an entity is that of its least probable word; with a CRF words have their marginal probability.
 //! For plain text there is also `"words"`: the words that the tags belong to.
 
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
+use data::{DataError, InputField, Pack, Row, Split, View};
 use model::Parameters;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -227,15 +227,9 @@ impl Tagging {
         if self.config.spans.is_some() {
             return Ok(Scheme::Bio);
         }
-        let mut errors = ErrorList::new();
-        let mut found = Vec::with_capacity(rows.len());
-        for row in rows {
-            match self.written(row) {
-                Ok(tags) => found.extend(tags.map(|found| found.tags)),
-                Err(error) => errors.push(error),
-            }
-        }
-        errors.finish(())?;
+        // Rows that cannot be read are reported where their tags are counted.
+        let written = |row: &Row| self.written(row).ok().flatten().map(|found| found.tags);
+        let found: Vec<Vec<Option<String>>> = rows.iter().filter_map(written).collect();
         Scheme::recognise(found.iter().map(Vec::as_slice)).map_err(|found| {
             let expected = "tags of one scheme of spans, such as O, B-PER and I-PER. Tags without spans, such as parts of speech, want scheme = \"none\"; for numbers of classes give their `names` in the corpus".into();
             vec![DataError::Setting { key: self.key("scheme"), found, expected }]

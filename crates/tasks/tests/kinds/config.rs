@@ -140,8 +140,8 @@ fn settings_out_of_range_name_the_key() {
 fn misspelt_keys_and_values_are_refused() {
     let error = parse(with("classification", json!({ "text": "t", "lable": "y" }))).unwrap_err();
     assert!(error.contains("unknown field `lable`") && error.contains("`label`"), "{error}");
-    let error = parse(with("tagging", json!({ "scheme": "iob" }))).unwrap_err();
-    assert!(error.contains("`bio`, `bioes`, `none`"), "{error}");
+    let error = parse(with("tagging", json!({ "scheme": "iob3" }))).unwrap_err();
+    assert!(error.contains("`auto`, `bio`, `iob1`"), "{error}");
     let error = parse(with("classification", json!({ "text": "t", "label": "y", "class_weights": "even" })));
     assert!(error.unwrap_err().contains("expected \"none\", \"balanced\", or a table"));
 }

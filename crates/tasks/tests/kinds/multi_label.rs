@@ -81,7 +81,8 @@ fn lists_text_and_separated_text_are_sets_of_labels() {
 
 #[test]
 fn bad_labels_are_reported_with_their_place() {
-    let errors = multi_label(json!({})).fit_labels(&labelled(json!([["a", ["b"]], { "x": 1 }, ["a", null]])));
+    let errors =
+        multi_label(json!({})).fit_labels(&labelled(json!([["a", ["b"]], { "x": 1 }, ["a", null, " "]])));
     let found: Vec<String> = errors.unwrap_err().iter().map(|error| error.to_string()).collect();
     let expected = "expected a list of labels (text, numbers, true or false)";
     assert_eq!(
@@ -89,7 +90,6 @@ fn bad_labels_are_reported_with_their_place() {
         [
             format!("data.jsonl:1: field \"labels\": found [\"b\"] at position 2, {expected}"),
             format!("data.jsonl:2: field \"labels\": found {{x: 1}}, {expected}"),
-            format!("data.jsonl:3: field \"labels\": found null at position 2, {expected}"),
         ]
     );
     let weighted = multi_label(json!({ "positive_weights": { "d": 2 } }));

@@ -22,8 +22,7 @@ fn of_fixture(heads: &Heads) -> View {
     let sequences: Vec<Vec<usize>> =
         serde_json::from_value(heads.json["multiple_choice"]["sequences"].clone()).unwrap();
     let counts: Vec<usize> = sequences.iter().map(Vec::len).collect();
-    // By number, not at all, by letter, not at all, by text.
-    let labels = [json!(1), Json::Null, json!("C"), json!(""), json!("answer 0")];
+    let labels = [json!(1), Json::Null, json!("2"), json!(""), json!(0)];
     let input = InputField::Choices("text".into(), "choices".into());
     let mut view = view(input, objects(&labels, &counts), &heads.words, &[0; 5]);
     view.encoded.sequences.push(0);
@@ -82,11 +81,17 @@ fn labels_that_name_no_choice_are_reported() {
     let found: Vec<String> = errors.iter().map(|error| error.to_string()).collect();
     let says = |line: usize, found: &str| {
         format!(
-            "data.jsonl:{line}: field \"label\": found {found}, expected a number from 0 to 1, one of the choices, or its letter"
+            "data.jsonl:{line}: field \"label\": found {found}, expected a number from 0 to 1, one of the choices, or its letter, the same for all rows"
         )
     };
-    let expected = [says(1, "2"), says(2, "\"D\""), says(3, "\"answer\""), says(4, "0.5"), says(5, "true")];
-    assert_eq!(found, expected);
+    let labels = ["2", "\"D\"", "\"answer\"", "0.5", "true", "\"1\""];
+    assert_eq!(found, (1..).zip(labels).map(|(line, found)| says(line, found)).collect::<Vec<_>>());
+    let indices = json!({ "text": "text", "choices": "choices", "label": "label", "label_is": "index" });
+    let rows = objects(&[json!(0), json!("1"), json!("B")], &[2; 3]);
+    let errors = kind("multiple_choice", indices).fit_labels(&rows).unwrap_err();
+    assert!(
+        errors[0].to_string().ends_with("found \"B\", expected a number from 0 to 1 (label_is = \"index\")")
+    );
     let unlabelled = choice("mean").fit_labels(&objects(&[Json::Null, Json::Null], &[2; 2])).unwrap_err();
     let says = "task.t.multiple_choice.label: found no label in field \"label\" of 2 training rows";
     assert!(unlabelled[0].to_string().starts_with(says), "{}", unlabelled[0]);

@@ -189,7 +189,7 @@ fn bad_tags_are_reported_with_their_place() {
     ]);
     let errors = kind("tagging", json!({})).fit_labels(&rows(objects)).unwrap_err();
     let found: Vec<String> = errors.iter().map(|error| error.to_string()).collect();
-    let scheme = "expected O, B-TYPE or I-TYPE (scheme = \"bio\"; there are \"bioes\" and \"none\", too)";
+    let scheme = "expected O or B-TYPE, I-TYPE (scheme = \"bio\"; tags without spans: \"none\")";
     assert_eq!(
         found,
         [
@@ -213,7 +213,7 @@ fn tags_may_be_text_and_words_may_lack_one() {
     let seen = tagged(json!(["B-X I-X O", [null, "O", ""]]));
     let mut head = Learnt::of(kind("tagging", json!({})), &seen).head();
     let space = head.label_space();
-    assert_eq!(space, json!({ "labels": ["B-X", "I-X", "O"], "counts": [1, 1, 2] }));
+    assert_eq!(space, json!({ "labels": ["B-X", "I-X", "O"], "counts": [1, 1, 2], "scheme": "bio" }));
     let words = [vec![Some(0), Some(1), Some(2)]];
     let report =
         head.encode_targets(Split::Train, &view_of(tagged(json!([[null, "O", ""]])), &words, &[0])).unwrap();

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use crate::Value;
 
-/// The known shapes: each gives the rows of a document that has it.
-const SHAPES: [fn(&Value) -> Option<Vec<Value>>; 2] = [squad, spacy];
+/// Gives the rows of a document, if it has a certain shape.
+type Shape = fn(&Value) -> Option<Vec<Value>>;
+
+/// The known shapes, the first that fits counts.
+const SHAPES: [Shape; 2] = [squad, spacy];
 
 /// The rows of an element of an array, or of a document: those of a known shape, or the one object that it is; `None` for what is
 /// no object.

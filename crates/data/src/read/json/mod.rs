@@ -12,8 +12,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use self::value::{Problem, parse};
+use super::faults::{Fault, report};
 use super::text::lines;
-use crate::{DataError, ErrorList, Place, Row, Value};
+use crate::{DataError, Place, Row, Value};
 
 /// The rows of a JSON Lines file or JSON document.
 pub fn rows(file: &Arc<Path>, text: &str) -> Result<Vec<Row>, Vec<DataError>> {
@@ -55,33 +56,6 @@ pub fn json_value(text: &str) -> Result<Value, String> {
             |cause| cause.to_owned(),
         )
     })
-}
-
-/// A bad line.
-struct Fault {
-    place: Place,
-    reason: String,
-    /// Whether the reason is one that many lines have alike, and is said once.
-    common: bool,
-}
-
-/// The errors of some bad lines; a common reason is said at the first line that has it, with the number of the others.
-fn report(faults: &[Fault]) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let mut lines: HashMap<&str, usize> = HashMap::new();
-    faults.iter().filter(|fault| fault.common).for_each(|f| *lines.entry(&f.reason).or_default() += 1);
-    for fault in faults {
-        let more = match fault.common {
-            false => String::new(),
-            true => match lines.remove(fault.reason.as_str()) {
-                None => continue,
-                Some(1) => String::new(),
-                Some(all) => format!(" (so are {} lines in all)", all),
-            },
-        };
-        errors.push(fault.place.error(format!("{}{more}", fault.reason)));
-    }
-    errors
 }
 
 /// Field names that were seen, so that rows share them.

@@ -27,8 +27,11 @@ pub fn parse(text: &str) -> Result<Value, Problem> {
     value(raw, text, 0)
 }
 
+/// The values of an array, each with the byte of the text at which it begins.
+pub type Elements = Vec<(usize, Value)>;
+
 /// The values of a JSON array, each with the byte of the text at which it begins; `None` if the text is no array.
-pub fn elements(text: &str) -> Option<Result<Vec<(usize, Value)>, Problem>> {
+pub fn elements(text: &str) -> Option<Result<Elements, Problem>> {
     let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
     Some(items.into_iter().map(|item| Ok((offset(item.get(), text), value(item, text, 0)?))).collect())
 }

@@ -197,13 +197,16 @@ impl<R: Read> Lines<R> {
     }
 }
 
+/// A source, and its file if it is one.
+pub type Named<R> = (Option<PathBuf>, Source<R>);
+
 /// The sources of a command line: its files, or else standard input.
 pub fn sources<R: Read>(
     files: &[PathBuf],
     stdin: R,
     format: InputFormat,
     corpus: &CorpusConfig,
-) -> Result<Vec<(Option<PathBuf>, Source<R>)>, Failure> {
+) -> Result<Vec<Named<R>>, Failure> {
     if files.is_empty() {
         return Ok(vec![(None, Source::of_lines(stdin, format, corpus)?)]);
     }

@@ -1,6 +1,6 @@
 //! From questions to answers: one pass through the trunk for each way in which tasks read them.
 
-use super::question::{Question, Source, TaskInput, TrainedFields};
+use super::question::{NoAnswer, Question, Source, TaskInput, TrainedFields};
 use crate::failure::Failure;
 use data::{Encoded, InputField, RowInput, View};
 use serde_json::{Map, Value, json};
@@ -11,7 +11,7 @@ use train::Model;
 const TOKENS: usize = 4096;
 
 /// The answer of a task to a question, or why there is none.
-type Answer = Result<Value, String>;
+type Answer = Result<Value, NoAnswer>;
 
 /// What the tasks of a model say to some questions.
 pub struct Predicted {
@@ -19,8 +19,8 @@ pub struct Predicted {
     pub answers: Vec<Vec<(usize, Answer)>>,
     /// What truncation took of each question.
     pub truncated: Vec<u32>,
-    /// The texts that the answers repeat, of the first task that read one.
-    pub repeated: Vec<Option<Source>>,
+    /// What was read of each question.
+    sources: Vec<Vec<Source>>,
 }
 
 /// Which tasks answer, and how.
@@ -43,23 +43,18 @@ struct Pass {
 }
 
 /// The answers of the wanted tasks to some questions.
-pub fn answers(
-    model: &Model,
-    wanted: &Wanted,
-    trained: &TrainedFields,
-    questions: &[Question],
-) -> Result<Predicted, Failure> {
-    let none = || wanted.tasks.iter().map(|task| (*task, Err(String::new()))).collect();
+pub fn answers(model: &Model, wanted: &Wanted, questions: &[Question]) -> Result<Predicted, Failure> {
+    let none = || wanted.tasks.iter().map(|task| (*task, Err(NoAnswer::Absent(String::new())))).collect();
     let mut predicted = Predicted {
         answers: questions.iter().map(|_| none()).collect(),
         truncated: vec![0; questions.len()],
-        repeated: questions.iter().map(|_| None).collect(),
+        sources: questions.iter().map(|_| Vec::new()).collect(),
     };
     let mut passes: Vec<Pass> = Vec::new();
-    for (input, tasks) in inputs(model, wanted) {
-        let pass = predicted.read(model, &input, tasks, trained, questions)?;
+    for Input { input, trained, tasks } in inputs(model, wanted) {
+        let pass = predicted.read(model, &input, tasks, &trained, questions)?;
         for (question, source) in pass.questions.iter().zip(&pass.sources) {
-            predicted.repeated[*question].get_or_insert_with(|| source.clone());
+            predicted.sources[*question].push(source.clone());
         }
         match passes.iter_mut().find(|other| other.reads_alike(&pass)) {
             Some(other) => other.join(pass),
@@ -72,14 +67,22 @@ pub fn answers(
     Ok(predicted)
 }
 
-/// The different inputs of the wanted tasks, each with its tasks.
-fn inputs(model: &Model, wanted: &Wanted) -> Vec<(InputField, Vec<usize>)> {
-    let mut inputs: Vec<(InputField, Vec<usize>)> = Vec::new();
+/// A way in which some tasks read a question.
+struct Input {
+    input: InputField,
+    trained: TrainedFields,
+    tasks: Vec<usize>,
+}
+
+/// The different inputs of the wanted tasks.
+fn inputs(model: &Model, wanted: &Wanted) -> Vec<Input> {
+    let mut inputs: Vec<Input> = Vec::new();
     for task in &wanted.tasks {
-        let input = model.tasks[*task].kind.input();
-        match inputs.iter_mut().find(|(known, _)| *known == input) {
-            Some((_, tasks)) => tasks.push(*task),
-            None => inputs.push((input, vec![*task])),
+        let slot = &model.tasks[*task];
+        let (input, trained) = (slot.kind.input(), TrainedFields::of(model, &slot.config.corpus));
+        match inputs.iter_mut().find(|known| known.input == input && known.trained == trained) {
+            Some(known) => known.tasks.push(*task),
+            None => inputs.push(Input { input, trained, tasks: vec![*task] }),
         }
     }
     inputs
@@ -137,6 +140,7 @@ impl Predicted {
             found.retain(|(index, read)| match encode(model, [read].into_iter()) {
                 Ok(_) => true,
                 Err(error) => {
+                    let error = NoAnswer::Broken(error);
                     tasks.iter().for_each(|task| self.set(*index, *task, Err(error.clone())));
                     false
                 }
@@ -199,18 +203,27 @@ impl Predicted {
     pub fn object(&self, model: &Model, question: usize) -> Result<Map<String, Value>, String> {
         let answers = &self.answers[question];
         if answers.iter().all(|(_, answer)| answer.is_err()) {
-            let mut reasons: Vec<&str> =
-                answers.iter().filter_map(|(_, answer)| answer.as_ref().err()).map(String::as_str).collect();
+            let mut reasons: Vec<&str> = answers
+                .iter()
+                .filter_map(|(_, answer)| answer.as_ref().err())
+                .map(NoAnswer::reason)
+                .collect();
             reasons.sort_unstable();
             reasons.dedup();
             return Err(reasons.join("; "));
         }
         let mut object = Map::new();
-        for (name, text) in self.repeated[question].iter().flat_map(Source::repeated) {
-            object.insert(name.into(), text.into());
+        // What is repeated: the text that stands alone, if there is one, and the second text of a pair.
+        let sources = &self.sources[question];
+        let alone = sources.iter().find(|source| !matches!(source, Source::Pair(_)));
+        if let Some(source) = alone.or(sources.first()) {
+            object.insert("text".into(), source.texts().0.into());
+        }
+        if let Some(second) = sources.iter().find_map(|source| source.texts().1) {
+            object.insert("pair".into(), second.clone().into());
         }
         let of_task = |(task, answer): &(usize, Answer)| {
-            let answer = answer.clone().unwrap_or_else(|error| json!({ "error": error }));
+            let answer = answer.clone().unwrap_or_else(|error| json!({ "error": error.reason() }));
             (model.tasks[*task].name.clone(), answer)
         };
         object.insert("tasks".into(), Value::Object(answers.iter().map(of_task).collect()));
@@ -220,11 +233,17 @@ impl Predicted {
         Ok(object)
     }
 
-    /// How many answers of tasks are missing, the questions aside that have none at all.
-    pub fn missing(&self) -> usize {
-        let missing =
-            |answers: &Vec<(usize, Answer)>| answers.iter().filter(|(_, answer)| answer.is_err()).count();
-        self.answers.iter().map(|answers| missing(answers) % answers.len().max(1)).sum()
+    /// How many answers of tasks are missing since their questions lack fields, those questions aside that have no answer at all.
+    pub fn absent(&self) -> usize {
+        let answered = self.answers.iter().filter(|answers| answers.iter().any(|(_, answer)| answer.is_ok()));
+        answered.flatten().filter(|(_, answer)| matches!(answer, Err(NoAnswer::Absent(_)))).count()
+    }
+
+    /// Whether a question has no answer at all, or holds something that a task cannot read.
+    pub fn is_broken(&self, question: usize) -> bool {
+        let answers = &self.answers[question];
+        let broken = |(_, answer): &(usize, Answer)| matches!(answer, Err(NoAnswer::Broken(_)));
+        answers.iter().any(broken) || answers.iter().all(|(_, answer)| answer.is_err())
     }
 }
 

@@ -1,8 +1,8 @@
 //! A row of input, as the tasks of a model read it.
 //!
 //! A task reads the fields that it was trained on. Where a row has none of them, the names `text`, `tokens`, `pair`, `choices`, `head`
-//! and `tail` serve instead, unless some other task was trained on a field of that name: then it is that task's, and this one gets an
-//! error. A line of plain text serves every task that reads one text.
+//! and `tail` serve instead, unless another task was trained on a field of that name in the same corpus: then the field is something
+//! else, and this task gets an error. A line of plain text serves every task that reads one text.
 
 use data::{EntityMarkers, InputField, Row, RowInput, Value, split_words};
 use std::borrow::Cow;
@@ -10,7 +10,8 @@ use std::ops::Range;
 use tasks::ModelInput;
 use train::Model;
 
-/// The fields that the tasks of a model were trained on.
+/// The fields that the tasks of a corpus were trained on.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TrainedFields {
     names: Vec<String>,
     /// Fields of text and of words that said the same in every row of training.
@@ -18,8 +19,9 @@ pub struct TrainedFields {
 }
 
 impl TrainedFields {
-    pub fn of(model: &Model) -> TrainedFields {
-        let inputs = model.tasks.iter().map(|task| task.kind.input());
+    pub fn of(model: &Model, corpus: &str) -> TrainedFields {
+        let tasks = model.tasks.iter().filter(|task| task.config.corpus == corpus);
+        let inputs = tasks.map(|task| task.kind.input());
         let names =
             inputs.flat_map(|input| input.fields().into_iter().map(str::to_owned).collect::<Vec<_>>());
         TrainedFields { names: names.collect(), same_text: model.same_text.clone() }
@@ -39,6 +41,24 @@ pub struct Question {
     pub row: Row,
     /// Whether it is a line of plain text, in the field `text`.
     pub is_plain: bool,
+}
+
+/// Why a task has no answer to a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NoAnswer {
+    /// The row lacks a field of the task.
+    Absent(String),
+    /// What the task would read is blank, or no such value as it reads.
+    Broken(String),
+}
+
+impl NoAnswer {
+    /// The reason in words.
+    pub fn reason(&self) -> &str {
+        match self {
+            NoAnswer::Absent(reason) | NoAnswer::Broken(reason) => reason,
+        }
+    }
 }
 
 /// What a task reads of a row.
@@ -74,12 +94,12 @@ impl Source {
         }
     }
 
-    /// What the answer repeats: the text, of a pair the second text beside it.
-    pub fn repeated(&self) -> Vec<(&'static str, String)> {
+    /// The text, and the second one of a pair.
+    pub fn texts(&self) -> (String, Option<&String>) {
         match self {
-            Source::Text(text, _) | Source::Choices(text, _) => vec![("text", text.clone())],
-            Source::Words(words) => vec![("text", words.join(" "))],
-            Source::Pair([first, second]) => vec![("text", first.clone()), ("pair", second.clone())],
+            Source::Text(text, _) | Source::Choices(text, _) => (text.clone(), None),
+            Source::Words(words) => (words.join(" "), None),
+            Source::Pair([first, second]) => (first.clone(), Some(second)),
         }
     }
 }
@@ -88,17 +108,17 @@ impl Question {
     /// The row as a task reads it that was trained on `input`.
     ///
     /// Errors: a field that the row lacks, that is blank, or that holds something else.
-    pub fn read(&self, input: &InputField, trained: &TrainedFields) -> Result<TaskInput, String> {
-        let located = self.located(input, trained)?;
+    pub fn read(&self, input: &InputField, trained: &TrainedFields) -> Result<TaskInput, NoAnswer> {
+        let located = self.located(input, trained).map_err(NoAnswer::Absent)?;
         let reason = |error: data::DataError| match error {
-            data::DataError::BadRow { reason, .. } => reason,
-            other => other.to_string(),
+            data::DataError::BadRow { reason, .. } => NoAnswer::Broken(reason),
+            other => NoAnswer::Broken(other.to_string()),
         };
         let Some(read) = located.read(&self.row).map_err(reason)? else {
-            return Err(match self.is_plain {
+            return Err(NoAnswer::Broken(match self.is_plain {
                 true => "the text is empty".into(),
                 false => format!("nothing to read in {}: null, empty or blank", ticked(&located.fields())),
-            });
+            }));
         };
         Ok(self.prepared(input, &located, read))
     }
@@ -255,7 +275,7 @@ mod tests {
         assert_eq!(tokens.source, Source::Words(vec!["c".into(), "d e".into()]));
         let one = question(r#"{"text": "a b"}"#);
         let error = one.read(&InputField::Words("tokens".into()), &trained).unwrap_err();
-        assert_eq!(error, "no field `tokens`; found text");
+        assert_eq!(error, NoAnswer::Absent("no field `tokens`; found text".into()));
         // Fields that said the same in training serve for each other.
         let same_text = vec![["text".to_owned(), "tokens".to_owned()]];
         let same = TrainedFields { same_text, ..trained };
@@ -286,7 +306,7 @@ mod tests {
             RowInput::Words(words("a b"))
         );
         let error = plain.read(&InputField::Pair("x".into(), "y".into()), &trained).unwrap_err();
-        assert_eq!(error, "a line of plain text has no field `y`; give JSON objects");
+        assert_eq!(error.reason(), "a line of plain text has no field `y`; give JSON objects");
     }
 
     #[test]
@@ -298,7 +318,7 @@ mod tests {
             (r#"{"a": "x", "b": " "}"#, "nothing to read in `a` and `b`: null, empty or blank"),
             (r#"{"a": "x", "b": ["y"]}"#, "field \"b\": found [\"y\"], expected text"),
         ] {
-            assert_eq!(question(json).read(&pair, &trained).unwrap_err(), says, "{json}");
+            assert_eq!(question(json).read(&pair, &trained).unwrap_err().reason(), says, "{json}");
         }
     }
 
