@@ -1,8 +1,8 @@
 """Writes crates/balance/tests/fixtures/uncertainty.json: uncertainty weighting as PyTorch's autograd and Adam do it, in
 float64. A task that is absent from a step has no gradient, and torch.optim.Adam leaves it and its state alone.
 
-And peers.json: what TorchJD's aggregators, weightings and scalarizers answer to a few steps each, in float64, and for three
-methods that it lacks what their formulas, written in PyTorch, answer. `method` is our config; a step has what the method
+And peers.json: what TorchJD's aggregators, weightings and scalarizers answer to a few steps each, in float64, and for four
+methods that it lacks or reads differently what their formulas, written in PyTorch, answer. `method` is our config; a step has what the method
 looks at (`losses`, `rows`, `second` for the other half's rows) and `weights` or a `direction`. `tolerance` is relative to the
 largest number: f64's rounding, or how near to its own optimum the peer stops, what it adds to denominators, or the f32 in which
 gradients are handed to us.
@@ -51,6 +51,8 @@ lines = ",\n".join(json.dumps(c) for c in cases)
 torch.set_default_dtype(torch.float64)
 
 EXACT = 1e-12
+# What TorchJD adds to the diagonal; our default is 0.
+REGULARIZED = {"regularization": 1e-4}
 
 
 def matrix(seed, tasks, columns, scales=None):
@@ -87,8 +89,8 @@ def gramian(name, method, weighting, tolerance, matrices=MATRICES, importance=No
 
 
 gramian("MGDA", {"mgda": {}}, agg.MGDAWeighting(epsilon=1e-12, max_iters=20000), 2e-3)
-gramian("UPGrad", {"upgrad": {}}, agg.UPGradWeighting(), EXACT)
-gramian("DualProj", {"dualproj": {}}, agg.DualProjWeighting(), EXACT)
+gramian("UPGrad", {"upgrad": REGULARIZED}, agg.UPGradWeighting(), EXACT)
+gramian("DualProj", {"dualproj": REGULARIZED}, agg.DualProjWeighting(), EXACT)
 for c in [0.4, 1.0]:
     gramian(f"CAGrad {c}", {"cagrad": {"c": c, "rescale": "none"}}, agg.CAGradWeighting(c=c), 5e-5)
 gramian("IMTL-G", {"imtl_g": {}}, agg.IMTLGWeighting(), EXACT)
@@ -106,8 +108,8 @@ gramian("PCGrad", {"pcgrad": {}}, agg.PCGradWeighting(), EXACT, {"two": MATRICES
 # Preferences: our importance.
 conflict = {"conflict": MATRICES["conflict"]}
 for name, method, weighting in [
-    ("UPGrad", {"upgrad": {}}, agg.UPGradWeighting(pref_vector=IMPORTANCE / 3)),
-    ("DualProj", {"dualproj": {}}, agg.DualProjWeighting(pref_vector=IMPORTANCE / 3)),
+    ("UPGrad", {"upgrad": REGULARIZED}, agg.UPGradWeighting(pref_vector=IMPORTANCE / 3)),
+    ("DualProj", {"dualproj": REGULARIZED}, agg.DualProjWeighting(pref_vector=IMPORTANCE / 3)),
     ("Aligned-MTL", {"aligned_mtl": {}}, agg.AlignedMTLWeighting(pref_vector=IMPORTANCE / 3)),
 ]:
     gramian(f"{name} with preference", method, weighting, EXACT, conflict, IMPORTANCE)
@@ -119,7 +121,7 @@ add("TorchJD ConFIG with preference, conflict", {"config": {}}, of, EXACT, IMPOR
 steps = [matrix(10 + t, 2, 5) for t in range(6)]
 for name, method, weighting, tolerance in [
     ("GradVac", {"gradvac": {}}, agg.GradVacWeighting(), 2e-8),
-    ("CR-MOGM", {"cr_mogm": {"method": {"upgrad": {}}}}, agg.CRMOGMWeighting(agg.UPGradWeighting()), EXACT),
+    ("CR-MOGM", {"cr_mogm": {"method": {"upgrad": REGULARIZED}}}, agg.CRMOGMWeighting(agg.UPGradWeighting()), EXACT),
 ]:
     of = [{"rows": j.tolist(), "weights": weighting(j @ j.T).tolist()} for j in steps]
     add(f"TorchJD {name}", method, of, tolerance)
@@ -132,10 +134,18 @@ for name, method, weighting, tolerance in [
 ]:
     of = [{"rows": a.tolist(), "second": b.tolist(), "weights": weighting(a @ b.T).tolist()} for a, b in halves]
     add(f"TorchJD {name}", method, of, tolerance)
-# Its weights sum to 1, ours to K.
-excess = agg.ExcessMTLWeighting(robust_step_size=0.1)
-of = [{"rows": a.tolist(), "weights": (3 * excess(a)).tolist()} for a, _ in halves]
-add("TorchJD ExcessMTL", {"excess_mtl": {"eta": 0.1}}, of, 1e-7)
+# As LibMTL writes it: the first call only stores the excess risks. TorchJD puts them into its weights.
+squares, of = torch.zeros(3, 6), []
+for t, (a, _) in enumerate(halves):
+    squares = squares + a**2
+    excess = (a**2 / (squares + 1e-7).sqrt()).sum(dim=1)
+    if t == 0:
+        initial, weights = excess, torch.ones(3)
+    else:
+        weights = weights * torch.exp(0.1 * excess / initial)
+        weights = 3 * weights / weights.sum()
+    of.append({"rows": a.tolist(), "weights": weights.tolist()})
+add("LibMTL ExcessMTL", {"excess_mtl": {"eta": 0.1}}, of, 1e-7)
 
 
 def scalarized(name, method, scalarizer, tolerance, after=lambda losses: None, importance=None):

@@ -70,6 +70,14 @@ pub enum DataError {
         /// What differs.
         reason: String,
     },
+    /// A SentencePiece model that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    SentencePiece {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The last entry of a list of errors that was shortened.
     #[error("and {count} more like these")]
     More {

@@ -10,7 +10,7 @@ pub use epoch_draws::CorpusDraws;
 pub use state::StreamState;
 
 use crate::cast::{to_u32, to_usize};
-use crate::sampler::{Epoch, SamplerFeedback, SamplerState};
+use crate::sampler::{Epoch, SamplerFeedback, SamplerState, normalized};
 use crate::{Order, SamplerConfig, random};
 use epoch_draws::EpochDraws;
 use plan::Planned;
@@ -77,7 +77,9 @@ pub struct Draw {
 /// at any moment each is within one row of it.
 ///
 /// Under an adaptive sampler ([`crate::sampler::Adaptive`]), an epoch has as many packs as it takes to go through all rows once;
-/// the corpus of each row is drawn by the current shares.
+/// the corpus of each row is drawn by the current shares. A row that the pack has no space for begins the next one, so that corpora
+/// with long rows get their share too. Where every pack is of one corpus, the corpus of a pack is drawn so that its rows come to
+/// their share, unless the sampler draws packs and not rows ([`crate::sampler::Adaptive::one_corpus`]).
 ///
 /// Everything is a function of the seed, the corpora, the sampler, the position in the stream and the feedback given
 /// ([`PackStream::observe`]): restoring a [`StreamState`] continues bit for bit.
@@ -97,6 +99,11 @@ pub struct PackStream {
     drawn_counts: Vec<u64>,
     /// `[corpora]` the state of the sampler, where it is adaptive.
     sampler_states: Vec<SamplerState>,
+    /// The corpus of a row that the last pack had no space for, under an adaptive sampler.
+    carried: Option<u32>,
+    /// `[corpora]` the mean number of rows of a pack of this corpus alone, where packs are of one corpus and rows are drawn by an
+    /// adaptive sampler; else empty.
+    rows_per_pack: Vec<f64>,
     /// `[corpora]` whether a corpus is passed over.
     disabled: Vec<bool>,
     plan: Option<Arc<[Planned]>>,
@@ -129,6 +136,8 @@ impl PackStream {
         let mut stream = PackStream {
             fingerprint: state::fingerprint(&corpora, &epoch_draws, &packing, seed).into(),
             sampler_states: vec![SamplerState::default(); corpora.len()],
+            carried: None,
+            rows_per_pack: Vec::new(),
             disabled: vec![false; corpora.len()],
             passes: vec![None; corpora.len()],
             corpora: corpora.into(),
@@ -142,8 +151,12 @@ impl PackStream {
             plan: None,
             packs_in_epoch: 0,
         };
-        if sampler.adaptive().is_some() {
+        if let Some(adaptive) = sampler.adaptive() {
             stream.packs_in_epoch = stream.packs_of_all_rows();
+            if stream.packing.one_corpus && !adaptive.one_corpus() {
+                let rows = |corpus| plan::rows_per_pack(corpus, stream.packing.tokens);
+                stream.rows_per_pack = stream.corpora.iter().map(rows).collect();
+            }
         }
         stream
     }
@@ -276,11 +289,19 @@ impl PackStream {
         let number = (self.epoch * self.packs_in_epoch + self.drawn) as u64;
         let mut rng = random::stream(self.seed, "corpora of a pack", number);
         let mut at = self.corpus_offsets.clone();
-        let (mut tokens, mut corpus) = (0, choose(&shares, random::uniform01(&mut rng)));
+        let carried =
+            self.carried.take().map(|corpus| corpus as usize).filter(|corpus| shares[*corpus] > 0.0);
+        let mut corpus = match carried {
+            Some(corpus) => corpus,
+            None => choose(&self.of_packs(&shares), random::uniform01(&mut rng)),
+        };
+        let mut tokens = 0;
         loop {
             let candidate = self.candidate(corpus, at[corpus]);
             tokens += self.corpora[corpus].tokens[candidate] as usize;
             if tokens > self.packing.tokens && !draws.is_empty() {
+                // It is that corpus's turn: thrown away, long rows would come less often than short ones.
+                self.carried = (!self.packing.one_corpus).then_some(to_u32(corpus));
                 break;
             }
             at[corpus] += 1;
@@ -293,6 +314,14 @@ impl PackStream {
         self.corpus_offsets = at;
         self.drawn += 1;
         draws
+    }
+
+    /// The shares by which the first corpus of a pack is drawn: where all its rows are of it, less for corpora of which many rows fit.
+    fn of_packs(&self, shares: &[f64]) -> Vec<f64> {
+        if self.rows_per_pack.is_empty() {
+            return shares.to_vec();
+        }
+        normalized(shares.iter().zip(&self.rows_per_pack).map(|(share, rows)| share / rows).collect())
     }
 
     /// The candidate that is draw number `at` of its corpus.

@@ -1,7 +1,7 @@
 //! Metrics as pure functions: labels, numbers or spans in, numbers out; no tensors, no input or output, no state.
 //!
 //! Every score is a fraction in `0..=1` (correlations and kappa: down to -1), and higher is better; an error (`rmse`,
-//! `mean_absolute_error`) is in the unit of the predicted values, and lower is better, as with `slot_error` and `perplexity`. A
+//! `mean_absolute_error`) is in the unit of the predicted values, and lower is better, as with `slot_error`, `ter` and `perplexity`. A
 //! division of zero by zero counts as 0 and an empty input scores 0, so that no score is ever NaN.
 //!
 //! The reference for classes and numbers is scikit-learn and scipy, for spans seqeval, for answers SQuAD's script, for
@@ -36,10 +36,12 @@ pub use numbers::{
 pub use score::Score;
 pub use spans::{
     Relation, RelationScores, Scheme, Span, SpanScores, relation_scores, span_scores, spans, split_tag,
+    strict_spans,
 };
 pub use text::{
-    Bleu, Rouge, SlotErrors, answer_f1, bleu, chrf, exact_match, exact_text, lemma_accuracy, perplexity,
-    rouge, slot_errors,
+    Bleu, BleuOptions, BleuTokenizer, Rouge, SlotErrors, Smoothing, answer_f1, bleu, chrf, chrf_signature,
+    exact_match, exact_text, lemma_accuracy, perplexity, rouge, slot_errors, ter, ter_signature,
+    tokenizer_of_script,
 };
 pub use trees::{Arc, clas, las, uas};
 
@@ -65,6 +67,7 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("bleu", include_str!("text/bleu.rs")),
     ("chrf", include_str!("text/chrf.rs")),
     ("rouge", include_str!("text/rouge.rs")),
+    ("ter", include_str!("text/ter.rs")),
     ("slot_error", include_str!("text/slot_error.rs")),
     ("perplexity", include_str!("text/perplexity.rs")),
     ("directed_f1", include_str!("classes/directed_f1.rs")),

@@ -121,6 +121,8 @@ pub struct Scores {
     pub primary: String,
     /// All scores by name, the primary one first.
     pub values: Vec<(String, f64)>,
+    /// Of scores with settings their signature, by name: what has to be equal for scores to be comparable.
+    pub signatures: Vec<(String, String)>,
 }
 
 impl Scores {
@@ -129,7 +131,7 @@ impl Scores {
         if let Some(index) = values.iter().position(|(name, _)| name == primary) {
             values[..=index].rotate_right(1);
         }
-        Scores { primary: primary.to_owned(), values }
+        Scores { primary: primary.to_owned(), values, signatures: Vec::new() }
     }
 
     /// The score of that name.

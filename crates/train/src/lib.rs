@@ -34,6 +34,7 @@ pub use config::gradient_scope::GradientScope;
 pub use config::reduce_lr_on_plateau::ReduceLrOnPlateau;
 pub use config::task_table::TaskTable;
 pub use config::task_training::TaskTraining;
+pub use config::validate::unevaluated_tasks;
 pub use config::{Batching, CheckpointChoice, EarlyStopping, SettingError, Settings, TrainConfig};
 pub use error::TrainError;
 pub use forward::evaluate::{Evaluation, TaskScores, evaluate, predict};

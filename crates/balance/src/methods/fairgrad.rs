@@ -4,12 +4,13 @@
 //! `x^(1 - alpha) / (1 - alpha)` (at 1: `ln x`) of the decreases. Near 0 all weights become 1; alpha = 1 is Nash-MTL
 //! without scaling down the norm; large alphas maximise the smallest decrease.
 //!
-//! Defaults: `alpha = 1`, LibMTL's. The solution is exact (Newton's method on a convex function); the libraries use
-//! least squares from random starts.
+//! Defaults: `alpha = 1`, LibMTL's. The solution is exact for every alpha (Newton's method along a path from 1); the
+//! libraries use least squares from random starts.
 //!
 //! Importance multiplies the weights; the paper has none.
 //!
-//! Cost: the K task gradients and about twenty systems of K equations. State: none.
+//! Cost: the K task gradients and some tens of systems of K equations; a few hundred where an alpha near
+//! the ends of its range meets gradients of very different length. State: none.
 //!
 //! When to use: to choose between total and even progress by one number. The norm of the direction is that of the
 //! gradients to the power of `(1 - alpha) / (1 + alpha)`: at 1 it is always sqrt(K).

@@ -5,7 +5,7 @@
 //! longer. At the solution its norm is sqrt(K), so with the default every direction has norm 1.
 //!
 //! Defaults: `max_norm = 1`, and the equations are solved in every step, as in the authors' code for the toy problem.
-//! The solution is exact (Newton's method on a convex function); the libraries stop after 20 convex-concave steps.
+//! The solution is exact (Newton's method); the libraries stop after 20 convex-concave steps.
 //!
 //! Importance multiplies the weights; the paper has none.
 //!

@@ -2,10 +2,10 @@
 
 use super::linear;
 use crate::Gramian;
-use crate::gramian::dot;
 
-/// Added to the cosines' diagonal: gradients that cancel have no solution, this close to them weights stay finite.
-const LIFT: f64 = 1e-13;
+/// Added to the cosines' diagonal: gradients that cancel have no solution, this close to them weights stay finite. Above the
+/// smallest pivot of the linear systems, so that those keep it.
+const LIFT: f64 = 3e-14;
 
 /// What rounding does to a sum, relative to its terms.
 const ROUNDING: f64 = 5e-16;
@@ -13,133 +13,145 @@ const ROUNDING: f64 = 5e-16;
 /// No step goes further towards 0.
 const NEAREST: f64 = 0.9;
 
-/// Ten are usual, thirty with a large alpha. Where gradients cancel, or answers are near the end of f64's range, more would
-/// hardly come nearer.
-const ROUNDS: usize = 60;
+/// For one power. Four are usual.
+const ROUNDS: usize = 30;
 
-/// Logarithms stay this near to 0, so that numbers stay within f64's range.
-const FURTHEST: f64 = 600.0;
+/// Of a solution to four digits, after which no digit is left to find: their number doubles in each.
+const LAST_ROUNDS: usize = 4;
 
-/// The only solution, by Newton's method on the convex function whose gradient is the difference of the two sides. In the
-/// unknowns `y_i = w_i ||g_i||`, which do not know in which unit each gradient comes. Where gradients cancel each other,
-/// so that there is no solution, the weights come out large.
+/// On the way to the last power. Five are usual, fifty where an alpha near the ends of its range meets gradients of very different
+/// length.
+const POWERS: usize = 300;
+
+/// How far the next power puts the logarithms of the second equation apart: at first, at most, and the least at which the way
+/// ends.
+const FIRST: f64 = 2.0;
+const FURTHEST: f64 = 32.0;
+const SHORTEST: f64 = 1e-6;
+
+/// The only solution. In the unknowns `y_i = w_i ||g_i||`, which do not know in which unit each gradient comes, the equations are
+/// `C y = s` and `s_i y_i^p = f_i` with `p = 1 / alpha`, C the cosines, and `f_i = ||g_i||^(p - 1)`. At p = 1 they know no length
+/// at all. From there p moves to its value in steps, each solved by Newton's method in y and s, as an interior-point method does
+/// it. In y alone and without a way to walk, the powers of a small alpha leave Newton's method too near to 0 to move, and
+/// those of a large one too far away to return. Where gradients cancel each other, so that there is no solution, the weights
+/// come out large.
 pub(crate) fn nash_bargaining(gramian: &Gramian, alpha: f64) -> Vec<f64> {
     let norms = gramian.norms();
     let problem = Problem {
         cosines: gramian.cosine_matrix().add_diagonal(LIFT),
-        logarithms: norms.iter().map(|norm| (1.0 / alpha - 1.0) * norm.ln()).collect(),
-        power: 1.0 / alpha,
+        logarithms: norms.iter().map(|norm| norm.ln()).collect(),
     };
-    let y = problem.solve();
+    let y = problem.follow(1.0 / alpha);
     y.iter().zip(&norms).map(|(y, norm)| y / norm).collect()
 }
 
-/// `C y = f y^-power`.
 struct Problem {
     /// C.
     cosines: Gramian,
-    /// Of every f.
+    /// `ln ||g_i||`.
     logarithms: Vec<f64>,
-    power: f64,
+}
+
+/// Both unknowns, above 0.
+#[derive(Clone)]
+struct Point {
+    y: Vec<f64>,
+    s: Vec<f64>,
 }
 
 impl Problem {
-    fn solve(&self) -> Vec<f64> {
-        // The solution if all gradients were orthogonal.
-        let mut y: Vec<f64> = self.logarithms.iter().map(|log| (log / (1.0 + self.power)).exp()).collect();
-        let mut apart = false;
-        for _ in 0..ROUNDS {
-            let slopes = self.slopes(&y);
-            if self.are_rounding(&slopes, &y) {
+    /// From the power 1 to the last one. Where numbers end before that, the solution for the power that was reached.
+    fn follow(&self, last: f64) -> Vec<f64> {
+        let ones = vec![1.0; self.logarithms.len()];
+        let mut at = Point { y: ones.clone(), s: ones };
+        self.solve(&mut at, 1.0);
+        let (mut power, mut furthest) = (1.0_f64, FIRST);
+        for _ in 0..POWERS {
+            if power == last || furthest < SHORTEST {
                 break;
             }
-            let way = self.way(&y, &slopes);
-            // Newton's method would be slow to find the size of numbers that are much too large, whose way leads below 0.
-            apart = !apart && way.iter().zip(&y).any(|(way, y)| -way > NEAREST * y);
-            if apart {
-                self.solve_one_by_one(&mut y);
-                continue;
+            let logarithms = at.y.iter().zip(&self.logarithms).map(|(y, norm)| (norm - y.ln()).abs());
+            let length = furthest / logarithms.fold(f64::MIN_POSITIVE, f64::max);
+            let next =
+                if (last - power).abs() <= length { last } else { power + length.copysign(last - power) };
+            let mut found = at.clone();
+            if self.solve(&mut found, next) {
+                (at, power, furthest) = (found, next, FURTHEST.min(2.0 * furthest));
+            } else {
+                furthest *= 0.5;
             }
-            let Some(step) = self.step(&y, &way, -dot(&way, &slopes)) else { break };
-            y = after(&y, step, &way);
         }
-        y
+        self.refine(at, power).y
     }
 
-    /// Every equation once, for its own unknown.
-    fn solve_one_by_one(&self, y: &mut [f64]) {
-        for i in 0..y.len() {
-            let row = self.cosines.row(i);
-            y[i] = alone(dot(row, y) - row[i] * y[i], self.logarithms[i], self.power);
+    /// Goes by Newton's method to four digits of the solution. False if it does not come to them.
+    fn solve(&self, at: &mut Point, power: f64) -> bool {
+        for _ in 0..ROUNDS {
+            let (excess, lack) = (self.excess(at), self.lack(at, power));
+            if self.is_near(at, &excess, &lack) {
+                return true;
+            }
+            match self.round(at, &excess, &lack, power) {
+                Some(next) => *at = next,
+                None => return false,
+            }
         }
+        false
     }
 
-    /// `f y^-power`.
-    fn pushes(&self, y: &[f64]) -> Vec<f64> {
-        y.iter().zip(&self.logarithms).map(|(y, log)| (log - self.power * y.ln()).exp()).collect()
+    /// A solution to four digits, to all.
+    fn refine(&self, mut at: Point, power: f64) -> Point {
+        for _ in 0..LAST_ROUNDS {
+            let (excess, lack) = (self.excess(&at), self.lack(&at, power));
+            let Some(next) = self.round(&at, &excess, &lack, power) else { break };
+            at = next;
+        }
+        at
     }
 
-    /// How much larger the left sides are: the gradient of the convex function.
-    fn slopes(&self, y: &[f64]) -> Vec<f64> {
-        self.cosines.matvec(y).iter().zip(self.pushes(y)).map(|(product, push)| product - push).collect()
+    /// As much of Newton's way as leaves both unknowns above 0; `None` where numbers leave f64's range.
+    fn round(&self, at: &Point, excess: &[f64], lack: &[f64], power: f64) -> Option<Point> {
+        let way = self.way(at, excess, lack, power);
+        let of_s: Vec<f64> = way.iter().zip(lack).map(|(way, lack)| lack - power * way).collect();
+        let least = way.iter().chain(&of_s).copied().fold(0.0, f64::min);
+        let step = NEAREST / (-least).max(NEAREST);
+        let go =
+            |from: &[f64], way: &[f64]| from.iter().zip(way).map(|(x, way)| x * (1.0 + step * way)).collect();
+        let next = Point { y: go(&at.y, &way), s: go(&at.s, &of_s) };
+        next.y.iter().chain(&next.s).all(|x| x.is_finite() && *x > 0.0).then_some(next)
     }
 
-    /// Whether the equations hold as nearly as their sums, and the exponentials of logarithms, can be told.
-    fn are_rounding(&self, slopes: &[f64], y: &[f64]) -> bool {
-        slopes.iter().enumerate().all(|(i, slope)| {
-            let terms: f64 = self.cosines.row(i).iter().zip(y).map(|(cosine, y)| (cosine * y).abs()).sum();
-            let exponent = self.logarithms[i].abs() + self.power * y[i].ln().abs();
-            slope.abs() <= ROUNDING * (1.0 + exponent) * terms
+    /// `C y - s`.
+    fn excess(&self, at: &Point) -> Vec<f64> {
+        self.cosines.matvec(&at.y).iter().zip(&at.s).map(|(product, s)| product - s).collect()
+    }
+
+    /// `ln (f / s y^p)`.
+    fn lack(&self, at: &Point, power: f64) -> Vec<f64> {
+        let terms = at.y.iter().zip(&at.s).zip(&self.logarithms);
+        terms.map(|((y, s), norm)| (power - 1.0) * norm - s.ln() - power * y.ln()).collect()
+    }
+
+    /// Whether the equations hold to four digits, or as nearly as the sums of the first can be told.
+    fn is_near(&self, at: &Point, excess: &[f64], lack: &[f64]) -> bool {
+        (0..lack.len()).all(|i| {
+            let terms: f64 =
+                self.cosines.row(i).iter().zip(&at.y).map(|(cosine, y)| (cosine * y).abs()).sum();
+            excess[i].abs() <= 1e-4 * at.s[i] + 4.0 * ROUNDING * terms && lack[i].abs() <= 1e-4
         })
     }
 
-    /// Newton's way to the solution.
-    fn way(&self, y: &[f64], slopes: &[f64]) -> Vec<f64> {
-        let tasks = y.len();
-        let mut matrix: Vec<f64> = (0..tasks).flat_map(|i| self.cosines.row(i)).copied().collect();
-        for (i, (push, y)) in self.pushes(y).into_iter().zip(y).enumerate() {
-            matrix[i * tasks + i] += self.power * push / y;
+    /// Newton's way in `dy / y`: `(C + diag(p s / y)) dy = s lack - excess`, multiplied by y on both sides.
+    fn way(&self, at: &Point, excess: &[f64], lack: &[f64], power: f64) -> Vec<f64> {
+        let tasks = at.y.len();
+        let mut matrix = Vec::with_capacity(tasks * tasks);
+        for (i, y) in at.y.iter().enumerate() {
+            matrix.extend(self.cosines.row(i).iter().zip(&at.y).map(|(cosine, other)| y * cosine * other));
+            matrix[i * tasks + i] += power * at.s[i] * y;
         }
-        linear::solve(&matrix, &slopes.iter().map(|slope| -slope).collect::<Vec<_>>())
+        let right: Vec<f64> = (0..tasks).map(|i| at.y[i] * (at.s[i] * lack[i] - excess[i])).collect();
+        linear::solve(&matrix, &right)
     }
-
-    /// How much of the way to go: never nearer to 0 than a tenth, and not far past the valley. None where the
-    /// function does not fall by more than rounding.
-    fn step(&self, y: &[f64], way: &[f64], descent: f64) -> Option<f64> {
-        let limits = way.iter().zip(y).map(|(way, y)| if *way < 0.0 { -NEAREST * y / way } else { 1.0 });
-        let mut step = limits.fold(1.0, f64::min);
-        for _ in 0..30 {
-            if dot(&self.slopes(&after(y, step, way)), way) <= 0.5 * descent {
-                return Some(step);
-            }
-            step *= 0.5;
-        }
-        None
-    }
-}
-
-/// A part of the way from y.
-fn after(y: &[f64], step: f64, way: &[f64]) -> Vec<f64> {
-    y.iter().zip(way).map(|(y, way)| y + step * way).collect()
-}
-
-/// The y above 0 with `others + y = f y^-power`, by Newton's method on logarithms of both sides, or where `others` is below 0 of
-/// `y = f y^-power - others`: their slopes are bounded.
-fn alone(others: f64, log: f64, power: f64) -> f64 {
-    let mut x = (log / (1.0 + power)).clamp(-FURTHEST, FURTHEST);
-    for _ in 0..30 {
-        let (y, push) = (x.exp(), (log - power * x).exp());
-        let step = if others >= 0.0 {
-            ((y + others).ln() - (log - power * x)) / (y / (y + others) + power)
-        } else {
-            (x - (push - others).ln()) / (1.0 + power * push / (push - others))
-        };
-        x = (x - step).clamp(-FURTHEST, FURTHEST);
-        if step.abs() < 1e-3 {
-            break;
-        }
-    }
-    x.exp()
 }
 
 #[cfg(test)]

@@ -115,10 +115,10 @@ fn matrices() -> Vec<(String, Vec<Vec<f64>>)> {
 #[test]
 fn the_direction_conflicts_with_no_gradient() {
     let methods = [
-        (json!({ "upgrad": { "regularization": 0.0 } }), 1e-9),
         (json!({ "upgrad": {} }), 1e-9),
-        (json!({ "dualproj": { "regularization": 0.0 } }), 1e-9),
+        (json!({ "upgrad": { "regularization": 1e-4 } }), 1e-9),
         (json!({ "dualproj": {} }), 1e-9),
+        (json!({ "dualproj": { "regularization": 1e-4 } }), 1e-9),
         (json!({ "mgda": {} }), 1e-9),
         (json!({ "mgda": { "normalize": "l2" } }), 1e-9),
         (json!({ "fairgrad": {} }), 1e-9),
@@ -131,7 +131,7 @@ fn the_direction_conflicts_with_no_gradient() {
     for (name, rows) in matrices() {
         let trace: f64 = rows.iter().map(|row| dot(row, row)).sum();
         for (method, most) in &methods {
-            let trace = if method.to_string().contains("{}") { trace } else { 0.0 };
+            let trace = if method.to_string().contains("regularization") { trace } else { 0.0 };
             let weights = weights(method, &rows);
             let direction = combine(&rows, &weights);
             let terms: f64 = rows.iter().zip(&weights).map(|(row, w)| w.abs() * norm(row)).sum();
@@ -211,7 +211,7 @@ fn the_direction_does_not_depend_on_the_order() {
 /// `A(diag(a c1 + b c2) J) = a A(diag(c1) J) + b A(diag(c2) J)`: each gradient's part is in proportion to its length.
 #[test]
 fn upgrad_and_config_are_linear_under_scaling() {
-    for (method, most) in [(json!({ "upgrad": {} }), 6e-2), (json!({ "config": {} }), 1e-9)] {
+    for method in [json!({ "upgrad": {} }), json!({ "config": {} })] {
         for (seed, &shape) in (11..).zip(SHAPES) {
             let rows = rows(seed, shape, 1.0);
             let mut numbers = Numbers(seed + 100);
@@ -229,7 +229,7 @@ fn upgrad_and_config_are_linear_under_scaling() {
             let apart: Vec<f64> = (0..whole.len()).map(|k| whole[k] - a * first[k] - b * second[k]).collect();
             let size = norm(&whole) + a * norm(&first) + b * norm(&second);
             let longest = rows.iter().map(|row| norm(row)).fold(0.0, f64::max);
-            assert!(norm(&apart) <= most * (size + 1e-3 * longest), "{method}, {shape:?}: {}", norm(&apart));
+            assert!(norm(&apart) <= 1e-9 * (size + 1e-3 * longest), "{method}, {shape:?}: {}", norm(&apart));
         }
     }
 }

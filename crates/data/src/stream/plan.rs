@@ -16,6 +16,18 @@ pub(super) struct Planned {
     pub(super) tokens: u32,
 }
 
+/// The mean number of rows of a pack of one corpus, at least 1.
+pub(super) fn rows_per_pack(corpus: &CorpusRows, tokens: usize) -> f64 {
+    let (mut packs, mut open) = (0_usize, usize::MAX);
+    for row in &corpus.tokens {
+        open = open.saturating_add(*row as usize);
+        if open > tokens {
+            (packs, open) = (packs + 1, *row as usize);
+        }
+    }
+    corpus.tokens.len().max(1) as f64 / packs.max(1) as f64
+}
+
 /// `[corpora]` draws up to the end of an epoch, from those of all earlier epochs.
 pub(super) fn offsets_after(plan: &[Planned], offsets: &[u64]) -> Vec<u64> {
     let mut after = offsets.to_vec();

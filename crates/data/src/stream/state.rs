@@ -22,6 +22,9 @@ pub struct StreamState {
     /// `[corpora]` the state of an adaptive sampler.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sampler_states: Vec<SamplerState>,
+    /// The corpus of a row that the last pack had no space for, under an adaptive sampler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<u32>,
     /// A hash of what determines the draws (seed, corpora, shares, tokens per pack).
     pub fingerprint: String,
 }
@@ -36,6 +39,7 @@ impl PackStream {
             corpus_offsets: self.corpus_offsets.clone(),
             drawn_counts: self.drawn_counts.clone(),
             sampler_states: if adaptive { self.sampler_states.clone() } else { Vec::new() },
+            carried: self.carried,
             fingerprint: self.fingerprint.to_string(),
         }
     }
@@ -59,6 +63,9 @@ impl PackStream {
         if lengths != [corpora, corpora, sampler_states] {
             return wrong(format!("it has {lengths:?} entries for {corpora} corpora"));
         }
+        if let Some(corpus) = state.carried.filter(|corpus| *corpus as usize >= corpora) {
+            return wrong(format!("a row of corpus {corpus}, counted from 0, of {corpora}"));
+        }
         if state.drawn > self.draws_in_epoch() as u64 {
             return wrong(format!(
                 "{} rows drawn of an epoch that has {}",
@@ -76,6 +83,7 @@ impl PackStream {
         if adaptive {
             self.sampler_states = state.sampler_states;
         }
+        self.carried = state.carried;
         self.drawn = to_usize(state.drawn);
         self.plan = None;
         Ok(())

@@ -5,5 +5,6 @@ mod decode;
 mod pack;
 mod read;
 mod read_properties;
+mod sentence_piece;
 mod stream;
 mod tokenizer;

@@ -6,4 +6,4 @@ mod tags;
 
 pub use relation_f1::{Relation, RelationScores, relation_scores};
 pub use span_f1::{SpanScores, span_scores};
-pub use tags::{Scheme, Span, spans, split_tag};
+pub use tags::{Scheme, Span, spans, split_tag, strict_spans};

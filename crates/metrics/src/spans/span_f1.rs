@@ -6,8 +6,11 @@
 //!
 //! When to use: tagging of entities and slots; the measure of CoNLL-2003, WNUT-17 and SNIPS tables.
 //!
+//! Tag sequences that their scheme does not allow have spans, too, by the rules of `conlleval` (`O I-PER` is a span); in
+//! tagging with `span_matching = "strict"` they have none.
+//!
 //! Reference: seqeval's `precision_score`, `recall_score` and `f1_score` in the default mode (the rules of
-//! `conlleval`).
+//! `conlleval`) and with `mode="strict"`.
 
 use super::tags::Span;
 use crate::score::{Counts, Score};

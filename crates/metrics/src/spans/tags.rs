@@ -81,6 +81,36 @@ pub fn spans<S: AsRef<str>>(tags: &[S]) -> Vec<Span> {
     found
 }
 
+/// The spans of one row's tags that are written as the scheme says; equals seqeval's strict mode (`mode="strict"` with `IOB2` or
+/// `IOBES`) on that row: a span begins with `B` (or `S`), goes on with its own type, and in `bioes` ends with `E`. Tags that
+/// belong to no such span count for nothing.
+pub fn strict_spans<S: AsRef<str>>(tags: &[S], scheme: Scheme) -> Vec<Span> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < tags.len() {
+        let (letter, kind) = split_tag(tags[at].as_ref());
+        let begins = letter == 'B' || (letter == 'S' && scheme == Scheme::Bioes);
+        if !begins {
+            at += 1;
+            continue;
+        }
+        let (start, mut last) = (at, letter);
+        at += 1;
+        while let Some((letter @ ('I' | 'E'), of)) = tags.get(at).map(|tag| split_tag(tag.as_ref())) {
+            let goes_on =
+                matches!(last, 'B' | 'I') && of == kind && (letter == 'I' || scheme == Scheme::Bioes);
+            if !goes_on {
+                break;
+            }
+            (last, at) = (letter, at + 1);
+        }
+        if scheme == Scheme::Bio || matches!(last, 'E' | 'S') {
+            found.push(Span { start, end: at, label: kind.to_owned() });
+        }
+    }
+    found
+}
+
 /// Whether a span ends between a tag and the next one.
 fn ends(before: char, letter: char, before_type: &str, kind: &str) -> bool {
     matches!((before, letter), ('E' | 'S', _) | ('B' | 'I', 'B' | 'S' | 'O'))

@@ -1,29 +1,24 @@
 //! Answers in words, compared as SQuAD's evaluation script compares them.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::ngrams::split;
+
+/// What Python's `\w` takes for a word: letters and digits of all scripts, and the underscore, but no combining marks.
+static WORD: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[\p{L}\p{N}_]+").expect("a valid expression"));
+
 /// An answer's words: in lower case, without ASCII punctuation and without the articles a, an and the.
 pub(crate) fn words(answer: &str) -> Vec<String> {
     let lower = answer.to_lowercase();
     let plain: String = lower.chars().filter(|c| !c.is_ascii_punctuation()).collect();
     // The script takes articles out of the text at the boundaries of words, then splits it at spaces.
-    let plain = without_articles(&plain);
-    plain.split_whitespace().map(str::to_owned).collect()
-}
-
-/// The text with a space in place of every article that is a word by itself.
-fn without_articles(text: &str) -> String {
-    let inside = |c: char| c.is_alphanumeric() || c == '_';
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(begin) = rest.find(inside) {
-        let end = rest[begin..].find(|c| !inside(c)).map_or(rest.len(), |length| begin + length);
-        out.push_str(&rest[..begin]);
-        out.push_str(match &rest[begin..end] {
-            "a" | "an" | "the" => " ",
-            word => word,
-        });
-        rest = &rest[end..];
-    }
-    out + rest
+    let plain = WORD.replace_all(&plain, |word: &regex::Captures<'_>| match &word[0] {
+        "a" | "an" | "the" => " ".to_owned(),
+        word => word.to_owned(),
+    });
+    split(&plain).map(str::to_owned).collect()
 }
 
 /// The best value over the gold answers of a question; a question without any has the empty answer.

@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use super::ngrams::{counts, is_space, or_empty, shared, split};
+use super::references::count_of_references;
 
 const CHARACTERS: usize = 6;
 const BETA_SQUARED: f64 = 4.0;
@@ -42,6 +43,12 @@ pub fn chrf(hypotheses: &[&str], references: &[Vec<&str>], word_order: usize) ->
         }
     }
     f_score(&sums)
+}
+
+/// sacrebleu's signature of [`chrf`], but for its version.
+pub fn chrf_signature(references: &[Vec<&str>], word_order: usize) -> String {
+    let nrefs = count_of_references(references);
+    format!("nrefs:{nrefs}|case:mixed|eff:yes|nc:{CHARACTERS}|nw:{word_order}|space:no")
 }
 
 /// The n-grams of one order.

@@ -9,3 +9,4 @@ mod numbers;
 mod relations;
 mod sets;
 mod spans;
+mod text_options;

@@ -8,11 +8,12 @@ use crate::job::corpora::{DataReport, TaskLabels};
 use crate::memory::memory_plan::plan_batches;
 use crate::survey::{Survey, gravest};
 use crate::terminal::figures::{bytes, count, short};
+use crate::terminal::progress::unevaluated;
 use crate::terminal::table::Table;
-use data::{PackStream, Split};
+use data::PackStream;
 use model::Parameter;
 use tasks::SummaryStatistics;
-use train::{GradientMemory, GradientScope, Job, StepPlan};
+use train::{GradientMemory, GradientScope, Job, Plan};
 
 /// How many labels a line names.
 const NAMED: usize = 6;
@@ -26,7 +27,7 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
         gravest(&super::with_threads(config.train.threads, || Ok(Survey::brief(&assembled)))?);
     let Assembled { job, report } = assembled;
     let fitted = super::with_threads(config.train.threads, || plan_batches(&mut config, &job))?;
-    let step_plan = train::step_plan(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
+    let planned = train::plan(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let streams = train::streams(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let comparison = GradientMemory::of(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     println!(
@@ -37,13 +38,16 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     print!("{}", super::deserve_a_look(&findings, more, findings.len()));
     println!("  parameters\n\n{}", parameters(&job));
     match &streams[..] {
-        [stream] => println!("  draws\n\n{}", draws(stream, step_plan.epochs().len())),
+        [stream] => println!("  draws\n\n{}", draws(stream, planned.step_plan.epochs().len())),
         _ => streams.iter().enumerate().for_each(|(i, stream)| {
             println!("  draws of an epoch in phase {}\n\n{}", i + 1, draws(stream, 1));
         }),
     }
     fitted.into_iter().for_each(|found| println!("  {found}\n"));
-    println!("{}{}", plan(&config, &job, &report, &step_plan), comparison.map(balancing).unwrap_or_default());
+    if let Some(told) = unevaluated(&train::unevaluated_tasks(&job), job.model.tasks.len()) {
+        println!("  {told}\n");
+    }
+    println!("{}{}", plan(&config, &job, &planned), comparison.map(balancing).unwrap_or_default());
     let verdict = match findings.len() + more {
         0 => "is fine".into(),
         1 => "can be trained; one thing above deserves a look".into(),
@@ -201,11 +205,9 @@ fn between(first: String, last: String) -> String {
     if first == last { first } else { format!("{first} to {last}") }
 }
 
-fn plan(config: &Config, job: &Job, report: &DataReport, step_plan: &StepPlan) -> String {
-    let trained = report.views.iter().filter(|v| v.split == Split::Train);
-    let tokens: usize = trained.map(|v| v.tokens).sum();
-    let (steps, epochs) = (step_plan.total(), step_plan.epochs());
-    let per_step = (tokens * epochs.len()).div_ceil(steps.max(1));
+fn plan(config: &Config, job: &Job, planned: &Plan) -> String {
+    let (steps, epochs) = (planned.step_plan.total(), planned.step_plan.epochs());
+    let per_step = planned.tokens.div_ceil(steps.max(1));
     let size = |wanted: &dyn Fn(&Parameter) -> bool| {
         job.model.parameters.iter().filter(|p| wanted(p)).map(Parameter::size).sum::<usize>()
     };

@@ -88,9 +88,15 @@ fn as_table(evaluation: &Evaluation, model: &Model, split: Split) -> String {
             also.map(|(name, value)| written(name, *value)).collect::<Vec<_>>().join(", "),
         ]);
     }
+    let signatures: String = evaluation
+        .tasks
+        .iter()
+        .flat_map(|scored| scored.scores.signatures.iter().map(move |found| (&scored.task, found)))
+        .map(|(task, (metric, signature))| format!("  {metric} of {task}: {signature}\n"))
+        .collect();
     let mean = evaluation.mean.map(|m| format!("  weighted mean {}\n", points(m))).unwrap_or_default();
     format!(
-        "  {split} split, scores in points of a hundred, errors in their own unit\n\n{}\n{mean}",
+        "  {split} split, scores in points of a hundred, errors in their own unit\n\n{}\n{signatures}{mean}",
         table.render()
     )
 }
@@ -100,7 +106,9 @@ fn as_json(evaluation: &Evaluation, split: &str) -> Value {
     for scored in &evaluation.tasks {
         let scores: Map<String, Value> =
             scored.scores.values.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        let entry = json!({ "rows": scored.rows, "primary": scored.scores.primary, "loss": scored.loss, "scores": scores });
+        let signatures: Map<String, Value> =
+            scored.scores.signatures.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
+        let entry = json!({ "rows": scored.rows, "primary": scored.scores.primary, "loss": scored.loss, "scores": scores, "signatures": signatures });
         tasks.insert(scored.task.clone(), entry);
     }
     json!({ "split": split, "mean": evaluation.mean, "tasks": tasks })

@@ -19,6 +19,8 @@ const PATHS: &[&[&str]] = &[
     &["corpus", "*", "test"],
     &["model", "backbone"],
     &["data", "cache"],
+    &["task", "*", "translation", "metrics", "sentencepiece"],
+    &["task", "*", "generation", "metrics", "sentencepiece"],
 ];
 
 /// The folders that relative paths are relative to; both absolute.

@@ -11,8 +11,8 @@ use train::{Evaluated, Event, Finished, PhaseBegan, Started, StepEvent, StopReas
 
 /// Seconds between two plain lines.
 const EVERY: f64 = 10.0;
-/// How much of a running mean the newest step makes.
-const NEWEST: f64 = 0.05;
+/// How much less each older step weighs in a running mean.
+const DECAY: f64 = 0.95;
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,25 @@ pub enum Detail {
     Tables,
 }
 
+/// A mean over the latest steps, in which each step weighs less than the one after it. The weights sum to 1 from the first step on,
+/// so that the first one does not count for more than others.
+#[derive(Debug, Clone, Copy, Default)]
+struct RunningMean {
+    sum: f64,
+    weight: f64,
+}
+
+impl RunningMean {
+    fn add(&mut self, value: f64) {
+        self.sum = DECAY * self.sum + value;
+        self.weight = DECAY * self.weight + 1.0;
+    }
+
+    fn value(&self) -> f64 {
+        self.sum / self.weight.max(1.0)
+    }
+}
+
 /// Shows the events of one run.
 pub struct ProgressDisplay {
     bar: Option<ProgressBar>,
@@ -32,9 +51,9 @@ pub struct ProgressDisplay {
     steps: usize,
     epochs: usize,
     tasks: Vec<String>,
-    losses: BTreeMap<String, f64>,
-    /// Running means of seconds and of tokens a step.
-    pace: Option<(f64, f64)>,
+    losses: BTreeMap<String, RunningMean>,
+    seconds: RunningMean,
+    tokens: RunningMean,
     printed: f64,
     scores: BTreeMap<(String, String), f64>,
     usage: Option<UsageReport>,
@@ -56,7 +75,8 @@ impl ProgressDisplay {
             epochs: 0,
             tasks: Vec::new(),
             losses: BTreeMap::new(),
-            pace: None,
+            seconds: RunningMean::default(),
+            tokens: RunningMean::default(),
             printed: f64::NEG_INFINITY,
             scores: BTreeMap::new(),
             usage: None,
@@ -133,6 +153,9 @@ impl ProgressDisplay {
             count(e.steps),
             self.epochs
         ));
+        if let Some(told) = unevaluated(&e.unevaluated_tasks, e.tasks.len()) {
+            self.say(&format!("  {told}"));
+        }
     }
 
     fn phase_began(&mut self, e: &PhaseBegan) {
@@ -148,21 +171,24 @@ impl ProgressDisplay {
                 format!("its score has not improved; its head is that of step {}", count(best))
             }
         };
-        self.say(&format!("  task {} is done after step {}: {why}", e.task, count(e.step)));
+        let fewer = if e.steps == self.steps {
+            String::new()
+        } else {
+            format!("; the run has {} steps without it", count(e.steps))
+        };
+        self.steps = e.steps;
+        if let Some(bar) = &self.bar {
+            bar.set_length(e.steps as u64);
+        }
+        self.say(&format!("  task {} is done after step {}: {why}{fewer}", e.task, count(e.step)));
     }
 
     fn step(&mut self, e: &StepEvent) {
         for (task, loss) in &e.losses {
-            self.losses
-                .entry(task.clone())
-                .and_modify(|mean| *mean += NEWEST * (loss - *mean))
-                .or_insert(*loss);
+            self.losses.entry(task.clone()).or_default().add(*loss);
         }
-        let (seconds, tokens) = match self.pace {
-            None => (e.seconds, e.tokens as f64),
-            Some((s, t)) => (s + NEWEST * (e.seconds - s), t + NEWEST * (e.tokens as f64 - t)),
-        };
-        self.pace = Some((seconds, tokens));
+        self.seconds.add(e.seconds);
+        self.tokens.add(e.tokens as f64);
         if let Some(bar) = &self.bar {
             bar.set_position(e.step as u64);
             bar.set_message(self.line(e));
@@ -174,15 +200,15 @@ impl ProgressDisplay {
     }
 
     fn line(&self, e: &StepEvent) -> String {
-        let (seconds, tokens) = self.pace.unwrap_or((e.seconds, e.tokens as f64));
+        let (seconds, tokens) = (self.seconds.value(), self.tokens.value());
         let left = Duration::from_secs_f64(seconds * (self.steps.saturating_sub(e.step)) as f64);
         let losses: Vec<String> = self
             .tasks
             .iter()
-            .filter_map(|task| self.losses.get(task).map(|loss| format!("{task} {loss:.3}")))
+            .filter_map(|task| self.losses.get(task).map(|loss| format!("{task} {:.3}", loss.value())))
             .collect();
         format!(
-            "epoch {}/{}  step {}/{}  {} tokens/s  left {}  loss {}",
+            "epoch {}/{}  step {}/{}  {} tokens/s  left {}  mean loss {}",
             e.epoch,
             self.epochs,
             count(e.step),
@@ -268,6 +294,21 @@ impl ProgressDisplay {
     }
 }
 
+/// That some of `count` tasks are not evaluated in training, where there are any.
+pub fn unevaluated(tasks: &[String], count: usize) -> Option<String> {
+    match tasks.len() {
+        0 => None,
+        all if all == count => Some(
+            "no task has a labelled validation row: nothing is evaluated in training, and the model of the last step is exported"
+                .into(),
+        ),
+        _ => Some(format!(
+            "without a labelled validation row: {}; the best checkpoint is chosen by the other tasks",
+            tasks.join(", ")
+        )),
+    }
+}
+
 /// What each task got, and how often each corpus was drawn.
 fn usage(report: &UsageReport, tasks: &[String]) -> String {
     let mut table = Table::new(&["task", "rows", "tokens", "steps", "compute", "time"]);
@@ -292,4 +333,33 @@ fn usage(report: &UsageReport, tasks: &[String]) -> String {
         ]);
     }
     format!("{}\n{}", table.render(), corpora.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The mean of few steps is that of all of them; the first has no more weight than it would have later.
+    #[test]
+    fn a_running_mean_has_no_bias_of_its_start() {
+        let mut mean = RunningMean::default();
+        mean.add(10.0);
+        assert_eq!(mean.value(), 10.0);
+        mean.add(1.0);
+        let expected = (10.0 * DECAY + 1.0) / (DECAY + 1.0);
+        assert!((mean.value() - expected).abs() < 1e-12);
+        (0..18).for_each(|_| mean.add(1.0));
+        // Begun with the first value, it would be above 4 after twenty steps.
+        assert!((1.0..1.4).contains(&mean.value()), "{}", mean.value());
+        (0..1000).for_each(|_| mean.add(1.0));
+        assert!((mean.value() - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn tasks_that_are_not_evaluated_are_named() {
+        let names = ["a".to_string(), "b".to_string()];
+        assert_eq!(unevaluated(&[], 2), None);
+        assert!(unevaluated(&names[..1], 2).is_some_and(|told| told.contains("row: a; the best checkpoint")));
+        assert!(unevaluated(&names, 2).is_some_and(|told| told.contains("the last step is exported")));
+    }
 }

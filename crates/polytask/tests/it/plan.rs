@@ -69,7 +69,7 @@ fn planned_and_given(bench: &Bench, name: &str, set: &[&str]) -> (Value, Value) 
 #[test]
 fn what_is_planned_is_what_comes() {
     let bench = bench();
-    let cases: [(&str, &[&str]); 5] = [
+    let cases: [(&str, &[&str]); 6] = [
         ("plain", &[]),
         ("equal", &["sampling={equal={}}", "train.gradient_accumulation_steps=3"]),
         (
@@ -78,6 +78,7 @@ fn what_is_planned_is_what_comes() {
                 "phase=[{tasks=[\"sort\"],epochs=3},{sampling={sqrt={}},steps=9,freeze=1},{tasks=[\"class\",\"size\"]}]",
             ],
         ),
+        ("budget", &["task.sort.budget={tokens=150}", "task.class.budget={steps=5}"]),
         ("share", &["task.sort.budget={share=0.4}", "train.batching=\"single_corpus\""]),
         ("cut", &["train.max_tokens=900", "task.size.budget={steps=3}"]),
     ];
@@ -99,6 +100,42 @@ fn what_is_planned_is_what_comes() {
             );
         }
     }
+}
+
+/// Few steps of many rows: the tokens of a step are those of these steps.
+#[test]
+fn a_step_has_no_more_tokens_than_its_batches() {
+    let bench = bench();
+    for (set, most) in [("train.max_steps=2", 128), ("train.gradient_accumulation_steps=3", 3 * 128)] {
+        let check = bench.run(&["check", "job.toml", "--set", set]);
+        assert!(check.ok, "{}", check.err);
+        let (_, rest) = check.out.split_once("epochs, about ").unwrap_or_else(|| panic!("{}", check.out));
+        let tokens: usize = rest.split_once(' ').unwrap().0.replace(',', "").parse().unwrap();
+        assert!((most / 2..=most).contains(&tokens), "{set}: {tokens}");
+    }
+}
+
+/// A task without validation rows has no say in the best checkpoint: `check` and `train` say so, and refuse what waits for it.
+#[test]
+fn a_task_that_is_not_evaluated_is_named() {
+    let bench = bench();
+    let config =
+        CONFIG.replace("train = \"farm.jsonl\"\nvalidation = \"farm.jsonl\"", "train = \"farm.jsonl\"");
+    bench.write("job.toml", &config);
+    let told = "without a labelled validation row: sort; the best checkpoint is chosen by the other tasks";
+    for command in [&["check", "job.toml"][..], &["train", "job.toml", "--run", "run"]] {
+        let ran = bench.run(command);
+        assert!(ran.ok && ran.out.contains(told), "{}{}", ran.out, ran.err);
+    }
+    let check = bench.run(&["check", "job.toml", "--set", "task.sort.early_stopping={patience=1}"]);
+    assert!(
+        !check.ok && check.err.contains("`early_stopping` of task `sort` needs a validation split"),
+        "{}",
+        check.err
+    );
+    let until = "phase=[{until={metric=\"sort.accuracy\",threshold=0.9}},{}]";
+    let check = bench.run(&["check", "job.toml", "--set", until]);
+    assert!(!check.ok && check.err.contains("phase 1: until: found sort.accuracy"), "{}", check.err);
 }
 
 #[test]

@@ -69,6 +69,15 @@ fn texts_go_from_config_to_answers() {
         let found = scores["tasks"][task]["scores"][metric].as_f64().unwrap();
         assert!(found > 0.8, "{task}.{metric}: {found} of {scores:#}");
     }
+    let signatures = &scores["tasks"]["other"]["signatures"];
+    assert_eq!(signatures["bleu"], "nrefs:2|case:mixed|eff:no|tok:13a|smooth:exp");
+    assert!(scores["tasks"]["animal"]["signatures"].as_object().unwrap().is_empty());
+    let scored = bench.run(&["evaluate", "run", "--split", "validation"]);
+    for part in
+        ["bleu of other: nrefs:2|case:mixed|", "bleu of act: nrefs:1|case:mixed|", "rouge_lsum", "chrf of"]
+    {
+        assert!(scored.out.contains(part), "{part}: {}", scored.out);
+    }
     let answered = bench.feed(&["predict", "run"], b"{\"en\": \"A blue owl.\"}\nA red duck.\n");
     assert_eq!(answered.code, 3, "{}", answered.err);
     let answered = bench.feed(&["predict", "run"], b"A blue owl.\nA red duck.\n");
@@ -101,4 +110,29 @@ fn what_cannot_write_is_refused() {
     refused("beams = 3", "beams = 0", "beams");
     refused("target = \"xx\"", "target = \"yy\"", "no text in any row");
     refused("target = \"xx\"", "target = \"en\"", "the same field as the source");
+}
+
+/// The settings of BLEU are those of the scores; a SentencePiece model is looked for beside the config, and is needed for scores only.
+#[test]
+fn bleu_counts_as_its_settings_say() {
+    let bench = Bench::new();
+    bench.write("pairs.jsonl", (0..8).map(|i| pair(i).to_string()).collect::<Vec<_>>().join("\n"));
+    let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../data/tests/fixtures/sentencepiece_unigram.model");
+    let with = "metrics = { tokenizer = \"flores200\", sentencepiece = \"pieces.model\", lowercase = true, ter = true }";
+    let config = CONFIG.replace("decoding = { beams = 3, max_length = 24 } }", &format!("{with} }}"));
+    bench.write("writing.toml", config.replace("epochs = 120", "epochs = 1"));
+    let check = bench.run(&["check", "writing.toml"]);
+    assert!(!check.ok && check.err.contains("pieces.model"), "{}", check.err);
+    std::fs::copy(model, bench.path("pieces.model")).unwrap();
+    let trained = bench.run(&["train", "writing.toml", "--run", "run"]);
+    assert!(trained.ok, "{}", trained.err);
+    let scored = bench.run(&["evaluate", "run", "--split", "validation", "--json"]);
+    let scores: Value = serde_json::from_str(&scored.out).unwrap();
+    let other = &scores["tasks"]["other"];
+    assert_eq!(other["signatures"]["bleu"], "nrefs:2|case:lc|eff:no|tok:flores200|smooth:exp");
+    assert!(other["scores"]["ter"].as_f64().unwrap() > 0.0);
+    std::fs::remove_file(bench.path("pieces.model")).unwrap();
+    assert!(bench.feed(&["predict", "run"], b"A red duck.\n").ok);
+    assert!(!bench.run(&["evaluate", "run", "--split", "validation"]).ok);
 }

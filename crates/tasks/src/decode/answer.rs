@@ -10,9 +10,18 @@ use crate::ModelInput;
 /// The tag of a word outside of all spans.
 pub(crate) const OUTSIDE: &str = "O";
 
-/// Span scores as seqeval counts them, and the share of words with the correct tag. One list of tags per row.
-pub(crate) fn span_scores(gold: &[Vec<&str>], predicted: &[Vec<&str>]) -> Vec<(String, f64)> {
-    let spans = |rows: &[Vec<&str>]| rows.iter().map(|row| metrics::spans(row)).collect::<Vec<_>>();
+/// Span scores as seqeval counts them, in its strict mode if a scheme is given, and the share of words with the correct tag. One list
+/// of tags per row.
+pub(crate) fn span_scores(
+    gold: &[Vec<&str>],
+    predicted: &[Vec<&str>],
+    strict: Option<metrics::Scheme>,
+) -> Vec<(String, f64)> {
+    let of_row = |row: &Vec<&str>| match strict {
+        Some(scheme) => metrics::strict_spans(row, scheme),
+        None => metrics::spans(row),
+    };
+    let spans = |rows: &[Vec<&str>]| rows.iter().map(of_row).collect::<Vec<_>>();
     let scores = metrics::span_scores(&spans(gold), &spans(predicted));
     let (gold, predicted, _) = as_ids(gold, predicted);
     vec![

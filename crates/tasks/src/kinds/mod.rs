@@ -32,8 +32,8 @@ pub use multiple_choice::{LabelIs, MultipleChoiceConfig};
 pub use ordinal_regression::OrdinalRegressionConfig;
 pub use regression::{RegressionConfig, RegressionLoss};
 pub use relation_classification::RelationClassificationConfig;
-pub use seq2seq::{Decoding, Sampling};
-pub use tagging::TaggingConfig;
+pub use seq2seq::{Decoding, Sampling, SmoothingMethod, TextMetrics, Tokenization};
+pub use tagging::{SpanMatching, TaggingConfig};
 pub use translation::TranslationConfig;
 
 use crate::{Kind, TaskError};

@@ -5,18 +5,24 @@ mod decoding;
 mod search;
 #[cfg(test)]
 mod tests;
+mod text_metrics;
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, Tokenizer, Value, View, is_blank};
+use data::{
+    DataError, ErrorList, InputField, Pack, Row, SentencePiece, Split, Tokenizer, Value, View, is_blank,
+};
 pub use decoding::{Decoding, Sampling};
 use model::{Generator, Init, MatrixId, Parameters};
 use rayon::prelude::*;
 use search::{Hypothesis, search};
 use serde_json::json;
+pub use text_metrics::{SmoothingMethod, TextMetrics, Tokenization};
+pub(crate) use text_metrics::{TextScores, texts};
 
 use crate::heads::head;
 use crate::task_head::{EncodedHead, Head};
@@ -41,7 +47,8 @@ pub(crate) struct Seq2Seq {
     pub decoding: Decoding,
     pub metrics: &'static [&'static str],
     pub primary: &'static str,
-    /// Computes the scores of generated texts.
+    pub text_metrics: TextMetrics,
+    /// Computes the scores of the kind alone, beside those of `text_metrics`.
     pub score: Arc<Score>,
 }
 
@@ -64,6 +71,7 @@ impl Seq2Seq {
         let key = |name: &str| format!("{}.{name}", self.key);
         TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.into())?;
         self.decoding.check(&key("decoding"))?;
+        self.text_metrics.check(&key("metrics"))?;
         if self.max_target_length == 0 {
             let expected = "1 or more".into();
             return Err(TaskError::Setting { key: key("max_target_length"), found: "0".into(), expected });
@@ -102,6 +110,8 @@ struct Texts {
     /// The tokens of the first reference, without start and end token; row `i` has `offsets[i]..offsets[i + 1]`.
     ids: Vec<u32>,
     offsets: Vec<usize>,
+    /// The model of `metrics.sentencepiece`.
+    pieces: Option<Arc<SentencePiece>>,
 }
 
 impl Texts {
@@ -291,9 +301,18 @@ impl Head for Seq2SeqHead {
                 Err(error) => errors.push(error),
             }
         }
+        // Opened where there are texts to score: a model answers without the file.
+        let file = self.kind.text_metrics.sentencepiece.as_ref().filter(|_| report.labelled > 0);
+        let pieces = match file.map(|file| SentencePiece::open(Path::new(file))).transpose() {
+            Ok(pieces) => pieces.map(Arc::new),
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
         errors.finish(())?;
         report.missing = report.rows - report.labelled;
-        Ok((Texts { rows: view.rows.clone(), references, ids, offsets }, report))
+        Ok((Texts { rows: view.rows.clone(), references, ids, offsets, pieces }, report))
     }
 
     fn labelled(targets: &Self::Targets, row: usize) -> bool {
@@ -364,8 +383,11 @@ impl Head for Seq2SeqHead {
             generated.push(GeneratedText { row, text: &answer.text, references });
         }
         let mut values = (self.kind.score)(&generated);
+        let TextScores { values: common, signatures } =
+            self.kind.text_metrics.scores(&generated, targets.pieces.as_deref());
+        values.extend(common);
         values.push(("perplexity".into(), metrics::perplexity(total, tokens)));
-        Scores::with_primary(self.kind.primary, values)
+        Scores { signatures, ..Scores::with_primary(self.kind.primary, values) }
     }
 
     fn label_space(&self) -> serde_json::Value {

@@ -19,7 +19,7 @@
 //! are converted; `polytask check` says so. Rows that break their scheme are counted there, too.
 //!
 //! Scores: `span_f1` (default), `span_precision`, `span_recall`, `span_macro_f1` as seqeval counts them, invalid tag sequences
-//! included, and `token_accuracy` over words. Words lost to truncation count as tagged `O`; the gold tags cover the whole row.
+//! included (`span_matching = "strict"`: without them, as its strict mode), and `token_accuracy` over words. Words lost to truncation count as tagged `O`; the gold tags cover the whole row.
 //! With `scheme = "none"`: `token_accuracy` (default) and `macro_f1`.
 //!
 //! Cost: `[words, hidden] x [hidden, tags]` a step; a CRF adds about `6 tags^2` multiply-adds a word on the host.
@@ -81,6 +81,9 @@ pub struct TaggingConfig {
     /// Whether only tag sequences are decoded that the scheme allows; by default the value of `crf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constrained: Option<bool>,
+    /// Which spans a tag sequence has that the scheme does not allow, such as `I-PER` after `O`.
+    #[serde(default)]
+    pub span_matching: SpanMatching,
     /// The share of the target that is distributed over all tags, 0 to below 1; not with a CRF.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -93,6 +96,17 @@ pub struct TaggingConfig {
     #[serde(default = "labels::default_max_labels")]
     #[schemars(range(min = 2))]
     pub max_labels: usize,
+}
+
+/// Which spans are scored where tag sequences are not as the scheme says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SpanMatching {
+    /// Those of `conlleval`, seqeval's default: `O I-PER` has a span.
+    #[default]
+    Conlleval,
+    /// Only spans that are written as the scheme says, as seqeval's `mode="strict"` has it.
+    Strict,
 }
 
 fn tokens() -> String {
@@ -144,6 +158,13 @@ impl TaggingConfig {
                 "constrained",
                 "true".into(),
                 "false with scheme = \"none\", which has no constraints",
+            );
+        }
+        if self.scheme == Scheme::None && self.span_matching == SpanMatching::Strict {
+            return setting(
+                "span_matching",
+                "\"strict\"".into(),
+                "a scheme with spans, \"bio\" or \"bioes\"",
             );
         }
         let metrics = if self.scheme == Scheme::None { WORD_METRICS } else { SPAN_METRICS };
@@ -452,9 +473,10 @@ impl Head for TaggingHead {
             gold.push(row_gold);
             predicted.push(row_predicted);
         }
+        let strict = self.kind.config.span_matching == SpanMatching::Strict;
         let values = match self.scheme.learned() {
             None => answer::word_scores(&gold, &predicted),
-            Some(_) => answer::span_scores(&gold, &predicted),
+            Some(scheme) => answer::span_scores(&gold, &predicted, strict.then_some(scheme)),
         };
         Scores::with_primary(self.kind.primary, values)
     }

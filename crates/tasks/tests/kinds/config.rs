@@ -123,6 +123,10 @@ fn settings_out_of_range_name_the_key() {
             with("tagging", json!({ "scheme": "none", "constrained": true })),
             "tagging.constrained: found true",
         ),
+        (
+            with("tagging", json!({ "scheme": "none", "span_matching": "strict" })),
+            "tagging.span_matching: found \"strict\", expected a scheme with spans",
+        ),
     ] {
         let error = error(config);
         assert!(error.contains(says), "{error}");

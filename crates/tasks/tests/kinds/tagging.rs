@@ -159,6 +159,21 @@ fn invalid_rows_of_tags_are_scored_as_seqeval_scores_them() {
     assert_eq!(scores.get("token_accuracy"), Some(0.8));
 }
 
+/// The same rows with `span_matching = "strict"`: the gold `I-PER I-PER` is no span, so that one of two predicted ones is right.
+#[test]
+fn strict_matching_has_no_spans_that_the_scheme_does_not_allow() {
+    let tags = tagged(json!([["B-PER", "I-PER", "O", "B-LOC", "I-LOC"]]));
+    let mut head = Learnt::of(kind("tagging", json!({ "span_matching": "strict" })), &tags).head();
+    let rows = tagged(json!([["I-PER", "I-PER", "O", "B-LOC", "I-PER"]]));
+    let words = [(0..5).map(Some).collect()];
+    head.encode_targets(Split::Test, &view_of(rows, &words, &[0])).unwrap();
+    let tags = [1, 3, 4, 0, 3].map(|label| Some(WordTag { label, probability: 1.0 })).to_vec();
+    // seqeval with mode="strict", scheme=IOB2: precision 1/2, recall 1.
+    let scores = head.score(Split::Test, &[(0, Prediction::Tags(tags))]);
+    assert_eq!((scores.get("span_precision"), scores.get("span_recall")), (Some(0.5), Some(1.0)));
+    assert!((scores.get("span_f1").unwrap() - 2.0 / 3.0).abs() < 1e-12);
+}
+
 #[test]
 fn unseen_tags_are_reported_masked_and_wrong() {
     let heads = Heads::read();

@@ -4,7 +4,7 @@ use crate::{
     config::gradient_scope::GradientScope,
     config::{SettingError, Settings},
     error::TrainError,
-    job::Job,
+    job::{Job, TaskSlot},
     loading::phases::Phase,
     optimizer::OptimizerConfig,
     run::best::Criterion,
@@ -69,20 +69,58 @@ fn misfit(job: &Job, scope: GradientScope, balancer: &mut dyn Balancer) -> Optio
     }
 }
 
+/// Whether a row of the validation split carries a label of the task.
+pub(crate) fn is_evaluated(job: &Job, task: &TaskSlot) -> bool {
+    let rows = job.views.validation.get(task.view).map_or(0, |view| view.encoded.rows());
+    (0..rows).any(|row| task.head.labelled(Split::Validation, row))
+}
+
+/// The tasks without a labelled row in a validation split, in their order: they are not evaluated, so that the choice of the best
+/// checkpoint does not regard them.
+pub fn unevaluated_tasks(job: &Job) -> Vec<String> {
+    let without = job.model.tasks.iter().filter(|task| !is_evaluated(job, task));
+    without.map(|task| task.name.clone()).collect()
+}
+
+/// Refuses settings of the run and of tasks that wait for evaluations that do not come.
+fn evaluations_come(job: &Job, settings: &Settings) -> Result<(), TrainError> {
+    const EXPECTED: &str =
+        "labelled rows in its validation split, which decide when; without them leave the key out";
+    let no_rows = "no row of the validation split carries a label";
+    let mut errors = Vec::new();
+    for task in job.model.tasks.iter().filter(|task| !is_evaluated(job, task)) {
+        let training = &task.training;
+        let set = [
+            ("early_stopping", training.early_stopping.is_some()),
+            ("reduce_lr_on_plateau", training.reduce_lr_on_plateau.is_some()),
+        ];
+        let keys = set.into_iter().filter(|(_, is_set)| *is_set);
+        errors.extend(
+            keys.map(|(key, _)| SettingError::new(&format!("task.{}.{key}", task.name), no_rows, EXPECTED)),
+        );
+    }
+    let train = &settings.train;
+    let set = [
+        ("train.early_stopping", train.early_stopping.is_some()),
+        ("train.reduce_lr_on_plateau", train.reduce_lr_on_plateau.is_some()),
+    ];
+    if let (true, None) = (set.iter().any(|(_, is_set)| *is_set), criterion(job, settings)?) {
+        let keys = set.into_iter().filter(|(_, is_set)| *is_set);
+        errors.extend(keys.map(|(key, _)| SettingError::new(key, no_rows, EXPECTED)));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(TrainError::Settings(errors)) }
+}
+
 /// What decides which evaluation is best; `None` where there is nothing to evaluate.
 pub(crate) fn criterion(job: &Job, settings: &Settings) -> Result<Option<Criterion>, TrainError> {
     let metrics: Vec<(&str, &[&str])> =
         job.model.tasks.iter().map(|t| (t.name.as_str(), t.kind.metrics())).collect();
     let criterion = Criterion::of(&settings.train, &metrics)?;
-    let evaluated = |view: usize, task: &crate::job::TaskSlot| {
-        let rows = job.views.validation.get(view).map_or(0, |v| v.encoded.rows());
-        (0..rows).any(|row| task.head.labelled(Split::Validation, row))
-    };
-    let wanted = |task: &&crate::job::TaskSlot| match &criterion {
+    let wanted = |task: &&TaskSlot| match &criterion {
         Criterion::Mean => true,
         Criterion::Metric { task: name, .. } => task.name == *name,
     };
-    let any = job.model.tasks.iter().filter(wanted).any(|t| evaluated(t.view, t));
+    let any = job.model.tasks.iter().filter(wanted).any(|task| is_evaluated(job, task));
     match (&criterion, any) {
         (Criterion::Mean, false) => Ok(None),
         (Criterion::Metric { .. }, false) => {
@@ -131,6 +169,7 @@ pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
         let expected = "another optimizer: the averages of this one are not of any one step";
         return Err(TrainError::Settings(vec![SettingError::new(&key, "schedule_free_adamw", expected)]));
     }
+    evaluations_come(job, settings)?;
     every_corpus_has_a_vector(job)?;
     for phase in Phase::all(job, settings)? {
         sampler_fits(job, settings, &phase.sampling)?;

@@ -14,6 +14,7 @@ use data::{
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Draws packs of training rows.
+#[derive(Clone)]
 pub(crate) struct DataLoader {
     /// What the present phase draws from.
     pub(crate) stream: PackStream,
@@ -82,33 +83,60 @@ impl DataLoader {
         &self.streams[phase]
     }
 
-    /// Disables every corpus whose tasks are all trained no more.
-    pub(crate) fn drop_finished_tasks(&mut self, tasks: &[TaskSlot]) {
+    /// Disables every corpus whose tasks are all trained no more. `trained` has an entry for each task of the model.
+    pub(crate) fn drop_finished_tasks(&mut self, tasks: &[TaskSlot], trained: &[bool]) {
         for (corpus, (_, views)) in self.corpora.iter().enumerate() {
-            let trained = tasks.iter().any(|task| task.is_trained && views.contains(&task.view));
-            self.stream.set_disabled(corpus, !trained);
+            let mut readers = tasks.iter().zip(trained).filter(|(task, _)| views.contains(&task.view));
+            self.stream.set_disabled(corpus, !readers.any(|(_, trained)| *trained));
         }
+    }
+
+    /// Whether the epoch is over: nothing is left of it that a task is trained on.
+    pub(crate) fn at_end(&mut self, job: &Job, trained: &[bool]) -> bool {
+        let phase = &self.phases[self.phase];
+        // Until a task is done, every row is for one. What an adaptive sampler draws next is not decided yet.
+        if self.stream.at_end() || *trained == *phase.trained || phase.sampling.adaptive().is_some() {
+            return self.stream.at_end();
+        }
+        let mut rest = self.stream.clone();
+        while let Some(draws) = rest.next() {
+            if !self.rows(job, &draws, trained).is_empty() {
+                return false;
+            }
+        }
+        true
     }
 
     /// The next step's packs: `count` of them, fewer at the end of an epoch. `step` is its number; which tokens of a pack are masked
     /// depends on it.
     pub(crate) fn packs(&mut self, job: &Job, count: usize, step: usize) -> Vec<Pack> {
-        let mut packs = Vec::new();
+        let trained: Vec<bool> = job.model.tasks.iter().map(|task| task.is_trained).collect();
+        let drawn = self.draw(job, count, &trained).into_iter().filter(|drawn| !drawn.rows.is_empty());
+        let pack = |(number, drawn): (usize, Drawn)| {
+            let name = format!("hidden tokens in pack {number}");
+            Pack::drawn(&job.views.train, &drawn.rows, random::derive_seed(self.seed, &name, step as u64))
+        };
+        drawn.enumerate().map(pack).collect()
+    }
+
+    /// Draws the next step's packs: `count` that have rows, fewer at the end of an epoch, and what was drawn between them of which
+    /// no row carries a label of a task that is trained.
+    pub(crate) fn draw(&mut self, job: &Job, count: usize, trained: &[bool]) -> Vec<Drawn> {
+        let (mut packs, mut with_rows) = (Vec::new(), 0);
         let mut epochs_begun = 0;
-        while packs.len() < count {
+        while with_rows < count {
             // The end of the epoch is consumed by the step that begins the next, so that the stream is still at its end after this one.
-            if !packs.is_empty() && self.stream.at_end() {
+            if with_rows > 0 && self.stream.at_end() {
                 break;
             }
             match self.stream.next() {
                 Some(draws) => {
-                    let name = format!("hidden tokens in pack {}", packs.len());
-                    let pack = self.pack(job, &draws, random::derive_seed(self.seed, &name, step as u64));
-                    // Empty where the only task of these rows is trained no more.
-                    packs.extend(Some(pack).filter(|pack| !pack.is_empty()));
+                    let rows = self.rows(job, &draws, trained);
+                    with_rows += usize::from(!rows.is_empty());
+                    packs.push(Drawn { draws, rows });
                 }
                 // The end of the epoch: of this step too, or still that of the step before.
-                None if !packs.is_empty() || epochs_begun > 0 => break,
+                None if with_rows > 0 || epochs_begun > 0 => break,
                 None => epochs_begun += 1,
             }
         }
@@ -139,17 +167,26 @@ impl DataLoader {
         });
     }
 
-    /// Every view in which a drawn row carries a label of a task that is trained.
-    fn pack(&self, job: &Job, draws: &[Draw], seed: u64) -> Pack {
+    /// Of every drawn row the views in which it carries a label of a task that is trained.
+    fn rows(&self, job: &Job, draws: &[Draw], trained: &[bool]) -> Vec<RowRef> {
         let mut rows = Vec::with_capacity(draws.len());
         for draw in draws {
             let views = self.corpora.get(draw.corpus as usize).map_or(&[][..], |(_, views)| views);
-            let is_trained = |task: &TaskSlot| task.is_trained;
+            let is_trained = |task: usize| trained[task];
             let carrying = views.iter().filter(|v| carries(job, &is_trained, **v, draw.row as usize));
             rows.extend(carrying.map(|v| RowRef { view: *v as u32, row: draw.row }));
         }
-        Pack::drawn(&job.views.train, &rows, seed)
+        rows
     }
+}
+
+/// A pack that was drawn.
+#[derive(Debug, Clone)]
+pub(crate) struct Drawn {
+    /// Its draws.
+    pub(crate) draws: Vec<Draw>,
+    /// The rows that carry a label of a task that is trained.
+    pub(crate) rows: Vec<RowRef>,
 }
 
 /// The signals of a step or an evaluation for the sampler, by task ([`SamplerFeedback`]).
@@ -176,7 +213,7 @@ fn candidates(
         .zip(&phase.trained)
         .filter_map(|(task, trained)| trained.then_some(task))
         .collect();
-    let wanted = |task: &TaskSlot| trained.iter().any(|trained| trained.name == task.name);
+    let wanted = |task: usize| phase.trained[task];
     let mut corpus = CorpusRows::new(name.clone(), Vec::new(), Vec::new());
     corpus.importance =
         trained.iter().filter(|t| views.contains(&t.view)).map(|t| t.training.importance).sum();
@@ -243,6 +280,7 @@ fn share_of(task: &TaskSlot) -> Option<f64> {
     task.training.budget.and_then(|budget| budget.share)
 }
 
-fn carries(job: &Job, wanted: &dyn Fn(&TaskSlot) -> bool, view: usize, row: usize) -> bool {
-    job.model.tasks.iter().any(|t| t.view == view && wanted(t) && t.head.labelled(Split::Train, row))
+fn carries(job: &Job, wanted: &dyn Fn(usize) -> bool, view: usize, row: usize) -> bool {
+    let mut tasks = job.model.tasks.iter().enumerate();
+    tasks.any(|(i, task)| task.view == view && wanted(i) && task.head.labelled(Split::Train, row))
 }

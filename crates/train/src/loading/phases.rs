@@ -1,7 +1,7 @@
 //! `[[phase]]`: the phases of a run, each with its tasks, its length, its frozen layers and its sampler.
 
 use crate::{
-    config::{MAX_EPOCHS, Settings},
+    config::{MAX_EPOCHS, Settings, validate::is_evaluated},
     error::TrainError,
     forward::evaluate::Evaluation,
     job::Job,
@@ -128,7 +128,20 @@ impl Phase {
             let metrics: Vec<(&str, &[&str])> =
                 job.model.tasks.iter().map(|t| (t.name.as_str(), t.kind.metrics())).collect();
             let named = Some(until.metric.as_str()).filter(|metric| *metric != "mean");
-            Ok::<_, TrainError>((Criterion::named(named, &metrics)?, until.threshold))
+            let criterion = Criterion::named(named, &metrics)?;
+            let mut tasks = job.model.tasks.iter();
+            let comes = match &criterion {
+                Criterion::Mean => tasks.any(|task| is_evaluated(job, task)),
+                Criterion::Metric { task: name, .. } => {
+                    tasks.any(|task| task.name == *name && is_evaluated(job, task))
+                }
+            };
+            if !comes {
+                let found =
+                    format!("{}, and no row of the validation split carries a label for it", until.metric);
+                return Err(error("until", found, "a metric of a task with labelled validation rows".into()));
+            }
+            Ok((criterion, until.threshold))
         });
         let sampling = config.sampling.as_ref().unwrap_or(&settings.sampling).clone();
         if config.steps.is_some() && sampling.goes_by_epochs() {

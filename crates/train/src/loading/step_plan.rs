@@ -1,87 +1,68 @@
 //! How many steps a run has, and where its epochs and phases end.
 //!
-//! Known before the run begins. What cannot be known (a score that ends a phase, a task that is done early) makes the run skip steps:
-//! its step in the plan is where it would be if it had gone all the way, so that the learning rate follows the schedule.
+//! Known before the run begins, budgets of tokens and steps included. What cannot be known is a score that ends a phase, a task that
+//! is done early, or one that has used its time. Where a score ends a phase, the run skips steps: its step in the plan is where
+//! it would be if it had gone all the way, so that the learning rate follows the schedule. Where a task is done, the rest is
+//! planned again, and what is left of the schedule is spread over it ([`StepPlan::schedule_position`]).
 
-use crate::{config::TrainConfig, loading::loader::DataLoader};
-use data::Draw;
+use crate::config::TrainConfig;
+use serde::{Deserialize, Serialize};
 
 /// The steps of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StepPlan {
-    epochs: Vec<Epoch>,
+    pub(super) epochs: Vec<Epoch>,
+    /// Where the schedule was when the rest was last planned again.
+    spread: Option<Spread>,
 }
 
 /// An epoch that a run begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Epoch {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Epoch {
     /// Steps done at its end.
-    end: usize,
+    pub(super) end: usize,
     /// The phase that it belongs to.
-    phase: usize,
+    pub(super) phase: usize,
     /// Whether it ends there whatever is left to draw: a number of steps or tokens is reached.
-    cut: bool,
+    pub(super) cut: bool,
 }
 
-/// A step of a run, before it is done.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PlannedStep<'a> {
-    /// Its phase, from 0 on.
-    pub(crate) phase: usize,
-    /// The rows of its packs.
-    pub(crate) packs: &'a [Vec<Draw>],
+/// The rest of a schedule, over the steps that are left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spread {
+    /// The step of the plan at which it begins.
+    from: usize,
+    /// The step of the schedule there.
+    position: usize,
+    /// The steps of the schedule, as the run was planned at first.
+    length: usize,
 }
 
 impl StepPlan {
-    /// The plan of a run over a loader; `visit` sees every step in order.
-    pub(crate) fn of(
-        loader: &DataLoader,
-        train: &TrainConfig,
-        visit: &mut dyn FnMut(&PlannedStep<'_>),
-    ) -> Self {
-        let mut plan = StepPlan::default();
-        let (mut index, mut tokens) = (0, 0);
-        let mut drawn = vec![0; loader.stream.corpora().len()];
-        for (number, phase) in loader.phases.iter().enumerate() {
-            let mut stream = loader.stream_of(number).clone().continuing(&drawn);
-            let begin = index;
-            for _ in 0..phase.epochs {
-                let mut cut = false;
-                loop {
-                    let count = train.gradient_accumulation_steps.max(1);
-                    let packs: Vec<Vec<Draw>> = std::iter::from_fn(|| stream.next()).take(count).collect();
-                    // A step of fewer packs has come to the end of the epoch, whose `None` is taken.
-                    if packs.is_empty() {
-                        break;
-                    }
-                    let short = packs.len() < count;
-                    visit(&PlannedStep { phase: number, packs: &packs });
-                    for draw in packs.iter().flatten() {
-                        drawn[draw.corpus as usize] += 1;
-                        tokens += stream.tokens_of(*draw);
-                    }
-                    index += 1;
-                    let full = train.max_steps.is_some_and(|max| index >= max)
-                        || train.max_tokens.is_some_and(|max| tokens >= max);
-                    cut = full || phase.steps.is_some_and(|max| index - begin >= max);
-                    if cut {
-                        plan.epochs.push(Epoch { end: index, phase: number, cut });
-                        if full {
-                            return plan;
-                        }
-                        break;
-                    }
-                    if short {
-                        break;
-                    }
-                }
-                if cut {
-                    break;
-                }
-                plan.epochs.push(Epoch { end: index, phase: number, cut });
-            }
+    /// Of epochs.
+    pub(super) fn of_epochs(epochs: Vec<Epoch>) -> StepPlan {
+        StepPlan { epochs, spread: None }
+    }
+
+    /// The plan whose rest after `done` steps is another: `epochs` are all of it. The schedule goes on from where it is there.
+    pub(super) fn with_rest(&self, done: usize, epochs: Vec<Epoch>) -> StepPlan {
+        if epochs == self.epochs {
+            return self.clone();
         }
-        plan
+        let (position, length) = self.schedule_position(done);
+        StepPlan { epochs, spread: Some(Spread { from: done, position, length }) }
+    }
+
+    /// The position of a step (from 0) in the schedule of learning rates, and the schedule's length: the step itself and the steps
+    /// of the run, unless the rest of the run has been planned again.
+    pub fn schedule_position(&self, step: usize) -> (usize, usize) {
+        let Some(Spread { from, position, length }) = self.spread else { return (step, self.total()) };
+        let (done, left) = (step.saturating_sub(from), self.total().saturating_sub(from).max(1));
+        let ahead = (length.saturating_sub(position)) as f64 * done as f64 / left as f64;
+        (position + ahead.round() as usize, length)
     }
 
     /// Steps of the whole run.
@@ -104,11 +85,6 @@ impl StepPlan {
     /// The phase (from 0) of a step (from 0).
     pub fn phase(&self, step: usize) -> usize {
         self.epochs.get(self.epoch(step)).map_or(0, |epoch| epoch.phase)
-    }
-
-    /// The steps done at the end of the epoch of a step (from 0).
-    pub(crate) fn end_of_epoch(&self, step: usize) -> usize {
-        self.epochs.get(self.epoch(step)).map_or(0, |epoch| epoch.end)
     }
 
     /// The steps done at the end of a phase.
@@ -157,7 +133,7 @@ mod tests {
             end += steps;
             Epoch { end, phase: *phase, cut: *cut }
         };
-        StepPlan { epochs: epochs.iter().map(epoch).collect() }
+        StepPlan::of_epochs(epochs.iter().map(epoch).collect())
     }
 
     #[test]
@@ -180,6 +156,23 @@ mod tests {
         );
         // Shorter: on to the end. Longer: wait before it, unless the number of steps is what ends it.
         assert_eq!((plan.after(0, true), plan.after(2, false), plan.after(4, false)), (3, 2, 5));
+    }
+
+    /// The schedule goes on where it is and ends with the run.
+    #[test]
+    fn a_rest_that_is_planned_again_has_the_rest_of_the_schedule() {
+        let first = plan(&[(100, 0, false), (100, 0, false)]);
+        assert_eq!(first.with_rest(100, first.epochs.clone()), first);
+        let second = first.with_rest(100, plan(&[(100, 0, false), (50, 0, false)]).epochs);
+        assert_eq!(second.total(), 150);
+        let positions = [0, 99, 100, 101, 125, 149, 150].map(|step| second.schedule_position(step));
+        // Steps before the change are behind the run; none of them asks any more.
+        assert_eq!(positions[2..], [(100, 200), (102, 200), (150, 200), (198, 200), (200, 200)]);
+        let third = second.with_rest(125, plan(&[(100, 0, false), (35, 0, false)]).epochs);
+        assert_eq!(
+            [125, 130, 135].map(|step| third.schedule_position(step)),
+            [(150, 200), (175, 200), (200, 200)]
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::{
     job::flops,
     job::{Job, corpora},
     loading::loader::DataLoader,
-    loading::step_plan::{PlannedStep, StepPlan},
+    loading::lookahead::{self, PlannedStep},
+    loading::step_plan::StepPlan,
     run::events::CorpusUsage,
     run::task_usage::{StopReason, TaskUsage, UsageLedger},
 };
@@ -71,7 +72,8 @@ pub fn plan(job: &Job, settings: &Settings) -> Result<Plan, TrainError> {
     let loader = DataLoader::new(job, settings)?;
     let mut counts = Counts::new(job, &loader);
     let mut steps: Vec<BTreeMap<String, f64>> = Vec::new();
-    let step_plan = StepPlan::of(&loader, &settings.train, &mut |step| steps.push(counts.add(step, &loader)));
+    let mut visit = |step: &PlannedStep<'_>| steps.push(counts.add(step, &loader));
+    let step_plan = lookahead::plan(job, &loader, &settings.train, &mut visit);
     let trunk = settings.optimizer.rates([]).trunk;
     let length = steps.len().div_ceil(SEGMENTS).max(1);
     let segments = steps.chunks(length).enumerate().map(|(i, chunk)| {
@@ -142,7 +144,7 @@ impl<'a> Counts<'a> {
         let stream = loader.stream_of(step.phase);
         let mut seen: BTreeSet<String> = BTreeSet::new();
         let mut operations: BTreeMap<String, f64> = BTreeMap::new();
-        for draw in step.packs.iter().flatten() {
+        for draw in step.packs.iter().flat_map(|drawn| &drawn.draws) {
             if self.is_done(draw.corpus as usize, step.phase) {
                 continue;
             }

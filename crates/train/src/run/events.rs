@@ -77,6 +77,9 @@ pub struct Started {
     pub epochs: Vec<usize>,
     /// The tasks, in the order of the config.
     pub tasks: Vec<String>,
+    /// Those of them without a labelled validation row: the choice of the best checkpoint does not regard them.
+    #[serde(default)]
+    pub unevaluated_tasks: Vec<String>,
     /// Parameters of the trunk.
     pub trunk_parameters: usize,
     /// Parameters of each task's head.
@@ -286,6 +289,8 @@ pub struct TaskDone {
     pub task: String,
     /// Why.
     pub reason: StopReason,
+    /// Steps of the whole run without it.
+    pub steps: usize,
 }
 
 /// What each task has used so far.

@@ -24,6 +24,7 @@ use crate::{
     job::Job,
     job::frozen_cache::FrozenStates,
     loading::loader::DataLoader,
+    loading::lookahead,
     loading::step_plan::StepPlan,
     optimizer::{LearningRates, OptimizerState},
     run::best::{Criterion, EvaluationRecord, ScoreTable},
@@ -114,7 +115,7 @@ pub fn run(
 /// Settings out of range, or a job without labels.
 pub fn step_plan(job: &Job, settings: &Settings) -> Result<StepPlan, TrainError> {
     validate::check(job, settings)?;
-    Ok(StepPlan::of(&DataLoader::new(job, settings)?, &settings.train, &mut |_| ()))
+    Ok(lookahead::plan(job, &DataLoader::new(job, settings)?, &settings.train, &mut |_| ()))
 }
 
 /// The stream that [`run`] draws its rows from in each phase, at its beginning.
@@ -168,7 +169,7 @@ impl<'a, 'h> Run<'a, 'h> {
         let balancer = validate::balancer(job, settings)?;
         let looks_ahead = balancer.needs() == Needs::Lookahead;
         Ok(Run {
-            step_plan: StepPlan::of(&loader, &settings.train, &mut |_| ()),
+            step_plan: lookahead::plan(job, &loader, &settings.train, &mut |_| ()),
             best_heads: BestHeads::default(),
             trainable: job.model.parameters.iter().map(|p| p.trainable).collect(),
             criterion: validate::criterion(job, settings)?,
@@ -231,9 +232,9 @@ impl<'a, 'h> Run<'a, 'h> {
 
     /// The factor of the schedule: at the run's step in its plan, or by the time that it has used where that is more.
     fn factor(&self) -> f64 {
-        let total = self.step_plan.total();
-        let by_time = (self.time_used().min(1.0) * total as f64) as usize;
-        self.settings.factor(self.progress.schedule_step.max(by_time), total)
+        let (position, length) = self.step_plan.schedule_position(self.progress.schedule_step);
+        let by_time = (self.time_used().min(1.0) * length as f64) as usize;
+        self.settings.factor(position.max(by_time), length)
     }
 
     fn step(&mut self) -> Result<(), TrainError> {
@@ -243,20 +244,17 @@ impl<'a, 'h> Run<'a, 'h> {
         if packs.is_empty() {
             return Err(TrainError::NothingToTrain);
         }
+        if self.loader.stream.epoch() >= self.loader.phase().epochs {
+            // An adaptive sampler drew nothing that is trained until the end of the last epoch.
+            self.end_phase();
+            return Ok(());
+        }
         let factor = self.factor();
         let (rates, head_factors) = self.rates();
         let outcome = self.step_with_retry(&packs, &rates, factor)?;
         let step = index + 1;
         let epoch = self.step_plan.epoch(self.progress.schedule_step) + 1;
-        let schedule_step = self.step_plan.after(self.progress.schedule_step, self.loader.stream.at_end());
-        if self.step_plan.ends_epoch(schedule_step) {
-            self.balancer.epoch_end();
-        }
         self.progress.step = step;
-        self.progress.schedule_step = schedule_step;
-        self.progress.evaluation_due =
-            self.criterion.is_some() && self.step_plan.evaluates(&self.settings.train, step, schedule_step);
-        self.progress.checkpoint_due = self.step_plan.saves(&self.settings.train, step, schedule_step);
         match outcome {
             Ok(metrics) => {
                 let tokens = packs.iter().map(|p| p.tokens()).sum::<usize>();
@@ -282,10 +280,28 @@ impl<'a, 'h> Run<'a, 'h> {
                     elapsed: self.progress.elapsed,
                 }));
                 self.end_by_budget();
+                self.advance_schedule();
                 Ok(())
             }
-            Err(tasks) => self.nonfinite_step(step, epoch, tasks),
+            Err(tasks) => {
+                self.advance_schedule();
+                self.nonfinite_step(step, epoch, tasks)
+            }
         }
+    }
+
+    /// Goes to the next step of the plan; what is due there is due.
+    fn advance_schedule(&mut self) {
+        let at_end = self.epoch_is_over();
+        let schedule_step = self.step_plan.after(self.progress.schedule_step, at_end);
+        if self.step_plan.ends_epoch(schedule_step) {
+            self.balancer.epoch_end();
+        }
+        let step = self.progress.step;
+        self.progress.schedule_step = schedule_step;
+        self.progress.evaluation_due =
+            self.criterion.is_some() && self.step_plan.evaluates(&self.settings.train, step, schedule_step);
+        self.progress.checkpoint_due = self.step_plan.saves(&self.settings.train, step, schedule_step);
     }
 
     /// The states out of the frozen layers, per pack, where they are cached.

@@ -4,6 +4,7 @@ use super::Run;
 use crate::{
     forward::evaluate::Evaluation,
     loading::loader::TrainingSignals,
+    loading::lookahead::{self, Position},
     run::events::{self, CorpusUsage, Event},
     run::step::StepMetrics,
     run::task_usage::StopReason,
@@ -30,7 +31,25 @@ impl Run<'_, '_> {
         }
         let freeze = phase.freeze;
         self.freeze_in_phase(freeze);
-        self.loader.drop_finished_tasks(&self.job.model.tasks);
+        let trained = self.trained();
+        self.loader.drop_finished_tasks(&self.job.model.tasks, &trained);
+    }
+
+    /// `[tasks]` whether each is trained at present.
+    fn trained(&self) -> Vec<bool> {
+        self.job.model.tasks.iter().map(|task| task.is_trained).collect()
+    }
+
+    /// Whether nothing is left of the epoch that a task is trained on.
+    pub(super) fn epoch_is_over(&mut self) -> bool {
+        let trained = self.trained();
+        self.loader.at_end(self.job, &trained)
+    }
+
+    /// Goes to the end of the present phase.
+    pub(super) fn end_phase(&mut self) {
+        let end = self.step_plan.end_of_phase(self.loader.phase_number());
+        self.progress.schedule_step = self.progress.schedule_step.max(end);
     }
 
     /// Makes every task and layer what it is outside phases: the run is over.
@@ -101,19 +120,10 @@ impl Run<'_, '_> {
         self.loader.observe(&self.job.model.tasks, &signals);
     }
 
-    /// Ends the tasks whose budgets are used up. What is due at the end of an epoch is due where this is one.
+    /// Ends the tasks whose budgets are used up by the step that was just done.
     pub(super) fn end_by_budget(&mut self) {
-        let (step, before) = (self.progress.step, self.progress.schedule_step);
         for task in self.progress.usage.out_of_budget(&self.job.model) {
-            self.end_task(task, StopReason::Budget);
-        }
-        let schedule_step = self.progress.schedule_step;
-        if schedule_step > before {
-            self.balancer.epoch_end();
-            let train = &self.settings.train;
-            self.progress.evaluation_due |=
-                self.criterion.is_some() && self.step_plan.evaluates(train, step, schedule_step);
-            self.progress.checkpoint_due |= self.step_plan.saves(train, step, schedule_step);
+            self.end_task(task, StopReason::Budget, self.progress.schedule_step + 1);
         }
     }
 
@@ -138,14 +148,18 @@ impl Run<'_, '_> {
                 let best = self.progress.usage.best.get(&name).map_or(step, |best| best.step);
                 self.best_heads.restore(&mut self.job.model.parameters, &name);
                 self.progress.checkpoint_due = true;
-                self.end_task(name, StopReason::Stopped { best });
+                let (at, was_end) = (self.progress.schedule_step, self.epoch_is_over());
+                self.end_task(name, StopReason::Stopped { best }, at);
+                // Nothing may be left of the epoch without it.
+                if !was_end && self.epoch_is_over() {
+                    self.balancer.epoch_end();
+                }
             }
         }
         self.loader.observe(&self.job.model.tasks, &signals);
         self.report_usage();
         if self.loader.phase().is_reached(evaluation) {
-            let end = self.step_plan.end_of_phase(self.loader.phase_number());
-            self.progress.schedule_step = self.progress.schedule_step.max(end);
+            self.end_phase();
             self.progress.checkpoint_due = true;
         }
     }
@@ -170,19 +184,18 @@ impl Run<'_, '_> {
         self.emit(Event::UsageReport(event));
     }
 
-    /// Ends the training of a task.
-    fn end_task(&mut self, task: String, reason: StopReason) {
-        let ended = self.loader.stream.at_end();
+    /// Ends the training of a task, when `done` steps of the plan are done, and plans the rest again.
+    fn end_task(&mut self, task: String, reason: StopReason, done: usize) {
         self.progress.usage.stopped.insert(task.clone(), reason);
         self.apply_phase();
-        // Nothing may be left of the phase, or of the epoch.
-        if !self.job.model.tasks.iter().any(|task| task.is_trained) {
-            let end = self.step_plan.end_of_phase(self.loader.phase_number());
-            self.progress.schedule_step = self.progress.schedule_step.max(end);
-        } else if !ended && self.loader.stream.at_end() {
-            self.progress.schedule_step = self.step_plan.end_of_epoch(self.progress.schedule_step);
+        let at = Position { index: done, tokens: self.progress.tokens, usage: &self.progress.usage };
+        let train = &self.settings.train;
+        let plan = lookahead::plan_again(self.job, &self.loader, train, &self.step_plan, &at);
+        if plan != self.step_plan {
+            self.progress.step_plan = Some(plan.clone());
+            self.step_plan = plan;
         }
-        let step = self.progress.step;
-        self.emit(Event::TaskDone(events::TaskDone { step, task, reason }));
+        let (step, steps) = (self.progress.step, self.step_plan.total());
+        self.emit(Event::TaskDone(events::TaskDone { step, task, reason, steps }));
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     checkpoint,
     checkpoint::fingerprint,
     checkpoint::history::{self, Resumption},
+    config::validate,
     error::TrainError,
     run::events::{self, Event},
 };
@@ -31,6 +32,7 @@ impl Run<'_, '_> {
             steps: self.step_plan.total(),
             epochs: self.step_plan.epochs(),
             tasks: self.job.model.tasks.iter().map(|t| t.name.clone()).collect(),
+            unevaluated_tasks: validate::unevaluated_tasks(self.job),
             trunk_parameters,
             head_parameters,
         }));
@@ -75,6 +77,9 @@ impl Run<'_, '_> {
         let kept = (&mut self.buffers, &mut self.best_heads);
         checkpoint.restore(&path, &mut self.job.model.parameters, optimizer, kept)?;
         self.progress = state.progress.clone();
+        if let Some(plan) = &self.progress.step_plan {
+            self.step_plan = plan.clone();
+        }
         self.elapsed_before = state.progress.elapsed;
         self.saved_at = Some(step);
         Ok(())

@@ -1,8 +1,8 @@
 //! The state of a run between steps, apart from weights and the optimizer's state.
 
 use crate::{
-    run::best::EvaluationHistory, run::task_usage::UsageLedger, schedule::head_lr::LossProgress,
-    schedule::plateau::Plateaus,
+    loading::step_plan::StepPlan, run::best::EvaluationHistory, run::task_usage::UsageLedger,
+    schedule::head_lr::LossProgress, schedule::plateau::Plateaus,
 };
 use data::StreamState;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,9 @@ pub(crate) struct RunProgress {
     /// The reductions of learning rates by them.
     #[serde(default)]
     pub(crate) plateaus: Plateaus,
+    /// The plan, where its rest was planned again because a task was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) step_plan: Option<StepPlan>,
     /// How many tokens go through the trunk at once, since memory had no space for more.
     #[serde(default)]
     pub(crate) chunk_tokens: Option<usize>,

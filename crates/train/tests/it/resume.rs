@@ -151,6 +151,42 @@ fn epochs_that_draw_differently_go_on_bit_for_bit() {
     same_bits(bag(), &settings, &[2, 7]);
 }
 
+/// The rest of a run that was planned again when a task was done is in the checkpoint.
+#[test]
+fn a_run_without_a_task_that_is_done_goes_on_bit_for_bit() {
+    let settings = settings(json!({
+        "train": {"epochs": 8, "tokens_per_batch": 64},
+        "schedule": {"linear": {"warmup_ratio": 0}},
+    }));
+    let early = || {
+        let mut job = job(bag(), 17);
+        let polarity = job.model.tasks.iter_mut().find(|task| task.name == "polarity").unwrap();
+        polarity.training.early_stopping = serde_json::from_value(json!({"patience": 1})).unwrap();
+        job
+    };
+    let run = |stop: Option<usize>, start, dir: &Path| {
+        let mut job = early();
+        let (outcome, events) = record(&mut job, &settings, dir, start, stop);
+        outcome.unwrap();
+        (bits(&job.model), events)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, events) = run(None, Start::Fresh, dir.path());
+    let done = |e: &Event| if let Event::TaskDone(done) = e { Some((done.step, done.steps)) } else { None };
+    let (step, steps) = events.iter().find_map(done).unwrap();
+    assert!(step + 2 < steps, "{step} of {steps}");
+    for stop in [step, step + 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, first) = run(Some(stop), Start::Fresh, dir.path());
+        let (parts, second) = run(None, Start::Resume, dir.path());
+        let Event::Started(started) = &second[0] else { panic!("{:?}", second[0]) };
+        assert!(stop == step || started.steps == steps, "{} of {steps}", started.steps);
+        let both: Vec<Event> = first.into_iter().chain(second).collect();
+        assert_eq!(metrics(&events), metrics(&both));
+        assert!(weights == parts, "the result's weights differ");
+    }
+}
+
 /// The reductions of the rates are in the checkpoint, evaluations that are still due among them.
 #[test]
 fn reduced_rates_go_on_where_they_were() {

@@ -189,6 +189,93 @@ fn a_budget_ends_a_task_within_one_step() {
     }
 }
 
+/// The steps at which tasks were done, and those that the run then had.
+fn done(events: &[Event]) -> Vec<(usize, usize)> {
+    let done =
+        events.iter().filter_map(|e| if let Event::TaskDone(e) = e { Some((e.step, e.steps)) } else { None });
+    done.collect()
+}
+
+/// Budgets of tokens and steps are known before the run: it has the steps that were planned, and the schedule ends with it.
+#[test]
+fn a_run_is_as_long_as_planned_with_budgets() {
+    let tasks = [
+        json!({"polarity": {"budget": {"tokens": 300}}}),
+        json!({"topic": {"budget": {"steps": 4}}, "tags": {"budget": {"tokens": 500}}}),
+        json!({"tags": {"budget": {"steps": 3}}}),
+        json!({"topic": {"budget": {"steps": 7}}, "tags": {"budget": {"steps": 7}}, "polarity": {"budget": {"steps": 9}}}),
+    ];
+    let trains = [
+        json!({"epochs": 4, "tokens_per_batch": 60}),
+        json!({"epochs": 4, "tokens_per_batch": 40, "batching": "single_corpus"}),
+        json!({"epochs": 3, "tokens_per_batch": 40, "gradient_accumulation_steps": 3}),
+        json!({"epochs": 9, "tokens_per_batch": 60, "max_steps": 30}),
+        json!({"epochs": 9, "tokens_per_batch": 60, "max_tokens": 1500}),
+    ];
+    for tasks in &tasks {
+        for train in &trains {
+            let settings = settings(json!({"train": train, "schedule": {"linear": {"warmup_ratio": 0}}}));
+            let planned = polytask_train::plan(&job_of(bag(), tasks), &settings).unwrap();
+            let (total, epochs) = (planned.step_plan.total(), planned.step_plan.epochs().len());
+            let free = step_plan(&job(bag(), 17), &settings).unwrap().total();
+            assert!(
+                total < free || train["max_steps"].is_u64() || train["max_tokens"].is_u64(),
+                "{tasks}, {train}"
+            );
+            let (_, events, _dir) = ran(job_of(bag(), tasks), &settings);
+            let steps = steps(&events);
+            assert_eq!((steps.len(), steps.last().unwrap().epoch), (total, epochs), "{tasks}, {train}");
+            assert!(done(&events).iter().all(|(_, steps)| *steps == total), "{tasks}, {train}");
+            let rates: Vec<f64> = steps.iter().map(|step| step.learning_rate).collect();
+            let expected = |step: usize| rates[0] * (1.0 - step as f64 / total as f64);
+            for (step, rate) in rates.iter().enumerate() {
+                assert!((rate - expected(step)).abs() < 1e-12, "{tasks}, {train}, step {step}: {rates:?}");
+            }
+            let told = (*usage_reports(&events).last().unwrap()).clone();
+            for (task, used) in &planned.tasks {
+                assert_eq!((used.rows, used.tokens, used.steps), {
+                    let given = told.tasks[task];
+                    (given.rows, given.tokens, given.steps)
+                });
+            }
+        }
+    }
+}
+
+/// A budget of seconds, and scores that do not improve, are known when they come: then what is left of the schedule is spread over
+/// the steps that are left, without a jump.
+#[test]
+fn the_rest_is_planned_again_when_a_task_is_done() {
+    let settings = settings(json!({
+        "train": {"epochs": 12, "tokens_per_batch": 60},
+        "schedule": {"linear": {"warmup_ratio": 0}},
+    }));
+    for tasks in [
+        json!({"polarity": {"early_stopping": {"patience": 1}}}),
+        // The clock of these tests goes on by a millisecond each time it is read.
+        json!({"polarity": {"budget": {"seconds": 0.01}}}),
+        json!({"topic": {"budget": {"seconds": 0.02}}, "tags": {"budget": {"seconds": 0.01}}}),
+    ] {
+        let (_, events, _dir) = ran(job_of(bert(), &tasks), &settings);
+        let (steps, done) = (steps(&events), done(&events));
+        let free = step_plan(&job(bert(), 17), &settings).unwrap().total();
+        let &(at, total) = done.last().unwrap();
+        assert!(at < total && total < free, "{tasks}: {done:?} of {free}");
+        assert_eq!(steps.len(), total, "{tasks}");
+        assert_eq!(steps.last().unwrap().epoch, 12, "{tasks}");
+        let rates: Vec<f64> = steps.iter().map(|step| step.learning_rate / steps[0].learning_rate).collect();
+        // As planned before, then steeper, to the end.
+        let planned = 1.0 - (at - 1) as f64 / free as f64;
+        assert!(done.len() > 1 || (rates[at - 1] - planned).abs() < 1e-12, "{tasks}: {rates:?}");
+        let steepest = 2.0 * (rates[at - 1] / (total - at) as f64) + 1.0 / free as f64;
+        assert!(
+            rates.windows(2).all(|two| two[1] <= two[0] && two[0] - two[1] < steepest),
+            "{tasks}: {rates:?}"
+        );
+        assert!(*rates.last().unwrap() < 0.05, "{tasks}: {rates:?}");
+    }
+}
+
 /// With what is left of an epoch gone, the run is at the next one, and has no more of them than it was to have.
 #[test]
 fn epochs_end_where_nothing_is_left_of_them() {
@@ -380,4 +467,53 @@ fn usage_goes_on_where_it_was() {
             |events: &[Event]| steps(events).iter().map(|step| step.losses.clone()).collect::<Vec<_>>();
         assert_eq!(losses(&events), losses(&parts));
     }
+}
+
+/// What waits for evaluations of a task without labelled validation rows is refused, and the task is named.
+#[test]
+fn settings_that_need_validation_rows_are_refused_without_them() {
+    let refused = |tasks: Value, settings: Value, views: usize| {
+        let mut job = job_of(bag(), &tasks);
+        job.views.validation.truncate(views);
+        step_plan(&job, &crate::job::settings(settings)).err().map(|error| error.to_string())
+    };
+    let stopping = json!({"early_stopping": {"patience": 1}});
+    let plateau = json!({"reduce_lr_on_plateau": {"patience": 1}});
+    let until = |metric: &str| json!({"phases": [{"until": {"metric": metric, "threshold": 0.5}}, {}]});
+    // (settings of polarity, of the run, views with validation rows, what the message names)
+    let cases = [
+        (
+            stopping.clone(),
+            json!({}),
+            1,
+            Some("task.polarity.early_stopping: found no row of the validation split"),
+        ),
+        (plateau.clone(), json!({}), 1, Some("task.polarity.reduce_lr_on_plateau: found no row")),
+        (stopping.clone(), json!({}), 2, None),
+        (
+            json!({}),
+            until("polarity.accuracy"),
+            1,
+            Some("phase 1: until: found polarity.accuracy, and no row"),
+        ),
+        (json!({}), until("topic.accuracy"), 1, None),
+        (json!({}), until("mean"), 1, None),
+        (json!({}), until("mean"), 0, Some("phase 1: until: found mean, and no row")),
+        (json!({}), json!({"train": stopping}), 1, None),
+        (json!({}), json!({"train": stopping}), 0, Some("train.early_stopping: found no row")),
+        (json!({}), json!({"train": plateau}), 0, Some("train.reduce_lr_on_plateau: found no row")),
+    ];
+    for (polarity, settings, views, expected) in cases {
+        let found = refused(json!({"polarity": polarity}), settings.clone(), views);
+        let is_right = match (&found, expected) {
+            (None, None) => true,
+            (Some(message), Some(expected)) => message.contains(expected),
+            _ => false,
+        };
+        assert!(is_right, "{polarity}, {settings}, {views}: {found:?}, expected {expected:?}");
+    }
+    let mut job = job(bag(), 17);
+    assert!(polytask_train::unevaluated_tasks(&job).is_empty());
+    job.views.validation.truncate(1);
+    assert_eq!(polytask_train::unevaluated_tasks(&job), ["polarity"]);
 }

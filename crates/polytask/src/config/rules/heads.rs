@@ -44,6 +44,8 @@ impl Rules<'_> {
                 );
                 let error = Diagnostic::error(message, self.at(&["task", name, "early_stopping"]));
                 self.push(error.help("the other task would train the head on; leave one of the two out"));
+            } else if task.training.early_stopping.is_some() {
+                self.needs_validation(name, "early_stopping");
             }
         }
     }

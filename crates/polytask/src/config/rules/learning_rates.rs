@@ -32,17 +32,23 @@ impl Rules<'_> {
         for (name, task) in
             config.task.iter().filter(|(_, task)| task.training.reduce_lr_on_plateau.is_some())
         {
-            let span = self.key(&["task", name, "reduce_lr_on_plateau"]);
             if let Some(head) = &task.config.head {
+                let span = self.key(&["task", name, "reduce_lr_on_plateau"]);
                 let message = format!("task `{name}` has `reduce_lr_on_plateau`, but the head of `{head}`");
                 let error = Diagnostic::error(message, span);
                 self.push(error.help(format!("the rate of a shared head is that of `{head}`")));
-            } else if !self.is_validated(name) {
-                let message = format!("`reduce_lr_on_plateau` of task `{name}` needs a validation split");
-                let error = Diagnostic::error(message, span);
-                let help = format!("add `validation = \"...\"` to [corpus.{}]", task.config.corpus);
-                self.push(error.help(help));
+            } else {
+                self.needs_validation(name, "reduce_lr_on_plateau");
             }
         }
+    }
+
+    /// Refuses a key of a task that goes by its evaluations, where there are none.
+    pub(super) fn needs_validation(&mut self, task: &str, key: &str) {
+        let Some(table) = self.config.task.get(task).filter(|_| !self.is_validated(task)) else { return };
+        let span = self.key(&["task", task, key]);
+        let error = Diagnostic::error(format!("`{key}` of task `{task}` needs a validation split"), span);
+        let help = format!("add `validation = \"...\"` to [corpus.{}]", table.config.corpus);
+        self.push(error.help(help));
     }
 }
