@@ -1,6 +1,7 @@
 //! Where a run's events go: the screen, `metrics.jsonl`, TensorBoard.
 
 use crate::failure::Failure;
+use crate::terminal::output;
 use crate::terminal::progress::{Detail, ProgressDisplay};
 use report::EventFile;
 use std::fs::{File, OpenOptions};
@@ -37,7 +38,7 @@ impl EventSinks {
         if let Err(error) = self.write(event)
             && self.error.is_none()
         {
-            eprintln!("warning: cannot write the run's metrics: {error}");
+            output::error(format_args!("warning: cannot write the run's metrics: {error}"));
             self.error = Some(error);
         }
     }

@@ -7,6 +7,7 @@ use crate::job::assemble::{Assembled, assemble};
 use crate::job::corpora::{DataReport, TaskLabels};
 use crate::memory::memory_plan::plan_batches;
 use crate::terminal::figures::{bytes, count, short};
+use crate::terminal::output;
 use crate::terminal::table::Table;
 use data::{PackStream, Split};
 use model::Parameter;
@@ -25,21 +26,25 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let step_plan = train::step_plan(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let streams = train::streams(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let comparison = GradientMemory::of(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
-    println!(
+    output::line(format_args!(
         "\n  rows and tokens (lengths in tokens: shortest, median, 90 %, 99 %, longest)\n\n{}",
         rows(&report)
-    );
-    println!("  labels\n\n{}", labels(&report));
-    println!("  parameters\n\n{}", parameters(&job));
+    ));
+    output::line(format_args!("  labels\n\n{}", labels(&report)));
+    output::line(format_args!("  parameters\n\n{}", parameters(&job)));
     match &streams[..] {
-        [stream] => println!("  draws\n\n{}", draws(stream, step_plan.epochs().len())),
+        [stream] => output::line(format_args!("  draws\n\n{}", draws(stream, step_plan.epochs().len()))),
         _ => streams.iter().enumerate().for_each(|(i, stream)| {
-            println!("  draws of an epoch in phase {}\n\n{}", i + 1, draws(stream, 1));
+            output::line(format_args!("  draws of an epoch in phase {}\n\n{}", i + 1, draws(stream, 1)));
         }),
     }
-    fitted.into_iter().for_each(|found| println!("  {found}\n"));
-    println!("{}{}", plan(&config, &job, &report, &step_plan), comparison.map(balancing).unwrap_or_default());
-    println!("  {} is fine: polytask train {}", args.file.display(), args.file.display());
+    fitted.into_iter().for_each(|found| output::line(format_args!("  {found}\n")));
+    output::line(format_args!(
+        "{}{}",
+        plan(&config, &job, &report, &step_plan),
+        comparison.map(balancing).unwrap_or_default()
+    ));
+    output::line(format_args!("  {} is fine: polytask train {}", args.file.display(), args.file.display()));
     Ok(0)
 }
 

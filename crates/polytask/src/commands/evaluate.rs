@@ -2,7 +2,7 @@
 
 use crate::cli;
 use crate::failure::Failure;
-use crate::terminal::{figures::count, figures::points, table::Table};
+use crate::terminal::{figures::count, figures::points, output, table::Table};
 use crate::{config::Config, job::assemble};
 use data::Split;
 use serde_json::{Map, Value, json};
@@ -19,9 +19,9 @@ pub fn evaluate(args: &cli::Evaluate) -> Result<u8, Failure> {
         score(&config, super::open_model(&args.run, &device)?, split)
     })?;
     if args.json {
-        println!("{}", as_json(&evaluation, &args.split));
+        output::line(as_json(&evaluation, &args.split));
     } else {
-        println!("\n{}", as_table(&evaluation, &model, split));
+        output::line(format_args!("\n{}", as_table(&evaluation, &model, split)));
     }
     Ok(0)
 }

@@ -11,6 +11,7 @@ pub mod train;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
+use crate::terminal::output;
 use ::model::{DeviceName, Precision};
 use ::train::{Model, RunDir, TrainConfig};
 use burn::tensor::Device;
@@ -59,7 +60,7 @@ pub fn load(file: &Path, overrides: &crate::cli::Overrides) -> Result<Config, Fa
     let (config, warnings) =
         loaded.map_err(|text| Failure { messages: vec![text], code: crate::failure::REFUSED })?;
     for warning in warnings {
-        eprintln!("{warning}");
+        output::error(warning);
     }
     Ok(config)
 }

@@ -5,6 +5,7 @@ mod question;
 
 use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
+use crate::terminal::output;
 use data::{Input, InputField, View};
 use question::{Choices, Marked, ModelInputs, Question, SingleText};
 use serde_json::{Map, Value, json};
@@ -26,7 +27,9 @@ pub fn predict(args: &cli::Predict) -> Result<u8, Failure> {
         answer_lines(&model, &args.input, BufReader::new(io::stdin()), io::stdout().lock())
     })?;
     if broken > 0 {
-        eprintln!("warning: {broken} line(s) could not be answered; their objects have \"error\"");
+        output::error(format_args!(
+            "warning: {broken} line(s) could not be answered; their objects have \"error\""
+        ));
     }
     Ok(if broken > 0 { SOME_LINES } else { 0 })
 }

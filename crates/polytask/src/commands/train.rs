@@ -7,7 +7,7 @@ use crate::failure::{Failure, INTERRUPTED};
 use crate::job::assemble::{Assembled, assemble};
 use crate::memory::memory_plan::plan_batches;
 use crate::memory::{self, ProcessMemoryLimit};
-use crate::terminal::{figures::count, progress::Detail};
+use crate::terminal::{figures::count, output, progress::Detail};
 use burn::tensor::Device;
 use data::{EntityMarkers, InputField};
 use model::DeviceName;
@@ -34,21 +34,24 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
     };
     let device = super::open_device(config.train.device)?;
     let outcome = super::with_threads(config.train.threads, || {
-        println!("  {}", describe(&config, &device));
+        output::line(format_args!("  {}", describe(&config, &device)));
         run_config(&config, &device, &run, start, Detail::Tables)
     })?;
     match outcome {
         Outcome::Finished { .. } => {
             let root = run.root().display();
-            println!("  next: polytask evaluate {root}, or echo {} | polytask predict {root}", line(&config));
+            output::line(format_args!(
+                "  next: polytask evaluate {root}, or echo {} | polytask predict {root}",
+                line(&config)
+            ));
             Ok(0)
         }
         Outcome::Interrupted { step, .. } => {
-            println!(
+            output::line(format_args!(
                 "  saved after step {}; go on with: polytask train --resume {}",
                 count(step),
                 run.root().display()
-            );
+            ));
             Ok(INTERRUPTED)
         }
     }
@@ -75,7 +78,7 @@ pub fn run_config(
     if start == Start::Fresh
         && let Some(found) = plan_batches(&mut config, &job)?
     {
-        println!("  {found}");
+        output::line(format_args!("  {found}"));
     }
     let limit = memory_limit(&config, &job);
     fs::create_dir_all(run.root()).map_err(|e| Failure::io("making", run.root(), e))?;
@@ -119,7 +122,7 @@ fn stop_flag() -> &'static AtomicBool {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED.into());
         }
-        eprintln!("\nstopping after this step; again to stop at once");
+        output::error("\nstopping after this step; again to stop at once");
     });
     &STOP
 }

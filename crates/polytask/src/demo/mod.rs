@@ -8,6 +8,7 @@ use crate::commands::{self, evaluate::score, predict::answer_lines, train::run_c
 use crate::config::{self, Config};
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::terminal::figures::{change, count, duration, points, short};
+use crate::terminal::output;
 use crate::terminal::progress::Detail;
 use crate::terminal::table::Table;
 use burn::tensor::Device;
@@ -39,30 +40,33 @@ fn compare(args: &cli::Demo, device: &Device) -> Result<u8, Failure> {
     remove_previous(&args.dir)?;
     let corpus = grammar::corpus(args.seed);
     grammar::write(&data, &corpus).map_err(|e| Failure::io("writing the corpus in", &data, e))?;
-    println!(
+    output::line(format_args!(
         "\n  {} training, {} validation and {} test sentences in {}; the latter two come from templates and\n  names that \
          training never shows. Three tasks on the same texts: topic, sentiment, named entities.\n",
         count(corpus.train.len()),
         count(corpus.validation.len()),
         count(corpus.test.len()),
         data.display()
-    );
+    ));
     let config_file = args.dir.join("demo.toml");
     commands::train::write(&config_file, CONFIG.as_bytes())?;
 
-    println!("  One model for the three tasks ({})\n", config_file.display());
+    output::line(format_args!("  One model for the three tasks ({})\n", config_file.display()));
     let together = train(args, device, &config_file, None)?;
     let mut apart = BTreeMap::new();
     for task in TASKS {
-        println!("  A model for {task} alone, with the same epochs and the same backbone");
+        output::line(format_args!("  A model for {task} alone, with the same epochs and the same backbone"));
         apart.insert(task, train(args, device, &config_file, Some(task))?);
     }
-    println!("\n  Test split, in points of a hundred\n\n{}", comparison(&together, &apart));
-    println!("  What the one model says of three sentences that it never saw\n");
+    output::line(format_args!("\n  Test split, in points of a hundred\n\n{}", comparison(&together, &apart)));
+    output::line("  What the one model says of three sentences that it never saw\n");
     answers(&args.dir.join("one"), device)?;
     let root = args.dir.join("one");
-    println!("\n  Ask it yourself:  echo \"a sentence\" | polytask predict {}", root.display());
-    println!("  Your own data:    polytask init, then polytask check and polytask train");
+    output::line(format_args!(
+        "\n  Ask it yourself:  echo \"a sentence\" | polytask predict {}",
+        root.display()
+    ));
+    output::line("  Your own data:    polytask init, then polytask check and polytask train");
     Ok(0)
 }
 
@@ -166,8 +170,8 @@ fn answers(run: &Path, device: &Device) -> Result<(), Failure> {
             })
             .collect();
         let entities = if entities.is_empty() { "no names".into() } else { entities.join(", ") };
-        println!("  \"{}\"", answer["text"].as_str().unwrap_or_default());
-        println!("      {}; {}; {entities}\n", label("topic"), label("sentiment"));
+        output::line(format_args!("  \"{}\"", answer["text"].as_str().unwrap_or_default()));
+        output::line(format_args!("      {}; {}; {entities}\n", label("topic"), label("sentiment")));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::corpora::{CorpusRows, DataReport, ViewPlan, ViewSpec, encode_targets};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::terminal::output;
 use burn::tensor::Device;
 use data::{Split, Tokenizer};
 use model::{Backbone, BackboneConfig, FromScratch, Parameters, Trunk};
@@ -212,9 +213,9 @@ fn open_pretrained(
     }
     if model::has_sharing(&dir) {
         let dir = dir.display();
-        eprintln!(
+        output::error(format_args!(
             "warning: {dir}: its dataset embeddings and sharing scheme are left out; what it learned by them alone is lost"
-        );
+        ));
     }
     let tokenizer = Tokenizer::from_file(&dir.join("tokenizer.json")).map_err(|e| Failure::refused([e]))?;
     let backbone = model::open(&dir, parameters, config.model.dropout).map_err(|e| Failure::refused([e]))?;

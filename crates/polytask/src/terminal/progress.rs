@@ -1,6 +1,8 @@
 //! A run as people watch it: a bar on a terminal, plain lines elsewhere, a table after every evaluation.
 
+use super::escape::one_line;
 use super::figures::{bytes, change, count, duration, points, short};
+use super::output;
 use super::table::Table;
 use crate::memory;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -165,11 +167,11 @@ impl ProgressDisplay {
         self.pace = Some((seconds, tokens));
         if let Some(bar) = &self.bar {
             bar.set_position(e.step as u64);
-            bar.set_message(self.line(e));
+            bar.set_message(one_line(&self.line(e)).into_owned());
         } else if self.detail == Detail::Tables && (e.elapsed - self.printed >= EVERY || e.step == self.steps)
         {
             self.printed = e.elapsed;
-            println!("  {}", self.line(e));
+            output::line(format_args!("  {}", self.line(e)));
         }
     }
 
@@ -255,15 +257,15 @@ impl ProgressDisplay {
     fn say(&self, text: &str) {
         match &self.bar {
             _ if self.detail == Detail::Warnings => {}
-            Some(bar) => bar.suspend(|| println!("{text}")),
-            None => println!("{text}"),
+            Some(bar) => bar.suspend(|| output::line(text)),
+            None => output::line(text),
         }
     }
 
     fn warn(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("warning: {text}")),
-            None => eprintln!("warning: {text}"),
+            Some(bar) => bar.suspend(|| output::error(format_args!("warning: {text}"))),
+            None => output::error(format_args!("warning: {text}")),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod broken_inputs;
+mod closed_output;
 mod dataset_embeddings;
 mod devices;
 mod inspect;
