@@ -1,6 +1,7 @@
 //! Files that are there whole or not at all, also after a crash or a power cut: written under a temporary name beside their
 //! own, synced, renamed, and the folder synced.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -24,10 +25,32 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, |file| file.write_all(bytes))
 }
 
+/// How names of temporary files begin.
+const TEMPORARY: &str = ".writing-";
+
+/// Whether a name is that of a temporary file of [`replace`], which only a crash leaves.
+pub fn is_temporary(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
+}
+
+/// Removes the temporary files that a crash in [`replace`] has left in a folder. Nobody else may be writing there.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove_temporary(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if is_temporary(&entry.file_name()) && entry.file_type()?.is_file() {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// A temporary file in the folder of `path`, which [`persist`] gives its name.
 fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
-    builder.prefix(".writing-");
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder(path))
@@ -80,6 +103,20 @@ mod tests {
         write(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no leftovers");
+    }
+
+    #[test]
+    fn what_a_crash_leaves_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = temporary_beside(&dir.path().join("file")).unwrap().keep().unwrap().1;
+        std::fs::write(dir.path().join("file"), b"").unwrap();
+        std::fs::create_dir(dir.path().join(".writing-folder")).unwrap();
+        assert!(is_temporary(left.file_name().unwrap()));
+        remove_temporary(dir.path()).unwrap();
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".writing-folder", "file"]);
     }
 
     #[cfg(unix)]

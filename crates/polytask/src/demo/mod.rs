@@ -6,7 +6,8 @@ mod grammar;
 use crate::cli;
 use crate::commands::{self, evaluate::score, predict::answer_lines, train::run_config};
 use crate::config::{self, Config};
-use crate::failure::{FAILED, Failure, INTERRUPTED};
+use crate::failure::{FAILED, Failure, INTERRUPTED, REFUSED};
+use crate::job::run_lock::RunLock;
 use crate::terminal::figures::{change, count, duration, points, short};
 use crate::terminal::output;
 use crate::terminal::progress::Detail;
@@ -37,7 +38,7 @@ pub fn demo(args: &cli::Demo) -> Result<u8, Failure> {
 
 fn compare(args: &cli::Demo, device: &Device) -> Result<u8, Failure> {
     let data = args.dir.join("data");
-    remove_previous(&args.dir)?;
+    let _lock = remove_previous(&args.dir)?;
     let corpus = grammar::corpus(args.seed);
     grammar::write(&data, &corpus).map_err(|e| Failure::io("writing the corpus in", &data, e))?;
     output::line(format_args!(
@@ -70,24 +71,26 @@ fn compare(args: &cli::Demo, device: &Device) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// The demo's directory without an earlier demo in it. Nothing but what a demo wrote is removed.
-fn remove_previous(dir: &Path) -> Result<(), Failure> {
-    if dir.exists()
-        && !dir.join("demo.toml").exists()
-        && dir.read_dir().is_ok_and(|mut files| files.next().is_some())
-    {
-        return Err(Failure::refused([format!(
-            "{} holds something else than a demo; give another --dir",
-            dir.display()
-        )]));
-    }
+/// The demo's directory, locked, without an earlier demo in it. Nothing but what a demo wrote is removed.
+fn remove_previous(dir: &Path) -> Result<RunLock, Failure> {
+    let run = RunDir::new(dir);
+    let lock = match dir.join("demo.toml").exists() {
+        true => RunLock::existing(&run)?,
+        false => RunLock::fresh(&run).map_err(|failure| match failure.code {
+            REFUSED => Failure::refused([format!(
+                "{} holds something else than a demo, or another demo has just begun there; give another --dir",
+                dir.display()
+            )]),
+            _ => failure,
+        })?,
+    };
     for name in ["data", "one"].into_iter().chain(TASKS) {
         let old = dir.join(name);
         if old.exists() {
             fs::remove_dir_all(&old).map_err(|e| Failure::io("removing", &old, e))?;
         }
     }
-    fs::create_dir_all(dir).map_err(|e| Failure::io("making", dir, e))
+    Ok(lock)
 }
 
 /// Trains the config, for all tasks or for one alone, and scores the test split.
@@ -100,7 +103,9 @@ fn train(args: &cli::Demo, device: &Device, file: &Path, alone: Option<&str>) ->
     let run = RunDir::new(&root);
     let detail = if alone.is_some() { Detail::Warnings } else { Detail::Lines };
     let began = Instant::now();
+    let lock = RunLock::fresh(&run)?;
     let outcome = run_config(&config, device, &run, Start::Fresh, detail)?;
+    drop(lock);
     if let Outcome::Interrupted { .. } = outcome {
         return Err(Failure { messages: vec!["the demo was interrupted".into()], code: INTERRUPTED });
     }

@@ -13,6 +13,7 @@ mod memory;
 mod plan;
 mod program;
 mod relations;
+mod run_folder;
 mod sequences;
 mod shared_head;
 mod sharing;
