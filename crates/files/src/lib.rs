@@ -7,6 +7,18 @@ use std::io::{self, Write};
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
 
+/// Reads a whole file. What is no regular file (a folder, a pipe, a device) is refused with
+/// [`io::ErrorKind::InvalidInput`]: to open it could wait for ever, and to read it never end.
+///
+/// # Errors
+/// Those of the file system.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    std::fs::read(path)
+}
+
 /// Replaces a file by what `fill` writes. The folder must exist. The permissions are those of any file that the user makes.
 ///
 /// # Errors

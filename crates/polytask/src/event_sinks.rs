@@ -14,6 +14,8 @@ pub struct EventSinks {
     progress: ProgressDisplay,
     lines: File,
     board: EventFile,
+    /// Whether the last line may have been written in part.
+    torn: bool,
     /// The first error in writing; reported once, at the end it makes the command fail.
     error: Option<io::Error>,
 }
@@ -28,6 +30,7 @@ impl EventSinks {
             progress: ProgressDisplay::new(detail),
             lines: lines.map_err(|e| Failure::io("opening", &path, e))?,
             board: board.map_err(|e| Failure::io("writing TensorBoard events in", run.root(), e))?,
+            torn: false,
             error: None,
         })
     }
@@ -53,7 +56,13 @@ impl EventSinks {
     fn write(&mut self, event: &Event) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
+        if self.torn {
+            // After a disk that was full for a moment the next event has a line of its own.
+            line.insert(0, b'\n');
+        }
+        self.torn = true;
         self.lines.write_all(&line)?;
+        self.torn = false;
         self.board(event)
     }
 

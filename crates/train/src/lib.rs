@@ -53,9 +53,9 @@ pub use probe::plan::{Plan, PlanSegment, PlannedPhase, plan};
 pub use probe::probe_step::probe_step;
 pub use run::best::{Criterion, EvaluationHistory, EvaluationRecord, ScoreTable};
 pub use run::events::{
-    BrokenCheckpoint, ChunkSizeReduced, CorpusUsage, Cosine, Evaluated, Event, Finished, FrozenStatesCached,
-    Interrupted, LearningRateReduced, NonFiniteStep, NonFiniteTask, PhaseBegan, Saved, Started, StepEvent,
-    StoppedEarly, TaskDone, TaskGradients, UsageReport,
+    BeganAgain, BrokenCheckpoint, ChunkSizeReduced, CorpusUsage, Cosine, DamagedMetrics, Evaluated, Event,
+    Finished, FrozenStatesCached, Interrupted, LearningRateReduced, NonFiniteStep, NonFiniteTask, PhaseBegan,
+    Saved, Started, StepEvent, StoppedEarly, TaskDone, TaskGradients, UsageReport,
 };
 pub use run::task_usage::{StopReason, TaskUsage, shares};
 pub use run::{Outcome, RunHooks, Start, run, step_plan, streams};

@@ -84,6 +84,14 @@ impl ProgressDisplay {
                     e.step, e.reason, e.moved_to
                 ));
             }
+            Event::BeganAgain(e) => self.warn(&format!(
+                "the run was ended after step {} and before its first checkpoint: it begins at its first step",
+                count(e.lost)
+            )),
+            Event::DamagedMetrics(e) => {
+                let lines: Vec<String> = e.lines.iter().map(usize::to_string).collect();
+                self.warn(&format!("{}: damaged lines, left as they are: {}", e.path, lines.join(", ")));
+            }
             Event::NonFiniteStep(e) => {
                 let tasks: Vec<String> = e.tasks.iter().map(ToString::to_string).collect();
                 let line = format!("step {} skipped, {} in a row: {}", e.step, e.in_a_row, tasks.join("; "));

@@ -2,7 +2,7 @@
 
 use crate::{checkpoint::durable, error::TrainError};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs::File, path::Path};
+use std::{collections::BTreeMap, fs::File, io::ErrorKind, path::Path};
 
 /// The name of the manifest inside a checkpoint.
 pub(crate) const NAME: &str = "manifest.json";
@@ -88,8 +88,14 @@ struct Version {
 }
 
 fn read_part(dir: &Path, name: &str) -> Result<Vec<u8>, TrainError> {
-    let path = dir.join(name);
-    std::fs::read(&path).map_err(|e| TrainError::broken(dir, format!("{name} cannot be read: {e}")))
+    files::read(&dir.join(name)).map_err(|e| match e.kind() {
+        // It is not there, or something else is.
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput => {
+            TrainError::broken(dir, format!("{name} cannot be read: {e}"))
+        }
+        // A disk or permissions: what is in the file is not known.
+        _ => TrainError::UnreadableCheckpoint { path: dir.into(), file: name.into(), source: e },
+    })
 }
 
 fn hash(bytes: &[u8]) -> String {

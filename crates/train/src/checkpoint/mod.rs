@@ -120,6 +120,22 @@ pub fn list(dir: &RunDir) -> Result<Vec<usize>, TrainError> {
     Ok(steps)
 }
 
+/// The names of the checkpoints that were set aside as broken, the newest first.
+pub(crate) fn quarantined(dir: &RunDir) -> Result<Vec<String>, TrainError> {
+    let path = dir.checkpoints();
+    let entries = match fs::read_dir(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|e| TrainError::io("reading", &path, e))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| TrainError::io("reading", &path, e))?.file_name();
+        names.extend(name.to_str().filter(|name| name.ends_with(".broken")).map(str::to_owned));
+    }
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
 /// Removes all but the last `keep` checkpoints and the one of step `best`.
 pub(crate) fn prune(dir: &RunDir, keep: usize, best: Option<usize>) -> Result<(), TrainError> {
     let steps = list(dir)?;

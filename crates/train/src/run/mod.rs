@@ -204,7 +204,9 @@ impl<'a, 'h> Run<'a, 'h> {
             } else if self.progress.checkpoint_due {
                 self.save()?;
             } else if self.is_done() {
-                return self.finish();
+                if !self.end_is_due() {
+                    return self.finish();
+                }
             } else if self.step_plan.phase(self.progress.schedule_step) != self.loader.phase_number() {
                 self.advance_phase();
             } else if self.settings.cache_frozen && self.frozen.is_none() {
@@ -222,6 +224,15 @@ impl<'a, 'h> Run<'a, 'h> {
             || train.max_tokens.is_some_and(|max| self.progress.tokens >= max as u64)
             || self.time_used() >= 1.0
             || self.nothing_is_trained()
+    }
+
+    /// Makes the evaluation and the checkpoint of the last step due where they are missing, as after a run that ends by the clock.
+    fn end_is_due(&mut self) -> bool {
+        let step = self.progress.step;
+        let evaluated = self.progress.evaluations.latest.as_ref().map(|latest| latest.step) == Some(step);
+        self.progress.evaluation_due = self.criterion.is_some() && !evaluated;
+        self.progress.checkpoint_due = self.saved_at != Some(step);
+        self.progress.evaluation_due || self.progress.checkpoint_due
     }
 
     /// How much of its time the run has used, where that is bounded.
