@@ -26,6 +26,7 @@ pub const LR_ADAPTATION_CATALOGUE: &[(&str, &str)] = &[
     ("head_lr_balancing", include_str!("schedule/head_lr.rs")),
 ];
 
+pub use checkpoint::digest::FileDigest;
 pub use checkpoint::history::{Resumption, truncate};
 pub use checkpoint::list as checkpoints;
 pub use checkpoint::run_dir::RunDir;
@@ -39,6 +40,7 @@ pub use error::TrainError;
 pub use forward::evaluate::{Evaluation, TaskScores, evaluate, predict};
 pub use forward::mean_pooled_states::mean_pooled_states;
 pub use gradients::{Gradient, Gradients};
+pub use job::checksums::{Checked, check_model_files};
 pub use job::export::{ModelManifest, TaskManifest};
 pub use job::flops::flops_per_token;
 pub use job::{HeadlessTask, Job, Model, ModelDecoder, TaskSlot, Views};

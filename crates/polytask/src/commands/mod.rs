@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::terminal::output;
 use ::model::{DeviceName, Precision};
-use ::train::{Model, RunDir, TrainConfig};
+use ::train::{Checked, Model, RunDir, TrainConfig};
 use burn::tensor::Device;
 use std::path::Path;
 
@@ -88,6 +88,12 @@ pub fn open_model(run: &Path, device: &Device) -> Result<Model, Failure> {
             run.display()
         )]));
     }
-    let opened = Model::open(&dir, device).map_err(|e| Failure::refused([e]))?;
-    Ok(opened.0)
+    let (model, _, checked) = Model::open(&dir, device).map_err(|e| Failure::refused([e]))?;
+    if checked == Checked::NoHashes {
+        output::error(format_args!(
+            "warning: {}: polytask.json has no hashes of the files (those of older versions have none): damage goes unnoticed",
+            dir.display()
+        ));
+    }
+    Ok(model)
 }

@@ -211,6 +211,7 @@ fn open_pretrained(
             dir.display()
         )]));
     }
+    train::check_model_files(&dir).map_err(|e| Failure::refused([e]))?;
     if model::has_sharing(&dir) {
         let dir = dir.display();
         output::error(format_args!(

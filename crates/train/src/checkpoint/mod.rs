@@ -6,6 +6,7 @@
 //! balancer, evaluations, fingerprint) and `manifest.json` (length and blake3 hash of each). It is written under a temporary name,
 //! synced, and takes its name at the end, so a checkpoint that has its name is whole.
 
+pub(crate) mod digest;
 pub(crate) mod durable;
 pub(crate) mod fingerprint;
 pub(crate) mod history;
