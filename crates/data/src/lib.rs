@@ -26,6 +26,7 @@ mod cast;
 mod corpus;
 mod entity_markers;
 mod error;
+mod foreign;
 mod order;
 mod pack;
 pub mod random;

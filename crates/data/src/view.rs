@@ -100,8 +100,15 @@ impl View {
         max_length: usize,
         cache: Option<&Path>,
     ) -> Result<View, Vec<DataError>> {
-        let encode =
-            |inputs: &[Input<'_>]| encode_cached(cache, tokenizer, inputs, max_length).map_err(|e| vec![e]);
+        let with_place = |error: DataError| match error {
+            DataError::RowNotTokenized { row, reason } => {
+                rows[row - 1].place.error(format!("the tokenizer fails on it: {reason}"))
+            }
+            other => other,
+        };
+        let encode = |inputs: &[Input<'_>]| {
+            encode_cached(cache, tokenizer, inputs, max_length).map_err(|e| vec![with_place(e)])
+        };
         let encoded = match &input {
             InputField::Text(field) => {
                 let texts = present(&rows, field, |row| row.text(field))?;

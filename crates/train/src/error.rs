@@ -229,6 +229,17 @@ pub enum TrainError {
         /// What was found in the last.
         tasks: Vec<NonFiniteTask>,
     },
+    /// In an evaluation scores were not finite.
+    #[error(
+        "the evaluation at step {step}:{}\n  the weights have overflowed: lower the learning rate; the last checkpoint is untouched",
+        lines(tasks)
+    )]
+    NonFiniteScores {
+        /// Steps done.
+        step: usize,
+        /// What was found, task by task.
+        tasks: Vec<String>,
+    },
     /// Memory has no space for the longest sequence by itself.
     #[error(
         "step {step}: memory has no space for a pass of {tokens} tokens, the longest sequence: lower data.max_length, freeze layers, \

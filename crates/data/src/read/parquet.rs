@@ -2,7 +2,6 @@
 //! times become text; bytes become text where they are UTF-8. Snappy, gzip, LZ4 and Zstandard are unpacked.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,13 +9,13 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::{Field, Row as Record};
 
 use super::tsv::twice;
-use crate::{DataError, ErrorList, Place, Row, Value};
+use crate::{DataError, ErrorList, Place, Row, Value, foreign};
 
 /// The rows of a Parquet file.
 pub fn rows(file: &Arc<Path>) -> Result<Vec<Row>, Vec<DataError>> {
     // The Parquet crate panics on some damaged files where it should return an error; a file is outside data, so that
     // becomes an error here.
-    catch_unwind(AssertUnwindSafe(|| read(file))).unwrap_or_else(|_| Err(broken(file, "the data is damaged")))
+    foreign::caught(|| read(file)).unwrap_or_else(|_| Err(broken(file, "the data is damaged")))
 }
 
 fn broken(file: &Arc<Path>, reason: impl std::fmt::Display) -> Vec<DataError> {

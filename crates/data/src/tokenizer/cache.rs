@@ -45,7 +45,7 @@ pub fn encode_cached(
 }
 
 fn key(tokenizer: &Tokenizer, inputs: &[Input<'_>], max_length: usize) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new_derive_key("polytask 2026 tokenized cache, version 1");
+    let mut hasher = blake3::Hasher::new_derive_key("polytask 2026 tokenized cache, version 2");
     let mut text = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());

@@ -37,6 +37,11 @@ pub fn score(config: &Config, model: Model, split: Split) -> Result<(Evaluation,
     let evaluation =
         train::evaluate(&model, split, views.of(split), config.train.tokens_per_batch.max(2048), &never);
     let evaluation = evaluation.ok_or_else(|| Failure::failed("the evaluation was stopped"))?;
+    let nonfinite = evaluation.nonfinite();
+    if !nonfinite.is_empty() {
+        let found = nonfinite.join("\n  ");
+        return Err(Failure::failed(format!("{found}\n  the weights of the model have overflowed")));
+    }
     Ok((evaluation, model))
 }
 

@@ -349,6 +349,10 @@ impl<'a, 'h> Run<'a, 'h> {
             return Ok(()); // Asked to stop: it is still due.
         };
         let step = self.progress.step;
+        let tasks = evaluation.nonfinite();
+        if !tasks.is_empty() {
+            return Err(TrainError::NonFiniteScores { step, tasks });
+        }
         let criterion = self.criterion.clone().unwrap_or(Criterion::Mean);
         let value = criterion.value(&evaluation).filter(|v| v.is_finite());
         let value = value.ok_or_else(|| TrainError::NoValue { step, criterion: criterion.to_string() })?;

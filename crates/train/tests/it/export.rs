@@ -161,6 +161,36 @@ fn every_damage_of_a_saved_model_is_noticed() {
     assert_eq!(open().unwrap().2, Checked::NoHashes);
 }
 
+/// Weights whose products overflow give no scores, and no answers.
+#[test]
+fn weights_that_overflow_are_told() {
+    let settings = settings(json!({"train": {"max_steps": 1, "tokens_per_batch": 128}}));
+    let dir = tempfile::tempdir().unwrap();
+    let mut trained = job(bag(), 17);
+    record(&mut trained, &settings, dir.path(), Start::Fresh, None).0.unwrap();
+    let heads: Vec<usize> = (0..trained.model.parameters.len())
+        .filter(|index| trained.model.parameters.parameter(*index).name.starts_with("topic"))
+        .collect();
+    assert!(!heads.is_empty());
+    for index in heads {
+        let length = trained.model.parameters.data(index).len();
+        let signs = (0..length).map(|i| if i % 2 == 0 { 3e38 } else { -3e38 });
+        trained.model.parameters.set_data(index, signs.collect()).unwrap();
+    }
+    let never = AtomicBool::new(false);
+    let views = &trained.views.validation;
+    let scored = evaluate(&trained.model, Split::Validation, views, 100, &never).unwrap();
+    let found = scored.nonfinite();
+    assert!(matches!(&found[..], [one] if one.starts_with("task `topic`: the scores of ")), "{found:?}");
+    let topic = trained.model.tasks.iter().position(|task| task.name == "topic").unwrap();
+    let view = &views[trained.model.tasks[topic].view];
+    for prediction in &predict(&trained.model, &[topic], view, 100)[0] {
+        let input = tasks::ModelInput::Text { text: "", words: &[] };
+        assert!(!prediction.is_finite());
+        assert!(trained.model.tasks[topic].head.to_json(prediction, input)["error"].is_string());
+    }
+}
+
 #[test]
 fn tasks_without_labels_and_settings_out_of_range_are_refused() {
     let dir = tempfile::tempdir().unwrap();
