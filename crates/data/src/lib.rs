@@ -46,7 +46,7 @@ pub use entity_markers::{EntityMarkers, SpanRole, span};
 pub use error::{DataError, ErrorList};
 pub use order::{Curriculum, Difficulty, Order, OrderConfig};
 pub use pack::{Pack, RowRef};
-pub use read::{content_hash, files, read};
+pub use read::{content_hash, escape_pattern, files, read};
 pub use sampler::{Sampler, SamplerConfig};
 pub use stream::{CorpusDraws, CorpusRows, Draw, PackStream, Packing, StreamState};
 pub use token_masking::{NOT_MASKED, TokenMasking};

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
 
@@ -13,10 +13,20 @@ use tempfile::{Builder, NamedTempFile};
 /// # Errors
 /// Those of the file system.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a file for reading. Refuses what [`read`] refuses.
+///
+/// # Errors
+/// Those of the file system.
+pub fn open(path: &Path) -> io::Result<File> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
-    std::fs::read(path)
+    File::open(path)
 }
 
 /// Replaces a file by what `fill` writes. The folder must exist. The permissions are those of any file that the user makes.
@@ -66,6 +76,14 @@ fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder(path))
+}
+
+/// Whether a file of this name could be written: its folder takes a temporary file.
+///
+/// # Errors
+/// Those of the file system.
+pub fn check_folder(path: &Path) -> io::Result<()> {
+    temporary_beside(path).map(drop)
 }
 
 /// Syncs a temporary file in the folder of `path`, gives it this name, and syncs the folder.

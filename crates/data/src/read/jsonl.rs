@@ -1,7 +1,7 @@
 //! JSON Lines: one JSON object a line. Empty lines are passed over. Integers that a 64-bit float cannot hold exactly
 //! become text of their digits, so that no identifier changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,6 +66,9 @@ fn row(place: Place, text: &str, names: &mut Names) -> Result<Row, DataError> {
     }
 }
 
+/// So many names of an object are compared one by one.
+const FEW_NAMES: usize = 32;
+
 /// Reads a [`Value`] out of JSON and refuses a name that stands twice in one object.
 struct Json(Value);
 
@@ -122,11 +125,21 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut fields: Vec<(Arc<str>, Value)> = Vec::new();
+        let mut names = HashSet::new();
         while let Some((name, Json(value))) = access.next_entry::<String, Json>()? {
-            if fields.iter().any(|(other, _)| **other == *name) {
+            let name: Arc<str> = name.into();
+            // Objects of few names, which nearly all are, need no set.
+            if fields.len() == FEW_NAMES {
+                names.extend(fields.iter().map(|(name, _)| name.clone()));
+            }
+            let twice = match fields.len() < FEW_NAMES {
+                true => fields.iter().any(|(other, _)| *other == name),
+                false => !names.insert(name.clone()),
+            };
+            if twice {
                 return Err(A::Error::custom(format!("the name {name:?} stands twice in one object")));
             }
-            fields.push((name.into(), value));
+            fields.push((name, value));
         }
         Ok(Value::Record(fields))
     }

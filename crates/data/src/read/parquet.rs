@@ -19,7 +19,12 @@ pub fn rows(file: &Arc<Path>) -> Result<Vec<Row>, Vec<DataError>> {
 }
 
 fn broken(file: &Arc<Path>, reason: impl std::fmt::Display) -> Vec<DataError> {
-    let reason = format!("cannot be read as Parquet: {reason}");
+    let reason = reason.to_string();
+    let hint = match reason.contains("Disabled feature") {
+        true => " (compressed by a codec that is not built in; write it with Snappy, gzip, LZ4 or Zstandard)",
+        false => "",
+    };
+    let reason = format!("cannot be read as Parquet: {reason}{hint}");
     vec![DataError::Format { path: file.to_path_buf(), reason }]
 }
 

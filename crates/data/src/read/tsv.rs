@@ -100,7 +100,8 @@ impl Table {
 
 /// A name that stands twice.
 pub fn twice(names: &[Arc<str>]) -> Option<&str> {
-    names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)).map(|(_, name)| &**name)
+    let mut seen = std::collections::HashSet::with_capacity(names.len());
+    names.iter().find(|name| !seen.insert(&***name)).map(|name| &**name)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::terminal::output;
 pub fn inspect(args: &cli::Inspect) -> Result<u8, Failure> {
     let config = super::load(&args.file, &args.overrides)?;
     let device = super::open_device(config.train.device)?;
+    super::check_writable(args.html.as_deref())?;
     let report = super::with_threads(config.train.threads, || {
         let assembled = assemble(&config, &device)?;
         Ok(Report::of(&config, &assembled, !args.no_states))

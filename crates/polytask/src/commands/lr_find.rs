@@ -17,6 +17,7 @@ const SHOWN: usize = 16;
 pub fn lr_find(args: &cli::LrFind) -> Result<u8, Failure> {
     let config = super::load(&args.file, &args.overrides)?;
     let device = super::open_device(config.train.device)?;
+    super::check_writable(args.svg.as_deref())?;
     let range = LrRange { steps: args.steps, from: args.from, to: args.to };
     let (test, tasks) = super::with_threads(config.train.threads, || {
         let Assembled { mut job, .. } = assemble(&config, &device)?;

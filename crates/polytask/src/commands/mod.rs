@@ -27,7 +27,10 @@ pub fn with_threads<T: Send>(
     work: impl FnOnce() -> Result<T, Failure> + Send,
 ) -> Result<T, Failure> {
     let most = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let threads = wanted.unwrap_or(most);
+    if let Some(found) = wanted.filter(|found| !(1..=MOST_THREADS).contains(found)) {
+        return Err(Failure::refused([format!("threads: found {found}, expected 1 to {MOST_THREADS}")]));
+    }
+    let threads = wanted.unwrap_or(most.min(MOST_THREADS));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build();
     pool.map_err(|e| Failure::failed(format!("starting {threads} threads: {e}")))?.install(work)
 }
@@ -51,6 +54,9 @@ pub fn describe_precision(train: &TrainConfig) -> String {
     }
 }
 
+/// More than any one machine has processors for; each costs a stack and time to start.
+const MOST_THREADS: usize = 1024;
+
 /// Of each thread, in bytes: what a main thread has.
 const STACK: usize = 8 << 20;
 
@@ -63,6 +69,20 @@ pub fn load(file: &Path, overrides: &crate::cli::Overrides) -> Result<Config, Fa
         output::error(warning);
     }
     Ok(config)
+}
+
+/// Refuses a file to be written that cannot be, before anything is computed for it.
+pub fn check_writable(file: Option<&Path>) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    let refused =
+        |reason: String| Err(Failure::refused([format!("cannot write {}: {reason}", file.display())]));
+    if file.is_dir() {
+        return refused("it is a folder".into());
+    }
+    match files::check_folder(file) {
+        Err(error) => refused(error.to_string()),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// The config that a run was made with.

@@ -23,6 +23,7 @@ const SHOWN: usize = 8;
 pub fn plan(args: &cli::Plan) -> Result<u8, Failure> {
     let mut config = super::load(&args.file, &args.overrides)?;
     let device = super::open_device(config.train.device)?;
+    super::check_writable(args.svg.as_deref())?;
     let (plan, costs, tasks) = super::with_threads(config.train.threads, || {
         let Assembled { job, .. } = assemble(&config, &device)?;
         if let Some(found) = plan_batches(&mut config, &job)?.filter(|_| !args.json) {

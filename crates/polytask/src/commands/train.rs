@@ -3,7 +3,7 @@
 use crate::cli;
 use crate::config::Config;
 use crate::event_sinks::EventSinks;
-use crate::failure::{Failure, INTERRUPTED};
+use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::job::assemble::{Assembled, assemble};
 use crate::job::run_lock::RunLock;
 use crate::memory::memory_plan::plan_batches;
@@ -125,9 +125,10 @@ fn stop_flag() -> &'static AtomicBool {
     // Fails only where a handler is set already: by an earlier run of this program, to the same effect.
     let _ = ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
+            output::error("stopped at once: what was done since the last checkpoint is lost");
+            std::process::exit(FAILED.into());
         }
-        output::error("\nstopping after this step; again to stop at once");
+        output::error("\nstopping after this step; again to stop at once, without saving");
     });
     &STOP
 }

@@ -4,3 +4,4 @@
 pub mod assemble;
 pub mod corpora;
 pub mod run_lock;
+pub mod token_cache;

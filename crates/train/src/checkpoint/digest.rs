@@ -1,11 +1,7 @@
 //! The length and the blake3 hash of a file.
 
 use serde::{Deserialize, Serialize};
-use std::{
-    fs::File,
-    io::{Error, ErrorKind},
-    path::Path,
-};
+use std::path::Path;
 
 /// What a file is known by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,10 +19,7 @@ impl FileDigest {
     /// # Errors
     /// It cannot be read, or is no regular file.
     pub(crate) fn of(path: &Path) -> std::io::Result<Self> {
-        if !path.metadata()?.is_file() {
-            return Err(Error::new(ErrorKind::InvalidInput, "it is no regular file"));
-        }
-        let file = File::open(path)?;
+        let file = files::open(path)?;
         let bytes = file.metadata()?.len();
         let blake3 = blake3::Hasher::new().update_reader(file)?.finalize().to_hex().to_string();
         Ok(FileDigest { bytes, blake3 })

@@ -78,7 +78,7 @@ pub enum Outcome {
 
 /// The hooks of the program around a run.
 pub struct RunHooks<'a> {
-    /// Set it, and the run finishes its step, saves a checkpoint and returns.
+    /// Set it, and the run finishes its step, or of a step of several packs its pack, saves a checkpoint and returns.
     pub stop: &'a AtomicBool,
     /// The time since some fixed moment; only differences are used, and only in events.
     pub clock: &'a dyn Fn() -> Duration,
@@ -250,13 +250,18 @@ impl<'a, 'h> Run<'a, 'h> {
     fn step(&mut self) -> Result<(), TrainError> {
         let began = (self.hooks.clock)();
         let index = self.progress.step;
+        let stream = self.loader.stream.state();
         let packs = self.loader.packs(self.job, self.settings.train.gradient_accumulation_steps, index);
         if packs.is_empty() {
             return Err(TrainError::NothingToTrain);
         }
         let factor = self.factor();
         let (rates, head_factors) = self.rates();
-        let outcome = self.step_with_retry(&packs, &rates, factor)?;
+        let Some(outcome) = self.step_with_retry(&packs, &rates, factor)? else {
+            // The step is not done: its rows are drawn again when the run goes on.
+            self.loader.stream.restore(stream)?;
+            return Ok(());
+        };
         let step = index + 1;
         let epoch = self.step_plan.epoch(self.progress.schedule_step) + 1;
         let schedule_step = self.step_plan.after(self.progress.schedule_step, self.loader.stream.at_end());

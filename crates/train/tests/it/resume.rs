@@ -2,9 +2,13 @@
 
 use crate::job::{bag, bert, bits, devices, job, job_on, record, settings};
 use burn::tensor::Device;
-use polytask_train::{Event, Outcome, RunDir, Settings, Start, TrainError, checkpoints};
+use polytask_train::{
+    Event, MemoryLimit, Outcome, RunDir, RunHooks, Settings, Start, TrainError, checkpoints, run,
+};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Every weight of a result, the events on the way, and the run's directory.
 type Ran = (Vec<(String, Vec<u32>)>, Vec<Event>, tempfile::TempDir);
@@ -409,4 +413,62 @@ fn a_directory_with_checkpoints_is_not_begun_anew() {
     record(&mut job(bag(), 17), &settings, dir.path(), Start::Resume, None).0.unwrap();
     let empty = tempfile::tempdir().unwrap();
     record(&mut job(bag(), 17), &settings, empty.path(), Start::Resume, None).0.unwrap();
+}
+
+/// Asks the run to stop at its n-th question, in the middle of a step, and never refuses memory.
+struct StopsAt {
+    questions: AtomicUsize,
+    at: usize,
+    stop: &'static AtomicBool,
+}
+
+impl MemoryLimit for StopsAt {
+    fn start_step(&self) {}
+
+    fn has_headroom(&self) -> bool {
+        if self.questions.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        true
+    }
+}
+
+/// A step of several packs is given up between two of them, and done again when the run goes on.
+#[test]
+fn a_long_step_is_left_between_its_packs() {
+    for balance in [json!({"uncertainty": {}}), json!({"gradnorm": {}}), json!({"upgrad": {}})] {
+        let settings = settings(json!({
+            "train": {"max_steps": 6, "tokens_per_batch": 32, "gradient_accumulation_steps": 8, "seed": 5},
+            "balance": balance,
+        }));
+        let whole_dir = tempfile::tempdir().unwrap();
+        let mut whole = job(bag(), 17);
+        record(&mut whole, &settings, whole_dir.path(), Start::Fresh, None).0.unwrap();
+        let mut left = 0;
+        for at in [100, 400] {
+            let dir = tempfile::tempdir().unwrap();
+            let stop: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
+            let limit: Arc<dyn MemoryLimit> = Arc::new(StopsAt { questions: AtomicUsize::new(0), at, stop });
+            let mut stopped_in = 0;
+            let hooks = RunHooks {
+                stop,
+                clock: &|| std::time::Duration::ZERO,
+                memory_limit: Some(&limit),
+                emit: &mut |event| {
+                    if let Event::Step(step) = event {
+                        stopped_in += usize::from(stop.load(Ordering::Relaxed) && step.step > 0);
+                    }
+                },
+            };
+            let run_dir = RunDir::new(dir.path());
+            let outcome = run(&mut job(bag(), 17), &settings, &run_dir, Start::Fresh, hooks).unwrap();
+            let Outcome::Interrupted { step, .. } = outcome else { panic!("{balance}: {outcome:?}") };
+            // It did not finish the step.
+            left += usize::from(stopped_in == 0 && step < 6);
+            let mut again = job(bag(), 17);
+            record(&mut again, &settings, dir.path(), Start::Resume, None).0.unwrap();
+            assert!(bits(&again.model) == bits(&whole.model), "{balance} {at}");
+        }
+        assert!(left > 0, "{balance}");
+    }
 }
