@@ -52,6 +52,14 @@ pub enum DataError {
         /// What is wrong and what to try.
         reason: String,
     },
+    /// A row that the tokenizer fails on.
+    #[error("tokenizer: row {row}: {reason}")]
+    RowNotTokenized {
+        /// Which of the rows, from 1 on.
+        row: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A setting out of its range.
     #[error("{key}: found {found}, expected {expected}")]
     Setting {

@@ -1,6 +1,7 @@
 //! From text to token ids, in parallel, with truncation of our own that is counted; `decode.rs` has the way back.
 
 mod absent;
+pub(crate) mod beginning;
 mod cache;
 mod decode;
 mod pairs;
@@ -15,11 +16,12 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde_json::Value as Json;
-use tokenizers::{EncodeInput, Encoding};
+use tokenizers::EncodeInput;
 
-use crate::DataError;
+use self::beginning::Beginning;
 use crate::cast::to_u32;
 use crate::read::{LFS_POINTER, LFS_REMEDY};
+use crate::{DataError, foreign};
 
 /// Word index of a token that belongs to no word, such as a special token.
 pub const NO_WORD_ID: u32 = u32::MAX;
@@ -66,7 +68,7 @@ pub struct Encoded {
     /// `[n]` the byte range, start and end, of each token in a pair's second text; `[0, 0]` for all other tokens. Empty where
     /// no row is a pair.
     pub offset_mapping: Vec<[u32; 2]>,
-    /// `[r]` how many tokens truncation removed from each row.
+    /// `[r]` how many tokens truncation removed from each row; of a text of more than 64 KiB this is an estimate.
     pub truncated: Vec<u32>,
     /// Unknown tokens in all rows, after truncation.
     pub unknown: usize,
@@ -166,13 +168,19 @@ impl Tokenizer {
     /// # Errors
     /// When the file cannot be read or is no tokenizer.
     pub fn from_file(path: &Path) -> Result<Self, DataError> {
-        let json = std::fs::read_to_string(path).map_err(|source| match absent::reason(path) {
-            Some(reason) if source.kind() == ErrorKind::NotFound => {
-                DataError::Tokenizer { path: Some(path.into()), reason }
-            }
+        let invalid = |reason: String| DataError::Tokenizer { path: Some(path.into()), reason };
+        let io = |source: std::io::Error| match absent::reason(path) {
+            Some(reason) if source.kind() == ErrorKind::NotFound => invalid(reason),
             _ => DataError::Io { path: path.into(), source },
-        })?;
-        Self::parse(&json, Some(path.into()))
+        };
+        let size = std::fs::metadata(path).map_err(io)?.len();
+        if size > MOST_JSON {
+            return Err(invalid(format!(
+                "has {size} bytes, expected at most {MOST_JSON}: none in use is as large"
+            )));
+        }
+        let json = String::from_utf8(files::read(path).map_err(io)?);
+        Self::parse(&json.map_err(|_| invalid("is not UTF-8".into()))?, Some(path.into()))
     }
 
     /// Reads the text of a `tokenizer.json`.
@@ -194,19 +202,25 @@ impl Tokenizer {
         let dropout =
             settings.pointer_mut("/model/dropout").map(Json::take).is_some_and(|rate| !rate.is_null());
         let steady = if dropout { settings.to_string() } else { json.to_owned() };
-        let mut inner: tokenizers::Tokenizer = steady.parse().map_err(|error| {
-            invalid(format!("{error}; expected a tokenizer.json of the Hugging Face tokenizers library"))
-        })?;
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|error| invalid(error.to_string()))?;
-        let vocabulary = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
-        if vocabulary == 0 {
-            return Err(invalid("the vocabulary is empty".into()));
+        let growth = growth(&settings["normalizer"]).max(growth(&settings["decoder"]));
+        if growth > MOST_GROWTH {
+            return Err(invalid(format!(
+                "its replacements can make a text {growth:.0} times as long, expected at most {MOST_GROWTH} times"
+            )));
         }
-        let length = |input: EncodeInput<'_>| {
-            inner.encode_fast(input, true).map(|e| e.len()).map_err(|error| invalid(error.to_string()))
-        };
-        let num_special_tokens = [length("".into())?, length(("", "").into())?];
+        let opened =
+            foreign::caught(|| open(&steady)).unwrap_or_else(|panic| Err(format!("cannot be used: {panic}")));
+        let (inner, framing) = opened.map_err(&invalid)?;
+        let largest = inner.get_vocab(true).values().max().copied();
+        let Some(largest) = largest else { return Err(invalid("the vocabulary is empty".into())) };
+        let vocabulary = largest as usize + 1;
+        // What frames a row has ids of its own in the file.
+        if let Some(id) = framing.iter().flatten().find(|id| **id > largest) {
+            return Err(invalid(format!(
+                "its post-processor frames rows with the id {id}, expected ids of its vocabulary, up to {largest}"
+            )));
+        }
+        let num_special_tokens = framing.map(|ids| ids.len());
         let unknown = unknown_id(&settings, &inner, vocabulary).map_err(invalid)?;
         let pad = || ["[PAD]", "<pad>"].iter().find_map(|token| inner.token_to_id(token));
         let fallback_id = unknown.or_else(pad).unwrap_or(0);
@@ -278,9 +292,13 @@ impl Tokenizer {
                 part.sequences.push(0);
             }
             for (i, input) in inputs.iter().enumerate() {
-                self.encode_one(input, &mut part, max_length).map_err(|error| DataError::Tokenizer {
-                    path: None,
-                    reason: format!("row {}: {error}", chunk * CHUNK + i + 1),
+                let before = part.ids.len();
+                let encoded = foreign::caught(|| self.encode_one(input, &mut part, max_length));
+                let encoded =
+                    encoded.map_err(Into::into).flatten().and_then(|()| self.check_ids(&part.ids[before..]));
+                encoded.map_err(|error| DataError::RowNotTokenized {
+                    row: chunk * CHUNK + i + 1,
+                    reason: error.to_string(),
                 })?;
                 if several && part.sequences.last() != Some(&part.ids.len()) {
                     part.sequences.push(part.ids.len());
@@ -304,18 +322,25 @@ impl Tokenizer {
 
     /// Appends one row, cut to `max_length`.
     fn encode_one(&self, input: &Input<'_>, part: &mut Encoded, max_length: usize) -> tokenizers::Result<()> {
-        let input: EncodeInput<'_> = match input {
-            Input::Text(text) => (*text).into(),
-            Input::Words(words) if self.spaced => words.iter().map(spaced).collect::<Vec<String>>().into(),
-            Input::Words(words) => (*words).into(),
+        let beginning = match input {
+            Input::Text(text) => self.beginning_of_text(text, true, max_length)?,
+            Input::Words(words) => self.beginning_of_words(words, true, max_length)?,
             Input::Pair(first, second) => return self.append_pair(part, [first, second], max_length),
             Input::Choices(text, choices) => return self.append_choices(part, text, choices, max_length),
             Input::Windows { first, second, overlap, most } => {
                 return self.append_windows(part, [first, second], [*overlap, *most], max_length);
             }
         };
-        self.append(part, &self.inner.encode(input, true)?, max_length);
+        self.append(part, &beginning, max_length);
         Ok(())
+    }
+
+    /// Refuses ids that the vocabulary does not have, whatever made them.
+    fn check_ids(&self, ids: &[u32]) -> tokenizers::Result<()> {
+        match ids.iter().find(|id| **id as usize >= self.vocabulary) {
+            Some(id) => Err(format!("it gives the id {id}, of a vocabulary of {}", self.vocabulary).into()),
+            None => Ok(()),
+        }
     }
 
     fn count_unknown(&self, ids: &[u32]) -> usize {
@@ -323,7 +348,7 @@ impl Tokenizer {
     }
 
     /// Appends the encoding of one text, cut to `max_length`.
-    fn append(&self, part: &mut Encoded, encoding: &Encoding, max_length: usize) {
+    fn append(&self, part: &mut Encoded, Beginning { encoding, rest }: &Beginning, max_length: usize) {
         let (ids, word_ids) = (encoding.get_ids(), encoding.get_word_ids());
         let tail =
             encoding.get_special_tokens_mask().iter().rev().take_while(|&&special| special == 1).count();
@@ -338,9 +363,43 @@ impl Tokenizer {
             part.word_ids.push(NO_WORD_ID);
         }
         part.unknown += self.count_unknown(&part.ids[before..]);
-        part.truncated.push(to_u32(ids.len() - tail - head));
+        part.truncated.push(to_u32(ids.len() - tail - head + rest));
         part.offsets.push(part.ids.len());
     }
+}
+
+/// The largest file of a tokenizer, in bytes. In memory it takes 40 times as much.
+const MOST_JSON: u64 = 64 << 20;
+/// How many times as long a text may become by replacements.
+const MOST_GROWTH: f64 = 1024.0;
+
+/// Reads a tokenizer, and the ids that frame a text and a pair.
+fn open(json: &str) -> Result<(tokenizers::Tokenizer, [Vec<u32>; 2]), String> {
+    let mut inner: tokenizers::Tokenizer = json.parse().map_err(|error| {
+        format!("{error}; expected a tokenizer.json of the Hugging Face tokenizers library")
+    })?;
+    inner.with_padding(None);
+    inner.with_truncation(None).map_err(|error| error.to_string())?;
+    let framing = |input: EncodeInput<'_>| {
+        inner.encode_fast(input, true).map(|e| e.get_ids().to_vec()).map_err(|error| error.to_string())
+    };
+    let framing = [framing("".into())?, framing(("", "").into())?];
+    Ok((inner, framing))
+}
+
+/// How many times as long the replacements of a normalizer or decoder can make a text.
+fn growth(step: &Json) -> f64 {
+    let steps = step["normalizers"].as_array().or_else(|| step["decoders"].as_array());
+    if let Some(steps) = steps {
+        return steps.iter().map(growth).product();
+    }
+    let content = step["content"].as_str().filter(|_| step["type"] == "Replace");
+    // A regular expression may match single characters, and places between them.
+    let pattern = step["pattern"]["String"].as_str().map_or(0, str::len);
+    content.map_or(1.0, |content| match pattern {
+        0 => content.len() as f64 + 1.0,
+        pattern => (content.len() as f64 / pattern as f64).max(1.0),
+    })
 }
 
 /// Rows that one thread takes at a time.

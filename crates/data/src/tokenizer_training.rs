@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use crate::tokenizer::beginning::{WHOLE, cut};
 use crate::{DataError, Tokenizer};
 
 /// The special tokens, with ids 0 to 4. `[CLS]` begins every row, `[SEP]` ends it.
@@ -118,8 +119,17 @@ fn count_pieces<S: AsRef<str> + Sync>(
     let count = |texts: &[S]| {
         let mut counts = BTreeMap::new();
         for text in texts {
-            for piece in tokenizer.pieces(text.as_ref())? {
-                *counts.entry(piece).or_insert(0) += 1;
+            // In parts: all of a long text at once would take many times its memory.
+            let mut rest = text.as_ref();
+            loop {
+                let part = cut(rest, WHOLE);
+                for piece in tokenizer.pieces(part)? {
+                    *counts.entry(piece).or_insert(0) += 1;
+                }
+                rest = &rest[part.len()..];
+                if rest.is_empty() {
+                    break;
+                }
             }
         }
         Ok(counts)

@@ -42,7 +42,14 @@ impl View {
         let read: Vec<RowInput<'_>> =
             rows.iter().map(read).collect::<Result<_, _>>().map_err(|error| vec![error])?;
         let inputs: Vec<Input<'_>> = read.iter().map(RowInput::as_input).collect();
-        let encoded = encode_cached(cache, tokenizer, &inputs, max_length).map_err(|e| vec![e])?;
+        let with_place = |error: DataError| match error {
+            DataError::RowNotTokenized { row, reason } => {
+                rows[row - 1].place.error(format!("the tokenizer fails on it: {reason}"))
+            }
+            other => other,
+        };
+        let encoded =
+            encode_cached(cache, tokenizer, &inputs, max_length).map_err(|error| vec![with_place(error)])?;
         let empty = tokenizer.encode(&[blank.as_input()], max_length).map_err(|e| vec![e])?;
         let has_tokens = |row: usize| encoded.has_more_than(row, &empty);
         let is_kept: Vec<bool> = (0..rows.len()).map(has_tokens).collect();

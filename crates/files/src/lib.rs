@@ -1,10 +1,33 @@
 //! Files that are there whole or not at all, also after a crash or a power cut: written under a temporary name beside their
 //! own, synced, renamed, and the folder synced.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
+
+/// Reads a whole file. What is no regular file (a folder, a pipe, a device) is refused with
+/// [`io::ErrorKind::InvalidInput`]: to open it could wait for ever, and to read it never end.
+///
+/// # Errors
+/// Those of the file system.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a file for reading. Refuses what [`read`] refuses.
+///
+/// # Errors
+/// Those of the file system.
+pub fn open(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    File::open(path)
+}
 
 /// Replaces a file by what `fill` writes. The folder must exist. The permissions are those of any file that the user makes.
 ///
@@ -24,13 +47,43 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, |file| file.write_all(bytes))
 }
 
+/// How names of temporary files begin.
+const TEMPORARY: &str = ".writing-";
+
+/// Whether a name is that of a temporary file of [`replace`], which only a crash leaves.
+pub fn is_temporary(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
+}
+
+/// Removes the temporary files that a crash in [`replace`] has left in a folder. Nobody else may be writing there.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove_temporary(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if is_temporary(&entry.file_name()) && entry.file_type()?.is_file() {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// A temporary file in the folder of `path`, which [`persist`] gives its name.
 fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
-    builder.prefix(".writing-");
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder(path))
+}
+
+/// Whether a file of this name could be written: its folder takes a temporary file.
+///
+/// # Errors
+/// Those of the file system.
+pub fn check_folder(path: &Path) -> io::Result<()> {
+    temporary_beside(path).map(drop)
 }
 
 /// Syncs a temporary file in the folder of `path`, gives it this name, and syncs the folder.
@@ -80,6 +133,20 @@ mod tests {
         write(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no leftovers");
+    }
+
+    #[test]
+    fn what_a_crash_leaves_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = temporary_beside(&dir.path().join("file")).unwrap().keep().unwrap().1;
+        std::fs::write(dir.path().join("file"), b"").unwrap();
+        std::fs::create_dir(dir.path().join(".writing-folder")).unwrap();
+        assert!(is_temporary(left.file_name().unwrap()));
+        remove_temporary(dir.path()).unwrap();
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".writing-folder", "file"]);
     }
 
     #[cfg(unix)]

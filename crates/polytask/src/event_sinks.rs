@@ -1,6 +1,7 @@
 //! Where a run's events go: the screen, `metrics.jsonl`, TensorBoard.
 
 use crate::failure::Failure;
+use crate::terminal::output;
 use crate::terminal::progress::{Detail, ProgressDisplay};
 use report::EventFile;
 use std::fs::{File, OpenOptions};
@@ -13,6 +14,8 @@ pub struct EventSinks {
     progress: ProgressDisplay,
     lines: File,
     board: EventFile,
+    /// Whether the last line may have been written in part.
+    torn: bool,
     /// The first error in writing; reported once, at the end it makes the command fail.
     error: Option<io::Error>,
 }
@@ -27,6 +30,7 @@ impl EventSinks {
             progress: ProgressDisplay::new(detail),
             lines: lines.map_err(|e| Failure::io("opening", &path, e))?,
             board: board.map_err(|e| Failure::io("writing TensorBoard events in", run.root(), e))?,
+            torn: false,
             error: None,
         })
     }
@@ -37,7 +41,7 @@ impl EventSinks {
         if let Err(error) = self.write(event)
             && self.error.is_none()
         {
-            eprintln!("warning: cannot write the run's metrics: {error}");
+            output::error(format_args!("warning: cannot write the run's metrics: {error}"));
             self.error = Some(error);
         }
     }
@@ -52,7 +56,13 @@ impl EventSinks {
     fn write(&mut self, event: &Event) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
+        if self.torn {
+            // After a disk that was full for a moment the next event has a line of its own.
+            line.insert(0, b'\n');
+        }
+        self.torn = true;
         self.lines.write_all(&line)?;
+        self.torn = false;
         self.board(event)
     }
 

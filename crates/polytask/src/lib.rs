@@ -4,7 +4,9 @@
 //! crate `train` trains it, [`event_sinks`] shows what happens, [`memory`] keeps it within the memory. [`commands`] has
 //! one file a command.
 //!
-//! Only this crate prints, reads the environment and the clock, or decides on exit codes.
+//! Only this crate prints (and only by [`terminal::output`]), reads the environment and the clock, or decides on exit codes.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod catalogue;
 pub mod cli;

@@ -2,10 +2,15 @@
 //! 0 done, 1 failed, 2 refused (config, data, model or command line are not right), 3 some lines of `predict` could
 //! not be answered, 130 interrupted with its state saved.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use clap::Parser;
 use polytask::cli::{Cli, Command};
+use polytask::failure::Failure;
 use polytask::memory::allocator::{self, CountingAllocator};
+use polytask::terminal::output;
 use polytask::{commands, demo};
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -13,7 +18,10 @@ static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 fn main() -> ExitCode {
     allocator::disable_purge();
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // The result of these lies in files: nobody has to read along.
+    let writes_files = matches!(command, Command::Demo(_) | Command::Train(_) | Command::Init(_));
+    let done = match command {
         Command::Demo(args) => demo::demo(&args),
         Command::Train(args) => commands::train::train(&args),
         Command::Evaluate(args) => commands::evaluate::evaluate(&args),
@@ -27,11 +35,21 @@ fn main() -> ExitCode {
         Command::Explain { name } => commands::reference::explain(&name),
         Command::Schema => commands::reference::schema(),
     };
+    let done = done.and_then(|code| match output::failure() {
+        // A reader that has gone has seen enough.
+        Some(error) if error.kind() == ErrorKind::BrokenPipe => Ok(code),
+        Some(error) if writes_files => {
+            output::error(format_args!("warning: not all that was to be read here was written: {error}"));
+            Ok(code)
+        }
+        Some(error) => Err(Failure::failed(format!("writing standard output: {error}"))),
+        None => Ok(code),
+    });
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             for message in &failure.messages {
-                eprintln!("{}", message.trim_end());
+                output::error(message.trim_end());
             }
             ExitCode::from(failure.code)
         }

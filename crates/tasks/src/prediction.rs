@@ -25,6 +25,28 @@ pub enum Prediction {
     Tokens(Vec<FoundToken>),
 }
 
+impl Prediction {
+    /// Whether all scores behind it are numbers. Where they are not, weights have overflowed, and it means nothing.
+    pub fn is_finite(&self) -> bool {
+        match self {
+            Prediction::Label(probabilities) | Prediction::Labels(probabilities) => {
+                probabilities.iter().all(|probability| probability.is_finite())
+            }
+            Prediction::Number(number) => number.is_finite(),
+            Prediction::Span(answer) => answer.probability.is_finite(),
+            Prediction::Text(answer) => {
+                answer.probability.is_finite() && answer.likelihood.is_none_or(|(nats, _)| nats.is_finite())
+            }
+            Prediction::Graph(graph) => !graph.nonfinite,
+            Prediction::Tags(tags) => tags.iter().flatten().all(|tag| tag.probability.is_finite()),
+            Prediction::Tree(arcs) => arcs.iter().flatten().all(|arc| arc.probability.is_finite()),
+            Prediction::Tokens(tokens) => tokens
+                .iter()
+                .all(|token| token.best.iter().chain(&token.original).all(|(_, score)| score.is_finite())),
+        }
+    }
+}
+
 /// The span of a row's second text that answers its first.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SpanAnswer {
@@ -54,6 +76,8 @@ pub struct EntityGraph {
     pub entities: Vec<EntityAnswer>,
     /// The relations.
     pub relations: Vec<RelationAnswer>,
+    /// Whether a score was not finite, so that entities or relations may be missing.
+    pub nonfinite: bool,
 }
 
 /// An entity.

@@ -1,5 +1,6 @@
 //! The interfaces of heads: the typed one that a kind implements, and the one that the trainer holds.
 
+use serde_json::json;
 use std::collections::HashMap;
 
 use data::{DataError, Pack, Split, View};
@@ -52,7 +53,7 @@ pub trait TaskHead: Send + Sync {
     /// The label space, which is stored with the weights and makes the same head again ([`crate::Kind::init_head`]).
     fn label_space(&self) -> serde_json::Value;
 
-    /// A prediction as the JSON answer that a user gets.
+    /// A prediction as the JSON answer that a user gets; an object with `error` where its scores are not finite.
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value;
 
     /// The probability of every label, in falling order, where an answer lists only the most probable ones; `None` of other kinds.
@@ -165,6 +166,9 @@ impl<H: Head> TaskHead for EncodedHead<H> {
     }
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
+        if !prediction.is_finite() {
+            return json!({ "error": "the scores are not finite: the weights of the model have overflowed" });
+        }
         self.head.to_json(prediction, input)
     }
 

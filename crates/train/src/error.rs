@@ -140,6 +140,20 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of a checkpoint cannot be read, so that nothing is known of what it holds.
+    #[error(
+        "checkpoint {} cannot be read: {file}: {source}\n  nothing was changed; resume when it can be read, or rename the \
+         checkpoint to {}.broken to go on from an older one",
+        path.display(), path.file_name().unwrap_or_default().display()
+    )]
+    UnreadableCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The file in it.
+        file: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
     /// The best checkpoint, which should be exported, is not whole any more.
     #[error(
         "the best checkpoint, {}, is broken: {reason}\n  set train.export = \"last\" and resume to export the last \
@@ -153,12 +167,31 @@ pub enum TrainError {
         reason: String,
     },
     /// Every checkpoint is broken.
-    #[error("no checkpoint of {} can be used; the last one tried: {reason}", path.display())]
+    #[error(
+        "no checkpoint of {} can be used; the last one tried: {reason}\n  all are set aside as *.broken; to train from the \
+         first step, begin a new run with the config.toml of this one",
+        path.display()
+    )]
     NoUsableCheckpoint {
         /// The directory of the checkpoints.
         path: PathBuf,
         /// What is wrong with the last one tried.
         reason: String,
+    },
+    /// There is no checkpoint, though there was one.
+    #[error(
+        "no checkpoint is left of this run: {found}; nothing was changed\n  put a checkpoint back into {} (or rename one that can \
+         be read again, {}), and resume; to train from the first step, begin a new run with the config.toml of this one",
+        path.display(),
+        broken.first().map_or("NNNNNN.broken to NNNNNN".into(), |name| format!("{name} to {}", name.trim_end_matches(".broken")))
+    )]
+    CheckpointsLost {
+        /// The directory of the checkpoints.
+        path: PathBuf,
+        /// What says that there was one.
+        found: String,
+        /// The names of those that were set aside, the newest first.
+        broken: Vec<String>,
     },
     /// A checkpoint belongs to a run that was set up differently.
     #[error(
@@ -195,6 +228,17 @@ pub enum TrainError {
         in_a_row: usize,
         /// What was found in the last.
         tasks: Vec<NonFiniteTask>,
+    },
+    /// In an evaluation scores were not finite.
+    #[error(
+        "the evaluation at step {step}:{}\n  the weights have overflowed: lower the learning rate; the last checkpoint is untouched",
+        lines(tasks)
+    )]
+    NonFiniteScores {
+        /// Steps done.
+        step: usize,
+        /// What was found, task by task.
+        tasks: Vec<String>,
     },
     /// Memory has no space for the longest sequence by itself.
     #[error(

@@ -26,6 +26,7 @@ pub const LR_ADAPTATION_CATALOGUE: &[(&str, &str)] = &[
     ("head_lr_balancing", include_str!("schedule/head_lr.rs")),
 ];
 
+pub use checkpoint::digest::FileDigest;
 pub use checkpoint::history::{Resumption, truncate};
 pub use checkpoint::list as checkpoints;
 pub use checkpoint::run_dir::RunDir;
@@ -40,6 +41,7 @@ pub use error::TrainError;
 pub use forward::evaluate::{Evaluation, TaskScores, evaluate, predict};
 pub use forward::mean_pooled_states::mean_pooled_states;
 pub use gradients::{Gradient, Gradients};
+pub use job::checksums::{Checked, check_model_files};
 pub use job::export::{ModelManifest, TaskManifest};
 pub use job::flops::flops_per_token;
 pub use job::{HeadlessTask, Job, Model, ModelDecoder, TaskSlot, Views};
@@ -54,9 +56,9 @@ pub use probe::plan::{Plan, PlanSegment, PlannedPhase, plan};
 pub use probe::probe_step::probe_step;
 pub use run::best::{Criterion, EvaluationHistory, EvaluationRecord, ScoreTable};
 pub use run::events::{
-    BrokenCheckpoint, ChunkSizeReduced, CorpusUsage, Cosine, Evaluated, Event, Finished, FrozenStatesCached,
-    Interrupted, LearningRateReduced, NonFiniteStep, NonFiniteTask, PhaseBegan, Saved, Started, StepEvent,
-    StoppedEarly, TaskDone, TaskGradients, UsageReport,
+    BeganAgain, BrokenCheckpoint, ChunkSizeReduced, CorpusUsage, Cosine, DamagedMetrics, Evaluated, Event,
+    Finished, FrozenStatesCached, Interrupted, LearningRateReduced, NonFiniteStep, NonFiniteTask, PhaseBegan,
+    Saved, Started, StepEvent, StoppedEarly, TaskDone, TaskGradients, UsageReport,
 };
 pub use run::task_usage::{StopReason, TaskUsage, shares};
 pub use run::{Outcome, RunHooks, Start, run, step_plan, streams};

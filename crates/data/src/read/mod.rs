@@ -165,6 +165,11 @@ pub fn files(paths: &Paths) -> Result<Vec<PathBuf>, Vec<DataError>> {
             errors.push(DataError::Format { path: path.into(), reason });
             continue;
         }
+        if path.exists() {
+            let reason = "is no regular file but a pipe or device, and rows are read more than once: write them to a file";
+            errors.push(DataError::Format { path: path.into(), reason: reason.into() });
+            continue;
+        }
         match glob::glob(pattern) {
             Err(error) => {
                 let reason = format!("is no valid pattern: {error}");
@@ -189,6 +194,11 @@ pub fn files(paths: &Paths) -> Result<Vec<PathBuf>, Vec<DataError>> {
         }
     }
     errors.finish(out)
+}
+
+/// A path as a glob that matches it alone.
+pub fn escape_pattern(path: &str) -> String {
+    glob::Pattern::escape(path)
 }
 
 /// BLAKE3 over the bytes of all files in order, as 64 hexadecimal digits: changes whenever the data does.

@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use ::parquet::record::{Field, Row as Record};
 use super::class_names;
 use super::text::{LFS_POINTER, LFS_REMEDY};
 use super::tsv::twice;
-use crate::{DataError, ErrorList, Place, Row, Value};
+use crate::{DataError, ErrorList, Place, Row, Value, foreign};
 
 /// The rows of a Parquet file.
 pub fn rows(file: &Arc<Path>) -> Result<Vec<Row>, Vec<DataError>> {
@@ -36,12 +35,16 @@ pub fn rows_of_bytes(file: &Arc<Path>, bytes: Vec<u8>) -> Result<Vec<Row>, Vec<D
 fn guarded(file: &Arc<Path>, from: impl ChunkReader + 'static) -> Result<Vec<Row>, Vec<DataError>> {
     // The Parquet crate panics on some damaged files where it should return an error; a file is outside data, so that
     // becomes an error here.
-    catch_unwind(AssertUnwindSafe(|| read(file, from)))
-        .unwrap_or_else(|_| Err(broken(file, "the data is damaged")))
+    foreign::caught(|| read(file, from)).unwrap_or_else(|_| Err(broken(file, "the data is damaged")))
 }
 
 fn broken(file: &Arc<Path>, reason: impl std::fmt::Display) -> Vec<DataError> {
-    let reason = format!("cannot be read as Parquet: {reason}");
+    let reason = reason.to_string();
+    let hint = match reason.contains("Disabled feature") {
+        true => " (compressed by a codec that is not built in; write it with Snappy, gzip, LZ4 or Zstandard)",
+        false => "",
+    };
+    let reason = format!("cannot be read as Parquet: {reason}{hint}");
     vec![DataError::Format { path: file.to_path_buf(), reason }]
 }
 

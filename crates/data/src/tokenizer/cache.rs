@@ -11,6 +11,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use crate::cast::to_u32;
 use crate::{DataError, Encoded, Input, NO_WORD_ID, Tokenizer};
@@ -32,10 +33,15 @@ pub fn encode_cached(
     let Some(dir) = dir else { return tokenizer.encode(inputs, max_length) };
     let key = key(tokenizer, inputs, max_length);
     let path = dir.join(format!("{}.tokens", key.to_hex()));
-    if let Ok(bytes) = fs::read(&path)
+    if let Ok(bytes) = files::read(&path)
         && let Some(encoded) = from_bytes(&bytes, &key, tokenizer.vocabulary())
         && can_encode(&encoded, inputs, max_length)
     {
+        // Used now: what is not used for long may be removed. A folder that cannot be written serves as well.
+        let _ = fs::File::options()
+            .append(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(SystemTime::now()));
         return Ok(encoded);
     }
     let encoded = tokenizer.encode(inputs, max_length)?;
@@ -45,7 +51,7 @@ pub fn encode_cached(
 }
 
 fn key(tokenizer: &Tokenizer, inputs: &[Input<'_>], max_length: usize) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new_derive_key("polytask 2026 tokenized cache, version 1");
+    let mut hasher = blake3::Hasher::new_derive_key("polytask 2026 tokenized cache, version 2");
     let mut text = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());

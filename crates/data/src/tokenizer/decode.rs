@@ -1,7 +1,7 @@
 //! From a text to its ids alone and back, and the special tokens that frame a row.
 
 use super::Tokenizer;
-use crate::DataError;
+use crate::{DataError, foreign};
 
 /// The ids of the tokens that frame a row, as far as the vocabulary has them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,7 +27,8 @@ impl Tokenizer {
     /// those of [`Tokenizer::train`] without `spaces`, gives it back with one.
     pub fn decode(&self, ids: &[u32]) -> String {
         // A decoder of the file that fails on these tokens leaves the tokens themselves.
-        let text = self.inner.decode(ids, true).unwrap_or_else(|_| self.tokens(ids).join(" "));
+        let text = foreign::caught(|| self.inner.decode(ids, true).ok()).ok().flatten();
+        let text = text.unwrap_or_else(|| self.tokens(ids).join(" "));
         text.trim().to_owned()
     }
 
@@ -36,10 +37,12 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer fails on it.
     pub fn ids(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let encoded = self.inner.encode_fast(text, false);
-        let encoded =
-            encoded.map_err(|error| DataError::Tokenizer { path: None, reason: error.to_string() })?;
-        Ok(encoded.get_ids().to_vec())
+        let encoded = foreign::caught(|| self.inner.encode_fast(text, false)).map_err(Into::into).flatten();
+        let ids = encoded.and_then(|encoded| {
+            self.check_ids(encoded.get_ids())?;
+            Ok(encoded.get_ids().to_vec())
+        });
+        ids.map_err(|error| DataError::Tokenizer { path: None, reason: error.to_string() })
     }
 
     /// The id of a token, if the vocabulary has it.

@@ -2,12 +2,15 @@
 
 use tokenizers::{Encoding, TruncationDirection};
 
+use super::beginning::Beginning;
 use super::{Encoded, NO_WORD_ID, Tokenizer};
 use crate::cast::to_u32;
 
 /// A text without special tokens.
 struct Text {
     encoding: Encoding,
+    /// The tokens of the text that were not looked at.
+    rest: usize,
     /// The byte range and the word id of each token. Read before the tokenizer joins the texts, which would trim byte-level
     /// spaces twice.
     tokens: Vec<([u32; 2], u32)>,
@@ -20,7 +23,7 @@ impl Text {
         encoding.truncate(to, 0, TruncationDirection::Right);
         encoding.truncate(to - from, 0, TruncationDirection::Left);
         encoding.take_overflowing();
-        Text { encoding, tokens: self.tokens[from..to].to_vec() }
+        Text { encoding, rest: 0, tokens: self.tokens[from..to].to_vec() }
     }
 
     fn len(&self) -> usize {
@@ -36,7 +39,7 @@ impl Tokenizer {
         texts: [&str; 2],
         max_length: usize,
     ) -> tokenizers::Result<()> {
-        let texts = [self.text(texts[0])?, self.text(texts[1])?];
+        let texts = [self.text(texts[0], max_length)?, self.text(texts[1], max_length)?];
         let truncated = self.join_longest_first(part, &texts, max_length)?;
         self.end_row(part, truncated);
         Ok(())
@@ -50,10 +53,10 @@ impl Tokenizer {
         choices: &[String],
         max_length: usize,
     ) -> tokenizers::Result<()> {
-        let mut texts = [self.text(text)?, self.text("")?];
+        let mut texts = [self.text(text, max_length)?, self.text("", max_length)?];
         let mut truncated = 0;
         for choice in choices {
-            texts[1] = self.text(choice)?;
+            texts[1] = self.text(choice, max_length)?;
             truncated += self.join_longest_first(part, &texts, max_length)?;
             part.sequences.push(part.ids.len());
         }
@@ -70,7 +73,8 @@ impl Tokenizer {
         [overlap, most]: [usize; 2],
         max_length: usize,
     ) -> tokenizers::Result<()> {
-        let [first, second] = [self.text(texts[0])?, self.text(texts[1])?];
+        let first = self.text(texts[0], max_length)?;
+        let second = self.text(texts[1], max_length.saturating_mul(most.max(1)))?;
         let available = max_length - self.num_special_tokens[1];
         let kept = first.len().min(available / 2);
         let width = (available - kept).max(1);
@@ -87,16 +91,17 @@ impl Tokenizer {
             end = (begin + width).min(second.len());
         }
         self.join(part, &head, &second.part(begin, end))?;
-        self.end_row(part, first.len() - kept + second.len() - end);
+        self.end_row(part, first.len() - kept + first.rest + second.len() - end + second.rest);
         Ok(())
     }
 
-    fn text(&self, text: &str) -> tokenizers::Result<Text> {
-        let encoding = self.inner.encode(text, false)?;
+    /// As much of a text as gives its first `enough` tokens.
+    fn text(&self, text: &str, enough: usize) -> tokenizers::Result<Text> {
+        let Beginning { encoding, rest } = self.beginning_of_text(text, false, enough)?;
         let range = |(from, to): &(usize, usize)| [to_u32(*from), to_u32(*to)];
         let tokens = encoding.get_offsets().iter().map(range).zip(encoding.get_word_ids());
         let tokens = tokens.map(|(range, word_id)| (range, word_id.unwrap_or(NO_WORD_ID))).collect();
-        Ok(Text { encoding, tokens })
+        Ok(Text { encoding, rest, tokens })
     }
 
     /// As [`Tokenizer::join`], truncated to `max_length`. Returns how many tokens that removed.
@@ -108,7 +113,7 @@ impl Tokenizer {
     ) -> tokenizers::Result<usize> {
         let [n, m] = longest_first([first.len(), second.len()], max_length - self.num_special_tokens[1]);
         self.join(part, &first.part(0, n), &second.part(0, m))?;
-        Ok(first.len() + second.len() - n - m)
+        Ok(first.len() + first.rest + second.len() + second.rest - n - m)
     }
 
     /// Appends a sequence of two texts. Type ids other than 0 make the second segment.

@@ -411,3 +411,116 @@ fn windows_share_tokens_and_leave_none_out() {
         assert_eq!(encoded.sequences(3).count(), 1);
     }
 }
+
+/// A long text gives the tokens that all of it gives, by the tokenizers crate itself; only its beginning is tokenized.
+#[test]
+fn of_a_long_text_the_first_tokens_are_those_of_the_whole() {
+    let texts = texts();
+    let long: String = texts.iter().cycle().take(5_000).map(|text| format!("{text} ")).collect();
+    assert!(long.len() > 120_000, "{}", long.len());
+    let words: Vec<String> = long.split_whitespace().map(str::to_owned).collect();
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let mut whole: tokenizers::Tokenizer = tokenizer.to_json().parse().unwrap();
+        whole.with_padding(None).with_truncation(None).unwrap();
+        let all = whole.encode_fast(long.as_str(), true).unwrap();
+        for max_length in [8, 200] {
+            let inputs = [Input::Text(&long), Input::Pair("one", &long)];
+            let [text, pair] = inputs.map(|input| tokenizer.encode(&[input], max_length).unwrap());
+            let tail =
+                all.get_special_tokens_mask().iter().rev().take_while(|special| **special == 1).count();
+            let kept = max_length - tail;
+            assert_eq!(text.ids[..kept], all.get_ids()[..kept], "{name} {max_length}");
+            assert_eq!(text.ids[kept..], all.get_ids()[all.len() - tail..]);
+            // The estimate of what is lost is right to a few in a hundred of a text that is the same all over.
+            let (lost, exact) = (f64::from(text.truncated[0]), (all.len() - max_length) as f64);
+            assert!((lost / exact - 1.0).abs() < 0.05, "{name} {max_length}: {lost} of {exact}");
+            let short = &long[..long[..60_000].rfind(' ').unwrap()];
+            let same = tokenizer.encode(&[Input::Pair("one", short)], max_length).unwrap();
+            assert_eq!(
+                (&pair.ids, &pair.offset_mapping),
+                (&same.ids, &same.offset_mapping),
+                "{name} {max_length}"
+            );
+            assert!(pair.truncated[0] > same.truncated[0]);
+            let of_words = tokenizer.encode(&[Input::Words(&words)], max_length).unwrap();
+            let few = tokenizer.encode(&[Input::Words(&words[..5000])], max_length).unwrap();
+            assert_eq!((&of_words.ids, &of_words.word_ids), (&few.ids, &few.word_ids), "{name} {max_length}");
+            assert!(of_words.truncated[0] > few.truncated[0]);
+        }
+    }
+}
+
+#[test]
+fn a_long_text_of_next_to_no_tokens_is_refused() {
+    let tokenizer = tokenizer("wordpiece");
+    let spaces = " ".repeat(5 << 20);
+    let error = tokenizer.encode(&[Input::Text("fine"), Input::Text(&spaces)], 16).unwrap_err().to_string();
+    assert!(
+        error.contains("row 2: a text of 5242880 bytes, of which the first 4194303 give only 2 tokens"),
+        "{error}"
+    );
+    let word = ["x".repeat(5 << 20)];
+    let error = tokenizer.encode(&[Input::Words(&word)], 16).unwrap_err().to_string();
+    assert!(error.contains("row 1: a word of 5242881 bytes"), "{error}");
+    // Half a megabyte of spaces is read to its end.
+    let spaces = " ".repeat(1 << 19) + "fine";
+    assert_eq!(
+        tokenizer.encode(&[Input::Text(&spaces)], 16).unwrap().ids,
+        tokenizer.encode(&[Input::Text("fine")], 16).unwrap().ids
+    );
+}
+
+type Change<'a> = Box<dyn Fn(&mut serde_json::Value) + 'a>;
+
+/// What panics in the tokenizers crate, or takes all memory, is refused with a reason.
+#[test]
+fn hostile_tokenizers_are_refused() {
+    let json = std::fs::read_to_string(fixture("wordpiece.json")).unwrap();
+    let good: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let largest = Tokenizer::from_json(&json).unwrap().vocabulary();
+    let with = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut json = good.clone();
+        change(&mut json);
+        Tokenizer::from_json(&json.to_string())
+    };
+    let template = |id: usize, known: &str| {
+        serde_json::json!({
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "[X]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {known: {"id": known, "ids": [id], "tokens": [known]}},
+        })
+    };
+    let replace = |pattern: &str, content: &str| serde_json::json!({"type": "Replace", "pattern": {"String": pattern}, "content": content});
+    with(&|json| json["post_processor"] = template(largest - 1, "[X]")).unwrap();
+    let hundred = "e".repeat(100);
+    let refused: [(&str, Change<'_>); 5] = [
+        ("frames rows with the id", Box::new(|json| json["post_processor"] = template(largest, "[X]"))),
+        (
+            "frames rows with the id",
+            Box::new(|json| {
+                json["post_processor"] = serde_json::json!({"type": "BertProcessing", "sep": ["[SEP]", 4_000_000_000u32], "cls": ["[CLS]", 1]});
+            }),
+        ),
+        ("", Box::new(|json| json["post_processor"] = template(1, "[Y]"))),
+        (
+            "",
+            Box::new(|json| {
+                json["normalizer"] =
+                    serde_json::json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"})
+            }),
+        ),
+        (
+            "can make a text",
+            Box::new(|json| {
+                let all = vec![replace("e", &hundred); 4];
+                json["normalizer"] = serde_json::json!({"type": "Sequence", "normalizers": all});
+            }),
+        ),
+    ];
+    for (reason, change) in refused {
+        let error = with(&*change).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}

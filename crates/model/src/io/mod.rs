@@ -334,7 +334,7 @@ fn set(parameters: &mut Parameters, values: HashMap<String, Vec<f32>>) -> Result
 
 /// A JSON file of bounded length.
 pub(crate) fn read_json(path: &Path) -> Result<Value, ModelError> {
-    let file = std::fs::File::open(path).map_err(ModelError::io(path, "read"))?;
+    let file = files::open(path).map_err(ModelError::io(path, "read"))?;
     let mut text = Vec::new();
     file.take(MAX_JSON_BYTES).read_to_end(&mut text).map_err(ModelError::io(path, "read"))?;
     let json = serde_json::from_slice::<Value>(&text).map_err(|error| error.to_string());

@@ -171,7 +171,7 @@ impl Shard {
             reason,
             remedy: "downloading or copying the file again: it is not a whole safetensors file".into(),
         };
-        let mut file = File::open(path).map_err(ModelError::io(path, "read"))?;
+        let mut file = files::open(path).map_err(ModelError::io(path, "read"))?;
         let length = file.metadata().map_err(ModelError::io(path, "read"))?.len();
         let mut count = [0; 8];
         if length < 8 {

@@ -8,6 +8,7 @@ use crate::job::corpora::{DataReport, TaskLabels};
 use crate::memory::memory_plan::plan_batches;
 use crate::survey::{Survey, gravest};
 use crate::terminal::figures::{bytes, count, short};
+use crate::terminal::output;
 use crate::terminal::progress::unevaluated;
 use crate::terminal::table::Table;
 use data::PackStream;
@@ -30,30 +31,36 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let planned = train::plan(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let streams = train::streams(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let comparison = GradientMemory::of(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
-    println!(
+    output::line(format_args!(
         "\n  rows and tokens (lengths in tokens: shortest, median, 90 %, 99 %, longest)\n\n{}",
         rows(&report)
-    );
-    println!("  labels\n\n{}", labels(&report));
-    print!("{}", super::deserve_a_look(&findings, more, findings.len()));
-    println!("  parameters\n\n{}", parameters(&job));
+    ));
+    output::line(format_args!("  labels\n\n{}", labels(&report)));
+    output::text(super::deserve_a_look(&findings, more, findings.len()));
+    output::line(format_args!("  parameters\n\n{}", parameters(&job)));
     match &streams[..] {
-        [stream] => println!("  draws\n\n{}", draws(stream, planned.step_plan.epochs().len())),
+        [stream] => {
+            output::line(format_args!("  draws\n\n{}", draws(stream, planned.step_plan.epochs().len())));
+        }
         _ => streams.iter().enumerate().for_each(|(i, stream)| {
-            println!("  draws of an epoch in phase {}\n\n{}", i + 1, draws(stream, 1));
+            output::line(format_args!("  draws of an epoch in phase {}\n\n{}", i + 1, draws(stream, 1)));
         }),
     }
-    fitted.into_iter().for_each(|found| println!("  {found}\n"));
+    fitted.into_iter().for_each(|found| output::line(format_args!("  {found}\n")));
     if let Some(told) = unevaluated(&train::unevaluated_tasks(&job), job.model.tasks.len()) {
-        println!("  {told}\n");
+        output::line(format_args!("  {told}\n"));
     }
-    println!("{}{}", plan(&config, &job, &planned), comparison.map(balancing).unwrap_or_default());
+    output::line(format_args!(
+        "{}{}",
+        plan(&config, &job, &planned),
+        comparison.map(balancing).unwrap_or_default()
+    ));
     let verdict = match findings.len() + more {
         0 => "is fine".into(),
         1 => "can be trained; one thing above deserves a look".into(),
         n => format!("can be trained; {n} things above deserve a look"),
     };
-    println!("  {} {verdict}: polytask train {}", args.file.display(), args.file.display());
+    output::line(format_args!("  {} {verdict}: polytask train {}", args.file.display(), args.file.display()));
     Ok(0)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cli;
 use crate::failure::Failure;
-use crate::terminal::{figures::count, figures::points, table::Table};
+use crate::terminal::{figures::count, figures::points, output, table::Table};
 use crate::{config::Config, job::assemble, job::corpora::TaskLabels};
 use data::Split;
 use serde_json::{Map, Value, json};
@@ -19,9 +19,9 @@ pub fn evaluate(args: &cli::Evaluate) -> Result<u8, Failure> {
         score(&config, super::open_model(&args.run, &device)?, split)
     })?;
     if args.json {
-        println!("{}", as_json(&evaluation, &args.split));
+        output::line(as_json(&evaluation, &args.split));
     } else {
-        println!("\n{}", as_table(&evaluation, &model, split));
+        output::line(format_args!("\n{}", as_table(&evaluation, &model, split)));
     }
     Ok(0)
 }
@@ -40,6 +40,11 @@ pub fn score(config: &Config, model: Model, split: Split) -> Result<(Evaluation,
     let evaluation =
         train::evaluate(&model, split, views.of(split), config.train.tokens_per_batch.max(2048), &never);
     let evaluation = evaluation.ok_or_else(|| Failure::failed("the evaluation was stopped"))?;
+    let nonfinite = evaluation.nonfinite();
+    if !nonfinite.is_empty() {
+        let found = nonfinite.join("\n  ");
+        return Err(Failure::failed(format!("{found}\n  the weights of the model have overflowed")));
+    }
     Ok((evaluation, model))
 }
 

@@ -10,11 +10,13 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::job::assemble::assemble;
 use crate::survey::Report;
+use crate::terminal::output;
 
 /// Prints the report, or one JSON object, and writes the page if one is wanted.
 pub fn inspect(args: &cli::Inspect) -> Result<u8, Failure> {
     let config = super::load(&args.file, &args.overrides)?;
     let device = super::open_device(config.train.device)?;
+    super::check_writable(args.html.as_deref())?;
     let report = super::with_threads(config.train.threads, || {
         let assembled = assemble(&config, &device)?;
         Ok(Report::of(&config, &assembled, !args.no_states))
@@ -23,12 +25,12 @@ pub fn inspect(args: &cli::Inspect) -> Result<u8, Failure> {
         super::train::write(file, page::page(&report, &args.file.display().to_string()).as_bytes())?;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
+        output::line(serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
         return Ok(0);
     }
-    print!("{}", text::text(&report));
+    output::text(text::text(&report));
     if let Some(file) = &args.html {
-        println!("  the same with figures: {}", file.display());
+        output::line(format_args!("  the same with figures: {}", file.display()));
     }
     Ok(0)
 }

@@ -5,7 +5,7 @@ use crate::cli;
 use crate::config::Config;
 use crate::failure::{FAILED, Failure};
 use crate::job::assemble::{Assembled, assemble};
-use crate::terminal::{figures::count, table::Table};
+use crate::terminal::{figures::count, output, table::Table};
 use report::{LinePlot, Scale};
 use serde_json::{Value, json};
 use train::{LrRange, LrRangeTest, TrainError};
@@ -17,6 +17,7 @@ const SHOWN: usize = 16;
 pub fn lr_find(args: &cli::LrFind) -> Result<u8, Failure> {
     let config = super::load(&args.file, &args.overrides)?;
     let device = super::open_device(config.train.device)?;
+    super::check_writable(args.svg.as_deref())?;
     let range = LrRange { steps: args.steps, from: args.from, to: args.to };
     let (test, tasks) = super::with_threads(config.train.threads, || {
         let Assembled { mut job, .. } = assemble(&config, &device)?;
@@ -28,11 +29,11 @@ pub fn lr_find(args: &cli::LrFind) -> Result<u8, Failure> {
         write(file, plot(&test, &tasks).svg().as_bytes())?;
     }
     if args.json {
-        println!("{}", as_json(&test));
+        output::line(as_json(&test));
     } else {
-        println!("\n{}\n{}", as_table(&test, &tasks), proposal(&test, args, &config));
+        output::line(format_args!("\n{}\n{}", as_table(&test, &tasks), proposal(&test, args, &config)));
         if let Some(file) = &args.svg {
-            println!("  drawn in {}", file.display());
+            output::line(format_args!("  drawn in {}", file.display()));
         }
     }
     Ok(if test.proposed().is_some() { 0 } else { FAILED })

@@ -11,9 +11,9 @@ pub mod train;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
-use crate::terminal::{plain::plain, wrap::wrapped};
+use crate::terminal::{escape::one_line, output, wrap::wrapped};
 use ::model::{DeviceName, Precision};
-use ::train::{Model, RunDir, TrainConfig};
+use ::train::{Checked, Model, RunDir, TrainConfig};
 use burn::tensor::Device;
 use std::path::Path;
 
@@ -27,7 +27,10 @@ pub fn with_threads<T: Send>(
     work: impl FnOnce() -> Result<T, Failure> + Send,
 ) -> Result<T, Failure> {
     let most = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let threads = wanted.unwrap_or(most);
+    if let Some(found) = wanted.filter(|found| !(1..=MOST_THREADS).contains(found)) {
+        return Err(Failure::refused([format!("threads: found {found}, expected 1 to {MOST_THREADS}")]));
+    }
+    let threads = wanted.unwrap_or(most.min(MOST_THREADS));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build();
     pool.map_err(|e| Failure::failed(format!("starting {threads} threads: {e}")))?.install(work)
 }
@@ -59,7 +62,7 @@ pub fn deserve_a_look(findings: &[String], others: usize, most: usize) -> String
     }
     let mut out = String::from("  deserves a look\n\n");
     for (i, finding) in findings.iter().take(most).enumerate() {
-        out += &wrapped(&format!("{:>4}. ", i + 1), &plain(finding), WIDTH);
+        out += &wrapped(&format!("{:>4}. ", i + 1), &one_line(finding), WIDTH);
     }
     let more = others + findings.len().saturating_sub(most);
     if more > 0 {
@@ -71,6 +74,9 @@ pub fn deserve_a_look(findings: &[String], others: usize, most: usize) -> String
 /// How wide lines of words are, in columns.
 const WIDTH: usize = 112;
 
+/// More than any one machine has processors for; each costs a stack and time to start.
+const MOST_THREADS: usize = 1024;
+
 /// Of each thread, in bytes: what a main thread has.
 const STACK: usize = 8 << 20;
 
@@ -80,9 +86,23 @@ pub fn load(file: &Path, overrides: &crate::cli::Overrides) -> Result<Config, Fa
     let (config, warnings) =
         loaded.map_err(|text| Failure { messages: vec![text], code: crate::failure::REFUSED })?;
     for warning in warnings {
-        eprintln!("{warning}");
+        output::error(warning);
     }
     Ok(config)
+}
+
+/// Refuses a file to be written that cannot be, before anything is computed for it.
+pub fn check_writable(file: Option<&Path>) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    let refused =
+        |reason: String| Err(Failure::refused([format!("cannot write {}: {reason}", file.display())]));
+    if file.is_dir() {
+        return refused("it is a folder".into());
+    }
+    match files::check_folder(file) {
+        Err(error) => refused(error.to_string()),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// The config that a run was made with.
@@ -108,6 +128,12 @@ pub fn open_model(run: &Path, device: &Device) -> Result<Model, Failure> {
             run.display()
         )]));
     }
-    let opened = Model::open(&dir, device).map_err(|e| Failure::refused([e]))?;
-    Ok(opened.0)
+    let (model, _, checked) = Model::open(&dir, device).map_err(|e| Failure::refused([e]))?;
+    if checked == Checked::NoHashes {
+        output::error(format_args!(
+            "warning: {}: polytask.json has no hashes of the files (those of older versions have none): damage goes unnoticed",
+            dir.display()
+        ));
+    }
+    Ok(model)
 }

@@ -7,6 +7,7 @@ use crate::job::assemble::{Assembled, assemble};
 use crate::memory::memory_plan::plan_batches;
 use crate::terminal::{
     figures::{count, duration},
+    output,
     table::Table,
 };
 use report::{LinePlot, Scale};
@@ -22,10 +23,11 @@ const SHOWN: usize = 8;
 pub fn plan(args: &cli::Plan) -> Result<u8, Failure> {
     let mut config = super::load(&args.file, &args.overrides)?;
     let device = super::open_device(config.train.device)?;
+    super::check_writable(args.svg.as_deref())?;
     let (plan, costs, tasks) = super::with_threads(config.train.threads, || {
         let Assembled { job, .. } = assemble(&config, &device)?;
         if let Some(found) = plan_batches(&mut config, &job)?.filter(|_| !args.json) {
-            println!("\n  {found}");
+            output::line(format_args!("\n  {found}"));
         }
         let settings = config.settings();
         let plan = train::plan(&job, &settings).map_err(|e| Failure::refused([e]))?;
@@ -39,25 +41,25 @@ pub fn plan(args: &cli::Plan) -> Result<u8, Failure> {
         write(file, drawn(&plan, &tasks).svg().as_bytes())?;
     }
     if args.json {
-        println!("{}", as_json(&plan, &costs));
+        output::line(as_json(&plan, &costs));
         return Ok(0);
     }
-    println!("\n  {}\n", summary(&plan, &costs));
-    println!("{}", of_tasks(&plan.tasks, &costs, &tasks));
-    println!("{}", of_corpora(&plan));
+    output::line(format_args!("\n  {}\n", summary(&plan, &costs)));
+    output::line(of_tasks(&plan.tasks, &costs, &tasks));
+    output::line(of_corpora(&plan));
     if plan.phases.len() > 1 {
-        println!("{}", of_phases(&plan, &tasks));
+        output::line(of_phases(&plan, &tasks));
     }
-    println!("{}", over_time(&plan, &tasks));
+    output::line(over_time(&plan, &tasks));
     for (i, phase) in plan.phases.iter().enumerate().filter(|(_, phase)| phase.adaptive) {
         let number = if plan.phases.len() > 1 { format!("phase {}: ", i + 1) } else { String::new() };
-        println!(
+        output::line(format_args!(
             "  {number}the sampler {} moves the shares as training goes; here they are as it begins",
             phase.sampler
-        );
+        ));
     }
     if let Some(file) = &args.svg {
-        println!("  drawn in {}", file.display());
+        output::line(format_args!("  drawn in {}", file.display()));
     }
     Ok(0)
 }

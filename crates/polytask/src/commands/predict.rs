@@ -7,6 +7,7 @@ mod question;
 
 use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
+use crate::terminal::output;
 use data::{CorpusConfig, Row, Value as FieldValue};
 use input::{Asked, InputFormat, Source};
 use passes::Wanted;
@@ -44,12 +45,14 @@ pub fn predict(args: &cli::Predict) -> Result<u8, Failure> {
         Ok((broken, missing))
     })?;
     if missing > 0 {
-        eprintln!(
+        output::error(format_args!(
             "warning: {missing} answer(s) of tasks whose fields a row lacks are missing; their objects have \"error\" (--task chooses tasks)"
-        );
+        ));
     }
     if broken > 0 {
-        eprintln!("warning: {broken} line(s) could not be answered; their objects have \"error\"");
+        output::error(format_args!(
+            "warning: {broken} line(s) could not be answered; their objects have \"error\""
+        ));
     }
     Ok(if broken > 0 { SOME_LINES } else { 0 })
 }

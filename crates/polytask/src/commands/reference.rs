@@ -2,6 +2,7 @@
 
 use crate::cli;
 use crate::failure::Failure;
+use crate::terminal::output;
 use crate::{catalogue, config};
 use std::path::Path;
 
@@ -12,24 +13,28 @@ pub fn init(args: &cli::Init) -> Result<u8, Failure> {
         return Err(Failure::refused([format!("{} exists already; give another name", path.display())]));
     }
     super::train::write(path, config::starter().as_bytes())?;
-    println!("wrote {}: fill in your files, then polytask check {}", path.display(), path.display());
+    output::line(format_args!(
+        "wrote {}: fill in your files, then polytask check {}",
+        path.display(),
+        path.display()
+    ));
     Ok(0)
 }
 
 /// Lists the members of one family or of all.
 pub fn list(family: Option<&str>) -> Result<u8, Failure> {
-    print!("{}", catalogue::list(family).map_err(|e| Failure::refused([e]))?);
+    output::text(catalogue::list(family).map_err(|e| Failure::refused([e]))?);
     Ok(0)
 }
 
 /// Explains one member.
 pub fn explain(name: &str) -> Result<u8, Failure> {
-    print!("{}", catalogue::explain(name).map_err(|e| Failure::refused([e]))?);
+    output::text(catalogue::explain(name).map_err(|e| Failure::refused([e]))?);
     Ok(0)
 }
 
 /// Prints the JSON Schema of the config.
 pub fn schema() -> Result<u8, Failure> {
-    println!("{}", config::json_schema());
+    output::line(config::json_schema());
     Ok(0)
 }

@@ -3,17 +3,17 @@
 use crate::cli;
 use crate::config::Config;
 use crate::event_sinks::EventSinks;
-use crate::failure::{Failure, INTERRUPTED};
+use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::job::assemble::{Assembled, assemble};
+use crate::job::run_lock::RunLock;
 use crate::memory::memory_plan::plan_batches;
 use crate::memory::{self, ProcessMemoryLimit};
 use crate::survey::{Survey, gravest};
-use crate::terminal::{figures::count, progress::Detail};
+use crate::terminal::{figures::count, output, progress::Detail};
 use burn::tensor::Device;
 use data::{EntityMarkers, InputField};
 use model::DeviceName;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -24,41 +24,54 @@ const FINDINGS: usize = 5;
 
 /// Trains; exit code 130 if interrupted.
 pub fn train(args: &cli::Train) -> Result<u8, Failure> {
-    let (config, run, start) = match (&args.file, &args.resume) {
+    let (config, run, lock, start) = match (&args.file, &args.resume) {
         (_, Some(resume)) => {
             let run = RunDir::new(resume);
-            (super::config_of_run(&run)?, run, Start::Resume)
+            let config = super::config_of_run(&run)?;
+            let lock = RunLock::existing(&run)?;
+            (config, run, lock, Start::Resume)
         }
         (Some(file), None) => {
             let config = super::load(file, &args.overrides)?;
-            let root = args.run.clone().unwrap_or_else(|| free_name(file));
-            (config, RunDir::new(root), Start::Fresh)
+            let (run, lock) = match &args.run {
+                Some(root) => {
+                    let run = RunDir::new(root);
+                    let lock = RunLock::fresh(&run)?;
+                    (run, lock)
+                }
+                None => RunLock::numbered(Path::new("runs"), &name(file))?,
+            };
+            (config, run, lock, Start::Fresh)
         }
         (None, None) => return Err(Failure::refused(["give a config file, or --resume RUN"])),
     };
     let device = super::open_device(config.train.device)?;
     let outcome = super::with_threads(config.train.threads, || {
-        println!("  {}", describe(&config, &device));
+        output::line(format_args!("  {}", describe(&config, &device)));
         run_config(&config, &device, &run, start, Detail::Tables)
     })?;
+    drop(lock);
     match outcome {
         Outcome::Finished { .. } => {
             let root = run.root().display();
-            println!("  next: polytask evaluate {root}, or echo {} | polytask predict {root}", line(&config));
+            output::line(format_args!(
+                "  next: polytask evaluate {root}, or echo {} | polytask predict {root}",
+                line(&config)
+            ));
             Ok(0)
         }
         Outcome::Interrupted { step, .. } => {
-            println!(
+            output::line(format_args!(
                 "  saved after step {}; go on with: polytask train --resume {}",
                 count(step),
                 run.root().display()
-            );
+            ));
             Ok(INTERRUPTED)
         }
     }
 }
 
-/// Trains what a config describes on its device, in a run's directory.
+/// Trains what a config describes on its device, in a run's directory, whose lock the caller holds.
 pub fn run_config(
     config: &Config,
     device: &Device,
@@ -66,17 +79,10 @@ pub fn run_config(
     start: Start,
     detail: Detail,
 ) -> Result<Outcome, Failure> {
-    if start == Start::Fresh && run.config().exists() {
-        return Err(Failure::refused([format!(
-            "{} is a run already: go on with it (polytask train --resume {}), or give another directory with --run",
-            run.root().display(),
-            run.root().display()
-        )]));
-    }
     let assembled = assemble(config, device)?;
     if start == Start::Fresh {
         let (findings, more) = gravest(&Survey::brief(&assembled));
-        print!("{}", super::deserve_a_look(&findings, more, FINDINGS));
+        output::text(super::deserve_a_look(&findings, more, FINDINGS));
     }
     let Assembled { mut job, report } = assembled;
     let mut config = config.clone();
@@ -84,12 +90,14 @@ pub fn run_config(
     if start == Start::Fresh
         && let Some(found) = plan_batches(&mut config, &job)?
     {
-        println!("  {found}");
+        output::line(format_args!("  {found}"));
     }
     let limit = memory_limit(&config, &job);
-    fs::create_dir_all(run.root()).map_err(|e| Failure::io("making", run.root(), e))?;
     if start == Start::Fresh {
         write(&run.config(), config.resolved_toml().as_bytes())?;
+    }
+    // A run that was ended between the two has none.
+    if !run.data().exists() {
         let data = serde_json::to_vec_pretty(&report).map_err(Failure::failed)?;
         write(&run.data(), &data)?;
     }
@@ -126,19 +134,17 @@ fn stop_flag() -> &'static AtomicBool {
     // Fails only where a handler is set already: by an earlier run of this program, to the same effect.
     let _ = ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
+            output::error("stopped at once: what was done since the last checkpoint is lost");
+            std::process::exit(FAILED.into());
         }
-        eprintln!("\nstopping after this step; again to stop at once");
+        output::error("\nstopping after this step; again to stop at once, without saving");
     });
     &STOP
 }
 
-/// `runs/NAME`, numbered if it is taken.
-fn free_name(file: &Path) -> PathBuf {
-    let stem = file.file_stem().map_or("run".into(), |stem| stem.to_string_lossy().into_owned());
-    let names = (1..).map(|n| if n == 1 { stem.clone() } else { format!("{stem}-{n}") });
-    let free = names.map(|name| Path::new("runs").join(name)).find(|root| !root.exists());
-    free.expect("some number is free")
+/// The name of a config's run.
+fn name(file: &Path) -> String {
+    file.file_stem().map_or("run".into(), |stem| stem.to_string_lossy().into_owned())
 }
 
 /// A line that `predict` answers, as a shell wants it: a text, or an object with the fields of the first task if none reads one.

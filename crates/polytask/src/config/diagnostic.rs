@@ -155,6 +155,9 @@ impl Report {
     }
 }
 
+/// So many bytes of a line are shown before and behind the beginning of a span.
+const NEAR: usize = 400;
+
 /// The line of a span, and where in it the span lies.
 struct Excerpt {
     line: usize,
@@ -171,8 +174,12 @@ impl Excerpt {
         let first = text[..start].rfind('\n').map_or(0, |i| i + 1);
         let last = text[start..].find('\n').map_or(text.len(), |i| start + i);
         let line = text[..start].matches('\n').count() + 1;
-        let before = &text[first..start];
-        let inside = text[start..end.min(last)].trim_end();
+        let column = text[first..start].chars().filter(|c| *c != '\u{feff}').count() + 1;
+        // Of a long line only what is near.
+        let from = floor(text, start.saturating_sub(NEAR)).max(first);
+        let to = floor(text, start + NEAR).min(last);
+        let before = &text[from..start];
+        let inside = text[start..end.min(to)].trim_end();
         // Tabs stay tabs, so that the carets stand where the terminal puts the text.
         let mut blank = String::new();
         for c in before.chars() {
@@ -184,8 +191,8 @@ impl Excerpt {
         }
         Excerpt {
             line,
-            column: before.chars().filter(|c| *c != '\u{feff}').count() + 1,
-            text: clean(text[first..last].trim_end()),
+            column,
+            text: clean(text[from..to].trim_end()),
             before: blank,
             width: inside.chars().map(width).sum::<usize>().max(1),
         }

@@ -73,7 +73,7 @@ pub fn interpolate(
         }
     }
     record(root, &names);
-    let mut interpolator = Interpolator { names, folders, sources, errors };
+    let mut interpolator = Interpolator { names, folders, sources, errors, replaced: BTreeMap::new() };
     interpolator.node(root, &mut Vec::new());
     if interpolator.errors.is_empty() { Ok(()) } else { Err(interpolator.errors) }
 }
@@ -107,9 +107,16 @@ struct Interpolator<'a> {
     folders: &'a Folders<'a>,
     sources: &'a [SourceFile],
     errors: Vec<Diagnostic>,
+    /// Values that were replaced before, by name; `None` after an error.
+    replaced: BTreeMap<String, Option<Interpolated>>,
 }
 
+/// The longest value, in bytes, and how many names may lead from one to the next.
+const MOST_BYTES: usize = 64 << 10;
+const MOST_DEEP: usize = 1000;
+
 /// A text whose names were replaced.
+#[derive(Clone)]
 struct Interpolated {
     text: String,
     /// Whether what it begins with was written on the command line.
@@ -127,7 +134,14 @@ impl Interpolator<'_> {
                 if is_path(path) && !text.starts_with("hf:") && !text.is_empty() {
                     let folder =
                         if typed || value.typed { self.folders.current } else { self.folders.config };
-                    *text = absolute(folder, text);
+                    match absolute(folder, text, path.first().is_some_and(|key| key == "corpus")) {
+                        Some(absolute) => *text = absolute,
+                        None => {
+                            let error = format!("{} has a name that is not UTF-8", folder.display());
+                            let help = "a path that is relative to it cannot be written down: give an absolute path, or rename the folder";
+                            self.errors.push(Diagnostic::error(error, Some(span)).help(help));
+                        }
+                    }
                 }
             }
             Data::List(items) => items.iter_mut().for_each(|item| self.node(item, path)),
@@ -165,6 +179,12 @@ impl Interpolator<'_> {
                     Some(value) => {
                         out.typed |= out.text.is_empty() && value.typed;
                         out.text.push_str(&value.text);
+                        if out.text.len() > MOST_BYTES {
+                            let error =
+                                format!("with its names replaced this has more than {MOST_BYTES} bytes");
+                            self.errors.push(Diagnostic::error(error, Some(span)));
+                            return None;
+                        }
                     }
                     None => is_valid = false,
                 }
@@ -201,11 +221,23 @@ impl Interpolator<'_> {
             self.errors.push(Diagnostic::error(format!("`${{{name}}}` needs itself: {way}"), Some(here)));
             return None;
         }
+        if let Some(known) = self.replaced.get(name) {
+            return known.clone();
+        }
+        if open.len() >= MOST_DEEP {
+            let error = format!(
+                "`${{{name}}}` is reached by more than {MOST_DEEP} names, each in the value of the one before"
+            );
+            self.errors.push(Diagnostic::error(error, Some(here)));
+            return None;
+        }
         let (text, inner, typed) = (found.text.clone(), found.span, found.typed);
         open.push(name.into());
         let value = self.text(&text, inner, open);
         open.pop();
-        value.map(|value| Interpolated { typed: typed || value.typed, ..value })
+        let value = value.map(|value| Interpolated { typed: typed || value.typed, ..value });
+        self.replaced.insert(name.into(), value.clone());
+        value
     }
 
     /// Where `${NAME}` stands inside a string, if it is written there as it is.
@@ -234,8 +266,9 @@ fn is_path(path: &[String]) -> bool {
         .any(|p| p.len() == path.len() && p.iter().zip(path).all(|(want, key)| *want == "*" || want == key))
 }
 
-/// The path below the folder, without `.` and, where that changes nothing, without `..`.
-fn absolute(folder: &Path, path: &str) -> String {
+/// The path below the folder, without `.` and, where that changes nothing, without `..`. A path that is a pattern stays one, and
+/// the folder is taken as it is written. `None` where the folder's name is not UTF-8.
+fn absolute(folder: &Path, path: &str, may_be_pattern: bool) -> Option<String> {
     let mut rest = path;
     while let Some(shorter) = rest.strip_prefix("./") {
         rest = shorter.trim_start_matches('/');
@@ -249,5 +282,13 @@ fn absolute(folder: &Path, path: &str) -> String {
         }
         rest = shorter.trim_start_matches('/');
     }
-    folder.join(rest).to_string_lossy().into_owned()
+    if Path::new(rest).is_absolute() {
+        return Some(rest.to_owned());
+    }
+    let joined = folder.join(rest);
+    if may_be_pattern && rest.contains(['*', '?', '[']) && !joined.exists() {
+        let folder = data::escape_pattern(folder.to_str()?);
+        return Some(Path::new(&folder).join(rest).to_string_lossy().into_owned());
+    }
+    joined.into_os_string().into_string().ok()
 }

@@ -31,6 +31,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
+    io::Read,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
@@ -137,7 +138,7 @@ pub fn open(file: &Path, set: &[String], define: &[String]) -> Result<Loaded, Re
     let alone = |text: String, error: Diagnostic| {
         Report::new(vec![SourceFile { name: name.clone(), text, is_file: true }], vec![error])
     };
-    let bytes = std::fs::read(file).map_err(|e| {
+    let bytes = read_bounded(file).map_err(|e| {
         let error = Diagnostic::error(format!("cannot read {name}: {e}"), None);
         let absent = e.kind() == std::io::ErrorKind::NotFound;
         alone(
@@ -154,6 +155,20 @@ pub fn open(file: &Path, set: &[String], define: &[String]) -> Result<Loaded, Re
     let current = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let folder = current.join(file).parent().map_or_else(|| current.clone(), Path::to_path_buf);
     parse(&text, &Context { name: &name, folder: &folder, current: &current, set, define })
+}
+
+/// The largest config, in bytes.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// The bytes of a config, which may come from a pipe, but not without end.
+fn read_bounded(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        let reason = format!("it has more than {MOST_BYTES} bytes, which no config needs");
+        return Err(std::io::Error::other(reason));
+    }
+    Ok(bytes)
 }
 
 /// [`open`], with everything as plain text: the config and its warnings.

@@ -6,8 +6,10 @@ mod grammar;
 use crate::cli;
 use crate::commands::{self, evaluate::score, predict::answer_texts, train::run_config};
 use crate::config::{self, Config};
-use crate::failure::{FAILED, Failure, INTERRUPTED};
+use crate::failure::{FAILED, Failure, INTERRUPTED, REFUSED};
+use crate::job::run_lock::RunLock;
 use crate::terminal::figures::{change, count, duration, points, short};
+use crate::terminal::output;
 use crate::terminal::progress::Detail;
 use crate::terminal::table::Table;
 use burn::tensor::Device;
@@ -36,54 +38,59 @@ pub fn demo(args: &cli::Demo) -> Result<u8, Failure> {
 
 fn compare(args: &cli::Demo, device: &Device) -> Result<u8, Failure> {
     let data = args.dir.join("data");
-    remove_previous(&args.dir)?;
+    let _lock = remove_previous(&args.dir)?;
     let corpus = grammar::corpus(args.seed);
     grammar::write(&data, &corpus).map_err(|e| Failure::io("writing the corpus in", &data, e))?;
-    println!(
+    output::line(format_args!(
         "\n  {} training, {} validation and {} test sentences in {}; the latter two come from templates and\n  names that \
          training never shows. Three tasks on the same texts: topic, sentiment, named entities.\n",
         count(corpus.train.len()),
         count(corpus.validation.len()),
         count(corpus.test.len()),
         data.display()
-    );
+    ));
     let config_file = args.dir.join("demo.toml");
     commands::train::write(&config_file, CONFIG.as_bytes())?;
 
-    println!("  One model for the three tasks ({})\n", config_file.display());
+    output::line(format_args!("  One model for the three tasks ({})\n", config_file.display()));
     let together = train(args, device, &config_file, None)?;
     let mut apart = BTreeMap::new();
     for task in TASKS {
-        println!("  A model for {task} alone, with the same epochs and the same backbone");
+        output::line(format_args!("  A model for {task} alone, with the same epochs and the same backbone"));
         apart.insert(task, train(args, device, &config_file, Some(task))?);
     }
-    println!("\n  Test split, in points of a hundred\n\n{}", comparison(&together, &apart));
-    println!("  What the one model says of three sentences that it never saw\n");
+    output::line(format_args!("\n  Test split, in points of a hundred\n\n{}", comparison(&together, &apart)));
+    output::line("  What the one model says of three sentences that it never saw\n");
     answers(&args.dir.join("one"), device)?;
     let root = args.dir.join("one");
-    println!("\n  Ask it yourself:  echo \"a sentence\" | polytask predict {}", root.display());
-    println!("  Your own data:    polytask init, then polytask check and polytask train");
+    output::line(format_args!(
+        "\n  Ask it yourself:  echo \"a sentence\" | polytask predict {}",
+        root.display()
+    ));
+    output::line("  Your own data:    polytask init, then polytask check and polytask train");
     Ok(0)
 }
 
-/// The demo's directory without an earlier demo in it. Nothing but what a demo wrote is removed.
-fn remove_previous(dir: &Path) -> Result<(), Failure> {
-    if dir.exists()
-        && !dir.join("demo.toml").exists()
-        && dir.read_dir().is_ok_and(|mut files| files.next().is_some())
-    {
-        return Err(Failure::refused([format!(
-            "{} holds something else than a demo; give another --dir",
-            dir.display()
-        )]));
-    }
+/// The demo's directory, locked, without an earlier demo in it. Nothing but what a demo wrote is removed.
+fn remove_previous(dir: &Path) -> Result<RunLock, Failure> {
+    let run = RunDir::new(dir);
+    let lock = match dir.join("demo.toml").exists() {
+        true => RunLock::existing(&run)?,
+        false => RunLock::fresh(&run).map_err(|failure| match failure.code {
+            REFUSED => Failure::refused([format!(
+                "{} holds something else than a demo, or another demo has just begun there; give another --dir",
+                dir.display()
+            )]),
+            _ => failure,
+        })?,
+    };
     for name in ["data", "one"].into_iter().chain(TASKS) {
         let old = dir.join(name);
         if old.exists() {
             fs::remove_dir_all(&old).map_err(|e| Failure::io("removing", &old, e))?;
         }
     }
-    fs::create_dir_all(dir).map_err(|e| Failure::io("making", dir, e))
+    Ok(lock)
 }
 
 /// Trains the config, for all tasks or for one alone, and scores the test split.
@@ -96,7 +103,9 @@ fn train(args: &cli::Demo, device: &Device, file: &Path, alone: Option<&str>) ->
     let run = RunDir::new(&root);
     let detail = if alone.is_some() { Detail::Warnings } else { Detail::Lines };
     let began = Instant::now();
+    let lock = RunLock::fresh(&run)?;
     let outcome = run_config(&config, device, &run, Start::Fresh, detail)?;
+    drop(lock);
     if let Outcome::Interrupted { .. } = outcome {
         return Err(Failure { messages: vec!["the demo was interrupted".into()], code: INTERRUPTED });
     }
@@ -166,8 +175,8 @@ fn answers(run: &Path, device: &Device) -> Result<(), Failure> {
             })
             .collect();
         let entities = if entities.is_empty() { "no names".into() } else { entities.join(", ") };
-        println!("  \"{}\"", answer["text"].as_str().unwrap_or_default());
-        println!("      {}; {}; {entities}\n", label("topic"), label("sentiment"));
+        output::line(format_args!("  \"{}\"", answer["text"].as_str().unwrap_or_default()));
+        output::line(format_args!("      {}; {}; {entities}\n", label("topic"), label("sentiment")));
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! From a config to a job: rows read, labels fitted, model built, views tokenized, targets encoded.
 
 use super::corpora::{CorpusRows, DataReport, ViewPlan, ViewSpec, encode_targets};
+use super::token_cache::TokenCache;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::terminal::output;
 use burn::tensor::Device;
 use data::{Split, Tokenizer};
 use model::{Backbone, BackboneConfig, FromScratch, Parameters, Trunk};
@@ -94,7 +96,7 @@ fn with_views(
     corpora: &CorpusRows,
     plan: &ViewPlan,
 ) -> Result<Assembled, Failure> {
-    let cache = config.data.cache.as_ref().map(PathBuf::from).or_else(user_cache);
+    let cache = TokenCache::of(config.data.cache.as_deref());
     let longest = model.trunk.spec().max_length;
     if model.max_length > longest {
         return Err(Failure::refused([format!(
@@ -102,19 +104,9 @@ fn with_views(
             model.max_length
         )]));
     }
-    let views = plan.views(corpora, &model.tokenizer, model.max_length, cache.as_deref())?;
+    let views = plan.views(corpora, &model.tokenizer, model.max_length, &cache)?;
     let report = encode_targets(&mut model.tasks, &views, corpora)?;
     Ok(Assembled { job: Job { model, views }, report })
-}
-
-/// `polytask/` in the user's folder for caches, if there is one that can be written to. Nobody has configured this cache,
-/// so that it must not stop a run.
-fn user_cache() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
-    let dir = caches.join("polytask");
-    let writable = std::fs::create_dir_all(&dir).and_then(|()| tempfile::tempfile_in(&dir));
-    writable.is_ok().then_some(dir)
 }
 
 /// A task of the config whose labels are not known.
@@ -211,11 +203,12 @@ fn open_pretrained(
             dir.display()
         )]));
     }
+    train::check_model_files(&dir).map_err(|e| Failure::refused([e]))?;
     if model::has_sharing(&dir) {
         let dir = dir.display();
-        eprintln!(
+        output::error(format_args!(
             "warning: {dir}: its dataset embeddings and sharing scheme are left out; what it learned by them alone is lost"
-        );
+        ));
     }
     let tokenizer = Tokenizer::from_file(&dir.join("tokenizer.json")).map_err(|e| Failure::refused([e]))?;
     let backbone = model::open(&dir, parameters, config.model.dropout).map_err(|e| Failure::refused([e]))?;

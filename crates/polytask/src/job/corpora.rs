@@ -1,5 +1,6 @@
 //! From the config's corpora to tokenized views, and what was found on the way.
 
+use super::token_cache::TokenCache;
 use crate::config::Config;
 use crate::failure::Failure;
 use data::survey::NormalizedText;
@@ -200,7 +201,7 @@ impl ViewPlan {
         rows: &CorpusRows,
         tokenizer: &Tokenizer,
         max_length: usize,
-        cache: Option<&Path>,
+        cache: &TokenCache,
     ) -> Result<Views, Failure> {
         let mut errors = Vec::new();
         let mut of = |split: Split| -> Vec<View> {
@@ -215,7 +216,10 @@ impl ViewPlan {
                     }
                 };
                 let rows = rows.rows(corpus, split).cloned().unwrap_or_default();
-                match View::new(corpus.as_str(), input.clone(), rows, tokenizer, max_length, cache) {
+                let view = |cache: Option<&Path>| {
+                    View::new(corpus.as_str(), input.clone(), rows.clone(), tokenizer, max_length, cache)
+                };
+                match cache.with(view) {
                     Ok(view) => views.push(View { masking, ..view }),
                     Err(found) => errors.extend(found.iter().map(|e| in_corpus(corpus, split, e))),
                 }

@@ -1,4 +1,7 @@
-//! From a config to a job: its corpora are read and tokenized, its model is built, and the two are put together.
+//! From a config to a job: its corpora are read and tokenized, its model is built, and the two are put together, in the
+//! directory of a run.
 
 pub mod assemble;
 pub mod corpora;
+pub mod run_lock;
+pub mod token_cache;

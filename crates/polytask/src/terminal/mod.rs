@@ -1,7 +1,8 @@
 //! What people see: tables, figures, progress.
 
+pub mod escape;
 pub mod figures;
-pub mod plain;
+pub mod output;
 pub mod progress;
 pub mod table;
 pub mod wrap;

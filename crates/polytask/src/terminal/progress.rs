@@ -1,6 +1,8 @@
 //! A run as people watch it: a bar on a terminal, plain lines elsewhere, a table after every evaluation.
 
+use super::escape::one_line;
 use super::figures::{bytes, change, count, duration, points, short};
+use super::output;
 use super::table::Table;
 use crate::memory;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -102,6 +104,14 @@ impl ProgressDisplay {
                     e.step, e.reason, e.moved_to
                 ));
             }
+            Event::BeganAgain(e) => self.warn(&format!(
+                "the run was ended after step {} and before its first checkpoint: it begins at its first step",
+                count(e.lost)
+            )),
+            Event::DamagedMetrics(e) => {
+                let lines: Vec<String> = e.lines.iter().map(usize::to_string).collect();
+                self.warn(&format!("{}: damaged lines, left as they are: {}", e.path, lines.join(", ")));
+            }
             Event::NonFiniteStep(e) => {
                 let tasks: Vec<String> = e.tasks.iter().map(ToString::to_string).collect();
                 let line = format!("step {} skipped, {} in a row: {}", e.step, e.in_a_row, tasks.join("; "));
@@ -191,11 +201,11 @@ impl ProgressDisplay {
         self.tokens.add(e.tokens as f64);
         if let Some(bar) = &self.bar {
             bar.set_position(e.step as u64);
-            bar.set_message(self.line(e));
+            bar.set_message(one_line(&self.line(e)).into_owned());
         } else if self.detail == Detail::Tables && (e.elapsed - self.printed >= EVERY || e.step == self.steps)
         {
             self.printed = e.elapsed;
-            println!("  {}", self.line(e));
+            output::line(format_args!("  {}", self.line(e)));
         }
     }
 
@@ -281,15 +291,15 @@ impl ProgressDisplay {
     fn say(&self, text: &str) {
         match &self.bar {
             _ if self.detail == Detail::Warnings => {}
-            Some(bar) => bar.suspend(|| println!("{text}")),
-            None => println!("{text}"),
+            Some(bar) => bar.suspend(|| output::line(text)),
+            None => output::line(text),
         }
     }
 
     fn warn(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("warning: {text}")),
-            None => eprintln!("warning: {text}"),
+            Some(bar) => bar.suspend(|| output::error(format_args!("warning: {text}"))),
+            None => output::error(format_args!("warning: {text}")),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Plain text tables: columns as wide as their widest cell, numbers to the right.
 
+use super::escape::one_line;
+
 /// A table that is filled row by row and printed once.
 #[derive(Default)]
 pub struct Table {
@@ -16,9 +18,9 @@ impl Table {
         table
     }
 
-    /// Appends a row. Rows may be shorter than the header.
+    /// Appends a row. Rows may be shorter than the header. What would command a terminal is escaped.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) -> &mut Table {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| one_line(&cell).into_owned()).collect());
         self
     }
 

@@ -129,3 +129,86 @@ fn overrides_are_checked_like_the_file() {
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("--set train.epoch=1") && ran.err.contains("epochs"), "{}", ran.err);
 }
+
+#[test]
+fn too_many_threads_are_refused_at_once() {
+    broken("threads", &["threads: found 100000, expected 1 to 1024"], |b| {
+        b.edit("job.toml", "threads = 1", "threads = 100000")
+    });
+}
+
+#[test]
+fn names_in_paths_that_double_forty_times_end_at_a_bound() {
+    broken("doubling names", &["with its names replaced this has more than 65536 bytes"], |b| {
+        let doubled: String = (1..=40).map(|n| format!("n{n} = \"${{n{0}}}${{n{0}}}\"\n", n - 1)).collect();
+        let text = std::fs::read_to_string(b.path("job.toml")).unwrap();
+        let text = text.replacen("\"train.jsonl\"", "\"${n40}.jsonl\"", 1);
+        b.write("job.toml", format!("[paths]\nn0 = \"x\"\n{doubled}\n{text}"));
+    });
+    broken("a chain of names", &["is reached by more than 1000 names"], |b| {
+        let chain: String = (1..=5000).rev().map(|n| format!("n{n} = \"${{n{}}}\"\n", n - 1)).collect();
+        let text = std::fs::read_to_string(b.path("job.toml")).unwrap();
+        let text = text.replacen("\"train.jsonl\"", "\"${n5000}.jsonl\"", 1);
+        b.write("job.toml", format!("[paths]\nn0 = \"x\"\n{chain}\n{text}"));
+    });
+}
+
+#[test]
+fn of_a_long_line_only_what_is_near_is_shown() {
+    let bench = Bench::new();
+    bench.edit("job.toml", "epochs = 3", &format!("epochs = \"{}\"", "x".repeat(200_000)));
+    let ran = bench.run(&["check", "job.toml"]);
+    assert!(ran.code == 2 && ran.err.len() < 3000, "{} bytes", ran.err.len());
+}
+
+/// What would command a terminal is written as it is in JSON, wherever it comes from.
+#[test]
+fn no_escape_sequence_reaches_the_terminal() {
+    let bench = Bench::new();
+    let rows = std::fs::read_to_string(bench.path("train.jsonl")).unwrap();
+    bench.write("train.jsonl", rows.replace("\"money\"", "\"\\u001b]0;owned\\u0007\\u202e\""));
+    let ran = bench.run(&["check", "job.toml"]);
+    for text in [&ran.out, &ran.err] {
+        assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{text:?}");
+    }
+    assert!((ran.out + &ran.err).contains("\\u001b]0;owned\\u0007\\u202e"));
+    for arguments in
+        [&["train", "job.toml", "--run", "run"][..], &["inspect", "job.toml"], &["evaluate", "run"]]
+    {
+        let ran = bench.run(arguments);
+        assert!(!(ran.out + &ran.err).contains(['\u{1b}', '\u{7}', '\u{202e}']), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_refused_before_anything_is_computed() {
+    let bench = Bench::new();
+    for arguments in [
+        &["lr-find", "job.toml", "--svg", "none/a.svg"][..],
+        &["plan", "job.toml", "--svg", "none/a.svg"],
+        &["inspect", "job.toml", "--html", "none/a.html"],
+    ] {
+        let ran = bench.run(arguments);
+        assert!(ran.code == 2 && ran.out.is_empty(), "{arguments:?}: {} {}", ran.code, ran.out);
+        assert!(ran.err.contains("cannot write none/a."), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_folder_with_brackets_is_taken_as_it_is() {
+    let bench = Bench::new();
+    for name in ["train.jsonl", "valid.jsonl", "test.jsonl", "job.toml"] {
+        bench.write(&format!("a[1]/{name}"), std::fs::read(bench.path(name)).unwrap());
+    }
+    bench.edit("a[1]/job.toml", "\"train.jsonl\"", "\"tr*.jsonl\"");
+    let ran = bench.run(&["check", "a[1]/job.toml"]);
+    assert!(ran.ok, "{}", ran.err);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_for_a_corpus_is_told() {
+    broken("a device", &["is no regular file but a pipe or device"], |b| {
+        b.edit("job.toml", "\"train.jsonl\"", "\"/dev/null\"");
+    });
+}

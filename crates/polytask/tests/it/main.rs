@@ -2,6 +2,7 @@
 
 mod bench;
 mod broken_inputs;
+mod closed_output;
 mod dataset_embeddings;
 mod devices;
 mod field;
@@ -13,6 +14,7 @@ mod memory;
 mod plan;
 mod program;
 mod relations;
+mod run_folder;
 mod sequences;
 mod shared_head;
 mod sharing;

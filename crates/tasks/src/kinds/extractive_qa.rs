@@ -237,6 +237,9 @@ impl ExtractiveQaHead {
                 }
             }
         }
+        if sides.iter().flatten().flatten().any(|logit| !logit.is_finite()) {
+            return SpanAnswer { probability: f32::NAN, ..SpanAnswer::default() };
+        }
         let probability = |[begins, ends]: &[Vec<f32>; 2], [first, last]: [usize; 2]| {
             ragged::softmax_probability(begins, first) * ragged::softmax_probability(ends, last)
         };

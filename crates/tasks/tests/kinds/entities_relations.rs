@@ -214,13 +214,14 @@ fn entities_and_relations_are_scored_with_what_was_lost() {
     let relation = |head, tail, label| RelationAnswer { head, tail, label, probability: 0.5 };
     let said = [
         // Row 1 has no labels and does not count.
-        (1, EntityGraph { entities: vec![entity(0, 1, 0)], relations: vec![] }),
+        (1, EntityGraph { entities: vec![entity(0, 1, 0)], relations: vec![], nonfinite: false }),
         // The type of the first end is wrong: of both entities one is right, and the relation is right when relaxed.
         (
             3,
             EntityGraph {
                 entities: vec![entity(0, 3, 1), entity(3, 4, 1)],
                 relations: vec![relation(1, 0, 1)],
+                nonfinite: false,
             },
         ),
         (0, EntityGraph::default()),
@@ -258,8 +259,11 @@ fn a_tuned_threshold_is_the_best_and_is_kept() {
         relation(2, 1, 1, 0.05),
     ];
     let entities = vec![entity(0, 1, 1), entity(1, 2, 0), entity(3, 5, 1)];
-    let said =
-        [(0, EntityGraph { entities, relations }), (1, EntityGraph::default()), (3, EntityGraph::default())];
+    let said = [
+        (0, EntityGraph { entities, relations, nonfinite: false }),
+        (1, EntityGraph::default()),
+        (3, EntityGraph::default()),
+    ];
     let said = said.map(|(row, graph)| (row, Prediction::Graph(graph)));
     let f1 = |head: &dyn TaskHead, split| head.score(split, &said).get("relation_f1").unwrap();
     let near_to = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}");
@@ -289,7 +293,11 @@ fn answers_have_texts_and_places_in_characters() {
     let words = ["José".to_owned(), "García".to_owned(), "lives".to_owned()];
     let entity = |start, end, label| EntityAnswer { words: [start, end], label, probability: 0.5 };
     let relation = RelationAnswer { head: 1, tail: 0, label: 1, probability: 0.75 };
-    let graph = EntityGraph { entities: vec![entity(0, 2, 0), entity(2, 3, 1)], relations: vec![relation] };
+    let graph = EntityGraph {
+        entities: vec![entity(0, 2, 0), entity(2, 3, 1)],
+        relations: vec![relation],
+        nonfinite: false,
+    };
     let answer = head.to_json(&Prediction::Graph(graph.clone()), ModelInput::Words(&words));
     let expected = json!({
         "entities": [

@@ -19,7 +19,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
 
 /// Reads a whole file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TrainError> {
-    fs::read(path).map_err(|e| TrainError::io("reading", path, e))
+    files::read(path).map_err(|e| TrainError::io("reading", path, e))
 }
 
 /// Makes a directory and its parents.

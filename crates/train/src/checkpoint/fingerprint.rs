@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// Keys of `[train]` that do not change what a step does.
-const FREE: [&str; 7] = [
+const FREE: [&str; 8] = [
     "train.save_total_limit",
     "train.save_steps",
     "train.max_nonfinite_steps",
@@ -17,6 +17,8 @@ const FREE: [&str; 7] = [
     "train.activation_checkpointing",
     "train.threads",
     "train.max_memory_gib",
+    // A run that ends by the clock cannot be repeated to the bit in any case.
+    "train.max_minutes",
 ];
 
 /// Settings, model, vocabulary, tasks and data of a run as key and value.

@@ -1,8 +1,8 @@
 //! The list of a checkpoint's files with their lengths and blake3 hashes, and its verification.
 
-use crate::{checkpoint::durable, error::TrainError};
+use crate::{checkpoint::digest::FileDigest, checkpoint::durable, error::TrainError};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs::File, path::Path};
+use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 
 /// The name of the manifest inside a checkpoint.
 pub(crate) const NAME: &str = "manifest.json";
@@ -14,31 +14,17 @@ pub(crate) const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     format: u32,
-    files: BTreeMap<String, Entry>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
-    bytes: u64,
-    blake3: String,
-}
-
-impl Entry {
-    fn of(path: &Path) -> Result<Self, TrainError> {
-        let read = || -> std::io::Result<Self> {
-            let file = File::open(path)?;
-            let bytes = file.metadata()?.len();
-            let blake3 = blake3::Hasher::new().update_reader(file)?.finalize().to_hex().to_string();
-            Ok(Entry { bytes, blake3 })
-        };
-        read().map_err(|e| TrainError::io("reading back", path, e))
-    }
+    files: BTreeMap<String, FileDigest>,
 }
 
 impl Manifest {
     /// Writes the manifest of the named files of `dir`.
     pub(crate) fn write(dir: &Path, names: &[&str]) -> Result<(), TrainError> {
-        let entry = |name: &&str| Ok(((*name).to_string(), Entry::of(&dir.join(name))?));
+        let entry = |name: &&str| {
+            let path = dir.join(name);
+            let digest = FileDigest::of(&path).map_err(|e| TrainError::io("reading back", &path, e))?;
+            Ok(((*name).to_string(), digest))
+        };
         let files = names.iter().map(entry).collect::<Result<_, TrainError>>()?;
         let text = serde_json::to_vec_pretty(&Manifest { format: FORMAT, files })
             .map_err(|e| TrainError::broken(dir, format!("its manifest cannot be written: {e}")))?;
@@ -88,8 +74,14 @@ struct Version {
 }
 
 fn read_part(dir: &Path, name: &str) -> Result<Vec<u8>, TrainError> {
-    let path = dir.join(name);
-    std::fs::read(&path).map_err(|e| TrainError::broken(dir, format!("{name} cannot be read: {e}")))
+    files::read(&dir.join(name)).map_err(|e| match e.kind() {
+        // It is not there, or something else is.
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput => {
+            TrainError::broken(dir, format!("{name} cannot be read: {e}"))
+        }
+        // A disk or permissions: what is in the file is not known.
+        _ => TrainError::UnreadableCheckpoint { path: dir.into(), file: name.into(), source: e },
+    })
 }
 
 fn hash(bytes: &[u8]) -> String {

@@ -6,6 +6,7 @@
 //! balancer, evaluations, fingerprint) and `manifest.json` (length and blake3 hash of each). It is written under a temporary name,
 //! synced, and takes its name at the end, so a checkpoint that has its name is whole.
 
+pub(crate) mod digest;
 pub(crate) mod durable;
 pub(crate) mod fingerprint;
 pub(crate) mod history;
@@ -118,6 +119,22 @@ pub fn list(dir: &RunDir) -> Result<Vec<usize>, TrainError> {
     }
     steps.sort_unstable();
     Ok(steps)
+}
+
+/// The names of the checkpoints that were set aside as broken, the newest first.
+pub(crate) fn quarantined(dir: &RunDir) -> Result<Vec<String>, TrainError> {
+    let path = dir.checkpoints();
+    let entries = match fs::read_dir(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|e| TrainError::io("reading", &path, e))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| TrainError::io("reading", &path, e))?.file_name();
+        names.extend(name.to_str().filter(|name| name.ends_with(".broken")).map(str::to_owned));
+    }
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(names)
 }
 
 /// Removes all but the last `keep` checkpoints and the one of step `best`.

@@ -24,6 +24,11 @@ impl RunDir {
         self.root.join("config.toml")
     }
 
+    /// `lock`: held by the process that trains the run, with its number.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
     /// `data.json`: rows, tokens, labels and fingerprints of the corpora.
     pub fn data(&self) -> PathBuf {
         self.root.join("data.json")

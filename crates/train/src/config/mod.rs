@@ -63,7 +63,8 @@ pub struct TrainConfig {
     #[schemars(range(min = 1))]
     pub max_tokens: Option<usize>,
     /// Stop after so many minutes, evaluations included. The schedule then goes by the time, where that is further than the steps
-    /// are. Another machine does other work in that time: with it a run cannot be repeated to the bit.
+    /// are. Another machine does other work in that time: with it a run cannot be repeated to the bit. With more minutes in the
+    /// run's config.toml, `--resume` goes on with a run that has used them up.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub max_minutes: Option<f64>,

@@ -29,6 +29,21 @@ pub struct TaskScores {
     pub loss: Option<f64>,
     /// Labelled rows.
     pub rows: usize,
+    /// Those of them whose predictions rest on scores that are not finite: the metrics mean nothing then.
+    pub nonfinite: usize,
+}
+
+impl Evaluation {
+    /// The tasks that have scores which are not finite, in words; empty where all is well.
+    pub fn nonfinite(&self) -> Vec<String> {
+        let said = |task: &TaskScores| {
+            format!(
+                "task `{}`: the scores of {} of {} rows are not finite",
+                task.task, task.nonfinite, task.rows
+            )
+        };
+        self.tasks.iter().filter(|task| task.nonfinite > 0).map(said).collect()
+    }
 }
 
 impl TaskScores {
@@ -134,6 +149,7 @@ fn summarize(model: &Model, split: Split, tallies: Vec<Tally>, rows: usize) -> E
             scores: task.head.score(split, &tally.predictions),
             loss,
             rows: tally.predictions.len(),
+            nonfinite: tally.predictions.iter().filter(|(_, found)| !found.is_finite()).count(),
         };
         sum += task.training.importance * scored.primary();
         importance += task.training.importance;

@@ -7,15 +7,16 @@
 //! heads.safetensors                the parameters of every head by name
 //! decoder.safetensors              those of a decoder that is not part of the backbone, called as in T5
 //! sharing.safetensors              what a sharing scheme adds, and the dataset embedding, where the model has them
-//! polytask.json                    the tasks: config, labels, scores ([`ModelManifest`])
+//! polytask.json                    the tasks: config, labels, scores ([`ModelManifest`]); lengths and hashes of all files
 //! ```
 //!
 //! What opens the backbone alone, as other programs do, has the states without what `sharing.safetensors` adds.
 
 use crate::{
-    checkpoint::durable,
+    checkpoint::{digest::FileDigest, durable},
     config::task_table::TaskTable,
     error::TrainError,
+    job::checksums::{self, Checked},
     job::{HeadlessTask, Model, ModelDecoder, TaskSlot},
     run::best::ScoreTable,
 };
@@ -23,9 +24,9 @@ use burn::tensor::Device;
 use data::{InputField, Tokenizer};
 use model::{DecoderConfig, Parameters, Precision, SharingConfig, Trunk};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-const MANIFEST: &str = "polytask.json";
+pub(super) const MANIFEST: &str = "polytask.json";
 const TOKENIZER: &str = "tokenizer.json";
 
 /// The format of saved models that this version writes and reads.
@@ -60,6 +61,12 @@ pub struct ModelManifest {
     pub tasks: Vec<TaskManifest>,
     /// Scores on the validation split, where it was evaluated at that step.
     pub validation: ScoreTable,
+    /// Lengths and hashes of the files beside it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, FileDigest>,
+    /// The hash of all else in here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<String>,
 }
 
 /// What a saved model says about a task.
@@ -101,7 +108,7 @@ impl Model {
             self.decoder.as_ref().and_then(|decoder| Some((&decoder.network, decoder.fresh.as_ref()?)));
         let decoder = fresh.map(|(_, config)| config.clone());
         let (sharing, datasets) = (self.trunk.sharing().config(), self.datasets.clone());
-        let manifest = ModelManifest {
+        let mut manifest = ModelManifest {
             format: FORMAT,
             step,
             max_length,
@@ -112,9 +119,9 @@ impl Model {
             same_text: self.same_text.clone(),
             tasks,
             validation,
+            files: BTreeMap::new(),
+            blake3: None,
         };
-        let text =
-            serde_json::to_vec_pretty(&manifest).map_err(|e| TrainError::saved(&dir.join(MANIFEST), e))?;
         durable::replace_dir(dir, |place| {
             model::save(place, &self.trunk, &self.parameters)?;
             model::save_heads(place, &self.parameters)?;
@@ -122,18 +129,20 @@ impl Model {
                 model::save_decoder(place, &network.names(), &self.parameters)?;
             }
             durable::write(&place.join(TOKENIZER), self.tokenizer.to_json().as_bytes())?;
+            checksums::seal(place, &mut manifest)?;
+            let text = serde_json::to_vec_pretty(&manifest).map_err(|e| TrainError::saved(dir, e))?;
             durable::write(&place.join(MANIFEST), &text)
         })
     }
 
-    /// Reads a model that [`Model::save`] wrote. Every task's view is 0, and no split is encoded.
+    /// Reads a model that [`Model::save`] wrote, and says whether its files could be checked. Every task's view is 0, and no split is encoded.
     ///
     /// # Errors
     /// When a file is missing, or is not what it should be.
-    pub fn open(dir: &Path, device: &Device) -> Result<(Model, ModelManifest), TrainError> {
+    pub fn open(dir: &Path, device: &Device) -> Result<(Model, ModelManifest, Checked), TrainError> {
         durable::recover_dir(dir)?;
         let path = dir.join(MANIFEST);
-        let manifest = read_manifest(&path)?;
+        let (manifest, checked) = read_manifest(&path)?;
         let tokenizer = Tokenizer::from_file(&dir.join(TOKENIZER))?;
         let mut parameters = Parameters::new(device, 0);
         let mut trunk = Trunk::new(model::open(dir, &mut parameters, None)?);
@@ -169,14 +178,12 @@ impl Model {
         model::load_heads(dir, &mut parameters)?;
         let (max_length, datasets) = (manifest.max_length, manifest.datasets.clone());
         let same_text = manifest.same_text.clone();
-        Ok((
-            Model { parameters, trunk, decoder, tokenizer, max_length, datasets, same_text, tasks },
-            manifest,
-        ))
+        let model = Model { parameters, trunk, decoder, tokenizer, max_length, datasets, same_text, tasks };
+        Ok((model, manifest, checked))
     }
 }
 
-fn read_manifest(path: &Path) -> Result<ModelManifest, TrainError> {
+fn read_manifest(path: &Path) -> Result<(ModelManifest, Checked), TrainError> {
     let text = durable::read(path)?;
     let version = serde_json::from_slice::<Version>(&text).map_err(|e| TrainError::saved(path, e))?;
     if version.format != FORMAT {
@@ -184,6 +191,8 @@ fn read_manifest(path: &Path) -> Result<ModelManifest, TrainError> {
         let reason = format!("found format {found}, this version reads format {FORMAT}");
         return Err(TrainError::saved(path, reason));
     }
+    let json = serde_json::from_slice(&text).map_err(|e| TrainError::saved(path, e))?;
+    let checked = checksums::check(path, &json)?;
     let manifest = serde_json::from_slice::<ModelManifest>(&text).map_err(|e| TrainError::saved(path, e))?;
     let mut names: Vec<&str> = manifest.tasks.iter().map(|t| t.name.as_str()).collect();
     names.sort_unstable();
@@ -204,5 +213,5 @@ fn read_manifest(path: &Path) -> Result<ModelManifest, TrainError> {
         );
         return Err(TrainError::saved(path, reason));
     }
-    Ok(manifest)
+    Ok((manifest, checked))
 }

@@ -1,7 +1,8 @@
 //! The states out of the frozen prefix of a trunk, of every training row: computed once, kept in a file, read by every step.
 //!
 //! The file begins with a key of 32 bytes that says what it was made of; then come the states `[tokens, hidden]` of all
-//! rows of the first view, of the second, and so on, as little-endian f32. Rows without a label are left empty.
+//! rows of the first view, of the second, and so on, as little-endian f32, and the blake3 hash of all before. Rows without a
+//! label are left empty. A file that is damaged is made anew.
 
 use crate::{
     error::TrainError,
@@ -20,6 +21,7 @@ use std::{
 };
 
 const KEY: usize = 32;
+const HASH: usize = blake3::OUT_LEN;
 const NUMBER: usize = size_of::<f32>();
 
 /// The open file.
@@ -81,6 +83,8 @@ impl FrozenStates {
             let states = numbers(model.trunk.lower(&pass));
             offsets.write(&mut file, &pack, &states).map_err(failed)?;
         }
+        let hash = offsets.hash(&mut file).map_err(failed)?;
+        file.write_all(hash.as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         crate::checkpoint::durable::rename(&unfinished, path)?;
         Ok(Some(FrozenStates { file, path: path.into(), offsets, computed: Some(rows.len()) }))
@@ -131,15 +135,34 @@ impl StateOffsets {
     }
 
     fn size(&self) -> u64 {
+        self.states_end() + HASH as u64
+    }
+
+    /// Where the states end and their hash begins.
+    fn states_end(&self) -> u64 {
         KEY as u64 + self.total * (self.hidden * NUMBER) as u64
     }
 
-    /// A finished file of this key.
+    /// The hash of key and states; the file then stands behind them.
+    fn hash(&self, file: &mut File) -> std::io::Result<blake3::Hash> {
+        file.rewind()?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(Read::by_ref(file).take(self.states_end()))?;
+        Ok(hasher.finalize())
+    }
+
+    /// A finished file of this key, all of it read once.
     fn open(&self, path: &Path, key: &[u8; KEY]) -> Option<File> {
-        let mut file = File::open(path).ok()?;
+        let mut file = files::open(path).ok()?;
         let mut found = [0; KEY];
         file.read_exact(&mut found).ok()?;
-        (found == *key && file.metadata().ok()?.len() == self.size()).then_some(file)
+        if found != *key || file.metadata().ok()?.len() != self.size() {
+            return None;
+        }
+        let mut written = [0; HASH];
+        let hash = self.hash(&mut file).ok()?;
+        file.read_exact(&mut written).ok()?;
+        (hash.as_bytes() == &written).then_some(file)
     }
 
     fn write(&self, file: &mut File, pack: &Pack, states: &[f32]) -> std::io::Result<()> {
@@ -159,7 +182,7 @@ fn numbers(states: Tensor<2>) -> Vec<f32> {
 
 /// What the states depend on: the frozen weights, the network's settings, and the tokens of every row.
 fn key(model: &Model, views: &[View]) -> [u8; KEY] {
-    let mut hasher = blake3::Hasher::new_derive_key("polytask 2026 states of a frozen backbone, version 2");
+    let mut hasher = blake3::Hasher::new_derive_key("polytask 2026 states of a frozen backbone, version 3");
     hasher.update(model.trunk.spec().config_json.to_string().as_bytes());
     for (index, parameter) in model.parameters.iter().enumerate().filter(|(_, p)| !p.trainable) {
         hasher.update(parameter.name.as_bytes());

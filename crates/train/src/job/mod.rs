@@ -1,5 +1,6 @@
 //! What is trained: a model with its tasks, and the rows they learn from.
 
+pub(crate) mod checksums;
 pub(crate) mod export;
 pub(crate) mod flops;
 pub(crate) mod frozen_cache;

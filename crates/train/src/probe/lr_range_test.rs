@@ -22,6 +22,7 @@ use crate::{
 };
 use balance::Needs;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 /// The coefficient of the running mean of losses.
 const SMOOTHING: f64 = 0.9;
@@ -144,6 +145,7 @@ fn try_rates(
             rates: &rates,
             factor: rate / rates.trunk,
             memory_limit: None,
+            stop: &AtomicBool::new(false),
         };
         let below = packs.iter().map(|_| None).collect();
         let position = StepPosition { index, progress: 0.0, chunk_tokens: None };

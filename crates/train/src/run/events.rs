@@ -15,6 +15,10 @@ pub enum Event {
     FrozenStatesCached(FrozenStatesCached),
     /// The newest checkpoint was broken and quarantined; an older one is tried.
     BrokenCheckpoint(BrokenCheckpoint),
+    /// The run is resumed, but was ended before its first checkpoint: it begins at its first step.
+    BeganAgain(BeganAgain),
+    /// Lines of `metrics.jsonl` are damaged. They stay where they are.
+    DamagedMetrics(DamagedMetrics),
     /// A step updated the weights.
     Step(StepEvent),
     /// A step had a loss or gradient that is not finite. Nothing was updated.
@@ -48,6 +52,8 @@ impl Event {
             Event::Started(e) => e.step,
             Event::FrozenStatesCached(e) => e.step,
             Event::BrokenCheckpoint(e) => e.step,
+            Event::BeganAgain(e) => e.step,
+            Event::DamagedMetrics(e) => e.step,
             Event::Step(e) => e.step,
             Event::NonFiniteStep(e) => e.step,
             Event::ChunkSizeReduced(e) => e.step,
@@ -95,6 +101,26 @@ pub struct BrokenCheckpoint {
     pub reason: String,
     /// Where it lies now.
     pub moved_to: String,
+}
+
+/// A run that was ended before its first checkpoint is resumed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BeganAgain {
+    /// Steps done: 0.
+    pub step: usize,
+    /// The steps that are done again.
+    pub lost: usize,
+}
+
+/// Damaged lines in `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DamagedMetrics {
+    /// Steps done.
+    pub step: usize,
+    /// The file.
+    pub path: String,
+    /// The lines, from 1 on, that are no events, or events of a step that they do not belong to.
+    pub lines: Vec<usize>,
 }
 
 /// One step. The maps hold only the tasks that had labels in it.

@@ -79,7 +79,7 @@ pub enum Outcome {
 
 /// The hooks of the program around a run.
 pub struct RunHooks<'a> {
-    /// Set it, and the run finishes its step, saves a checkpoint and returns.
+    /// Set it, and the run finishes its step, or of a step of several packs its pack, saves a checkpoint and returns.
     pub stop: &'a AtomicBool,
     /// The time since some fixed moment; only differences are used, and only in events.
     pub clock: &'a dyn Fn() -> Duration,
@@ -205,7 +205,9 @@ impl<'a, 'h> Run<'a, 'h> {
             } else if self.progress.checkpoint_due {
                 self.save()?;
             } else if self.is_done() {
-                return self.finish();
+                if !self.end_is_due() {
+                    return self.finish();
+                }
             } else if self.step_plan.phase(self.progress.schedule_step) != self.loader.phase_number() {
                 self.advance_phase();
             } else if self.settings.cache_frozen && self.frozen.is_none() {
@@ -225,6 +227,15 @@ impl<'a, 'h> Run<'a, 'h> {
             || self.nothing_is_trained()
     }
 
+    /// Makes the evaluation and the checkpoint of the last step due where they are missing, as after a run that ends by the clock.
+    fn end_is_due(&mut self) -> bool {
+        let step = self.progress.step;
+        let evaluated = self.progress.evaluations.latest.as_ref().map(|latest| latest.step) == Some(step);
+        self.progress.evaluation_due = self.criterion.is_some() && !evaluated;
+        self.progress.checkpoint_due = self.saved_at != Some(step);
+        self.progress.evaluation_due || self.progress.checkpoint_due
+    }
+
     /// How much of its time the run has used, where that is bounded.
     fn time_used(&self) -> f64 {
         self.settings.train.max_minutes.map_or(0.0, |minutes| self.progress.elapsed / (60.0 * minutes))
@@ -240,6 +251,7 @@ impl<'a, 'h> Run<'a, 'h> {
     fn step(&mut self) -> Result<(), TrainError> {
         let began = (self.hooks.clock)();
         let index = self.progress.step;
+        let stream = self.loader.stream.state();
         let packs = self.loader.packs(self.job, self.settings.train.gradient_accumulation_steps, index);
         if packs.is_empty() {
             return Err(TrainError::NothingToTrain);
@@ -251,7 +263,11 @@ impl<'a, 'h> Run<'a, 'h> {
         }
         let factor = self.factor();
         let (rates, head_factors) = self.rates();
-        let outcome = self.step_with_retry(&packs, &rates, factor)?;
+        let Some(outcome) = self.step_with_retry(&packs, &rates, factor)? else {
+            // The step is not done: its rows are drawn again when the run goes on.
+            self.loader.stream.restore(stream)?;
+            return Ok(());
+        };
         let step = index + 1;
         let epoch = self.step_plan.epoch(self.progress.schedule_step) + 1;
         self.progress.step = step;
@@ -354,6 +370,10 @@ impl<'a, 'h> Run<'a, 'h> {
             return Ok(()); // Asked to stop: it is still due.
         };
         let step = self.progress.step;
+        let tasks = evaluation.nonfinite();
+        if !tasks.is_empty() {
+            return Err(TrainError::NonFiniteScores { step, tasks });
+        }
         let criterion = self.criterion.clone().unwrap_or(Criterion::Mean);
         let value = criterion.value(&evaluation).filter(|v| v.is_finite());
         let value = value.ok_or_else(|| TrainError::NoValue { step, criterion: criterion.to_string() })?;

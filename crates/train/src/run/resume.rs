@@ -20,9 +20,11 @@ impl Run<'_, '_> {
         }
         let resumed = self.resume(saved)?;
         if start == Start::Resume {
-            let (step, evaluation_due) = (self.progress.step, self.progress.evaluation_due);
-            let usage_reported = self.progress.usage_reported == Some(step);
-            history::truncate(&self.dir.metrics(), Resumption { step, evaluation_due, usage_reported })?;
+            let lost = if resumed { 0 } else { self.steps_without_checkpoint()? };
+            self.truncate_metrics(resumed)?;
+            if lost > 0 {
+                self.emit(Event::BeganAgain(events::BeganAgain { step: 0, lost }));
+            }
         }
         self.apply_phase();
         let (trunk_parameters, head_parameters) = self.job.model.sizes();
@@ -36,7 +38,41 @@ impl Run<'_, '_> {
             trunk_parameters,
             head_parameters,
         }));
-        self.emit_phase();
+        if !resumed {
+            self.emit_phase();
+        }
+        Ok(())
+    }
+
+    /// The steps of a run that was ended before its first checkpoint.
+    ///
+    /// # Errors
+    /// It has had a checkpoint, which is gone: it must not begin at its first step as if nothing were.
+    fn steps_without_checkpoint(&self) -> Result<usize, TrainError> {
+        let written = history::written(&self.dir.metrics())?;
+        let broken = checkpoint::quarantined(self.dir)?;
+        let found = match (broken.is_empty(), written.saved) {
+            (false, _) => format!("found {}", broken.join(", ")),
+            (true, true) => format!("metrics.jsonl has {} steps and says that one was saved", written.steps),
+            (true, false) => return Ok(written.steps),
+        };
+        Err(TrainError::CheckpointsLost { path: self.dir.checkpoints(), found, broken })
+    }
+
+    /// Cuts away the events that come again.
+    fn truncate_metrics(&mut self, resumed: bool) -> Result<(), TrainError> {
+        let (step, path) = (self.progress.step, self.dir.metrics());
+        let from = Resumption {
+            step,
+            evaluation_due: self.progress.evaluation_due,
+            usage_reported: self.progress.usage_reported == Some(step),
+            phases_begun: if resumed { self.progress.phase + 1 } else { 0 },
+        };
+        let lines = history::truncate(&path, from)?;
+        if !lines.is_empty() {
+            let path = path.display().to_string();
+            self.emit(Event::DamagedMetrics(events::DamagedMetrics { step, path, lines }));
+        }
         Ok(())
     }
 
@@ -65,6 +101,10 @@ impl Run<'_, '_> {
         let checkpoint = checkpoint::open(&path)?;
         fingerprint::compare(&path, &checkpoint.state.fingerprint, &self.fingerprint)?;
         let state = &checkpoint.state;
+        if let Some(time) = state.progress.impossible_time() {
+            let reason = format!("state.json has a time of {time} seconds");
+            return Err(TrainError::broken(&path, reason));
+        }
         if state.progress.phase >= self.loader.phases.len() {
             let reason =
                 format!("phase {} of a run that has {}", state.progress.phase + 1, self.loader.phases.len());

@@ -12,7 +12,7 @@ use data::Pack;
 
 impl Run<'_, '_> {
     /// Does the step; later ones keep the chunk size that fitted. What a step learns does not depend on it, but for the order in which
-    /// gradients are added up.
+    /// gradients are added up. `None` where the run was asked to stop between two packs: nothing has changed then.
     ///
     /// # Errors
     /// [`TrainError::OutOfMemory`] where a single sequence is too much.
@@ -21,12 +21,13 @@ impl Run<'_, '_> {
         packs: &[Pack],
         rates: &LearningRates,
         factor: f64,
-    ) -> Result<Result<StepMetrics, Vec<events::NonFiniteTask>>, TrainError> {
+    ) -> Result<Option<Result<StepMetrics, Vec<events::NonFiniteTask>>>, TrainError> {
         let below = self.below(packs)?;
         loop {
             match self.try_step(packs, below.clone(), rates, factor) {
-                Ok(metrics) => return Ok(Ok(metrics)),
-                Err(StepError::NonFinite(tasks)) => return Ok(Err(tasks)),
+                Ok(metrics) => return Ok(Some(Ok(metrics))),
+                Err(StepError::NonFinite(tasks)) => return Ok(Some(Err(tasks))),
+                Err(StepError::Stopped) => return Ok(None),
                 Err(StepError::OutOfMemory) => self.reduce_chunk_size(packs)?,
             }
         }
@@ -54,6 +55,7 @@ impl Run<'_, '_> {
             rates,
             factor,
             memory_limit: self.hooks.memory_limit,
+            stop: self.hooks.stop,
         };
         step::step(&mut self.job.model, &self.job.views, packs, below, position, context)
     }

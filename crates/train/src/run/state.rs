@@ -49,6 +49,14 @@ pub(crate) struct RunProgress {
     pub(crate) loss_progress: LossProgress,
 }
 
+impl RunProgress {
+    /// A time that no run can have used, if there is one: negative, not a number, or longer than 30,000 years.
+    pub(crate) fn impossible_time(&self) -> Option<f64> {
+        let of_tasks = self.usage.tasks.values().map(|used| used.seconds);
+        of_tasks.chain([self.elapsed]).find(|seconds| !(0.0..1e12).contains(seconds))
+    }
+}
+
 /// The part of a checkpoint that is no tensor: `state.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

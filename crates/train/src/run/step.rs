@@ -26,7 +26,10 @@ use data::{Pack, Split, random};
 use kernels::{MemoryLimit, OutOfMemory};
 use metrics::StepMetricsBuilder;
 use model::Parameters;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use tasks::{Batch, BatchRow, Loss};
 
 /// How many rows an error names per task.
@@ -46,6 +49,8 @@ pub(crate) struct StepContext<'a> {
     pub(crate) factor: f64,
     /// What bounds the memory of the step.
     pub(crate) memory_limit: Option<&'a Arc<dyn MemoryLimit>>,
+    /// Set it, and the step is given up before its next pack.
+    pub(crate) stop: &'a AtomicBool,
 }
 
 /// Why a step changed nothing.
@@ -55,6 +60,8 @@ pub(crate) enum StepError {
     NonFinite(Vec<NonFiniteTask>),
     /// It would have exceeded the memory limit.
     OutOfMemory,
+    /// The run was asked to stop between two of its packs.
+    Stopped,
 }
 
 impl From<Vec<NonFiniteTask>> for StepError {
@@ -66,12 +73,12 @@ impl From<Vec<NonFiniteTask>> for StepError {
 /// What some work of a step gives, unless it would exceed the memory limit.
 fn with_memory_limit<T>(
     limit: Option<&Arc<dyn MemoryLimit>>,
-    work: impl FnOnce() -> Result<T, Vec<NonFiniteTask>>,
+    work: impl FnOnce() -> Result<T, StepError>,
 ) -> Result<T, StepError> {
     match limit {
-        None => Ok(work()?),
+        None => work(),
         Some(limit) => {
-            Ok(kernels::with_memory_limit(limit, work).map_err(|OutOfMemory| StepError::OutOfMemory)??)
+            kernels::with_memory_limit(limit, work).map_err(|OutOfMemory| StepError::OutOfMemory)?
         }
     }
 }
@@ -188,7 +195,8 @@ pub(crate) fn step(
         let _ = balancer.restore(&balancer_before);
         Err(error)
     };
-    let inputs = StepInputs { model, views, packs, seed: context.settings.train.seed, position };
+    let inputs =
+        StepInputs { model, views, packs, seed: context.settings.train.seed, position, stop: context.stop };
     let gathered = match context.balancer.needs() {
         Needs::Losses => {
             let limit = context.memory_limit;
@@ -199,7 +207,7 @@ pub(crate) fn step(
     let StepGradients { gradients, metrics } = match gathered {
         Ok(gathered) => gathered,
         Err(error) => {
-            if matches!(error, StepError::OutOfMemory) {
+            if !matches!(error, StepError::NonFinite(_)) {
                 release_autograd_graph(&mut model.parameters);
             }
             return undo(context.balancer, error);
@@ -225,6 +233,7 @@ pub(crate) struct StepInputs<'a> {
     pub(crate) packs: &'a [Pack],
     pub(crate) seed: u64,
     pub(crate) position: StepPosition,
+    pub(crate) stop: &'a AtomicBool,
 }
 
 /// Where in the run a step is.
@@ -239,6 +248,12 @@ pub(crate) struct StepPosition {
 }
 
 impl StepInputs<'_> {
+    /// Gives the step up before a pack if the run was asked to stop; never before the first, so that a run that is stopped and
+    /// resumed again and again comes on.
+    fn check_stop(&self, pack: usize) -> Result<(), StepError> {
+        if pack > 0 && self.stop.load(Ordering::Relaxed) { Err(StepError::Stopped) } else { Ok(()) }
+    }
+
     /// What the passes of the step go by, with these seeds of dropout.
     fn pass_context<'a>(&self, dropout_seed: &'a dyn Fn(&str) -> u64) -> PassContext<'a> {
         let StepPosition { progress, chunk_tokens, .. } = self.position;
@@ -257,18 +272,19 @@ fn joint_gradients(
     step: StepInputs<'_>,
     below: Vec<Option<Tensor<2>>>,
     balancer: &mut dyn Balancer,
-) -> Result<StepGradients, Vec<NonFiniteTask>> {
+) -> Result<StepGradients, StepError> {
     let StepInputs { model, views, packs, .. } = step;
     let mut gradients = Gradients::none(model.parameters.len());
     let mut metrics = StepMetricsBuilder::default();
     for (accumulation_index, (pack, below)) in packs.iter().zip(below).enumerate() {
+        step.check_stop(accumulation_index)?;
         let seed = |name: &str| dropout_seed(step.seed, name, step.position.index, accumulation_index);
         let rows = rows_of_all(model, pack, Split::Train);
         let context = step.pass_context(&seed);
         let losses = forward(model, &model.parameters, (pack, below), rows, Split::Train, context);
         let errors = nonfinite_losses(model, views, pack, Split::Train, &losses.values);
         if !errors.is_empty() {
-            return Err(errors);
+            return Err(errors.into());
         }
         let weights = balancer.weights_from_losses(&losses.values);
         metrics.losses(model, &losses, 1.0);

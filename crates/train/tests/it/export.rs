@@ -3,8 +3,10 @@
 use crate::job::{bag, bert, bits, job, record, settings};
 use burn::tensor::Device;
 use data::Split;
-use polytask_train::{Evaluated, Event, Model, Outcome, RunDir, Start, checkpoints, evaluate, predict};
-use serde_json::json;
+use polytask_train::{
+    Checked, Evaluated, Event, Model, Outcome, RunDir, Start, checkpoints, evaluate, predict,
+};
+use serde_json::{Value, json};
 use std::sync::atomic::AtomicBool;
 
 fn evaluations(events: &[Event]) -> Vec<&Evaluated> {
@@ -33,7 +35,7 @@ fn it_learns_and_the_best_is_exported() {
     assert_eq!(checkpoints(&run_dir).unwrap(), kept);
 
     // The model on the disk is the job's, and scores what the evaluation of that step scored.
-    let (mut opened, manifest) = Model::open(&run_dir.model(), &Device::flex()).unwrap();
+    let (mut opened, manifest, _) = Model::open(&run_dir.model(), &Device::flex()).unwrap();
     assert!(bits(&opened) == bits(&trained.model));
     assert_eq!((manifest.step, &manifest.validation), (best.step, &best.scores));
     let views = &trained.views.validation;
@@ -64,7 +66,7 @@ fn a_transformer_opens_again_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let mut trained = job(bert(), 17);
     record(&mut trained, &settings, dir.path(), Start::Fresh, None).0.unwrap();
-    let (opened, manifest) = Model::open(&RunDir::new(dir.path()).model(), &Device::flex()).unwrap();
+    let (opened, manifest, _) = Model::open(&RunDir::new(dir.path()).model(), &Device::flex()).unwrap();
     assert!(bits(&opened) == bits(&trained.model));
     assert_eq!((manifest.step, opened.max_length), (3, 32));
     assert_eq!(opened.tasks[0].head.label_space()["labels"], json!(["other", "sport"]));
@@ -100,13 +102,93 @@ fn a_saved_model_that_is_broken_says_where() {
     let manifest = std::fs::read_to_string(model.join("polytask.json")).unwrap();
     std::fs::write(model.join("polytask.json"), manifest.replace("\"format\": 2", "\"format\": 7")).unwrap();
     assert!(complaint().contains("found format 7, this version reads format 2"), "{}", complaint());
-    std::fs::write(model.join("polytask.json"), manifest.replace("\"polarity\"", "\"topic\"")).unwrap();
+    let mut twice: Value = serde_json::from_str(&manifest.replace("\"polarity\"", "\"topic\"")).unwrap();
+    for name in ["files", "blake3"] {
+        twice.as_object_mut().unwrap().remove(name).unwrap();
+    }
+    std::fs::write(model.join("polytask.json"), twice.to_string()).unwrap();
     assert!(complaint().contains("polytask.json: task `topic` is there twice"), "{}", complaint());
     std::fs::write(model.join("polytask.json"), "[]").unwrap();
     assert!(complaint().contains("polytask.json"), "{}", complaint());
     std::fs::remove_file(model.join("heads.safetensors")).unwrap();
     std::fs::write(model.join("polytask.json"), &manifest).unwrap();
     assert!(complaint().contains("heads.safetensors"), "{}", complaint());
+}
+
+/// One bit of any file of a model is noticed, unless it changes nothing that is read: a space of polytask.json.
+#[test]
+fn every_damage_of_a_saved_model_is_noticed() {
+    let settings = settings(json!({"train": {"max_steps": 1, "tokens_per_batch": 128}}));
+    let dir = tempfile::tempdir().unwrap();
+    record(&mut job(bag(), 17), &settings, dir.path(), Start::Fresh, None).0.unwrap();
+    let model = RunDir::new(dir.path()).model();
+    let open = || Model::open(&model, &Device::flex());
+    let (whole, _, checked) = open().unwrap();
+    assert_eq!(checked, Checked::Yes);
+    for entry in std::fs::read_dir(&model).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        for place in (0..bytes.len()).step_by(bytes.len() / 40 + 1) {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1;
+            std::fs::write(&path, &damaged).unwrap();
+            if let Ok((opened, ..)) = open() {
+                assert!(
+                    path.ends_with("polytask.json") && bits(&opened) == bits(&whole),
+                    "{}: byte {place}",
+                    path.display()
+                );
+                let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+                assert_eq!(json(&damaged), json(&bytes), "byte {place}");
+            }
+        }
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    // The message says how to use what was changed on purpose.
+    std::fs::write(
+        model.join("config.json"),
+        std::fs::read_to_string(model.join("config.json")).unwrap() + "\n",
+    )
+    .unwrap();
+    let message = open().err().unwrap().to_string();
+    assert!(message.contains("remove \"files\" and \"blake3\" from"), "{message}");
+    let manifest = std::fs::read_to_string(model.join("polytask.json")).unwrap();
+    let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
+    for name in ["files", "blake3"] {
+        manifest.as_object_mut().unwrap().remove(name).unwrap();
+    }
+    std::fs::write(model.join("polytask.json"), manifest.to_string()).unwrap();
+    assert_eq!(open().unwrap().2, Checked::NoHashes);
+}
+
+/// Weights whose products overflow give no scores, and no answers.
+#[test]
+fn weights_that_overflow_are_told() {
+    let settings = settings(json!({"train": {"max_steps": 1, "tokens_per_batch": 128}}));
+    let dir = tempfile::tempdir().unwrap();
+    let mut trained = job(bag(), 17);
+    record(&mut trained, &settings, dir.path(), Start::Fresh, None).0.unwrap();
+    let heads: Vec<usize> = (0..trained.model.parameters.len())
+        .filter(|index| trained.model.parameters.parameter(*index).name.starts_with("topic"))
+        .collect();
+    assert!(!heads.is_empty());
+    for index in heads {
+        let length = trained.model.parameters.data(index).len();
+        let signs = (0..length).map(|i| if i % 2 == 0 { 3e38 } else { -3e38 });
+        trained.model.parameters.set_data(index, signs.collect()).unwrap();
+    }
+    let never = AtomicBool::new(false);
+    let views = &trained.views.validation;
+    let scored = evaluate(&trained.model, Split::Validation, views, 100, &never).unwrap();
+    let found = scored.nonfinite();
+    assert!(matches!(&found[..], [one] if one.starts_with("task `topic`: the scores of ")), "{found:?}");
+    let topic = trained.model.tasks.iter().position(|task| task.name == "topic").unwrap();
+    let view = &views[trained.model.tasks[topic].view];
+    for prediction in &predict(&trained.model, &[topic], view, 100)[0] {
+        let input = tasks::ModelInput::Text { text: "", words: &[] };
+        assert!(!prediction.is_finite());
+        assert!(trained.model.tasks[topic].head.to_json(prediction, input)["error"].is_string());
+    }
 }
 
 #[test]

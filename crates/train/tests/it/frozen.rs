@@ -58,6 +58,12 @@ fn cached_states_train_the_same_model_on(device: &Device) {
     }
 }
 
+/// What becomes of the file between interruption and resumption.
+enum Spoil {
+    Text(&'static [u8]),
+    OneBit,
+}
+
 #[test]
 fn an_interrupted_run_uses_the_file_again_unless_it_is_another() {
     let device = &Device::flex();
@@ -66,14 +72,21 @@ fn an_interrupted_run_uses_the_file_again_unless_it_is_another() {
     record(&mut whole, &with_cache(true), whole_dir.path(), Start::Fresh, None).0.unwrap();
     let right = bits(&whole.model);
 
-    for spoil in [None, Some(b"not it".to_vec()), Some(vec![])] {
+    for spoil in [None, Some(Spoil::Text(b"not it")), Some(Spoil::Text(b"")), Some(Spoil::OneBit)] {
         let dir = tempfile::tempdir().unwrap();
         let mut first = frozen_job(device);
         record(&mut first, &with_cache(true), dir.path(), Start::Fresh, Some(4)).0.unwrap();
         let file = RunDir::new(dir.path()).frozen_states();
         assert!(file.exists());
-        if let Some(bytes) = &spoil {
-            fs::write(&file, bytes).unwrap();
+        match &spoil {
+            None => {}
+            Some(Spoil::Text(bytes)) => fs::write(&file, bytes).unwrap(),
+            Some(Spoil::OneBit) => {
+                let mut bytes = fs::read(&file).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(&file, bytes).unwrap();
+            }
         }
         let mut second = frozen_job(device);
         let (outcome, events) = record(&mut second, &with_cache(true), dir.path(), Start::Resume, None);

@@ -2,9 +2,13 @@
 
 use crate::job::{bag, bert, bits, devices, job, job_on, record, settings};
 use burn::tensor::Device;
-use polytask_train::{Event, Outcome, RunDir, Settings, Start, TrainError, checkpoints};
+use polytask_train::{
+    Event, MemoryLimit, Outcome, RunDir, RunHooks, Settings, Start, TrainError, checkpoints, run,
+};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Every weight of a result, the events on the way, and the run's directory.
 type Ran = (Vec<(String, Vec<u32>)>, Vec<Event>, tempfile::TempDir);
@@ -120,6 +124,153 @@ fn same_bits_on(device: &Device, backbone: Value, settings: &Settings, stops: &[
     assert_eq!(checkpoint(&dir), checkpoint(&dir_in_parts));
     let names = ["model.safetensors", "heads.safetensors", "polytask.json", "tokenizer.json", "config.json"];
     assert_eq!(files(&dir.path().join("model"), &names), files(&dir_in_parts.path().join("model"), &names));
+}
+
+/// A run of which the steps up to 20 are done, and its settings.
+fn interrupted() -> (tempfile::TempDir, Settings) {
+    let settings =
+        settings(json!({"train": {"epochs": 50, "max_steps": 40, "tokens_per_batch": 64, "save_steps": 8}}));
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = job(bag(), 17);
+    record(&mut job, &settings, dir.path(), Start::Fresh, Some(20)).0.unwrap();
+    (dir, settings)
+}
+
+fn resumed(dir: &Path, settings: &Settings) -> (Result<Outcome, TrainError>, Vec<Event>) {
+    record(&mut job(bag(), 17), settings, dir, Start::Resume, None)
+}
+
+/// What is below a directory, but for what this test's own event sink appends to.
+fn names(dir: &Path) -> Vec<std::ffi::OsString> {
+    let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
+
+/// A link to itself stands for every file that is there and cannot be read.
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_that_cannot_be_read_is_not_set_aside() {
+    let (dir, settings) = interrupted();
+    let run = RunDir::new(dir.path());
+    let before = names(&run.checkpoints());
+    let weights = run.checkpoint(20).join("weights.safetensors");
+    let aside = dir.path().join("aside");
+    std::fs::rename(&weights, &aside).unwrap();
+    std::os::unix::fs::symlink("weights.safetensors", &weights).unwrap();
+    let error = resumed(dir.path(), &settings).0.unwrap_err();
+    assert!(matches!(error, TrainError::UnreadableCheckpoint { .. }), "{error}");
+    assert!(error.to_string().contains("rename the checkpoint to 000020.broken"), "{error}");
+    assert_eq!(names(&run.checkpoints()), before);
+    std::fs::remove_file(&weights).unwrap();
+    std::fs::rename(&aside, &weights).unwrap();
+    let (outcome, events) = resumed(dir.path(), &settings);
+    outcome.unwrap();
+    assert!(matches!(&events[0], Event::Started(started) if started.step == 20), "{:?}", events[0]);
+}
+
+#[test]
+fn a_run_that_lost_its_checkpoints_does_not_begin_again() {
+    let (dir, settings) = interrupted();
+    let run = RunDir::new(dir.path());
+    for step in checkpoints(&run).unwrap() {
+        std::fs::write(run.checkpoint(step).join("state.json"), "{").unwrap();
+    }
+    let error = resumed(dir.path(), &settings).0.unwrap_err();
+    assert!(matches!(error, TrainError::NoUsableCheckpoint { .. }), "{error}");
+    let metrics = std::fs::read(run.metrics()).unwrap();
+    for _ in 0..2 {
+        let error = resumed(dir.path(), &settings).0.unwrap_err();
+        assert!(matches!(error, TrainError::CheckpointsLost { .. }), "{error}");
+        assert!(error.to_string().contains("000020.broken to 000020"), "{error}");
+    }
+    assert_eq!(std::fs::read(run.metrics()).unwrap(), metrics);
+    // Without a trace of them, the metrics tell that there were some.
+    std::fs::remove_dir_all(run.checkpoints()).unwrap();
+    let error = resumed(dir.path(), &settings).0.unwrap_err();
+    assert!(error.to_string().contains("metrics.jsonl has 20 steps and says that one was saved"), "{error}");
+}
+
+#[test]
+fn a_run_that_never_had_a_checkpoint_says_that_it_begins_again() {
+    let (dir, settings) = interrupted();
+    let run = RunDir::new(dir.path());
+    std::fs::remove_dir_all(run.checkpoints()).unwrap();
+    let text = std::fs::read_to_string(run.metrics()).unwrap();
+    let steps: Vec<&str> = text.lines().take_while(|line| !line.contains("\"saved\"")).collect();
+    std::fs::write(run.metrics(), steps.join("\n") + "\n").unwrap();
+    let (outcome, events) = resumed(dir.path(), &settings);
+    outcome.unwrap();
+    assert!(matches!(&events[0], Event::BeganAgain(again) if again.lost == 8), "{:?}", events[0]);
+    assert_eq!(steps_written(dir.path()), (1..=40).collect::<Vec<_>>());
+}
+
+/// One damaged line costs none of the others.
+#[test]
+fn damaged_metrics_are_told_and_kept() {
+    let (dir, settings) = interrupted();
+    let run = RunDir::new(dir.path());
+    let text = std::fs::read_to_string(run.metrics()).unwrap();
+    let at = text.find("\"step\":5,").unwrap();
+    let mut bytes = text.into_bytes();
+    bytes[at] = b'x';
+    std::fs::write(run.metrics(), &bytes).unwrap();
+    let (outcome, events) = resumed(dir.path(), &settings);
+    outcome.unwrap();
+    let Event::DamagedMetrics(told) = &events[0] else { panic!("{:?}", events[0]) };
+    assert_eq!(told.lines.len(), 1);
+    let text = String::from_utf8(std::fs::read(run.metrics()).unwrap()).unwrap();
+    let step = |line: &str| match serde_json::from_str::<Event>(line) {
+        Ok(Event::Step(step)) => Some(step.step),
+        _ => None,
+    };
+    let found: Vec<usize> = text.lines().filter_map(step).collect();
+    assert_eq!(found, (1..=40).filter(|step| *step != 5).collect::<Vec<_>>());
+}
+
+/// A time that no run has is no time to print at the end, when the model is written already.
+#[test]
+fn forged_times_are_refused() {
+    for time in ["-1.0", "1e308"] {
+        let (dir, settings) = interrupted();
+        let run = RunDir::new(dir.path());
+        let path = run.checkpoint(20);
+        let text = std::fs::read_to_string(path.join("state.json")).unwrap();
+        let from = text.find("\"elapsed\": ").unwrap() + 11;
+        let to = from + text[from..].find(',').unwrap();
+        let forged = format!("{}{time}{}", &text[..from], &text[to..]);
+        std::fs::write(path.join("state.json"), &forged).unwrap();
+        let manifest = std::fs::read_to_string(path.join("manifest.json")).unwrap();
+        let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
+        let hash = blake3::hash(forged.as_bytes()).to_hex().to_string();
+        manifest["files"]["state.json"] = json!({"bytes": forged.len(), "blake3": hash});
+        std::fs::write(path.join("manifest.json"), manifest.to_string()).unwrap();
+        let (outcome, events) = resumed(dir.path(), &settings);
+        outcome.unwrap();
+        assert!(matches!(&events[0], Event::BrokenCheckpoint(_)), "{time}: {:?}", events[0]);
+    }
+}
+
+/// What a run by the clock has trained is evaluated and saved, and more minutes go on with it.
+#[test]
+fn the_end_by_the_clock_is_an_end_like_any_other() {
+    // The clock of these tests ticks by a millisecond a question.
+    let minutes = |minutes: f64| {
+        settings(
+            json!({"train": {"epochs": 50, "max_minutes": minutes, "tokens_per_batch": 64, "export": "last"}}),
+        )
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (outcome, events) = record(&mut job(bag(), 17), &minutes(0.003), dir.path(), Start::Fresh, None);
+    let Outcome::Finished { step, .. } = outcome.unwrap() else { panic!() };
+    let mut evaluated =
+        events.iter().filter_map(|e| if let Event::Evaluated(e) = e { Some(e.step) } else { None });
+    assert_eq!(evaluated.next_back(), Some(step));
+    assert_eq!(checkpoints(&RunDir::new(dir.path())).unwrap().last(), Some(&step));
+    let (outcome, events) = resumed(dir.path(), &minutes(0.006));
+    let Outcome::Finished { step: later, .. } = outcome.unwrap() else { panic!() };
+    assert!(matches!(&events[0], Event::Started(started) if started.step == step) && later > step);
+    assert_eq!(steps_written(dir.path()), (1..=later).collect::<Vec<_>>());
 }
 
 #[test]
@@ -298,4 +449,62 @@ fn a_directory_with_checkpoints_is_not_begun_anew() {
     record(&mut job(bag(), 17), &settings, dir.path(), Start::Resume, None).0.unwrap();
     let empty = tempfile::tempdir().unwrap();
     record(&mut job(bag(), 17), &settings, empty.path(), Start::Resume, None).0.unwrap();
+}
+
+/// Asks the run to stop at its n-th question, in the middle of a step, and never refuses memory.
+struct StopsAt {
+    questions: AtomicUsize,
+    at: usize,
+    stop: &'static AtomicBool,
+}
+
+impl MemoryLimit for StopsAt {
+    fn start_step(&self) {}
+
+    fn has_headroom(&self) -> bool {
+        if self.questions.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        true
+    }
+}
+
+/// A step of several packs is given up between two of them, and done again when the run goes on.
+#[test]
+fn a_long_step_is_left_between_its_packs() {
+    for balance in [json!({"uncertainty": {}}), json!({"gradnorm": {}}), json!({"upgrad": {}})] {
+        let settings = settings(json!({
+            "train": {"max_steps": 6, "tokens_per_batch": 32, "gradient_accumulation_steps": 8, "seed": 5},
+            "balance": balance,
+        }));
+        let whole_dir = tempfile::tempdir().unwrap();
+        let mut whole = job(bag(), 17);
+        record(&mut whole, &settings, whole_dir.path(), Start::Fresh, None).0.unwrap();
+        let mut left = 0;
+        for at in [100, 400] {
+            let dir = tempfile::tempdir().unwrap();
+            let stop: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
+            let limit: Arc<dyn MemoryLimit> = Arc::new(StopsAt { questions: AtomicUsize::new(0), at, stop });
+            let mut stopped_in = 0;
+            let hooks = RunHooks {
+                stop,
+                clock: &|| std::time::Duration::ZERO,
+                memory_limit: Some(&limit),
+                emit: &mut |event| {
+                    if let Event::Step(step) = event {
+                        stopped_in += usize::from(stop.load(Ordering::Relaxed) && step.step > 0);
+                    }
+                },
+            };
+            let run_dir = RunDir::new(dir.path());
+            let outcome = run(&mut job(bag(), 17), &settings, &run_dir, Start::Fresh, hooks).unwrap();
+            let Outcome::Interrupted { step, .. } = outcome else { panic!("{balance}: {outcome:?}") };
+            // It did not finish the step.
+            left += usize::from(stopped_in == 0 && step < 6);
+            let mut again = job(bag(), 17);
+            record(&mut again, &settings, dir.path(), Start::Resume, None).0.unwrap();
+            assert!(bits(&again.model) == bits(&whole.model), "{balance} {at}");
+        }
+        assert!(left > 0, "{balance}");
+    }
 }

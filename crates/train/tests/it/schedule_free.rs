@@ -43,7 +43,7 @@ fn result_of(result: &str) -> usize {
     }
     assert!(difference > 1e-5, "the average is the weights that steps are made at: {difference}");
 
-    let (mut opened, _) = Model::open(&model, &Device::flex()).unwrap();
+    let (mut opened, _, _) = Model::open(&model, &Device::flex()).unwrap();
     assert!(bits(&opened) == bits(&trained.model));
     let of_step = |e: &Event| match e {
         Event::Evaluated(e) if e.step == step => Some(e.clone()),

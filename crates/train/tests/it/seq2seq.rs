@@ -136,7 +136,7 @@ fn words_are_learned_in_reverse_order_and_a_saved_model_writes_them() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("model");
         job.model.save(&folder, 1, Default::default()).unwrap();
-        let (again, manifest) = Model::open(&folder, &Device::flex()).unwrap();
+        let (again, manifest, _) = Model::open(&folder, &Device::flex()).unwrap();
         assert_eq!(manifest.decoder.is_some(), job.model.trunk.generator().is_none());
         assert_eq!(texts(&again, view), written);
     }

@@ -108,7 +108,7 @@ fn a_saved_model_answers_as_before() {
         let dir = tempfile::tempdir().unwrap();
         let settings = run_settings(json!({"equal": {}}), "all_shared");
         record(&mut job, &settings, dir.path(), Start::Fresh, None).0.unwrap();
-        let (opened, manifest) = Model::open(&dir.path().join("model"), &Device::flex()).unwrap();
+        let (opened, manifest, _) = Model::open(&dir.path().join("model"), &Device::flex()).unwrap();
         assert_eq!(manifest.sharing.name(), "lora");
         let view = &job.views.validation[0];
         let answers = |model: &Model| predict(model, &[0, 1], view, 64);

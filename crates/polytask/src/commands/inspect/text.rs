@@ -1,13 +1,10 @@
 //! The report as text, findings first.
 
-use crate::survey::Repeated;
-use crate::survey::Report;
-use crate::survey::ViewSurvey;
-use crate::survey::{Features, Pair, SAMPLE};
-use crate::survey::{Finding, percent};
-use crate::survey::{LabelSurvey, SplitLabels};
+use crate::survey::{
+    Features, Finding, LabelSurvey, Pair, Repeated, Report, SAMPLE, SplitLabels, ViewSurvey, percent,
+};
+use crate::terminal::escape::one_line;
 use crate::terminal::figures::count;
-use crate::terminal::plain::plain;
 use crate::terminal::table::Table;
 use crate::terminal::wrap::wrapped;
 
@@ -65,9 +62,9 @@ fn findings(findings: &[Finding]) -> String {
     let things = if findings.len() == 1 { "thing" } else { "things" };
     let mut out = format!("  {} {things} to look at\n\n", findings.len());
     for (i, finding) in findings.iter().enumerate() {
-        out += &wrapped(&format!("{:>4}. ", i + 1), &plain(&finding.text), WIDTH);
+        out += &wrapped(&format!("{:>4}. ", i + 1), &one_line(&finding.text), WIDTH);
         for example in &finding.examples {
-            out += &format!("        {}\n", plain(example));
+            out += &format!("        {}\n", one_line(example));
         }
     }
     out
@@ -91,7 +88,7 @@ fn rows(corpora: &[ViewSurvey]) -> String {
     for view in corpora {
         for (i, split) in view.splits.iter().enumerate() {
             let lengths = &split.lengths;
-            let once = |text: &str| if i == 0 { plain(text) } else { String::new() };
+            let once = |text: &str| if i == 0 { text.to_owned() } else { String::new() };
             table.row([
                 once(&view.name),
                 once(&view.tasks.join(", ")),
@@ -128,7 +125,7 @@ fn labels(tasks: &[LabelSurvey]) -> String {
             let some = split.balance.labels > 0;
             let if_any = |text: String| if some { text } else { "-".into() };
             table.row([
-                if i == 0 { plain(&task.task) } else { String::new() },
+                if i == 0 { task.task.clone() } else { String::new() },
                 split.found.split.to_string(),
                 count(split.found.labelled),
                 if split.found.missing == 0 { "-".into() } else { count(split.found.missing) },
@@ -150,7 +147,7 @@ pub fn ratio(ratio: f64) -> String {
 
 fn most_frequent(split: &SplitLabels) -> String {
     let ranked = split.ranked();
-    let named = ranked.iter().take(NAMED).map(|(label, n)| format!("{} {}", plain(label), count(*n)));
+    let named = ranked.iter().take(NAMED).map(|(label, n)| format!("{} {}", one_line(label), count(*n)));
     let named = named.collect::<Vec<_>>().join(", ");
     let more = ranked.len().saturating_sub(NAMED);
     if more > 0 { format!("{named}, {more} more") } else { named }
@@ -160,7 +157,7 @@ fn most_frequent(split: &SplitLabels) -> String {
 pub fn remarks(split: &SplitLabels) -> String {
     let listed = |what: &str, names: Vec<&String>| {
         let more = names.len().saturating_sub(NAMED);
-        let some = names.into_iter().take(NAMED).map(|name| plain(name)).collect::<Vec<_>>().join(", ");
+        let some = names.into_iter().take(NAMED).map(|name| one_line(name)).collect::<Vec<_>>().join(", ");
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!("{what}: {some}{more}")
     };
@@ -182,7 +179,7 @@ fn numbers(tasks: &[LabelSurvey]) -> String {
             let Some(numbers) = split.found.numbers else { continue };
             any = true;
             table.row([
-                plain(&task.task),
+                task.task.clone(),
                 split.found.split.to_string(),
                 format!("{:.4}", numbers.mean),
                 format!("{:.4}", numbers.std),
@@ -200,9 +197,9 @@ fn repeated(all: &[Repeated]) -> String {
     for repeated in all {
         let inside = repeated.rows_of == repeated.found_in;
         table.row([
-            plain(&repeated.rows_of.corpus),
+            repeated.rows_of.corpus.clone(),
             repeated.rows_of.split.to_string(),
-            if inside { "itself, earlier".into() } else { plain(&repeated.found_in.corpus) },
+            if inside { "itself, earlier".into() } else { repeated.found_in.corpus.clone() },
             repeated.found_in.split.to_string(),
             count(repeated.rows),
             percent(repeated.fraction()),
@@ -226,8 +223,8 @@ fn pairs(pairs: &[Pair]) -> String {
     ]);
     for pair in pairs {
         table.row([
-            plain(&pair.first),
-            plain(&pair.second),
+            pair.first.clone(),
+            pair.second.clone(),
             match (pair.distance, pair.uncertainty) {
                 (Some(distance), Some(uncertainty)) => format!("{distance:.2} ± {uncertainty:.2}"),
                 _ => "- (too few rows)".into(),

@@ -188,6 +188,11 @@ impl Predicted {
         for (task, predictions) in tasks.iter().zip(train::predict(model, tasks, &view, TOKENS)) {
             let head = &model.tasks[*task].head;
             for (i, prediction) in predictions.iter().enumerate() {
+                if !prediction.is_finite() {
+                    let error = "the scores are not finite: the weights of the model have overflowed".into();
+                    self.set(pass.questions[i], *task, Err(NoAnswer::Broken(error)));
+                    continue;
+                }
                 let mapping = pass.encoded.offset_mapping(i);
                 let mut answer = head.to_json(prediction, pass.sources[i].as_model_input(&mapping));
                 if let Some(all) = head.probabilities(prediction).filter(|_| wanted.all_probabilities) {

@@ -38,19 +38,24 @@ impl EntitiesRelationsHead {
         let states = self.network.spans(parameters, &words, &span_batch.spans);
         let scores = self.network.types(parameters, states.clone(), None);
         let probabilities = scores.map(head::probabilities);
+        let mut nonfinite = Vec::with_capacity(rows.len());
         let entities = rows.into_iter().map(|(gold, spans)| {
             let begin = spans.start;
+            let own = probabilities.as_deref().map(|all| &all[self.score_range(spans.clone())]);
+            nonfinite.push(own.is_some_and(has_nonfinite));
             let mut found = self.entities_of(gold, &span_batch, spans, probabilities.as_deref());
             found.iter_mut().for_each(|found| found.span += begin);
             found
         });
         let entities: Vec<Vec<ScoredSpan>> = entities.collect();
-        let relations = self.relations_of(parameters, (&words, states), &span_batch, &entities);
-        let graph = |(entities, relations): (&Vec<ScoredSpan>, Vec<RelationAnswer>)| EntityGraph {
+        let of_words = (&words, states);
+        let relations = self.relations_of(parameters, of_words, &span_batch, &entities, &mut nonfinite);
+        let graph = |((entities, relations), nonfinite): ((&Vec<ScoredSpan>, _), bool)| EntityGraph {
             entities: entities.iter().map(|found| answer(found, &span_batch)).collect(),
             relations,
+            nonfinite,
         };
-        entities.iter().zip(relations).map(graph).collect()
+        entities.iter().zip(relations).zip(nonfinite).map(graph).collect()
     }
 
     /// The candidate spans of a row: all of them, or if no entities are learned the gold entities.
@@ -91,13 +96,15 @@ impl EntitiesRelationsHead {
         scored_spans::entities(spans, probabilities, self.space.types.len(), self.kind.config.nested)
     }
 
-    /// The relations between the entities of each row; `words` and `states` are the states of the words and of the spans.
+    /// The relations between the entities of each row; `words` and `states` are the states of the words and of the spans. Marks the
+    /// rows in which a score is not finite.
     fn relations_of(
         &self,
         parameters: &Parameters,
         (words, states): (&Tensor<2>, Tensor<2>),
         span_batch: &SpanBatch,
         entities: &[Vec<ScoredSpan>],
+        nonfinite: &mut [bool],
     ) -> Vec<Vec<RelationAnswer>> {
         let mut answers: Vec<Vec<RelationAnswer>> = entities.iter().map(|_| Vec::new()).collect();
         if !self.kind.config.learn.relations() {
@@ -125,6 +132,7 @@ impl EntitiesRelationsHead {
             };
             for (pair, scores) in part.iter().zip(head::sigmoids(scores).chunks(self.space.relations.len())) {
                 let ((head, row), (tail, _)) = (indices[pair.head as usize], indices[pair.tail as usize]);
+                nonfinite[row] |= has_nonfinite(scores);
                 let holds = (0..).zip(scores).filter(|(_, score)| **score >= self.min_probability());
                 let answer =
                     |(label, score): (u32, &f32)| RelationAnswer { head, tail, label, probability: *score };
@@ -133,6 +141,10 @@ impl EntitiesRelationsHead {
         }
         answers
     }
+}
+
+fn has_nonfinite(scores: &[f32]) -> bool {
+    scores.iter().any(|score| !score.is_finite())
 }
 
 /// An entity of a prediction.

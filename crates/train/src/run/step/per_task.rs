@@ -40,7 +40,7 @@ fn within_limit(
     step: StepInputs<'_>,
     below: Vec<Option<Tensor<2>>>,
     context: &mut StepContext<'_>,
-) -> Result<StepGradients, Vec<NonFiniteTask>> {
+) -> Result<StepGradients, StepError> {
     let (model, scope) = (step.model, context.settings.train.gradient_scope);
     let needs = context.balancer.needs();
     let (micro_batches, halves) = micro_batches(&step, below, needs == Needs::IndependentHalves);
@@ -94,12 +94,13 @@ fn gather<'m>(
     micro_batches: &[MicroBatch],
     halves: usize,
     scope: GradientScope,
-) -> Result<PerTaskPasses<'m>, Vec<NonFiniteTask>> {
+) -> Result<PerTaskPasses<'m>, StepError> {
     let model = step.model;
     let tasks = model.tasks.len();
     let mut jacobian = Jacobian::none(scope, halves * tasks, micro_batches.len(), &model.parameters);
     let (mut metrics, mut boundaries) = (StepMetricsBuilder::default(), Vec::new());
     for (index, micro_batch) in micro_batches.iter().enumerate() {
+        step.check_stop(index)?;
         let rows = rows_of_all(model, &micro_batch.pack, Split::Train);
         let below = (scope != GradientScope::AllShared).then(|| forward_below(step, micro_batch, scope));
         let leaf = below.as_ref().map(|(boundary, _)| leaf(&boundary.states));
@@ -112,7 +113,7 @@ fn gather<'m>(
             };
             let errors = nonfinite_losses(model, step.views, &micro_batch.pack, Split::Train, &losses.values);
             if !errors.is_empty() {
-                return Err(errors);
+                return Err(errors.into());
             }
             let share = share(step, micro_batch, task);
             metrics.losses(model, &losses, share);
