@@ -290,6 +290,7 @@ pub struct TaskDone {
     /// Why.
     pub reason: StopReason,
     /// Steps of the whole run without it.
+    #[serde(default)]
     pub steps: usize,
 }
 
