@@ -196,6 +196,8 @@ pub fn parse(text: &str, context: &Context<'_>) -> Result<Loaded, Report> {
             }
             if matches!(config.model.backbone, model::BackboneConfig::FromScratch(_)) {
                 config.tokenizer.get_or_insert_default();
+            } else {
+                config.optimizer.set_default_head_rate();
             }
             Ok(Loaded { config, warnings: report })
         }
@@ -236,6 +238,7 @@ impl Config {
             phases: self.phase.clone(),
             orders: self.orders(),
             cache_frozen: self.model.freeze.as_ref().is_some_and(|freeze| freeze.cache),
+            fresh_decoder: self.model.decoder.is_some(),
         }
     }
 

@@ -200,6 +200,28 @@ fn overrides_reach_every_key() {
     assert_eq!(config.tokenizer, Some(data::TokenizerConfig::default()));
 }
 
+/// What begins untrained beside a pretrained backbone learns faster, unless the config says otherwise; the rate is in the resolved
+/// config, so that a run goes on with it.
+#[test]
+fn heads_on_a_pretrained_backbone_have_a_learning_rate_of_their_own() {
+    let heads = |set: &[&str]| {
+        let config = good(SMALL, set, &[]);
+        let rates = config.settings().rates([]);
+        assert_eq!(rates.heads, rates.adapters);
+        let again = good(&config.resolved_toml(), &[], &[]).settings().rates([]);
+        assert_eq!(again, rates);
+        (rates.trunk, rates.heads, rates.decoder)
+    };
+    let (scratch, decoder) = ("model.backbone={bag={}}", "model.decoder={layers=1}");
+    assert_eq!(heads(&[scratch]), (5e-5, 5e-5, 5e-5));
+    assert_eq!(heads(&[]), (5e-5, 20.0 * 5e-5, 5e-5));
+    let found = heads(&[decoder, "optimizer.adamw.learning_rate=1e-4"]);
+    assert_eq!(found, (1e-4, 20.0 * 1e-4, 20.0 * 1e-4));
+    assert_eq!(heads(&["optimizer.adamw.head_learning_rate=1e-4"]), (5e-5, 1e-4, 5e-5));
+    // Of other optimizers no factor is known.
+    assert_eq!(heads(&["optimizer.sgd.learning_rate=0.1"]), (0.1, 0.1, 0.1));
+}
+
 #[test]
 fn names_are_replaced_and_paths_made_absolute() {
     let text = SMALL.replace(

@@ -57,7 +57,7 @@ pub struct GenerationConfig {
     #[serde(default)]
     pub decoding: Decoding,
     /// How texts are scored.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "TextMetrics::is_default")]
     pub metrics: TextMetrics,
 }
 

@@ -82,7 +82,7 @@ pub struct TaggingConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constrained: Option<bool>,
     /// Which spans a tag sequence has that the scheme does not allow, such as `I-PER` after `O`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "SpanMatching::is_default")]
     pub span_matching: SpanMatching,
     /// The share of the target that is distributed over all tags, 0 to below 1; not with a CRF.
     #[serde(default)]
@@ -107,6 +107,12 @@ pub enum SpanMatching {
     Conlleval,
     /// Only spans that are written as the scheme says, as seqeval's `mode="strict"` has it.
     Strict,
+}
+
+impl SpanMatching {
+    fn is_default(&self) -> bool {
+        *self == SpanMatching::default()
+    }
 }
 
 fn tokens() -> String {

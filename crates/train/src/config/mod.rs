@@ -9,7 +9,7 @@ pub(crate) mod validate;
 use crate::{
     config::{gradient_scope::GradientScope, reduce_lr_on_plateau::ReduceLrOnPlateau},
     loading::phases::PhaseConfig,
-    optimizer::OptimizerConfig,
+    optimizer::{LearningRates, OptimizerConfig},
     schedule::Schedule,
     schedule::head_lr::HeadLrBalancing,
 };
@@ -45,6 +45,9 @@ pub struct Settings {
     pub orders: BTreeMap<String, OrderConfig>,
     /// `[model] freeze.cache`: keep the states of the training rows that come out of the frozen layers.
     pub cache_frozen: bool,
+    /// Whether the decoder begins untrained, so that it has the learning rate of heads.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fresh_decoder: bool,
 }
 
 /// `[train]`: how long to train, how much at once, how often to evaluate and to save.
@@ -213,6 +216,13 @@ pub struct EarlyStopping {
 }
 
 impl Settings {
+    /// The learning rates before the schedule. `tasks` are their names and their heads' own rates.
+    pub fn rates(&self, tasks: impl IntoIterator<Item = (String, Option<f64>)>) -> LearningRates {
+        let rates = self.optimizer.rates(tasks);
+        let decoder = if self.fresh_decoder { rates.heads } else { rates.decoder };
+        LearningRates { decoder, ..rates }
+    }
+
     /// The factor of all learning rates at `step` (from 0) of `total`, in 0..=1: the schedule's, or the optimizer's own.
     pub fn factor(&self, step: usize, total: usize) -> f64 {
         self.optimizer

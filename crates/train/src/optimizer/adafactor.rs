@@ -34,7 +34,8 @@ pub struct AdafactorConfig {
     /// The learning rate at its peak; 0.01 by default. It is relative to the size of the weights.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f64,
-    /// The learning rate of the heads, if not the same. A task's own `head_learning_rate` comes first.
+    /// The learning rate of what begins untrained (heads, adapters and a fresh decoder), if not the same. A task's own
+    /// `head_learning_rate` comes first.
     #[schemars(range(min = 0.0))]
     pub head_learning_rate: Option<f64>,
     /// What the learning rate of each layer of the trunk is multiplied by for every layer above it; 1 by default.

@@ -12,8 +12,8 @@
 //! as `torch.optim.AdamW` has it. Biases, norms and other vectors do not decay. A parameter without a gradient
 //! in a step (the head of a task that the step has no rows of) does not move: no decay, no moments, no count.
 //!
-//! Defaults: `learning_rate = 5e-5`, heads the same, `weight_decay = 0.01`, `beta1 = 0.9`, `beta2 = 0.999`,
-//! `epsilon = 1e-8`. Cost: two more values per parameter; one pass in place.
+//! Defaults: `learning_rate = 5e-5`, heads, adapters and a fresh decoder 20 times that on a pretrained backbone and the same on one from
+//! scratch, `weight_decay = 0.01`, `beta1 = 0.9`, `beta2 = 0.999`, `epsilon = 1e-8`. Cost: two more values per parameter; one pass in place.
 //! When to use: always, unless there is a reason for another one.
 //! Paper: Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, ICLR 2019.
 
@@ -31,7 +31,8 @@ pub struct AdamWConfig {
     /// 5e-3 is usual.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f64,
-    /// The learning rate of the heads, if not the same. A task's own `head_learning_rate` comes first.
+    /// The learning rate of what begins untrained: heads, adapters and a fresh decoder. On a pretrained backbone 20 times
+    /// `learning_rate` by default, from scratch the same. A task's own `head_learning_rate` comes first.
     #[schemars(range(min = 0.0))]
     pub head_learning_rate: Option<f64>,
     /// What the learning rate of each layer of the trunk is multiplied by for every layer above it; 1 by default, 0.9 or less

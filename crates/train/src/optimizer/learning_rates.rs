@@ -12,6 +12,8 @@ pub struct LearningRates {
     pub heads: f64,
     /// Of what a sharing scheme adds to the trunk, which begins untrained as heads do.
     pub adapters: f64,
+    /// Of the decoder: the trunk's, or that of heads for a fresh one.
+    pub decoder: f64,
     /// Of the heads of tasks that name their own.
     pub tasks: BTreeMap<String, f64>,
     /// What the rate of each layer of the trunk is multiplied by for every layer above it, the heads included; 1 for equal rates.
@@ -27,6 +29,7 @@ impl LearningRates {
                 self.tasks.get(&tasks[0]).copied().unwrap_or(self.adapters)
             }
             (Role::Adapter | Role::Gate, _) => self.adapters,
+            _ if parameter.depth.is_some_and(|depth| depth.stack == Stack::Decoder) => self.decoder,
             _ => self.trunk,
         }
     }
@@ -46,6 +49,7 @@ impl LearningRates {
             trunk: self.trunk * factor,
             heads: self.heads * factor,
             adapters: self.adapters * factor,
+            decoder: self.decoder * factor,
             tasks: named.collect(),
             ..*self
         }
@@ -99,7 +103,8 @@ mod tests {
     use model::{Depth, Init, ParameterSpec};
 
     fn rates(layerwise_lr_decay: f64) -> LearningRates {
-        LearningRates { trunk: 8.0, heads: 16.0, adapters: 32.0, tasks: BTreeMap::new(), layerwise_lr_decay }
+        let tasks = BTreeMap::new();
+        LearningRates { trunk: 8.0, heads: 16.0, adapters: 32.0, decoder: 8.0, tasks, layerwise_lr_decay }
     }
 
     fn add(parameters: &mut Parameters, name: &str, owner: Owner, role: Role, depth: Option<Depth>) {
@@ -145,6 +150,8 @@ mod tests {
         assert_eq!(found[..14], expected(&[13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]));
         assert_eq!(found[14..19], expected(&[4, 3, 2, 1, 0]));
         assert_eq!(found[19..], [16.0]);
+        let fresh = LearningRates { decoder: 16.0, ..rates(1.0) }.of_all(&parameters);
+        assert!(fresh[..14] == [8.0; 14] && fresh[14..] == [16.0; 6], "{fresh:?}");
     }
 
     #[test]

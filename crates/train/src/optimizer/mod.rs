@@ -81,6 +81,10 @@ optimizers! {
     ScheduleFree(ScheduleFreeConfig): "schedule_free_adamw", "schedule_free.rs";
 }
 
+/// How many times the learning rate of a pretrained trunk that of heads and adapters is by default, which begin untrained
+/// ([`OptimizerConfig::set_default_head_rate`]; measured by `bench/head_rates.py`).
+pub const NEW_PARTS: f64 = 20.0;
+
 impl Default for OptimizerConfig {
     fn default() -> Self {
         OptimizerConfig::AdamW(AdamWConfig::default())
@@ -136,9 +140,21 @@ impl OptimizerConfig {
             trunk,
             heads,
             adapters: heads,
+            decoder: trunk,
             tasks: tasks.into_iter().filter_map(|(name, rate)| Some((name, rate?))).collect(),
             layerwise_lr_decay: layerwise_lr_decay.unwrap_or(1.0),
         }
+    }
+
+    /// Gives heads and adapters [`NEW_PARTS`] times the trunk's learning rate where none is set, for a trunk that is trained already.
+    /// Of the optimizers only AdamW and its schedule-free form: of the others no factor has been measured.
+    pub fn set_default_head_rate(&mut self) {
+        let (trunk, heads) = match self {
+            OptimizerConfig::AdamW(config) => (config.learning_rate, &mut config.head_learning_rate),
+            OptimizerConfig::ScheduleFree(config) => (config.learning_rate, &mut config.head_learning_rate),
+            _ => return,
+        };
+        heads.get_or_insert(NEW_PARTS * trunk);
     }
 
     /// The factor of the learning rates at `step` (from 0) of `total`, for an optimizer that takes the place of a schedule.

@@ -33,7 +33,8 @@ pub struct MuonConfig {
     /// The learning rate at its peak; 1e-3 by default.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f64,
-    /// The learning rate of the heads, if not the same. A task's own `head_learning_rate` comes first.
+    /// The learning rate of what begins untrained (heads, adapters and a fresh decoder), if not the same. A task's own
+    /// `head_learning_rate` comes first.
     #[schemars(range(min = 0.0))]
     pub head_learning_rate: Option<f64>,
     /// What the learning rate of each layer of the trunk is multiplied by for every layer above it; 1 by default.

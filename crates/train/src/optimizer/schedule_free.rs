@@ -18,8 +18,8 @@
 //! The default schedule has no effect then, another one is refused. Biases, norms and other vectors do not decay. A parameter without
 //! a gradient in a step does not move.
 //!
-//! Defaults: `learning_rate = 1e-4`, heads the same, `warmup_ratio = 0.1`, `weight_decay = 0.01`, `beta = 0.9`, `beta2 = 0.999`,
-//! `epsilon = 1e-8`. Take AdamW's learning rate or up to ten times it. Cost: two more values per parameter, as AdamW, and one pass
+//! Defaults: `learning_rate = 1e-4`, heads, adapters and a fresh decoder 20 times that on a pretrained backbone and the same on one from scratch,
+//! `warmup_ratio = 0.1`, `weight_decay = 0.01`, `beta = 0.9`, `beta2 = 0.999`, `epsilon = 1e-8`. Take AdamW's learning rate or up to ten times it. Cost: two more values per parameter, as AdamW, and one pass
 //! over the weights an evaluation.
 //! When to use: where the number of steps is open, or where the result shall be good at every step.
 //! Paper: Defazio et al., *The Road Less Scheduled*, NeurIPS 2024.
@@ -39,7 +39,8 @@ pub struct ScheduleFreeConfig {
     /// The learning rate after the warm-up; 1e-4 by default. From scratch 2e-3 to 1e-2 is usual.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f64,
-    /// The learning rate of the heads, if not the same. A task's own `head_learning_rate` comes first.
+    /// The learning rate of what begins untrained: heads, adapters and a fresh decoder. On a pretrained backbone 20 times
+    /// `learning_rate` by default, from scratch the same. A task's own `head_learning_rate` comes first.
     #[schemars(range(min = 0.0))]
     pub head_learning_rate: Option<f64>,
     /// What the learning rate of each layer of the trunk is multiplied by for every layer above it; 1 by default.

@@ -123,7 +123,7 @@ fn try_rates(
     let looks_ahead = balancer.needs() == Needs::Lookahead;
     let validation = looks_ahead.then(|| LookaheadBatch::of(job, settings.train.tokens_per_batch)).flatten();
     let named = job.model.tasks.iter().map(|task| (task.name.clone(), task.training.head_learning_rate));
-    let rates = settings.optimizer.rates(named);
+    let rates = settings.rates(named);
     let mut optimizer_state = OptimizerState::new(job.model.parameters.len());
     let mut buffers = Buffers::default();
     let importance =

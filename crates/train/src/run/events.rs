@@ -316,6 +316,7 @@ pub struct TaskDone {
     /// Why.
     pub reason: StopReason,
     /// Steps of the whole run without it.
+    #[serde(default)]
     pub steps: usize,
 }
 

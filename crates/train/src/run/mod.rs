@@ -173,7 +173,7 @@ impl<'a, 'h> Run<'a, 'h> {
             best_heads: BestHeads::default(),
             trainable: job.model.parameters.iter().map(|p| p.trainable).collect(),
             criterion: validate::criterion(job, settings)?,
-            rates: settings.optimizer.rates(tasks),
+            rates: settings.rates(tasks),
             fingerprint: fingerprint::of(job, settings),
             validation: looks_ahead
                 .then(|| LookaheadBatch::of(job, settings.train.tokens_per_batch))
@@ -253,12 +253,15 @@ impl<'a, 'h> Run<'a, 'h> {
         let index = self.progress.step;
         let stream = self.loader.stream.state();
         let packs = self.loader.packs(self.job, self.settings.train.gradient_accumulation_steps, index);
-        if packs.is_empty() {
-            return Err(TrainError::NothingToTrain);
-        }
-        if self.loader.stream.epoch() >= self.loader.phase().epochs {
-            // An adaptive sampler drew nothing that is trained until the end of the last epoch.
+        if packs.is_empty() || self.loader.stream.epoch() >= self.loader.phase().epochs {
+            if self.progress.usage.stopped.is_empty() {
+                return Err(TrainError::NothingToTrain);
+            }
+            // An adaptive sampler drew nothing to the end of the last epoch that the tasks are trained on that are left.
             self.end_phase();
+            self.progress.evaluation_due = self.criterion.is_some()
+                && self.progress.evaluations.latest.as_ref().is_none_or(|e| e.step < index);
+            self.progress.checkpoint_due = true;
             return Ok(());
         }
         let factor = self.factor();

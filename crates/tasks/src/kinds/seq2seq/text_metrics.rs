@@ -80,6 +80,11 @@ pub(crate) struct TextScores {
 }
 
 impl TextMetrics {
+    /// Whether nothing is set.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == TextMetrics::default()
+    }
+
     /// Checks the settings; `key` is that of their table.
     pub(crate) fn check(&self, key: &str) -> Result<(), TaskError> {
         let error = |name: &str, found: String, expected: &str| {

@@ -48,6 +48,7 @@ pub fn settings(json: Json) -> Settings {
         phases: part("phases").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
         orders: part("orders").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
         cache_frozen: json.get("cache_frozen").is_some_and(|c| c == true),
+        fresh_decoder: false,
     }
 }
 
