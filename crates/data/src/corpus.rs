@@ -147,6 +147,9 @@ pub struct CorpusConfig {
     /// Whether rows of CSV, TSV and CoNLL columns may have more columns than there are names; the others are left out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_extra_columns: bool,
+    /// Whether lines of CoNLL columns without a word in the first column are left out; by default they are errors.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_empty_words: bool,
     /// Names of classes that a field holds as numbers from 0 on, by field: `{ ner_tags = ["O", "B-PER", "I-PER"] }`. Parquet files of
     /// Hugging Face's `datasets` carry these names themselves. -1 is no label.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -171,6 +174,7 @@ impl CorpusConfig {
             delimiter: None,
             header: None,
             ignore_extra_columns: false,
+            skip_empty_words: false,
             names: BTreeMap::new(),
             order: OrderConfig::Shuffled,
         }

@@ -131,6 +131,9 @@ pub struct Predict {
     /// A field of the row that its answer repeats, for example `id`; may be repeated
     #[arg(long, value_name = "FIELD")]
     pub echo: Vec<String>,
+    /// A setting of decoding in the place of the config's, for tasks that write, for example `beams=4`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub decoding: Vec<String>,
     /// List the probabilities of all labels, not of the most probable ones alone
     #[arg(long)]
     pub all_probabilities: bool,

@@ -46,6 +46,9 @@ pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<R
         }
         let mut report = |reason: String| errors.push(Place { file: file.clone(), line }.error(reason));
         let expected = names.get_or_insert_with(|| default_names(cells.len())).len();
+        if corpus.skip_empty_words && cells[0].is_empty() {
+            continue;
+        }
         if corpus.ignore_extra_columns {
             cells.truncate(expected);
         }
@@ -56,7 +59,7 @@ pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<R
                 if found > expected { "; `ignore_extra_columns = true` leaves the others out" } else { "" };
             report(format!("found {found} {columns} ({shown:?}), expected {expected}{hint}"));
         } else if cells[0].is_empty() {
-            report("found no word, expected one in the first column (an empty line ends a sentence)".into());
+            report("found no word, expected one in the first column (an empty line ends a sentence; `skip_empty_words = true` leaves such lines out)".into());
         }
         sentence.push(line, &cells);
     }

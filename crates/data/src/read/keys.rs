@@ -11,7 +11,7 @@ struct Key {
     formats: &'static [Format],
 }
 
-const KEYS: [Key; 4] = [
+const KEYS: [Key; 5] = [
     Key {
         name: "columns",
         is_given: |corpus| corpus.columns.is_some(),
@@ -32,6 +32,7 @@ const KEYS: [Key; 4] = [
         is_given: |corpus| corpus.ignore_extra_columns,
         formats: &[Format::Csv, Format::Tsv, Format::Conll],
     },
+    Key { name: "skip_empty_words", is_given: |corpus| corpus.skip_empty_words, formats: &[Format::Conll] },
 ];
 
 /// Checks that the format of a file reads every setting that is given.

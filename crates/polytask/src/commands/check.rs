@@ -7,7 +7,7 @@ use crate::job::assemble::{Assembled, assemble};
 use crate::job::corpora::{DataReport, TaskLabels};
 use crate::memory::memory_plan::plan_batches;
 use crate::survey::{Survey, gravest};
-use crate::terminal::figures::{bytes, count, short};
+use crate::terminal::figures::{bytes, count, counted, short};
 use crate::terminal::output;
 use crate::terminal::progress::unevaluated;
 use crate::terminal::table::Table;
@@ -230,12 +230,12 @@ fn plan(config: &Config, job: &Job, planned: &Plan) -> String {
     let kept: usize = trained.map(|p| p.size() + state(p)).sum();
     let memory = 4 * (size(&|_| true) + kept);
     format!(
-        "  plan\n\n  {} steps in {} epochs, about {} tokens a step (batches of at most {}, {} to a step)\n  \
+        "  plan\n\n  {} in {}, about {} tokens a step (batches of at most {}, {} to a step)\n  \
          about {work:.1} GFLOP a step in the products with the trunk's weights, forward and backward\n  \
          {} for weights, gradients and the state of the optimizer; activations come on top\n  \
          computed on {}{}\n",
-        count(steps),
-        epochs.len(),
+        counted(steps, "step"),
+        counted(epochs.len(), "epoch"),
         count(per_step),
         count(config.train.tokens_per_batch),
         config.train.gradient_accumulation_steps,

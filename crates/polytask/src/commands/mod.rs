@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::terminal::{escape::one_line, output, wrap::wrapped};
 use ::model::{DeviceName, Precision};
-use ::train::{Checked, Model, RunDir, TrainConfig};
+use ::train::{Checked, Model, ModelManifest, RunDir, TrainConfig};
 use burn::tensor::Device;
 use std::path::Path;
 
@@ -119,6 +119,15 @@ pub fn config_of_run(run: &RunDir) -> Result<Config, Failure> {
 
 /// The result of a run, given the run or its `model/`, on `device`.
 pub fn open_model(run: &Path, device: &Device) -> Result<Model, Failure> {
+    open_model_changed(run, device, |_| ())
+}
+
+/// As [`open_model`], with a change of what the model says about itself.
+pub fn open_model_changed(
+    run: &Path,
+    device: &Device,
+    change: impl FnOnce(&mut ModelManifest),
+) -> Result<Model, Failure> {
     let inside = run.join("model");
     let dir = if inside.is_dir() { inside } else { run.to_path_buf() };
     if !dir.join("polytask.json").is_file() {
@@ -128,7 +137,7 @@ pub fn open_model(run: &Path, device: &Device) -> Result<Model, Failure> {
             run.display()
         )]));
     }
-    let (model, _, checked) = Model::open(&dir, device).map_err(|e| Failure::refused([e]))?;
+    let (model, _, checked) = Model::open_changed(&dir, device, change).map_err(|e| Failure::refused([e]))?;
     if checked == Checked::NoHashes {
         output::error(format_args!(
             "warning: {}: polytask.json has no hashes of the files (those of older versions have none): damage goes unnoticed",

@@ -5,6 +5,7 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::job::assemble::{Assembled, assemble};
 use crate::memory::memory_plan::plan_batches;
+use crate::terminal::figures::counted;
 use crate::terminal::{
     figures::{count, duration},
     output,
@@ -71,9 +72,9 @@ fn summary(plan: &Plan, costs: &[TaskCost]) -> String {
         format!("; about {time} of passes on this machine, evaluations and the optimizer come on top")
     });
     format!(
-        "{} steps in {} epochs, {} tokens{}",
-        count(steps),
-        count(epochs),
+        "{} in {}, {} tokens{}",
+        counted(steps, "step"),
+        counted(epochs, "epoch"),
         count(plan.tokens),
         time.unwrap_or_default()
     )

@@ -13,7 +13,7 @@ use input::{Asked, InputFormat, Source};
 use passes::Wanted;
 use serde_json::{Map, Value, json};
 use std::io::{self, Read, Write};
-use train::Model;
+use train::{Model, ModelManifest};
 
 /// Keys of an answer that no echoed field may have.
 const RESERVED: [&str; 7] = ["line", "file", "text", "pair", "tasks", "error", "truncated_tokens"];
@@ -30,7 +30,13 @@ pub fn predict(args: &cli::Predict) -> Result<u8, Failure> {
         )]));
     }
     let (broken, missing) = super::with_threads(args.threads, || {
-        let model = super::open_model(&args.run, &device)?;
+        let mut refused = None;
+        let model = super::open_model_changed(&args.run, &device, |manifest| {
+            refused = set_decoding(manifest, &args.decoding).err();
+        })?;
+        if let Some(reason) = refused {
+            return Err(Failure::refused([reason]));
+        }
         let answering = Answering::of(&model, &args.task, args.all_probabilities, &args.echo)?;
         let (mut broken, mut missing) = (0, 0);
         for (file, mut source) in input::sources(&args.files, io::stdin(), format, &corpus)? {
@@ -55,6 +61,25 @@ pub fn predict(args: &cli::Predict) -> Result<u8, Failure> {
         ));
     }
     Ok(if broken > 0 { SOME_LINES } else { 0 })
+}
+
+/// Changes settings of decoding of all tasks that write.
+///
+/// Errors: what is no setting, and a model none of whose tasks writes.
+fn set_decoding(manifest: &mut ModelManifest, settings: &[String]) -> Result<(), String> {
+    for setting in settings {
+        let error = |reason: String| format!("--decoding {setting}: {reason}");
+        let (key, text) = setting.split_once('=').ok_or_else(|| error("expected KEY=VALUE".into()))?;
+        let value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
+        let mut writes = false;
+        for task in &mut manifest.tasks {
+            writes |= task.table.config.set_decoding(key, &value).map_err(error)?;
+        }
+        if !writes {
+            return Err(error("no task of the model writes".into()));
+        }
+    }
+    Ok(())
 }
 
 /// Answers lines of plain text, in order.

@@ -9,7 +9,7 @@ use crate::job::run_lock::RunLock;
 use crate::memory::memory_plan::plan_batches;
 use crate::memory::{self, ProcessMemoryLimit};
 use crate::survey::{Survey, gravest};
-use crate::terminal::{figures::count, output, progress::Detail};
+use crate::terminal::{figures::count, figures::counted, output, progress::Detail};
 use burn::tensor::Device;
 use data::{EntityMarkers, InputField};
 use model::DeviceName;
@@ -180,13 +180,13 @@ fn line(config: &Config) -> String {
 
 fn describe(config: &Config, device: &Device) -> String {
     let tasks: Vec<&str> = config.task.keys().map(String::as_str).collect();
-    let threads = rayon::current_num_threads();
     format!(
-        "polytask {}: {} tasks ({}), seed {}, {threads} threads, on {}{}",
+        "polytask {}: {} ({}), seed {}, {}, on {}{}",
         env!("CARGO_PKG_VERSION"),
-        tasks.len(),
+        counted(tasks.len(), "task"),
         tasks.join(", "),
         config.train.seed,
+        counted(rayon::current_num_threads(), "thread"),
         super::describe_device(config.train.device, device),
         super::describe_precision(&config.train)
     )

@@ -15,6 +15,11 @@ pub fn count(n: usize) -> String {
     out
 }
 
+/// A number of things: `1 epoch`, `1,234 epochs`.
+pub fn counted(n: usize, thing: &str) -> String {
+    format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// Parameters and the like: `950`, `12.3 k`, `22.7 M`, `1.2 G`.
 pub fn short(n: usize) -> String {
     match n as f64 {

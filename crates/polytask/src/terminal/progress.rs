@@ -1,7 +1,7 @@
 //! A run as people watch it: a bar on a terminal, plain lines elsewhere, a table after every evaluation.
 
 use super::escape::one_line;
-use super::figures::{bytes, change, count, duration, points, short};
+use super::figures::{bytes, change, count, counted, duration, points, short};
 use super::output;
 use super::table::Table;
 use crate::memory;
@@ -156,12 +156,12 @@ impl ProgressDisplay {
         let went_on =
             if e.resumed { format!(", going on after step {}", count(e.step)) } else { String::new() };
         self.say(&format!(
-            "  {} parameters shared, {} in {} heads; {} steps in {} epochs{went_on}",
+            "  {} parameters shared, {} in {}; {} in {}{went_on}",
             short(e.trunk_parameters),
             short(heads),
-            e.tasks.len(),
-            count(e.steps),
-            self.epochs
+            counted(e.tasks.len(), "head"),
+            counted(e.steps, "step"),
+            counted(self.epochs, "epoch")
         ));
         if let Some(told) = unevaluated(&e.unevaluated_tasks, e.tasks.len()) {
             self.say(&format!("  {told}"));

@@ -66,7 +66,7 @@ use crate::targets::labels::Labels;
 use crate::targets::words;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
+    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
     TrunkHandles,
 };
 use annotation::Annotation;
@@ -132,10 +132,11 @@ impl Kind for EntitiesRelations {
 
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let mut errors = ErrorList::new();
-        let (mut types, mut relations) = (BTreeMap::new(), BTreeMap::new());
+        let (mut types, mut relations, mut outside) = (BTreeMap::new(), BTreeMap::new(), None);
         for row in rows {
             match Annotation::read(&self.config, row) {
                 Ok(None) => {}
+                Ok(Some(gold)) if gold.is_outside => outside = outside.or(Some(row)),
                 Ok(Some(gold)) => {
                     gold.types().for_each(|name| *types.entry(name.to_owned()).or_insert(0) += 1);
                     let names = gold.relation_types();
@@ -143,6 +144,15 @@ impl Kind for EntitiesRelations {
                 }
                 Err(error) => errors.push(error),
             }
+        }
+        if let Some(row) = outside.filter(|_| types.is_empty()) {
+            let expected =
+                format!("an `end` of at most the number of words in field {:?}", self.config.tokens);
+            errors.push(row.error(
+                &self.config.entities,
+                "an entity outside of the row's words, and no other rows with entities",
+                expected,
+            ));
         }
         errors.finish(())?;
         let (types, relations) = (Labels::new(types), Labels::new(relations));
@@ -202,9 +212,15 @@ impl Head for EntitiesRelationsHead {
         let mut errors = ErrorList::new();
         let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
         let mut rows = Vec::with_capacity(view.rows.len());
+        let what = "have entities that lie outside of their words; these rows are masked";
+        let mut outside = GoldIssue::new(what, true);
         for (i, row) in view.rows.iter().enumerate() {
             match Annotation::read(&self.kind.config, row) {
                 Ok(gold) => {
+                    if let Some(gold) = &gold {
+                        outside.count(&row.place, gold.is_outside);
+                    }
+                    let gold = gold.filter(|gold| !gold.is_outside);
                     if let Some(gold) = &gold {
                         let dropped = gold.dropped(&self.kind.config, &view.encoded, i);
                         report.truncated += dropped.truncated;
@@ -217,6 +233,7 @@ impl Head for EntitiesRelationsHead {
             }
         }
         errors.finish(())?;
+        report.add_issue(outside);
         report.labelled = rows.iter().flatten().count();
         report.missing = report.rows - report.labelled;
         let all = || rows.iter().flatten();

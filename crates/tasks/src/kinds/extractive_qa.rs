@@ -27,6 +27,7 @@
 //! Answer: `{"answer", "start", "end", "probability"}`, the first three null where there is no answer; `start` and `end`
 //! (exclusive) count Unicode characters of the context.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -39,11 +40,11 @@ use serde_json::json;
 
 use crate::heads::head::{self, LinearHead};
 use crate::losses::ragged;
-use crate::targets::gold::{self, GoldAnswer};
+use crate::targets::gold::{self, GoldAnswer, GoldAnswers, Misplaced};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, SpanAnswer, TaskError,
-    TaskHead, TrunkHandles,
+    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, SpanAnswer,
+    TaskError, TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["answer_f1", "exact_match"];
@@ -155,7 +156,7 @@ struct ExtractiveQa {
 
 impl ExtractiveQa {
     /// The gold answers of a row.
-    fn gold(&self, row: &Row) -> Result<Option<Vec<GoldAnswer>>, DataError> {
+    fn gold(&self, row: &Row) -> Result<Option<GoldAnswers>, DataError> {
         let context = row.text(&self.config.context)?.unwrap_or_default();
         gold::answers(row, &self.config.answers, &context)
     }
@@ -180,17 +181,28 @@ impl Kind for ExtractiveQa {
 
     fn fit_labels(&self, rows: &[Row]) -> Result<serde_json::Value, Vec<DataError>> {
         let mut errors = ErrorList::new();
-        let mut answered = 0;
+        let (mut answered, mut misplaced) = (0, None);
         for row in rows {
             match self.gold(row) {
-                Ok(gold) => answered += usize::from(gold.is_some_and(|gold| !gold.is_empty())),
+                Ok(None) => {}
+                Ok(Some(gold)) => {
+                    answered += usize::from(!gold.answers.is_empty());
+                    misplaced = misplaced.or(gold.misplaced.map(|found| (&row.place, found)));
+                }
                 Err(error) => errors.push(error),
             }
         }
         errors.finish(())?;
         if answered == 0 {
-            let found =
-                format!("no answer in field {:?} of {} training rows", self.config.answers, rows.len());
+            let field = &self.config.answers;
+            let found = match misplaced {
+                None => format!("no answer in field {field:?} of {} training rows", rows.len()),
+                Some((place, found)) => format!(
+                    "no answer in field {field:?} of {} training rows that stands at its start in the context ({place}: {})",
+                    rows.len(),
+                    found.reason()
+                ),
+            };
             let key = format!("task.{}.extractive_qa.answers", self.task);
             return Err(vec![DataError::Setting { key, found, expected: "answers to learn from".into() }]);
         }
@@ -318,6 +330,8 @@ impl Head for ExtractiveQaHead {
         let mut errors = ErrorList::new();
         let mut report = LabelReport { rows: view.rows.len(), ..Default::default() };
         let (mut gold, mut answered) = (Vec::with_capacity(view.rows.len()), 0);
+        let mut misplaced: BTreeMap<&str, GoldIssue> = BTreeMap::new();
+        let mut with_answers = 0;
         for (i, row) in view.rows.iter().enumerate() {
             let found = match self.kind.gold(row) {
                 Ok(found) => found,
@@ -326,21 +340,39 @@ impl Head for ExtractiveQaHead {
                     continue;
                 }
             };
-            let question = found.map(|found| {
-                answered += usize::from(!found.is_empty());
-                let offset_mapping = view.encoded.offset_mapping(i);
-                let tokens = match found.first() {
-                    None => vec![[0, 0]; offset_mapping.len()],
-                    Some(answer) => tokens_of(answer, &offset_mapping, view.encoded.truncated[i] > 0),
-                };
-                report.truncated += usize::from(tokens.is_empty());
-                QaExample { answers: found.into_iter().map(|answer| answer.text).collect(), tokens }
-            });
+            if let Some(found) = &found {
+                with_answers += usize::from(!found.answers.is_empty() || found.misplaced.is_some());
+                if let Some(reason) = found.misplaced.map(Misplaced::reason) {
+                    let issue = || {
+                        GoldIssue::new(
+                            format!(
+                                "have an answer that is not at its start in the context and is left out: {reason}"
+                            ),
+                            true,
+                        )
+                    };
+                    misplaced.entry(reason).or_insert_with(issue).count(&row.place, true);
+                }
+            }
+            // A row that has answers, none of which stands where it should, is not one without an answer.
+            let is_lost = |gold: &GoldAnswers| gold.answers.is_empty() && gold.misplaced.is_some();
+            let question =
+                found.filter(|gold| !is_lost(gold)).map(|GoldAnswers { answers: found, .. }| {
+                    answered += usize::from(!found.is_empty());
+                    let offset_mapping = view.encoded.offset_mapping(i);
+                    let tokens = match found.first() {
+                        None => vec![[0, 0]; offset_mapping.len()],
+                        Some(answer) => tokens_of(answer, &offset_mapping, view.encoded.truncated[i] > 0),
+                    };
+                    report.truncated += usize::from(tokens.is_empty());
+                    QaExample { answers: found.into_iter().map(|answer| answer.text).collect(), tokens }
+                });
             report.labelled += usize::from(question.is_some());
             gold.push(question);
         }
         errors.finish(())?;
         report.missing = report.rows - report.labelled;
+        misplaced.into_values().for_each(|issue| report.add_issue(GoldIssue { of: with_answers, ..issue }));
         let unanswered = report.labelled - answered;
         report.counts = vec![("an answer".into(), answered), ("no answer".into(), unanswered)];
         let (rows, encoded) = (view.rows.clone(), view.encoded.clone());

@@ -66,6 +66,19 @@ macro_rules! kinds {
         pub const CATALOGUE: &[(&str, &str)] = &[$((stringify!($name), include_str!($file)),)+];
 
         impl TaskConfig {
+    /// Changes a setting of decoding of a task that writes; false for other tasks.
+    ///
+    /// # Errors
+    /// A key or value that decoding does not have, in words.
+    pub fn set_decoding(&mut self, key: &str, value: &serde_json::Value) -> Result<bool, String> {
+        let decoding = self.generation.as_mut().map(|config| &mut config.decoding);
+        let Some(decoding) = decoding.or(self.translation.as_mut().map(|config| &mut config.decoding)) else {
+            return Ok(false);
+        };
+        *decoding = decoding.with(key, value)?;
+        Ok(true)
+    }
+
             /// The kinds that the table names.
             fn named(&self) -> Vec<&'static str> {
                 [$(self.$name.as_ref().map(|_| stringify!($name)),)+].into_iter().flatten().collect()

@@ -15,23 +15,57 @@ pub(crate) struct GoldAnswer {
 const EXPECTED: &str =
     "{text: [..], answer_start: [..]}, or a list of {text, answer_start}, with starts in characters";
 
-/// The answers in a field; `None` for a row without the field, an empty list if the context does not answer the question.
+/// The gold answers of a row.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct GoldAnswers {
+    /// The answers that stand where they are said to; none if the context does not answer the question.
+    pub answers: Vec<GoldAnswer>,
+    /// What is wrong with the others, if there are others.
+    pub misplaced: Option<Misplaced>,
+}
+
+/// Where an answer that is not at its start stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Misplaced {
+    /// At the start in bytes of UTF-8.
+    Bytes,
+    /// Somewhere else in the context.
+    Elsewhere,
+    /// Nowhere in the context.
+    Nowhere,
+}
+
+impl Misplaced {
+    /// What is the matter, said of an answer.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Misplaced::Bytes => "its start counts bytes of UTF-8, expected characters",
+            Misplaced::Elsewhere => "it stands elsewhere in the context",
+            Misplaced::Nowhere => "it stands nowhere in the context",
+        }
+    }
+}
+
+/// The answers in a field; `None` for a row without the field.
 ///
-/// Errors: another format; an answer that is not at its start in the context.
-pub(crate) fn answers(row: &Row, field: &str, context: &str) -> Result<Option<Vec<GoldAnswer>>, DataError> {
+/// Errors: another format.
+pub(crate) fn answers(row: &Row, field: &str, context: &str) -> Result<Option<GoldAnswers>, DataError> {
     let Some(value) = row.get(field) else { return Ok(None) };
     let answers = read(value).ok_or_else(|| row.error(field, value.preview(), EXPECTED))?;
-    let located = |(text, start): (&str, f64)| {
-        let begin = (start >= 0.0 && start.fract() == 0.0).then(|| byte(context, start as usize)).flatten();
-        match begin.filter(|begin| context[*begin..].starts_with(text)) {
-            Some(begin) => Ok(GoldAnswer { text: text.to_owned(), bytes: begin..begin + text.len() }),
-            None => {
-                let found = format!("the answer {} at character {start}", Value::Text(text.into()).preview());
-                Err(row.error(field, found, "an answer that stands there in the context"))
+    let mut gold = GoldAnswers::default();
+    for (text, start) in answers.into_iter().filter(|(text, _)| !text.is_empty()) {
+        let whole = (start >= 0.0 && start.fract() == 0.0).then_some(start as usize);
+        let stands_at = |byte: &usize| context.get(*byte..).is_some_and(|rest| rest.starts_with(text));
+        match whole.and_then(|start| byte(context, start)).filter(stands_at) {
+            Some(begin) => {
+                gold.answers.push(GoldAnswer { text: text.to_owned(), bytes: begin..begin + text.len() });
             }
+            None if whole.as_ref().is_some_and(stands_at) => gold.misplaced = Some(Misplaced::Bytes),
+            None if context.contains(text) => gold.misplaced = Some(Misplaced::Elsewhere),
+            None => gold.misplaced = Some(Misplaced::Nowhere),
         }
-    };
-    answers.into_iter().filter(|(text, _)| !text.is_empty()).map(located).collect::<Result<_, _>>().map(Some)
+    }
+    Ok(Some(gold))
 }
 
 /// Texts and starts, in either of the two formats.

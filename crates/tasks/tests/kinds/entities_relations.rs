@@ -335,7 +335,7 @@ fn annotations_that_cannot_be_are_told() {
         (of(json!([{ "start": 0, "end": 1 }]), json!([])), format!("{entities} {{start: 0, end: 1}}")),
         (
             of(json!([{ "start": 0, "end": 3, "type": "a" }]), json!([])),
-            "expected an end of at most 2, the words of field \"tokens\"".into(),
+            "an entity outside of the row's words".into(),
         ),
         (
             of(json!([entity, { "start": 0, "end": 1, "type": "b" }]), json!([])),

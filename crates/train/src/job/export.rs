@@ -140,9 +140,22 @@ impl Model {
     /// # Errors
     /// When a file is missing, or is not what it should be.
     pub fn open(dir: &Path, device: &Device) -> Result<(Model, ModelManifest, Checked), TrainError> {
+        Model::open_changed(dir, device, |_| ())
+    }
+
+    /// As [`Model::open`], with a change of what the model says about itself, such as settings of decoding.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_changed(
+        dir: &Path,
+        device: &Device,
+        change: impl FnOnce(&mut ModelManifest),
+    ) -> Result<(Model, ModelManifest, Checked), TrainError> {
         durable::recover_dir(dir)?;
         let path = dir.join(MANIFEST);
-        let (manifest, checked) = read_manifest(&path)?;
+        let (mut manifest, checked) = read_manifest(&path)?;
+        change(&mut manifest);
         let tokenizer = Tokenizer::from_file(&dir.join(TOKENIZER))?;
         let mut parameters = Parameters::new(device, 0);
         let mut trunk = Trunk::new(model::open(dir, &mut parameters, None)?);

@@ -17,9 +17,25 @@ impl Rules<'_> {
         }
     }
 
-    /// A corpus is for some task.
+    /// A corpus is for some task, and has at most one source of validation rows.
     pub(super) fn corpora(&mut self) {
-        for name in self.config.corpus.keys() {
+        for (name, corpus) in &self.config.corpus {
+            if let Some(share) = corpus.validation_split {
+                let at = self.at(&["corpus", name, "validation_split"]);
+                if corpus.validation.is_some() {
+                    let message = format!("the corpus `{name}` has both `validation` and `validation_split`");
+                    self.push(
+                        Diagnostic::error(message, at)
+                            .help("remove one: files of their own, or a share of the training rows"),
+                    );
+                } else if share <= 0.0 || share >= 1.0 {
+                    let message =
+                        format!("`corpus.{name}.validation_split` is {share}, expected above 0 and below 1");
+                    self.push(
+                        Diagnostic::error(message, at).help("0.1 cuts a tenth of the training rows off"),
+                    );
+                }
+            }
             if !self.config.task.values().any(|task| task.config.corpus == *name) {
                 let warning = Diagnostic::warning(
                     format!("no task reads the corpus `{name}`"),

@@ -16,6 +16,8 @@ pub(crate) struct Annotation {
     pub entities: BTreeMap<[u32; 2], String>,
     /// The types of relation of each related pair of entities; `None` for a row without the field of relations.
     pub relations: Option<BTreeMap<[[u32; 2]; 2], Vec<String>>>,
+    /// Whether an entity lies outside of the row's words, so that the row is no target.
+    pub is_outside: bool,
 }
 
 /// The formats of the fields, for a message.
@@ -25,8 +27,7 @@ const RELATIONS: &str = "a list of {head: [start, end], tail: [start, end], type
 impl Annotation {
     /// Reads a row; `None` for one without the field of entities.
     ///
-    /// Errors: something else in a field; a span outside the row's words, or with two types; a relation whose argument
-    /// is no entity.
+    /// Errors: something else in a field; a span with two types; a relation whose argument is no entity.
     pub fn read(config: &EntitiesRelationsConfig, row: &Row) -> Result<Option<Self>, DataError> {
         let Some(entities) = records(row, &config.entities, ENTITIES)? else { return Ok(None) };
         let words = row.words(&config.tokens)?.ok_or_else(|| row.missing(&config.tokens))?.len();
@@ -39,8 +40,7 @@ impl Annotation {
             let (span, label) =
                 found.ok_or_else(|| row.error(&config.entities, value.preview(), ENTITIES))?;
             if span.end > words {
-                let expected = format!("an end of at most {words}, the words of field {:?}", config.tokens);
-                return Err(row.error(&config.entities, value.preview(), expected));
+                return Ok(Some(Annotation { is_outside: true, ..Annotation::default() }));
             }
             let other = read.entities.insert(word_range(&span), label.clone());
             if let Some(other) = other.filter(|other| *other != label) {

@@ -55,6 +55,17 @@ impl Default for Decoding {
     }
 }
 
+impl Decoding {
+    /// These settings with another value of one.
+    ///
+    /// Errors: a key or value that there is not, in words.
+    pub(crate) fn with(&self, key: &str, value: &serde_json::Value) -> Result<Decoding, String> {
+        let mut settings = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        settings[key] = value.clone();
+        serde_json::from_value(settings).map_err(|error| error.to_string())
+    }
+}
+
 impl Default for Sampling {
     fn default() -> Self {
         Self { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 0 }
