@@ -66,8 +66,9 @@ def attack(bench, tally):
     tries += [flip(text.encode(), random) for _ in range(bench.size(5000))]
     tries += [(text.encode()[:length], f"cut to {length}") for length in range(0, len(text), max(1, len(text) // bench.size(2000)))]
     tries += [(b"[" * 200000, "deep"), (b'{"model":' * 5000, "deep objects"), (b"\xff" * 10, "not UTF-8")]
-    bench.each(lambda one: tried(bench, tally, whole, *one), tries)
-    as_backbone(bench, tally, whole)
+    parts = [(part, new) for part, all in PARTS.items() for new in all]
+    tries = [(tried, *one) for one in tries] + [(as_backbone, *one) for one in parts]
+    bench.each(lambda one: one[0](bench, tally, whole, *one[1:]), tries)
 
 
 def tried(bench, tally, whole, data, what):
@@ -78,20 +79,18 @@ def tried(bench, tally, whole, data, what):
     shutil.rmtree(folder)
 
 
-def as_backbone(bench, tally, whole):
+def as_backbone(bench, tally, whole, part, new):
     """What `check` takes must be trained without a fault."""
     value = json.loads((whole / "run/model/tokenizer.json").read_text())
-    for part, all in PARTS.items():
-        for new in all:
-            folder = copied(bench, whole)
-            (folder / "run/model/tokenizer.json").write_text(json.dumps(replaced(value, (part,), new)))
-            backbone = CONFIG.replace("{ bag = { width = 8, window = 1, dropout = 0.1 } }", '"run/model"')
-            (folder / "job.toml").unlink()
-            (folder / "job.toml").write_text(backbone.replace("[tokenizer]\nsize = 320\n", ""))
-            checked = bench.run(folder, "check", "job.toml", timeout=30)
-            trained = bench.run(folder, "train", "job.toml", "--run", "new", timeout=60)
-            crash = checked.crash() or trained.crash()
-            if not crash and checked.code != trained.code:
-                crash = f"check ends with {checked.code}, train with {trained.code}"
-            tally.add(crash or ("equal" if checked.code == 0 else "refused"), f"backbone, {part} {str(new)[:80]}")
-            shutil.rmtree(folder)
+    folder = copied(bench, whole)
+    (folder / "run/model/tokenizer.json").write_text(json.dumps(replaced(value, (part,), new)))
+    backbone = CONFIG.replace("{ bag = { width = 8, window = 1, dropout = 0.1 } }", '"run/model"')
+    (folder / "job.toml").unlink()
+    (folder / "job.toml").write_text(backbone.replace("[tokenizer]\nsize = 320\n", ""))
+    checked = bench.run(folder, "check", "job.toml", timeout=30)
+    trained = bench.run(folder, "train", "job.toml", "--run", "new", timeout=60)
+    crash = checked.crash() or trained.crash()
+    if not crash and checked.code != trained.code:
+        crash = f"check ends with {checked.code}, train with {trained.code}"
+    tally.add(crash or ("equal" if checked.code == 0 else "refused"), f"backbone, {part} {str(new)[:80]}")
+    shutil.rmtree(folder)
