@@ -59,7 +59,7 @@ def mutated(random):
         elif way == 4:
             lines.insert(at, random.choice(KEYS).split(".")[-1] + " = " + random.choice(VALUES))
         else:
-            lines[at], _ = flip((lines[at] or " ").encode(), random)
+            lines[at], _ = flip((lines[at] or " ").encode(errors="surrogateescape"), random)
             lines[at] = lines[at].decode(errors="surrogateescape")
         data = "\n".join(lines)
     for _ in range(random.choice([0, 1, 1, 2])):
