@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,9 +104,10 @@ class Tally:
 class Bench:
     """A folder of its own for each try, and the binary to run in it."""
 
-    def __init__(self, binary, seed, quick, jobs):
-        self.binary = str(Path(binary).resolve())
-        self.seed, self.quick, self.jobs = seed, quick, jobs
+    def __init__(self, arguments):
+        self.binary = str(Path(arguments.binary).resolve())
+        self.seed, self.quick, self.jobs = arguments.seed, arguments.quick, arguments.jobs
+        self.end = time.monotonic() + arguments.seconds if arguments.seconds else None
         self.root = Path(tempfile.mkdtemp(prefix="polytask-attack-"))
         self.number = 0
         self.lock = threading.Lock()
@@ -176,10 +178,16 @@ class Bench:
         )
 
     def each(self, work, items):
-        """Does work on items, several at a time. A fault of a script ends all."""
+        """Does work on items in any order, several at a time, until time is up. A fault of a script ends all."""
+        items = list(items)
+        self.random("order").shuffle(items)
         with ThreadPoolExecutor(self.jobs) as pool:
-            for _ in pool.map(work, items):
+            for _ in pool.map(lambda item: None if self.over() else work(item), items):
                 pass
+
+    def over(self):
+        """Whether the time of the family is up."""
+        return self.end is not None and time.monotonic() > self.end
 
 
 def model_hash(run):

@@ -8,7 +8,8 @@ import time
 from bench import CONFIG, flip, model_hash, steps
 
 QUESTIONS = b"Ada scored a goal\nshares fell\n"
-LONGER = CONFIG.replace("epochs = 4", "epochs = 200\nsave_steps = 40\nmax_steps = 400")
+# Ten steps are left behind the last checkpoint, so that each try is short.
+LONGER = CONFIG.replace("epochs = 4", "epochs = 200\nsave_steps = 10\nmax_steps = 60")
 
 
 def attack(bench, tally):
@@ -18,48 +19,45 @@ def attack(bench, tally):
     if bench.run(whole, "train", "--resume", "run").code != 0:
         raise SystemExit("damage: the undamaged run is not resumed")
     wanted = (model_hash(whole / "run"), steps(whole / "run"))
-    for path in sorted(checkpoints[-1].iterdir()):
-        name = path.relative_to(run)
-        damages(bench, path.read_bytes(), name, lambda data, what, name=name: resumed(bench, tally, run, name, data, what, wanted))
-    metrics = (run / "run/metrics.jsonl").relative_to(run)
-    flips(bench, (run / metrics).read_bytes(), metrics, lambda data, what: history(bench, tally, run, metrics, data, what, wanted))
     answers = said(bench, whole)
+    tries = []
+    for path in sorted(checkpoints[-1].iterdir()):
+        tries += [(resumed, run, wanted, path.relative_to(run), *one) for one in damages(bench, path)]
+    metrics = run / "run/metrics.jsonl"
+    tries += [(history, run, wanted, metrics.relative_to(run), *one) for one in flips(bench, metrics)]
     for path in sorted((whole / "run/model").iterdir()):
-        name = path.relative_to(whole)
-        damages(bench, path.read_bytes(), name, lambda data, what, name=name: answered(bench, tally, whole, name, data, what, answers))
+        tries += [(answered, whole, answers, path.relative_to(whole), *one) for one in damages(bench, path)]
+    bench.each(lambda one: tally.add(one[0](bench, *one[1:5]), f"{one[3]}, {one[5]}"), tries)
 
 
 def interrupted(bench):
     """A run with several checkpoints that is not at its end."""
-    folder = bench.write_corpus(bench.folder(), LONGER)
-    child = bench.start(folder, "train", "job.toml", "--run", "run")
-    while len(list((folder / "run/checkpoints").glob("[0-9]*"))) < 3:
-        if child.poll() is not None:
-            raise SystemExit(f"damage: the run ended: {child.stderr.read().decode()}")
-        time.sleep(0.002)
-    child.send_signal(signal.SIGINT)
-    child.communicate()
-    return folder
+    for _ in range(100):
+        folder = bench.write_corpus(bench.folder(), LONGER)
+        child = bench.start(folder, "train", "job.toml", "--run", "run")
+        while child.poll() is None and len(list((folder / "run/checkpoints").glob("[0-9]*"))) < 3:
+            time.sleep(0.001)
+        child.send_signal(signal.SIGINT)
+        child.communicate()
+        if child.returncode == 130:
+            return folder
+    raise SystemExit("damage: every run ended before it was interrupted")
 
 
-def damages(bench, data, name, work):
-    cuts(bench, data, name, work)
-    flips(bench, data, name, work)
+def damages(bench, path):
+    """A file's bytes cut to every length below its own, and with flipped bits; with what was done to them."""
+    data = path.read_bytes()
+    every = max(1, len(data) // 20) if bench.quick else 1
+    return [(data[:length], f"cut to {length} bytes") for length in range(0, len(data), every)] + flips(bench, path)
 
 
-def cuts(bench, data, name, work):
-    """Every length below its own."""
-    every = max(1, len(data) * 100 // 2000) if bench.quick else 1
-    bench.each(lambda length: work(data[:length], f"{name} cut to {length} bytes"), range(0, len(data), every))
+def flips(bench, path):
+    random = bench.random(f"damage {path.name}")
+    data = path.read_bytes()
+    return [flip(data, random) for _ in range(bench.size(10000))]
 
 
-def flips(bench, data, name, work):
-    random = bench.random(f"damage {name}")
-    tries = [flip(data, random) for _ in range(bench.size(10000))]
-    bench.each(lambda one: work(one[0], f"{name}, {one[1]}"), tries)
-
-
-def resumed(bench, tally, run, name, data, what, wanted):
+def resumed(bench, run, wanted, name, data):
     folder = bench.copy(run)
     (folder / name).write_bytes(data)
     ran = bench.run(folder, "train", "--resume", "run")
@@ -73,8 +71,8 @@ def resumed(bench, tally, run, name, data, what, wanted):
         outcome = "damage without a word"
     else:
         outcome = "equal"
-    tally.add(outcome, what)
     shutil.rmtree(folder)
+    return outcome
 
 
 def json_of(data):
@@ -85,7 +83,7 @@ def json_of(data):
         return data
 
 
-def history(bench, tally, run, name, data, what, wanted):
+def history(bench, run, wanted, name, data):
     """At most the damaged line, or the two that became one, may be missing."""
     folder = bench.copy(run)
     (folder / name).write_bytes(data)
@@ -98,8 +96,8 @@ def history(bench, tally, run, name, data, what, wanted):
         found = steps(folder / "run")
         lost = len(set(wanted[1]) - set(found))
         outcome = "equal" if lost <= 2 and len(found) <= len(wanted[1]) + 1 else f"{lost} steps lost, {len(found)} written"
-    tally.add(outcome, what)
     shutil.rmtree(folder)
+    return outcome
 
 
 def said(bench, folder):
@@ -108,7 +106,7 @@ def said(bench, folder):
     return [(ran.code, ran.out) for ran in both], next((ran.crash() for ran in both if ran.crash()), None)
 
 
-def answered(bench, tally, whole, name, data, what, answers):
+def answered(bench, whole, answers, name, data):
     folder = bench.folder()
     for entry in whole.iterdir():
         if entry.name != "run":
@@ -124,5 +122,5 @@ def answered(bench, tally, whole, name, data, what, answers):
         outcome = "refused"
     else:
         outcome = "equal" if found == answers[0] else "another answer, and nothing said"
-    tally.add(outcome, what)
     shutil.rmtree(folder)
+    return outcome

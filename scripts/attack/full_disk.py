@@ -85,7 +85,7 @@ def limited(bench, tally, wanted, size):
 
 def at_every_write(bench, tally, wanted, shim, mode):
     number, every = 1, 40 if bench.quick else 1
-    while number < 20000:
+    while number < 20000 and not bench.over():
         folder = bench.copy(bench.base)
         env = {"LD_PRELOAD": str(shim), "FAIL_AT": str(number), **mode}
         ran = bench.run(folder, "train", "job.toml", "--run", "run", env=env)

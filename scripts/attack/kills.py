@@ -81,7 +81,7 @@ def at_calls(bench, tally, whole, call):
     """Kills at the first call of this name, the second, and so on, until one comes to its end."""
     every = 7 if bench.quick else 1
     number = 1
-    while number < 20000:
+    while number < 20000 and not bench.over():
         folder = bench.copy(whole["folder"])
         shutil.rmtree(folder / "run")
         trace = folder / "trace"

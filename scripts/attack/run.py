@@ -1,6 +1,6 @@
 """Attacks the program and counts what happens.
 
-  python3 scripts/attack/run.py BINARY [--quick] [--only NAME]... [--seed N] [--jobs N]
+  python3 scripts/attack/run.py BINARY [--quick] [--only NAME]... [--seconds N] [--seed N] [--jobs N]
 
 Ends with 0 where nothing was wrong. README.md has what each family does.
 """
@@ -26,12 +26,13 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a hundredth of the tries")
     parser.add_argument("--only", action="append", choices=FAMILIES, help="only this family; may be repeated")
     parser.add_argument("--seed", type=int, default=1, help="the seed of all that is random")
+    parser.add_argument("--seconds", type=float, help="how long each family may take; the rest of its tries are left out")
     parser.add_argument("--jobs", type=int, default=2, help="commands at a time")
     arguments = parser.parse_args()
     wrong = 0
     table = [f"{'family':<14} {'runs':>7} {'refused':>8} {'equal':>7} {'WRONG':>6} {'seconds':>8}"]
     for name in arguments.only or FAMILIES:
-        bench, tally, began = Bench(arguments.binary, arguments.seed, arguments.quick, arguments.jobs), Tally(), time.monotonic()
+        bench, tally, began = Bench(arguments), Tally(), time.monotonic()
         try:
             importlib.import_module(name).attack(bench, tally)
         finally:

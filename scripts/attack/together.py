@@ -13,6 +13,8 @@ def attack(bench, tally):
         bench.run(folder, "train", "job.toml", "--run", "run", "--set", f"train.seed={seed}")
         alone[seed] = model_hash_of_weights(folder / "run")
     for number in range(bench.size(200)):
+        if bench.over():
+            return
         for way in (["--run", "run"], []):
             tally.add(fresh(bench, alone, way), f"round {number}, {way or 'without --run'}")
         tally.add(resumed(bench), f"round {number}, --resume")

@@ -88,7 +88,7 @@ pub struct Train {
     /// How it is read
     #[command(flatten)]
     pub overrides: Overrides,
-    /// The run's directory [default: runs/ and the config's name, numbered if it exists]
+    /// The run's directory, empty or not there [default: runs/ and the config's name, numbered if it exists]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub run: Option<PathBuf>,
     /// Go on with an interrupted run, exactly where its last checkpoint stands

@@ -91,7 +91,7 @@ pub struct DataConfig {
     #[schemars(range(min = 2, max = 1000000))]
     pub max_length: usize,
     /// A folder that keeps tokenized corpora for the next run, by their content. Default: `polytask` in the user's folder
-    /// for caches.
+    /// for caches, of which what was used last is kept, at most 4 GiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
 }

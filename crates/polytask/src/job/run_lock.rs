@@ -38,7 +38,7 @@ impl RunLock {
         claim(run).map_err(|refusal| {
             let root = run.root().display();
             match refusal {
-                Refusal::Occupied if run.config().exists() && run.metrics().exists() => {
+                Refusal::Occupied if run.config().exists() && (run.metrics().exists() || run.lock().exists()) => {
                     Failure::refused([format!(
                         "{root} is a run already: go on with it (polytask train --resume {root}), or give another directory with --run"
                     )])

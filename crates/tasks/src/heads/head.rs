@@ -51,9 +51,15 @@ pub(crate) fn probabilities(logits: Tensor<2>) -> Vec<f32> {
     to_host_vec(activation::softmax(logits, 1))
 }
 
-/// The sigmoid of each logit, on the host.
+/// The sigmoid of each logit, on the host; NaN of a logit that is not finite, which comes of weights that have overflowed.
 pub(crate) fn sigmoids(logits: Tensor<2>) -> Vec<f32> {
-    to_host_vec(activation::sigmoid(logits))
+    let mut sigmoids = to_host_vec(activation::sigmoid(logits.clone()));
+    for (sigmoid, logit) in sigmoids.iter_mut().zip(to_host_vec(logits)) {
+        if !logit.is_finite() {
+            *sigmoid = f32::NAN;
+        }
+    }
+    sigmoids
 }
 
 /// The index and the value of the maximum; the first of equal values. NaN is never the maximum.

@@ -310,7 +310,11 @@ impl Head for OrdinalRegressionHead {
         let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
         let above = head::sigmoids(self.logits(parameters, batch, &pack_rows));
         let rows = above.chunks(self.labels.len() - 1);
-        rows.map(|above| Prediction::Label(class_probabilities(above))).collect()
+        let of_row = |above: &[f32]| match above.iter().any(|probability| probability.is_nan()) {
+            true => vec![f32::NAN; above.len() + 1],
+            false => class_probabilities(above),
+        };
+        rows.map(|above| Prediction::Label(of_row(above))).collect()
     }
 
     fn score(&self, _split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores {

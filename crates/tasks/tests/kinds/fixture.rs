@@ -231,6 +231,23 @@ impl Heads {
         for device in devices() {
             self.compare_on(&device.autodiff(), task, view, pack, (rows, num_targets, case));
         }
+        self.overflow(task, view, pack, rows);
+    }
+
+    /// Weights whose products overflow give no prediction that looks like one.
+    fn overflow(&self, task: &Learnt, view: &View, pack: &Pack, rows: &[u32]) {
+        let device = DeviceName::Cpu.open().unwrap();
+        let (mut parameters, mut head) = self.build(task, &device);
+        head.encode_targets(Split::Train, view).unwrap();
+        for index in 0..parameters.len() {
+            let size = parameters.data(index).len();
+            let values = (0..size).map(|i| if i % 2 == 0 { 3e38 } else { -3e38 }).collect();
+            parameters.set_data(index, values).unwrap();
+        }
+        let (states, rows) = (self.states(&device), same(rows));
+        let batch = Batch::evaluated(&states, pack, Split::Train, &rows);
+        let found = head.predict(&parameters, &batch);
+        assert!(found.iter().any(|prediction| !prediction.is_finite()), "{found:?}");
     }
 
     fn compare_on(

@@ -60,6 +60,11 @@ pub(crate) fn save(
     })
 }
 
+/// Refuses weights that are not finite.
+pub(crate) fn check_weights(parameters: &Parameters, step: usize) -> Result<(), TrainError> {
+    tensors::check(parameters, step)
+}
+
 /// Reads and verifies a checkpoint.
 pub(crate) fn open(path: &Path) -> Result<Checkpoint, TrainError> {
     let [weights, optimizer, state] = Manifest::read(path, [WEIGHTS, OPTIMIZER, STATE])?;

@@ -13,6 +13,7 @@ pub(crate) mod step;
 pub(crate) mod task_usage;
 
 use crate::{
+    checkpoint,
     checkpoint::durable,
     checkpoint::fingerprint,
     checkpoint::run_dir::RunDir,
@@ -375,6 +376,8 @@ impl<'a, 'h> Run<'a, 'h> {
         let step = self.progress.step;
         let tasks = evaluation.nonfinite();
         if !tasks.is_empty() {
+            // A weight that is no number itself is named.
+            checkpoint::check_weights(&self.job.model.parameters, step)?;
             return Err(TrainError::NonFiniteScores { step, tasks });
         }
         let criterion = self.criterion.clone().unwrap_or(Criterion::Mean);
