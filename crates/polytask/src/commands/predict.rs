@@ -7,7 +7,7 @@ mod question;
 
 use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
-use crate::terminal::output;
+use crate::terminal::{escape, output};
 use data::{CorpusConfig, Row, Value as FieldValue};
 use input::{Asked, InputFormat, Source};
 use passes::Wanted;
@@ -149,7 +149,7 @@ impl<'a> Answering<'a> {
                 return Ok(counts);
             }
             for answer in self.objects(asked, file, &mut counts)? {
-                match writeln!(to, "{answer}") {
+                match writeln!(to, "{}", escape::commands(&answer.to_string())) {
                     Err(e) if e.kind() == io::ErrorKind::BrokenPipe => counts.reader_left = true,
                     other => other.map_err(|e| Failure::failed(format!("writing the answers: {e}")))?,
                 }

@@ -121,7 +121,8 @@ fn document(file: &Arc<Path>, text: &str) -> Option<Result<Vec<Row>, Vec<DataErr
         }
         let has_text =
             matches!(&whole, Value::Record(fields) if fields.iter().any(|(_, value)| is_text(value)));
-        if lines > 1 || !has_text {
+        let is_named_json = file.extension().is_some_and(|extension| extension == "json");
+        if lines > 1 || (is_named_json && !has_text) {
             let reason = format!(
                 "the file is one JSON document with a list {list:?}, expected one object a line; convert it with: jq -c '.{list}[]'"
             );
