@@ -7,6 +7,7 @@
 //!
 //! The tables' types live with their owners in the crates below; here is only what holds them together.
 
+mod command_line_keys;
 pub mod diagnostic;
 pub mod document;
 mod interpolate;

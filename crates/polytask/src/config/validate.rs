@@ -1,6 +1,7 @@
 //! Validates a config against its schema and reports everything that does not fit, with its position.
 
 use super::{
+    command_line_keys,
     diagnostic::{Diagnostic, Span},
     document::{Data, Entry, Node, quoted},
     renamed_keys::renamed,
@@ -279,6 +280,8 @@ impl<'a> Validator<'a> {
         let meant = new.or_else(|| suggest(&entry.key, known.iter().copied()));
         if let Some(new) = new {
             error = error.help(is_now(&entry.key, new));
+        } else if let Some(option) = command_line_keys::option(&self.path, &entry.key) {
+            error = error.help(option);
         } else if let Some(near) = meant {
             error = error.help(format!("did you mean `{near}`?"));
         } else if let Some(home) = self.schema.home(&entry.key) {
