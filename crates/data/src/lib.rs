@@ -50,7 +50,10 @@ pub use error::{DataError, ErrorList};
 pub use input_field::{InputField, RowInput};
 pub use order::{Curriculum, Difficulty, Order, OrderConfig};
 pub use pack::{Pack, RowRef};
-pub use read::{content_hash, escape_pattern, files, json_value, read, read_bytes, text_lines};
+pub use read::{
+    content_hash, escape_pattern, files, foreign_delimiter, format_of_name, json_value, read, read_bytes,
+    text_lines,
+};
 pub use sampler::{Sampler, SamplerConfig};
 pub use sentence_piece::SentencePiece;
 pub use stream::{CorpusDraws, CorpusRows, Draw, PackStream, Packing, StreamState};

@@ -148,7 +148,7 @@ pub struct Predict {
 /// `polytask check`
 #[derive(Args)]
 pub struct Check {
-    /// The config
+    /// The config; or a file with data, of which its fields are shown and a config is proposed
     pub file: PathBuf,
     /// How it is read
     #[command(flatten)]

@@ -84,7 +84,7 @@ pub fn text_lines(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>, Vec<DataError
 }
 
 fn format_of(path: &Path, corpus: &CorpusConfig) -> Result<Format, Vec<DataError>> {
-    corpus.format.or_else(|| by_extension(path)).ok_or_else(|| {
+    corpus.format.or_else(|| format_of_name(path)).ok_or_else(|| {
         let reason = "the extension tells no format; name the file .jsonl, .csv, .tsv, .conll, .conllu or .parquet, \
                       or set the corpus's `format`";
         vec![DataError::Format { path: path.into(), reason: reason.into() }]
@@ -137,11 +137,21 @@ const EXTENSIONS: [(&str, Format); 11] = [
     ("ft", Format::Fasttext),
 ];
 
+/// The delimiter of a CSV or TSV file that has none of the usual ones in its first line.
+pub fn foreign_delimiter(path: &Path) -> Option<char> {
+    let usual = match format_of_name(path)? {
+        Format::Csv => ',',
+        Format::Tsv => '\t',
+        _ => return None,
+    };
+    tsv::other_delimiter(&text::read(&path.into()).ok()?, usual)
+}
+
 /// The format by a file's extension; that of a compressed file stands before `.gz` or `.zst`.
-fn by_extension(path: &Path) -> Option<Format> {
+pub fn format_of_name(path: &Path) -> Option<Format> {
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();
     if matches!(extension.as_str(), "gz" | "zst") {
-        return by_extension(Path::new(path.file_stem()?)).filter(|format| *format != Format::Parquet);
+        return format_of_name(Path::new(path.file_stem()?)).filter(|format| *format != Format::Parquet);
     }
     EXTENSIONS.iter().find(|(known, _)| *known == extension).map(|(_, format)| *format)
 }

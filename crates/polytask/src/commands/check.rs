@@ -1,4 +1,6 @@
-//! `polytask check`: config, data and model validated without training, and the plan of the run.
+//! `polytask check`: config, data and model validated without training, and the plan of the run. Of a file with data: its fields.
+
+mod data_file;
 
 use crate::cli;
 use crate::config::Config;
@@ -21,6 +23,9 @@ const NAMED: usize = 6;
 
 /// Prints the plan, or every error that was found.
 pub fn check(args: &cli::Check) -> Result<u8, Failure> {
+    if data::format_of_name(&args.file).is_some() {
+        return data_file::check(&args.file);
+    }
     let mut config = super::load(&args.file, &args.overrides)?;
     let device = super::open_device(config.train.device)?;
     let assembled = super::with_threads(config.train.threads, || assemble(&config, &device))?;

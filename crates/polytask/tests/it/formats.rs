@@ -196,3 +196,37 @@ fn a_share_of_training_is_cut_off_for_validation() {
     let ran = bench.run(&["check", "config.toml"]);
     assert!(ran.code == 2 && ran.err.contains("validation_split"), "{}", ran.err);
 }
+
+#[test]
+fn a_file_with_data_alone_gets_its_fields_and_a_config() {
+    let bench = Bench::new();
+    let excel: String =
+        (0..20).map(|i| format!("\"Es war schön; Tag {i}\";{}\r\n", ["gut", "schlecht"][i % 2])).collect();
+    bench.write("excel.csv", "\u{FEFF}text;label\r\n".to_owned() + &excel);
+    let doccano = |i: usize| json!({ "text": TEXTS[i % 4], "label": spans(i % 4) });
+    bench.write("doccano.jsonl", lines(&(0..20).map(doccano).collect::<Vec<_>>()));
+    for (file, task) in [
+        (
+            "excel.csv",
+            "delimiter = \";\"\nvalidation_split = 0.1\n\n[task.first]\ncorpus = \"data\"\nclassification = { text = \"text\", label = \"label\" }",
+        ),
+        ("doccano.jsonl", "tagging = { text = \"text\", spans = \"label\" }"),
+    ] {
+        let shown = bench.run(&["check", file]);
+        assert!(shown.ok && shown.out.contains(task), "{}{}", shown.out, shown.err);
+        // What is proposed is a config that works.
+        let (_, config) = shown.out.split_once("polytask check:\n\n").unwrap();
+        bench.write("proposed.toml", config);
+        let checked = bench.run(&["check", "proposed.toml"]);
+        assert!(checked.ok, "{}", checked.err);
+    }
+    bench.write("latin.csv", b"text,label\nsch\xf6n,a\n".repeat(9));
+    let refused = bench.run(&["check", "latin.csv"]);
+    assert!(
+        refused.code == 2
+            && refused.err.contains("iconv -f WINDOWS-1252")
+            && refused.err.contains("and 6 more like this"),
+        "{}",
+        refused.err
+    );
+}

@@ -24,7 +24,13 @@ pub(crate) fn labels(
         Some(Value::List(items)) => items
             .iter()
             .map(|item| {
-                let expected = format!("a {name} (text) for each word");
+                let is_span = matches!(item, Value::List(_) | Value::Record(_)) && name == "tag";
+                let hint = if is_span {
+                    "; labelled spans in characters: tagging = { text = .., spans = .. }"
+                } else {
+                    ""
+                };
+                let expected = format!("a {name} (text) for each word{hint}");
                 as_label(item).map_err(|()| row.error(field, item.preview(), expected))
             })
             .collect::<Result<_, _>>()?,

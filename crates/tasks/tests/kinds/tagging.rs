@@ -213,7 +213,7 @@ fn bad_tags_are_reported_with_their_place() {
             format!("data.jsonl:2: field \"tags\": found tag \"X-PER\" at word 2, {scheme}"),
             "data.jsonl:4: field \"tags\": found 3, expected a list of tags, one for each word".to_owned(),
             "data.jsonl:5: no field \"tokens\"; the row has tags".to_owned(),
-            "data.jsonl:6: field \"tags\": found [\"O\"], expected a tag (text) for each word".to_owned(),
+            "data.jsonl:6: field \"tags\": found [\"O\"], expected a tag (text) for each word; labelled spans in characters: tagging = { text = .., spans = .. }".to_owned(),
         ]
     );
     let errors =
