@@ -23,6 +23,8 @@ const UNKNOWN: f64 = 0.01;
 const MISSING: f64 = 0.5;
 /// Labels lost to truncation, or to words without a token, are reported from this fraction of the labels on.
 const LOST: f64 = 0.01;
+/// Rows whose labels contradict each other are more than good to know from this fraction on.
+const CONTRADICTING: f64 = 0.01;
 /// Labels with fewer training examples than this are rare.
 const RARE: usize = 5;
 /// The most frequent label over the rarest, from here on.
@@ -105,7 +107,10 @@ fn contradicting(found: &Contradictions) -> Finding {
         count(*of),
         percent(*rows as f64 / (*of).max(1) as f64)
     );
+    // People disagree here and there.
+    let few = (*rows as f64) < CONTRADICTING * *of as f64;
     let severity = match split {
+        _ if few => Severity::Notice,
         Split::Train => Severity::Learning,
         Split::Validation => Severity::Choices,
         Split::Test => Severity::TestScores,
