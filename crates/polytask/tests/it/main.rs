@@ -6,6 +6,7 @@ mod closed_output;
 mod dataset_embeddings;
 mod devices;
 mod field;
+mod further;
 mod inspect;
 mod lr_adaptation;
 mod lr_find;

@@ -230,6 +230,19 @@ impl Settings {
             .unwrap_or_else(|| self.schedule.factor(step, total))
     }
 
+    /// Whether the factors do not depend, after the warm-up, on how long the run is.
+    pub(crate) fn schedule_is_independent_of_length(&self) -> bool {
+        self.optimizer.builtin_schedule_factor(0, 1).is_some() || self.schedule.is_independent_of_length()
+    }
+
+    /// The name of the schedule, or of the optimizer that has its own.
+    pub(crate) fn schedule_name(&self) -> &'static str {
+        match self.optimizer.builtin_schedule_factor(0, 1) {
+            Some(_) => self.optimizer.name(),
+            None => self.schedule.name(),
+        }
+    }
+
     /// The settings that are out of range; empty when all is well.
     pub fn errors(&self) -> Vec<SettingError> {
         let t = &self.train;
