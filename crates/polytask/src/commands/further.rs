@@ -1,7 +1,7 @@
 //! `polytask train --resume RUN --set train.epochs=N`: a run that is trained further.
 
 use crate::cli::Overrides;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::failure::Failure;
 use train::{LENGTH_KEYS, RunDir, TrainConfig};
 
@@ -10,6 +10,9 @@ use train::{LENGTH_KEYS, RunDir, TrainConfig};
 /// # Errors
 /// Another key than those of its length, or a lesser length.
 pub fn longer_config(run: &RunDir, overrides: &Overrides) -> Result<Config, Failure> {
+    if overrides.set.is_empty() {
+        return super::config_of_run(run);
+    }
     let key = |set: &String| set.split('=').next().unwrap_or_default().trim().to_owned();
     let others: Vec<String> = overrides.set.iter().map(key).filter(|key| !is_length(key)).collect();
     if !others.is_empty() {
@@ -19,8 +22,9 @@ pub fn longer_config(run: &RunDir, overrides: &Overrides) -> Result<Config, Fail
             LENGTH_KEYS.join(", ")
         )]));
     }
-    let before = super::config_of_run(run)?;
     let after = super::config_of_run_with(run, overrides)?;
+    // Its warnings are said already.
+    let (before, _) = config::load(&run.config(), &[], &[]).map_err(Failure::failed)?;
     let shorter: Vec<String> = LENGTH_KEYS
         .into_iter()
         .zip(lengths(&before.train).into_iter().zip(lengths(&after.train)))

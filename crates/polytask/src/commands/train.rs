@@ -194,6 +194,7 @@ fn line(config: &Config) -> String {
             Some(format!(r#"{{"{text}": {value}, "{head}": {first}, "{tail}": {second}}}"#))
         }
         InputField::Text(_)
+        | InputField::Windowed { .. }
         | InputField::Prefixed { .. }
         | InputField::Words(_)
         | InputField::SplitText(_) => None,

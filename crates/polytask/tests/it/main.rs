@@ -19,4 +19,5 @@ mod run_folder;
 mod sequences;
 mod shared_head;
 mod sharing;
+mod windows;
 mod writing;

@@ -280,11 +280,12 @@ mod tests {
         for (saved, now) in [
             (json!({"epochs": 3}), json!({"epochs": 2})),
             (json!({"max_steps": 7}), json!({"max_steps": 6})),
-            (json!({}), json!({"max_steps": 6})),
+            (json!({"epochs": 3}), json!({"epochs": 3, "max_steps": 6})),
         ] {
             let message = found(saved, now).unwrap_err().to_string();
             assert!(message.contains("a run can become longer, not shorter"), "{message}");
         }
-        assert_eq!(found(json!({}), json!({"max_minutes": 1.0})).unwrap(), Length::Same);
+        let timed = json!({"epochs": 3, "max_minutes": 1.0});
+        assert_eq!(found(json!({"epochs": 3}), timed).unwrap(), Length::Same);
     }
 }

@@ -105,7 +105,7 @@ pub(super) fn plan(
     let is_longer = plan.total() > before.total() || train.max_minutes != earlier.train.max_minutes;
     if !has_time || plan.total() <= step || !is_longer {
         return Err(not_longer(format!(
-            "after {} steps and {:.1} minutes it ends as before after step {}; the first that is reached of {} ends it{}",
+            "it has done {} steps in {:.1} minutes, and would end after step {} as before: what is reached first of {} ends it{}",
             progress.step,
             progress.elapsed / 60.0,
             plan.total(),

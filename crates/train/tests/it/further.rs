@@ -247,3 +247,18 @@ fn more_minutes_begin_where_the_rate_is() {
     let highest = steps(&second).iter().map(|(_, rate, _)| *rate).fold(0.0, f64::max);
     assert!(highest > 3e-3, "it rises again: {highest}");
 }
+
+/// The last phase has more epochs; those before it are over, and one that is just over has no step more.
+#[test]
+fn a_run_in_phases_is_longer_in_the_phases_that_are_left() {
+    let rest = json!({"phases": [{"steps": 4}, {"tasks": ["polarity"]}]});
+    let (first, second) = (of(json!({"epochs": 1}), rest.clone()), of(json!({"epochs": 3}), rest));
+    for stop in [None, Some(4), Some(2)] {
+        let events = same_bits(bag(), &first, &second, stop);
+        let began =
+            events.iter().find_map(|e| if let Event::PhaseBegan(e) = e { Some(e.step) } else { None });
+        assert_eq!(began, stop.map(|_| 4));
+        let (_, before, total, _) = said(&events).unwrap();
+        assert_eq!(total - 4, 3 * (before - 4));
+    }
+}
