@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, EntityMarkers, ErrorList, Input, Row, Value, is_blank, split_words};
+use crate::{DataError, EntityMarkers, ErrorList, Input, Row, TextWindows, Value, is_blank, split_words};
 
 /// The input of a task: which fields of a row it reads, and how. A saved model says it in these words.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,6 +38,13 @@ pub enum InputField {
         /// The maximum number of windows of a text.
         most: usize,
     },
+    /// One text, or the words of one, read as one row with a sequence for each window of it.
+    Windowed {
+        /// The field: of plain text, with a prefix or not, or of words.
+        input: Box<InputField>,
+        /// The windows.
+        windows: TextWindows,
+    },
     /// A field of text or words with two spans marked in it. The words of its tokens are pieces ([`crate::SpanRole`]).
     Marked(EntityMarkers),
 }
@@ -51,6 +58,41 @@ impl InputField {
         }
     }
 
+    /// The same text or words in windows, where there are some.
+    pub fn in_windows(self, windows: Option<TextWindows>) -> Self {
+        match windows {
+            Some(windows) => InputField::Windowed { input: Box::new(self), windows },
+            None => self,
+        }
+    }
+
+    /// The field of plain text without a prefix that is read, and its windows, if it is read in some.
+    pub fn plain_text(&self) -> Option<(&str, Option<TextWindows>)> {
+        match self {
+            InputField::Text(field) => Some((field, None)),
+            InputField::Windowed { input, windows } => Some((input.plain_text()?.0, Some(*windows))),
+            _ => None,
+        }
+    }
+
+    /// The field of words that is read, and its windows, if it is read in some.
+    pub fn given_words(&self) -> Option<(&str, Option<TextWindows>)> {
+        match self {
+            InputField::Words(field) => Some((field, None)),
+            InputField::Windowed { input, windows } => Some((input.given_words()?.0, Some(*windows))),
+            _ => None,
+        }
+    }
+
+    /// The maximum number of windows of a text, where it is read in windows.
+    pub fn most_windows(&self) -> Option<usize> {
+        match self {
+            InputField::Windows { most, .. } => Some(*most),
+            InputField::Windowed { windows, .. } => Some(windows.most),
+            _ => None,
+        }
+    }
+
     /// The names of the fields.
     pub fn fields(&self) -> Vec<&str> {
         match self {
@@ -60,6 +102,7 @@ impl InputField {
             | InputField::SplitText(field) => vec![field],
             InputField::Pair(first, second) | InputField::Choices(first, second) => vec![first, second],
             InputField::Windows { fields: [first, second], .. } => vec![first, second],
+            InputField::Windowed { input, .. } => input.fields(),
             InputField::Marked(marked) => marked.fields().to_vec(),
         }
     }
@@ -92,9 +135,25 @@ pub enum RowInput<'a> {
         /// The maximum number of windows.
         most: usize,
     },
+    /// A text or words in windows.
+    Windowed {
+        /// The text or the words.
+        input: Box<RowInput<'a>>,
+        /// The windows.
+        windows: TextWindows,
+    },
 }
 
 impl RowInput<'_> {
+    /// Whether the words are given, so that the tokens know them.
+    pub fn has_words(&self) -> bool {
+        match self {
+            RowInput::Words(_) => true,
+            RowInput::Windowed { input, .. } => input.has_words(),
+            _ => false,
+        }
+    }
+
     /// The texts that are read, words joined by spaces.
     pub fn texts(&self) -> Vec<String> {
         match self {
@@ -106,6 +165,7 @@ impl RowInput<'_> {
             RowInput::Choices(text, choices) => {
                 [text.to_string()].into_iter().chain(choices.iter().cloned()).collect()
             }
+            RowInput::Windowed { input, .. } => input.texts(),
         }
     }
 
@@ -119,6 +179,12 @@ impl RowInput<'_> {
             RowInput::Windows { texts: [first, second], overlap, most } => {
                 Input::Windows { first, second, overlap: *overlap, most: *most }
             }
+            RowInput::Windowed { input, windows } => match input.as_input() {
+                Input::Text(text) => Input::LongText(text, *windows),
+                Input::Words(words) => Input::LongWords(words, *windows),
+                // Inputs of several sequences have no windows beside them.
+                several => several,
+            },
         }
     }
 }
@@ -164,6 +230,9 @@ impl InputField {
                 let (overlap, most) = (*overlap, *most);
                 texts(first, second)?.map(|texts| RowInput::Windows { texts, overlap, most })
             }
+            InputField::Windowed { input, windows } => {
+                input.read(row)?.map(|input| RowInput::Windowed { input: Box::new(input), windows: *windows })
+            }
             InputField::Marked(marked)
                 if marked.fields().iter().any(|field| row.get(field).is_none_or(Value::is_blank)) =>
             {
@@ -180,6 +249,9 @@ impl InputField {
             InputField::Text(_) | InputField::Prefixed { .. } => RowInput::Text(empty()),
             InputField::Words(_) | InputField::SplitText(_) | InputField::Marked(_) => {
                 RowInput::Words(Vec::new())
+            }
+            InputField::Windowed { input, windows } => {
+                RowInput::Windowed { input: Box::new(input.blank()), windows: *windows }
             }
             InputField::Pair(..) => RowInput::Pair(empty(), empty()),
             InputField::Choices(..) => RowInput::Choices(empty(), vec![String::new(); 2]),

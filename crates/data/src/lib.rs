@@ -36,6 +36,7 @@ pub mod sampler;
 mod sentence_piece;
 mod stream;
 pub mod survey;
+mod text_windows;
 mod token_masking;
 mod tokenizer;
 mod tokenizer_training;
@@ -57,6 +58,7 @@ pub use read::{
 pub use sampler::{Sampler, SamplerConfig};
 pub use sentence_piece::SentencePiece;
 pub use stream::{CorpusDraws, CorpusRows, Draw, PackStream, Packing, StreamState};
+pub use text_windows::TextWindows;
 pub use token_masking::{NOT_MASKED, TokenMasking};
 pub use tokenizer::{Encoded, Input, NO_WORD_ID, SpecialTokens, Tokenizer, encode_cached};
 pub use tokenizer_training::{TokenizerConfig, TokenizerKind};

@@ -5,6 +5,7 @@ pub(crate) mod beginning;
 mod cache;
 mod decode;
 mod pairs;
+mod windows;
 
 pub use cache::encode_cached;
 pub use decode::SpecialTokens;
@@ -21,7 +22,7 @@ use tokenizers::EncodeInput;
 use self::beginning::Beginning;
 use crate::cast::to_u32;
 use crate::read::{LFS_POINTER, LFS_REMEDY};
-use crate::{DataError, foreign};
+use crate::{DataError, TextWindows, foreign};
 
 /// Word index of a token that belongs to no word, such as a special token.
 pub const NO_WORD_ID: u32 = u32::MAX;
@@ -48,6 +49,10 @@ pub enum Input<'a> {
         /// The maximum number of windows; the rest of the text is truncated.
         most: usize,
     },
+    /// Plain text that may be too long for one sequence: one row, a sequence for each window of it.
+    LongText(&'a str, TextWindows),
+    /// Given words that may be too many for one sequence: one row, a sequence for each window of their tokens.
+    LongWords(&'a [String], TextWindows),
 }
 
 /// Tokens of many rows, end to end. With `r` rows and `n` tokens:
@@ -58,7 +63,8 @@ pub struct Encoded {
     /// `[r + 1]` token offsets of the rows: first 0, last `n`, strictly increasing, since no row is without tokens.
     pub offsets: Vec<usize>,
     /// `[n]` index in its row of the word that the token belongs to, or [`NO_WORD_ID`]: special tokens, and of a pair all of the
-    /// first text. Non-decreasing within a row, special tokens aside.
+    /// first text. Of a text in windows each word has its id in one window only. Non-decreasing within a sequence, special tokens
+    /// aside.
     pub word_ids: Vec<u32>,
     /// `[s + 1]` token offsets of the sequences: attention and positions do not go beyond one. Empty where every row is one
     /// sequence, else each row has one or more, and every value of `offsets` is a value of `sequences`.
@@ -274,8 +280,10 @@ impl Tokenizer {
     /// # Errors
     /// When `max_length` is not above the number of special tokens, or the tokenizer fails on a row.
     pub fn encode(&self, inputs: &[Input<'_>], max_length: usize) -> Result<Encoded, DataError> {
-        let single = |input: &Input<'_>| matches!(input, Input::Text(_) | Input::Words(_));
-        let several = |input: &Input<'_>| matches!(input, Input::Choices(..) | Input::Windows { .. });
+        let is_long = |input: &Input<'_>| matches!(input, Input::LongText(..) | Input::LongWords(..));
+        let single = |input: &Input<'_>| matches!(input, Input::Text(_) | Input::Words(_)) || is_long(input);
+        let several =
+            |input: &Input<'_>| matches!(input, Input::Choices(..) | Input::Windows { .. }) || is_long(input);
         let (pairs, several) = (!inputs.iter().all(single), inputs.iter().any(several));
         let special_tokens = self.num_special_tokens[usize::from(pairs)];
         if max_length <= special_tokens {
@@ -305,8 +313,9 @@ impl Tokenizer {
                 }
                 if pairs {
                     // Beside pairs a single text is a sequence without a second segment.
-                    let sequences = if several { part.sequences.len() - 1 } else { part.rows() };
-                    part.first_segment_len.resize(sequences, to_u32(part.length(i)));
+                    let bounds = if several { &part.sequences } else { &part.offsets };
+                    let added = bounds.windows(2).skip(part.first_segment_len.len());
+                    part.first_segment_len.extend(added.map(|ends| to_u32(ends[1] - ends[0])));
                     part.offset_mapping.resize(part.ids.len(), [0, 0]);
                 }
             }
@@ -329,6 +338,16 @@ impl Tokenizer {
             Input::Choices(text, choices) => return self.append_choices(part, text, choices, max_length),
             Input::Windows { first, second, overlap, most } => {
                 return self.append_windows(part, [first, second], [*overlap, *most], max_length);
+            }
+            Input::LongText(text, windows) => {
+                let enough = max_length.saturating_mul(windows.most.max(1));
+                let text = self.beginning_of_text(text, false, enough)?;
+                return self.append_windows_of_one(part, text, *windows, max_length);
+            }
+            Input::LongWords(words, windows) => {
+                let enough = max_length.saturating_mul(windows.most.max(1));
+                let words = self.beginning_of_words(words, false, enough)?;
+                return self.append_windows_of_one(part, words, *windows, max_length);
             }
         };
         self.append(part, &beginning, max_length);

@@ -91,8 +91,9 @@ pub struct Train {
     /// The run's directory, empty or not there [default: runs/ and the config's name, numbered if it exists]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub run: Option<PathBuf>,
-    /// Go on with an interrupted run, exactly where its last checkpoint stands
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["set", "define"])]
+    /// Go on with an interrupted run, exactly where its last checkpoint stands; with `--set train.epochs=N` (or train.max_steps,
+    /// train.max_tokens, train.max_minutes), train an interrupted or finished run further
+    #[arg(long, value_name = "RUN", conflicts_with = "define")]
     pub resume: Option<PathBuf>,
 }
 

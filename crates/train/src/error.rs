@@ -205,6 +205,12 @@ pub enum TrainError {
         /// What differs: key, value in the checkpoint, value now.
         differences: Vec<String>,
     },
+    /// A run that was given a greater length, and cannot be trained further.
+    #[error("the run cannot be trained further: {reason}\n  nothing was changed")]
+    NotLonger {
+        /// What ends it.
+        reason: String,
+    },
     /// A weight is not finite any more, so that there is nothing worth saving.
     #[error("parameter {name} holds {found} after step {step}: nothing was saved; lower the learning rate")]
     NonFiniteWeight {

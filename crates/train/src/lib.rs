@@ -57,9 +57,11 @@ pub use probe::probe_step::probe_step;
 pub use run::best::{Criterion, EvaluationHistory, EvaluationRecord, ScoreTable};
 pub use run::events::{
     BeganAgain, BrokenCheckpoint, ChunkSizeReduced, CorpusUsage, Cosine, DamagedMetrics, Evaluated, Event,
-    Finished, FrozenStatesCached, Interrupted, LearningRateReduced, NonFiniteStep, NonFiniteTask, PhaseBegan,
-    Saved, Started, StepEvent, StoppedEarly, TaskDone, TaskGradients, UsageReport,
+    Finished, FrozenStatesCached, Interrupted, LearningRateReduced, Lengthened, NonFiniteStep, NonFiniteTask,
+    PhaseBegan, Saved, ScheduleCourse, Started, StepEvent, StoppedEarly, TaskDone, TaskGradients,
+    UsageReport,
 };
+pub use run::further::{LENGTH_KEYS, lengthened};
 pub use run::task_usage::{StopReason, TaskUsage, shares};
 pub use run::{Outcome, RunHooks, Start, run, step_plan, streams};
 pub use schedule::Schedule;

@@ -39,6 +39,7 @@ fn texts(input: &InputField, row: &Row) -> Vec<String> {
             text(field).into_iter().collect()
         }
         InputField::Words(field) => words(field).into_iter().collect(),
+        InputField::Windowed { input, .. } => texts(input, row),
         InputField::Pair(first, second) | InputField::Windows { fields: [first, second], .. } => {
             [text(first), text(second)].into_iter().flatten().collect()
         }
@@ -56,7 +57,7 @@ fn texts(input: &InputField, row: &Row) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Encoded, EntityMarkers, Place, Value};
+    use crate::{Encoded, EntityMarkers, Place, TextWindows, Value};
     use std::path::Path;
 
     fn view(input: InputField, rows: &[serde_json::Value]) -> View {
@@ -84,6 +85,7 @@ mod tests {
             (InputField::Pair("t".into(), "t".into()), "One text | One text"),
             (InputField::Windows { fields: fields(), overlap: 1, most: 2 }, "One text | One text"),
             (InputField::Choices("t".into(), "c".into()), "One text | a | b"),
+            (InputField::Words("w".into()).in_windows(Some(TextWindows::default())), "two words"),
             (marked("t", false), "One text"),
             (marked("w", true), "two words"),
             (InputField::Text("absent".into()), ""),

@@ -86,6 +86,16 @@ fn key(tokenizer: &Tokenizer, inputs: &[Input<'_>], max_length: usize) -> blake3
                 text(&words.len().to_string());
                 words.iter().for_each(|word| text(word));
             }
+            Input::LongText(one, windows) => {
+                text("long text");
+                text(&format!("{} {}", windows.overlap, windows.most));
+                text(one);
+            }
+            Input::LongWords(words, windows) => {
+                text("long words");
+                text(&format!("{} {} {}", windows.overlap, windows.most, words.len()));
+                words.iter().for_each(|word| text(word));
+            }
         }
     }
     hasher.finalize()
@@ -193,12 +203,15 @@ fn can_encode_row(encoded: &Encoded, row: usize, input: &Input<'_>) -> bool {
         Input::Text(_) | Input::Words(_) | Input::Pair(..) => sequences == 1,
         Input::Choices(_, choices) => sequences == choices.len(),
         Input::Windows { most, .. } => (1..=(*most).max(1)).contains(&sequences),
+        Input::LongText(_, windows) | Input::LongWords(_, windows) => {
+            (1..=windows.most.max(1)).contains(&sequences)
+        }
     };
     has_sequences
         && encoded.sequences(row).enumerate().all(|(sequence, (tokens, _))| {
             let (words, bytes) = match input {
-                Input::Text(text) => (max_words(text), 0),
-                Input::Words(words) => (words.len(), 0),
+                Input::Text(text) | Input::LongText(text, _) => (max_words(text), 0),
+                Input::Words(words) | Input::LongWords(words, _) => (words.len(), 0),
                 Input::Pair(_, second) | Input::Windows { second, .. } => (max_words(second), second.len()),
                 Input::Choices(_, choices) => (max_words(&choices[sequence]), choices[sequence].len()),
             };

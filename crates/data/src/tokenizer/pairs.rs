@@ -4,6 +4,7 @@ use tokenizers::{Encoding, TruncationDirection};
 
 use super::beginning::Beginning;
 use super::{Encoded, NO_WORD_ID, Tokenizer};
+use crate::TextWindows;
 use crate::cast::to_u32;
 
 /// A text without special tokens.
@@ -19,16 +20,21 @@ struct Text {
 impl Text {
     /// Its tokens from `from` to before `to`.
     fn part(&self, from: usize, to: usize) -> Text {
-        let mut encoding = self.encoding.clone();
-        encoding.truncate(to, 0, TruncationDirection::Right);
-        encoding.truncate(to - from, 0, TruncationDirection::Left);
-        encoding.take_overflowing();
-        Text { encoding, rest: 0, tokens: self.tokens[from..to].to_vec() }
+        Text { encoding: part(&self.encoding, from, to), rest: 0, tokens: self.tokens[from..to].to_vec() }
     }
 
     fn len(&self) -> usize {
         self.tokens.len()
     }
+}
+
+/// The tokens of an encoding from `from` to before `to`.
+pub(super) fn part(encoding: &Encoding, from: usize, to: usize) -> Encoding {
+    let mut part = encoding.clone();
+    part.truncate(to, 0, TruncationDirection::Right);
+    part.truncate(to - from, 0, TruncationDirection::Left);
+    part.take_overflowing();
+    part
 }
 
 impl Tokenizer {
@@ -78,20 +84,14 @@ impl Tokenizer {
         let available = max_length - self.num_special_tokens[1];
         let kept = first.len().min(available / 2);
         let width = (available - kept).max(1);
-        let step = width - overlap.min(width / 2);
         let head = first.part(0, kept);
-        let (mut begin, mut end) = (0, width.min(second.len()));
-        for _ in 1..most.max(1) {
-            if end == second.len() {
-                break;
-            }
+        let mut read = 0;
+        for [begin, end] in (TextWindows { overlap, most }).split(second.len(), width) {
             self.join(part, &head, &second.part(begin, end))?;
             part.sequences.push(part.ids.len());
-            begin += step;
-            end = (begin + width).min(second.len());
+            read = end;
         }
-        self.join(part, &head, &second.part(begin, end))?;
-        self.end_row(part, first.len() - kept + first.rest + second.len() - end + second.rest);
+        self.end_row(part, first.len() - kept + first.rest + second.len() - read + second.rest);
         Ok(())
     }
 

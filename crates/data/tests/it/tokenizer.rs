@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use polytask_data::{Encoded, Input, NO_WORD_ID, Tokenizer, TokenizerConfig, TokenizerKind, encode_cached};
+use polytask_data::{
+    Encoded, Input, NO_WORD_ID, TextWindows, Tokenizer, TokenizerConfig, TokenizerKind, encode_cached,
+};
 use serde::Deserialize;
 
 fn fixture(name: &str) -> PathBuf {
@@ -409,6 +411,84 @@ fn windows_share_tokens_and_leave_none_out() {
         let left = all.iter().filter(|range| *range > most).count();
         assert_eq!((of(2).len(), encoded.truncated[2] as usize), (2, left), "{name}");
         assert_eq!(encoded.sequences(3).count(), 1);
+    }
+}
+
+/// A text in windows: a short one is what it is without them; of a long one each word has its id once, where the most is around it.
+#[test]
+fn one_text_in_windows_is_stitched_word_by_word() {
+    let words: Vec<String> = (0..60).map(|i| format!("Word{i}")).collect();
+    let text = words.join(" ");
+    let windows = |overlap, most| TextWindows { overlap, most };
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let all = tokenizer.encode(&[Input::Words(&words), Input::Text(&text)], 4_000).unwrap();
+        for (short, long) in [
+            (Input::Text("a short text"), Input::LongText("a short text", windows(4, 9))),
+            (Input::Words(&words[..3]), Input::LongWords(&words[..3], windows(4, 9))),
+            (Input::Text(""), Input::LongText("", windows(4, 9))),
+        ] {
+            let (short, long) =
+                (tokenizer.encode(&[short], 24).unwrap(), tokenizer.encode(&[long], 24).unwrap());
+            assert_eq!(long.sequences, short.offsets, "{name}");
+            assert_eq!(Encoded { sequences: Vec::new(), ..long }, short, "{name}");
+        }
+        // A limit that the text just fits.
+        let exact = tokenizer.encode(&[Input::LongWords(&words, windows(4, 9))], all.length(0)).unwrap();
+        assert_eq!((&exact.ids[..], exact.sequences.len()), (&all.ids[all.row(0)], 2), "{name}");
+
+        let inputs = [Input::LongWords(&words, windows(8, 99)), Input::LongText(&text, windows(8, 99))];
+        let encoded = tokenizer.encode(&inputs, 24).unwrap();
+        assert_eq!(encoded.truncated, [0, 0], "{name}");
+        for row in 0..2 {
+            let of = |encoded: &Encoded, tokens: std::ops::Range<usize>| -> Vec<(u32, u32)> {
+                tokens
+                    .map(|at| (encoded.word_ids[at], encoded.ids[at]))
+                    .filter(|(word, _)| *word != NO_WORD_ID)
+                    .collect()
+            };
+            let expected = of(&all, all.row(row));
+            let found = of(&encoded, encoded.row(row));
+            let first = |tokens: &[(u32, u32)]| {
+                let mut first = tokens.to_vec();
+                first.dedup_by_key(|(word, _)| *word);
+                first
+            };
+            // Every word once, in its order, with the token that it begins with.
+            assert_eq!(first(&found), first(&expected), "{name}");
+            let mut once: Vec<u32> = found.iter().map(|(word, _)| *word).collect();
+            once.dedup();
+            assert!(once.windows(2).all(|pair| pair[0] < pair[1]), "{name}: {once:?}");
+            let sequences: Vec<_> = encoded.sequences(row).collect();
+            assert!(sequences.len() > 2 && sequences.iter().all(|(tokens, _)| tokens.len() <= 24), "{name}");
+            // Inside of the row no word is tagged at the border of its window, where it has nothing around it.
+            let special = all.length(row) - expected.len();
+            for (tokens, _) in &sequences[1..] {
+                let before =
+                    encoded.word_ids[tokens.clone()].iter().take_while(|word| **word == NO_WORD_ID).count();
+                assert!(before >= 3 + special / 2, "{name}: {before}");
+            }
+            // Each window is framed as a text is.
+            let frame = tokenizer.encode(&[Input::Text("")], 24).unwrap().ids;
+            for (tokens, first_segment) in sequences {
+                assert_eq!(first_segment, tokens.len());
+                let ids = &encoded.ids[tokens];
+                assert!(special == 0 || (ids[0] == frame[0] && ids.last() == frame.last()), "{name}");
+            }
+        }
+        // Beyond the maximum number of windows a text is truncated, and that is counted.
+        let cut = tokenizer.encode(&[Input::LongWords(&words, windows(0, 2))], 24).unwrap();
+        let special =
+            all.length(0) - all.word_ids[all.row(0)].iter().filter(|word| **word != NO_WORD_ID).count();
+        assert_eq!(cut.sequences(0).count(), 2);
+        assert_eq!(cut.truncated[0] as usize, all.length(0) - special - 2 * (24 - special), "{name}");
+        // The cache gives the same, and does not take other windows for these.
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            assert_eq!(encode_cached(Some(folder.path()), &tokenizer, &inputs, 24).unwrap(), encoded);
+        }
+        let others = [Input::LongWords(&words, windows(0, 2))];
+        assert_eq!(encode_cached(Some(folder.path()), &tokenizer, &others, 24).unwrap(), cut);
     }
 }
 

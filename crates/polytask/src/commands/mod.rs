@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod evaluate;
+mod further;
 pub mod inspect;
 pub mod lr_find;
 pub mod plan;
@@ -107,6 +108,11 @@ pub fn check_writable(file: Option<&Path>) -> Result<(), Failure> {
 
 /// The config that a run was made with.
 pub fn config_of_run(run: &RunDir) -> Result<Config, Failure> {
+    config_of_run_with(run, &crate::cli::Overrides::default())
+}
+
+/// The config that a run was made with, and what the command line says over it.
+fn config_of_run_with(run: &RunDir, overrides: &crate::cli::Overrides) -> Result<Config, Failure> {
     let file = run.config();
     if !file.is_file() {
         let root = run.root().display();
@@ -114,7 +120,7 @@ pub fn config_of_run(run: &RunDir) -> Result<Config, Failure> {
             "{root} is no run: it has no config.toml (a run is what `train` makes)"
         )]));
     }
-    load(&file, &crate::cli::Overrides::default())
+    load(&file, overrides)
 }
 
 /// The result of a run, given the run or its `model/`, on `device`.

@@ -1,5 +1,6 @@
 //! `polytask train`: a run from its config, or on from where it was interrupted.
 
+use super::further;
 use crate::cli;
 use crate::config::Config;
 use crate::event_sinks::EventSinks;
@@ -17,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use train::{Job, MemoryLimit, Outcome, RunDir, RunHooks, Start};
+use train::{Job, MemoryLimit, Outcome, RunDir, RunHooks, Start, TrainError};
 
 /// How many findings in the data are said before training.
 const FINDINGS: usize = 5;
@@ -27,7 +28,7 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
     let (config, run, lock, start) = match (&args.file, &args.resume) {
         (_, Some(resume)) => {
             let run = RunDir::new(resume);
-            let config = super::config_of_run(&run)?;
+            let config = further::longer_config(&run, &args.overrides)?;
             let lock = RunLock::existing(&run)?;
             (config, run, lock, Start::Resume)
         }
@@ -57,6 +58,15 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
             output::line(format_args!(
                 "  next: polytask evaluate {root}, or echo {} | polytask predict {root}",
                 line(&config)
+            ));
+            Ok(0)
+        }
+        Outcome::AlreadyFinished { step, .. } => {
+            let root = run.root().display();
+            output::line(format_args!("  {root} is finished, after {} steps: nothing was done", count(step)));
+            output::line(format_args!(
+                "  to train it further: polytask train --resume {root} {}",
+                further::suggestion(&config.train)
             ));
             Ok(0)
         }
@@ -93,8 +103,9 @@ pub fn run_config(
         output::line(format_args!("  {found}"));
     }
     let limit = memory_limit(&config, &job);
-    if start == Start::Fresh {
-        write(&run.config(), config.resolved_toml().as_bytes())?;
+    let text = config.resolved_toml();
+    if start == Start::Fresh || is_lengthened(&job, &config, &text, run)? {
+        write(&run.config(), text.as_bytes())?;
     }
     // A run that was ended between the two has none.
     if !run.data().exists() {
@@ -118,6 +129,22 @@ pub fn run_config(
     let closed = sinks.close();
     let outcome = outcome.map_err(Failure::failed)?;
     closed.map(|()| outcome)
+}
+
+/// Whether a run that goes on has got a greater length on the command line, so that its own config has to say so.
+///
+/// # Errors
+/// It cannot be trained further: to be found before its config is written.
+fn is_lengthened(job: &Job, config: &Config, text: &str, run: &RunDir) -> Result<bool, Failure> {
+    let path = run.config();
+    if files::read(&path).map_err(|e| Failure::io("reading", &path, e))? == text.as_bytes() {
+        return Ok(false);
+    }
+    match train::lengthened(job, &config.settings(), run) {
+        Ok(lengthened) => Ok(lengthened.is_some()),
+        Err(error @ TrainError::NotLonger { .. }) => Err(Failure::refused([error])),
+        Err(error) => Err(Failure::failed(error)),
+    }
 }
 
 /// The memory limit of a run on the processor: `[train] max_memory_gib`, or all that there is.
@@ -167,6 +194,7 @@ fn line(config: &Config) -> String {
             Some(format!(r#"{{"{text}": {value}, "{head}": {first}, "{tail}": {second}}}"#))
         }
         InputField::Text(_)
+        | InputField::Windowed { .. }
         | InputField::Prefixed { .. }
         | InputField::Words(_)
         | InputField::SplitText(_) => None,

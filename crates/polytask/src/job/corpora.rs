@@ -139,12 +139,12 @@ impl ViewPlan {
     pub fn of(tasks: &[ViewSpec], rows: &CorpusRows) -> (ViewPlan, Vec<usize>) {
         let mut inputs: Vec<ViewSpec> = Vec::new();
         let served = |task: &ViewSpec| -> ViewSpec {
-            let InputField::Text(text) = &task.input else { return task.clone() };
+            let Some((text, windows)) = task.input.plain_text() else { return task.clone() };
             let same =
                 |other: &&ViewSpec| other.corpus == task.corpus && other.mask_percent == task.mask_percent;
-            let mut words = tasks.iter().filter(same).filter(|other| match &other.input {
-                InputField::Words(words) => rows.same(&task.corpus, text, words),
-                _ => false,
+            let mut words = tasks.iter().filter(same).filter(|other| match other.input.given_words() {
+                Some((words, of_words)) => windows == of_words && rows.same(&task.corpus, text, words),
+                None => false,
             });
             words.next().cloned().unwrap_or_else(|| task.clone())
         };
@@ -165,13 +165,11 @@ impl ViewPlan {
     pub fn same_text(&self, tasks: &[ViewSpec]) -> Vec<[String; 2]> {
         let mut same = Vec::new();
         for task in tasks.iter().filter(|task| !self.0.contains(task)) {
-            let words =
-                self.0.iter().filter(|view| view.corpus == task.corpus).find_map(|view| match &view.input {
-                    InputField::Words(words) => Some(words.clone()),
-                    _ => None,
-                });
-            if let (InputField::Text(text), Some(words)) = (&task.input, words) {
-                let pair = [text.clone(), words];
+            let Some((text, windows)) = task.input.plain_text() else { continue };
+            let of_corpus = self.0.iter().filter(|view| view.corpus == task.corpus);
+            let words = of_corpus.filter_map(|view| view.input.given_words());
+            if let Some((words, _)) = words.into_iter().find(|(_, of_words)| *of_words == windows) {
+                let pair = [text.to_owned(), words.to_owned()];
                 if !same.contains(&pair) {
                     same.push(pair);
                 }

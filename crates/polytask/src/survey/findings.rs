@@ -368,8 +368,9 @@ fn of_view(view: &ViewSurvey, max_length: usize) -> Vec<Finding> {
             found.push(finding(Severity::Learning, text));
         }
         if lengths.share_cut() >= CUT {
+            let windows = view.most_windows.map(|most| format!(" in {most} windows")).unwrap_or_default();
             let text = format!(
-                "`{name}`: {} rows longer than data.max_length = {max_length}, which are cut: {} of {} ({}). The longest has {} tokens.",
+                "`{name}`: {} rows longer than data.max_length = {max_length}{windows}, which are cut: {} of {} ({}). The longest has {} tokens.",
                 adjective(*split),
                 count(lengths.cut_rows),
                 count(lengths.rows),

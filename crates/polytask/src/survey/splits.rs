@@ -15,6 +15,9 @@ pub struct ViewSurvey {
     pub corpus: String,
     /// The fields that are read.
     pub reads: String,
+    /// The maximum number of windows of a text, where it is read in windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_windows: Option<usize>,
     /// The tasks that read it.
     pub tasks: Vec<String>,
     /// Its splits.
@@ -67,6 +70,7 @@ impl ViewSurvey {
                 name: name(&views.train, index),
                 corpus: view.corpus.to_string(),
                 reads: view.input.to_string(),
+                most_windows: view.input.most_windows(),
                 tasks: tasks.iter().filter(|task| task.view == index).map(|task| task.name.clone()).collect(),
                 splits: splits.collect(),
             }

@@ -9,7 +9,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
-use train::{Evaluated, Event, Finished, PhaseBegan, Started, StepEvent, StopReason, TaskDone, UsageReport};
+use train::{
+    Evaluated, Event, Finished, Lengthened, PhaseBegan, ScheduleCourse, Started, StepEvent, StopReason,
+    TaskDone, UsageReport,
+};
 
 /// Seconds between two plain lines.
 const EVERY: f64 = 10.0;
@@ -96,6 +99,7 @@ impl ProgressDisplay {
                 bytes(e.bytes as usize),
                 e.seconds
             )),
+            Event::Lengthened(e) => self.lengthened(e),
             Event::Step(e) => self.step(e),
             Event::Evaluated(e) => self.evaluated(e),
             Event::BrokenCheckpoint(e) => {
@@ -166,6 +170,29 @@ impl ProgressDisplay {
         if let Some(told) = unevaluated(&e.unevaluated_tasks, e.tasks.len()) {
             self.say(&format!("  {told}"));
         }
+    }
+
+    fn lengthened(&mut self, e: &Lengthened) {
+        let (schedule, factor, left) = (&e.schedule, e.factor, count(e.steps.saturating_sub(e.step)));
+        let course = match e.course {
+            ScheduleCourse::GoesOn => {
+                format!(
+                    "{schedule} does not depend on the run's length and goes on, at {factor:.3} of the rate"
+                )
+            }
+            ScheduleCourse::Spread => format!(
+                "the rest of {schedule} is planned again over the {left} steps left, from its present {factor:.3} of the rate"
+            ),
+            ScheduleCourse::Restarted => format!(
+                "{schedule} was at its end and begins again over the {left} steps left, rising from the {factor:.3} of the rate at \
+                 which it ended"
+            ),
+        };
+        self.say(&format!(
+            "  trained further: {} steps, not {}; learning rate: {course}",
+            count(e.steps),
+            count(e.before)
+        ));
     }
 
     fn phase_began(&mut self, e: &PhaseBegan) {

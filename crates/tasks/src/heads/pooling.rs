@@ -6,23 +6,25 @@ use kernels::RowOffsets;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::states::segment_means;
 use crate::{Batch, BatchRow};
 
 /// The pooling of a row's token states to one state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// The mean over all tokens of the row, special tokens included.
+    /// The mean over all tokens of the row, special tokens included; of a text in windows over the tokens of all windows.
     #[default]
     Mean,
-    /// The first token (`[CLS]` in BERT).
+    /// The first token (`[CLS]` in BERT); of a text in windows the mean of the windows' first tokens.
     First,
 }
 
 impl Pooling {
     /// Marks the tokens of the given rows that [`Pooling::pool`] uses.
     pub(crate) fn mark_used_tokens(self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
-        rows.iter().for_each(|at| self.mark_used(&mut used[at.tokens(pack)]));
+        let sequences = rows.iter().flat_map(|at| at.sequences(pack));
+        sequences.for_each(|tokens| self.mark_used(&mut used[tokens]));
     }
 
     /// Marks the used tokens among those of one row or sequence.
@@ -35,7 +37,14 @@ impl Pooling {
 
     /// The state of each given row of the pack, `[rows, hidden]`; zeros for a row without tokens.
     pub(crate) fn pool(self, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
-        self.pool_of(batch.states, &batch.pack.offsets, pack_rows)
+        if self == Pooling::Mean {
+            return self.pool_of(batch.states, &batch.pack.offsets, pack_rows);
+        }
+        let firsts = |row: &u32| {
+            let sequences = BatchRow { pack_row: *row, row: *row }.sequences(batch.pack);
+            sequences.filter(|tokens| !tokens.is_empty()).map(|tokens| tokens.start as u32).collect()
+        };
+        segment_means(batch.states, &pack_rows.iter().map(firsts).collect::<Vec<Vec<u32>>>())
     }
 
     /// The state of each given row of those that begin at `offsets`, in `states` `[tokens, hidden]`.

@@ -7,8 +7,12 @@
 //! Two texts are one row, `[CLS] text [SEP] pair [SEP]` in BERT, with a segment each; where that is too long, the longer text
 //! is truncated first.
 //!
+//! A text that exceeds `[data] max_length` is truncated; with `windows = { overlap = 32, most = 8 }` (or `{}`) its row has a sequence,
+//! with special tokens, for each window of it instead, up to `most`, each sharing `overlap` tokens with the one before it.
+//!
 //! Head: the row's token states `[tokens, hidden]` are averaged over all its tokens, special tokens included
-//! (`pooling = "mean"`), or the state of its first token is taken (`"first"`); then dropout and a linear layer
+//! (`pooling = "mean"`), or the state of its first token is taken (`"first"`); in windows that is the mean over the tokens of all
+//! windows, so that tokens in two windows count twice, or over their first tokens; then dropout and a linear layer
 //! `[hidden] -> [labels]`.
 //!
 //! Loss: cross-entropy, the mean over labelled rows. With class weights `c` the weighted mean
@@ -26,7 +30,7 @@
 //!
 //! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable labels.
 
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
 use model::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -58,6 +62,10 @@ pub struct ClassificationConfig {
     /// The field with the words to read, for corpora that come split into words. Give this or `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
+    /// Reads a text longer than `[data] max_length` in several sequences, `{ overlap = 32, most = 8 }` by default with `windows = {}`;
+    /// without it such a text is truncated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<TextWindows>,
     /// The field with the label: text, a number, or true/false.
     pub label: String,
     /// The pooling of a row's token states: their mean, or the first token's state.
@@ -91,7 +99,8 @@ impl ClassificationConfig {
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
         let key = |name: &str| format!("task.{task}.classification.{name}");
         let kind = format!("task.{task}.classification");
-        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
+        let (text, pair, tokens) = (self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref());
+        let input = input::of_row(&kind, text, pair, tokens, self.windows)?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.into())?;
         focal::check(|| key("focal"), self.focal)?;

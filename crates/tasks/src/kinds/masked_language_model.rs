@@ -79,7 +79,7 @@ impl MaskedLanguageModelConfig {
         }
         Ok(Box::new(MaskedLanguageModel {
             task: task.to_owned(),
-            input: input::of_row(&key, self.text.as_ref(), None, self.tokens.as_ref())?,
+            input: input::of_row(&key, self.text.as_ref(), None, self.tokens.as_ref(), None)?,
             percent: self.percent,
             primary: TaskError::metric(task, METRICS, metric)?,
         }))

@@ -6,7 +6,7 @@
 //! labels, one or more. Or: a list of fields, `labels = ["toxic", "insult"]`, of which each is a label that holds where the field is 1
 //! or true; or `one_hot`, the names of the places of a vector of 0 and 1.
 //!
-//! Head: the row's token states pooled as in `classification`, dropout, a linear layer `[hidden] -> [labels]`; the sigmoid of
+//! Head: the row's token states, of long texts in `windows` too, pooled as in `classification`, dropout, a linear layer `[hidden] -> [labels]`; the sigmoid of
 //! each logit `z` is the probability that its label holds.
 //!
 //! Loss: binary cross-entropy, `-(w y log s(z) + (1 - y) log(1 - s(z)))`, the mean over labelled rows and labels. The positive
@@ -30,7 +30,7 @@
 
 use std::collections::BTreeMap;
 
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, Value, View, is_blank};
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, Value, View, is_blank};
 use model::Parameters;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -66,6 +66,10 @@ pub struct MultiLabelConfig {
     /// The field with the words to read, for corpora that come split into words. Give this or `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
+    /// Reads a text longer than `[data] max_length` in several sequences, `{ overlap = 32, most = 8 }` by default with `windows = {}`;
+    /// without it such a text is truncated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<TextWindows>,
     /// The field with the labels: a list, or text. Or a list of fields with 0 or 1 (false or true), one for each label.
     pub labels: LabelFields,
     /// The labels in the order of the places of a vector of 0 and 1, where the field holds one.
@@ -115,7 +119,8 @@ impl MultiLabelConfig {
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
         let key = |name: &str| format!("task.{task}.multi_label.{name}");
         let kind = format!("task.{task}.multi_label");
-        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
+        let (text, pair, tokens) = (self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref());
+        let input = input::of_row(&kind, text, pair, tokens, self.windows)?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         self.thresholds.check(|| key("thresholds"))?;
         focal::check(|| key("focal"), self.focal)?;

@@ -4,7 +4,7 @@
 //! lowest first, as text; a number or truth value counts as its text. A row without the field, or with an empty text, is
 //! masked; a label that is not in `order` is an error in every split.
 //!
-//! Head: the row's token states pooled as in `classification`, dropout, one linear layer with weight `w` `[1, hidden]`, and a bias
+//! Head: the row's token states, of long texts in `windows` too, pooled as in `classification`, dropout, one linear layer with weight `w` `[1, hidden]`, and a bias
 //! for each cutpoint between classes, `b` `[classes - 1]`: `P(label above cutpoint k) = s(w x + b[k])` with the sigmoid `s`. All
 //! cutpoints share `w`, so that they are parallel. The biases are initialized from the class frequencies in training, `w` uniformly
 //! in `+-1/sqrt(hidden)`.
@@ -25,7 +25,7 @@
 //! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable classes.
 
 use burn::tensor::Tensor;
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
 use model::{Init, MatrixId, Parameters, VectorId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,10 @@ pub struct OrdinalRegressionConfig {
     /// The field with the words to read, for corpora that come split into words. Give this or `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
+    /// Reads a text longer than `[data] max_length` in several sequences, `{ overlap = 32, most = 8 }` by default with `windows = {}`;
+    /// without it such a text is truncated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<TextWindows>,
     /// The field with the label: text, a number, or true/false.
     pub label: String,
     /// All classes as text, from the lowest to the highest.
@@ -75,7 +79,8 @@ impl OrdinalRegressionConfig {
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
         let key = |name: &str| format!("task.{task}.ordinal_regression.{name}");
         let kind = format!("task.{task}.ordinal_regression");
-        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
+        let (text, pair, tokens) = (self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref());
+        let input = input::of_row(&kind, text, pair, tokens, self.windows)?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         let order = |found: String, expected: &str| {
             Err(TaskError::Setting { key: key("order"), found, expected: expected.into() })

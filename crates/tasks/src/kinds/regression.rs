@@ -3,7 +3,7 @@
 //! Input: a field of text, two of them (`pair`), or a field of words. Value: a field with a number, or a text that is one
 //! (CSV has no types). A row without the field, or with an empty text, is masked.
 //!
-//! Head: the row's token states pooled as in `classification`, dropout, a linear layer `[hidden] -> [1]`.
+//! Head: the row's token states, of long texts in `windows` too, pooled as in `classification`, dropout, a linear layer `[hidden] -> [1]`.
 //!
 //! Loss, with the error `e` between output and target: `mse` is `e^2` (default); `huber` is `e^2 / 2` up to `delta` and
 //! `delta (|e| - delta / 2)` beyond (Huber 1964, "Robust estimation of a location parameter"), so that a few outliers do
@@ -23,7 +23,7 @@
 //! Answer: `{"value"}`.
 
 use burn::tensor::{Tensor, TensorData};
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
+use data::{DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
 use model::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,10 @@ pub struct RegressionConfig {
     /// The field with the words to read, for corpora that come split into words. Give this or `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
+    /// Reads a text longer than `[data] max_length` in several sequences, `{ overlap = 32, most = 8 }` by default with `windows = {}`;
+    /// without it such a text is truncated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<TextWindows>,
     /// The field with the number.
     pub value: String,
     /// The pooling of a row's token states: their mean, or the first token's state.
@@ -98,7 +102,8 @@ impl RegressionConfig {
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
         let key = |name: &str| format!("task.{task}.regression.{name}");
         let kind = format!("task.{task}.regression");
-        let input = input::of_row(&kind, self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref())?;
+        let (text, pair, tokens) = (self.text.as_ref(), self.pair.as_ref(), self.tokens.as_ref());
+        let input = input::of_row(&kind, text, pair, tokens, self.windows)?;
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         if !(self.delta.is_finite() && self.delta > 0.0) {
             let (found, expected) = (self.delta.to_string(), "a number above 0".into());

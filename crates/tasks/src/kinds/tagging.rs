@@ -4,6 +4,9 @@
 //! row without the field is masked, and so is a word whose tag is null or empty. Or: a field of plain `text`, which is split into
 //! words as in predictions, and a field of `spans` in characters, as annotation tools export them: a list of `[start, end, label]`,
 //! or of objects with `start` and `end` (or `start_offset` and `end_offset`) and `label`.
+//! A text that exceeds `[data] max_length` is truncated; with `windows = { overlap = 32, most = 8 }` (or `{}`) its row has a sequence,
+//! with special tokens, for each window of it instead, up to `most`, each sharing `overlap` tokens with the one before it. Each word
+//! is tagged once, in the window in which its first token has the most tokens on its nearer side.
 //!
 //! Head: each word is represented by the state of its first token; dropout, then a linear layer `[hidden] -> [tags]`.
 //! Loss: cross-entropy, the mean over tagged words; with `crf = true` the negative log-likelihood of the tag sequences under a
@@ -31,7 +34,7 @@
 //! The probability of an entity is that of its least probable word; with a CRF words have their marginal probability.
 //! For plain text there is also `"words"`: the words that the tags belong to.
 
-use data::{DataError, InputField, Pack, Row, Split, View};
+use data::{DataError, InputField, Pack, Row, Split, TextWindows, View};
 use model::Parameters;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -41,6 +44,7 @@ use crate::decode::answer::{self, OUTSIDE};
 use crate::decode::tag_decoder::TagDecoder;
 use crate::heads::crf_head::CrfHead;
 use crate::heads::head::{self, LinearHead};
+use crate::input;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
 use crate::targets::tag_scheme::{self, Scheme};
 use crate::targets::text_spans;
@@ -71,6 +75,10 @@ pub struct TaggingConfig {
     /// The field with labelled spans of `text` in characters, in the place of `tags`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spans: Option<String>,
+    /// Reads a text longer than `[data] max_length` in several sequences, `{ overlap = 32, most = 8 }` by default with `windows = {}`;
+    /// without it such a text is truncated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<TextWindows>,
     /// The scheme that encodes spans as tags: by default the one that the training rows follow.
     #[serde(default)]
     pub scheme: Scheme,
@@ -132,6 +140,7 @@ impl TaggingConfig {
         };
         TaskError::fraction(|| key("dropout"), self.dropout.into())?;
         TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.into())?;
+        input::check_windows(&format!("task.{task}.tagging"), self.windows)?;
         if self.crf && self.label_smoothing > 0.0 {
             return setting("label_smoothing", self.label_smoothing.to_string(), "0 with crf = true");
         }
@@ -283,10 +292,11 @@ impl Tagging {
 
 impl Kind for Tagging {
     fn input(&self) -> InputField {
-        match &self.config.text {
+        let input = match &self.config.text {
             Some(text) => InputField::SplitText(text.clone()),
             None => InputField::Words(self.config.tokens.clone()),
-        }
+        };
+        input.in_windows(self.config.windows)
     }
 
     fn metrics(&self) -> &'static [&'static str] {

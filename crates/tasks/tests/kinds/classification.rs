@@ -238,3 +238,64 @@ fn a_label_space_of_something_else_is_refused() {
     let expected = "task t: the stored labels do not fit: there is no list \"labels\"; train again, or use the config of that run";
     assert_eq!(error, expected);
 }
+
+/// Row 4 of the fixture in two windows.
+fn in_windows(view: &View) -> View {
+    let mut view = view.clone();
+    view.encoded.sequences = view.encoded.offsets.clone();
+    view.encoded.sequences.insert(5, view.encoded.offsets[4] + 3);
+    view
+}
+
+/// The mean over the tokens of all windows is that of the row, whose numbers are PyTorch's.
+#[test]
+fn the_mean_is_over_the_tokens_of_all_windows() {
+    let heads = Heads::read();
+    let (task, view) = of_fixture(&heads, json!({ "windows": {} }));
+    let windows = data::TextWindows { overlap: 32, most: 8 };
+    assert_eq!(task.kind.input(), InputField::Text("text".into()).in_windows(Some(windows)));
+    heads.compare(&task, &in_windows(&view), &[0, 2, 3, 4], 3, &heads.json["classification"]["mean"]);
+}
+
+/// The first tokens of all windows, against states that are pooled by hand: loss, and gradients of the states and the weights.
+#[test]
+fn the_first_tokens_of_all_windows_are_pooled() {
+    let heads = Heads::read();
+    let (task, view) = of_fixture(&heads, json!({ "pooling": "first", "windows": {} }));
+    let view = in_windows(&view);
+    let offsets = view.encoded.offsets.clone();
+    let rows = same(&[0, 2, 4]);
+    for device in devices() {
+        let device = device.autodiff();
+        let run = |by_hand: bool| {
+            let (parameters, mut head) = heads.build(&task, &device);
+            head.encode_targets(Split::Train, &view).unwrap();
+            let states = heads.states(&device).require_grad();
+            let row = |token: usize| states.clone().slice([token..token + 1, 0..heads.hidden]);
+            let pooled = |i: usize| match i {
+                4 => (row(offsets[4]) + row(offsets[4] + 3)) / 2.0,
+                i => row(offsets[i]),
+            };
+            let (seen, packed) = match by_hand {
+                true => {
+                    let one = |i: usize| vec![heads.words[i][0]];
+                    let words: Vec<_> = (0..5).map(one).collect();
+                    let short = super::fixture::view(view.input.clone(), view.rows.to_vec(), &words, &[0; 5]);
+                    (burn::tensor::Tensor::cat((0..5).map(pooled).collect(), 0), pack(&short))
+                }
+                false => (states.clone(), pack(&view)),
+            };
+            let used = super::fixture::used_tokens(&*head, &packed, &rows);
+            let (part, seen) = (packed.select_tokens(&used), kernels::gather_rows(seen, &used));
+            assert_eq!(used.len(), if by_hand { 3 } else { 4 });
+            let loss = head.loss(&parameters, &Batch::evaluated(&seen, &part, Split::Train, &rows)).unwrap();
+            let value: Vec<f32> = loss.mean.clone().into_data().try_into_vec().unwrap();
+            let gradient = states.grad(&loss.mean.backward()).unwrap();
+            (value, gradient.into_data().try_into_vec::<f32>().unwrap())
+        };
+        let ((loss, gradient), (expected, expected_gradient)) = (run(false), run(true));
+        near(&loss, &expected, "loss");
+        near(&gradient, &expected_gradient, "gradient of the states");
+        assert!(gradient.iter().any(|g| *g != 0.0));
+    }
+}

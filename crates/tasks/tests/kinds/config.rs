@@ -52,6 +52,12 @@ fn settings_out_of_range_name_the_key() {
             class(json!({ "focal": 2, "label_smoothing": 0.1 })),
             "classification.label_smoothing: found 0.1, expected 0 beside focal = 2, or no `focal`",
         ),
+        (
+            class(json!({ "pair": "b", "windows": {} })),
+            "classification.windows: found windows beside pair = \"b\", expected one text to read in windows",
+        ),
+        (sets(json!({ "windows": { "most": 0 } })), "multi_label.windows.most: found 0, expected at least 1"),
+        (with("tagging", json!({ "windows": { "most": 0 } })), "task.intent.tagging.windows.most: found 0"),
         (sets(json!({ "focal": -0.5 })), "multi_label.focal: found -0.5"),
         (class(json!({ "pair": "text" })), "classification.pair: found \"text\", the same field as `text`"),
         (

@@ -2,14 +2,14 @@
 //!
 //! Left out, and so free to change between interruption and resumption: where files lie, and the keys of [`FREE`].
 
-use crate::{config::Settings, error::TrainError, job::Job};
+use crate::{config::Settings, error::TrainError, job::Job, run::further::LENGTH_KEYS};
 use data::{Split, Value as FieldValue, View};
 use serde::Serialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// Keys of `[train]` that do not change what a step does.
-const FREE: [&str; 8] = [
+const FREE: [&str; 7] = [
     "train.save_total_limit",
     "train.save_steps",
     "train.max_nonfinite_steps",
@@ -17,9 +17,22 @@ const FREE: [&str; 8] = [
     "train.activation_checkpointing",
     "train.threads",
     "train.max_memory_gib",
-    // A run that ends by the clock cannot be repeated to the bit in any case.
-    "train.max_minutes",
 ];
+
+/// Keys of `[train]` that say how long a run is. A run may become longer ([`crate::run::further`]).
+const LENGTH: [&str; 4] = LENGTH_KEYS;
+
+/// A run that ends by the clock cannot be repeated to the bit in any case, so that its time may also become shorter.
+const TIME: &str = "train.max_minutes";
+
+/// Whether a run is as long as that of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// It is, or has less time.
+    Same,
+    /// It is longer.
+    Longer,
+}
 
 /// Settings, model, vocabulary, tasks and data of a run as key and value.
 pub(crate) fn of(job: &Job, settings: &Settings) -> BTreeMap<String, Value> {
@@ -54,21 +67,32 @@ pub(crate) fn of(job: &Job, settings: &Settings) -> BTreeMap<String, Value> {
     keys
 }
 
-/// Refuses a checkpoint whose fingerprint differs, naming what does.
+/// Refuses a checkpoint whose fingerprint differs, naming what does. Only the run's length may be greater than the checkpoint's.
 pub(crate) fn compare(
     path: &Path,
     saved: &BTreeMap<String, Value>,
     now: &BTreeMap<String, Value>,
-) -> Result<(), TrainError> {
+) -> Result<Length, TrainError> {
     let shown = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
+    let mut length = Length::Same;
+    let mut differences = Vec::new();
     let keys: std::collections::BTreeSet<_> = saved.keys().chain(now.keys()).collect();
-    let mut differences: Vec<String> = keys
-        .into_iter()
-        .filter(|key| saved.get(*key) != now.get(*key))
-        .map(|key| format!("{key}: {} in the checkpoint, {} now", shown(saved.get(key)), shown(now.get(key))))
-        .collect();
+    for key in keys.into_iter().filter(|key| saved.get(*key) != now.get(*key)) {
+        let (before, after) = (saved.get(key), now.get(key));
+        let is_length = LENGTH.contains(&key.as_str());
+        if is_length && is_longer(before, after) {
+            length = Length::Longer;
+        } else if key != TIME {
+            let why = if is_length { ": a run can become longer, not shorter" } else { "" };
+            differences.push(format!(
+                "{key}: {} in the checkpoint, {} now{why}",
+                shown(before),
+                shown(after)
+            ));
+        }
+    }
     if differences.is_empty() {
-        return Ok(());
+        return Ok(length);
     }
     let more = differences.len().saturating_sub(20);
     differences.truncate(20);
@@ -76,6 +100,27 @@ pub(crate) fn compare(
         differences.push(format!("and {more} more"));
     }
     Err(TrainError::OtherRun { path: path.into(), differences })
+}
+
+/// Whether a limit is higher than it was, or gone.
+fn is_longer(before: Option<&Value>, after: Option<&Value>) -> bool {
+    match (before.and_then(Value::as_f64), after.and_then(Value::as_f64)) {
+        (Some(before), Some(after)) => after > before,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
+
+/// The settings of a run with the length that a fingerprint says.
+pub(crate) fn with_length(settings: &Settings, saved: &BTreeMap<String, Value>) -> Settings {
+    let whole = |key: &str| saved.get(key).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    let [epochs, max_steps, max_tokens, max_minutes] = LENGTH;
+    let mut earlier = settings.clone();
+    earlier.train.epochs = whole(epochs).unwrap_or(settings.train.epochs);
+    earlier.train.max_steps = whole(max_steps);
+    earlier.train.max_tokens = whole(max_tokens);
+    earlier.train.max_minutes = saved.get(max_minutes).and_then(Value::as_f64);
+    earlier
 }
 
 /// Every leaf of a JSON value under its dotted key. Absent and null are the same.
@@ -208,10 +253,39 @@ mod tests {
             &mut now,
         );
         let message = compare(Path::new("c/000020"), &saved, &now).unwrap_err().to_string();
-        assert!(message.contains("train.epochs: 3 in the checkpoint, 4 now"), "{message}");
+        assert!(!message.contains("epochs"), "a run may become longer: {message}");
         let expected = "train.gradient_accumulation_steps: nothing in the checkpoint, 2 now";
         assert!(message.contains(expected), "{message}");
         assert!(!message.contains("seed") && !message.contains("max_steps"), "{message}");
-        compare(Path::new("c"), &saved, &saved.clone()).unwrap();
+        assert_eq!(compare(Path::new("c"), &saved, &saved.clone()).unwrap(), Length::Same);
+    }
+
+    #[test]
+    fn a_run_may_become_longer_and_not_shorter() {
+        let of = |train: Value| {
+            let mut keys = BTreeMap::new();
+            flatten("", &serde_json::json!({ "train": train }), &mut keys);
+            keys
+        };
+        let found = |saved: Value, now: Value| compare(Path::new("c"), &of(saved), &of(now));
+        use serde_json::json;
+        for (saved, now) in [
+            (json!({"epochs": 3}), json!({"epochs": 4})),
+            (json!({"epochs": 3, "max_steps": 7}), json!({"epochs": 3, "max_steps": 8})),
+            (json!({"epochs": 3, "max_tokens": 7}), json!({"epochs": 3})),
+            (json!({"max_minutes": 0.5}), json!({"max_minutes": 0.75})),
+        ] {
+            assert_eq!(found(saved.clone(), now.clone()).unwrap(), Length::Longer, "{saved} {now}");
+        }
+        for (saved, now) in [
+            (json!({"epochs": 3}), json!({"epochs": 2})),
+            (json!({"max_steps": 7}), json!({"max_steps": 6})),
+            (json!({"epochs": 3}), json!({"epochs": 3, "max_steps": 6})),
+        ] {
+            let message = found(saved, now).unwrap_err().to_string();
+            assert!(message.contains("a run can become longer, not shorter"), "{message}");
+        }
+        let timed = json!({"epochs": 3, "max_minutes": 1.0});
+        assert_eq!(found(json!({"epochs": 3}), timed).unwrap(), Length::Same);
     }
 }

@@ -25,6 +25,9 @@ struct Line {
     step: usize,
     #[serde(default)]
     phase: usize,
+    /// Of the end of a run: the step of its result.
+    #[serde(default)]
+    result: usize,
 }
 
 /// What `metrics.jsonl` says of a run.
@@ -34,6 +37,8 @@ pub(crate) struct Written {
     pub(crate) steps: usize,
     /// Whether a checkpoint was saved.
     pub(crate) saved: bool,
+    /// The last step of the run, and the step of its result, where nothing comes after its end.
+    pub(crate) finished: Option<(usize, usize)>,
 }
 
 /// Reads what `metrics.jsonl` says. No file says nothing.
@@ -42,6 +47,7 @@ pub(crate) fn written(path: &Path) -> Result<Written, TrainError> {
     for line in read(path)?.split(|b| *b == b'\n').filter_map(parse) {
         written.steps = written.steps.max(line.step);
         written.saved |= line.event == "saved";
+        written.finished = (line.event == "finished").then_some((line.step, line.result));
     }
     Ok(written)
 }
@@ -102,7 +108,7 @@ fn comes_again(line: &Line, from: Resumption) -> bool {
         "evaluated" | "learning_rate_reduced" | "saved" => from.evaluation_due,
         "usage_report" => !from.usage_reported,
         "phase_began" => line.phase > from.phases_begun,
-        "stopped_early" | "finished" => true,
+        "stopped_early" | "finished" | "lengthened" => true,
         _ => false,
     }
 }
@@ -194,9 +200,12 @@ mod tests {
     fn what_was_written_is_counted() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), LINES).unwrap();
-        assert_eq!(written(file.path()).unwrap(), Written { steps: 3, saved: false });
+        assert_eq!(written(file.path()).unwrap(), Written { steps: 3, saved: false, finished: None });
         fs::write(file.path(), "{\"event\":\"saved\",\"step\":7}\n").unwrap();
-        assert_eq!(written(file.path()).unwrap(), Written { steps: 7, saved: true });
+        assert_eq!(written(file.path()).unwrap(), Written { steps: 7, saved: true, finished: None });
+        let end = "{\"event\":\"step\",\"step\":9}\n{\"event\":\"finished\",\"step\":9,\"result\":7}\n";
+        fs::write(file.path(), end).unwrap();
+        assert_eq!(written(file.path()).unwrap().finished, Some((9, 7)));
         assert_eq!(written(Path::new("/none/such")).unwrap(), Written::default());
     }
 

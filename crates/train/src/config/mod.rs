@@ -55,7 +55,7 @@ pub struct Settings {
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
     /// How many times to go through the training rows; 3 by default. An epoch has as many draws as there are
-    /// training rows in all corpora together.
+    /// training rows in all corpora together. `polytask train --resume RUN --set train.epochs=N` trains a run further.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub epochs: usize,
     /// Stop after so many steps even if epochs are left. The schedule ends there too.
@@ -66,8 +66,8 @@ pub struct TrainConfig {
     #[schemars(range(min = 1))]
     pub max_tokens: Option<usize>,
     /// Stop after so many minutes, evaluations included. The schedule then goes by the time, where that is further than the steps
-    /// are. Another machine does other work in that time: with it a run cannot be repeated to the bit. With more minutes in the
-    /// run's config.toml, `--resume` goes on with a run that has used them up.
+    /// are. Another machine does other work in that time: with it a run cannot be repeated to the bit. `--resume RUN --set
+    /// train.max_minutes=N` goes on with a run that has used them up.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub max_minutes: Option<f64>,
@@ -228,6 +228,19 @@ impl Settings {
         self.optimizer
             .builtin_schedule_factor(step, total)
             .unwrap_or_else(|| self.schedule.factor(step, total))
+    }
+
+    /// Whether the factors do not depend, after the warm-up, on how long the run is.
+    pub(crate) fn schedule_is_independent_of_length(&self) -> bool {
+        self.optimizer.builtin_schedule_factor(0, 1).is_some() || self.schedule.is_independent_of_length()
+    }
+
+    /// The name of the schedule, or of the optimizer that has its own.
+    pub(crate) fn schedule_name(&self) -> &'static str {
+        match self.optimizer.builtin_schedule_factor(0, 1) {
+            Some(_) => self.optimizer.name(),
+            None => self.schedule.name(),
+        }
     }
 
     /// The settings that are out of range; empty when all is well.

@@ -4,9 +4,10 @@
 //! training goes (drawn with its present shares), a step without a finite loss, and time.
 
 use crate::{
-    config::TrainConfig,
+    config::{Settings, TrainConfig},
     job::Job,
     loading::loader::{DataLoader, Drawn},
+    loading::spread::Time,
     loading::step_plan::{Epoch, StepPlan},
     run::task_usage::{StopReason, UsageLedger},
 };
@@ -53,14 +54,42 @@ pub(crate) fn plan_again(
     before: &StepPlan,
     at: &Position<'_>,
 ) -> StepPlan {
+    before.with_rest(at.index, rest(job, loader, train, before, at))
+}
+
+/// The plan of a run that has got more steps, tokens or time than were planned. The loader is where the run is; `time` is that which
+/// the run had until now.
+pub(crate) fn plan_longer(
+    job: &Job,
+    loader: &DataLoader,
+    settings: &Settings,
+    (before, time): (&StepPlan, Time),
+    at: &Position<'_>,
+) -> StepPlan {
+    let epochs = rest(job, loader, &settings.train, before, at);
+    before.lengthened(at.index, epochs, settings, time)
+}
+
+/// All epochs of a run, from where it is on as the loader draws them.
+fn rest(
+    job: &Job,
+    loader: &DataLoader,
+    train: &TrainConfig,
+    before: &StepPlan,
+    at: &Position<'_>,
+) -> Vec<Epoch> {
     let mut lookahead = Lookahead::new(job, loader, train, at);
     let phase = loader.phase_number();
     lookahead.epochs = before.epochs.iter().take_while(|epoch| epoch.end <= at.index).copied().collect();
     let begin = if phase == 0 { 0 } else { before.end_of_phase(phase - 1) };
     // After its last step, an epoch that is over is not over once more.
     lookahead.is_open = !(before.ends_epoch(at.index) && lookahead.at_end());
+    // One that a number of steps or tokens has cut, and that has rows left, goes on.
+    if lookahead.is_open {
+        lookahead.epochs.pop_if(|epoch| epoch.end == at.index && epoch.cut && epoch.phase == phase);
+    }
     lookahead.walk(begin, &mut |_| ());
-    before.with_rest(at.index, lookahead.epochs)
+    lookahead.epochs
 }
 
 struct Lookahead<'a> {
@@ -116,6 +145,13 @@ impl<'a> Lookahead<'a> {
         let count = self.train.gradient_accumulation_steps.max(1);
         let (mut begun, mut skipped) = (None, Vec::new());
         loop {
+            // Before the first step too: a run whose rest is planned again may be at this very end.
+            let full = self.train.max_steps.is_some_and(|max| self.index >= max)
+                || self.train.max_tokens.is_some_and(|max| self.tokens >= max as u64);
+            if full || steps.is_some_and(|max| self.index - begin >= max) {
+                self.end_epoch(phase, true);
+                return full;
+            }
             let nothing_left = !self.trained.contains(&true);
             if nothing_left || self.at_end() {
                 self.end_epoch(phase, false);
@@ -137,12 +173,6 @@ impl<'a> Lookahead<'a> {
             visit(&PlannedStep { phase, packs: &drawn });
             self.index += 1;
             self.account(&drawn);
-            let full = self.train.max_steps.is_some_and(|max| self.index >= max)
-                || self.train.max_tokens.is_some_and(|max| self.tokens >= max as u64);
-            if full || steps.is_some_and(|max| self.index - begin >= max) {
-                self.end_epoch(phase, true);
-                return full;
-            }
         }
     }
 

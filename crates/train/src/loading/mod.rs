@@ -4,4 +4,5 @@ pub(crate) mod loader;
 pub(crate) mod lookahead;
 pub(crate) mod per_example_losses;
 pub(crate) mod phases;
+pub(crate) mod spread;
 pub(crate) mod step_plan;

@@ -5,11 +5,14 @@
 //! it would be if it had gone all the way, so that the learning rate follows the schedule. Where a task is done, the rest is
 //! planned again, and what is left of the schedule is spread over it ([`StepPlan::schedule_position`]).
 
-use crate::config::TrainConfig;
+use crate::{
+    config::{Settings, TrainConfig},
+    loading::spread::{self, Spread, Time},
+};
 use serde::{Deserialize, Serialize};
 
 /// The steps of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepPlan {
     pub(super) epochs: Vec<Epoch>,
@@ -29,18 +32,6 @@ pub(super) struct Epoch {
     pub(super) cut: bool,
 }
 
-/// The rest of a schedule, over the steps that are left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Spread {
-    /// The step of the plan at which it begins.
-    from: usize,
-    /// The step of the schedule there.
-    position: usize,
-    /// The steps of the schedule, as the run was planned at first.
-    length: usize,
-}
-
 impl StepPlan {
     /// Of epochs.
     pub(super) fn of_epochs(epochs: Vec<Epoch>) -> StepPlan {
@@ -53,16 +44,66 @@ impl StepPlan {
             return self.clone();
         }
         let (position, length) = self.schedule_position(done);
-        StepPlan { epochs, spread: Some(Spread { from: done, position, length }) }
+        let now = Spread { from: done, position, length, ..self.spread.unwrap_or(Spread::NONE) };
+        StepPlan { epochs, spread: Some(now) }
+    }
+
+    /// The plan of a run that is lengthened when `done` steps are done, in the time given: `epochs` are all of it. No learning rate
+    /// jumps ([`spread`]).
+    pub(super) fn lengthened(
+        &self,
+        done: usize,
+        epochs: Vec<Epoch>,
+        settings: &Settings,
+        time: Time,
+    ) -> StepPlan {
+        let (position, length) = self.position(done, time);
+        let present = Spread { from: done, position, length, ..self.spread.unwrap_or(Spread::NONE) };
+        let left = epochs.last().map_or(0, |epoch| epoch.end).saturating_sub(done);
+        let spread = if settings.schedule_is_independent_of_length() {
+            Spread { goes_on: true, ..present }
+        } else if position < length {
+            Spread { clock: Some((time.used, position)), ..present }
+        } else {
+            let gap = self.factor(settings, done, time) - settings.factor(0, left);
+            let clock = Some((time.used, 0));
+            Spread { from: done, position: 0, length: left, goes_on: false, restarted: true, gap, clock }
+        };
+        StepPlan { epochs, spread: Some(spread) }
     }
 
     /// The position of a step (from 0) in the schedule of learning rates, and the schedule's length: the step itself and the steps
     /// of the run, unless the rest of the run has been planned again.
     pub fn schedule_position(&self, step: usize) -> (usize, usize) {
-        let Some(Spread { from, position, length }) = self.spread else { return (step, self.total()) };
-        let (done, left) = (step.saturating_sub(from), self.total().saturating_sub(from).max(1));
-        let ahead = (length.saturating_sub(position)) as f64 * done as f64 / left as f64;
-        (position + ahead.round() as usize, length)
+        let total = self.total();
+        self.spread.map_or((step, total), |spread| (spread.position(step, total), spread.length))
+    }
+
+    /// [`StepPlan::schedule_position`], or the position by the time that the run has used where that is further.
+    pub(crate) fn position(&self, step: usize, time: Time) -> (usize, usize) {
+        let (by_steps, length) = self.schedule_position(step);
+        (spread::position(self.spread.as_ref(), by_steps, length, time), length)
+    }
+
+    /// The factor of all learning rates at a step (from 0), in 0..=1.
+    pub(crate) fn factor(&self, settings: &Settings, step: usize, time: Time) -> f64 {
+        let (position, length) = self.position(step, time);
+        spread::factor(self.spread.as_ref(), position, length, settings)
+    }
+
+    /// How far the run is at a step (from 0), in 0..=1, for methods that change over a run. It never falls: a run that is lengthened
+    /// at its end stays at 1.
+    pub(crate) fn progress(&self, step: usize) -> f64 {
+        let (position, length) = self.schedule_position(step);
+        if self.spread.is_some_and(|spread| spread.restarted) {
+            return 1.0;
+        }
+        (position as f64 / length.max(1) as f64).min(1.0)
+    }
+
+    /// The rest of the schedule, where it was planned again.
+    pub(crate) fn spread(&self) -> Option<&Spread> {
+        self.spread.as_ref()
     }
 
     /// Steps of the whole run.

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub enum Event {
     /// The run begins, or goes on after an interruption.
     Started(Started),
+    /// The run goes on longer than was planned.
+    Lengthened(Lengthened),
     /// The states of the training rows that come out of the frozen layers were computed and written to a file.
     FrozenStatesCached(FrozenStatesCached),
     /// The newest checkpoint was broken and quarantined; an older one is tried.
@@ -50,6 +52,7 @@ impl Event {
     pub fn step(&self) -> usize {
         match self {
             Event::Started(e) => e.step,
+            Event::Lengthened(e) => e.step,
             Event::FrozenStatesCached(e) => e.step,
             Event::BrokenCheckpoint(e) => e.step,
             Event::BeganAgain(e) => e.step,
@@ -90,6 +93,35 @@ pub struct Started {
     pub trunk_parameters: usize,
     /// Parameters of each task's head.
     pub head_parameters: BTreeMap<String, usize>,
+}
+
+/// A run that is trained further than was planned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lengthened {
+    /// Steps done.
+    pub step: usize,
+    /// Steps of the whole run, as it was planned until now.
+    pub before: usize,
+    /// Steps of the whole run.
+    pub steps: usize,
+    /// The schedule of learning rates, or the optimizer that has its own.
+    pub schedule: String,
+    /// What the schedule does.
+    pub course: ScheduleCourse,
+    /// Its present factor, at which it goes on.
+    pub factor: f64,
+}
+
+/// What the schedule of a run that is trained further does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleCourse {
+    /// It does not depend on the length of the run, and goes on.
+    GoesOn,
+    /// What is left of it is spread over the steps that are left.
+    Spread,
+    /// It had come to its end, and begins again over the steps that are left.
+    Restarted,
 }
 
 /// A broken checkpoint.

@@ -7,6 +7,7 @@ use crate::{
     config::CheckpointChoice,
     error::TrainError,
     forward::evaluate::calibrate,
+    run::best::EvaluationRecord,
     run::events::{self, Event},
     run::state::State,
 };
@@ -46,6 +47,14 @@ impl Run<'_, '_> {
         Ok(Outcome::Interrupted { step, checkpoint })
     }
 
+    /// The best evaluation, where its weights are the result, and not the last ones.
+    pub(super) fn best_to_export(&self) -> Option<&EvaluationRecord> {
+        match self.settings.train.export {
+            CheckpointChoice::Best => self.progress.evaluations.best.as_ref(),
+            CheckpointChoice::Last => None,
+        }
+    }
+
     /// Exports the model.
     pub(super) fn finish(&mut self) -> Result<Outcome, TrainError> {
         let last = self.progress.step;
@@ -54,10 +63,7 @@ impl Run<'_, '_> {
         }
         self.leave_phases();
         let evaluations = &self.progress.evaluations;
-        let chosen = match self.settings.train.export {
-            CheckpointChoice::Best => evaluations.best.as_ref(),
-            CheckpointChoice::Last => None,
-        };
+        let chosen = self.best_to_export();
         let step = chosen.map_or(last, |b| b.step);
         let record = chosen.or(evaluations.latest.as_ref().filter(|l| l.step == step));
         let scores = record.map(|record| record.scores.clone()).unwrap_or_default();

@@ -4,6 +4,7 @@ pub(crate) mod best;
 pub(crate) mod best_heads;
 pub(crate) mod events;
 mod finish;
+pub(crate) mod further;
 mod learning_rates;
 mod phases;
 mod resume;
@@ -26,6 +27,7 @@ use crate::{
     job::frozen_cache::FrozenStates,
     loading::loader::DataLoader,
     loading::lookahead,
+    loading::spread::Time,
     loading::step_plan::StepPlan,
     optimizer::{LearningRates, OptimizerState},
     run::best::{Criterion, EvaluationRecord, ScoreTable},
@@ -69,6 +71,13 @@ pub enum Outcome {
         /// The directory of the result.
         model: PathBuf,
     },
+    /// It was complete before it was resumed, with the same result: nothing was done, and the job holds the weights of the last step.
+    AlreadyFinished {
+        /// Steps done.
+        step: usize,
+        /// The directory of the result.
+        model: PathBuf,
+    },
     /// It was asked to stop.
     Interrupted {
         /// Steps done.
@@ -106,7 +115,9 @@ pub fn run(
     validate::check(job, settings)?;
     durable::make_dir(dir.root())?;
     let mut run = Run::new(job, settings, dir, hooks)?;
-    run.begin(start)?;
+    if run.begin(start)? {
+        return Ok(Outcome::AlreadyFinished { step: run.progress.step, model: dir.model() });
+    }
     run.go()
 }
 
@@ -151,6 +162,8 @@ struct Run<'a, 'h> {
     progress: RunProgress,
     /// The states out of the frozen layers, where they are cached.
     frozen: Option<FrozenStates>,
+    /// What is to be said of a run that is trained further than was planned.
+    lengthened: Option<events::Lengthened>,
     /// The step of the checkpoint that was saved or restored last.
     saved_at: Option<usize>,
     /// The time of the hooks' clock when this part of the run began, and the seconds of the parts before it.
@@ -184,6 +197,7 @@ impl<'a, 'h> Run<'a, 'h> {
             optimizer_state: OptimizerState::new(job.model.parameters.len()),
             progress: RunProgress::default(),
             frozen: None,
+            lengthened: None,
             saved_at: None,
             began: (hooks.clock)(),
             elapsed_before: 0.0,
@@ -244,9 +258,8 @@ impl<'a, 'h> Run<'a, 'h> {
 
     /// The factor of the schedule: at the run's step in its plan, or by the time that it has used where that is more.
     fn factor(&self) -> f64 {
-        let (position, length) = self.step_plan.schedule_position(self.progress.schedule_step);
-        let by_time = (self.time_used().min(1.0) * length as f64) as usize;
-        self.settings.factor(position.max(by_time), length)
+        let time = Time::new(self.progress.elapsed, self.settings.train.max_minutes);
+        self.step_plan.factor(self.settings, self.progress.schedule_step, time)
     }
 
     fn step(&mut self) -> Result<(), TrainError> {

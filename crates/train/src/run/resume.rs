@@ -3,22 +3,28 @@
 use super::{Run, Start};
 use crate::{
     checkpoint,
-    checkpoint::fingerprint,
+    checkpoint::fingerprint::{self, Length},
     checkpoint::history::{self, Resumption},
     config::validate,
     error::TrainError,
     run::events::{self, Event},
+    run::further,
 };
 
 impl Run<'_, '_> {
-    /// Restores a checkpoint where there is one to go on from.
-    pub(super) fn begin(&mut self, start: Start) -> Result<(), TrainError> {
+    /// Restores a checkpoint where there is one to go on from. True if that is the end of a run whose result is written: nothing is
+    /// left to do then.
+    pub(super) fn begin(&mut self, start: Start) -> Result<bool, TrainError> {
         checkpoint::recover(self.dir)?;
         let saved = checkpoint::list(self.dir)?;
         if start == Start::Fresh && !saved.is_empty() {
             return Err(TrainError::Occupied { path: self.dir.checkpoints() });
         }
         let resumed = self.resume(saved)?;
+        self.apply_phase();
+        if resumed && self.is_complete()? {
+            return Ok(true);
+        }
         if start == Start::Resume {
             let lost = if resumed { 0 } else { self.steps_without_checkpoint()? };
             self.truncate_metrics(resumed)?;
@@ -26,7 +32,6 @@ impl Run<'_, '_> {
                 self.emit(Event::BeganAgain(events::BeganAgain { step: 0, lost }));
             }
         }
-        self.apply_phase();
         let (trunk_parameters, head_parameters) = self.job.model.sizes();
         self.emit(Event::Started(events::Started {
             step: self.progress.step,
@@ -41,7 +46,24 @@ impl Run<'_, '_> {
         if !resumed {
             self.emit_phase();
         }
-        Ok(())
+        if let Some(lengthened) = self.lengthened.take() {
+            self.emit(Event::Lengthened(lengthened));
+        }
+        Ok(false)
+    }
+
+    /// Whether the run has come to its end, and `model/` is the result that it would have now.
+    fn is_complete(&self) -> Result<bool, TrainError> {
+        let step = self.progress.step;
+        let evaluated = self.progress.evaluations.latest.as_ref().is_some_and(|latest| latest.step == step);
+        let is_due = self.progress.evaluation_due
+            || self.progress.checkpoint_due
+            || (self.criterion.is_some() && !evaluated);
+        if is_due || !self.is_done() || !self.dir.model().join("polytask.json").is_file() {
+            return Ok(false);
+        }
+        let result = self.best_to_export().map_or(step, |best| best.step);
+        Ok(history::written(&self.dir.metrics())?.finished == Some((step, result)))
     }
 
     /// The steps of a run that was ended before its first checkpoint.
@@ -99,8 +121,8 @@ impl Run<'_, '_> {
     fn restore(&mut self, step: usize) -> Result<(), TrainError> {
         let path = self.dir.checkpoint(step);
         let checkpoint = checkpoint::open(&path)?;
-        fingerprint::compare(&path, &checkpoint.state.fingerprint, &self.fingerprint)?;
         let state = &checkpoint.state;
+        let length = fingerprint::compare(&path, &state.fingerprint, &self.fingerprint)?;
         if let Some(time) = state.progress.impossible_time() {
             let reason = format!("state.json has a time of {time} seconds");
             return Err(TrainError::broken(&path, reason));
@@ -109,6 +131,9 @@ impl Run<'_, '_> {
             let reason =
                 format!("phase {} of a run that has {}", state.progress.phase + 1, self.loader.phases.len());
             return Err(TrainError::broken(&path, reason));
+        }
+        if length == Length::Longer {
+            further::check_samplers(&self.loader, self.settings, state)?;
         }
         self.loader.enter(state.progress.phase);
         self.loader.stream.restore(state.stream.clone()).map_err(|e| TrainError::broken(&path, e))?;
@@ -119,6 +144,12 @@ impl Run<'_, '_> {
         self.progress = state.progress.clone();
         if let Some(plan) = &self.progress.step_plan {
             self.step_plan = plan.clone();
+        }
+        if length == Length::Longer {
+            let (plan, lengthened) = further::plan(self.job, self.settings, &self.loader, state)?;
+            self.step_plan = plan.clone();
+            self.progress.step_plan = Some(plan);
+            self.lengthened = Some(lengthened);
         }
         self.elapsed_before = state.progress.elapsed;
         self.saved_at = Some(step);

@@ -40,10 +40,9 @@ impl Run<'_, '_> {
         rates: &LearningRates,
         factor: f64,
     ) -> Result<StepMetrics, StepError> {
-        let (schedule_step, total) = self.step_plan.schedule_position(self.progress.schedule_step);
         let position = StepPosition {
             index: self.progress.step,
-            progress: (schedule_step as f64 / total.max(1) as f64).min(1.0),
+            progress: self.step_plan.progress(self.progress.schedule_step),
             chunk_tokens: self.progress.chunk_tokens,
         };
         let context = StepContext {

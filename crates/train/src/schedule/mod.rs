@@ -57,6 +57,11 @@ macro_rules! schedules {
                 }
             }
 
+            /// Whether, after the warm-up, its factors do not depend on how long the run is.
+            pub fn is_independent_of_length(&self) -> bool {
+                matches!(self, Schedule::Constant(_) | Schedule::InverseSquareRoot(_))
+            }
+
             /// The settings that are out of range.
             pub(crate) fn errors(&self) -> Vec<SettingError> {
                 match self {

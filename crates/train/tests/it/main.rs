@@ -5,6 +5,7 @@ mod dataset_embeddings;
 mod devices;
 mod export;
 mod frozen;
+mod further;
 mod golden;
 mod gradients;
 mod head_lr;

@@ -2,7 +2,7 @@
 
 use super::question::{NoAnswer, Question, Source, TaskInput, TrainedFields};
 use crate::failure::Failure;
-use data::{Encoded, InputField, RowInput, View};
+use data::{Encoded, InputField, View};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use train::Model;
@@ -149,7 +149,7 @@ impl Predicted {
         }
         let encoded = encoded.map_err(Failure::failed)?;
         let (rows, read): (Vec<usize>, Vec<TaskInput>) = found.into_iter().unzip();
-        let has_words = read.iter().all(|found| matches!(found.input, RowInput::Words(_)));
+        let has_words = read.iter().all(|found| found.input.has_words());
         let sources = read.into_iter().map(|found| found.source).collect();
         Ok(Pass { tasks, questions: rows, sources, encoded, has_words })
     }

@@ -125,6 +125,13 @@ impl Question {
 
     /// The row's values in the form that the task was trained on.
     fn prepared(&self, trained: &InputField, located: &InputField, read: RowInput<'_>) -> TaskInput {
+        if let (InputField::Windowed { input: trained, .. }, InputField::Windowed { input: located, .. }) =
+            (trained, located)
+            && let RowInput::Windowed { input, windows } = read
+        {
+            let TaskInput { input, source } = self.prepared(trained, located, *input);
+            return TaskInput { input: RowInput::Windowed { input: Box::new(input), windows }, source };
+        }
         let source = self.source(located, &read);
         let input = match (trained, read) {
             // Words that are given where a text was trained on, are that text.
@@ -159,6 +166,10 @@ impl Question {
                 Source::Pair([first.to_string(), second.to_string()])
             }
             (_, RowInput::Choices(text, choices)) => Source::Choices(text.to_string(), choices.clone()),
+            (located, RowInput::Windowed { input, .. }) => match located {
+                InputField::Windowed { input: located, .. } => self.source(located, input),
+                other => self.source(other, input),
+            },
             (_, RowInput::Words(words)) => Source::Words(words.clone()),
             (_, RowInput::Text(text)) => Source::Text(text.to_string(), split_words(text)),
         }
@@ -189,6 +200,9 @@ impl Question {
                 overlap: *overlap,
                 most: *most,
             },
+            InputField::Windowed { input, windows } => {
+                self.located(input, trained)?.in_windows(Some(*windows))
+            }
             InputField::Choices(text, choices) => {
                 InputField::Choices(named(text, &["text"])?, named(choices, &["choices"])?)
             }
@@ -230,6 +244,9 @@ fn owned(read: RowInput<'_>) -> RowInput<'static> {
     match read {
         RowInput::Text(one) => RowInput::Text(text(one)),
         RowInput::Words(words) => RowInput::Words(words),
+        RowInput::Windowed { input, windows } => {
+            RowInput::Windowed { input: Box::new(owned(*input)), windows }
+        }
         RowInput::Pair(first, second) => RowInput::Pair(text(first), text(second)),
         RowInput::Choices(one, choices) => RowInput::Choices(text(one), choices),
         RowInput::Windows { texts, overlap, most } => {
@@ -307,6 +324,24 @@ mod tests {
         );
         let error = plain.read(&InputField::Pair("x".into(), "y".into()), &trained).unwrap_err();
         assert_eq!(error.reason(), "a line of plain text has no field `y`; give JSON objects");
+    }
+
+    #[test]
+    fn windows_are_read_as_their_text_is() {
+        let trained = trained(&["review", "words"]);
+        let windows = data::TextWindows { overlap: 3, most: 2 };
+        for (input, json) in [
+            (InputField::Text("review".into()), r#"{"text": "a b"}"#),
+            (InputField::Text("review".into()), r#"{"tokens": ["a", "b"]}"#),
+            (InputField::Words("words".into()), r#"{"words": ["a", "b"]}"#),
+            (InputField::Words("words".into()), r#"{"text": "a  b."}"#),
+            (InputField::SplitText("review".into()), r#"{"review": "a  b."}"#),
+        ] {
+            let plain = question(json).read(&input, &trained).unwrap();
+            let read = question(json).read(&input.in_windows(Some(windows)), &trained).unwrap();
+            assert_eq!(read.source, plain.source, "{json}");
+            assert_eq!(read.input, RowInput::Windowed { input: Box::new(plain.input), windows }, "{json}");
+        }
     }
 
     #[test]
