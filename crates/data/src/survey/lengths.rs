@@ -8,7 +8,8 @@ use crate::cast::whole_part;
 /// The most bars of a histogram.
 const BARS: usize = 32;
 
-/// Lengths of the rows of a view, in tokens with special ones, as they would be without a limit.
+/// Lengths of the rows of a view, in tokens with special ones, as they would be without a limit. A text in windows has the tokens of
+/// all windows, those that two windows share twice.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Lengths {
     /// Rows.

@@ -131,7 +131,8 @@ pub fn run_config(
     closed.map(|()| outcome)
 }
 
-/// Whether a run that goes on has got a greater length on the command line, so that its own config has to say so.
+/// Whether a run that goes on, or begins again for want of a checkpoint, has got a greater length on the command line, so that its own
+/// config has to say so.
 ///
 /// # Errors
 /// It cannot be trained further: to be found before its config is written.
@@ -141,7 +142,8 @@ fn is_lengthened(job: &Job, config: &Config, text: &str, run: &RunDir) -> Result
         return Ok(false);
     }
     match train::lengthened(job, &config.settings(), run) {
-        Ok(lengthened) => Ok(lengthened.is_some()),
+        Ok(Some(_)) => Ok(true),
+        Ok(None) => train::checkpoints(run).map(|steps| steps.is_empty()).map_err(Failure::failed),
         Err(error @ TrainError::NotLonger { .. }) => Err(Failure::refused([error])),
         Err(error) => Err(Failure::failed(error)),
     }

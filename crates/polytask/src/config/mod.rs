@@ -88,7 +88,8 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// Rows are cut after this many tokens; 128 by default. How many were cut is reported.
+    /// Rows are cut after this many tokens; 128 by default. How many were cut is reported. A task with `windows` reads what is
+    /// longer in several sequences of this length.
     #[schemars(range(min = 2, max = 1000000))]
     pub max_length: usize,
     /// A folder that keeps tokenized corpora for the next run, by their content. Default: `polytask` in the user's folder

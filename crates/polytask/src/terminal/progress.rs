@@ -188,11 +188,11 @@ impl ProgressDisplay {
                  which it ended"
             ),
         };
-        self.say(&format!(
-            "  trained further: {} steps, not {}; learning rate: {course}",
-            count(e.steps),
-            count(e.before)
-        ));
+        let length = match e.steps == e.before {
+            true => "for more time".to_owned(),
+            false => format!("{} steps, not {}", count(e.steps), count(e.before)),
+        };
+        self.say(&format!("  trained further: {length}; learning rate: {course}"));
     }
 
     fn phase_began(&mut self, e: &PhaseBegan) {

@@ -52,4 +52,16 @@ fn a_finished_run_is_trained_further_and_its_config_says_so() {
     let again = bench.run(&["train", "--resume", "run", "--set", "train.epochs=5"]);
     assert!(again.ok && again.out.contains("is finished"), "{}{}", again.out, again.err);
     assert!(bench.run(&["evaluate", "run"]).ok);
+
+    // A run that was ended before its first checkpoint begins again, with the greater length in its config.
+    fs::remove_dir_all(bench.path("run/checkpoints")).unwrap();
+    fs::remove_file(bench.path("run/metrics.jsonl")).unwrap();
+    let begun = bench.run(&["train", "--resume", "run", "--set", "train.epochs=6"]);
+    assert!(begun.ok, "{}", begun.err);
+    assert_eq!(
+        fs::read_to_string(bench.path("run/config.toml")).unwrap(),
+        config.replace("epochs = 3", "epochs = 6")
+    );
+    let again = bench.run(&["train", "--resume", "run"]);
+    assert!(again.ok && again.out.contains("is finished"), "{}{}", again.out, again.err);
 }

@@ -16,6 +16,8 @@ pub struct Resumption {
     pub usage_reported: bool,
     /// Phases begun.
     pub phases_begun: usize,
+    /// Whether the run is lengthened at that step.
+    pub lengthened: bool,
 }
 
 /// What of an event decides whether it stays.
@@ -108,7 +110,8 @@ fn comes_again(line: &Line, from: Resumption) -> bool {
         "evaluated" | "learning_rate_reduced" | "saved" => from.evaluation_due,
         "usage_report" => !from.usage_reported,
         "phase_began" => line.phase > from.phases_begun,
-        "stopped_early" | "finished" | "lengthened" => true,
+        "lengthened" => from.lengthened,
+        "stopped_early" | "finished" => true,
         _ => false,
     }
 }
@@ -138,7 +141,13 @@ mod tests {
 {"event":"st"#;
 
     fn at(step: usize, evaluation_due: bool) -> Resumption {
-        Resumption { step, evaluation_due, usage_reported: !evaluation_due, phases_begun: 1 }
+        Resumption {
+            step,
+            evaluation_due,
+            usage_reported: !evaluation_due,
+            phases_begun: 1,
+            lengthened: false,
+        }
     }
 
     /// The lines that stay of a text, and those that are damaged.

@@ -7,6 +7,8 @@
 //! Strategies to Continually Pre-train Large Language Models", arXiv:2403.08763). It begins at the factor at which it ended: the
 //! difference to the schedule's own first factor is added, and falls to zero over the warm-up, or a tenth of the steps where that is
 //! longer.
+//!
+//! Where more steps are left than the schedule has, a step lies between two of the schedule; its factor is interpolated.
 
 use crate::config::Settings;
 use serde::{Deserialize, Serialize};
@@ -17,8 +19,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Spread {
     /// The step of the plan at which it begins.
     pub(crate) from: usize,
-    /// The step of the schedule there.
-    pub(crate) position: usize,
+    /// The step of the schedule there; it may lie between two.
+    pub(crate) position: f64,
     /// The steps of the schedule.
     pub(crate) length: usize,
     /// Whether each step of the run is one of the schedule, beyond its length too.
@@ -32,7 +34,7 @@ pub(crate) struct Spread {
     pub(crate) gap: f64,
     /// The seconds that the run had used when it was lengthened, and the step of the schedule then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) clock: Option<(f64, usize)>,
+    pub(crate) clock: Option<(f64, f64)>,
 }
 
 /// The time of a run in seconds: what it has used, and what it may use.
@@ -59,42 +61,46 @@ impl Time {
 impl Spread {
     /// That of a run whose rest was never planned again.
     pub(crate) const NONE: Spread =
-        Spread { from: 0, position: 0, length: 0, goes_on: false, restarted: false, gap: 0.0, clock: None };
+        Spread { from: 0, position: 0.0, length: 0, goes_on: false, restarted: false, gap: 0.0, clock: None };
 
     /// The position of a step of the plan in the schedule, in a run of `total` steps.
-    pub(crate) fn position(&self, step: usize, total: usize) -> usize {
-        let done = step.saturating_sub(self.from);
+    pub(crate) fn position(&self, step: usize, total: usize) -> f64 {
+        let done = step.saturating_sub(self.from) as f64;
         if self.goes_on {
             return self.position + done;
         }
-        let left = total.saturating_sub(self.from).max(1);
-        let ahead = (self.length.saturating_sub(self.position)) as f64 * done as f64 / left as f64;
-        self.position + ahead.round() as usize
+        let left = total.saturating_sub(self.from).max(1) as f64;
+        let ahead = (self.length as f64 - self.position).max(0.0);
+        self.position + ahead * done / left
     }
 
     /// What is added to the factor at a position.
-    fn correction(&self, position: usize, settings: &Settings) -> f64 {
+    fn correction(&self, position: f64, settings: &Settings) -> f64 {
         if self.gap == 0.0 {
             return 0.0;
         }
         let ramp = (settings.schedule.warmup_ratio().max(0.1) * self.length as f64).ceil().max(1.0);
-        self.gap * (1.0 - position as f64 / ramp).max(0.0)
+        self.gap * (1.0 - position / ramp).max(0.0)
     }
 }
 
 /// The position in a schedule of `length` steps, by the steps (`by_steps`) or by the time where that is further.
-pub(crate) fn position(spread: Option<&Spread>, by_steps: usize, length: usize, time: Time) -> usize {
+pub(crate) fn position(spread: Option<&Spread>, by_steps: f64, length: usize, time: Time) -> f64 {
     if spread.is_some_and(|spread| spread.goes_on) {
         return by_steps;
     }
-    let (moment, first) = spread.and_then(|spread| spread.clock).unwrap_or((0.0, 0));
-    let by_time = time.fraction_since(moment) * length.saturating_sub(first) as f64;
-    by_steps.max(first + by_time as usize)
+    let (moment, first) = spread.and_then(|spread| spread.clock).unwrap_or((0.0, 0.0));
+    by_steps.max(first + time.fraction_since(moment) * (length as f64 - first).max(0.0))
 }
 
-/// The factor of all learning rates at a position.
-pub(crate) fn factor(spread: Option<&Spread>, position: usize, length: usize, settings: &Settings) -> f64 {
-    let factor = settings.factor(position, length);
+/// The factor of all learning rates at a position, interpolated between two steps of the schedule.
+pub(crate) fn factor(spread: Option<&Spread>, position: f64, length: usize, settings: &Settings) -> f64 {
+    let step = position.floor();
+    let at = |step: f64| settings.factor(step as usize, length);
+    let factor = match position - step {
+        0.0 => at(step),
+        beyond => at(step) + beyond * (at(step + 1.0) - at(step)),
+    };
     match spread.map_or(0.0, |spread| spread.correction(position, settings)) {
         0.0 => factor,
         correction => (factor + correction).clamp(0.0, 1.0),
@@ -162,6 +168,8 @@ mod tests {
         let rest = longer(&plan(100), 50, 150, &linear);
         assert_eq!(at(&rest, &linear, 100), linear.factor(75, 100));
         assert_eq!(at(&rest, &linear, 150), 0.0);
+        let between = (linear.factor(50, 100) + linear.factor(51, 100)) / 2.0;
+        assert!((at(&rest, &linear, 51) - between).abs() < 1e-12);
         // It goes on step by step, beyond the length that was planned.
         let root = settings(serde_json::json!({"inverse_square_root": {}}));
         let on = longer(&plan(100), 100, 400, &root);

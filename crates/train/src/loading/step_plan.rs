@@ -62,25 +62,25 @@ impl StepPlan {
         let left = epochs.last().map_or(0, |epoch| epoch.end).saturating_sub(done);
         let spread = if settings.schedule_is_independent_of_length() {
             Spread { goes_on: true, ..present }
-        } else if position < length {
+        } else if position < length as f64 {
             Spread { clock: Some((time.used, position)), ..present }
         } else {
             let gap = self.factor(settings, done, time) - settings.factor(0, left);
-            let clock = Some((time.used, 0));
-            Spread { from: done, position: 0, length: left, goes_on: false, restarted: true, gap, clock }
+            let clock = Some((time.used, 0.0));
+            Spread { from: done, position: 0.0, length: left, goes_on: false, restarted: true, gap, clock }
         };
         StepPlan { epochs, spread: Some(spread) }
     }
 
     /// The position of a step (from 0) in the schedule of learning rates, and the schedule's length: the step itself and the steps
     /// of the run, unless the rest of the run has been planned again.
-    pub fn schedule_position(&self, step: usize) -> (usize, usize) {
+    pub fn schedule_position(&self, step: usize) -> (f64, usize) {
         let total = self.total();
-        self.spread.map_or((step, total), |spread| (spread.position(step, total), spread.length))
+        self.spread.map_or((step as f64, total), |spread| (spread.position(step, total), spread.length))
     }
 
     /// [`StepPlan::schedule_position`], or the position by the time that the run has used where that is further.
-    pub(crate) fn position(&self, step: usize, time: Time) -> (usize, usize) {
+    pub(crate) fn position(&self, step: usize, time: Time) -> (f64, usize) {
         let (by_steps, length) = self.schedule_position(step);
         (spread::position(self.spread.as_ref(), by_steps, length, time), length)
     }
@@ -98,7 +98,7 @@ impl StepPlan {
         if self.spread.is_some_and(|spread| spread.restarted) {
             return 1.0;
         }
-        (position as f64 / length.max(1) as f64).min(1.0)
+        (position / length.max(1) as f64).min(1.0)
     }
 
     /// The rest of the schedule, where it was planned again.
@@ -208,11 +208,11 @@ mod tests {
         assert_eq!(second.total(), 150);
         let positions = [0, 99, 100, 101, 125, 149, 150].map(|step| second.schedule_position(step));
         // Steps before the change are behind the run; none of them asks any more.
-        assert_eq!(positions[2..], [(100, 200), (102, 200), (150, 200), (198, 200), (200, 200)]);
+        assert_eq!(positions[2..], [(100.0, 200), (102.0, 200), (150.0, 200), (198.0, 200), (200.0, 200)]);
         let third = second.with_rest(125, plan(&[(100, 0, false), (35, 0, false)]).epochs);
         assert_eq!(
             [125, 130, 135].map(|step| third.schedule_position(step)),
-            [(150, 200), (175, 200), (200, 200)]
+            [(150.0, 200), (175.0, 200), (200.0, 200)]
         );
     }
 

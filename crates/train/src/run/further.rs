@@ -68,7 +68,7 @@ pub(super) fn check_samplers(
     by_epochs.map_or(Ok(()), |sampling| {
         let name = sampling.name();
         Err(not_longer(format!(
-            "[sampling.{name}] draws by the number of epochs, which would change what it draws in the middle of the run"
+            "[sampling.{name}] draws by the number of epochs, which would change what it draws in the middle of the run; begin a new run"
         )))
     })
 }
@@ -83,14 +83,19 @@ pub(super) fn plan(
     let (train, progress) = (&settings.train, &state.progress);
     if progress.evaluations.out_of_patience(train) {
         let since = progress.evaluations.since;
-        let reason = format!("it was stopped early, after {since} evaluations without a better one");
+        let reason = format!(
+            "it was stopped early, after {since} evaluations without a better one; a new run with a greater \
+             train.early_stopping.patience goes on for longer"
+        );
         return Err(not_longer(reason));
     }
     let tasks = job.model.tasks.iter().zip(&loader.phase().trained);
     let mut open =
         tasks.filter(|(task, trained)| **trained && !progress.usage.stopped.contains_key(&task.name));
     if loader.phase_number() + 1 >= loader.phases.len() && open.next().is_none() {
-        return Err(not_longer("all of its tasks are done, by their budgets or their early stopping".into()));
+        return Err(not_longer(
+            "all of its tasks are done, by their budgets or their early stopping; a new run with greater ones goes on for longer".into(),
+        ));
     }
     let earlier = fingerprint::with_length(settings, &state.fingerprint);
     let before = match &progress.step_plan {
@@ -115,7 +120,7 @@ pub(super) fn plan(
     }
     let course = match plan.spread() {
         Some(spread) if spread.goes_on => ScheduleCourse::GoesOn,
-        Some(spread) if spread.from == step && spread.restarted && spread.position == 0 => {
+        Some(spread) if spread.from == step && spread.restarted && spread.position == 0.0 => {
             ScheduleCourse::Restarted
         }
         _ => ScheduleCourse::Spread,

@@ -89,6 +89,7 @@ impl Run<'_, '_> {
             evaluation_due: self.progress.evaluation_due,
             usage_reported: self.progress.usage_reported == Some(step),
             phases_begun: if resumed { self.progress.phase + 1 } else { 0 },
+            lengthened: self.lengthened.is_some(),
         };
         let lines = history::truncate(&path, from)?;
         if !lines.is_empty() {

@@ -49,6 +49,17 @@ fn same_bits(backbone: Value, first: &Settings, second: &Settings, stop_first: O
     let last = steps(&whole).last().unwrap().0;
     let numbers: Vec<usize> = steps(&whole).iter().map(|(step, ..)| *step).collect();
     assert_eq!(numbers, (begin + 1..=last).collect::<Vec<_>>());
+    // Ended without a checkpoint of the longer run: it is planned again, alike.
+    let dir_of_lost = tempfile::tempdir().unwrap();
+    go(&backbone, first, dir_of_lost.path(), Start::Fresh, stop_first).0.unwrap();
+    go(&backbone, second, dir_of_lost.path(), Start::Resume, Some(begin + 1)).0.unwrap();
+    std::fs::remove_dir_all(RunDir::new(dir_of_lost.path()).checkpoint(begin + 1)).unwrap();
+    let (outcome, again, found) = go(&backbone, second, dir_of_lost.path(), Start::Resume, None);
+    outcome.unwrap();
+    assert_eq!(steps(&again), steps(&whole));
+    // An evaluation that was still due saves a checkpoint at the step where the longer run begins.
+    assert!(said(&again).is_none() || said(&again) == said(&whole));
+    assert!(found == weights, "the result's weights differ");
     for stops in [vec![begin + 1], vec![begin + 2, (begin + last) / 2, last - 1]] {
         let dir = tempfile::tempdir().unwrap();
         go(&backbone, first, dir.path(), Start::Fresh, stop_first).0.unwrap();
