@@ -8,6 +8,7 @@
 //! The tables' types live with their owners in the crates below; here is only what holds them together.
 
 mod command_line_keys;
+mod default_rates;
 pub mod diagnostic;
 pub mod document;
 mod interpolate;
@@ -198,9 +199,8 @@ pub fn parse(text: &str, context: &Context<'_>) -> Result<Loaded, Report> {
             }
             if matches!(config.model.backbone, model::BackboneConfig::FromScratch(_)) {
                 config.tokenizer.get_or_insert_default();
-            } else {
-                config.optimizer.set_default_head_rate();
             }
+            default_rates::set(&mut config.optimizer, &config.model.backbone, &root);
             Ok(Loaded { config, warnings: report })
         }
         Err(errors) => Err(Report::new(sources, errors)),

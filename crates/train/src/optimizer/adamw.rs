@@ -12,7 +12,7 @@
 //! as `torch.optim.AdamW` has it. Biases, norms and other vectors do not decay. A parameter without a gradient
 //! in a step (the head of a task that the step has no rows of) does not move: no decay, no moments, no count.
 //!
-//! Defaults: `learning_rate = 5e-5`, heads, adapters and a fresh decoder 20 times that on a pretrained backbone and the same on one from
+//! Defaults: `learning_rate = 5e-5` for a pretrained backbone, `1e-2` for a bag, `3e-3` for a BERT and `1e-3` for a T5 from scratch; heads, adapters and a fresh decoder 20 times that on a pretrained backbone and the same on one from
 //! scratch, `weight_decay = 0.01`, `beta1 = 0.9`, `beta2 = 0.999`, `epsilon = 1e-8`. Cost: two more values per parameter; one pass in place.
 //! When to use: always, unless there is a reason for another one.
 //! Paper: Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, ICLR 2019.

@@ -146,6 +146,15 @@ impl OptimizerConfig {
         }
     }
 
+    /// Sets the learning rate, of AdamW and its schedule-free form; the other optimizers have rates of their own kind.
+    pub fn set_default_rate(&mut self, rate: f64) {
+        match self {
+            OptimizerConfig::AdamW(config) => config.learning_rate = rate,
+            OptimizerConfig::ScheduleFree(config) => config.learning_rate = rate,
+            _ => {}
+        }
+    }
+
     /// Gives heads and adapters [`NEW_PARTS`] times the trunk's learning rate where none is set, for a trunk that is trained already.
     /// Of the optimizers only AdamW and its schedule-free form: of the others no factor has been measured.
     pub fn set_default_head_rate(&mut self) {

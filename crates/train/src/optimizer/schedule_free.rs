@@ -18,7 +18,7 @@
 //! The default schedule has no effect then, another one is refused. Biases, norms and other vectors do not decay. A parameter without
 //! a gradient in a step does not move.
 //!
-//! Defaults: `learning_rate = 1e-4`, heads, adapters and a fresh decoder 20 times that on a pretrained backbone and the same on one from scratch,
+//! Defaults: `learning_rate = 1e-4` for a pretrained backbone, from scratch as AdamW; heads, adapters and a fresh decoder 20 times that on a pretrained backbone and the same on one from scratch,
 //! `warmup_ratio = 0.1`, `weight_decay = 0.01`, `beta = 0.9`, `beta2 = 0.999`, `epsilon = 1e-8`. Take AdamW's learning rate or up to ten times it. Cost: two more values per parameter, as AdamW, and one pass
 //! over the weights an evaluation.
 //! When to use: where the number of steps is open, or where the result shall be good at every step.
