@@ -203,7 +203,7 @@ fn overrides_reach_every_key() {
 /// What begins untrained beside a pretrained backbone learns faster, unless the config says otherwise; the rate is in the resolved
 /// config, so that a run goes on with it.
 #[test]
-fn heads_on_a_pretrained_backbone_have_a_learning_rate_of_their_own() {
+fn learning_rates_depend_on_the_backbone_by_default() {
     let heads = |set: &[&str]| {
         let config = good(SMALL, set, &[]);
         let rates = config.settings().rates([]);
@@ -213,7 +213,9 @@ fn heads_on_a_pretrained_backbone_have_a_learning_rate_of_their_own() {
         (rates.trunk, rates.heads, rates.decoder)
     };
     let (scratch, decoder) = ("model.backbone={bag={}}", "model.decoder={layers=1}");
-    assert_eq!(heads(&[scratch]), (5e-5, 5e-5, 5e-5));
+    assert_eq!(heads(&[scratch]), (1e-2, 1e-2, 1e-2));
+    assert_eq!(heads(&["model.backbone={bert={}}"]), (3e-3, 3e-3, 3e-3));
+    assert_eq!(heads(&[scratch, "optimizer.adamw.learning_rate=5e-5"]), (5e-5, 5e-5, 5e-5));
     assert_eq!(heads(&[]), (5e-5, 20.0 * 5e-5, 5e-5));
     let found = heads(&[decoder, "optimizer.adamw.learning_rate=1e-4"]);
     assert_eq!(found, (1e-4, 20.0 * 1e-4, 20.0 * 1e-4));
