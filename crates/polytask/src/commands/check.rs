@@ -183,7 +183,10 @@ fn parameters(job: &Job) -> String {
     table.row([
         "one model".into(),
         short(together),
-        format!("{share:.0} % of what {} separate models have", job.model.tasks.len()),
+        match job.model.tasks.len() {
+            1 => String::new(),
+            tasks => format!("{share:.0} % of what {tasks} separate models have"),
+        },
     ]);
     table.render()
 }
