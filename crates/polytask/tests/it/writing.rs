@@ -88,6 +88,19 @@ fn texts_go_from_config_to_answers() {
     assert_eq!((text(0, "act"), text(1, "act")), ("the owl is blue".into(), "the duck is red".into()));
     assert!(answers[0]["tasks"]["other"]["probability"].as_f64().unwrap() > 0.5);
     assert_eq!(answers[1]["tasks"]["animal"]["label"], "duck");
+    // Settings of decoding may be given to `predict`.
+    let decoded = |setting: &str| {
+        bench.feed(&["predict", "run", "--task", "act", "--decoding", setting], b"A blue owl.\n")
+    };
+    let short: Value = serde_json::from_str(&decoded("max_length=2").out).unwrap();
+    let text = short["tasks"]["act"]["text"].as_str().unwrap();
+    assert!(text.len() < "the owl is blue".len() && short["tasks"]["other"].is_null(), "{short}");
+    for (setting, says) in
+        [("beam=2", "unknown field `beam`"), ("beams=0", "beams"), ("beams", "expected KEY=VALUE")]
+    {
+        let refused = decoded(setting);
+        assert!(refused.code == 2 && refused.err.contains(says), "{setting}: {}", refused.err);
+    }
 }
 
 /// What cannot write, or has nothing to write, is refused before anything is trained.
