@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
 
+/// No text is longer, in tokens: whoever asks for more waits for ever.
+const MAX_LENGTH: usize = 65_536;
+
 /// How texts are decoded, token by token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -18,7 +21,7 @@ pub struct Decoding {
     /// The minimum number of tokens of a text.
     pub min_length: usize,
     /// The maximum number of tokens of a text.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 65536))]
     pub max_length: usize,
     /// The length of n-grams that may not occur twice in a text; 0 allows every repetition.
     pub no_repeat_ngram: usize,
@@ -84,8 +87,8 @@ impl Decoding {
         if !self.length_penalty.is_finite() {
             return error("length_penalty", self.length_penalty.to_string(), "a finite number");
         }
-        if self.max_length == 0 || self.min_length > self.max_length {
-            let expected = "1 or more, and no less than min_length";
+        if !(1..=MAX_LENGTH).contains(&self.max_length) || self.min_length > self.max_length {
+            let expected = "1 to 65536, and no less than min_length";
             return error("max_length", self.max_length.to_string(), expected);
         }
         let Some(sample) = &self.sample else { return Ok(()) };
