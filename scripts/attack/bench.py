@@ -131,6 +131,16 @@ class Bench:
         folder.mkdir()
         return folder
 
+    def folder_with_model(self, whole):
+        """A folder with links to the files of a finished run's folder, and a copy of its config and model."""
+        folder = self.folder()
+        for entry in whole.iterdir():
+            if entry.name != "run":
+                (folder / entry.name).symlink_to(entry)
+        shutil.copytree(whole / "run/model", folder / "run/model")
+        shutil.copy(whole / "run/config.toml", folder / "run/config.toml")
+        return folder
+
     def write_corpus(self, folder, config=CONFIG):
         for name, start, end in [("train", 0, 60), ("valid", 60, 80), ("test", 80, 100)]:
             (folder / f"{name}.jsonl").write_text(rows(start, end))

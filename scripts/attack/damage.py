@@ -107,12 +107,7 @@ def said(bench, folder):
 
 
 def answered(bench, whole, answers, name, data):
-    folder = bench.folder()
-    for entry in whole.iterdir():
-        if entry.name != "run":
-            (folder / entry.name).symlink_to(entry)
-    shutil.copytree(whole / "run/model", folder / "run/model")
-    shutil.copy(whole / "run/config.toml", folder / "run/config.toml")
+    folder = bench.folder_with_model(whole)
     (folder / name).write_bytes(data)
     found, crash = said(bench, folder)
     codes = {code for code, _ in found}

@@ -54,18 +54,8 @@ def of_json(whole, name):
             yield name, json.dumps(replaced(value, path, new)).encode(), f"{name} {list(path)} = {str(new)[:40]!r}"
 
 
-def copied(bench, whole):
-    folder = bench.folder()
-    for entry in whole.iterdir():
-        if entry.name != "run":
-            (folder / entry.name).symlink_to(entry)
-    shutil.copytree(whole / "run/model", folder / "run/model")
-    shutil.copy(whole / "run/config.toml", folder / "run/config.toml")
-    return folder
-
-
 def tried(bench, tally, whole, name, data, what):
-    folder = copied(bench, whole)
+    folder = bench.folder_with_model(whole)
     (folder / "run/model" / name).write_bytes(data)
     tally.add(answered(bench, folder), f"{name}: {what}")
     shutil.rmtree(folder)
@@ -79,7 +69,7 @@ def answered(bench, folder):
 
 
 def odd(bench, tally, whole, name, kind):
-    folder = copied(bench, whole)
+    folder = bench.folder_with_model(whole)
     path = folder / "run/model" / name
     path.unlink()
     if kind == "pipe":

@@ -266,7 +266,16 @@ impl InputField {
     /// # Errors
     /// Every row with a field that holds something else (many at once); a field that no row has; rows that are all blank.
     pub fn keep_readable(&self, rows: &Arc<[Row]>) -> Result<Arc<[Row]>, Vec<DataError>> {
-        let Some(first) = rows.first() else { return Ok(rows.clone()) };
+        let is_readable: Vec<bool> = self.read_all(rows)?.iter().map(Option::is_some).collect();
+        keep(rows, &is_readable, self)
+    }
+
+    /// The input of each row, as [`InputField::read`] gives it.
+    ///
+    /// # Errors
+    /// Every row with a field that holds something else (many at once); a field that no row has.
+    pub(crate) fn read_all<'a>(&self, rows: &'a [Row]) -> Result<Vec<Option<RowInput<'a>>>, Vec<DataError>> {
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
         let is_nowhere = |field: &&str| match self {
             // Null spans are no blank text.
             InputField::Marked(marked) if *field != marked.text => {
@@ -281,15 +290,14 @@ impl InputField {
             }]);
         }
         let mut errors = ErrorList::new();
-        let mut is_readable = Vec::with_capacity(rows.len());
-        for row in rows.iter() {
+        let mut inputs = Vec::with_capacity(rows.len());
+        for row in rows {
             match self.read(row) {
-                Ok(input) => is_readable.push(input.is_some()),
+                Ok(input) => inputs.push(input),
                 Err(error) => errors.push(error),
             }
         }
-        errors.finish(())?;
-        keep(rows, &is_readable, self)
+        errors.finish(inputs)
     }
 }
 

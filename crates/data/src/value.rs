@@ -44,6 +44,12 @@ impl Value {
         digits.parse().map_or_else(|_| Value::Integer(digits.into()), Value::integer)
     }
 
+    /// The value of a field of a record; `None` where there is no such field, or no record.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        let Value::Record(fields) = self else { return None };
+        fields.iter().find(|(field, _)| &**field == name).map(|(_, value)| value)
+    }
+
     /// The value as text: text as it is, of an integer its digits; `None` for all other values.
     pub fn as_text(&self) -> Option<Cow<'_, str>> {
         match self {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::input_field::keep;
-use crate::{DataError, Encoded, Input, InputField, Row, RowInput, TokenMasking, Tokenizer, encode_cached};
+use crate::{DataError, Encoded, Input, InputField, Row, TokenMasking, Tokenizer, encode_cached};
 
 /// The rows of one corpus and split under one input, tokenized. A corpus has several views only where its tasks' inputs
 /// differ (see [`same_text`]), or where some of them mask tokens.
@@ -36,12 +36,9 @@ impl View {
         max_length: usize,
         cache: Option<&Path>,
     ) -> Result<View, Vec<DataError>> {
-        let mut rows = input.keep_readable(&rows)?;
-        let blank = input.blank();
-        let read = |row| Ok(input.read(row)?.unwrap_or_else(|| blank.clone()));
-        let read: Vec<RowInput<'_>> =
-            rows.iter().map(read).collect::<Result<_, _>>().map_err(|error| vec![error])?;
-        let inputs: Vec<Input<'_>> = read.iter().map(RowInput::as_input).collect();
+        let (read, blank) = (input.read_all(&rows)?, input.blank());
+        let inputs: Vec<Input<'_>> =
+            read.iter().map(|input| input.as_ref().unwrap_or(&blank).as_input()).collect();
         let with_place = |error: DataError| match error {
             DataError::RowNotTokenized { row, reason } => {
                 rows[row - 1].place.error(format!("the tokenizer fails on it: {reason}"))
@@ -51,9 +48,12 @@ impl View {
         let encoded =
             encode_cached(cache, tokenizer, &inputs, max_length).map_err(|error| vec![with_place(error)])?;
         let empty = tokenizer.encode(&[blank.as_input()], max_length).map_err(|e| vec![e])?;
-        let has_tokens = |row: usize| encoded.has_more_than(row, &empty);
-        let is_kept: Vec<bool> = (0..rows.len()).map(has_tokens).collect();
-        rows = keep(&rows, &is_kept, &input)?;
+        let is_kept: Vec<bool> = read
+            .iter()
+            .enumerate()
+            .map(|(row, input)| input.is_some() && encoded.has_more_than(row, &empty))
+            .collect();
+        let rows = keep(&rows, &is_kept, &input)?;
         Ok(View { corpus: corpus.into(), input, rows, encoded, masking: None })
     }
 

@@ -1,5 +1,6 @@
 //! The command line: its commands and options, in words; `commands` runs them.
 
+use crate::commands::predict::InputFormat;
 use clap::{Args, Parser, Subcommand};
 use model::DeviceName;
 use std::path::PathBuf;
@@ -121,8 +122,8 @@ pub struct Predict {
     /// Files with rows to answer, in any format that corpora have [default: standard input]
     pub files: Vec<PathBuf>,
     /// The format: `text` (a text a line), `jsonl` (an object a line, or an array of objects), csv, tsv, conll, conllu, fasttext, parquet; `auto` goes by a file's name, of standard input by its first line
-    #[arg(long, alias = "input", default_value = "auto", value_parser = ["auto", "text", "jsonl", "json", "csv", "tsv", "conll", "conllu", "fasttext", "parquet"])]
-    pub format: String,
+    #[arg(long, alias = "input", default_value = "auto", value_parser = InputFormat::parse)]
+    pub format: InputFormat,
     /// The separator of columns in CSV, TSV and CoNLL
     #[arg(long)]
     pub delimiter: Option<char>,

@@ -41,7 +41,7 @@ pub(crate) fn nash_bargaining(gramian: &Gramian, alpha: f64) -> Vec<f64> {
         cosines: gramian.cosine_matrix().add_diagonal(LIFT),
         logarithms: norms.iter().map(|norm| norm.ln()).collect(),
     };
-    let y = problem.follow(1.0 / alpha);
+    let y = problem.follow_path(1.0 / alpha);
     y.iter().zip(&norms).map(|(y, norm)| y / norm).collect()
 }
 
@@ -61,7 +61,7 @@ struct Point {
 
 impl Problem {
     /// From the power 1 to the last one. Where numbers end before that, the solution for the power that was reached.
-    fn follow(&self, last: f64) -> Vec<f64> {
+    fn follow_path(&self, last: f64) -> Vec<f64> {
         let ones = vec![1.0; self.logarithms.len()];
         let mut at = Point { y: ones.clone(), s: ones };
         self.solve(&mut at, 1.0);

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::tsv::{Table, other_delimiter, wrong_delimiter};
+use super::tsv::{Table, check_delimiter};
 use crate::{CorpusConfig, DataError, Row};
 
 /// The rows of a CSV file.
@@ -18,11 +18,7 @@ pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<R
             expected,
         }]);
     }
-    if let Some(found) =
-        other_delimiter(text, delimiter).filter(|_| corpus.columns.as_ref().is_none_or(|c| c.len() > 1))
-    {
-        return Err(vec![wrong_delimiter(file, text, delimiter, found)]);
-    }
+    check_delimiter(file, text, delimiter, corpus)?;
     let mut table = Table::new(file, corpus);
     let mut records = Records { text, at: 0, line: 1, delimiter };
     while let Some((line, record)) = records.next() {

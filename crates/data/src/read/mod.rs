@@ -137,14 +137,14 @@ const EXTENSIONS: [(&str, Format); 11] = [
     ("ft", Format::Fasttext),
 ];
 
-/// The delimiter of a CSV or TSV file that has none of the usual ones in its first line.
-pub fn foreign_delimiter(path: &Path) -> Option<char> {
+/// The delimiter in the bytes of a CSV or TSV file whose first line has not the usual one.
+pub fn foreign_delimiter(path: &Path, bytes: &[u8]) -> Option<char> {
     let usual = match format_of_name(path)? {
         Format::Csv => ',',
         Format::Tsv => '\t',
         _ => return None,
     };
-    tsv::other_delimiter(&text::read(&path.into()).ok()?, usual)
+    tsv::other_delimiter(&text::of_bytes(&path.into(), bytes.to_vec()).ok()?, usual)
 }
 
 /// The format by a file's extension; that of a compressed file stands before `.gz` or `.zst`.

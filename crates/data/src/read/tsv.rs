@@ -12,11 +12,7 @@ use crate::{CorpusConfig, DataError, ErrorList, Place, Row, Value};
 /// The rows of a TSV file.
 pub fn rows(file: &Arc<Path>, text: &str, corpus: &CorpusConfig) -> Result<Vec<Row>, Vec<DataError>> {
     let delimiter = corpus.delimiter.unwrap_or('\t');
-    if let Some(found) =
-        other_delimiter(text, delimiter).filter(|_| corpus.columns.as_ref().is_none_or(|c| c.len() > 1))
-    {
-        return Err(vec![wrong_delimiter(file, text, delimiter, found)]);
-    }
+    check_delimiter(file, text, delimiter, corpus)?;
     let mut table = Table::new(file, corpus);
     for (line, text) in lines(text).filter(|(_, text)| !text.is_empty()) {
         table.push(line, text.split(delimiter).map(|cell| cell.trim().to_owned()).collect());
@@ -129,15 +125,22 @@ pub fn other_delimiter(text: &str, delimiter: char) -> Option<char> {
     candidates.max_by_key(|c| count(*c)).filter(|_| count(delimiter) == 0)
 }
 
-/// The error that a file has another delimiter than the expected one.
-pub fn wrong_delimiter(file: &Arc<Path>, text: &str, expected: char, found: char) -> DataError {
+/// Checks that the first line of a file has its delimiter, unless there is one column alone.
+pub fn check_delimiter(
+    file: &Arc<Path>,
+    text: &str,
+    expected: char,
+    corpus: &CorpusConfig,
+) -> Result<(), Vec<DataError>> {
+    let is_table = corpus.columns.as_ref().is_none_or(|columns| columns.len() > 1);
+    let Some(found) = other_delimiter(text, expected).filter(|_| is_table) else { return Ok(()) };
     let first: String =
         text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().chars().take(60).collect();
     let reason = format!(
         "the first line is one column {first:?}: no {expected:?}, but {found:?} separates its columns; set delimiter = {:?} in the corpus",
         found.to_string()
     );
-    DataError::Format { path: file.to_path_buf(), reason }
+    Err(vec![DataError::Format { path: file.to_path_buf(), reason }])
 }
 
 /// A name that stands twice.

@@ -6,25 +6,14 @@ use polytask_metrics::{
 };
 use serde_json::Value;
 
-fn cases(json: &str) -> Vec<Value> {
-    serde_json::from_str(json).expect("the fixture is a list in JSON")
-}
-
-fn close(ours: f64, theirs: &Value, what: &str) {
-    let theirs = theirs.as_f64().expect("a number");
-    assert!((ours - theirs).abs() <= 1e-9, "{what}: {ours}, the reference says {theirs}");
-}
+use crate::text_cases::{cases, close, texts};
 
 #[test]
 fn texts_score_as_sacrebleu_and_rouge_score_say() {
     let cases = cases(include_str!("../fixtures/generation.json"));
     assert!(cases.len() >= 50, "{} cases", cases.len());
     for case in &cases {
-        let hypotheses: Vec<String> = serde_json::from_value(case["hypotheses"].clone()).expect("texts");
-        let references: Vec<Vec<String>> = serde_json::from_value(case["references"].clone()).expect("texts");
-        let hypotheses: Vec<&str> = hypotheses.iter().map(String::as_str).collect();
-        let references: Vec<Vec<&str>> =
-            references.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+        let (hypotheses, references) = texts(case);
         let what = format!("{hypotheses:?}, {references:?}");
         let ours = bleu(&hypotheses, &references, &BleuOptions::default());
         close(ours.score, &case["bleu"], &format!("BLEU of {what}"));

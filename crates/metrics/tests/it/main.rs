@@ -9,4 +9,5 @@ mod numbers;
 mod relations;
 mod sets;
 mod spans;
+mod text_cases;
 mod text_options;

@@ -7,14 +7,7 @@ use polytask_metrics::{
 };
 use serde_json::Value;
 
-fn cases(json: &str) -> Vec<Value> {
-    serde_json::from_str(json).expect("the fixture is a list in JSON")
-}
-
-fn close(ours: f64, theirs: &Value, what: &str) {
-    let theirs = theirs.as_f64().expect("a number");
-    assert!((ours - theirs).abs() <= 1e-9, "{what}: {ours}, the reference says {theirs}");
-}
+use crate::text_cases::{cases, close, texts};
 
 fn tokenizer(name: &str) -> BleuTokenizer<'static> {
     match name {
@@ -53,11 +46,7 @@ fn every_setting_scores_as_the_reference_says() {
     let cases = cases(include_str!("../fixtures/text_options.json"));
     assert!(cases.len() >= 40, "{} cases", cases.len());
     for case in &cases {
-        let hypotheses: Vec<String> = serde_json::from_value(case["hypotheses"].clone()).expect("texts");
-        let references: Vec<Vec<String>> = serde_json::from_value(case["references"].clone()).expect("texts");
-        let hypotheses: Vec<&str> = hypotheses.iter().map(String::as_str).collect();
-        let references: Vec<Vec<&str>> =
-            references.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+        let (hypotheses, references) = texts(case);
         let what = format!("{hypotheses:?}, {references:?}");
         for theirs in case["bleu"].as_array().expect("a list") {
             let options = options(&theirs["options"]);

@@ -9,7 +9,8 @@ use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
 use crate::terminal::{escape, output};
 use data::{CorpusConfig, Row, Value as FieldValue};
-use input::{Asked, InputFormat, Source};
+pub use input::InputFormat;
+use input::{Asked, Source};
 use passes::Wanted;
 use serde_json::{Map, Value, json};
 use std::io::{self, Read, Write};
@@ -21,7 +22,6 @@ const RESERVED: [&str; 7] = ["line", "file", "text", "pair", "tasks", "error", "
 /// Answers standard input or files on standard output; exit code 3 if some rows could not be answered.
 pub fn predict(args: &cli::Predict) -> Result<u8, Failure> {
     let device = super::open_device(args.device)?;
-    let format = InputFormat::of(&args.format).unwrap_or(InputFormat::Auto);
     let corpus = CorpusConfig { delimiter: args.delimiter, ..CorpusConfig::of("") };
     if let Some(field) = args.echo.iter().find(|field| RESERVED.contains(&field.as_str())) {
         let reserved = RESERVED.join(", ");
@@ -39,7 +39,7 @@ pub fn predict(args: &cli::Predict) -> Result<u8, Failure> {
         }
         let answering = Answering::of(&model, &args.task, args.all_probabilities, &args.echo)?;
         let (mut broken, mut missing) = (0, 0);
-        for (file, mut source) in input::sources(&args.files, io::stdin(), format, &corpus)? {
+        for (file, mut source) in input::sources(&args.files, io::stdin(), args.format, &corpus)? {
             let file = file.filter(|_| args.files.len() > 1).map(|file| file.display().to_string());
             let counts = answering.answer(&mut source, file.as_deref(), &mut io::stdout().lock())?;
             broken += counts.broken;
@@ -131,7 +131,7 @@ impl<'a> Answering<'a> {
         }
         chosen.sort_unstable();
         chosen.dedup();
-        let wanted = Wanted { tasks: chosen, all_probabilities };
+        let wanted = Wanted::of(model, chosen, all_probabilities);
         Ok(Answering { model, wanted, echo })
     }
 

@@ -37,7 +37,7 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
             let (run, lock) = match &args.run {
                 Some(root) => {
                     let run = RunDir::new(root);
-                    let lock = RunLock::fresh(&run)?;
+                    let lock = RunLock::create(&run)?;
                     (run, lock)
                 }
                 None => RunLock::numbered(Path::new("runs"), &name(file))?,

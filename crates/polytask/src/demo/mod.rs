@@ -76,7 +76,7 @@ fn remove_previous(dir: &Path) -> Result<RunLock, Failure> {
     let run = RunDir::new(dir);
     let lock = match dir.join("demo.toml").exists() {
         true => RunLock::existing(&run)?,
-        false => RunLock::fresh(&run).map_err(|failure| match failure.code {
+        false => RunLock::create(&run).map_err(|failure| match failure.code {
             REFUSED => Failure::refused([format!(
                 "{} holds something else than a demo, or another demo has just begun there; give another --dir",
                 dir.display()
@@ -103,7 +103,7 @@ fn train(args: &cli::Demo, device: &Device, file: &Path, alone: Option<&str>) ->
     let run = RunDir::new(&root);
     let detail = if alone.is_some() { Detail::Warnings } else { Detail::Lines };
     let began = Instant::now();
-    let lock = RunLock::fresh(&run)?;
+    let lock = RunLock::create(&run)?;
     let outcome = run_config(&config, device, &run, Start::Fresh, detail)?;
     drop(lock);
     if let Outcome::Interrupted { .. } = outcome {

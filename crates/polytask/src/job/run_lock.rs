@@ -34,7 +34,7 @@ impl RunLock {
     ///
     /// # Errors
     /// It holds something, another process trains in it, or it cannot be written.
-    pub fn fresh(run: &RunDir) -> Result<RunLock, Failure> {
+    pub fn create(run: &RunDir) -> Result<RunLock, Failure> {
         claim(run).map_err(|refusal| {
             let root = run.root().display();
             match refusal {
@@ -46,7 +46,7 @@ impl RunLock {
                 Refusal::Occupied => Failure::refused([format!(
                     "{root} is not empty, and what is in it was not made by a run: give a directory that is empty or not there with --run"
                 )]),
-                other => told(run, other),
+                other => refused(run, other),
             }
         })
     }
@@ -62,7 +62,7 @@ impl RunLock {
             match claim(&run) {
                 Ok(lock) => return Ok((run, lock)),
                 Err(Refusal::Occupied | Refusal::Trained(_)) => {}
-                Err(other) => return Err(told(&run, other)),
+                Err(other) => return Err(refused(&run, other)),
             }
         }
         unreachable!("some number is free")
@@ -73,7 +73,7 @@ impl RunLock {
     /// # Errors
     /// Another process trains it, or it cannot be written.
     pub fn existing(run: &RunDir) -> Result<RunLock, Failure> {
-        let file = lock(run).map_err(|refusal| told(run, refusal))?;
+        let file = lock(run).map_err(|refusal| refused(run, refusal))?;
         files::remove_temporary(run.root()).map_err(|e| Failure::io("cleaning up", run.root(), e))?;
         Ok(RunLock { run: run.clone(), _file: file, was_empty: false })
     }
@@ -90,7 +90,7 @@ impl Drop for RunLock {
     }
 }
 
-fn told(run: &RunDir, refusal: Refusal) -> Failure {
+fn refused(run: &RunDir, refusal: Refusal) -> Failure {
     let root = run.root().display();
     match refusal {
         Refusal::Trained(by) => Failure::refused([format!("{root} is being trained by {by}")]),
@@ -203,7 +203,7 @@ mod tests {
         let (first, lock) = RunLock::numbered(dir.path(), "job").unwrap();
         let (second, other) = RunLock::numbered(dir.path(), "job").unwrap();
         assert_eq!((first.root(), second.root()), (&*dir.path().join("job"), &*dir.path().join("job-2")));
-        let message = RunLock::fresh(&first).err().unwrap().messages.join("");
+        let message = RunLock::create(&first).err().unwrap().messages.join("");
         assert!(message.contains(&format!("trained by process {}", std::process::id())), "{message}");
         let message = RunLock::existing(&first).err().unwrap().messages.join("");
         assert!(message.contains("is being trained by process"), "{message}");
@@ -219,18 +219,18 @@ mod tests {
     fn only_an_empty_directory_is_taken() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDir::new(dir.path().join("deep/run"));
-        drop(RunLock::fresh(&run).unwrap());
+        drop(RunLock::create(&run).unwrap());
         fs::create_dir_all(run.root()).unwrap();
         fs::write(run.root().join("lock"), "1").unwrap();
         fs::write(run.root().join(".writing-abc"), "half").unwrap();
-        drop(RunLock::fresh(&run).unwrap());
+        drop(RunLock::create(&run).unwrap());
         fs::create_dir_all(run.model()).unwrap();
-        let refused = RunLock::fresh(&run).err().unwrap();
+        let refused = RunLock::create(&run).err().unwrap();
         assert!(refused.code == 2 && refused.messages[0].contains("is not empty"), "{refused:?}");
         assert!(run.model().is_dir());
         let file = RunDir::new(dir.path().join("file"));
         fs::write(file.root(), "").unwrap();
-        let refused = RunLock::fresh(&file).err().unwrap();
+        let refused = RunLock::create(&file).err().unwrap();
         assert!(refused.code == 2 && refused.messages[0].contains("give another directory"), "{refused:?}");
     }
 }

@@ -32,28 +32,33 @@ struct Earlier<'a> {
 
 /// The contradictions of all tasks that have one right answer to a text, where there are any.
 pub fn find(views: &Views, tasks: &[TaskSlot]) -> Vec<Contradictions> {
-    let of_task = |slot: &TaskSlot| {
+    // Several tasks may read one view.
+    let mut keys: HashMap<(Split, usize), Vec<Option<NormalizedText>>> = HashMap::new();
+    let mut found = Vec::new();
+    for slot in tasks.iter().filter(|slot| slot.kind.has_one_answer()) {
         let fields = slot.kind.target_fields();
         let mut seen: HashMap<NormalizedText, Earlier<'_>> = HashMap::new();
-        let of_split = |split: Split| {
-            let view = views.of(split).get(slot.view)?;
-            Some(of_view(view, &fields, slot, split, &mut seen)).filter(|found| found.rows > 0)
-        };
-        Split::ALL.into_iter().filter_map(of_split).collect::<Vec<_>>()
-    };
-    tasks.iter().filter(|slot| slot.kind.has_one_answer()).flat_map(of_task).collect()
+        for split in Split::ALL {
+            let Some(view) = views.of(split).get(slot.view) else { continue };
+            let keys = keys.entry((split, slot.view)).or_insert_with(|| row_keys(view));
+            found.push(of_view(view, keys, &fields, slot, split, &mut seen));
+        }
+    }
+    found.retain(|found| found.rows > 0);
+    found
 }
 
 fn of_view<'a>(
     view: &'a View,
+    keys: &[Option<NormalizedText>],
     fields: &[String],
     slot: &TaskSlot,
     split: Split,
     seen: &mut HashMap<NormalizedText, Earlier<'a>>,
 ) -> Contradictions {
     let mut found = Contradictions { task: slot.name.clone(), split, rows: 0, of: 0, examples: Vec::new() };
-    for (index, (row, key)) in view.rows.iter().zip(row_keys(view)).enumerate() {
-        let Some(key) = key.filter(|_| slot.head.labelled(split, index)) else { continue };
+    for (index, (row, key)) in view.rows.iter().zip(keys).enumerate() {
+        let Some(key) = (*key).filter(|_| slot.head.labelled(split, index)) else { continue };
         found.of += 1;
         let labels: Vec<Option<&Value>> = fields.iter().map(|field| row.get(field)).collect();
         match seen.get(&key) {

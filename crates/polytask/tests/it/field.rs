@@ -252,5 +252,8 @@ fn predict_reads_files_and_echoes_fields() {
     );
     let answers = lines(&array);
     assert_eq!((array.code, answers.len(), &answers[0]["id"]), (0, 2, &12345678901234567_i64.into()));
+    // A text may begin with a bracket.
+    let text = bench.feed(&["predict", "r"], b"[laughs] the film was good\n");
+    assert!(text.ok && lines(&text)[0]["text"] == "[laughs] the film was good", "{}{}", text.out, text.err);
     assert_eq!(bench.run(&["predict", "r", "--task", "other"]).code, 2);
 }

@@ -71,14 +71,14 @@ pub(crate) fn answers(row: &Row, field: &str, context: &str) -> Result<Option<Go
 /// Texts and starts, in either of the two formats.
 fn read(value: &Value) -> Option<Vec<(&str, f64)>> {
     match value {
-        Value::Record(_) => match (part(value, "text")?, part(value, "answer_start")?) {
+        Value::Record(_) => match (value.field("text")?, value.field("answer_start")?) {
             (Value::List(texts), Value::List(starts)) if texts.len() == starts.len() => {
                 texts.iter().zip(starts).map(pair).collect()
             }
             one => Some(vec![pair(one)?]),
         },
         Value::List(items) => {
-            items.iter().map(|item| pair((part(item, "text")?, part(item, "answer_start")?))).collect()
+            items.iter().map(|item| pair((item.field("text")?, item.field("answer_start")?))).collect()
         }
         _ => None,
     }
@@ -90,12 +90,6 @@ fn pair<'a>((text, start): (&'a Value, &'a Value)) -> Option<(&'a str, f64)> {
         (Value::Text(text), Value::Number(start)) => Some((text, *start)),
         _ => None,
     }
-}
-
-/// A field of a record.
-fn part<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    let Value::Record(fields) = value else { return None };
-    fields.iter().find(|(field, _)| &**field == name).map(|(_, value)| value)
 }
 
 /// The byte offset of a character, or of the end of the text.

@@ -47,11 +47,8 @@ fn span(value: &Value) -> Option<TextSpan> {
             end: number(parts.get(1))?,
             label: label(parts.get(2)).filter(|_| parts.len() == 3)?,
         }),
-        Value::Record(fields) => {
-            let part = |names: &[&str]| {
-                let named = |name: &&str| fields.iter().find(|(field, _)| **field == **name);
-                names.iter().find_map(named).map(|(_, value)| value)
-            };
+        Value::Record(_) => {
+            let part = |names: &[&str]| names.iter().find_map(|name| value.field(name));
             Some(TextSpan {
                 start: number(part(&START))?,
                 end: number(part(&END))?,

@@ -10,10 +10,14 @@ type Shape = fn(&Value) -> Option<Vec<Value>>;
 /// The known shapes, the first that fits counts.
 const SHAPES: [Shape; 2] = [squad, spacy];
 
-/// The rows of an element of an array, or of a document: those of a known shape, or the one object that it is; `None` for what is
-/// no object.
+/// The rows of a document of a known shape.
+pub fn of_shape(value: &Value) -> Option<Vec<Value>> {
+    SHAPES.iter().find_map(|shape| shape(value))
+}
+
+/// The rows of an element of an array: those of a known shape, or the one object that it is; `None` for what is no object.
 pub fn rows(value: Value) -> Option<Vec<Value>> {
-    if let Some(rows) = SHAPES.iter().find_map(|shape| shape(&value)) {
+    if let Some(rows) = of_shape(&value) {
         return Some(rows);
     }
     match value {
@@ -30,13 +34,8 @@ pub fn list_of_objects(value: &Value) -> Option<&str> {
     fields.iter().find(|(_, value)| objects(value)).map(|(name, _)| &**name)
 }
 
-fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    let Value::Record(fields) = value else { return None };
-    fields.iter().find(|(field, _)| &**field == name).map(|(_, value)| value)
-}
-
 fn items<'a>(value: &'a Value, name: &str) -> Option<&'a [Value]> {
-    match field(value, name)? {
+    match value.field(name)? {
         Value::List(items) => Some(items),
         _ => None,
     }
@@ -53,8 +52,8 @@ fn squad(document: &Value) -> Option<Vec<Value>> {
     for article in items(document, "data")? {
         for paragraph in items(article, "paragraphs")? {
             for question in items(paragraph, "qas")? {
-                let of = |value: &Value, name: &str| field(value, name).cloned();
-                let unanswerable = field(question, "is_impossible") == Some(&Value::Bool(true));
+                let of = |value: &Value, name: &str| value.field(name).cloned();
+                let unanswerable = question.field("is_impossible") == Some(&Value::Bool(true));
                 let answers =
                     if unanswerable { Some(Value::List(Vec::new())) } else { of(question, "answers") };
                 rows.push(record([
@@ -79,11 +78,11 @@ fn spacy(document: &Value) -> Option<Vec<Value>> {
             let tokens = items(sentence, "tokens")?;
             let column = |name: &str| {
                 let found: Vec<Value> =
-                    tokens.iter().map(|token| field(token, name).cloned().unwrap_or(Value::Null)).collect();
+                    tokens.iter().map(|token| token.field(name).cloned().unwrap_or(Value::Null)).collect();
                 found.iter().any(|value| *value != Value::Null).then_some(Value::List(found))
             };
             // Heads are relative to the word; that of the root is 0.
-            let head = |(index, token): (usize, &Value)| match field(token, "head") {
+            let head = |(index, token): (usize, &Value)| match token.field("head") {
                 Some(Value::Number(0.0)) => Value::Number(0.0),
                 Some(Value::Number(offset)) => Value::Number(index as f64 + 1.0 + offset),
                 _ => Value::Null,

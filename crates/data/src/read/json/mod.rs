@@ -114,11 +114,10 @@ fn document(file: &Arc<Path>, text: &str) -> Option<Result<Vec<Row>, Vec<DataErr
     }
     let whole = parse(text).ok()?;
     let at = text.len() - begin.len();
+    if let Some(rows) = documents::of_shape(&whole) {
+        return Some(of_elements(file, text, rows.into_iter().map(|row| (at, row)).collect()));
+    }
     if let Some(list) = documents::list_of_objects(&whole).map(str::to_owned) {
-        let rows = documents::rows(whole.clone()).unwrap_or_default();
-        if rows.first() != Some(&whole) {
-            return Some(of_elements(file, text, rows.into_iter().map(|row| (at, row)).collect()));
-        }
         let has_text =
             matches!(&whole, Value::Record(fields) if fields.iter().any(|(_, value)| is_text(value)));
         let is_named_json = file.extension().is_some_and(|extension| extension == "json");

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::terminal::{figures::count, figures::counted, output, table::Table};
-use data::{CorpusConfig, Paths, Row, Value, is_blank};
+use data::{CorpusConfig, DataError, Row, Value, is_blank};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -17,8 +17,12 @@ const MOST_LABELS: usize = 200;
 /// A file that cannot be read.
 pub fn check(file: &Path) -> Result<u8, Failure> {
     let mut corpus = CorpusConfig::of(file.display().to_string());
-    corpus.delimiter = data::foreign_delimiter(file);
-    let rows = data::read(&Paths::One(corpus.train.to_string()), &corpus).map_err(Failure::refused)?;
+    let bytes = files::read(file).map_err(|error| Failure::io("reading", file, error))?;
+    corpus.delimiter = data::foreign_delimiter(file, &bytes);
+    let rows = data::read_bytes(file, bytes, &corpus).map_err(Failure::refused)?;
+    if rows.is_empty() {
+        return Err(Failure::refused([DataError::NoRows { files: file.display().to_string() }]));
+    }
     let fields = Field::all(&rows);
     let format = data::format_of_name(file).map(data::Format::name).unwrap_or_default();
     output::line(format_args!("\n  {}: data ({format}), {}\n", file.display(), counted(rows.len(), "row")));

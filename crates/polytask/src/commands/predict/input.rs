@@ -41,8 +41,12 @@ impl InputFormat {
     ];
 
     /// The format of a name.
-    pub fn of(name: &str) -> Option<InputFormat> {
-        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
+    ///
+    /// # Errors
+    /// Another name; the error lists those that there are.
+    pub fn parse(name: &str) -> Result<InputFormat, String> {
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, format)| *format);
+        found.ok_or_else(|| format!("there are {}", Self::NAMES.map(|(name, _)| name).join(", ")))
     }
 }
 
@@ -73,7 +77,7 @@ impl<R: Read> Source<R> {
                 from.read_to_end(&mut bytes).map_err(failed)?;
                 rows_of(Path::new(STDIN), bytes, Some(format), corpus)
             }
-            InputFormat::Auto | InputFormat::Rows(_) if begins_with_list(&mut from)? => {
+            InputFormat::Auto | InputFormat::Rows(_) if begins_with_array(&mut from)? => {
                 let mut bytes = Vec::new();
                 from.read_to_end(&mut bytes).map_err(failed)?;
                 rows_of(Path::new(STDIN), bytes, Some(Format::Jsonl), corpus)
@@ -93,7 +97,7 @@ impl<R: Read> Source<R> {
     /// # Errors
     /// A file that cannot be read, or no rows in its format.
     pub fn of_file(file: &Path, format: InputFormat, corpus: &CorpusConfig) -> Result<Self, Failure> {
-        let bytes = std::fs::read(file).map_err(|error| Failure::io("reading", file, error))?;
+        let bytes = files::read(file).map_err(|error| Failure::io("reading", file, error))?;
         match format {
             InputFormat::Text => {
                 let rows = data::text_lines(file, bytes).map_err(Failure::refused)?;
@@ -140,11 +144,12 @@ fn rows_of<R: Read>(
     Ok(Source::Rows(rows.into_iter()))
 }
 
-/// Whether the first sign that is no blank begins a list; waits until there is one.
-fn begins_with_list(from: &mut BufReader<impl Read>) -> Result<bool, Failure> {
+/// Whether what has arrived begins a JSON array of objects or lists. A text may begin with a bracket, too.
+fn begins_with_array(from: &mut BufReader<impl Read>) -> Result<bool, Failure> {
     let first = from.fill_buf().map_err(failed)?;
-    let first = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
-    Ok(first.trim_ascii_start().starts_with(b"["))
+    let first = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first).trim_ascii_start();
+    let element = first.strip_prefix(b"[").map(|rest| rest.trim_ascii_start().first());
+    Ok(matches!(element, Some(None | Some(b'{' | b'[' | b']'))))
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";

@@ -26,9 +26,27 @@ pub struct Predicted {
 /// Which tasks answer, and how.
 pub struct Wanted {
     /// Indices of tasks.
-    pub tasks: Vec<usize>,
+    tasks: Vec<usize>,
+    /// The different ways in which they read a question.
+    inputs: Vec<Input>,
     /// Whether answers list the probabilities of all labels.
-    pub all_probabilities: bool,
+    all_probabilities: bool,
+}
+
+impl Wanted {
+    /// The answers of some tasks, by index.
+    pub fn of(model: &Model, tasks: Vec<usize>, all_probabilities: bool) -> Wanted {
+        let mut inputs: Vec<Input> = Vec::new();
+        for task in &tasks {
+            let slot = &model.tasks[*task];
+            let (input, trained) = (slot.kind.input(), TrainedFields::of(model, &slot.config.corpus));
+            match inputs.iter_mut().find(|known| known.input == input && known.trained == trained) {
+                Some(known) => known.tasks.push(*task),
+                None => inputs.push(Input { input, trained, tasks: vec![*task] }),
+            }
+        }
+        Wanted { tasks, inputs, all_probabilities }
+    }
 }
 
 /// The questions that can be read in one way, for some tasks.
@@ -51,8 +69,8 @@ pub fn answers(model: &Model, wanted: &Wanted, questions: &[Question]) -> Result
         sources: questions.iter().map(|_| Vec::new()).collect(),
     };
     let mut passes: Vec<Pass> = Vec::new();
-    for Input { input, trained, tasks } in inputs(model, wanted) {
-        let pass = predicted.read(model, &input, tasks, &trained, questions)?;
+    for input in &wanted.inputs {
+        let pass = predicted.read(model, input, questions)?;
         for (question, source) in pass.questions.iter().zip(&pass.sources) {
             predicted.sources[*question].push(source.clone());
         }
@@ -72,20 +90,6 @@ struct Input {
     input: InputField,
     trained: TrainedFields,
     tasks: Vec<usize>,
-}
-
-/// The different inputs of the wanted tasks.
-fn inputs(model: &Model, wanted: &Wanted) -> Vec<Input> {
-    let mut inputs: Vec<Input> = Vec::new();
-    for task in &wanted.tasks {
-        let slot = &model.tasks[*task];
-        let (input, trained) = (slot.kind.input(), TrainedFields::of(model, &slot.config.corpus));
-        match inputs.iter_mut().find(|known| known.input == input && known.trained == trained) {
-            Some(known) => known.tasks.push(*task),
-            None => inputs.push(Input { input, trained, tasks: vec![*task] }),
-        }
-    }
-    inputs
 }
 
 impl Pass {
@@ -122,9 +126,7 @@ impl Predicted {
     fn read(
         &mut self,
         model: &Model,
-        input: &InputField,
-        tasks: Vec<usize>,
-        trained: &TrainedFields,
+        Input { input, trained, tasks }: &Input,
         questions: &[Question],
     ) -> Result<Pass, Failure> {
         let mut found: Vec<(usize, TaskInput)> = Vec::new();
@@ -151,7 +153,7 @@ impl Predicted {
         let (rows, read): (Vec<usize>, Vec<TaskInput>) = found.into_iter().unzip();
         let has_words = read.iter().all(|found| found.input.has_words());
         let sources = read.into_iter().map(|found| found.source).collect();
-        Ok(Pass { tasks, questions: rows, sources, encoded, has_words })
+        Ok(Pass { tasks: tasks.clone(), questions: rows, sources, encoded, has_words })
     }
 
     /// Runs a pass. With dataset embeddings there is one for each corpus of its tasks.

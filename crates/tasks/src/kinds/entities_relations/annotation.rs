@@ -34,7 +34,7 @@ impl Annotation {
         let mut read = Annotation::default();
         for value in entities {
             let span = Value::List(
-                ["start", "end"].map(|n| part(value, n).cloned().unwrap_or(Value::Null)).to_vec(),
+                ["start", "end"].map(|n| value.field(n).cloned().unwrap_or(Value::Null)).to_vec(),
             );
             let found = data::span(&span).zip(type_of(value));
             let (span, label) =
@@ -65,7 +65,7 @@ impl Annotation {
         value: &Value,
     ) -> Result<(), DataError> {
         let error = |expected: &str| row.error(&config.relations, value.preview(), expected);
-        let end = |name: &str| part(value, name).and_then(data::span).ok_or_else(|| error(RELATIONS));
+        let end = |name: &str| value.field(name).and_then(data::span).ok_or_else(|| error(RELATIONS));
         let pair = [word_range(&end("head")?), word_range(&end("tail")?)];
         if !pair.iter().all(|end| self.entities.contains_key(end)) {
             return Err(error("`head` and `tail` that are entities of the row"));
@@ -160,12 +160,6 @@ fn records<'a>(row: &'a Row, field: &str, expected: &str) -> Result<Option<&'a [
     }
 }
 
-/// A field of a record.
-fn part<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    let Value::Record(fields) = value else { return None };
-    fields.iter().find(|(field, _)| &**field == name).map(|(_, value)| value)
-}
-
 fn type_of(value: &Value) -> Option<String> {
-    part(value, "type").and_then(|label| as_label(label).ok().flatten())
+    value.field("type").and_then(|label| as_label(label).ok().flatten())
 }
