@@ -76,8 +76,21 @@ pub fn evaluate(
     tokens: usize,
     stop: &AtomicBool,
 ) -> Option<Evaluation> {
+    evaluate_with_predictions(model, split, views, tokens, stop).map(|(evaluation, _)| evaluation)
+}
+
+/// As [`evaluate`], with the predictions behind the scores: `[tasks of the model][labelled rows of the split]`, each with the index
+/// of its row in the task's view, in the order of the rows.
+pub fn evaluate_with_predictions(
+    model: &Model,
+    split: Split,
+    views: &[View],
+    tokens: usize,
+    stop: &AtomicBool,
+) -> Option<(Evaluation, Vec<Vec<(u32, Prediction)>>)> {
     let (tallies, rows) = tally(model, |_| true, split, views, tokens, stop)?;
-    Some(summarize(model, split, tallies, rows))
+    let evaluation = summarize(model, split, &tallies, rows);
+    Some((evaluation, tallies.into_iter().map(|tally| tally.predictions).collect()))
 }
 
 /// Calibrates the heads that fit something after training, such as thresholds, on the rows of the validation split, `views`.
@@ -136,7 +149,7 @@ impl Tally {
     }
 }
 
-fn summarize(model: &Model, split: Split, tallies: Vec<Tally>, rows: usize) -> Evaluation {
+fn summarize(model: &Model, split: Split, tallies: &[Tally], rows: usize) -> Evaluation {
     let (mut tasks, mut sum, mut importance) = (Vec::new(), 0.0, 0.0);
     for (task, tally) in model.tasks.iter().zip(tallies) {
         if tally.predictions.is_empty() {
