@@ -13,6 +13,8 @@ use crate::memory;
 use crate::terminal::progress::Detail;
 use burn::tensor::Device;
 use data::Split;
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::sync::atomic::Ordering;
@@ -62,6 +64,7 @@ fn execute(args: &cli::Trial, config: &Config, device: &Device) -> Result<u8, Fa
         name: run.root().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         tasks: config.task.keys().cloned().collect(),
         seed: config.train.seed,
+        train_rows: train_rows(&run)?,
         steps: summary.steps,
         tokens: summary.tokens,
         operations: summary.operations,
@@ -82,4 +85,23 @@ fn execute(args: &cli::Trial, config: &Config, device: &Device) -> Result<u8, Fa
     // Only an interrupted training needs them.
     let _ = fs::remove_dir_all(run.checkpoints());
     Ok(0)
+}
+
+/// The training rows with a label of each task, as `data.json` counts them.
+fn train_rows(run: &RunDir) -> Result<BTreeMap<String, usize>, Failure> {
+    #[derive(Deserialize)]
+    struct Report {
+        labels: Vec<Labels>,
+    }
+    #[derive(Deserialize)]
+    struct Labels {
+        task: String,
+        split: String,
+        labelled: usize,
+    }
+    let path = run.data();
+    let bytes = fs::read(&path).map_err(|e| Failure::io("reading", &path, e))?;
+    let report: Report = serde_json::from_slice(&bytes).map_err(Failure::failed)?;
+    let of_training = report.labels.into_iter().filter(|labels| labels.split == Split::Train.name());
+    Ok(of_training.map(|labels| (labels.task, labels.labelled)).collect())
 }

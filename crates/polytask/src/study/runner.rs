@@ -61,8 +61,12 @@ impl Runner {
     ) -> Result<Vec<TrialResult>, Failure> {
         let mut names: Vec<&str> = trials.iter().map(|trial| trial.name.as_str()).collect();
         names.sort_unstable();
-        names.dedup();
-        debug_assert_eq!(names.len(), trials.len(), "each trial has a name of its own");
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Failure::refused([format!(
+                "two trainings would be called {}: give the tasks names that differ in letters or digits",
+                pair[0]
+            )]));
+        }
         for trial in trials {
             dir.write_config(trial)?;
         }

@@ -140,8 +140,8 @@ fn run(
     Ok(comparison)
 }
 
-/// Compares each task alone with all together in a new directory; for the demo.
-pub fn compare_plainly(config: &Config, dir: &Path, seeds: u64) -> Result<(Comparison, String), Failure> {
+/// Compares each task alone with all together in a new directory, and gives what there is to say; for the demo.
+pub fn compare_plainly(config: &Config, dir: &Path, seeds: u64) -> Result<String, Failure> {
     let definition = Definition::plain(seeds);
     let measured = measure(config)?;
     let dir = begin(Some(dir), "demo", &definition, config, &measured)?;
@@ -149,8 +149,7 @@ pub fn compare_plainly(config: &Config, dir: &Path, seeds: u64) -> Result<(Compa
     let contestants = Contestants::of(&config, &definition, &measured.reference)?;
     let jobs = measured.jobs(&config, contestants.trials.len());
     let comparison = run(&dir, &config, &definition, &contestants, jobs, false)?;
-    let tables = text::tables(&comparison);
-    Ok((comparison, tables))
+    Ok(text::tables(&comparison))
 }
 
 /// The trial of the model for all tasks with the first seed.
@@ -158,9 +157,10 @@ pub fn first_trial(dir: &Path) -> PathBuf {
     dir.join("trials").join(contestants::trial_name(TOGETHER, 0))
 }
 
+/// Measures on as many threads as each of several trainings would have.
 fn measure(config: &Config) -> Result<Measured, Failure> {
     let device = commands::open_device(config.train.device)?;
-    commands::with_threads(config.train.threads, || Measured::of(config, &device))
+    commands::with_threads(Some(config.train.threads.unwrap_or(1)), || Measured::of(config, &device))
 }
 
 /// Makes the directory with the config that all trainings come from. A backbone from scratch has one tokenizer in all of them, trained

@@ -15,21 +15,25 @@ pub(super) fn tables(comparison: &Comparison) -> String {
             scores(comparison, true)
         );
     }
-    out += &format!("  What they cost, all models of a contestant together\n\n{}\n", costs(comparison));
+    out += &format!("  What they cost, all models together\n\n{}\n", costs(comparison));
     out + &notes(comparison)
 }
 
 fn heading(comparison: &Comparison) -> String {
     let seeds = counted(comparison.seeds.len(), "seed");
-    format!("Scores in points of a hundred, over {seeds}; differences to `{}`", comparison.reference)
+    format!(
+        "Scores in points of a hundred over {seeds}, differences to `{}`; labelled rows trained on and scored",
+        comparison.reference
+    )
 }
 
 fn scores(comparison: &Comparison, out_of_domain: bool) -> String {
     let mut table = Table::new(&[
         "task",
         "metric",
-        "rows",
-        "contestant",
+        "trained",
+        "scored",
+        "models",
         "score",
         "difference",
         "95 % interval",
@@ -45,8 +49,8 @@ fn scores(comparison: &Comparison, out_of_domain: bool) -> String {
             let Some(score) = &contestant.scores[index] else { continue };
             let deviation = score.deviation.map(|found| format!(" ± {}", points(found))).unwrap_or_default();
             let mut cells = match std::mem::take(&mut first) {
-                true => vec![name(task), metric(task), count(task.rows)],
-                false => vec![String::new(); 3],
+                true => vec![name(task), metric(task), count(task.train_rows), count(task.rows)],
+                false => vec![String::new(); 4],
             };
             cells.extend([contestant.name.clone(), points(score.mean) + &deviation]);
             if let Some(found) = &score.difference {
@@ -71,7 +75,7 @@ fn metric(task: &TaskFigures) -> String {
 fn costs(comparison: &Comparison) -> String {
     let counted = comparison.contestants.iter().any(|one| one.operations > 0.0);
     let mut header =
-        vec!["contestant", "models", "Delta-m", "95 % interval", "mean rank", "parameters", "tokens"];
+        vec!["models", "number", "Delta-m", "95 % interval", "mean rank", "parameters", "tokens"];
     header.extend(counted.then_some("operations"));
     header.extend(["training", "memory", "use"]);
     let mut table = Table::new(&header);
