@@ -68,6 +68,25 @@ impl RunSummary {
     }
 }
 
+/// The primary metric of each task at every evaluation, by step; empty where the file cannot be read.
+pub fn validation_curves(run: &RunDir) -> BTreeMap<String, Vec<(usize, f64)>> {
+    let mut curves: BTreeMap<String, Vec<(usize, f64)>> = BTreeMap::new();
+    let Ok(file) = File::open(run.metrics()) else { return curves };
+    let lines = BufReader::new(file).lines().map_while(Result::ok);
+    for event in lines
+        .filter(|line| line.contains("\"evaluated\""))
+        .filter_map(|line| serde_json::from_str(&line).ok())
+    {
+        let Event::Evaluated(found) = event else { continue };
+        for (task, metric) in &found.primary {
+            if let Some(score) = found.scores.get(task).and_then(|scores| scores.get(metric)) {
+                curves.entry(task.clone()).or_default().push((found.step, *score));
+            }
+        }
+    }
+    curves
+}
+
 /// Reads how far a run is, from where the file was read last.
 #[derive(Debug, Default)]
 pub struct StepCounter {

@@ -3,6 +3,7 @@
 mod analysis;
 mod contestants;
 mod grid;
+mod page;
 mod text;
 
 pub use analysis::{Comparison, ContestantFigures, ScoreFigures, TaskFigures};
@@ -110,7 +111,7 @@ pub fn compare(args: &cli::Compare) -> Result<u8, Failure> {
         output::line(serde_json::to_string_pretty(&comparison).map_err(Failure::failed)?);
     } else {
         output::text(text::tables(&comparison));
-        output::line(format_args!("  kept in {}", dir.root().display()));
+        output::line(format_args!("\n  with figures: {}", dir.root().join("report.html").display()));
     }
     Ok(0)
 }
@@ -137,6 +138,8 @@ fn run(
     let comparison = Comparison::of(contestants, definition, &results);
     let json = serde_json::to_vec_pretty(&comparison).map_err(Failure::failed)?;
     write(&dir.root().join("comparison.json"), &json)?;
+    let html = page::page(&comparison, contestants, config, dir);
+    write(&dir.root().join("report.html"), html.as_bytes())?;
     Ok(comparison)
 }
 
