@@ -22,7 +22,12 @@ fn main() -> ExitCode {
     // The result of these lies in files: nobody has to read along.
     let writes_files = matches!(
         command,
-        Command::Demo(_) | Command::Train(_) | Command::Init(_) | Command::Trial(_) | Command::Compare(_)
+        Command::Demo(_)
+            | Command::Train(_)
+            | Command::Init(_)
+            | Command::Trial(_)
+            | Command::Compare(_)
+            | Command::Sweep(_)
     );
     let done = match command {
         Command::Demo(args) => demo::demo(&args),
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
         Command::Explain { name } => commands::reference::explain(&name),
         Command::Schema => commands::reference::schema(),
         Command::Compare(args) => commands::compare::compare(&args),
+        Command::Sweep(args) => commands::sweep::sweep(&args),
         Command::Trial(args) => study::execute::trial(&args),
     };
     let done = done.and_then(|code| match output::failure() {
