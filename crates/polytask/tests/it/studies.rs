@@ -169,6 +169,35 @@ fn other_domains_are_scored_and_never_trained_on() {
 }
 
 #[test]
+fn groups_are_trained_and_compared() {
+    let bench = bench();
+    bench.write("groups.toml", "groups = [[\"topic\", \"tags\"], [\"again\"]]\n");
+    let ran = bench.run(&["train", "job.toml", "--groups", "groups.toml", "--run", "models"]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("model 2 of 2: again"), "{}", ran.out);
+    let scored = bench.run(&["evaluate", "models/topic+tags", "--json"]);
+    let scored: Value = serde_json::from_str(&scored.out).unwrap();
+    assert_eq!(scored["tasks"].as_object().unwrap().keys().collect::<Vec<_>>(), ["topic", "tags"]);
+    let again = bench.run(&["train", "job.toml", "--groups", "groups.toml", "--run", "models"]);
+    assert!(again.ok && !again.out.contains("epoch"), "{}{}", again.out, again.err);
+    bench.write("groups.toml", "groups = [[\"topic\"], [\"tags\", \"again\"]]\n");
+    let other = bench.run(&["train", "job.toml", "--groups", "groups.toml", "--run", "models"]);
+    assert!(other.code == 2 && other.err.contains("for other groups"), "{}", other.err);
+
+    let ran = bench.run(&["compare", "job.toml", "--groups", "groups.toml", "--dir", "all", "--seeds", "1"]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    let comparison = json(&bench, "all/comparison.json");
+    let one = |name: &str| {
+        let found = comparison["contestants"].as_array().unwrap();
+        found.iter().find(|one| one["name"] == name).unwrap().clone()
+    };
+    assert_eq!((one("alone")["models"].as_u64(), one("groups")["models"].as_u64()), (Some(3), Some(2)));
+    // The model for topic alone is one training for both.
+    assert_eq!(one("alone")["scores"][0]["values"], one("groups")["scores"][0]["values"]);
+    assert!(!bench.path("all/trials/topic-1").exists());
+}
+
+#[test]
 fn what_cannot_be_compared_is_refused() {
     let bench = bench();
     bench.write("groups.toml", "groups = [[\"topic\", \"tags\"]]\n");
