@@ -40,6 +40,7 @@ pub use config::{Batching, CheckpointChoice, EarlyStopping, SettingError, Settin
 pub use error::TrainError;
 pub use forward::evaluate::{Evaluation, TaskScores, evaluate, evaluate_with_predictions, predict};
 pub use forward::mean_pooled_states::mean_pooled_states;
+pub use forward::sampled_predictions::{TaskPredictions, sampled_predictions};
 pub use gradients::{Gradient, Gradients};
 pub use job::checksums::{Checked, check_model_files};
 pub use job::export::{ModelManifest, TaskManifest};
