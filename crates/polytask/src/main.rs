@@ -20,10 +20,12 @@ fn main() -> ExitCode {
     allocator::disable_purge();
     let command = Cli::parse().command;
     // The result of these lies in files: nobody has to read along.
-    let writes_files = matches!(command, Command::Demo(_) | Command::Train(_) | Command::Init(_));
+    let writes_files =
+        matches!(command, Command::Demo(_) | Command::Train(_) | Command::Report(_) | Command::Init(_));
     let done = match command {
         Command::Demo(args) => demo::demo(&args),
         Command::Train(args) => commands::train::train(&args),
+        Command::Report(args) => commands::report::report(&args),
         Command::Evaluate(args) => commands::evaluate::evaluate(&args),
         Command::Predict(args) => commands::predict::predict(&args),
         Command::Check(args) => commands::check::check(&args),

@@ -8,6 +8,7 @@ pub mod lr_find;
 pub mod plan;
 pub mod predict;
 pub mod reference;
+pub mod report;
 pub mod train;
 
 use crate::config::{self, Config};

@@ -17,7 +17,7 @@ pub enum CurveKind {
     Gradient,
     /// `rate` of the trunk, `head_factor` of a head.
     LearningRate,
-    /// `compute_share`, `rows`, `tokens`, `seconds` of a task until then.
+    /// `rows`, `tokens`, `operations`, `seconds`, `compute_share` of a task until then.
     Usage,
     /// `tokens_per_second`.
     Speed,
@@ -140,9 +140,13 @@ impl Curves {
     pub(super) fn add_usage(&mut self, e: &UsageReport, epoch: usize) {
         let at = (e.step, epoch);
         for (task, used) in &e.tasks {
-            for (metric, value) in
-                [("rows", used.rows as f64), ("tokens", used.tokens as f64), ("seconds", used.seconds)]
-            {
+            let numbers = [
+                ("rows", used.rows as f64),
+                ("tokens", used.tokens as f64),
+                ("operations", used.operations),
+                ("seconds", used.seconds),
+            ];
+            for (metric, value) in numbers {
                 self.add(CurveKind::Usage, metric, task, at, value);
             }
         }
