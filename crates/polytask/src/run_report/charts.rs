@@ -97,6 +97,22 @@ pub fn of_tasks(page: &mut Page, history: &History, title: &str, unit: &str, kin
     draw(page, title, chart);
 }
 
+/// The learning rate of the trunk, step by step; of one run also the factors of its heads.
+pub fn learning_rates(page: &mut Page, runs: &[RunFiles]) {
+    let kind = CurveKind::LearningRate;
+    let mut chart = Chart::new("step", "rate");
+    for run in runs {
+        chart.line(Series::new(named(runs, run, "rate"), xy(run.history.curves.get(&kind, "rate", ""))));
+    }
+    draw(page, "learning rate of the trunk", chart);
+    let [RunFiles { history, .. }] = runs else { return };
+    let mut chart = Chart::new("step", "factor");
+    for task in history.tasks() {
+        chart.line(Series::new(task, xy(history.curves.get(&kind, "head_factor", task))));
+    }
+    draw(page, "factor of each head's learning rate", chart);
+}
+
 /// One number of the whole run, of one run or of several.
 pub fn of_runs(page: &mut Page, runs: &[RunFiles], title: &str, unit: &str, kind: &CurveKind, metric: &str) {
     let mut chart = Chart::new("step", unit);
@@ -130,8 +146,21 @@ pub fn compute(page: &mut Page, history: &History) {
     }
 }
 
-/// The mean cosine of the gradients of every two tasks; nothing where the balancer does not look at gradients.
-pub fn cosines(page: &mut Page, history: &History) -> bool {
+/// Norms, conflicts and cosines of the tasks' gradients; nothing where the balancer does not look at them.
+pub fn gradients(page: &mut Page, history: &History) {
+    let conflicts = history.curves.get(&CurveKind::Gradient, "conflicts", "");
+    if conflicts.is_empty() {
+        return;
+    }
+    of_tasks(page, history, "norm of each task's gradient", "norm", &CurveKind::Gradient, "norm");
+    let mut chart = Chart::new("step", "share of pairs of tasks");
+    add_smoothed(&mut chart, "in conflict", conflicts, [0, 0], false);
+    draw(page, "pairs of tasks in conflict", chart);
+    cosines(page, history);
+}
+
+/// The mean cosine of the gradients of every two tasks.
+fn cosines(page: &mut Page, history: &History) {
     let tasks = history.tasks();
     let mut any = false;
     let mut cell = |first: &String, second: &String| {
@@ -161,7 +190,6 @@ pub fn cosines(page: &mut Page, history: &History) -> bool {
             &SignedHeatMap { columns: tasks.to_vec(), rows, ends },
         );
     }
-    any
 }
 
 /// The mean of a curve and its standard error, as if steps were independent.
@@ -195,17 +223,21 @@ fn add_smoothed(chart: &mut Chart, name: &str, points: &[Point], style: [usize; 
     chart.line(Series::new(name, running_mean(points)).styled(style[0], style[1]));
 }
 
-/// A mean in which a fortieth of the points weighs most; the weights sum to 1 from the first point on.
-pub fn running_mean(points: &[Point]) -> Vec<(f64, f64)> {
-    let decay = 1.0 - 1.0 / (points.len() as f64 / 40.0).max(2.0);
-    let (mut sum, mut weight) = (0.0, 0.0);
-    let mean = |point: &Point| {
-        if point.value.is_finite() {
-            (sum, weight) = (decay * sum + point.value, decay * weight + 1.0);
-        }
-        (point.step as f64, sum / weight)
+/// Of each point the mean over the fortieth of all points around it, so that the mean does not lag behind; at both ends over fewer.
+/// Points that are not finite do not count.
+fn running_mean(points: &[Point]) -> Vec<(f64, f64)> {
+    let half = (points.len() / 80).max(2);
+    let mut sums = vec![(0.0, 0.0)];
+    for point in points {
+        let (sum, number) = *sums.last().unwrap_or(&(0.0, 0.0));
+        sums.push(if point.value.is_finite() { (sum + point.value, number + 1.0) } else { (sum, number) });
+    }
+    let mean = |(i, point): (usize, &Point)| {
+        let reach = half.min(i).min(points.len() - 1 - i);
+        let (before, until) = (sums[i - reach], sums[i + reach + 1]);
+        (point.step as f64, (until.0 - before.0) / (until.1 - before.1))
     };
-    points.iter().map(mean).collect()
+    points.iter().enumerate().map(mean).collect()
 }
 
 fn xy(points: &[Point]) -> impl Iterator<Item = (f64, f64)> {
@@ -228,5 +260,33 @@ fn marks(chart: &mut Chart, runs: &[RunFiles]) {
     let resumed = history.resumed_after.iter().map(|step| ("resumed".to_owned(), *step));
     for (name, step) in phases.chain(resumed).take(MARKS) {
         chart.mark(&name, step as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(values: impl IntoIterator<Item = f64>) -> Vec<Point> {
+        values.into_iter().enumerate().map(|(step, value)| Point { step, epoch: 1, value }).collect()
+    }
+
+    #[test]
+    fn a_running_mean_of_a_straight_line_is_the_line() {
+        let line = points((0..200).map(|i| 3.0 - 0.01 * f64::from(i)));
+        let mean = running_mean(&line);
+        assert!(mean.iter().zip(&line).all(|(mean, point)| (mean.1 - point.value).abs() < 1e-9));
+        // A point that is not finite is left out; where nothing else is, there is a gap.
+        let mean = running_mean(&points([1.0, f64::NAN, 3.0, 4.0, f64::INFINITY]));
+        assert_eq!((mean[1].1, mean[2].1), (2.0, 8.0 / 3.0));
+        assert!(mean[4].1.is_nan());
+    }
+
+    #[test]
+    fn a_mean_has_the_error_of_its_points() {
+        let (mean, error) = mean_and_error(&points([1.0, 2.0, 3.0, 4.0])).unwrap();
+        // The standard deviation of 1, 2, 3, 4 is sqrt(5 / 3).
+        assert!((mean - 2.5).abs() < 1e-12 && (error - (5.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
+        assert!(mean_and_error(&points([0.5])).unwrap().1.is_infinite() && mean_and_error(&[]).is_none());
     }
 }

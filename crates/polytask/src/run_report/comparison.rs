@@ -2,9 +2,8 @@
 
 use super::charts;
 use super::outcome::outcomes;
-use super::page::state;
 use super::run_files::RunFiles;
-use crate::history::CurveKind;
+use crate::history::{CurveKind, RunState};
 use crate::terminal::figures::{count, duration, points, short};
 use report::page::{Align, Page};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,10 +20,10 @@ pub fn page(runs: &[RunFiles]) -> String {
     differences(&mut page, runs);
     page.section("Scores", "The primary score of each task on validation rows, fractions. A run has the same colour and the same dashes in every chart of this section.");
     charts::scores(&mut page, runs, &tasks);
-    page.section("Loss", "Of each task a running mean in training, and broken the loss on validation rows. Losses of runs whose loss functions differ cannot be compared.");
+    page.section("Loss", "Of each task the mean over a fortieth of the steps in training, and broken the loss on validation rows. Losses of runs whose loss functions differ cannot be compared.");
     charts::losses(&mut page, runs, &tasks);
     page.section("Learning rates and speed", "");
-    charts::of_runs(&mut page, runs, "learning rate of the trunk", "rate", &CurveKind::LearningRate, "rate");
+    charts::learning_rates(&mut page, runs);
     charts::of_runs(&mut page, runs, "speed", "tokens per second", &CurveKind::Speed, "tokens_per_second");
     page.finish()
 }
@@ -78,7 +77,11 @@ fn results(page: &mut Page, runs: &[RunFiles], tasks: &[String]) {
         let started = run.history.started.as_ref();
         started.map_or_else(dash, |e| short(e.trunk_parameters + e.head_parameters.values().sum::<usize>()))
     }));
-    rows.push(line("state", "", &|run| state(&run.history)));
+    rows.push(line("model of step", "", &|run| match &run.history.state {
+        RunState::Finished(end) => count(end.result),
+        RunState::Interrupted(_) => "interrupted".into(),
+        RunState::Open => "not finished".into(),
+    }));
     page.table(&header, &rows);
 }
 

@@ -20,7 +20,7 @@ pub fn page(run: &RunFiles) -> String {
     let history = &run.history;
     let mut page = Page::new(&format!("Run {}", run.name), &state(history));
     outcome(&mut page, run);
-    page.section("Loss", "Training: the loss of each step, and its running mean. Validation: the same loss on held-out rows, without dropout. A validation loss that rises while that of training falls says that the task is overfitted.");
+    page.section("Loss", "Training: the loss of each step, and its mean over a fortieth of the steps around. Validation: the same loss on held-out rows, without dropout. A validation loss that rises while that of training falls says that the task is overfitted.");
     charts::losses(&mut page, runs, history.tasks());
     if history.evaluations.is_empty() {
         page.paragraph("Nothing was evaluated in training: no validation row has a label, or the run ended before its first evaluation.");
@@ -31,15 +31,7 @@ pub fn page(run: &RunFiles) -> String {
     balance(&mut page, history);
     page.section("Computation and learning rates", "");
     charts::compute(&mut page, history);
-    charts::of_runs(&mut page, runs, "learning rate of the trunk", "rate", &CurveKind::LearningRate, "rate");
-    charts::of_tasks(
-        &mut page,
-        history,
-        "factor of each head's rate",
-        "factor",
-        &CurveKind::LearningRate,
-        "head_factor",
-    );
+    charts::learning_rates(&mut page, runs);
     charts::of_runs(&mut page, runs, "speed", "tokens per second", &CurveKind::Speed, "tokens_per_second");
     data(&mut page, run);
     if let Some(found) = &run.held_out {
@@ -50,7 +42,7 @@ pub fn page(run: &RunFiles) -> String {
 }
 
 /// Where the run stands, in words.
-pub(super) fn state(history: &History) -> String {
+fn state(history: &History) -> String {
     let last = history.last;
     let at = format!("step {}, epoch {}", count(last.step), last.epoch);
     let time = duration(Duration::from_secs_f64(last.elapsed));
@@ -164,35 +156,27 @@ fn balance(page: &mut Page, history: &History) {
         return;
     }
     page.section("Balance of the tasks", "");
-    let weights: Vec<f64> = history
-        .tasks()
-        .iter()
-        .flat_map(|task| history.curves.get(&CurveKind::Balance, "weight", task))
-        .map(|p| p.value)
-        .collect();
-    match weights.first() {
-        Some(first) if weights.iter().all(|weight| weight == first) => {
-            page.paragraph(&format!("The weight of every task is {first} in every step."));
-        }
-        _ => charts::of_tasks(page, history, "weight of each task", "weight", &CurveKind::Balance, "weight"),
+    let weight = |task| history.curves.get(&CurveKind::Balance, "weight", task);
+    let weights: Vec<f64> =
+        history.tasks().iter().flat_map(|task| weight(task)).map(|point| point.value).collect();
+    let constant = weights.first().filter(|first| weights.iter().all(|weight| weight == *first));
+    if let Some(weight) = constant {
+        page.paragraph(&format!("The weight of every task is {weight} in every step."));
     }
     let conflicts = history.curves.get(&CurveKind::Gradient, "conflicts", "");
-    if conflicts.is_empty() {
-        page.paragraph("The balancer does not look at the gradients of single tasks, so that their norms, cosines and conflicts are not known.");
-        return;
+    page.paragraph(&match conflicts.iter().filter(|point| point.value > 0.0).count() {
+        _ if conflicts.is_empty() => "The balancer does not look at the gradients of single tasks, so that their norms, cosines and conflicts are not known.".into(),
+        steps => format!(
+            "In {} of {} steps ({:.0} %) gradients were in conflict: the cosine of at least one pair of tasks was negative. A mean cosine within two standard errors of 0 is drawn pale.",
+            count(steps),
+            count(conflicts.len()),
+            100.0 * steps as f64 / conflicts.len() as f64
+        ),
+    });
+    if constant.is_none() {
+        charts::of_tasks(page, history, "weight of each task", "weight", &CurveKind::Balance, "weight");
     }
-    let steps = conflicts.iter().filter(|point| point.value > 0.0).count();
-    page.paragraph(&format!(
-        "In {} of {} steps ({:.0} %) the gradients of two tasks or more were in conflict: the cosine of some pair was negative. A cosine within two standard errors of 0 is drawn pale.",
-        count(steps),
-        count(conflicts.len()),
-        100.0 * steps as f64 / conflicts.len() as f64
-    ));
-    charts::cosines(page, history);
-    let mut chart = report::page::Chart::new("step", "share of pairs of tasks");
-    chart.line(report::page::Series::new("in conflict", charts::running_mean(conflicts)));
-    page.lines("pairs in conflict, running mean", &chart);
-    charts::of_tasks(page, history, "norm of each task's gradient", "norm", &CurveKind::Gradient, "norm");
+    charts::gradients(page, history);
 }
 
 fn data(page: &mut Page, run: &RunFiles) {
