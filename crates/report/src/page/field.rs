@@ -5,9 +5,9 @@ use crate::axis::Axis;
 
 /// The image, and the field within it.
 pub(super) const WIDTH: f64 = 384.0;
-pub(super) const HEIGHT: f64 = 236.0;
+pub(super) const HEIGHT: f64 = 242.0;
 pub(super) const LEFT: f64 = 46.0;
-pub(super) const TOP: f64 = 20.0;
+pub(super) const TOP: f64 = 28.0;
 pub(super) const FIELD: (f64, f64) = (WIDTH - LEFT - 12.0, HEIGHT - TOP - 38.0);
 /// Letters of a name in a legend.
 const LETTERS: usize = 34;
