@@ -129,11 +129,8 @@ pub fn run_config(
         },
     );
     let closed = sinks.close();
-    let ended = Environment::end(run);
-    let outcome = outcome.map_err(Failure::failed)?;
-    closed.and(ended)?;
     if detail != Detail::Warnings
-        && let Err(failure) = write_report(&config, &job, run, &outcome, detail)
+        && let Err(failure) = write_report(&config, &job, run, outcome.as_ref().ok(), detail)
     {
         // The model is there, or the checkpoint: what is told of them is not worth a failed run.
         output::error(format_args!(
@@ -141,25 +138,29 @@ pub fn run_config(
             failure.messages.join("; ")
         ));
     }
-    Ok(outcome)
+    let outcome = outcome.map_err(Failure::failed)?;
+    closed.map(|()| outcome)
 }
 
-/// Writes what the model of a run that has ended answers on held-out rows, and the run's page. Prints what each task got and gave.
+/// Writes when a run ended, what the model of a finished one answers on held-out rows, and the run's page, also of one that failed
+/// (`outcome` is `None`). Prints what each task got and gave.
 fn write_report(
     config: &Config,
     job: &Job,
     run: &RunDir,
-    outcome: &Outcome,
+    outcome: Option<&Outcome>,
     detail: Detail,
 ) -> Result<(), Failure> {
-    if matches!(outcome, Outcome::AlreadyFinished { .. }) {
+    Environment::end(run)?;
+    if matches!(outcome, Some(Outcome::AlreadyFinished { .. })) {
         return Ok(());
     }
-    if matches!(outcome, Outcome::Finished { .. }) {
+    let is_finished = matches!(outcome, Some(Outcome::Finished { .. }));
+    if is_finished {
         HeldOut::write(job, config.train.tokens_per_batch, run, stop_flag())?;
     }
     let read = run_report::RunFiles::read(run.root())?;
-    if detail == Detail::Tables && matches!(outcome, Outcome::Finished { .. }) {
+    if is_finished && detail == Detail::Tables {
         output::text(run_report::outcome_table(&read));
     }
     let page = run_report::page_path(run);

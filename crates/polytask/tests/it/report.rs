@@ -145,6 +145,57 @@ fn wrong_answers_are_listed_with_their_places_and_texts() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_interrupted_or_fails_has_a_page_too() {
+    let bench = Bench::new();
+    let arguments = ["train", "job.toml", "--run", "run", "--set", "train.epochs=5000"];
+    let mut child = bench.command(&arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let has_step =
+        || fs::read_to_string(bench.path("run/metrics.jsonl")).is_ok_and(|text| text.contains("evaluated"));
+    while !has_step() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success() && child.wait().unwrap().code() == Some(130));
+    let page = read(&bench, "run/report.html");
+    assert!(
+        page.contains("interrupted after step")
+            && page.contains("topic: loss")
+            && !bench.path("run/held_out.json").exists()
+    );
+    // Gradients that overflow end a run; its page says so.
+    let set = ["optimizer={sgd={learning_rate=1e30}}", "train.max_grad_norm=1e30"];
+    let failed = bench.run(&["train", "job.toml", "--run", "bad", "--set", set[0], "--set", set[1]]);
+    assert_eq!(failed.code, 1, "{}", failed.err);
+    assert!(read(&bench, "bad/report.html").contains("not finished"), "{}", failed.err);
+}
+
+#[test]
+fn every_session_is_recorded_and_one_page_shows_the_whole_run() {
+    let (bench, _) = trained("run", &[]);
+    let ran = bench.run(&["train", "--resume", "run", "--set", "train.epochs=4"]);
+    assert!(ran.ok, "{}", ran.err);
+    let sessions = json(&bench, "run/environment.json")["sessions"].clone();
+    let commands: Vec<String> = sessions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|session| session["command"][2].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(commands, ["job.toml", "--resume"]);
+    let page = read(&bench, "run/report.html");
+    let first = events(&bench, "run").into_iter().find(|event| event["event"] == "evaluated").unwrap();
+    let score = first["scores"]["topic"]["accuracy"].as_f64().unwrap();
+    assert!(
+        page.contains(&format!("<td class=\"n\">{:.2}</td>", 100.0 * score)),
+        "the first score is that of the first session"
+    );
+    assert!(page.contains("resumed after step") && page.contains("--resume run --set train.epochs=4"));
+    assert!(ran.out.contains(" 4.0 "), "four epochs in all: {}", ran.out);
+}
+
 #[test]
 fn several_runs_are_laid_side_by_side() {
     let (bench, _) = trained("one", &[]);
