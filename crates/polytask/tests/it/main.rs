@@ -16,6 +16,7 @@ mod memory;
 mod plan;
 mod program;
 mod relations;
+mod report;
 mod run_folder;
 mod sequences;
 mod shared_head;
