@@ -5,12 +5,14 @@ mod comparison;
 mod csv;
 pub mod environment;
 pub mod held_out;
+mod origin;
 mod outcome;
 mod page;
 mod run_files;
 
 pub use comparison::page as comparison_page;
 pub use csv::{HEADER as CSV_HEADER, lines as csv_lines};
+pub use origin::origin;
 pub use outcome::{Scored, TaskOutcome, outcomes, table as outcome_table};
 pub use page::page as run_page;
 pub use run_files::RunFiles;

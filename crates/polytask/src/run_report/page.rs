@@ -37,7 +37,7 @@ pub fn page(run: &RunFiles) -> String {
     if let Some(found) = &run.held_out {
         held_out(&mut page, found);
     }
-    origin(&mut page, run);
+    super::origin(&mut page, run.environment.as_ref(), &run.config_text);
     page.finish()
 }
 
@@ -308,32 +308,4 @@ fn worst(page: &mut Page, task: &TaskErrors) {
         })
         .collect();
     page.table(&header, &rows);
-}
-
-fn origin(page: &mut Page, run: &RunFiles) {
-    page.section("How it came about", "");
-    for session in run.environment.iter().flat_map(|found| &found.sessions) {
-        let built_in = if session.features.is_empty() {
-            String::new()
-        } else {
-            format!(" with {}", session.features.join(", "))
-        };
-        page.facts(&[
-            ("command", format!("`{}`", session.command_line())),
-            ("in", session.folder.clone()),
-            ("began", session.began.clone()),
-            (
-                "ended",
-                session
-                    .ended
-                    .clone()
-                    .unwrap_or_else(|| "not told: the process was ended, or is running".into()),
-            ),
-            ("polytask", format!("{}{built_in}", session.version)),
-            ("system", session.system.clone()),
-            ("processor", session.processor.clone().unwrap_or_else(|| "not told by the system".into())),
-            ("device", format!("{}, {}", session.device, counted(session.threads, "thread"))),
-        ]);
-    }
-    page.folded("config.toml, with every default", &run.config_text);
 }
