@@ -1,6 +1,7 @@
 //! One file a command, and what several of them need.
 
 pub mod check;
+pub mod compare;
 pub mod evaluate;
 mod further;
 pub mod inspect;
@@ -9,6 +10,7 @@ pub mod plan;
 pub mod predict;
 pub mod reference;
 pub mod report;
+pub mod sweep;
 pub mod train;
 
 use crate::config::{self, Config};
