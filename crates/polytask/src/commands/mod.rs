@@ -12,6 +12,7 @@ pub mod reference;
 pub mod report;
 pub mod sweep;
 pub mod train;
+mod train_groups;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;

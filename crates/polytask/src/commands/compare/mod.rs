@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::study::cost::Measured;
 use crate::study::derive::Budget;
 use crate::study::groups::Groups;
+use crate::study::settings::with_overrides;
 use crate::study::{Runner, StudyDir, Trial, TrialResult};
 use crate::terminal::figures::counted;
 use crate::terminal::output;
@@ -214,6 +215,9 @@ fn definition(args: &cli::Compare, config: &Config) -> Result<Definition, Failur
 impl Definition {
     /// What cannot be compared.
     fn check(&self, config: &Config) -> Result<(), Failure> {
+        for combination in grid::combinations(&self.grid, config)? {
+            with_overrides(config, &combination.set)?;
+        }
         let refused = |reason: &str| Err(Failure::refused([reason]));
         let tasks = config.task.len();
         if tasks == 1 && self.grid.is_empty() {
