@@ -236,7 +236,8 @@ fn data(page: &mut Page, run: &RunFiles) {
         })
         .collect();
     page.table(&header, &rows);
-    let mut findings: Vec<(String, Vec<String>)> = Vec::new();
+    let mut findings: Vec<(String, Vec<String>)> =
+        data.findings.iter().map(|text| (text.clone(), Vec::new())).collect();
     for found in &data.labels {
         let task = &found.task;
         findings.extend(found.remarks.iter().map(|remark| (format!("{task}: {remark}"), Vec::new())));

@@ -268,6 +268,19 @@ fn damage_is_told_and_what_is_no_run_is_refused() {
 }
 
 #[test]
+fn what_deserved_a_look_in_the_data_is_on_the_page() {
+    let bench = Bench::new();
+    bench.write("valid.jsonl", read(&bench, "train.jsonl"));
+    let ran = bench.run(&["train", "job.toml", "--run", "run", "--set", "train.epochs=1"]);
+    assert!(ran.ok && ran.out.contains("deserves a look"), "{}", ran.out);
+    let findings = json(&bench, "run/data.json")["findings"].clone();
+    let first = findings[0].as_str().expect("a finding").split_whitespace().next().unwrap().to_owned();
+    let page = read(&bench, "run/report.html");
+    let looked = page.split("To look at").nth(1).expect("findings on the page");
+    assert!(looked.contains(&first.replace('`', "").replace('<', "&lt;")), "{first}: {looked}");
+}
+
+#[test]
 fn texts_of_rows_and_names_are_no_markup() {
     let bench = Bench::new();
     let hostile = "<script>alert(1)</script>";
