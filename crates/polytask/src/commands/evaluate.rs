@@ -42,27 +42,6 @@ pub fn evaluate(args: &cli::Evaluate) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Where the scores of a split lie in a run, once they were computed: as the object that `--json` prints.
-pub fn scores_path(run: &RunDir, split: Split) -> PathBuf {
-    run.root().join(format!("scores.{split}.json"))
-}
-
-/// The scores of a split as they are stored.
-#[derive(Debug, Clone, Deserialize)]
-pub struct SavedScores {
-    /// By task.
-    pub tasks: BTreeMap<String, SavedTaskScores>,
-}
-
-/// The scores of a task as they are stored.
-#[derive(Debug, Clone, Deserialize)]
-pub struct SavedTaskScores {
-    /// The primary metric.
-    pub primary: String,
-    /// By metric.
-    pub scores: BTreeMap<String, f64>,
-}
-
 /// A task's scores on the test rows of a corpus of another domain.
 struct Elsewhere {
     corpus: String,
@@ -88,6 +67,27 @@ fn score_elsewhere(config: &Config, mut model: Model) -> Result<(Vec<Elsewhere>,
         }
     }
     Ok((found, model))
+}
+
+/// Where the scores of a split lie in a run, once they were computed: as the object that `--json` prints.
+pub fn scores_path(run: &RunDir, split: Split) -> PathBuf {
+    run.root().join(format!("scores.{split}.json"))
+}
+
+/// The scores of a split as they are stored.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SavedScores {
+    /// By task.
+    pub tasks: BTreeMap<String, SavedTaskScores>,
+}
+
+/// The scores of a task as they are stored.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SavedTaskScores {
+    /// The primary metric.
+    pub primary: String,
+    /// By metric.
+    pub scores: BTreeMap<String, f64>,
 }
 
 /// Scores a model on a split of the config's corpora.
