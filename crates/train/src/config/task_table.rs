@@ -241,6 +241,7 @@ mod tests {
             "corpus": "c", "importance": 2.0, "metric": "accuracy", "head_learning_rate": 1e-3,
             "reduce_lr_on_plateau": { "factor": 0.5, "patience": 2, "threshold": 1e-4, "min_factor": 0.01 },
             "head": "other", "target": 0.9, "budget": { "share": 0.25 }, "early_stopping": { "patience": 3 },
+            "out_of_domain": ["far"],
             "classification": {
                 "text": "text", "label": "y", "pooling": "mean", "class_weights": "none", "label_smoothing": 0.0,
                 "dropout": 0.1f32, "max_labels": 1000,
@@ -259,7 +260,7 @@ mod tests {
         let written = serde_json::to_value(&table).unwrap();
         assert_eq!(written, whole());
         let keys: Vec<&String> = written.as_object().unwrap().keys().collect();
-        assert_eq!(keys[..9], KEYS);
+        assert_eq!(keys[..10], KEYS);
         let few = json!({ "corpus": "c", "classification": whole()["classification"] });
         let written = serde_json::to_value(parse(few).unwrap()).unwrap();
         assert_eq!((written["importance"].as_f64(), written.as_object().unwrap().len()), (Some(1.0), 3));
@@ -269,7 +270,7 @@ mod tests {
     fn the_schema_has_the_keys_of_both() {
         let schema = serde_json::to_value(schemars::schema_for!(TaskTable)).unwrap();
         let keys: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
-        assert_eq!(keys[..9], KEYS);
+        assert_eq!(keys[..10], KEYS);
         assert!(keys.into_iter().eq(&*ALL_KEYS));
         assert_eq!(
             (&schema["additionalProperties"], &schema["required"]),

@@ -44,7 +44,7 @@ fn one_seed_gives_the_same_bytes_for_ever() {
     // FNV-1a. A changed grammar changes these and the scores that the documents quote.
     assert_eq!(
         bytes(SEED).map(|hash| format!("{hash:016x}")),
-        ["485284072652de33", "73057e4c9e834c3d", "a264e9af1a3b867c"]
+        ["19624a62c4ef1553", "73057e4c9e834c3d", "a264e9af1a3b867c"]
     );
     assert_ne!(bytes(SEED), bytes(SEED + 1));
 }
