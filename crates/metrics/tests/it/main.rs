@@ -5,6 +5,7 @@ mod arcs;
 mod classes;
 mod distances;
 mod generation;
+mod grouping;
 mod numbers;
 mod relations;
 mod sets;
