@@ -50,7 +50,18 @@ pub enum Paths {
     Many(Vec<String>),
 }
 
+impl Default for Paths {
+    fn default() -> Self {
+        Paths::Many(Vec::new())
+    }
+}
+
 impl Paths {
+    /// Whether there is no path.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Paths::Many(paths) if paths.is_empty())
+    }
+
     /// The paths, one or several.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         match self {
@@ -117,7 +128,8 @@ impl Format {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CorpusConfig {
-    /// Files to train on: a path, a glob, or a list of them.
+    /// Files to train on: a path, a glob, or a list of them. Only a corpus that tasks name in `out_of_domain` alone may lack it.
+    #[serde(default, skip_serializing_if = "Paths::is_empty")]
     pub train: Paths,
     /// Files to choose the best checkpoint on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,7 +200,7 @@ impl CorpusConfig {
     /// The files of a split, if the corpus has some for it alone.
     pub fn split(&self, split: Split) -> Option<&Paths> {
         match split {
-            Split::Train => Some(&self.train),
+            Split::Train => Some(&self.train).filter(|paths| !paths.is_empty()),
             Split::Validation => self.validation.as_ref(),
             Split::Test => self.test.as_ref(),
         }

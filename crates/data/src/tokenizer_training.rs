@@ -26,6 +26,9 @@ const SPECIAL_TOKENS: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenizerConfig {
+    /// A `tokenizer.json` that is taken as it is, in place of training one: then without the other settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// The training algorithm: `bpe` (byte-pair encoding, the default) or `unigram` (a unigram language model).
     #[serde(default)]
     pub kind: TokenizerKind,
@@ -75,6 +78,7 @@ fn two() -> u64 {
 impl Default for TokenizerConfig {
     fn default() -> Self {
         Self {
+            file: None,
             kind: TokenizerKind::default(),
             size: size(),
             lowercase: yes(),

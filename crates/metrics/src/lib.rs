@@ -21,6 +21,7 @@
 
 mod classes;
 mod grouping;
+mod comparison;
 mod numbers;
 mod score;
 mod spans;
@@ -32,6 +33,7 @@ pub use classes::{
     quadratic_kappa, sample_f1,
 };
 pub use grouping::{EXACT_TASKS, Grouping, MOST_TASKS, best_grouping, predicted_gains};
+pub use comparison::{Difference, Replicates, Verdict, delta_m, mean_ranks};
 pub use numbers::{
     FEWEST_POINTS, Logistic, ProxyADistance, mean_absolute_error, pearson, proxy_a_distance, rmse, spearman,
 };

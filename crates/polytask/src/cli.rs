@@ -1,6 +1,7 @@
 //! The command line: its commands and options, in words; `commands` runs them.
 
 use crate::commands::predict::InputFormat;
+use crate::study::derive::Budget;
 use clap::{Args, Parser, Subcommand};
 use model::DeviceName;
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ pub enum Command {
     Plan(Plan),
     /// Report what is in a config's corpora: sizes, labels, repeated rows and leaks, how far apart they are
     Inspect(Inspect),
+    /// Train the model for all tasks and a model for each task alone, over several seeds, and say whether sharing helped
+    Compare(Compare),
     /// Write a commented starter config
     Init(Init),
     /// List what can be configured: kinds, backbones, samplers, balancers, optimizers, schedules, lr_adaptation, sharing, metrics
@@ -53,6 +56,9 @@ pub enum Command {
     },
     /// Print the JSON Schema of the config, for editors
     Schema,
+    /// One training of a study, in a process of its own
+    #[command(hide = true)]
+    Trial(Trial),
 }
 
 /// How a config file is read.
@@ -218,6 +224,75 @@ pub struct Plan {
     /// Do not measure what each task costs on this machine
     #[arg(long)]
     pub no_timing: bool,
+}
+
+/// `polytask compare`
+#[derive(Args)]
+pub struct Compare {
+    /// The config
+    #[arg(value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    pub file: Option<PathBuf>,
+    /// How it is read
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Seeds, beginning with `train.seed`; with one there is no verdict
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
+    /// What models for fewer tasks get
+    #[arg(long, value_enum, default_value = "steps")]
+    pub budget: Budget,
+    /// Compare several models for all tasks: `balance=equal,uncertainty,upgrad`, also `sampling`, `sharing`, or any key that says how
+    /// tasks go together, such as `train.gradient_scope`; may be repeated, for all combinations
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    pub grid: Vec<String>,
+    /// A model for every two tasks, too
+    #[arg(long)]
+    pub pairs: bool,
+    /// A model for each group of a file, too, as `affinity` writes it
+    #[arg(long, value_name = "FILE")]
+    pub groups: Option<PathBuf>,
+    /// Leave the models for each task alone out: the first model for all is the reference then
+    #[arg(long)]
+    pub no_alone: bool,
+    /// The split to score: test or validation; validation takes its place where a corpus has no labelled test rows
+    #[arg(long, default_value = "test", value_parser = ["test", "validation"])]
+    pub split: String,
+    /// Bootstrap samples of the scored rows
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(50..=100_000))]
+    pub resamples: u64,
+    /// Trainings at once [default: as many as processors, where memory allows]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub jobs: Option<u64>,
+    /// The directory, empty or not there [default: runs/ and the config's name with `-compare`, numbered if it exists]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub dir: Option<PathBuf>,
+    /// Go on with an interrupted comparison
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+    /// Say what it costs, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object in place of the tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `polytask trial`
+#[derive(Args)]
+pub struct Trial {
+    /// The config
+    pub config: PathBuf,
+    /// The directory of the run
+    pub run: PathBuf,
+    /// The split to score
+    #[arg(long, default_value = "test")]
+    pub split: String,
+    /// Bootstrap samples
+    #[arg(long, default_value_t = 0)]
+    pub resamples: usize,
+    /// Threads, unless the config says how many
+    #[arg(long)]
+    pub threads: Option<usize>,
 }
 
 /// `polytask init`

@@ -1,8 +1,8 @@
 //! Trains one language model on many tasks, and uses it.
 //!
 //! The way of a run: [`config`] reads a TOML file into checked types, [`job`] reads the rows and builds the model, the
-//! crate `train` trains it, [`event_sinks`] shows what happens, [`memory`] keeps it within the memory. [`commands`] has
-//! one file a command.
+//! crate `train` trains it, [`event_sinks`] shows what happens, [`memory`] keeps it within the memory. [`study`] has many
+//! trainings held against each other. [`commands`] has one file a command.
 //!
 //! Only this crate prints (and only by [`terminal::output`]), reads the environment and the clock, or decides on exit codes.
 
@@ -18,5 +18,6 @@ pub mod failure;
 pub mod hub;
 pub mod job;
 pub mod memory;
+pub mod study;
 pub mod survey;
 pub mod terminal;

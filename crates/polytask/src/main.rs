@@ -9,7 +9,7 @@ use polytask::cli::{Cli, Command};
 use polytask::failure::Failure;
 use polytask::memory::allocator::{self, CountingAllocator};
 use polytask::terminal::output;
-use polytask::{commands, demo};
+use polytask::{commands, demo, study};
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
@@ -20,7 +20,10 @@ fn main() -> ExitCode {
     allocator::disable_purge();
     let command = Cli::parse().command;
     // The result of these lies in files: nobody has to read along.
-    let writes_files = matches!(command, Command::Demo(_) | Command::Train(_) | Command::Init(_));
+    let writes_files = matches!(
+        command,
+        Command::Demo(_) | Command::Train(_) | Command::Init(_) | Command::Trial(_) | Command::Compare(_)
+    );
     let done = match command {
         Command::Demo(args) => demo::demo(&args),
         Command::Train(args) => commands::train::train(&args),
@@ -34,6 +37,8 @@ fn main() -> ExitCode {
         Command::List { family } => commands::reference::list(family.as_deref()),
         Command::Explain { name } => commands::reference::explain(&name),
         Command::Schema => commands::reference::schema(),
+        Command::Compare(args) => commands::compare::compare(&args),
+        Command::Trial(args) => study::execute::trial(&args),
     };
     let done = done.and_then(|code| match output::failure() {
         // A reader that has gone has seen enough.

@@ -38,12 +38,14 @@ pub use config::task_training::TaskTraining;
 pub use config::validate::unevaluated_tasks;
 pub use config::{Batching, CheckpointChoice, EarlyStopping, SettingError, Settings, TrainConfig};
 pub use error::TrainError;
-pub use forward::evaluate::{Evaluation, TaskScores, evaluate, evaluate_with_predictions, predict};
+pub use forward::evaluate::{
+    Evaluation, TaskScores, evaluate, evaluate_tasks, evaluate_with_predictions, predict,
+};
 pub use forward::mean_pooled_states::mean_pooled_states;
 pub use gradients::{Gradient, Gradients};
 pub use job::checksums::{Checked, check_model_files};
 pub use job::export::{ModelManifest, TaskManifest};
-pub use job::flops::flops_per_token;
+pub use job::flops::{flops_per_token, forward_flops_per_token};
 pub use job::{HeadlessTask, Job, Model, ModelDecoder, TaskSlot, Views};
 pub use kernels::MemoryLimit;
 pub use loading::phases::{PhaseConfig, Until};

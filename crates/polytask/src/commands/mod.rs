@@ -1,6 +1,7 @@
 //! One file a command, and what several of them need.
 
 pub mod check;
+pub mod compare;
 pub mod evaluate;
 mod further;
 pub mod inspect;

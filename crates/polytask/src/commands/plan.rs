@@ -67,7 +67,7 @@ pub fn plan(args: &cli::Plan) -> Result<u8, Failure> {
 
 fn summary(plan: &Plan, costs: &[TaskCost]) -> String {
     let (steps, epochs) = (plan.step_plan.total(), plan.step_plan.epochs().len());
-    let time = expected(&plan.tasks, costs).map(|seconds| {
+    let time = expected_seconds(&plan.tasks, costs).map(|seconds| {
         let time = duration(Duration::from_secs_f64(seconds));
         format!("; about {time} of passes on this machine, evaluations and the optimizer come on top")
     });
@@ -80,8 +80,8 @@ fn summary(plan: &Plan, costs: &[TaskCost]) -> String {
     )
 }
 
-/// Seconds of all passes: the trunk for the tokens that are a task's part, its head for all of them.
-fn expected(tasks: &BTreeMap<String, TaskUsage>, costs: &[TaskCost]) -> Option<f64> {
+/// Seconds of all passes: the trunk for the tokens that are a task's part, its head for all of them. `None` where nothing was measured.
+pub fn expected_seconds(tasks: &BTreeMap<String, TaskUsage>, costs: &[TaskCost]) -> Option<f64> {
     let of = |cost: &TaskCost| seconds(tasks.get(&cost.task)?, cost, tasks);
     (!costs.is_empty()).then(|| costs.iter().filter_map(of).sum())
 }
@@ -193,7 +193,7 @@ fn as_json(plan: &Plan, costs: &[TaskCost]) -> Value {
         "steps": plan.step_plan.total(), "epochs": plan.step_plan.epochs(), "tokens": plan.tokens,
         "tasks": plan.tasks, "shares": train::shares(&plan.tasks), "corpora": plan.corpora,
         "seconds_per_token": costs.iter().map(cost).collect::<Vec<_>>(),
-        "expected_seconds": expected(&plan.tasks, costs),
+        "expected_seconds": expected_seconds(&plan.tasks, costs),
         "phases": plan.phases.iter().map(phase).collect::<Vec<_>>(),
         "segments": plan.segments.iter().map(segment).collect::<Vec<_>>(),
     })

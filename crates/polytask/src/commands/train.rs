@@ -158,7 +158,7 @@ fn memory_limit(config: &Config, job: &Job) -> Option<Arc<dyn MemoryLimit>> {
 }
 
 /// A flag that SIGINT, SIGTERM and SIGHUP set. A second signal ends the program at once.
-fn stop_flag() -> &'static AtomicBool {
+pub(crate) fn stop_flag() -> &'static AtomicBool {
     static STOP: AtomicBool = AtomicBool::new(false);
     // Fails only where a handler is set already: by an earlier run of this program, to the same effect.
     let _ = ctrlc::set_handler(|| {

@@ -19,6 +19,7 @@ const PATHS: &[&[&str]] = &[
     &["corpus", "*", "test"],
     &["model", "backbone"],
     &["data", "cache"],
+    &["tokenizer", "file"],
     &["task", "*", "translation", "metrics", "sentencepiece"],
     &["task", "*", "generation", "metrics", "sentencepiece"],
 ];

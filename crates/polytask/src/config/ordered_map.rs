@@ -20,6 +20,11 @@ impl<T> OrderedMap<T> {
         self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
+    /// The value of a name, to be changed.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut T> {
+        self.0.iter_mut().find(|(n, _)| n == name).map(|(_, value)| value)
+    }
+
     /// Puts a value under a name: in place of the one that was there, else at the end.
     pub fn insert(&mut self, name: impl Into<String>, value: T) {
         let name = name.into();

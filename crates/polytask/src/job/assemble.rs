@@ -184,7 +184,11 @@ fn build_backbone(
         BackboneConfig::Pretrained(name) => open_pretrained(config, name, parameters),
         BackboneConfig::FromScratch(scratch) => {
             let settings = config.tokenizer.clone().unwrap_or_default();
-            let tokenizer = Tokenizer::train(&texts(), &settings).map_err(|e| Failure::refused([e]))?;
+            let tokenizer = match &settings.file {
+                Some(file) => Tokenizer::from_file(Path::new(file)),
+                None => Tokenizer::train(&texts(), &settings),
+            };
+            let tokenizer = tokenizer.map_err(|e| Failure::refused([e]))?;
             let backbone = build_from_scratch(scratch, &tokenizer, parameters)?;
             Ok((backbone, tokenizer))
         }

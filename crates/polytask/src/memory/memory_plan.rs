@@ -68,7 +68,7 @@ pub(crate) fn plan_batches(config: &mut Config, job: &Job) -> Result<Option<Stri
 
 /// Bytes that a run takes and a probe step does not: the optimizer's state, the gradients that a balancer compares, and the
 /// largest tensor of a checkpoint as it is written.
-fn bytes_beside_probe(config: &Config, job: &Job) -> Result<usize, Failure> {
+pub(crate) fn bytes_beside_probe(config: &Config, job: &Job) -> Result<usize, Failure> {
     let state = |p: &Parameter| {
         config.optimizer.state_shapes(p).iter().map(|shape| shape.iter().product::<usize>()).sum::<usize>()
     };

@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 use tasks::{CATALOGUE, Kind, TaskConfig, TaskError};
 
 /// The keys of a table before its kind, in the order in which they are written.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "corpus",
     "importance",
     "metric",
@@ -28,11 +28,19 @@ const KEYS: [&str; 9] = [
     "target",
     "budget",
     "early_stopping",
+    "out_of_domain",
 ];
 
 /// Those of them that are of the training.
-const TRAINING_KEYS: [&str; 6] =
-    ["importance", "head_learning_rate", "reduce_lr_on_plateau", "target", "budget", "early_stopping"];
+const TRAINING_KEYS: [&str; 7] = [
+    "importance",
+    "head_learning_rate",
+    "reduce_lr_on_plateau",
+    "target",
+    "budget",
+    "early_stopping",
+    "out_of_domain",
+];
 
 /// All keys that a table may have.
 static ALL_KEYS: LazyLock<Vec<&str>> =
@@ -75,6 +83,8 @@ impl Serialize for TaskTable {
         entry(&mut map, "target", self.training.target.as_ref())?;
         entry(&mut map, "budget", self.training.budget.as_ref())?;
         entry(&mut map, "early_stopping", self.training.early_stopping.as_ref())?;
+        let elsewhere = Some(&self.training.out_of_domain).filter(|corpora| !corpora.is_empty());
+        entry(&mut map, "out_of_domain", elsewhere)?;
         self.config.serialize_kind(&mut map)?;
         map.end()
     }
@@ -130,6 +140,7 @@ impl<'de, A: MapAccess<'de>> ConfigEntries<'_, A> {
             "target" => training.target = map.next_value()?,
             "budget" => training.budget = map.next_value()?,
             "early_stopping" => training.early_stopping = map.next_value()?,
+            "out_of_domain" => training.out_of_domain = map.next_value()?,
             other => return Err(A::Error::unknown_field(other, &TRAINING_KEYS)),
         }
         Ok(())

@@ -31,6 +31,10 @@ pub struct TaskTraining {
     /// head is then restored to its best state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStoppingConfig>,
+    /// Corpora beside the task's own whose test rows `evaluate` and `compare` score, too: rows with the same fields, of another
+    /// domain. Nothing is trained or chosen on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub out_of_domain: Vec<String>,
 }
 
 fn one() -> f64 {
@@ -46,6 +50,7 @@ impl Default for TaskTraining {
             target: None,
             budget: None,
             early_stopping: None,
+            out_of_domain: Vec::new(),
         }
     }
 }

@@ -88,7 +88,19 @@ pub fn evaluate_with_predictions(
     tokens: usize,
     stop: &AtomicBool,
 ) -> Option<(Evaluation, Vec<Vec<(u32, Prediction)>>)> {
-    let (tallies, rows) = tally(model, |_| true, split, views, tokens, stop)?;
+    evaluate_tasks(model, |_| true, split, views, tokens, stop)
+}
+
+/// As [`evaluate_with_predictions`], of the wanted tasks only.
+pub fn evaluate_tasks(
+    model: &Model,
+    wanted: impl Fn(&TaskSlot) -> bool,
+    split: Split,
+    views: &[View],
+    tokens: usize,
+    stop: &AtomicBool,
+) -> Option<(Evaluation, Vec<Vec<(u32, Prediction)>>)> {
+    let (tallies, rows) = tally(model, wanted, split, views, tokens, stop)?;
     let evaluation = summarize(model, split, &tallies, rows);
     Some((evaluation, tallies.into_iter().map(|tally| tally.predictions).collect()))
 }

@@ -9,16 +9,26 @@ use model::{Role, Stack};
 pub fn flops_per_token(model: &Model, frozen: Option<usize>) -> f64 {
     let parameters = &model.parameters;
     let flops = |index: usize| {
-        let p = parameters.parameter(index);
-        let of_encoder = p.depth.is_some_and(|depth| depth.stack == Stack::Encoder);
-        let is_product = matches!(p.role, Role::Linear | Role::Adapter) && p.shape().len() == 2;
-        if !of_encoder || !is_product {
-            return 0.0;
-        }
         let still = frozen.is_some_and(|layers| model.trunk.is_frozen_at(parameters, index, layers));
-        // Private weights see the tokens of their task alone.
-        let share = if p.is_shared() { 1.0 } else { 1.0 / model.tasks.len().max(1) as f64 };
-        (if p.trainable && !still { 6.0 } else { 2.0 }) * p.size() as f64 * share
+        (if parameters.parameter(index).trainable && !still { 6.0 } else { 2.0 }) * products(model, index)
     };
     (0..parameters.len()).map(flops).sum()
+}
+
+/// Operations of a forward pass for each token.
+pub fn forward_flops_per_token(model: &Model) -> f64 {
+    (0..model.parameters.len()).map(|index| 2.0 * products(model, index)).sum()
+}
+
+/// The weights of a parameter that a token of the encoder is multiplied with.
+fn products(model: &Model, index: usize) -> f64 {
+    let p = model.parameters.parameter(index);
+    let of_encoder = p.depth.is_some_and(|depth| depth.stack == Stack::Encoder);
+    let is_product = matches!(p.role, Role::Linear | Role::Adapter) && p.shape().len() == 2;
+    if !of_encoder || !is_product {
+        return 0.0;
+    }
+    // Private weights see the tokens of their task alone.
+    let share = if p.is_shared() { 1.0 } else { 1.0 / model.tasks.len().max(1) as f64 };
+    p.size() as f64 * share
 }

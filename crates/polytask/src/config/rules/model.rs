@@ -10,6 +10,7 @@ impl Rules<'_> {
             BackboneConfig::FromScratch(own) => {
                 self.max_length(own);
                 self.dropout(own);
+                self.tokenizer_file();
             }
             BackboneConfig::Pretrained(_) => self.tokenizer(),
         }
@@ -35,6 +36,18 @@ impl Rules<'_> {
             );
             let error = Diagnostic::error(message, self.at(&["model", "dropout"]));
             self.push(error.help(format!("remove it, and set `model.backbone.{name}.dropout`")));
+        }
+    }
+
+    /// A tokenizer that is there is not trained.
+    fn tokenizer_file(&mut self) {
+        let Some(tokenizer) = self.config.tokenizer.as_ref().filter(|own| own.file.is_some()) else { return };
+        if (data::TokenizerConfig { file: None, ..tokenizer.clone() }) != data::TokenizerConfig::default() {
+            let error = Diagnostic::error(
+                "`tokenizer.file` is taken as it is: the other settings of [tokenizer] are for one that is trained",
+                self.at(&["tokenizer", "file"]),
+            );
+            self.push(error.help("remove `file`, or the others"));
         }
     }
 

@@ -36,7 +36,10 @@ impl Rules<'_> {
                     );
                 }
             }
-            if !self.config.task.values().any(|task| task.config.corpus == *name) {
+            let reads = |task: &train::TaskTable| {
+                task.config.corpus == *name || task.training.out_of_domain.contains(name)
+            };
+            if !self.config.task.values().any(reads) {
                 let warning = Diagnostic::warning(
                     format!("no task reads the corpus `{name}`"),
                     self.key(&["corpus", name]),

@@ -13,8 +13,18 @@ impl Rules<'_> {
             self.push(error.help("add one: [task.NAME] with `corpus` and a kind, such as `classification = { text = \"text\", label = \"label\" }`"));
         }
         for (name, task) in &self.config.task {
-            if !self.config.corpus.contains_key(&task.config.corpus) {
-                self.unknown_corpus(name, &task.config.corpus);
+            match self.config.corpus.get(&task.config.corpus) {
+                None => self.unknown_corpus(name, &task.config.corpus, "corpus"),
+                Some(corpus) if corpus.train.is_empty() => {
+                    self.nothing_to_train_on(name, &task.config.corpus)
+                }
+                Some(_) => {}
+            }
+            for corpus in &task.training.out_of_domain {
+                match self.config.corpus.get(corpus) {
+                    None => self.unknown_corpus(name, corpus, "out_of_domain"),
+                    Some(_) => self.out_of_domain(name, corpus),
+                }
             }
             match task.build(name) {
                 Ok(kind) => self.kinds.push((name, kind)),
@@ -23,10 +33,33 @@ impl Rules<'_> {
         }
     }
 
-    fn unknown_corpus(&mut self, task: &str, corpus: &str) {
+    fn nothing_to_train_on(&mut self, task: &str, corpus: &str) {
+        let message = format!("the corpus `{corpus}` has no `train`, and task `{task}` trains on it");
+        let error = Diagnostic::error(message, self.key(&["corpus", corpus]));
+        self.push(error.help("give it `train`; only corpora named in `out_of_domain` do without"));
+    }
+
+    /// A corpus that the task is measured on, too, has test rows, and is another than its own.
+    fn out_of_domain(&mut self, task: &str, corpus: &str) {
+        let at = self.at(&["task", task, "out_of_domain"]);
+        let (own, found) = (&self.config.task, &self.config.corpus);
+        let message = if own.get(task).is_some_and(|own| own.config.corpus == corpus) {
+            "which is its own: its test rows are scored in any case"
+        } else if found.get(corpus).is_some_and(|corpus| corpus.test.is_none()) {
+            "which has no `test`: there is nothing to score"
+        } else if self.config.model.dataset_embeddings {
+            "but with `model.dataset_embeddings` a corpus that no task trains on has no embedding"
+        } else {
+            return;
+        };
+        let message = format!("task `{task}` names the corpus `{corpus}` in `out_of_domain`, {message}");
+        self.push(Diagnostic::error(message, at));
+    }
+
+    fn unknown_corpus(&mut self, task: &str, corpus: &str, key: &str) {
         let corpora: Vec<&str> = self.config.corpus.keys().map(String::as_str).collect();
         let message = format!("task `{task}` reads the corpus `{corpus}`, which does not exist");
-        let mut error = Diagnostic::error(message, self.at(&["task", task, "corpus"]));
+        let mut error = Diagnostic::error(message, self.at(&["task", task, key]));
         error = match suggest(corpus, corpora.iter().copied()) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None if corpora.is_empty() => error.help(format!("add a table [corpus.{}]", dotted(&[corpus]))),

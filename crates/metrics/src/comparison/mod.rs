@@ -1,0 +1,9 @@
+//! Whether one way of training is better than another: differences of scores over seeds and rows, and figures over several tasks.
+
+mod delta_m;
+mod difference;
+mod mean_rank;
+
+pub use delta_m::delta_m;
+pub use difference::{Difference, Replicates, Verdict};
+pub use mean_rank::mean_ranks;

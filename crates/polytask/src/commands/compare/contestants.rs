@@ -1,0 +1,153 @@
+//! Who is compared: sets of models that together do tasks, and the trainings that they need.
+
+use super::{Definition, for_seeds, grid};
+use crate::config::{self, Config};
+use crate::failure::{Failure, REFUSED};
+use crate::study::Trial;
+use crate::study::derive::{Budget, Reference, for_models};
+use std::path::Path;
+
+/// The contestant with a model for each task.
+pub const ALONE: &str = "alone";
+/// The contestant with one model for all tasks, where there is no grid.
+pub const TOGETHER: &str = "together";
+
+/// Models that together do some tasks, or all.
+#[derive(Debug, Clone)]
+pub(super) struct Contestant {
+    pub(super) name: String,
+    /// Its models, as the first part of the name of their trials, with their tasks.
+    pub(super) models: Vec<(String, Vec<String>)>,
+    /// Whether it does all tasks.
+    pub(super) is_complete: bool,
+}
+
+/// The contestants, the reference first, and all their trainings.
+pub(super) struct Contestants {
+    pub(super) list: Vec<Contestant>,
+    pub(super) trials: Vec<Trial>,
+    /// Tokens that each trial trains on, about.
+    pub(super) tokens: Vec<f64>,
+    /// The tasks in the order of the config.
+    pub(super) tasks: Vec<String>,
+    /// The first seed.
+    pub(super) seed: u64,
+}
+
+impl Contestants {
+    /// By what was asked for.
+    ///
+    /// # Errors
+    /// A grid that does not go with the config.
+    pub(super) fn of(
+        config: &Config,
+        definition: &Definition,
+        reference: &Reference,
+    ) -> Result<Contestants, Failure> {
+        let mut found =
+            Builder { reference, budget: definition.budget, list: Vec::new(), configs: Vec::new() };
+        let tasks: Vec<String> = config.task.keys().cloned().collect();
+        if definition.alone && tasks.len() > 1 {
+            let models = tasks.iter().map(|task| vec![task.clone()]).collect();
+            found.add(ALONE, config, models, true);
+        }
+        for combination in grid::combinations(&definition.grid, config)? {
+            let name = if combination.name.is_empty() { TOGETHER } else { &combination.name };
+            let config = with_overrides(config, &combination.set)?;
+            found.add_all(name, config, &tasks);
+        }
+        if let Some(groups) = &definition.groups {
+            found.add("groups", config, groups.groups.clone(), true);
+        }
+        if definition.pairs {
+            for (i, first) in tasks.iter().enumerate() {
+                for second in &tasks[i + 1..] {
+                    let name = format!("{first} + {second}");
+                    found.add(&name, config, vec![vec![first.clone(), second.clone()]], false);
+                }
+            }
+        }
+        let trials = for_seeds(&found.configs, definition.seeds);
+        let tokens = trials.iter().map(|trial| found.tokens(&trial.config)).collect();
+        Ok(Contestants { list: found.list, trials, tokens, tasks, seed: config.train.seed })
+    }
+}
+
+/// Contestants so far.
+struct Builder<'a> {
+    reference: &'a Reference,
+    budget: Budget,
+    list: Vec<Contestant>,
+    /// Configs by the first part of the names of their trials.
+    configs: Vec<(String, Config)>,
+}
+
+impl Builder<'_> {
+    /// Adds a contestant with models for these sets of tasks. A model that another contestant has, too, is trained once.
+    fn add(&mut self, name: &str, config: &Config, models: Vec<Vec<String>>, is_complete: bool) {
+        let configs = for_models(config, &models, self.reference, self.budget);
+        let mut named = Vec::new();
+        for (tasks, config) in models.into_iter().zip(configs) {
+            // With a budget of computation a model's share depends on the models beside it.
+            let own = if self.budget == Budget::Compute { format!("{name} ") } else { String::new() };
+            let model = match tasks.len() {
+                1 => format!("{own}{ALONE} {}", tasks[0]),
+                n if n == config.task.len() && is_complete && self.is_together(&config) => {
+                    TOGETHER.to_owned()
+                }
+                _ => format!("{own}{}", tasks.join("+")),
+            };
+            if !self.configs.iter().any(|(known, _)| *known == model) {
+                self.configs.push((model.clone(), config));
+            }
+            named.push((model, tasks));
+        }
+        self.list.push(Contestant { name: name.to_owned(), models: named, is_complete });
+    }
+
+    /// Adds a contestant with one model for all tasks.
+    fn add_all(&mut self, name: &str, config: Config, tasks: &[String]) {
+        self.configs.push((name.to_owned(), config));
+        self.list.push(Contestant {
+            name: name.to_owned(),
+            models: vec![(name.to_owned(), tasks.to_vec())],
+            is_complete: true,
+        });
+    }
+
+    /// Whether a config is that of the model for all tasks.
+    fn is_together(&self, config: &Config) -> bool {
+        let text = config.resolved_toml();
+        self.configs.iter().any(|(name, known)| name == TOGETHER && known.resolved_toml() == text)
+    }
+
+    fn tokens(&self, config: &Config) -> f64 {
+        let corpora = config.task.values().map(|task| task.config.corpus.clone()).collect();
+        let tokens = self.reference.tokens(&corpora) as f64;
+        match (self.budget, config.train.max_steps) {
+            (Budget::Compute, Some(steps)) => {
+                tokens * (steps as f64 / self.reference.steps().max(1) as f64).min(1.0)
+            }
+            _ => tokens,
+        }
+    }
+}
+
+/// A config with overrides, checked again.
+fn with_overrides(config: &Config, set: &[String]) -> Result<Config, Failure> {
+    if set.is_empty() {
+        return Ok(config.clone());
+    }
+    let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let context =
+        config::Context { name: "the config", folder: &here, current: Path::new(&here), set, define: &[] };
+    match config::parse(&config.resolved_toml(), &context) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(report) => Err(Failure { messages: vec![report.to_string()], code: REFUSED }),
+    }
+}
+
+/// The name of the trial of a model with the seed of that index, as [`Trial::new`] writes it.
+pub(super) fn trial_name(model: &str, seed: u64) -> String {
+    Trial::name_of(&format!("{model} {}", seed + 1))
+}

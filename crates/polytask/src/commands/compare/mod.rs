@@ -1,0 +1,259 @@
+//! `polytask compare`: whether one model for several tasks is better than others, with error bars.
+
+mod analysis;
+mod contestants;
+mod grid;
+mod text;
+
+pub use analysis::{Comparison, ContestantFigures, ScoreFigures, TaskFigures};
+pub use contestants::{ALONE, TOGETHER};
+
+use crate::cli;
+use crate::commands::{self, train::write};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::study::cost::Measured;
+use crate::study::derive::Budget;
+use crate::study::groups::Groups;
+use crate::study::{Runner, StudyDir, Trial, TrialResult};
+use crate::terminal::figures::counted;
+use crate::terminal::output;
+use contestants::Contestants;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What is compared: `study.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// The command that it belongs to.
+    study: CompareStudy,
+    /// Seeds.
+    pub seeds: u64,
+    /// What models for fewer tasks get.
+    pub budget: Budget,
+    /// `KEY=VALUE,...`
+    pub grid: Vec<String>,
+    /// A model for every two tasks.
+    pub pairs: bool,
+    /// Groups of tasks with a model each.
+    pub groups: Option<Groups>,
+    /// A model for each task.
+    pub alone: bool,
+    /// The split that is scored.
+    pub split: String,
+    /// Bootstrap samples.
+    pub resamples: usize,
+}
+
+/// The name of this sort of study, so that no other is resumed in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CompareStudy {
+    Compare,
+}
+
+impl Definition {
+    /// Each task alone against all together, with so many seeds.
+    pub fn plain(seeds: u64) -> Definition {
+        Definition {
+            study: CompareStudy::Compare,
+            seeds,
+            budget: Budget::Steps,
+            grid: Vec::new(),
+            pairs: false,
+            groups: None,
+            alone: true,
+            split: "test".into(),
+            resamples: 400,
+        }
+    }
+}
+
+/// Trains, and prints who is better.
+pub fn compare(args: &cli::Compare) -> Result<u8, Failure> {
+    let (dir, definition, config) = match &args.resume {
+        Some(root) => {
+            let (dir, definition): (StudyDir, Definition) = StudyDir::resume(root)?;
+            let config = commands::load(&config_file(&dir), &cli::Overrides::default())?;
+            (Some(dir), definition, config)
+        }
+        None => {
+            let Some(file) = &args.file else {
+                return Err(Failure::refused(["give a config, or --resume DIR"]));
+            };
+            let config = commands::load(file, &args.overrides)?;
+            (None, definition(args, &config)?, config)
+        }
+    };
+    definition.check(&config)?;
+    let measured = measure(&config)?;
+    let dir = match dir {
+        Some(dir) => Some(dir),
+        None if args.dry_run => None,
+        None => Some(begin(args.dir.as_deref(), &name(args), &definition, &config, &measured)?),
+    };
+    // A study reads the config that it wrote, so that what is resumed is what was begun.
+    let file = dir.as_ref().map(config_file);
+    let config = file.map_or(Ok(config), |file| commands::load(&file, &cli::Overrides::default()))?;
+    let contestants = Contestants::of(&config, &definition, &measured.reference)?;
+    let jobs = args.jobs.map(|jobs| jobs as usize);
+    let jobs = jobs.unwrap_or_else(|| measured.jobs(&config, contestants.trials.len()));
+    if !args.json {
+        output::line(format_args!("\n  {}", describe(&contestants, &definition, &config)));
+        let tokens = contestants.tokens.iter().sum();
+        let trainings = counted(contestants.trials.len(), "training");
+        output::line(format_args!("  {}\n", measured.describe(&trainings, tokens, jobs)));
+    }
+    let Some(dir) = dir else { return Ok(0) };
+    let comparison = run(&dir, &config, &definition, &contestants, jobs, args.json)?;
+    if args.json {
+        output::line(serde_json::to_string_pretty(&comparison).map_err(Failure::failed)?);
+    } else {
+        output::text(text::tables(&comparison));
+        output::line(format_args!("  kept in {}", dir.root().display()));
+    }
+    Ok(0)
+}
+
+/// Trains what is not trained, and writes `comparison.json`.
+fn run(
+    dir: &StudyDir,
+    config: &Config,
+    definition: &Definition,
+    contestants: &Contestants,
+    jobs: usize,
+    quiet: bool,
+) -> Result<Comparison, Failure> {
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let runner = Runner {
+        jobs,
+        threads: config.train.threads.unwrap_or((processors / jobs).max(1)),
+        resamples: definition.resamples,
+        split: definition.split.clone(),
+        quiet,
+    };
+    let resume = format!("polytask compare --resume {}", dir.root().display());
+    let results: Vec<TrialResult> = runner.run(dir, &contestants.trials, &contestants.tokens, &resume)?;
+    let comparison = Comparison::of(contestants, definition, &results);
+    let json = serde_json::to_vec_pretty(&comparison).map_err(Failure::failed)?;
+    write(&dir.root().join("comparison.json"), &json)?;
+    Ok(comparison)
+}
+
+/// Compares each task alone with all together in a new directory; for the demo.
+pub fn compare_plainly(config: &Config, dir: &Path, seeds: u64) -> Result<(Comparison, String), Failure> {
+    let definition = Definition::plain(seeds);
+    let measured = measure(config)?;
+    let dir = begin(Some(dir), "demo", &definition, config, &measured)?;
+    let config = commands::load(&config_file(&dir), &cli::Overrides::default())?;
+    let contestants = Contestants::of(&config, &definition, &measured.reference)?;
+    let jobs = measured.jobs(&config, contestants.trials.len());
+    let comparison = run(&dir, &config, &definition, &contestants, jobs, false)?;
+    let tables = text::tables(&comparison);
+    Ok((comparison, tables))
+}
+
+/// The trial of the model for all tasks with the first seed.
+pub fn first_trial(dir: &Path) -> PathBuf {
+    dir.join("trials").join(contestants::trial_name(TOGETHER, 0))
+}
+
+fn measure(config: &Config) -> Result<Measured, Failure> {
+    let device = commands::open_device(config.train.device)?;
+    commands::with_threads(config.train.threads, || Measured::of(config, &device))
+}
+
+/// Makes the directory with the config that all trainings come from. A backbone from scratch has one tokenizer in all of them, trained
+/// on the texts of all tasks, so that all begin with the same weights.
+fn begin(
+    root: Option<&Path>,
+    name: &str,
+    definition: &Definition,
+    config: &Config,
+    measured: &Measured,
+) -> Result<StudyDir, Failure> {
+    let dir = StudyDir::create(root, name, definition)?;
+    let mut config = config.clone();
+    if config.tokenizer.as_ref().is_some_and(|own| own.file.is_none()) {
+        let file = dir.root().join("tokenizer.json");
+        let file = std::path::absolute(&file).map_err(|e| Failure::io("finding", &file, e))?;
+        write(&file, measured.tokenizer.to_json().as_bytes())?;
+        let file = Some(file.to_string_lossy().into_owned());
+        config.tokenizer = Some(data::TokenizerConfig { file, ..Default::default() });
+    }
+    write(&config_file(&dir), config.resolved_toml().as_bytes())?;
+    Ok(dir)
+}
+
+fn config_file(dir: &StudyDir) -> PathBuf {
+    dir.root().join("config.toml")
+}
+
+fn name(args: &cli::Compare) -> String {
+    let stem = args.file.as_ref().and_then(|file| file.file_stem());
+    format!("{}-compare", stem.map_or("run".into(), |stem| stem.to_string_lossy()))
+}
+
+fn definition(args: &cli::Compare, config: &Config) -> Result<Definition, Failure> {
+    Ok(Definition {
+        study: CompareStudy::Compare,
+        seeds: args.seeds,
+        budget: args.budget,
+        grid: args.grid.clone(),
+        pairs: args.pairs,
+        groups: args.groups.as_ref().map(|file| Groups::read(file, config)).transpose()?,
+        alone: !args.no_alone,
+        split: args.split.clone(),
+        resamples: args.resamples as usize,
+    })
+}
+
+impl Definition {
+    /// What cannot be compared.
+    fn check(&self, config: &Config) -> Result<(), Failure> {
+        let refused = |reason: &str| Err(Failure::refused([reason]));
+        let tasks = config.task.len();
+        if tasks == 1 && self.grid.is_empty() {
+            return refused(
+                "there is one task: nothing is shared that could help or hurt; add tasks, or --grid",
+            );
+        }
+        if self.pairs && tasks < 3 {
+            return refused("--pairs: with two tasks the model for all is the pair");
+        }
+        if config.train.max_minutes.is_some() {
+            return refused(
+                "train.max_minutes: how far a training gets in that time depends on what else the machine does, so that nothing could be held against it; give train.epochs or train.max_steps",
+            );
+        }
+        if self.budget == Budget::Compute && !config.phase.is_empty() {
+            return refused(
+                "--budget compute: the config has [[phase]]s, which have lengths of their own; take steps or epochs",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn describe(contestants: &Contestants, definition: &Definition, config: &Config) -> String {
+    let names: Vec<&str> = contestants.list.iter().map(|contestant| contestant.name.as_str()).collect();
+    let seed = config.train.seed;
+    let seeds = match definition.seeds {
+        1 => format!("seed {seed}"),
+        n => format!("seeds {seed} to {}", seed + n - 1),
+    };
+    format!("{}; {seeds}; {}", names.join(" | "), definition.budget.describe())
+}
+
+/// Trials of `configs` for each seed, the first seed of all before the second.
+fn for_seeds(configs: &[(String, Config)], seeds: u64) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for index in 0..seeds {
+        for (name, config) in configs {
+            let mut config = config.clone();
+            config.train.seed += index;
+            trials.push(Trial::new(&contestants::trial_name(name, index), config));
+        }
+    }
+    trials
+}

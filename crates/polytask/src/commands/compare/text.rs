@@ -1,0 +1,139 @@
+//! A comparison as tables for the terminal.
+
+use super::analysis::{Comparison, ContestantFigures, Interval, TaskFigures};
+use crate::terminal::figures::{bytes, change, count, counted, duration, points, short};
+use crate::terminal::table::Table;
+use std::time::Duration;
+
+/// All of it.
+pub(super) fn tables(comparison: &Comparison) -> String {
+    let mut out = String::new();
+    out += &format!("\n  {}\n\n{}\n", heading(comparison), scores(comparison, false));
+    if comparison.tasks.iter().any(|task| task.out_of_domain) {
+        out += &format!(
+            "  Rows of other domains, on which nothing was trained or chosen\n\n{}\n",
+            scores(comparison, true)
+        );
+    }
+    out += &format!("  What they cost, all models of a contestant together\n\n{}\n", costs(comparison));
+    out + &notes(comparison)
+}
+
+fn heading(comparison: &Comparison) -> String {
+    let seeds = counted(comparison.seeds.len(), "seed");
+    format!("Scores in points of a hundred, over {seeds}; differences to `{}`", comparison.reference)
+}
+
+fn scores(comparison: &Comparison, out_of_domain: bool) -> String {
+    let mut table = Table::new(&[
+        "task",
+        "metric",
+        "rows",
+        "contestant",
+        "score",
+        "difference",
+        "95 % interval",
+        "verdict",
+    ]);
+    let wanted = comparison.tasks.iter().enumerate().filter(|(_, task)| task.out_of_domain == out_of_domain);
+    for (position, (index, task)) in wanted.enumerate() {
+        if position > 0 {
+            table.rule();
+        }
+        let mut first = true;
+        for contestant in &comparison.contestants {
+            let Some(score) = &contestant.scores[index] else { continue };
+            let deviation = score.deviation.map(|found| format!(" ± {}", points(found))).unwrap_or_default();
+            let mut cells = match std::mem::take(&mut first) {
+                true => vec![name(task), metric(task), count(task.rows)],
+                false => vec![String::new(); 3],
+            };
+            cells.extend([contestant.name.clone(), points(score.mean) + &deviation]);
+            if let Some(found) = &score.difference {
+                let [low, high] = found.interval.map(change);
+                cells.extend([change(found.mean), format!("{low} to {high}"), found.verdict.to_owned()]);
+            }
+            table.row(cells);
+        }
+    }
+    table.render()
+}
+
+fn name(task: &TaskFigures) -> String {
+    if task.out_of_domain { format!("{} on {}", task.task, task.corpus) } else { task.task.clone() }
+}
+
+/// The metric, and the split where it is not that of the test.
+fn metric(task: &TaskFigures) -> String {
+    if task.split == "test" { task.metric.clone() } else { format!("{} ({})", task.metric, task.split) }
+}
+
+fn costs(comparison: &Comparison) -> String {
+    let counted = comparison.contestants.iter().any(|one| one.operations > 0.0);
+    let mut header =
+        vec!["contestant", "models", "Delta-m", "95 % interval", "mean rank", "parameters", "tokens"];
+    header.extend(counted.then_some("operations"));
+    header.extend(["training", "memory", "use"]);
+    let mut table = Table::new(&header);
+    for one in &comparison.contestants {
+        let (delta, interval) = match &one.delta_m {
+            Some(found) => delta(found),
+            None => ("–".into(), String::new()),
+        };
+        let mut cells = vec![
+            one.name.clone(),
+            count(one.models),
+            delta,
+            interval,
+            one.mean_rank.map_or("–".into(), |rank| format!("{rank:.2}")),
+            short(one.parameters),
+            short(one.tokens as usize),
+        ];
+        cells.extend(counted.then(|| format!("{:.3}e12", one.operations / 1e12)));
+        cells.extend([
+            duration(Duration::from_secs_f64(one.seconds)),
+            one.peak_bytes.map_or("–".into(), bytes),
+            use_time(one),
+        ]);
+        table.row(cells);
+    }
+    table.render()
+}
+
+fn delta(found: &Interval) -> (String, String) {
+    let [low, high] = found.interval;
+    (format!("{:+.2} %", found.mean), format!("{low:+.2} to {high:+.2}"))
+}
+
+/// Milliseconds for 1,000 tokens.
+fn use_time(one: &ContestantFigures) -> String {
+    format!("{:.1} ms", 1e3 * one.use_seconds)
+}
+
+fn notes(comparison: &Comparison) -> String {
+    let verdicts = comparison.verdicts();
+    let mut lines = vec![
+        format!(
+            "Delta-m: the mean over tasks of (score - score of `{}`) / score of `{0}`; positive is better.",
+            comparison.reference
+        ),
+        "Intervals: seeds crossed with a paired bootstrap over the scored rows; a verdict where 0 lies outside.".into(),
+        format!(
+            "Budget: {}. Training: seconds of steps, as trained here. Memory: of one training. Use: for 1,000 tokens, all tasks.",
+            comparison.budget.describe()
+        ),
+        match comparison.has_grid {
+            true => "Tuning: the models for all were tried with each setting of the grid, those for fewer tasks once, with the config's: \
+                     the best of the table is favoured by chance. Choose by validation, then compare the one chosen with other seeds."
+                .to_owned(),
+            false => "Tuning: none; every model has the settings of the config.".to_owned(),
+        },
+    ];
+    if verdicts > 1 && comparison.seeds.len() > 1 {
+        lines.push(format!(
+            "Of {verdicts} verdicts about {:.1} would name a difference where there is none.",
+            0.05 * verdicts as f64
+        ));
+    }
+    lines.iter().map(|line| crate::terminal::wrap::wrapped("  ", line, 110)).collect()
+}

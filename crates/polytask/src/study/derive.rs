@@ -1,0 +1,202 @@
+//! Configs out of a config: some of its tasks alone, and as much training for them as they get among all.
+
+use crate::config::Config;
+use data::SamplerConfig;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use train::Plan;
+
+/// How much a model for some of the tasks is trained, held against the model for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Budget {
+    /// The same steps for each task: as many steps as the model for all, with as many rows of the task in each.
+    Steps,
+    /// The same epochs: every row as often, in batches of the config's size, so that there are fewer steps.
+    Epochs,
+    /// The same computation: all models together train on as many tokens as the model for all.
+    Compute,
+}
+
+impl Budget {
+    /// What it means, for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Budget::Steps => "as many steps for each task, with as many rows of it in each",
+            Budget::Epochs => "as many epochs for each task, in batches of the config's size",
+            Budget::Compute => "as much computation for all models together",
+        }
+    }
+}
+
+/// What the model for all tasks gets, as its plan has it.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    steps: usize,
+    epochs: usize,
+    /// Of each corpus: tokens trained on, draws, rows.
+    corpora: BTreeMap<String, CorpusShare>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct CorpusShare {
+    tokens: u64,
+    draws: u64,
+    rows: usize,
+}
+
+impl Reference {
+    /// By the plan of the config's run.
+    pub fn of(config: &Config, plan: &Plan) -> Reference {
+        let mut corpora: BTreeMap<String, CorpusShare> = BTreeMap::new();
+        for (name, task) in &config.task {
+            let Some(usage) = plan.tasks.get(name) else { continue };
+            let share = corpora.entry(task.config.corpus.clone()).or_default();
+            share.tokens = share.tokens.max(usage.tokens);
+        }
+        for (name, drawn) in &plan.corpora {
+            if let Some(share) = corpora.get_mut(name) {
+                (share.draws, share.rows) = (drawn.draws, drawn.rows);
+            }
+        }
+        Reference { steps: plan.step_plan.total(), epochs: plan.step_plan.epochs().len().max(1), corpora }
+    }
+
+    /// Steps of the model for all tasks.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Tokens that a model for tasks on these corpora trains on, with the budget of steps.
+    pub fn tokens(&self, corpora: &BTreeSet<String>) -> u64 {
+        self.corpora.iter().filter(|(name, _)| corpora.contains(*name)).map(|(_, share)| share.tokens).sum()
+    }
+
+    /// Tokens that the model for all tasks trains on.
+    pub fn all_tokens(&self) -> u64 {
+        self.corpora.values().map(|share| share.tokens).sum()
+    }
+
+    /// Sets the batch size and the length of a run of a config for some of the tasks. `share` is the part of the steps that it gets: 1
+    /// but with a budget of computation.
+    fn apply(&self, config: &mut Config, share: f64) {
+        let corpora = corpora_of(config);
+        let steps = (self.steps as f64 * share).round().max(1.0) as usize;
+        if share == 1.0 && self.corpora.keys().all(|name| corpora.contains(name)) {
+            return;
+        }
+        let own = || self.corpora.iter().filter(|(name, _)| corpora.contains(*name)).map(|(_, share)| share);
+        let (tokens, draws): (u64, u64) = (own().map(|c| c.tokens).sum(), own().map(|c| c.draws).sum());
+        let rows: usize = own().map(|c| c.rows).sum();
+        let train = &mut config.train;
+        let batches = (self.steps * train.gradient_accumulation_steps).max(1) as f64;
+        // A batch ends before the row that exceeds it: on average half a row is left of it.
+        let half_a_row = tokens as f64 / draws.max(1) as f64 / 2.0;
+        let per_batch = (tokens as f64 / batches + half_a_row).round().max(1.0) as usize;
+        train.tokens_per_batch = per_batch.min(train.tokens_per_batch);
+        if config.phase.is_empty() {
+            let epochs = draws as f64 / rows.max(1) as f64 * share;
+            train.epochs = epochs.ceil().max(1.0) as usize + 1;
+            train.max_steps = Some(steps);
+            train.max_tokens = None;
+            train.eval_steps = train.eval_steps.or(Some(steps.div_ceil(self.epochs)));
+        }
+    }
+}
+
+/// Configs for each of `models`, which are sets of tasks, trained as much as the budget says. `models` are those that together do all
+/// tasks, so that a budget of computation is divided among them.
+pub fn for_models(
+    config: &Config,
+    models: &[Vec<String>],
+    reference: &Reference,
+    budget: Budget,
+) -> Vec<Config> {
+    let mut configs: Vec<Config> = models.iter().map(|tasks| for_tasks(config, tasks)).collect();
+    let needed: u64 = configs.iter().map(|config| reference.tokens(&corpora_of(config))).sum();
+    let share = match budget {
+        Budget::Epochs => return configs,
+        Budget::Steps => 1.0,
+        Budget::Compute => (reference.all_tokens() as f64 / needed.max(1) as f64).min(1.0),
+    };
+    configs.iter_mut().for_each(|config| reference.apply(config, share));
+    configs
+}
+
+/// The config with these of its tasks alone: what speaks of other tasks is left out, and what chooses between tasks where only one is
+/// left.
+pub fn for_tasks(config: &Config, tasks: &[String]) -> Config {
+    let mut config = config.clone();
+    let whole = tasks.len() == config.task.len();
+    config.task.retain(|name, _| tasks.contains(name));
+    if whole {
+        return config;
+    }
+    own_heads(&mut config);
+    let read: BTreeSet<String> = config
+        .task
+        .values()
+        .flat_map(|task| std::iter::once(&task.config.corpus).chain(&task.training.out_of_domain))
+        .cloned()
+        .collect();
+    config.corpus.retain(|name, _| read.contains(name));
+    let metric = config.train.metric_for_best_model.take();
+    config.train.metric_for_best_model =
+        metric.filter(|metric| metric.split_once('.').is_some_and(|(task, _)| is_among(tasks, task)));
+    for task in tasks {
+        // A share of all, or what keeps one task from the others, means nothing for fewer of them.
+        if let Some(table) = config.task.get_mut(task) {
+            table.training.budget = None;
+        }
+    }
+    phases(&mut config, tasks);
+    if let balance::BalancerConfig::Static(fixed) = &mut config.balance {
+        fixed.weights.retain(|task, _| is_among(tasks, task));
+    }
+    if tasks.len() == 1 {
+        config.balance = balance::BalancerConfig::default();
+        config.train.gradient_scope = train::GradientScope::default();
+        config.train.head_lr_balancing = None;
+    }
+    if corpora_of(&config).len() == 1 {
+        config.sampling = SamplerConfig::default();
+        config.phase.iter_mut().for_each(|phase| phase.sampling = None);
+        config.model.dataset_embeddings = false;
+    }
+    config
+}
+
+/// Parts of a run in which none of the tasks is trained are left out, and ends that other tasks decide.
+fn phases(config: &mut Config, tasks: &[String]) {
+    for phase in &mut config.phase {
+        if let Some(trained) = &mut phase.tasks {
+            trained.retain(|task| is_among(tasks, task));
+        }
+        let by_other = |metric: &str| metric.split_once('.').is_some_and(|(task, _)| !is_among(tasks, task));
+        if phase.until.as_ref().is_some_and(|until| by_other(&until.metric)) {
+            phase.until = None;
+        }
+    }
+    config.phase.retain(|phase| phase.tasks.as_ref().is_none_or(|tasks| !tasks.is_empty()));
+}
+
+/// Where the owner of a head is left out, the first of those that shared it has it.
+fn own_heads(config: &mut Config) {
+    let names: Vec<String> = config.task.keys().cloned().collect();
+    let mut heirs: BTreeMap<String, String> = BTreeMap::new();
+    for name in &names {
+        let Some(table) = config.task.get_mut(name) else { continue };
+        let Some(owner) = table.config.head.clone().filter(|owner| !names.contains(owner)) else { continue };
+        let heir = heirs.entry(owner).or_insert_with(|| name.clone());
+        table.config.head = (heir != name).then(|| heir.clone());
+    }
+}
+
+fn is_among(tasks: &[String], task: &str) -> bool {
+    tasks.iter().any(|known| known == task)
+}
+
+/// The corpora that the config's tasks are trained on.
+fn corpora_of(config: &Config) -> BTreeSet<String> {
+    config.task.values().map(|task| task.config.corpus.clone()).collect()
+}

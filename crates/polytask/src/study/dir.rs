@@ -1,0 +1,104 @@
+//! The directory of a study, which belongs to one process at a time, and what was asked for.
+
+use super::{Trial, TrialResult};
+use crate::commands::train::write;
+use crate::failure::Failure;
+use crate::job::run_lock::RunLock;
+use serde::{Serialize, de::DeserializeOwned};
+use std::fs;
+use std::path::{Path, PathBuf};
+use train::RunDir;
+
+/// A study's directory, locked.
+pub struct StudyDir {
+    root: PathBuf,
+    _lock: RunLock,
+}
+
+impl StudyDir {
+    /// A new study: in `dir`, which is empty or not there, or in `runs/NAME`, numbered where that is taken. `definition` is kept for
+    /// [`StudyDir::resume`], with the config beside it.
+    ///
+    /// # Errors
+    /// A directory that holds something or cannot be written.
+    pub fn create(dir: Option<&Path>, name: &str, definition: &impl Serialize) -> Result<StudyDir, Failure> {
+        let (run, lock) = match dir {
+            Some(dir) => {
+                let run = RunDir::new(dir);
+                let lock = RunLock::create(&run)?;
+                (run, lock)
+            }
+            None => RunLock::numbered(Path::new("runs"), name)?,
+        };
+        let study = StudyDir { root: run.root().to_path_buf(), _lock: lock };
+        let text = serde_json::to_vec_pretty(definition).map_err(Failure::failed)?;
+        for folder in ["configs", "trials"] {
+            let folder = study.root.join(folder);
+            fs::create_dir_all(&folder).map_err(|e| Failure::io("making", &folder, e))?;
+        }
+        write(&study.root.join("study.json"), &text)?;
+        Ok(study)
+    }
+
+    /// A study that was begun.
+    ///
+    /// # Errors
+    /// The directory is none of a study of this sort, or another process is at work there.
+    pub fn resume<T: DeserializeOwned>(dir: &Path) -> Result<(StudyDir, T), Failure> {
+        let file = dir.join("study.json");
+        let refused = |reason: String| Failure::refused([format!("{}: {reason}", file.display())]);
+        let bytes = files::read(&file).map_err(|e| {
+            refused(format!("{e}; a directory to go on with has one, begun by the same command"))
+        })?;
+        let definition = serde_json::from_slice(&bytes)
+            .map_err(|e| refused(format!("is not what this command began: {e}")))?;
+        let lock = RunLock::existing(&RunDir::new(dir))?;
+        Ok((StudyDir { root: dir.to_path_buf(), _lock: lock }, definition))
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The config of a trial.
+    pub fn config(&self, trial: &str) -> PathBuf {
+        self.root.join("configs").join(format!("{trial}.toml"))
+    }
+
+    /// The run of a trial.
+    pub fn trial(&self, trial: &str) -> PathBuf {
+        self.root.join("trials").join(trial)
+    }
+
+    /// What a trial's process said.
+    pub fn log(&self, trial: &str) -> PathBuf {
+        self.root.join("trials").join(format!("{trial}.log"))
+    }
+
+    /// Writes the config of a trial, unless it is there as it should be.
+    ///
+    /// # Errors
+    /// The config is there and differs: then the trial of that name is another one.
+    pub fn write_config(&self, trial: &Trial) -> Result<(), Failure> {
+        let (file, text) = (self.config(&trial.name), trial.config.resolved_toml());
+        match fs::read_to_string(&file) {
+            Ok(found) if found == text => Ok(()),
+            Ok(_) => Err(Failure::refused([format!(
+                "{}: differs from what would be trained now: the config or the program has changed since the study began; begin another",
+                file.display()
+            )])),
+            Err(_) => write(&file, text.as_bytes()),
+        }
+    }
+
+    /// What a trial gave, if it is finished.
+    pub fn result(&self, trial: &str) -> Option<TrialResult> {
+        serde_json::from_slice(&fs::read(result_file(&self.trial(trial))).ok()?).ok()
+    }
+}
+
+/// The result in the directory of a trial's run.
+pub fn result_file(run: &Path) -> PathBuf {
+    run.join("result.json")
+}

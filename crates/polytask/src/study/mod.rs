@@ -1,0 +1,44 @@
+//! Studies: many trainings in one directory that are held against each other. `compare`, `affinity` and `sweep` are studies.
+//!
+//! A study's directory holds `study.json` (what was asked for), `configs/NAME.toml` (a config for each training, which `polytask
+//! train` reads as any other), `trials/NAME/` (its run, with `result.json` beside it) and `trials/NAME.log`. Each training is a process
+//! of its own ([`execute`]), so that its memory is its own, several run at once, and one that is ended takes no other with it. A study
+//! that was interrupted goes on: what is finished stays, what was begun is resumed to the bit.
+
+pub mod cost;
+pub mod derive;
+pub mod dir;
+pub mod execute;
+pub mod groups;
+pub mod progress;
+pub mod result;
+pub mod runner;
+pub mod score;
+
+pub use dir::StudyDir;
+pub use result::{TaskScore, TrialResult};
+pub use runner::Runner;
+
+use crate::config::Config;
+
+/// One training of a study.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// Its name in the study's directory: letters, digits and `-_.+=`.
+    pub name: String,
+    /// What is trained.
+    pub config: Config,
+}
+
+impl Trial {
+    /// A trial of that name, as [`Trial::name_of`] writes it.
+    pub fn new(name: &str, config: Config) -> Trial {
+        Trial { name: Trial::name_of(name), config }
+    }
+
+    /// A name in which what cannot stand in the name of a file becomes `-`.
+    pub fn name_of(name: &str) -> String {
+        let sign = |c: char| if c.is_alphanumeric() || "_.+=,".contains(c) { c } else { '-' };
+        name.chars().map(sign).collect()
+    }
+}
