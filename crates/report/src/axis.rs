@@ -49,6 +49,11 @@ impl Axis {
         position(self.scale, value).map(|at| (at - self.low) / (self.high - self.low))
     }
 
+    /// Its ends in the scale's own unit, and whether that is the logarithm: `LOW HIGH 1`, for a script.
+    pub fn ends(&self) -> String {
+        format!("{} {} {}", self.low, self.high, u8::from(self.scale == Scale::Log))
+    }
+
     /// Round values on the axis and how they are written, rising.
     pub fn ticks(&self) -> Vec<(f64, String)> {
         match self.scale {

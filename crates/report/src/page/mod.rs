@@ -1,7 +1,8 @@
-//! A page of tables and figures as one HTML file that needs nothing else: no scripts, no fonts, no network.
+//! A page of tables and figures as one HTML file that needs nothing else: no fonts, no network. A script of its own shows the values
+//! of lines at the pointer; without it the page says the same.
 //!
 //! A [`Page`] is filled from top to bottom and written once. Every text given is shown as it is: signs that mean something in
-//! HTML are escaped, control characters become `�`. Colours follow the reader's light or dark setting.
+//! HTML are escaped, control characters become `�`. Colours follow the reader's light or dark setting, and are light on paper.
 //!
 //! ```
 //! use polytask_report::page::{Bar, Page};
@@ -13,17 +14,29 @@
 //! assert!(html.contains("a &lt; b") && html.ends_with("</html>\n"));
 //! ```
 
+mod areas;
 mod bars;
+mod confusion;
 mod escape;
+mod field;
 mod heat_map;
 mod histogram;
+mod intervals;
+mod lines;
+mod notes;
 mod table;
+mod thin;
 
+pub use areas::Areas;
 pub use bars::Bar;
-pub use heat_map::{Cell, HeatMap};
+pub use confusion::Confusion;
+pub use heat_map::{Cell, HeatMap, SignedCell, SignedHeatMap};
 pub use histogram::Column;
+pub use intervals::{Effect, Interval, Intervals};
+pub use lines::{Chart, Series};
 pub use table::Align;
 
+use confusion::Rendered;
 pub(crate) use escape::escape;
 use escape::marked;
 
@@ -37,6 +50,8 @@ pub struct Page {
     body: String,
     /// Whether a row of figures is open.
     figures: bool,
+    /// Whether it has lines, whose values a script shows.
+    lines: bool,
 }
 
 impl Page {
@@ -48,6 +63,7 @@ impl Page {
             sections: Vec::new(),
             body: String::new(),
             figures: false,
+            lines: false,
         }
     }
 
@@ -111,6 +127,61 @@ impl Page {
         self.figure(caption, &svg);
     }
 
+    /// A matrix of cells coloured to both sides of 0.
+    pub fn signed_heat_map(&mut self, caption: &str, map: &SignedHeatMap) {
+        let svg = heat_map::render_signed(caption, map);
+        self.figure(caption, &svg);
+    }
+
+    /// Lines over common axes, with a legend. Long lines are drawn by fewer points that keep their extremes.
+    pub fn lines(&mut self, caption: &str, chart: &Chart) {
+        let svg = lines::render(caption, chart);
+        self.lines = true;
+        self.figure(caption, &svg);
+    }
+
+    /// Shares that add up to 100 %, stacked over an axis.
+    pub fn areas(&mut self, caption: &str, areas: &Areas) {
+        let svg = areas::render(caption, areas);
+        self.figure(caption, &svg);
+    }
+
+    /// Estimates with their confidence intervals, a line each.
+    pub fn intervals(&mut self, caption: &str, intervals: &Intervals) {
+        let svg = intervals::render(caption, intervals);
+        self.figure(caption, &svg);
+    }
+
+    /// A confusion matrix: a row for each true label, a column for each answer. Of more than 15 labels a table names the pairs that are
+    /// confused most often.
+    pub fn confusion(&mut self, caption: &str, confusion: &Confusion) {
+        match confusion::render(caption, confusion) {
+            Rendered::Figure(svg) => self.figure(caption, &svg),
+            Rendered::Table(table) => {
+                self.close_figures();
+                self.body += &format!("<h3>{}</h3>\n{table}", escape(caption));
+            }
+        }
+    }
+
+    /// Names and what they are. What stands between backticks is code.
+    pub fn facts(&mut self, facts: &[(&str, String)]) {
+        self.close_figures();
+        self.body += &notes::facts(facts);
+    }
+
+    /// A heading within a section.
+    pub fn heading(&mut self, text: &str) {
+        self.close_figures();
+        self.body += &format!("<h3>{}</h3>\n", escape(text));
+    }
+
+    /// A long text as it is, such as a config, which unfolds below its name.
+    pub fn folded(&mut self, name: &str, text: &str) {
+        self.close_figures();
+        self.body += &notes::folded(name, text);
+    }
+
     /// Figures that follow each other stand side by side where there is room.
     fn figure(&mut self, caption: &str, svg: &str) {
         if !self.figures {
@@ -136,12 +207,16 @@ impl Page {
         let links: String = self.sections.iter().enumerate().map(link).collect();
         let (title, subtitle, body, style) =
             (&self.title, &self.subtitle, &self.body, include_str!("style.css"));
+        let script = match self.lines {
+            true => format!("<script>\n{}</script>\n", include_str!("hover.js")),
+            false => String::new(),
+        };
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
              <style>\n{style}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n<p>{subtitle}</p>\n\
-             <nav>\n{links}</nav>\n</header>\n<main>\n{body}</main>\n</body>\n</html>\n"
+             <nav>\n{links}</nav>\n</header>\n<main>\n{body}</main>\n{script}</body>\n</html>\n"
         )
     }
 }
