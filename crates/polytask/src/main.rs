@@ -22,7 +22,12 @@ fn main() -> ExitCode {
     // The result of these lies in files: nobody has to read along.
     let writes_files = matches!(
         command,
-        Command::Demo(_) | Command::Train(_) | Command::Init(_) | Command::Trial(_) | Command::Compare(_)
+        Command::Demo(_)
+            | Command::Train(_)
+            | Command::Init(_)
+            | Command::Trial(_)
+            | Command::Compare(_)
+            | Command::Affinity(_)
     );
     let done = match command {
         Command::Demo(args) => demo::demo(&args),
@@ -37,6 +42,7 @@ fn main() -> ExitCode {
         Command::List { family } => commands::reference::list(family.as_deref()),
         Command::Explain { name } => commands::reference::explain(&name),
         Command::Schema => commands::reference::schema(),
+        Command::Affinity(args) => commands::affinity::affinity(&args),
         Command::Compare(args) => commands::compare::compare(&args),
         Command::Trial(args) => study::execute::trial(&args),
     };

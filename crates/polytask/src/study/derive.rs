@@ -77,6 +77,13 @@ impl Reference {
         self.corpora.values().map(|share| share.tokens).sum()
     }
 
+    /// Tokens of a row of these corpora, on average.
+    pub fn tokens_per_row(&self, corpora: &BTreeSet<String>) -> f64 {
+        let own = || self.corpora.iter().filter(|(name, _)| corpora.contains(*name)).map(|(_, share)| share);
+        let (tokens, draws): (u64, u64) = (own().map(|c| c.tokens).sum(), own().map(|c| c.draws).sum());
+        tokens as f64 / draws.max(1) as f64
+    }
+
     /// Sets the batch size and the length of a run of a config for some of the tasks. `share` is the part of the steps that it gets: 1
     /// but with a budget of computation.
     fn apply(&self, config: &mut Config, share: f64) {

@@ -14,6 +14,7 @@ pub mod progress;
 pub mod result;
 pub mod runner;
 pub mod score;
+pub mod setup;
 
 pub use dir::StudyDir;
 pub use result::{TaskScore, TrialResult};
