@@ -45,6 +45,8 @@ pub enum Command {
     Compare(Compare),
     /// Measure which tasks help which, and propose which to train together
     Affinity(Affinity),
+    /// Train with many settings, as the config's [sweep] says, and write the config that was best in validation
+    Sweep(Sweep),
     /// Write a commented starter config
     Init(Init),
     /// List what can be configured: kinds, backbones, samplers, balancers, optimizers, schedules, lr_adaptation, sharing, metrics
@@ -327,6 +329,32 @@ pub struct Affinity {
     pub json: bool,
 }
 
+/// `polytask sweep`
+#[derive(Args)]
+pub struct Sweep {
+    /// The config, with a table [sweep] that says what to try
+    #[arg(value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    pub file: Option<PathBuf>,
+    /// How it is read
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Trainings at once [default: as many as processors, where memory allows]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub jobs: Option<u64>,
+    /// The directory, empty or not there [default: runs/ and the config's name with `-sweep`, numbered if it exists]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub dir: Option<PathBuf>,
+    /// Go on with an interrupted sweep
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+    /// Say what is tried and what it costs, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object in place of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `polytask trial`
 #[derive(Args)]
 pub struct Trial {
@@ -343,6 +371,9 @@ pub struct Trial {
     /// Threads, unless the config says how many
     #[arg(long)]
     pub threads: Option<usize>,
+    /// Pause at the first evaluation after so many epochs
+    #[arg(long)]
+    pub until_epoch: Option<usize>,
 }
 
 /// `polytask init`

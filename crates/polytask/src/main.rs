@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             | Command::Trial(_)
             | Command::Compare(_)
             | Command::Affinity(_)
+            | Command::Sweep(_)
     );
     let done = match command {
         Command::Demo(args) => demo::demo(&args),
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Schema => commands::reference::schema(),
         Command::Affinity(args) => commands::affinity::affinity(&args),
         Command::Compare(args) => commands::compare::compare(&args),
+        Command::Sweep(args) => commands::sweep::sweep(&args),
         Command::Trial(args) => study::execute::trial(&args),
     };
     let done = done.and_then(|code| match output::failure() {

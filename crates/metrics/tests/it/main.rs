@@ -3,6 +3,7 @@
 mod answers;
 mod arcs;
 mod classes;
+mod comparison;
 mod distances;
 mod generation;
 mod grouping;

@@ -10,6 +10,7 @@ pub mod lr_find;
 pub mod plan;
 pub mod predict;
 pub mod reference;
+pub mod sweep;
 pub mod train;
 
 use crate::config::{self, Config};

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use train::{Job, MemoryLimit, Outcome, RunDir, RunHooks, Start, TrainError};
+use train::{Event, Job, MemoryLimit, Outcome, RunDir, RunHooks, Start, TrainError};
 
 /// How many findings in the data are said before training.
 const FINDINGS: usize = 5;
@@ -89,6 +89,18 @@ pub fn run_config(
     start: Start,
     detail: Detail,
 ) -> Result<Outcome, Failure> {
+    run_observed(config, device, run, start, detail, &mut |_| ())
+}
+
+/// As [`run_config`]; `observe` sees every event.
+pub fn run_observed(
+    config: &Config,
+    device: &Device,
+    run: &RunDir,
+    start: Start,
+    detail: Detail,
+    observe: &mut dyn FnMut(&Event),
+) -> Result<Outcome, Failure> {
     let assembled = assemble(config, device)?;
     if start == Start::Fresh {
         let (findings, more) = gravest(&Survey::brief(&assembled));
@@ -123,7 +135,10 @@ pub fn run_config(
             stop: stop_flag(),
             clock: &|| began.elapsed(),
             memory_limit: limit.as_ref(),
-            emit: &mut |event| sinks.take(event),
+            emit: &mut |event| {
+                sinks.take(event);
+                observe(event);
+            },
         },
     );
     let closed = sinks.close();

@@ -83,6 +83,9 @@ pub struct Config {
     /// How long to train, how much at once, how often to evaluate and to save.
     #[serde(default)]
     pub train: train::TrainConfig,
+    /// What `polytask sweep` tries; other commands take the config without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<crate::study::SweepConfig>,
 }
 
 /// `[data]`: how rows are prepared.

@@ -1,74 +1,68 @@
 //! `polytask demo`: the classic example. One small model (embedding, average pooling, three outputs) is trained on
-//! topic, sentiment and named entities of the same texts, and held against three separate models.
+//! topic, sentiment and named entities of the same texts, and held against three separate models, over three seeds.
 
 mod grammar;
 
 use crate::cli;
-use crate::commands::{self, evaluate::score, predict::answer_texts, train::run_config};
+use crate::commands::{self, compare, predict::answer_texts};
 use crate::config::{self, Config};
-use crate::failure::{FAILED, Failure, INTERRUPTED, REFUSED};
+use crate::failure::{FAILED, Failure, REFUSED};
 use crate::job::run_lock::RunLock;
-use crate::terminal::figures::{change, count, duration, points, short};
+use crate::terminal::figures::{count, counted};
 use crate::terminal::output;
-use crate::terminal::progress::Detail;
-use crate::terminal::table::Table;
 use burn::tensor::Device;
-use data::Split;
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use train::{Evaluation, Outcome, RunDir, Start};
+use std::path::Path;
+use train::RunDir;
 
 const CONFIG: &str = include_str!("demo.toml");
-const TASKS: [&str; 3] = ["topic", "sentiment", "entities"];
 
-/// A trained model, measured.
-struct Measured {
-    test: Evaluation,
-    parameters: usize,
-    time: Duration,
-}
+/// Seeds of the comparison.
+const SEEDS: u64 = 3;
 
-/// Writes the corpus, trains the four models, prints the comparison and some answers.
+/// Writes the corpus, trains the models, prints the comparison and some answers.
 pub fn demo(args: &cli::Demo) -> Result<u8, Failure> {
     let device = commands::open_device(args.device)?;
-    commands::with_threads(None, || compare(args, &device))
-}
-
-fn compare(args: &cli::Demo, device: &Device) -> Result<u8, Failure> {
-    let data = args.dir.join("data");
     let _lock = remove_previous(&args.dir)?;
-    let corpus = grammar::corpus(args.seed);
-    grammar::write(&data, &corpus).map_err(|e| Failure::io("writing the corpus in", &data, e))?;
-    output::line(format_args!(
-        "\n  {} training, {} validation and {} test sentences in {}; the latter two come from templates and\n  names that \
-         training never shows. Three tasks on the same texts: topic, sentiment, named entities.\n",
-        count(corpus.train.len()),
-        count(corpus.validation.len()),
-        count(corpus.test.len()),
-        data.display()
-    ));
+    write_corpus(args)?;
     let config_file = args.dir.join("demo.toml");
     commands::train::write(&config_file, CONFIG.as_bytes())?;
-
-    output::line(format_args!("  One model for the three tasks ({})\n", config_file.display()));
-    let together = train(args, device, &config_file, None)?;
-    let mut apart = BTreeMap::new();
-    for task in TASKS {
-        output::line(format_args!("  A model for {task} alone, with the same epochs and the same backbone"));
-        apart.insert(task, train(args, device, &config_file, Some(task))?);
-    }
-    output::line(format_args!("\n  Test split, in points of a hundred\n\n{}", comparison(&together, &apart)));
-    output::line("  What the one model says of three sentences that it never saw\n");
-    answers(&args.dir.join("one"), device)?;
-    let root = args.dir.join("one");
     output::line(format_args!(
-        "\n  Ask it yourself:  echo \"a sentence\" | polytask predict {}",
+        "  One model for the three tasks ({}), and a model for each alone, with the same backbone,\n  the same first weights and \
+         as many steps; {}\n",
+        config_file.display(),
+        counted(SEEDS as usize, "seed")
+    ));
+    let dir = args.dir.join("compare");
+    let tables = compare::compare_plainly(&read(&config_file, args)?, &dir, SEEDS)?;
+    output::text(tables);
+    let root = compare::first_trial(&dir);
+    output::line("\n  What the one model says of three sentences that it never saw\n");
+    commands::with_threads(None, || answers(&root, &device))?;
+    output::line(format_args!("\n  Look at it:       {}", dir.join("report.html").display()));
+    output::line(format_args!(
+        "  Ask it yourself:  echo \"a sentence\" | polytask predict {}",
         root.display()
     ));
     output::line("  Your own data:    polytask init, then polytask check and polytask train");
     Ok(0)
+}
+
+fn write_corpus(args: &cli::Demo) -> Result<(), Failure> {
+    let data = args.dir.join("data");
+    let corpus = grammar::corpus(args.seed);
+    grammar::write(&data, &corpus).map_err(|e| Failure::io("writing the corpus in", &data, e))?;
+    output::line(format_args!(
+        "\n  {} training, {} validation and {} test sentences in {}; the latter two come from templates and\n  names that \
+         training never shows. Three tasks on the same texts: topic and sentiment, which all sentences have, and\n  named entities, \
+         which cost most to mark: {} training sentences have them.\n",
+        count(corpus.train.len()),
+        count(corpus.validation.len()),
+        count(corpus.test.len()),
+        data.display(),
+        count(grammar::WITH_ENTITIES)
+    ));
+    Ok(())
 }
 
 /// The demo's directory, locked, without an earlier demo in it. Nothing but what a demo wrote is removed.
@@ -84,7 +78,7 @@ fn remove_previous(dir: &Path) -> Result<RunLock, Failure> {
             _ => failure,
         })?,
     };
-    for name in ["data", "one"].into_iter().chain(TASKS) {
+    for name in ["data", "compare"] {
         let old = dir.join(name);
         if old.exists() {
             fs::remove_dir_all(&old).map_err(|e| Failure::io("removing", &old, e))?;
@@ -93,66 +87,10 @@ fn remove_previous(dir: &Path) -> Result<RunLock, Failure> {
     Ok(lock)
 }
 
-/// Trains the config, for all tasks or for one alone, and scores the test split.
-fn train(args: &cli::Demo, device: &Device, file: &Path, alone: Option<&str>) -> Result<Measured, Failure> {
-    let mut config: Config = read(file, args)?;
-    if let Some(task) = alone {
-        config.task.retain(|name, _| name == task);
-    }
-    let root: PathBuf = args.dir.join(alone.unwrap_or("one"));
-    let run = RunDir::new(&root);
-    let detail = if alone.is_some() { Detail::Warnings } else { Detail::Lines };
-    let began = Instant::now();
-    let lock = RunLock::create(&run)?;
-    let outcome = run_config(&config, device, &run, Start::Fresh, detail)?;
-    drop(lock);
-    if let Outcome::Interrupted { .. } = outcome {
-        return Err(Failure { messages: vec!["the demo was interrupted".into()], code: INTERRUPTED });
-    }
-    let time = began.elapsed();
-    let model = commands::open_model(&root, device)?;
-    let (trunk, heads) = model.sizes();
-    let (test, _) = score(&config, model, Split::Test)?;
-    Ok(Measured { test, parameters: trunk + heads.values().sum::<usize>(), time })
-}
-
 fn read(file: &Path, args: &cli::Demo) -> Result<Config, Failure> {
     let set = [format!("train.seed={}", args.seed), format!("train.device={}", args.device)];
     let loaded = config::load(file, &set, &[]);
     loaded.map(|(config, _)| config).map_err(|text| Failure { messages: vec![text], code: FAILED })
-}
-
-fn comparison(together: &Measured, apart: &BTreeMap<&str, Measured>) -> String {
-    let mut table = Table::new(&["task", "metric", "one model", "three models", "difference"]);
-    for scored in &together.test.tasks {
-        let Some(own) = apart.get(scored.task.as_str()).and_then(|m| m.test.tasks.first()) else { continue };
-        table.row([
-            scored.task.clone(),
-            scored.scores.primary.clone(),
-            points(scored.primary()),
-            points(own.primary()),
-            change(scored.primary() - own.primary()),
-        ]);
-    }
-    let parameters: usize = apart.values().map(|m| m.parameters).sum();
-    let time: Duration = apart.values().map(|m| m.time).sum();
-    let share = |one: f64, three: f64| format!("{:.0} %", 100.0 * one / three);
-    table.rule();
-    table.row([
-        "parameters".into(),
-        String::new(),
-        short(together.parameters),
-        short(parameters),
-        share(together.parameters as f64, parameters as f64),
-    ]);
-    table.row([
-        "training time".into(),
-        String::new(),
-        duration(together.time),
-        duration(time),
-        share(together.time.as_secs_f64(), time.as_secs_f64()),
-    ]);
-    table.render()
 }
 
 fn answers(run: &Path, device: &Device) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ pub struct Measured {
     pub reference: Reference,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
-    /// Seconds of passes for a token, on all threads, without evaluations and the optimizer.
+    /// Seconds of passes for a token on the threads of one training, without evaluations and the optimizer.
     pub seconds_per_token: f64,
     /// About how many bytes a training takes; `None` where the system does not report it.
     pub bytes: Option<usize>,
@@ -63,10 +63,10 @@ impl Measured {
 
     /// The cost in a sentence; `tokens` is what all trainings together train on.
     pub fn describe(&self, trainings: &str, tokens: f64, jobs: usize) -> String {
-        let time = match tokens * self.seconds_per_token {
+        let time = match tokens * self.seconds_per_token / jobs.max(1) as f64 {
             seconds if seconds > 0.0 => {
                 let time = duration(Duration::from_secs_f64(seconds));
-                format!("; at least {time}, as a few passes took here, optimizer and evaluations beside")
+                format!("; about {time} of passes on this machine, evaluations and the optimizer come on top")
             }
             _ => String::new(),
         };

@@ -92,13 +92,16 @@ impl StudyDir {
         }
     }
 
-    /// What a trial gave, if it is finished.
-    pub fn result(&self, trial: &str) -> Option<TrialResult> {
-        serde_json::from_slice(&fs::read(result_file(&self.trial(trial))).ok()?).ok()
+    /// What a trial gave, if it is finished; where it was to pause after `epoch`, what it gave until then.
+    pub fn result(&self, trial: &str, epoch: Option<usize>) -> Option<TrialResult> {
+        let run = self.trial(trial);
+        let read = |file: PathBuf| serde_json::from_slice(&fs::read(file).ok()?).ok();
+        let paused = epoch.and_then(|_| read(result_file(&run, epoch)));
+        paused.or_else(|| read(result_file(&run, None)))
     }
 }
 
-/// The result in the directory of a trial's run.
-pub fn result_file(run: &Path) -> PathBuf {
-    run.join("result.json")
+/// The result in the directory of a trial's run: the last, or that of a pause.
+pub fn result_file(run: &Path, epoch: Option<usize>) -> PathBuf {
+    run.join(epoch.map_or("result.json".into(), |epoch| format!("epoch-{epoch}.json")))
 }

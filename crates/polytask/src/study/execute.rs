@@ -2,10 +2,10 @@
 
 use super::dir::result_file;
 use super::progress::RunSummary;
-use super::result::TrialResult;
+use super::result::{Inference, TrialResult};
 use super::score::score;
 use crate::cli;
-use crate::commands::{self, train::run_config, train::stop_flag, train::write};
+use crate::commands::{self, train::run_observed, train::stop_flag, train::write};
 use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::job::run_lock::RunLock;
@@ -13,14 +13,16 @@ use crate::memory;
 use crate::terminal::progress::Detail;
 use burn::tensor::Device;
 use data::Split;
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::sync::atomic::Ordering;
-use train::{Outcome, RunDir, Start};
+use train::{Event, Outcome, RunDir, Start};
 
 /// Trains what a config describes, or goes on with it, and writes its result; nothing where the result is there.
 pub fn trial(args: &cli::Trial) -> Result<u8, Failure> {
-    if result_file(&args.run).exists() {
+    if [None, args.until_epoch].iter().any(|epoch| result_file(&args.run, *epoch).exists()) {
         return Ok(0);
     }
     stop_with_parent();
@@ -49,37 +51,112 @@ fn execute(args: &cli::Trial, config: &Config, device: &Device) -> Result<u8, Fa
         }
         (RunLock::create(&run)?, Start::Fresh)
     };
-    if let Outcome::Interrupted { .. } = run_config(config, device, &run, start, Detail::Lines)? {
-        return Ok(INTERRUPTED);
+    let mut pause = Pause { after: args.until_epoch, step: None, reached: false };
+    let observe = &mut |event: &Event| pause.observe(event);
+    let outcome = run_observed(config, device, &run, start, Detail::Lines, observe)?;
+    let epoch = match outcome {
+        Outcome::Interrupted { .. } if pause.reached => args.until_epoch,
+        Outcome::Interrupted { .. } => return Ok(INTERRUPTED),
+        _ => None,
+    };
+    let result = match epoch {
+        Some(_) => paused(config, &run)?,
+        None => finished(args, config, &run, device)?,
+    };
+    let text = serde_json::to_vec_pretty(&result).map_err(Failure::failed)?;
+    write(&result_file(run.root(), epoch), &text)?;
+    drop(lock);
+    if epoch.is_none() {
+        // Only an interrupted training needs them.
+        let _ = fs::remove_dir_all(run.checkpoints());
     }
+    Ok(0)
+}
+
+/// A training that is to stop at the first evaluation after some epochs, to be resumed or not.
+struct Pause {
+    after: Option<usize>,
+    /// The step with which these epochs end, once the run has begun.
+    step: Option<usize>,
+    reached: bool,
+}
+
+impl Pause {
+    fn observe(&mut self, event: &Event) {
+        match event {
+            Event::Started(run) => {
+                self.step = self.after.map(|epochs| run.epochs.iter().take(epochs).sum());
+            }
+            Event::Evaluated(found) if self.step.is_some_and(|step| found.step >= step) => {
+                self.reached = true;
+                stop_flag().store(true, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a training gave until it paused: no scores, for there is no model yet.
+fn paused(config: &Config, run: &RunDir) -> Result<TrialResult, Failure> {
+    let summary = RunSummary::read(run)?;
+    Ok(TrialResult { peak_bytes: memory::peak(), ..result(config, run, summary)? })
+}
+
+/// What a training gave, with the scores of its model.
+fn finished(
+    args: &cli::Trial,
+    config: &Config,
+    run: &RunDir,
+    device: &Device,
+) -> Result<TrialResult, Failure> {
     let peak_bytes = memory::peak();
-    let summary = RunSummary::read(&run)?;
+    let summary = RunSummary::read(run)?;
     let model = commands::open_model(run.root(), device)?;
     let (trunk_parameters, head_parameters) = model.sizes();
     let split = Split::ALL.into_iter().find(|split| split.name() == args.split).unwrap_or(Split::Test);
     let (scores, inference) = score(config, model, split, args.resamples)?;
-    let result = TrialResult {
+    let known = result(config, run, summary)?;
+    Ok(TrialResult { peak_bytes, trunk_parameters, head_parameters, scores, inference, ..known })
+}
+
+/// What the events of a run say.
+fn result(config: &Config, run: &RunDir, summary: RunSummary) -> Result<TrialResult, Failure> {
+    Ok(TrialResult {
         name: run.root().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         tasks: config.task.keys().cloned().collect(),
         seed: config.train.seed,
+        train_rows: train_rows(run)?,
         steps: summary.steps,
         tokens: summary.tokens,
         operations: summary.operations,
         seconds: summary.seconds,
         elapsed: summary.elapsed,
         threads: rayon::current_num_threads(),
-        peak_bytes,
-        trunk_parameters,
-        head_parameters,
+        peak_bytes: None,
+        trunk_parameters: 0,
+        head_parameters: BTreeMap::new(),
         validation: summary.validation,
         validation_value: summary.validation_value,
-        scores,
-        inference,
-    };
-    let text = serde_json::to_vec_pretty(&result).map_err(Failure::failed)?;
-    write(&result_file(run.root()), &text)?;
-    drop(lock);
-    // Only an interrupted training needs them.
-    let _ = fs::remove_dir_all(run.checkpoints());
-    Ok(0)
+        scores: Vec::new(),
+        inference: Inference::default(),
+    })
+}
+
+/// The training rows with a label of each task, as `data.json` counts them.
+fn train_rows(run: &RunDir) -> Result<BTreeMap<String, usize>, Failure> {
+    #[derive(Deserialize)]
+    struct Report {
+        labels: Vec<Labels>,
+    }
+    #[derive(Deserialize)]
+    struct Labels {
+        task: String,
+        split: String,
+        labelled: usize,
+    }
+    let path = run.data();
+    let bytes = fs::read(&path).map_err(|e| Failure::io("reading", &path, e))?;
+    let report: Report = serde_json::from_slice(&bytes).map_err(Failure::failed)?;
+    let of_training = report.labels.into_iter().filter(|labels| labels.split == Split::Train.name());
+    Ok(of_training.map(|labels| (labels.task, labels.labelled)).collect())
 }

@@ -14,11 +14,14 @@ pub mod progress;
 pub mod result;
 pub mod runner;
 pub mod score;
+pub mod settings;
 pub mod setup;
+pub mod sweep_config;
 
 pub use dir::StudyDir;
 pub use result::{TaskScore, TrialResult};
 pub use runner::Runner;
+pub use sweep_config::{SweepConfig, SweepMethod};
 
 use crate::config::Config;
 

@@ -28,7 +28,7 @@ pub struct RunSummary {
 }
 
 impl RunSummary {
-    /// Reads the events of a run.
+    /// Reads the events of a run; of one that is not finished, the best evaluation so far is the result.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -36,28 +36,32 @@ impl RunSummary {
         let path = run.metrics();
         let file = File::open(&path).map_err(|e| Failure::io("reading", &path, e))?;
         let (mut summary, mut evaluations) = (RunSummary::default(), BTreeMap::new());
-        let mut result = 0;
+        let (mut result, mut best) = (None, None);
         // Damaged lines were told when the run went on.
         let lines = BufReader::new(file).lines().map_while(Result::ok);
         for event in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
             match event {
                 Event::Step(step) => {
+                    (summary.steps, summary.elapsed) = (step.step, step.elapsed);
                     summary.seconds += step.seconds;
                     summary.tokens += step.tokens as u64;
                 }
                 Event::Evaluated(found) => {
+                    if found.best {
+                        best = Some(found.step);
+                    }
                     evaluations.insert(found.step, found);
                 }
                 Event::UsageReport(usage) => {
                     summary.operations = usage.tasks.values().map(|used| used.operations).sum();
                 }
                 Event::Finished(end) => {
-                    (summary.steps, summary.elapsed, result) = (end.step, end.elapsed, end.result);
+                    (summary.steps, summary.elapsed, result) = (end.step, end.elapsed, Some(end.result));
                 }
                 _ => {}
             }
         }
-        if let Some(found) = evaluations.remove(&result) {
+        if let Some(found) = result.or(best).and_then(|step| evaluations.remove(&step)) {
             let primary = |(task, metric): (&String, &String)| {
                 Some((task.clone(), *found.scores.get(task)?.get(metric)?))
             };
@@ -66,6 +70,25 @@ impl RunSummary {
         }
         Ok(summary)
     }
+}
+
+/// The primary metric of each task at every evaluation, by step; empty where the file cannot be read.
+pub fn validation_curves(run: &RunDir) -> BTreeMap<String, Vec<(usize, f64)>> {
+    let mut curves: BTreeMap<String, Vec<(usize, f64)>> = BTreeMap::new();
+    let Ok(file) = File::open(run.metrics()) else { return curves };
+    let lines = BufReader::new(file).lines().map_while(Result::ok);
+    for event in lines
+        .filter(|line| line.contains("\"evaluated\""))
+        .filter_map(|line| serde_json::from_str(&line).ok())
+    {
+        let Event::Evaluated(found) = event else { continue };
+        for (task, metric) in &found.primary {
+            if let Some(score) = found.scores.get(task).and_then(|scores| scores.get(metric)) {
+                curves.entry(task.clone()).or_default().push((found.step, *score));
+            }
+        }
+    }
+    curves
 }
 
 /// Reads how far a run is, from where the file was read last.

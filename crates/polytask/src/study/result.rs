@@ -12,6 +12,8 @@ pub struct TrialResult {
     pub tasks: Vec<String>,
     /// Its seed.
     pub seed: u64,
+    /// Training rows with a label of each task.
+    pub train_rows: BTreeMap<String, usize>,
     /// Steps of the optimizer.
     pub steps: usize,
     /// Tokens trained on.

@@ -59,15 +59,34 @@ impl Runner {
         work: &[f64],
         resume: &str,
     ) -> Result<Vec<TrialResult>, Failure> {
+        self.run_until(dir, trials, work, resume, None)
+    }
+
+    /// As [`Runner::run`]; each training pauses at the first evaluation after so many epochs, to be run on or not.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub fn run_until(
+        &self,
+        dir: &StudyDir,
+        trials: &[Trial],
+        work: &[f64],
+        resume: &str,
+        epoch: Option<usize>,
+    ) -> Result<Vec<TrialResult>, Failure> {
         let mut names: Vec<&str> = trials.iter().map(|trial| trial.name.as_str()).collect();
         names.sort_unstable();
-        names.dedup();
-        debug_assert_eq!(names.len(), trials.len(), "each trial has a name of its own");
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Failure::refused([format!(
+                "two trainings would be called {}: give the tasks names that differ in letters or digits",
+                pair[0]
+            )]));
+        }
         for trial in trials {
             dir.write_config(trial)?;
         }
         let mut results: Vec<Option<TrialResult>> =
-            trials.iter().map(|trial| dir.result(&trial.name)).collect();
+            trials.iter().map(|trial| dir.result(&trial.name, epoch)).collect();
         let found = results.iter().flatten().count();
         if found > 0 && !self.quiet {
             output::line(format_args!("  {found} of {} trainings are finished already", trials.len()));
@@ -88,7 +107,7 @@ impl Runner {
                 while running.len() < self.jobs
                     && let Some(index) = waiting.next()
                 {
-                    running.push(self.start(dir, trials, index)?);
+                    running.push(self.start(dir, trials, index, epoch)?);
                 }
             }
             if running.is_empty() {
@@ -101,7 +120,7 @@ impl Runner {
                 one.counter.update(&RunDir::new(dir.trial(name)).metrics());
                 match one.child.try_wait().map_err(Failure::failed)? {
                     None => still.push(one),
-                    Some(status) => match dir.result(name) {
+                    Some(status) => match dir.result(name, epoch) {
                         Some(result) if status.success() => {
                             progress.finished(one.index, &result, one.began.elapsed());
                             results[one.index] = Some(result);
@@ -121,7 +140,13 @@ impl Runner {
         }
     }
 
-    fn start(&self, dir: &StudyDir, trials: &[Trial], index: usize) -> Result<Running, Failure> {
+    fn start(
+        &self,
+        dir: &StudyDir,
+        trials: &[Trial],
+        index: usize,
+        epoch: Option<usize>,
+    ) -> Result<Running, Failure> {
         let name = &trials[index].name;
         let program = std::env::current_exe()
             .map_err(|e| Failure::failed(format!("finding this program, to start it for a training: {e}")))?;
@@ -136,6 +161,7 @@ impl Runner {
             .args(["--resamples", &self.resamples.to_string()])
             .args(["--threads", &self.threads.to_string()])
             .args(["--split", &self.split])
+            .args(epoch.map(|epoch| format!("--until-epoch={epoch}")))
             .stdin(Stdio::piped())
             .stdout(log)
             .stderr(errors)
@@ -197,7 +223,15 @@ impl<'a> Progress<'a> {
             .scores
             .iter()
             .filter(|score| !score.out_of_domain)
-            .map(|score| format!("{} {:.2}", score.task, 100.0 * score.value))
+            .map(|score| (&score.task, score.value))
+            .chain(
+                result
+                    .validation
+                    .iter()
+                    .map(|(task, value)| (task, *value))
+                    .filter(|_| result.scores.is_empty()),
+            )
+            .map(|(task, value)| format!("{task} {:.2}", 100.0 * value))
             .collect();
         let line = format!(
             "  {:>3} of {}  {}: {}; {}{}",

@@ -8,13 +8,13 @@ use crate::failure::Failure;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Measures the model for all tasks, with the threads of the config.
+/// Measures the model for all tasks, on as many threads as each of several trainings would have.
 ///
 /// # Errors
 /// Whatever a training would be refused for.
 pub fn measure(config: &Config) -> Result<Measured, Failure> {
     let device = commands::open_device(config.train.device)?;
-    commands::with_threads(config.train.threads, || Measured::of(config, &device))
+    commands::with_threads(Some(config.train.threads.unwrap_or(1)), || Measured::of(config, &device))
 }
 
 /// Makes the directory with the config that all trainings come from. A backbone from scratch has one tokenizer in all of them, trained

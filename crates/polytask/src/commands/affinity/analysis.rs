@@ -158,7 +158,7 @@ impl Findings {
     /// A gain in the unit of the matrix that tasks are grouped by.
     pub(super) fn amount(&self, gain: f64) -> String {
         match self.by {
-            By::Tag => format!("{:+.4} % of the loss a step", 100.0 * gain),
+            By::Tag => format!("{:+.3} % of the loss a step", 100.0 * gain),
             By::Cosine => format!("{gain:+.3} of cosine"),
             By::Pairs => format!("{gain:+.2} points"),
         }

@@ -110,7 +110,8 @@ fn partition(
     let same = |gains: &&Vec<Vec<f64>>| {
         best_grouping(gains, importance, budget).is_some_and(|other| other.groups == found.groups)
     };
-    let stability = (!resamples.is_empty())
+    // One model is one division.
+    let stability = (budget > 1 && !resamples.is_empty())
         .then(|| resamples.iter().filter(same).count() as f64 / resamples.len() as f64);
     let named = |group: &Vec<usize>| group.iter().map(|task| tasks[*task].clone()).collect();
     Partition {

@@ -161,7 +161,11 @@ pub(super) fn figure(found: &Estimate, (scale, digits): (f64, usize)) -> String 
     let marks: String = found.marks.iter().map(|mark| sign(*mark)).collect();
     // So that figures stand below each other.
     let space = if marks.is_empty() { " " } else { "" };
-    format!("{:+.digits$}{marks}{space}", scale * found.mean)
+    let figure = format!("{:+.digits$}", scale * found.mean);
+    // What rounds to 0 has no sign.
+    let is_zero = figure.bytes().all(|byte| !(b'1'..=b'9').contains(&byte));
+    let figure = if is_zero { &figure[1..] } else { &figure };
+    format!("{figure}{marks}{space}")
 }
 
 /// Cosines pair by pair, over the parts of the network.
@@ -195,10 +199,15 @@ fn marks(findings: &Findings) -> String {
         figures.any(|(_, found)| found.marks.contains(&mark))
     };
     if occurs(Mark::Noise) {
-        let seeds = if findings.seeds.len() == 1 { " Scores of one seed all have it." } else { "" };
+        let has_scores = findings.pairs.is_some() || findings.intermediate.is_some();
+        let scores = match (has_scores, findings.seeds.len()) {
+            (false, _) => "",
+            (true, 1) => " Scores of one seed all have it.",
+            (true, _) => " Those of scores are over seeds and rows.",
+        };
         lines.push(format!(
             "~ may be chance: the 95 % interval holds 0, or there are too few measurements for one. Intervals are by the means of blocks of \
-             measurements, which resemble each other; those of scores, over seeds and rows.{seeds}"
+             measurements, since those in a row resemble each other.{scores}"
         ));
     }
     if occurs(Mark::Unreliable) {

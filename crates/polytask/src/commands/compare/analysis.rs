@@ -38,8 +38,10 @@ pub struct TaskFigures {
     pub split: String,
     /// The primary metric.
     pub metric: String,
-    /// Labelled rows.
+    /// Labelled rows that are scored.
     pub rows: usize,
+    /// Labelled rows that are trained on.
+    pub train_rows: usize,
 }
 
 /// What a contestant got and gave.
@@ -164,9 +166,12 @@ impl Found<'_> {
         let mut tasks = Vec::new();
         for out_of_domain in [false, true] {
             for task in &contestants.tasks {
-                let scores = self.results.values().flat_map(|result| &result.scores);
-                let own = scores.filter(|score| score.task == *task && score.out_of_domain == out_of_domain);
-                for score in own {
+                let scores = self.results.values().flat_map(|result| {
+                    result.scores.iter().map(|score| (score, result.train_rows.get(task).copied()))
+                });
+                let own =
+                    scores.filter(|(score, _)| score.task == *task && score.out_of_domain == out_of_domain);
+                for (score, train_rows) in own {
                     let found = TaskFigures {
                         task: score.task.clone(),
                         corpus: score.corpus.clone(),
@@ -174,6 +179,7 @@ impl Found<'_> {
                         split: score.split.clone(),
                         metric: score.metric.clone(),
                         rows: score.rows,
+                        train_rows: train_rows.unwrap_or(0),
                     };
                     if !tasks.contains(&found) {
                         tasks.push(found);

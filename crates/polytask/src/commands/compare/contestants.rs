@@ -1,11 +1,11 @@
 //! Who is compared: sets of models that together do tasks, and the trainings that they need.
 
 use super::{Definition, for_seeds, grid};
-use crate::config::{self, Config};
-use crate::failure::{Failure, REFUSED};
+use crate::config::Config;
+use crate::failure::Failure;
 use crate::study::Trial;
 use crate::study::derive::{Budget, Reference, for_models};
-use std::path::Path;
+use crate::study::settings::with_overrides;
 
 /// The contestant with a model for each task.
 pub const ALONE: &str = "alone";
@@ -130,20 +130,6 @@ impl Builder<'_> {
             }
             _ => tokens,
         }
-    }
-}
-
-/// A config with overrides, checked again.
-fn with_overrides(config: &Config, set: &[String]) -> Result<Config, Failure> {
-    if set.is_empty() {
-        return Ok(config.clone());
-    }
-    let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
-    let context =
-        config::Context { name: "the config", folder: &here, current: Path::new(&here), set, define: &[] };
-    match config::parse(&config.resolved_toml(), &context) {
-        Ok(loaded) => Ok(loaded.config),
-        Err(report) => Err(Failure { messages: vec![report.to_string()], code: REFUSED }),
     }
 }
 

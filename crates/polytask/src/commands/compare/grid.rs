@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::study::settings::override_of;
 
 /// Tables of which one member is chosen by its name.
 const FAMILIES: [&str; 3] = ["balance", "sampling", "sharing"];
@@ -65,19 +66,7 @@ fn is_joint(key: &str) -> bool {
 
 fn with(before: &Combination, key: &str, value: &str, config: &Config) -> Combination {
     let mut combination = before.clone();
-    let own = match key {
-        "balance" => config.balance.name(),
-        "sampling" => config.sampling.name(),
-        "sharing" => config.sharing.name(),
-        _ => "",
-    };
-    let is_member = FAMILIES.contains(&key) && !value.starts_with('{');
-    match is_member {
-        // The member that the config has keeps its settings.
-        true if own == value => {}
-        true => combination.set.push(format!("{key}={{{value}={{}}}}")),
-        false => combination.set.push(format!("{key}={value}")),
-    }
+    combination.set.extend(override_of(key, value, config));
     let between = if combination.name.is_empty() { "" } else { ", " };
     combination.name += &format!("{between}{key}={value}");
     combination

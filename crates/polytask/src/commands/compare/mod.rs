@@ -3,6 +3,7 @@
 mod analysis;
 mod contestants;
 mod grid;
+mod page;
 mod text;
 
 pub use analysis::{Comparison, ContestantFigures, ScoreFigures, TaskFigures};
@@ -110,7 +111,7 @@ pub fn compare(args: &cli::Compare) -> Result<u8, Failure> {
         output::line(serde_json::to_string_pretty(&comparison).map_err(Failure::failed)?);
     } else {
         output::text(text::tables(&comparison));
-        output::line(format_args!("  kept in {}", dir.root().display()));
+        output::line(format_args!("\n  with figures: {}", dir.root().join("report.html").display()));
     }
     Ok(0)
 }
@@ -137,11 +138,13 @@ fn run(
     let comparison = Comparison::of(contestants, definition, &results);
     let json = serde_json::to_vec_pretty(&comparison).map_err(Failure::failed)?;
     write(&dir.root().join("comparison.json"), &json)?;
+    let html = page::page(&comparison, contestants, config, dir);
+    write(&dir.root().join("report.html"), html.as_bytes())?;
     Ok(comparison)
 }
 
-/// Compares each task alone with all together in a new directory; for the demo.
-pub fn compare_plainly(config: &Config, dir: &Path, seeds: u64) -> Result<(Comparison, String), Failure> {
+/// Compares each task alone with all together in a new directory, and gives what there is to say; for the demo.
+pub fn compare_plainly(config: &Config, dir: &Path, seeds: u64) -> Result<String, Failure> {
     let definition = Definition::plain(seeds);
     let measured = measure(config)?;
     let dir = begin(Some(dir), "demo", &definition, config, &measured)?;
@@ -149,8 +152,7 @@ pub fn compare_plainly(config: &Config, dir: &Path, seeds: u64) -> Result<(Compa
     let contestants = Contestants::of(&config, &definition, &measured.reference)?;
     let jobs = measured.jobs(&config, contestants.trials.len());
     let comparison = run(&dir, &config, &definition, &contestants, jobs, false)?;
-    let tables = text::tables(&comparison);
-    Ok((comparison, tables))
+    Ok(text::tables(&comparison))
 }
 
 /// The trial of the model for all tasks with the first seed.

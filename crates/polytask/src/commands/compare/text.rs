@@ -1,8 +1,9 @@
 //! A comparison as tables for the terminal.
 
-use super::analysis::{Comparison, ContestantFigures, Interval, TaskFigures};
+use super::analysis::{Comparison, ContestantFigures, Interval, ScoreFigures, TaskFigures};
 use crate::terminal::figures::{bytes, change, count, counted, duration, points, short};
 use crate::terminal::table::Table;
+use crate::terminal::wrap::wrapped;
 use std::time::Duration;
 
 /// All of it.
@@ -10,26 +11,29 @@ pub(super) fn tables(comparison: &Comparison) -> String {
     let mut out = String::new();
     out += &format!("\n  {}\n\n{}\n", heading(comparison), scores(comparison, false));
     if comparison.tasks.iter().any(|task| task.out_of_domain) {
-        out += &format!(
-            "  Rows of other domains, on which nothing was trained or chosen\n\n{}\n",
-            scores(comparison, true)
-        );
+        let heading = "Rows of other domains, on which nothing was trained or chosen";
+        out += &format!("  {heading}\n\n{}\n", scores(comparison, true));
     }
-    out += &format!("  What they cost, all models of a contestant together\n\n{}\n", costs(comparison));
-    out + &notes(comparison)
+    out += &format!("  What they cost, all models together\n\n{}\n", costs(comparison));
+    let notes = notes(comparison);
+    out + &notes.iter().map(|note| wrapped("  ", note, 110)).collect::<String>()
 }
 
 fn heading(comparison: &Comparison) -> String {
     let seeds = counted(comparison.seeds.len(), "seed");
-    format!("Scores in points of a hundred, over {seeds}; differences to `{}`", comparison.reference)
+    format!(
+        "Scores in points of a hundred over {seeds}, differences to `{}`; labelled rows trained on and scored",
+        comparison.reference
+    )
 }
 
 fn scores(comparison: &Comparison, out_of_domain: bool) -> String {
     let mut table = Table::new(&[
         "task",
         "metric",
-        "rows",
-        "contestant",
+        "trained",
+        "scored",
+        "models",
         "score",
         "difference",
         "95 % interval",
@@ -43,15 +47,13 @@ fn scores(comparison: &Comparison, out_of_domain: bool) -> String {
         let mut first = true;
         for contestant in &comparison.contestants {
             let Some(score) = &contestant.scores[index] else { continue };
-            let deviation = score.deviation.map(|found| format!(" ± {}", points(found))).unwrap_or_default();
             let mut cells = match std::mem::take(&mut first) {
-                true => vec![name(task), metric(task), count(task.rows)],
-                false => vec![String::new(); 3],
+                true => vec![task_name(task), metric(task), count(task.train_rows), count(task.rows)],
+                false => vec![String::new(); 4],
             };
-            cells.extend([contestant.name.clone(), points(score.mean) + &deviation]);
+            cells.extend([contestant.name.clone(), score_text(score)]);
             if let Some(found) = &score.difference {
-                let [low, high] = found.interval.map(change);
-                cells.extend([change(found.mean), format!("{low} to {high}"), found.verdict.to_owned()]);
+                cells.extend([change(found.mean), interval_text(found), found.verdict.to_owned()]);
             }
             table.row(cells);
         }
@@ -59,7 +61,20 @@ fn scores(comparison: &Comparison, out_of_domain: bool) -> String {
     table.render()
 }
 
-fn name(task: &TaskFigures) -> String {
+/// A score with its deviation over the seeds.
+pub(super) fn score_text(score: &ScoreFigures) -> String {
+    let deviation = score.deviation.map(|found| format!(" ± {}", points(found))).unwrap_or_default();
+    points(score.mean) + &deviation
+}
+
+/// The interval of a difference of scores.
+pub(super) fn interval_text(found: &Interval) -> String {
+    let [low, high] = found.interval.map(change);
+    format!("{low} to {high}")
+}
+
+/// A task, with the corpus where that is not its own.
+pub(super) fn task_name(task: &TaskFigures) -> String {
     if task.out_of_domain { format!("{} on {}", task.task, task.corpus) } else { task.task.clone() }
 }
 
@@ -69,13 +84,22 @@ fn metric(task: &TaskFigures) -> String {
 }
 
 fn costs(comparison: &Comparison) -> String {
+    let (header, rows) = costs_rows(comparison);
+    let mut table = Table::new(&header);
+    rows.into_iter().for_each(|row| {
+        table.row(row);
+    });
+    table.render()
+}
+
+/// What each contestant costs, with its header.
+pub(super) fn costs_rows(comparison: &Comparison) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let counted = comparison.contestants.iter().any(|one| one.operations > 0.0);
     let mut header =
-        vec!["contestant", "models", "Delta-m", "95 % interval", "mean rank", "parameters", "tokens"];
+        vec!["models", "number", "Delta-m", "95 % interval", "mean rank", "parameters", "tokens"];
     header.extend(counted.then_some("operations"));
     header.extend(["training", "memory", "use"]);
-    let mut table = Table::new(&header);
-    for one in &comparison.contestants {
+    let row = |one: &ContestantFigures| {
         let (delta, interval) = match &one.delta_m {
             Some(found) => delta(found),
             None => ("–".into(), String::new()),
@@ -95,9 +119,9 @@ fn costs(comparison: &Comparison) -> String {
             one.peak_bytes.map_or("–".into(), bytes),
             use_time(one),
         ]);
-        table.row(cells);
-    }
-    table.render()
+        cells
+    };
+    (header, comparison.contestants.iter().map(row).collect())
 }
 
 fn delta(found: &Interval) -> (String, String) {
@@ -110,30 +134,35 @@ fn use_time(one: &ContestantFigures) -> String {
     format!("{:.1} ms", 1e3 * one.use_seconds)
 }
 
-fn notes(comparison: &Comparison) -> String {
-    let verdicts = comparison.verdicts();
-    let mut lines = vec![
+/// How to read it, a sentence or two each.
+pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
+    let reference = &comparison.reference;
+    let (verdicts, seeds) = (comparison.verdicts(), comparison.seeds.len());
+    let mut notes = vec![
         format!(
-            "Delta-m: the mean over tasks of (score - score of `{}`) / score of `{0}`; positive is better.",
-            comparison.reference
+            "Delta-m: the mean over tasks of (score - score of {reference}) / score of {reference}; positive is better."
         ),
         "Intervals: seeds crossed with a paired bootstrap over the scored rows; a verdict where 0 lies outside.".into(),
         format!(
-            "Budget: {}. Training: seconds of steps, as trained here. Memory: of one training. Use: for 1,000 tokens, all tasks.",
+            "Budget: {}. Training: seconds of steps. Memory: of one training. Use: for 1,000 tokens, all tasks.",
             comparison.budget.describe()
         ),
         match comparison.has_grid {
-            true => "Tuning: the models for all were tried with each setting of the grid, those for fewer tasks once, with the config's: \
-                     the best of the table is favoured by chance. Choose by validation, then compare the one chosen with other seeds."
+            true => "Tuning: the models for all were tried with each setting of the grid, those for fewer tasks once, with the \
+                     config's: the best of the table is favoured by chance. Choose by validation, then compare the one chosen \
+                     with other seeds."
                 .to_owned(),
             false => "Tuning: none; every model has the settings of the config.".to_owned(),
         },
     ];
-    if verdicts > 1 && comparison.seeds.len() > 1 {
-        lines.push(format!(
+    notes.extend(match (seeds, verdicts) {
+        (1, _) => Some("One seed: how scores vary between seeds is not known, and the intervals are of the rows alone.".into()),
+        (2, _) => Some("Two seeds tell little of how scores vary between seeds: one in ten such intervals misses. Take three or more.".into()),
+        (_, 2..) => Some(format!(
             "Of {verdicts} verdicts about {:.1} would name a difference where there is none.",
             0.05 * verdicts as f64
-        ));
-    }
-    lines.iter().map(|line| crate::terminal::wrap::wrapped("  ", line, 110)).collect()
+        )),
+        _ => None,
+    });
+    notes
 }
