@@ -85,8 +85,9 @@ fn it_tells_what_a_training_measured_and_groups_by_it() {
             near(&found["cosine"][i][j]["mean"], mean(events.iter().map(cosine).collect()));
         }
     }
-    // Two heads for the same labels agree.
-    assert!(found["cosine"][0][2]["mean"].as_f64().unwrap() > 0.5, "{}", found["cosine"]);
+    // Two heads for the same labels agree more than either with the tags.
+    let mean = |i: usize, j: usize| found["cosine"][i][j]["mean"].as_f64().unwrap();
+    assert!(mean(0, 2) > mean(0, 1).max(mean(1, 2)), "{}", found["cosine"]);
     let mut all: Vec<String> = groups(&bench, "study").into_iter().flatten().collect();
     all.sort();
     assert_eq!(all, ["copy", "tags", "topic"]);
