@@ -3,11 +3,11 @@
 use crate::cli;
 use crate::failure::Failure;
 use crate::terminal::{figures::count, figures::points, output, table::Table};
-use crate::{config::Config, job::assemble, job::corpora::TaskLabels};
+use crate::{config::Config, job::assemble, job::corpora::TaskLabels, job::out_of_domain::OtherDomains};
 use data::Split;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::AtomicBool;
-use train::{Evaluation, Model, RunDir};
+use train::{Evaluation, Model, RunDir, TaskScores};
 
 /// Scores the run's model and prints a table, or one JSON object.
 pub fn evaluate(args: &cli::Evaluate) -> Result<u8, Failure> {
@@ -15,15 +15,46 @@ pub fn evaluate(args: &cli::Evaluate) -> Result<u8, Failure> {
     let run = RunDir::new(&args.run);
     let config = super::config_of_run(&run)?;
     let device = super::open_device(args.device.unwrap_or(config.train.device))?;
-    let (evaluation, model) = super::with_threads(config.train.threads, || {
-        score(&config, super::open_model(&args.run, &device)?, split)
+    let (evaluation, elsewhere, model) = super::with_threads(config.train.threads, || {
+        let (evaluation, model) = score(&config, super::open_model(&args.run, &device)?, split)?;
+        match split {
+            Split::Test => score_elsewhere(&config, model).map(|(found, model)| (evaluation, found, model)),
+            _ => Ok((evaluation, Vec::new(), model)),
+        }
     })?;
     if args.json {
-        output::line(as_json(&evaluation, &args.split));
+        output::line(as_json(&evaluation, &elsewhere, &args.split));
     } else {
-        output::line(format_args!("\n{}", as_table(&evaluation, &model, split)));
+        output::line(format_args!("\n{}", as_table(&evaluation, &elsewhere, &model, split)));
     }
     Ok(0)
+}
+
+/// A task's scores on the test rows of a corpus of another domain.
+struct Elsewhere {
+    corpus: String,
+    scored: TaskScores,
+}
+
+/// Scores the tasks on the corpora of their `out_of_domain`.
+fn score_elsewhere(config: &Config, mut model: Model) -> Result<(Vec<Elsewhere>, Model), Failure> {
+    let mut found = Vec::new();
+    for other in OtherDomains::rounds(config) {
+        let config = other.applied(config, &mut model);
+        let job = assemble::assemble_saved(&config, model, Split::Test)?.job;
+        model = job.model;
+        let (tokens, never) = (config.train.tokens_per_batch.max(2048), AtomicBool::new(false));
+        let views = job.views.of(Split::Test);
+        let scored =
+            train::evaluate_tasks(&model, |task| other.has(task), Split::Test, views, tokens, &never);
+        let (evaluation, _) = scored.ok_or_else(|| Failure::failed("the evaluation was stopped"))?;
+        for scored in evaluation.tasks {
+            let slot = model.tasks.iter().find(|slot| slot.name == scored.task);
+            let corpus = slot.map(|slot| slot.config.corpus.clone()).unwrap_or_default();
+            found.push(Elsewhere { corpus, scored });
+        }
+    }
+    Ok((found, model))
 }
 
 /// Scores a model on a split of the config's corpora.
@@ -71,9 +102,11 @@ fn split(name: &str) -> Result<Split, Failure> {
     })
 }
 
-fn as_table(evaluation: &Evaluation, model: &Model, split: Split) -> String {
+fn as_table(evaluation: &Evaluation, elsewhere: &[Elsewhere], model: &Model, split: Split) -> String {
     let mut table = Table::new(&["task", "kind", "rows", "metric", "score", "also"]);
-    for scored in &evaluation.tasks {
+    let own = evaluation.tasks.iter().map(|scored| (scored.task.clone(), scored));
+    let other = |found: &'_ Elsewhere| format!("{} on {}", found.scored.task, found.corpus);
+    for (name, scored) in own.chain(elsewhere.iter().map(|found| (other(found), &found.scored))) {
         let slot = model.tasks.iter().find(|slot| slot.name == scored.task);
         let kind = slot.and_then(|slot| slot.config.kind(&slot.name).ok()).unwrap_or_default();
         let primary = scored.scores.primary.as_str();
@@ -85,7 +118,7 @@ fn as_table(evaluation: &Evaluation, model: &Model, split: Split) -> String {
             false => format!("{name} {value:.4}"),
         };
         table.row([
-            scored.task.clone(),
+            name,
             kind.to_string(),
             count(scored.rows),
             primary.to_string(),
@@ -106,15 +139,25 @@ fn as_table(evaluation: &Evaluation, model: &Model, split: Split) -> String {
     )
 }
 
-fn as_json(evaluation: &Evaluation, split: &str) -> Value {
-    let mut tasks = Map::new();
-    for scored in &evaluation.tasks {
+fn as_json(evaluation: &Evaluation, elsewhere: &[Elsewhere], split: &str) -> Value {
+    let entry = |scored: &TaskScores| {
         let scores: Map<String, Value> =
             scored.scores.values.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         let signatures: Map<String, Value> =
             scored.scores.signatures.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
-        let entry = json!({ "rows": scored.rows, "primary": scored.scores.primary, "loss": scored.loss, "scores": scores, "signatures": signatures });
-        tasks.insert(scored.task.clone(), entry);
+        json!({ "rows": scored.rows, "primary": scored.scores.primary, "loss": scored.loss, "scores": scores, "signatures": signatures })
+    };
+    let tasks: Map<String, Value> =
+        evaluation.tasks.iter().map(|scored| (scored.task.clone(), entry(scored))).collect();
+    let mut json = json!({ "split": split, "mean": evaluation.mean, "tasks": tasks });
+    if !elsewhere.is_empty() {
+        let other = |found: &Elsewhere| {
+            let mut other = entry(&found.scored);
+            other["task"] = json!(found.scored.task);
+            other["corpus"] = json!(found.corpus);
+            other
+        };
+        json["out_of_domain"] = elsewhere.iter().map(other).collect();
     }
-    json!({ "split": split, "mean": evaluation.mean, "tasks": tasks })
+    json
 }

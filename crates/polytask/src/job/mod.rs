@@ -3,5 +3,6 @@
 
 pub mod assemble;
 pub mod corpora;
+pub mod out_of_domain;
 pub mod run_lock;
 pub mod token_cache;

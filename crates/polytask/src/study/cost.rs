@@ -33,13 +33,13 @@ impl Measured {
         let Assembled { job, .. } = assemble(config, device)?;
         let settings = config.settings();
         let plan = train::plan(&job, &settings).map_err(|e| Failure::refused([e]))?;
-        let reference = Reference::of(config, &plan);
+        let reference = Reference::of(&job, &plan);
         let began = Instant::now();
         let costs = train::measure(&job, &settings, &|| began.elapsed());
         let seconds = expected_seconds(&plan.tasks, &costs).unwrap_or(0.0);
         let beside = bytes_beside_probe(config, &job)?;
         Ok(Measured {
-            seconds_per_token: seconds / reference.all_tokens().max(1) as f64,
+            seconds_per_token: seconds / reference.all_tokens().max(1.0),
             reference,
             bytes: memory::peak().map(|peak| peak + beside),
             tokenizer: job.model.tokenizer,

@@ -1,10 +1,10 @@
 //! Configs out of a config: some of its tasks alone, and as much training for them as they get among all.
 
 use crate::config::Config;
-use data::SamplerConfig;
+use data::{SamplerConfig, Split};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use train::Plan;
+use train::{Job, Plan};
 
 /// How much a model for some of the tasks is trained, held against the model for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -34,29 +34,41 @@ impl Budget {
 pub struct Reference {
     steps: usize,
     epochs: usize,
-    /// Of each corpus: tokens trained on, draws, rows.
     corpora: BTreeMap<String, CorpusShare>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+/// What is drawn of a corpus.
+#[derive(Debug, Clone, Default)]
 struct CorpusShare {
-    tokens: u64,
-    draws: u64,
-    rows: usize,
+    /// How often each of its rows is drawn.
+    times: f64,
+    /// Its training rows by the tasks whose labels they carry.
+    rows: BTreeMap<Vec<String>, Amount>,
+}
+
+/// Rows and their tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Amount {
+    rows: f64,
+    tokens: f64,
 }
 
 impl Reference {
-    /// By the plan of the config's run.
-    pub fn of(config: &Config, plan: &Plan) -> Reference {
+    /// By the plan of the job's run.
+    pub fn of(job: &Job, plan: &Plan) -> Reference {
         let mut corpora: BTreeMap<String, CorpusShare> = BTreeMap::new();
-        for (name, task) in &config.task {
-            let Some(usage) = plan.tasks.get(name) else { continue };
-            let share = corpora.entry(task.config.corpus.clone()).or_default();
-            share.tokens = share.tokens.max(usage.tokens);
-        }
-        for (name, drawn) in &plan.corpora {
-            if let Some(share) = corpora.get_mut(name) {
-                (share.draws, share.rows) = (drawn.draws, drawn.rows);
+        for (index, view) in job.views.train.iter().enumerate() {
+            let readers: Vec<_> = job.model.tasks.iter().filter(|task| task.view == index).collect();
+            let share = corpora.entry(view.corpus.to_string()).or_default();
+            if let Some(drawn) = plan.corpora.get(&*view.corpus) {
+                share.times = drawn.draws as f64 / drawn.rows.max(1) as f64;
+            }
+            for row in 0..view.encoded.rows() {
+                let labelled = readers.iter().filter(|task| task.head.labelled(Split::Train, row));
+                let tasks: Vec<String> = labelled.map(|task| task.name.clone()).collect();
+                let amount = share.rows.entry(tasks).or_default();
+                amount.rows += 1.0;
+                amount.tokens += view.encoded.length(row) as f64;
             }
         }
         Reference { steps: plan.step_plan.total(), epochs: plan.step_plan.epochs().len().max(1), corpora }
@@ -67,14 +79,32 @@ impl Reference {
         self.steps
     }
 
-    /// Tokens that a model for tasks on these corpora trains on, with the budget of steps.
-    pub fn tokens(&self, corpora: &BTreeSet<String>) -> u64 {
-        self.corpora.iter().filter(|(name, _)| corpora.contains(*name)).map(|(_, share)| share.tokens).sum()
+    /// Tokens that a model for these tasks trains on, with the budget of steps.
+    pub fn tokens(&self, tasks: &[String]) -> f64 {
+        self.drawn(tasks).tokens
     }
 
     /// Tokens that the model for all tasks trains on.
-    pub fn all_tokens(&self) -> u64 {
-        self.corpora.values().map(|share| share.tokens).sum()
+    pub fn all_tokens(&self) -> f64 {
+        self.amount(|tasks| !tasks.is_empty(), true).tokens
+    }
+
+    /// What is drawn of the rows with a label of one of the tasks.
+    fn drawn(&self, tasks: &[String]) -> Amount {
+        self.amount(|labelled| labelled.iter().any(|task| is_among(tasks, task)), true)
+    }
+
+    /// The rows with wanted labels, each once or as often as it is drawn.
+    fn amount(&self, wanted: impl Fn(&[String]) -> bool, drawn: bool) -> Amount {
+        let mut all = Amount::default();
+        for corpus in self.corpora.values() {
+            let times = if drawn { corpus.times } else { 1.0 };
+            for (_, amount) in corpus.rows.iter().filter(|(tasks, _)| wanted(tasks)) {
+                all.rows += times * amount.rows;
+                all.tokens += times * amount.tokens;
+            }
+        }
+        all
     }
 
     /// Tokens of a row of these corpora, on average.
@@ -87,22 +117,21 @@ impl Reference {
     /// Sets the batch size and the length of a run of a config for some of the tasks. `share` is the part of the steps that it gets: 1
     /// but with a budget of computation.
     fn apply(&self, config: &mut Config, share: f64) {
-        let corpora = corpora_of(config);
+        let tasks: Vec<String> = config.task.keys().cloned().collect();
+        let drawn = self.drawn(&tasks);
         let steps = (self.steps as f64 * share).round().max(1.0) as usize;
-        if share == 1.0 && self.corpora.keys().all(|name| corpora.contains(name)) {
+        if share == 1.0 && drawn == self.amount(|tasks| !tasks.is_empty(), true) {
             return;
         }
-        let own = || self.corpora.iter().filter(|(name, _)| corpora.contains(*name)).map(|(_, share)| share);
-        let (tokens, draws): (u64, u64) = (own().map(|c| c.tokens).sum(), own().map(|c| c.draws).sum());
-        let rows: usize = own().map(|c| c.rows).sum();
+        let once = self.amount(|labelled| labelled.iter().any(|task| is_among(&tasks, task)), false);
         let train = &mut config.train;
         let batches = (self.steps * train.gradient_accumulation_steps).max(1) as f64;
         // A batch ends before the row that exceeds it: on average half a row is left of it.
-        let half_a_row = tokens as f64 / draws.max(1) as f64 / 2.0;
-        let per_batch = (tokens as f64 / batches + half_a_row).round().max(1.0) as usize;
+        let half_a_row = drawn.tokens / drawn.rows.max(1.0) / 2.0;
+        let per_batch = (drawn.tokens / batches + half_a_row).round().max(1.0) as usize;
         train.tokens_per_batch = per_batch.min(train.tokens_per_batch);
         if config.phase.is_empty() {
-            let epochs = draws as f64 / rows.max(1) as f64 * share;
+            let epochs = drawn.rows / once.rows.max(1.0) * share;
             train.epochs = epochs.ceil().max(1.0) as usize + 1;
             train.max_steps = Some(steps);
             train.max_tokens = None;
@@ -120,11 +149,11 @@ pub fn for_models(
     budget: Budget,
 ) -> Vec<Config> {
     let mut configs: Vec<Config> = models.iter().map(|tasks| for_tasks(config, tasks)).collect();
-    let needed: u64 = configs.iter().map(|config| reference.tokens(&corpora_of(config))).sum();
+    let needed: f64 = models.iter().map(|tasks| reference.tokens(tasks)).sum();
     let share = match budget {
         Budget::Epochs => return configs,
         Budget::Steps => 1.0,
-        Budget::Compute => (reference.all_tokens() as f64 / needed.max(1) as f64).min(1.0),
+        Budget::Compute => (reference.all_tokens() / needed.max(1.0)).min(1.0),
     };
     configs.iter_mut().for_each(|config| reference.apply(config, share));
     configs

@@ -7,7 +7,7 @@ use super::score::score;
 use crate::cli;
 use crate::commands::{self, train::run_observed, train::stop_flag, train::write};
 use crate::config::Config;
-use crate::failure::{Failure, INTERRUPTED};
+use crate::failure::{Failure, INTERRUPTED, REFUSED};
 use crate::job::run_lock::RunLock;
 use crate::memory;
 use crate::terminal::progress::Detail;
@@ -18,7 +18,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 use train::{Event, Outcome, RunDir, Start};
+
+/// How long a process that is to save and end may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Trains what a config describes, or goes on with it, and writes its result; nothing where the result is there.
 pub fn trial(args: &cli::Trial) -> Result<u8, Failure> {
@@ -43,7 +47,7 @@ fn stop_with_parent() {
 fn execute(args: &cli::Trial, config: &Config, device: &Device) -> Result<u8, Failure> {
     let run = RunDir::new(&args.run);
     let (lock, start) = if run.config().exists() {
-        (RunLock::existing(&run)?, Start::Resume)
+        (wait_for_lock(&run)?, Start::Resume)
     } else {
         // What a process left that was killed before it wrote its config.
         if run.root().exists() {
@@ -71,6 +75,19 @@ fn execute(args: &cli::Trial, config: &Config, device: &Device) -> Result<u8, Fa
         let _ = fs::remove_dir_all(run.checkpoints());
     }
     Ok(0)
+}
+
+/// The lock of a run whose process may be about to end, because whoever started it has ended.
+fn wait_for_lock(run: &RunDir) -> Result<RunLock, Failure> {
+    let began = Instant::now();
+    loop {
+        match RunLock::existing(run) {
+            Err(failure) if failure.code == REFUSED && began.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// A training that is to stop at the first evaluation after some epochs, to be resumed or not.

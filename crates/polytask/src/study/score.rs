@@ -4,6 +4,7 @@ use super::result::{Inference, TaskScore};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::job::assemble::{Assembled, assemble_saved};
+use crate::job::out_of_domain::OtherDomains;
 use data::random::{stream, uniform_below};
 use data::{Split, View};
 use rayon::prelude::*;
@@ -36,38 +37,16 @@ pub fn score(
             scores.extend(round);
         }
     }
-    for (corpora, wanted) in elsewhere(config) {
-        let mut config = config.clone();
-        for (task, corpus) in &corpora {
-            if let Some(table) = config.task.get_mut(task) {
-                table.config.corpus = corpus.clone();
-            }
-            if let Some(slot) = model.tasks.iter_mut().find(|slot| slot.name == *task) {
-                slot.config.corpus = corpus.clone();
-            }
-        }
-        let wanted = |task: &TaskSlot| wanted.contains(&task.name);
+    for other in OtherDomains::rounds(config) {
+        let config = other.applied(config, &mut model);
         let round;
-        (round, model) = round_of(&config, model, Split::Test, wanted, (resamples, true), &mut spent)?;
+        (round, model) =
+            round_of(&config, model, Split::Test, |task| other.has(task), (resamples, true), &mut spent)?;
         scores.extend(round);
     }
     let operations_per_token = train::forward_flops_per_token(&model);
     let seconds_per_token = spent.seconds / spent.tokens.max(1) as f64;
     Ok((scores, Inference { operations_per_token, seconds_per_token }))
-}
-
-/// Rounds in which each task reads at most one corpus of another domain: the corpora of the tasks, and the tasks that are scored.
-fn elsewhere(config: &Config) -> Vec<(Vec<(String, String)>, Vec<String>)> {
-    let rounds = config.task.values().map(|task| task.training.out_of_domain.len()).max().unwrap_or(0);
-    let of = |round: usize| {
-        let corpora = config.task.iter().filter_map(move |(name, task)| {
-            Some((name.clone(), task.training.out_of_domain.get(round)?.clone()))
-        });
-        let corpora: Vec<(String, String)> = corpora.collect();
-        let wanted = corpora.iter().map(|(task, _)| task.clone()).collect();
-        (corpora, wanted)
-    };
-    (0..rounds).map(of).collect()
 }
 
 /// What evaluations took.

@@ -121,7 +121,7 @@ impl SweepConfig {
                 return Err(format!("the grid has more than {MOST} points: use method = \"random\""));
             }
             let with = |before: &Vec<String>| -> Vec<Vec<String>> {
-                points.iter().map(|point| [before.as_slice(), &[point.clone()]].concat()).collect()
+                points.iter().map(|point| [before.as_slice(), std::slice::from_ref(point)].concat()).collect()
             };
             all = all.iter().flat_map(with).collect();
         }

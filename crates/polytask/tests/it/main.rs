@@ -21,5 +21,6 @@ mod run_folder;
 mod sequences;
 mod shared_head;
 mod sharing;
+mod studies;
 mod windows;
 mod writing;

@@ -79,6 +79,9 @@ pub fn evaluate(
     evaluate_with_predictions(model, split, views, tokens, stop).map(|(evaluation, _)| evaluation)
 }
 
+/// Predictions of each task of a model: `[tasks][rows]`, each with the index of its row in the task's view.
+pub type TaskPredictions = Vec<Vec<(u32, Prediction)>>;
+
 /// As [`evaluate`], with the predictions behind the scores: `[tasks of the model][labelled rows of the split]`, each with the index
 /// of its row in the task's view, in the order of the rows.
 pub fn evaluate_with_predictions(
@@ -87,7 +90,7 @@ pub fn evaluate_with_predictions(
     views: &[View],
     tokens: usize,
     stop: &AtomicBool,
-) -> Option<(Evaluation, Vec<Vec<(u32, Prediction)>>)> {
+) -> Option<(Evaluation, TaskPredictions)> {
     evaluate_tasks(model, |_| true, split, views, tokens, stop)
 }
 
@@ -99,7 +102,7 @@ pub fn evaluate_tasks(
     views: &[View],
     tokens: usize,
     stop: &AtomicBool,
-) -> Option<(Evaluation, Vec<Vec<(u32, Prediction)>>)> {
+) -> Option<(Evaluation, TaskPredictions)> {
     let (tallies, rows) = tally(model, wanted, split, views, tokens, stop)?;
     let evaluation = summarize(model, split, &tallies, rows);
     Some((evaluation, tallies.into_iter().map(|tally| tally.predictions).collect()))

@@ -122,8 +122,8 @@ impl Builder<'_> {
     }
 
     fn tokens(&self, config: &Config) -> f64 {
-        let corpora = config.task.values().map(|task| task.config.corpus.clone()).collect();
-        let tokens = self.reference.tokens(&corpora) as f64;
+        let tasks: Vec<String> = config.task.keys().cloned().collect();
+        let tokens = self.reference.tokens(&tasks);
         match (self.budget, config.train.max_steps) {
             (Budget::Compute, Some(steps)) => {
                 tokens * (steps as f64 / self.reference.steps().max(1) as f64).min(1.0)

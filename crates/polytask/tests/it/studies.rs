@@ -1,0 +1,266 @@
+//! `compare` and `sweep`: many trainings held against each other.
+
+use crate::bench::Bench;
+use serde_json::Value;
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// The corpus, with tags on few rows, and a third task.
+fn bench() -> Bench {
+    let bench = Bench::new();
+    let text = fs::read_to_string(bench.path("train.jsonl")).unwrap();
+    let few = text.lines().enumerate().map(|(i, line)| {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        if i >= 30 {
+            row.as_object_mut().unwrap().remove("tags");
+        }
+        row.to_string() + "\n"
+    });
+    bench.write("train.jsonl", few.collect::<String>());
+    let config = fs::read_to_string(bench.path("job.toml")).unwrap();
+    bench.write(
+        "job.toml",
+        config.replace("threads = 1\n", "")
+            + "\n[task.again]\ncorpus = \"news\"\nimportance = 0.5\nclassification = { text = \"text\", label = \"topic\" }\n",
+    );
+    bench
+}
+
+fn json(bench: &Bench, file: &str) -> Value {
+    let bytes = fs::read(bench.path(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// The scores of a comparison, without what depends on the machine.
+fn scores(comparison: &Value) -> Vec<Value> {
+    let contestants = comparison["contestants"].as_array().unwrap();
+    contestants.iter().map(|one| serde_json::json!([one["name"], one["scores"], one["delta_m"]])).collect()
+}
+
+#[test]
+fn one_model_is_held_against_a_model_for_each_task() {
+    let bench = bench();
+    let ran =
+        bench.run(&["compare", "job.toml", "--dir", "all", "--seeds", "2", "--pairs", "--resamples", "50"]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    for says in [
+        "14 trainings",
+        "alone | together | topic + tags",
+        "Delta-m",
+        "no difference shown",
+        "Two seeds tell little",
+    ] {
+        assert!(ran.out.contains(says), "{says}: {}", ran.out);
+    }
+    let comparison = json(&bench, "all/comparison.json");
+    assert_eq!(comparison["seeds"], serde_json::json!([17, 18]));
+    assert_eq!(comparison["reference"], "alone");
+    let tags = comparison["tasks"].as_array().unwrap().iter().find(|task| task["task"] == "tags").unwrap();
+    assert_eq!((tags["train_rows"].as_u64(), tags["rows"].as_u64()), (Some(30), Some(30)));
+
+    // Each has as many steps; the model alone sees as many rows of its task.
+    let result = |trial: &str| json(&bench, &format!("all/trials/{trial}/result.json"));
+    let (together, tags) = (result("together-1"), result("alone-tags-1"));
+    assert_eq!(together["steps"], tags["steps"]);
+    assert_eq!(tags["tasks"], serde_json::json!(["tags"]));
+    let rows = |trial: &str| {
+        let text = fs::read_to_string(bench.path(&format!("all/trials/{trial}/metrics.jsonl"))).unwrap();
+        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let usage = events.filter(|event| event["event"] == "usage_report").last().unwrap();
+        usage["tasks"]["tags"]["rows"].as_u64().unwrap()
+    };
+    let (among, alone) = (rows("together-1"), rows("alone-tags-1"));
+    assert!(alone.abs_diff(among) * 10 <= among, "{alone} rows alone, {among} among all");
+    // The model for all begins with the weights and the vocabulary that the models alone begin with.
+    let config = fs::read_to_string(bench.path("all/configs/alone-tags-1.toml")).unwrap();
+    assert!(config.contains("tokenizer.json"), "{config}");
+    assert_eq!(together["trunk_parameters"], tags["trunk_parameters"]);
+
+    // A trial is an ordinary training of its config.
+    let again = bench.run(&["train", "all/configs/alone-topic-2.toml", "--run", "again"]);
+    assert!(again.ok, "{}", again.err);
+    let scored = bench.run(&["evaluate", "again", "--json"]);
+    let scored: Value = serde_json::from_str(&scored.out).unwrap();
+    let kept = result("alone-topic-2");
+    let topic = kept["scores"].as_array().unwrap().iter().find(|score| score["task"] == "topic").unwrap();
+    assert_eq!(scored["tasks"]["topic"]["scores"]["accuracy"], topic["value"]);
+    assert_eq!(topic["resampled"].as_array().unwrap().len(), 50);
+    assert!(fs::read_to_string(bench.path("all/report.html")).unwrap().contains("Did sharing help?"));
+
+    // Done is done: the same again trains nothing.
+    let began = Instant::now();
+    let done = bench.run(&["compare", "--resume", "all", "--json"]);
+    assert!(done.ok, "{}", done.err);
+    let repeated: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(scores(&repeated), scores(&comparison));
+    assert!(began.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn an_interrupted_comparison_goes_on() {
+    let bench = bench();
+    let arguments =
+        ["--seeds", "2", "--resamples", "50", "--grid", "balance=equal,uncertainty", "--jobs", "2"];
+    let whole = bench.run(&[&["compare", "job.toml", "--dir", "whole"], &arguments[..]].concat());
+    assert!(whole.ok, "{}{}", whole.out, whole.err);
+
+    let mut command = bench.command(&[&["compare", "job.toml", "--dir", "part"], &arguments[..]].concat());
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let first = bench.path("part/trials/alone-topic-1/result.json");
+    let began = Instant::now();
+    while !first.exists() && began.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!bench.path("part/comparison.json").exists());
+
+    // Those who trained stop by themselves when nobody waits for them, and are waited for.
+    let resumed = bench.run(&["compare", "--resume", "part"]);
+    assert!(resumed.ok, "{}{}", resumed.out, resumed.err);
+    assert_eq!(scores(&json(&bench, "part/comparison.json")), scores(&json(&bench, "whole/comparison.json")));
+}
+
+#[test]
+fn other_domains_are_scored_and_never_trained_on() {
+    let bench = bench();
+    let text = fs::read_to_string(bench.path("test.jsonl")).unwrap();
+    bench.write("far.jsonl", text.replace("\"sport\"", "\"weather\""));
+    bench.edit(
+        "job.toml",
+        "[task.topic]\n",
+        "[corpus.far]\ntest = \"far.jsonl\"\n\n[task.topic]\nout_of_domain = [\"far\"]\n",
+    );
+    let ran = bench.run(&[
+        "compare",
+        "job.toml",
+        "--dir",
+        "all",
+        "--seeds",
+        "1",
+        "--resamples",
+        "50",
+        "--budget",
+        "compute",
+    ]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("topic on far") && ran.out.contains("one seed: no verdict"), "{}", ran.out);
+    let comparison = json(&bench, "all/comparison.json");
+    let far =
+        comparison["tasks"].as_array().unwrap().iter().position(|task| task["corpus"] == "far").unwrap();
+    for one in comparison["contestants"].as_array().unwrap() {
+        // Half of its labels are no labels of the task: these rows count as wrong.
+        assert!(one["scores"][far]["mean"].as_f64().unwrap() <= 0.5, "{one}");
+    }
+    // The three models on the same rows share the computation of the one.
+    let steps =
+        |trial: &str| json(&bench, &format!("all/trials/{trial}/result.json"))["steps"].as_u64().unwrap();
+    assert!(steps("alone-alone-topic-1").abs_diff(steps("together-1") / 3) <= 1);
+    let scored = bench.run(&["evaluate", "all/trials/together-1"]);
+    assert!(scored.ok && scored.out.contains("topic on far"), "{}{}", scored.out, scored.err);
+
+    bench.edit("job.toml", "out_of_domain = [\"far\"]", "out_of_domain = [\"news\"]");
+    let refused = bench.run(&["check", "job.toml"]);
+    assert!(refused.code == 2 && refused.err.contains("which is its own"), "{}", refused.err);
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused() {
+    let bench = bench();
+    bench.write("groups.toml", "groups = [[\"topic\", \"tags\"]]\n");
+    bench.write("torn.toml", "groups = [[\"topic\"\n");
+    for (arguments, says) in [
+        (&["--grid", "train.epochs=1,2"][..], "changes models for one task, too"),
+        (&["--grid", "balance"], "expected KEY=VALUE,VALUE"),
+        (&["--grid", "balance=nonsense"], "nonsense"),
+        (&["--groups", "groups.toml"], "task `again` is in no group"),
+        (&["--groups", "torn.toml"], "torn.toml"),
+        (&["--set", "train.max_minutes=1"], "train.max_minutes"),
+    ] {
+        let refused = bench.run(&[&["compare", "job.toml", "--dir", "none"], arguments].concat());
+        assert_eq!(refused.code, 2, "{arguments:?}: {}{}", refused.out, refused.err);
+        assert!(refused.err.contains(says), "{arguments:?}: {}", refused.err);
+        assert!(!bench.path("none/trials").exists(), "{arguments:?}");
+    }
+    let nothing = bench.run(&["compare", "--resume", "nowhere"]);
+    assert!(nothing.code == 2 && nothing.err.contains("study.json"), "{}", nothing.err);
+    let dry = bench.run(&["compare", "job.toml", "--dir", "none", "--dry-run"]);
+    assert!(dry.ok && dry.out.contains("12 trainings"), "{}{}", dry.out, dry.err);
+    assert!(!bench.path("none").exists());
+}
+
+const SWEEP: &str = r#"
+[sweep]
+method = "grid"
+
+[sweep.space]
+"optimizer.adamw.learning_rate" = { min = 1e-5, max = 1e-2, log = true, points = 2 }
+balance = ["equal", "uncertainty"]
+"#;
+
+#[test]
+fn a_sweep_writes_the_config_that_was_best() {
+    let bench = bench();
+    let config = fs::read_to_string(bench.path("job.toml")).unwrap();
+    let refused = bench.run(&["sweep", "job.toml"]);
+    assert!(refused.code == 2 && refused.err.contains("[sweep.space]"), "{}", refused.err);
+    bench.write("job.toml", config + SWEEP);
+    let ran = bench.run(&["sweep", "job.toml", "--dir", "grid"]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    let found = json(&bench, "grid/sweep.json");
+    assert_eq!(found["trials"].as_array().unwrap().len(), 4);
+    let values: Vec<f64> =
+        found["trials"].as_array().unwrap().iter().map(|one| one["value"].as_f64().unwrap()).collect();
+    assert!(values.is_sorted_by(|a, b| a >= b), "{values:?}");
+    assert_eq!(found["trials"][0]["settings"][0], "1.000e-2", "a rate of 1e-5 learns nothing here");
+    let best = bench.run(&["train", "grid/best.toml", "--run", "best"]);
+    assert!(best.ok, "{}", best.err);
+    let value = format!("{:.2}", 100.0 * values[0]);
+    assert!(best.out.contains(&format!("mean {value}")), "{value}: {}", best.out);
+
+    // Halving: four to epoch 1, one to the end; a sweep that goes on does nothing again.
+    let ran = bench.run(&[
+        "sweep",
+        "job.toml",
+        "--dir",
+        "halving",
+        "--set",
+        "sweep.method=successive_halving",
+        "--set",
+        "sweep.trials=4",
+    ]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    let found = json(&bench, "halving/sweep.json");
+    let epochs: Vec<u64> =
+        found["trials"].as_array().unwrap().iter().map(|one| one["epochs"].as_u64().unwrap()).collect();
+    assert_eq!(epochs, [3, 1, 1, 1]);
+    let name = found["trials"][0]["name"].as_str().unwrap();
+    assert!(bench.path(&format!("halving/trials/{name}/model/polytask.json")).exists());
+    // The one that came to the end was paused and resumed: the same bits as without a pause.
+    let plain = bench.run(&["train", &format!("halving/configs/{name}.toml"), "--run", "plain"]);
+    assert!(plain.ok, "{}", plain.err);
+    let weights = |run: &str| fs::read(bench.path(&format!("{run}/model/model.safetensors"))).unwrap();
+    assert!(weights("plain") == weights(&format!("halving/trials/{name}")));
+    let again = bench.run(&["sweep", "--resume", "halving", "--json"]);
+    assert!(again.ok, "{}", again.err);
+    assert_eq!(serde_json::from_str::<Value>(&again.out).unwrap()["trials"], found["trials"]);
+}
+
+#[test]
+fn ranges_that_are_none_are_refused_before_anything_is_trained() {
+    let bench = bench();
+    let config = fs::read_to_string(bench.path("job.toml")).unwrap();
+    for (space, says) in [
+        ("\"train.epoch\" = [1, 2]", "epochs"),
+        ("balance = [\"equal\", \"unsure\"]", "unsure"),
+        ("\"train.epochs\" = { min = 3, max = 1 }", "min = 3 is not below max = 1"),
+        ("\"train.epochs\" = 3", "expected a list of values"),
+    ] {
+        bench.write("job.toml", format!("{config}\n[sweep.space]\n{space}\n"));
+        let refused = bench.run(&["sweep", "job.toml", "--dir", "none"]);
+        assert_eq!(refused.code, 2, "{space}: {}{}", refused.out, refused.err);
+        assert!(refused.err.contains(says), "{space}: {}", refused.err);
+        assert!(!bench.path("none").exists(), "{space}");
+    }
+}
