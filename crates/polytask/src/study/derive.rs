@@ -107,11 +107,10 @@ impl Reference {
         all
     }
 
-    /// Tokens of a row of these corpora, on average.
-    pub fn tokens_per_row(&self, corpora: &BTreeSet<String>) -> f64 {
-        let own = || self.corpora.iter().filter(|(name, _)| corpora.contains(*name)).map(|(_, share)| share);
-        let (tokens, draws): (u64, u64) = (own().map(|c| c.tokens).sum(), own().map(|c| c.draws).sum());
-        tokens as f64 / draws.max(1) as f64
+    /// Tokens of a row with a label of one of the tasks, on average.
+    pub fn tokens_per_row(&self, tasks: &[String]) -> f64 {
+        let drawn = self.drawn(tasks);
+        drawn.tokens / drawn.rows.max(1.0)
     }
 
     /// Sets the batch size and the length of a run of a config for some of the tasks. `share` is the part of the steps that it gets: 1

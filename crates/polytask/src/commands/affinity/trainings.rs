@@ -6,7 +6,6 @@ use crate::failure::Failure;
 use crate::study::derive::{Budget, Reference, for_models};
 use crate::study::{StudyDir, Trial};
 use model::BackboneConfig;
-use std::collections::BTreeSet;
 use train::{AFFINITY_ROWS_PER_TASK, OptimizerConfig};
 
 /// A training, and the tokens that it trains on, about.
@@ -71,12 +70,11 @@ impl Trainings {
     }
 
     fn add_together(&mut self, config: &Config, reference: &Reference) {
-        let corpora: BTreeSet<String> = corpora_of(config);
         let (tasks, steps) = (self.tasks.len() as f64, reference.steps() as f64);
         // A backward pass costs two forward ones: a task's gradient as much as training on its rows, a loss a third of that.
         let rows = AFFINITY_ROWS_PER_TASK as f64 * tasks;
-        let of_measurement = rows * reference.tokens_per_row(&corpora) * (1.0 + (tasks + 2.0) / 3.0);
-        let tokens = reference.all_tokens() as f64 + of_measurement * (steps / self.every as f64).floor();
+        let of_measurement = rows * reference.tokens_per_row(&self.tasks) * (1.0 + (tasks + 2.0) / 3.0);
+        let tokens = reference.all_tokens() + of_measurement * (steps / self.every as f64).floor();
         for seed in self.seeds.clone() {
             let mut config = config.clone();
             config.train.affinity_steps = Some(self.every);
@@ -92,7 +90,7 @@ impl Trainings {
         let configs = for_models(&config, &sets, reference, Budget::Steps);
         let one = |seed: u64| {
             let make = move |(tasks, config): (&Vec<String>, &Config)| {
-                let tokens = reference.tokens(&corpora_of(config)) as f64;
+                let tokens = reference.tokens(tasks);
                 let mut config = config.clone();
                 config.train.seed = seed;
                 (Trial::new(&self.name_of_model(tasks, seed), config), tokens)
@@ -190,10 +188,6 @@ impl Trainings {
         ];
         all.into_iter().filter(|(_, count)| *count > 0).collect()
     }
-}
-
-fn corpora_of(config: &Config) -> BTreeSet<String> {
-    config.task.values().map(|task| task.config.corpus.clone()).collect()
 }
 
 /// Lets a training begin from a saved trunk. All else stays as it is without: a pretrained backbone has another default of the heads'
