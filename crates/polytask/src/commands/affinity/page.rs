@@ -2,7 +2,7 @@
 
 use super::analysis::Findings;
 use super::matrix::{Estimate, Matrix};
-use super::text::{Told, figure, groups_notes, matrices, named};
+use super::text::{Told, figure, groups_notes, marks, matrices, named};
 use crate::terminal::figures::{count, counted};
 use report::page::{Align, Chart, Page, Series, SignedCell, SignedHeatMap};
 
@@ -22,8 +22,13 @@ pub(super) fn page(findings: &Findings) -> String {
     let mut page = Page::new("Which tasks help which", &subtitle);
     groups(&mut page, findings);
     for told in matrices(findings) {
-        page.section(&told.title, &told.legend);
+        page.section(told.heading, &told.legend);
         page.signed_heat_map(&told.title, &heat_map(findings, &told));
+    }
+    let marks = marks(findings);
+    if !marks.is_empty() {
+        page.section("How far to rely on them", "");
+        marks.iter().for_each(|note| page.paragraph(note));
     }
     layers(&mut page, findings);
     course(&mut page, findings);
@@ -32,11 +37,7 @@ pub(super) fn page(findings: &Findings) -> String {
 }
 
 fn groups(page: &mut Page, findings: &Findings) {
-    let about = format!(
-        "By {}. {}",
-        findings.by.describe(),
-        groups_notes(findings).split_whitespace().collect::<Vec<_>>().join(" ")
-    );
+    let about = format!("By {}.", findings.by.describe());
     page.section("Which to train together", &about);
     let header = [
         ("models", Align::Figures),
@@ -56,6 +57,7 @@ fn groups(page: &mut Page, findings: &Findings) {
         })
         .collect();
     page.table(&header, &rows);
+    groups_notes(findings).iter().for_each(|note| page.paragraph(note));
 }
 
 fn heat_map(findings: &Findings, told: &Told<'_>) -> SignedHeatMap {
@@ -116,7 +118,7 @@ fn layers(page: &mut Page, findings: &Findings) {
     }
     page.section(
         "Over the depth of the network",
-        "The cosine of gradients over each part, from the bottom up. Lower layers are often more alike than upper ones.",
+        "The cosine of gradients over each part, from the bottom up.",
     );
     let names: Vec<String> = findings.layers.iter().map(|of| of.layer.clone()).collect();
     let row = |(a, b): (usize, usize)| {

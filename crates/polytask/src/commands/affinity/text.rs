@@ -13,6 +13,8 @@ const WIDTH: usize = 110;
 
 /// A matrix, how it is called, and how to read it.
 pub(super) struct Told<'a> {
+    /// In a few words.
+    pub(super) heading: &'static str,
     pub(super) title: String,
     pub(super) matrix: &'a Matrix,
     /// What the rows are, for the corner of the table.
@@ -27,7 +29,8 @@ pub(super) struct Told<'a> {
 /// Every matrix of pairs, in the order in which they are told.
 pub(super) fn matrices(findings: &Findings) -> Vec<Told<'_>> {
     let mut told = vec![cosines(findings), affinities(findings)];
-    let points = |title: &str, corner, matrix, legend: &str| Told {
+    let points = |heading, title: &str, corner, matrix, legend: &str| Told {
+        heading,
         title: title.to_owned(),
         matrix,
         corner,
@@ -37,6 +40,7 @@ pub(super) fn matrices(findings: &Findings) -> Vec<Told<'_>> {
     };
     told.extend(findings.pairs.as_ref().map(|matrix| {
         points(
+            "Pairs",
             "Trained together, in points of the task's metric against alone",
             "trained with",
             matrix,
@@ -46,6 +50,7 @@ pub(super) fn matrices(findings: &Findings) -> Vec<Told<'_>> {
     }));
     told.extend(findings.intermediate.as_ref().map(|matrix| {
         points(
+            "One after the other",
             "One after the other, in points of the task's metric against alone",
             "first",
             matrix,
@@ -58,6 +63,7 @@ pub(super) fn matrices(findings: &Findings) -> Vec<Told<'_>> {
 
 fn cosines(findings: &Findings) -> Told<'_> {
     Told {
+        heading: "Cosines of gradients",
         title: format!(
             "Cosine of gradients over all shared parameters, the mean of {}",
             counted(findings.measurements, "measurement")
@@ -84,6 +90,7 @@ fn affinities(findings: &Findings) -> Told<'_> {
         power => format!("1e-{power} of the loss"),
     };
     Told {
+        heading: "Affinity",
         title: format!("Affinity of TAG: what a step on one task takes off the loss of another, in {unit}"),
         matrix: &findings.net_affinity,
         corner: "a step on",
@@ -110,8 +117,10 @@ pub(super) fn report(findings: &Findings) -> String {
             out += &layers(findings);
         }
     }
-    out += &marks(findings);
-    out + &format!("\n  {}\n\n{}\n{}", groups_title(findings), groups(findings), groups_notes(findings))
+    out.extend(marks(findings).iter().map(|line| wrapped("  ", line, WIDTH)));
+    out += &format!("\n  {}\n\n{}\n", groups_title(findings), groups(findings));
+    out.extend(groups_notes(findings).iter().map(|line| wrapped("  ", line, WIDTH)));
+    out
 }
 
 fn tasks(findings: &Findings) -> String {
@@ -191,7 +200,7 @@ fn layers(findings: &Findings) -> String {
 }
 
 /// What the marks mean that occur, and which tasks have rows in common.
-fn marks(findings: &Findings) -> String {
+pub(super) fn marks(findings: &Findings) -> Vec<String> {
     let mut lines = Vec::new();
     let matrices = matrices(findings);
     let occurs = |mark: Mark| {
@@ -232,7 +241,7 @@ fn marks(findings: &Findings) -> String {
         }
     }
     lines.extend(findings.unmeasured.iter().map(|why| format!("Some measurements were not made: {why}.")));
-    lines.iter().map(|line| wrapped("  ", line, WIDTH)).collect()
+    lines
 }
 
 fn groups_title(findings: &Findings) -> String {
@@ -268,7 +277,7 @@ pub(super) fn named(partition: &Partition) -> String {
     partition.groups.iter().map(|group| group.join(" + ")).collect::<Vec<_>>().join(" | ")
 }
 
-pub(super) fn groups_notes(findings: &Findings) -> String {
+pub(super) fn groups_notes(findings: &Findings) -> Vec<String> {
     let mut lines = vec![
         "Predicted gain: over each task alone, the mean over tasks by importance; a task of a group is taken to gain the mean of what the \
          others of the group do for it (the rule of TAG). May be chance: of the figures behind it. It is a prediction from pairs."
@@ -289,5 +298,5 @@ pub(super) fn groups_notes(findings: &Findings) -> String {
     if let Some(best) = findings.partitions.iter().find(|one| one.groups.len() < one.budget) {
         lines.push(format!("More than {} predict no more.", counted(best.groups.len(), "model")));
     }
-    lines.iter().map(|line| wrapped("  ", line, WIDTH)).collect()
+    lines
 }
