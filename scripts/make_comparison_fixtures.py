@@ -22,7 +22,7 @@ for seeds, rows, samples in ((1, 40, 30), (2, 30, 25), (3, 50, 40), (5, 200, 40)
         resampled = (values[:, None] + rng.normal(0, 0.05, samples)[None, :] + rng.normal(0, 0.03, (seeds, samples))).round(6)
         cases.append({"values": values.tolist(), "resampled": resampled.tolist(), "rows": rows, "expected": difference(values, resampled, rows)})
 tables = []
-for seeds, rows, (of_seeds, of_rows) in ((3, 60, (0.1, 1.0)), (5, 40, (0.3, 0.2)), (4, 50, (0.0, 0.0))):
+for seeds, rows, (of_seeds, of_rows) in ((3, 60, (0.1, 1.0)), (5, 40, (0.3, 0.2)), (4, 50, (0.2, 0.5))):
     cells = rng.normal(0, of_seeds, (seeds, 1)) + rng.normal(0, of_rows, (1, rows)) + rng.normal(0, 0.5, (seeds, rows))
     cells = cells.round(4)
     tables.append({"cells": cells.tolist(), "variance": anova_variance(cells)})

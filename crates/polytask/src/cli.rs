@@ -103,6 +103,9 @@ pub struct Train {
     /// The run's directory, empty or not there [default: runs/ and the config's name, numbered if it exists]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub run: Option<PathBuf>,
+    /// Train a model for each group of tasks in a file, as `affinity` writes it, each a run in the directory
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub groups: Option<PathBuf>,
     /// Go on with an interrupted run, exactly where its last checkpoint stands; with `--set train.epochs=N` (or train.max_steps,
     /// train.max_tokens, train.max_minutes), train an interrupted or finished run further
     #[arg(long, value_name = "RUN", conflicts_with = "define")]

@@ -12,6 +12,7 @@ pub mod predict;
 pub mod reference;
 pub mod sweep;
 pub mod train;
+mod train_groups;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;

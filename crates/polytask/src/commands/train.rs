@@ -1,6 +1,7 @@
 //! `polytask train`: a run from its config, or on from where it was interrupted.
 
 use super::further;
+use super::train_groups::train_groups;
 use crate::cli;
 use crate::config::Config;
 use crate::event_sinks::EventSinks;
@@ -25,6 +26,9 @@ const FINDINGS: usize = 5;
 
 /// Trains; exit code 130 if interrupted.
 pub fn train(args: &cli::Train) -> Result<u8, Failure> {
+    if let (Some(file), Some(groups)) = (&args.file, &args.groups) {
+        return train_groups(args, file, groups);
+    }
     let (config, run, lock, start) = match (&args.file, &args.resume) {
         (_, Some(resume)) => {
             let run = RunDir::new(resume);
@@ -187,7 +191,7 @@ pub(crate) fn stop_flag() -> &'static AtomicBool {
 }
 
 /// The name of a config's run.
-fn name(file: &Path) -> String {
+pub(super) fn name(file: &Path) -> String {
     file.file_stem().map_or("run".into(), |stem| stem.to_string_lossy().into_owned())
 }
 

@@ -66,8 +66,8 @@ fn one_model_is_held_against_a_model_for_each_task() {
     assert_eq!(tags["tasks"], serde_json::json!(["tags"]));
     let rows = |trial: &str| {
         let text = fs::read_to_string(bench.path(&format!("all/trials/{trial}/metrics.jsonl"))).unwrap();
-        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let usage = events.filter(|event| event["event"] == "usage_report").last().unwrap();
+        let mut events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let usage = events.rfind(|event| event["event"] == "usage_report").unwrap();
         usage["tasks"]["tags"]["rows"].as_u64().unwrap()
     };
     let (among, alone) = (rows("together-1"), rows("alone-tags-1"));
@@ -153,16 +153,48 @@ fn other_domains_are_scored_and_never_trained_on() {
         // Half of its labels are no labels of the task: these rows count as wrong.
         assert!(one["scores"][far]["mean"].as_f64().unwrap() <= 0.5, "{one}");
     }
-    // The three models on the same rows share the computation of the one.
-    let steps =
-        |trial: &str| json(&bench, &format!("all/trials/{trial}/result.json"))["steps"].as_u64().unwrap();
-    assert!(steps("alone-alone-topic-1").abs_diff(steps("together-1") / 3) <= 1);
+    // The three models together train on as many tokens as the one.
+    let tokens =
+        |trial: &str| json(&bench, &format!("all/trials/{trial}/result.json"))["tokens"].as_f64().unwrap();
+    let alone: f64 =
+        ["topic", "tags", "again"].map(|task| tokens(&format!("alone-alone-{task}-1"))).iter().sum();
+    let ratio = alone / tokens("together-1");
+    assert!((0.85..1.15).contains(&ratio), "{ratio}");
     let scored = bench.run(&["evaluate", "all/trials/together-1"]);
     assert!(scored.ok && scored.out.contains("topic on far"), "{}{}", scored.out, scored.err);
 
     bench.edit("job.toml", "out_of_domain = [\"far\"]", "out_of_domain = [\"news\"]");
     let refused = bench.run(&["check", "job.toml"]);
     assert!(refused.code == 2 && refused.err.contains("which is its own"), "{}", refused.err);
+}
+
+#[test]
+fn groups_are_trained_and_compared() {
+    let bench = bench();
+    bench.write("groups.toml", "groups = [[\"topic\", \"tags\"], [\"again\"]]\n");
+    let ran = bench.run(&["train", "job.toml", "--groups", "groups.toml", "--run", "models"]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("model 2 of 2: again"), "{}", ran.out);
+    let scored = bench.run(&["evaluate", "models/topic+tags", "--json"]);
+    let scored: Value = serde_json::from_str(&scored.out).unwrap();
+    assert_eq!(scored["tasks"].as_object().unwrap().keys().collect::<Vec<_>>(), ["topic", "tags"]);
+    let again = bench.run(&["train", "job.toml", "--groups", "groups.toml", "--run", "models"]);
+    assert!(again.ok && !again.out.contains("epoch"), "{}{}", again.out, again.err);
+    bench.write("groups.toml", "groups = [[\"topic\"], [\"tags\", \"again\"]]\n");
+    let other = bench.run(&["train", "job.toml", "--groups", "groups.toml", "--run", "models"]);
+    assert!(other.code == 2 && other.err.contains("for other groups"), "{}", other.err);
+
+    let ran = bench.run(&["compare", "job.toml", "--groups", "groups.toml", "--dir", "all", "--seeds", "1"]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    let comparison = json(&bench, "all/comparison.json");
+    let one = |name: &str| {
+        let found = comparison["contestants"].as_array().unwrap();
+        found.iter().find(|one| one["name"] == name).unwrap().clone()
+    };
+    assert_eq!((one("alone")["models"].as_u64(), one("groups")["models"].as_u64()), (Some(3), Some(2)));
+    // The model for topic alone is one training for both.
+    assert_eq!(one("alone")["scores"][0]["values"], one("groups")["scores"][0]["values"]);
+    assert!(!bench.path("all/trials/topic-1").exists());
 }
 
 #[test]
@@ -213,7 +245,7 @@ fn a_sweep_writes_the_config_that_was_best() {
     let values: Vec<f64> =
         found["trials"].as_array().unwrap().iter().map(|one| one["value"].as_f64().unwrap()).collect();
     assert!(values.is_sorted_by(|a, b| a >= b), "{values:?}");
-    assert_eq!(found["trials"][0]["settings"][0], "1.000e-2", "a rate of 1e-5 learns nothing here");
+    assert_eq!(found["trials"][0]["settings"][0], "0.01", "a rate of 1e-5 learns nothing here");
     let best = bench.run(&["train", "grid/best.toml", "--run", "best"]);
     assert!(best.ok, "{}", best.err);
     let value = format!("{:.2}", 100.0 * values[0]);

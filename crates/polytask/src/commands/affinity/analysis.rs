@@ -181,7 +181,8 @@ impl Matrices<'_> {
             }
             let series = self.measurements.series(|event| get(event, &self.names[a], &self.names[b]));
             let mut found = Estimate::of_series(&series)?;
-            if self.attenuation(a, b) < LEAST_ATTENUATION {
+            // A cosine that is surely not 0 says so, whatever noise has taken off it.
+            if !found.is_sure() && self.attenuation(a, b) < LEAST_ATTENUATION {
                 found.marks.push(Mark::Unreliable);
             }
             self.mark_few_rows(&mut found, a, b);

@@ -221,7 +221,8 @@ pub(super) fn marks(findings: &Findings) -> Vec<String> {
     }
     if occurs(Mark::Unreliable) {
         lines.push(
-            "? the gradients of one of the two are so unreliable that of a cosine of 1 less than 0.25 would be seen: near 0 means nothing."
+            "? nor does it show that there is nothing: the gradients of one of the two are so unreliable that of a cosine of 1 less than 0.25 \
+             would be left."
                 .into(),
         );
     }

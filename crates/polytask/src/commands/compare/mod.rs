@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::study::derive::Budget;
 use crate::study::groups::Groups;
+use crate::study::settings::with_overrides;
 use crate::study::setup::{begin, config_file, measure};
 use crate::study::{Runner, StudyDir, Trial, TrialResult};
 use crate::terminal::figures::counted;
@@ -182,6 +183,9 @@ fn definition(args: &cli::Compare, config: &Config) -> Result<Definition, Failur
 impl Definition {
     /// What cannot be compared.
     fn check(&self, config: &Config) -> Result<(), Failure> {
+        for combination in grid::combinations(&self.grid, config)? {
+            with_overrides(config, &combination.set)?;
+        }
         let refused = |reason: &str| Err(Failure::refused([reason]));
         let tasks = config.task.len();
         if tasks == 1 && self.grid.is_empty() {
