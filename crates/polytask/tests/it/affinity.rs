@@ -170,3 +170,19 @@ fn what_cannot_be_measured_is_refused_and_a_dry_run_leaves_nothing() {
     bench.write("job.toml", format!("{}{}", &text[..from], &text[to..]));
     refused(&[], "there is one task");
 }
+
+/// Where two tasks are never trained at the same time there is nothing to say of them, and no groups are made up.
+#[test]
+fn tasks_that_never_meet_have_no_figure_and_no_groups() {
+    let bench = bench();
+    let text = fs::read_to_string(bench.path("job.toml")).unwrap();
+    let phases = "\n[[phase]]\ntasks = [\"topic\", \"tags\"]\nepochs = 2\n\n[[phase]]\ntasks = [\"tags\", \"copy\"]\nepochs = 2\n";
+    bench.write("job.toml", text + phases);
+    let told = bench.run(&["affinity", "job.toml", "--dir", "study"]);
+    assert!(told.ok, "{}", told.err);
+    assert!(told.out.contains("No groups by") && told.out.contains("topic -> copy"), "{}", told.out);
+    let found = json(&bench, "study/affinity.json");
+    assert!(found["cosine"][0][1]["mean"].is_number() && found["cosine"][0][2].is_null());
+    assert_eq!(found["partitions"].as_array().unwrap().len(), 0);
+    assert!(!bench.path("study/groups.toml").exists() && bench.path("study/report.html").exists());
+}

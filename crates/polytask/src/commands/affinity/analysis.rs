@@ -5,7 +5,6 @@ use super::grouping::{By, Partition, partitions};
 use super::matrix::{Estimate, Mark, Matrix};
 use super::measurements::{Measurements, affinity, net_affinity, pair};
 use super::trainings::Trainings;
-use crate::failure::Failure;
 use crate::study::{TaskScore, TrialResult};
 use metrics::{Difference, Replicates};
 use serde::Serialize;
@@ -45,8 +44,10 @@ pub struct Findings {
     pub intermediate: Option<Matrix>,
     /// By what tasks are grouped.
     pub by: By,
-    /// The best groups for 1, 2, ... models.
+    /// The best groups for 1, 2, ... models; none where a figure is missing.
     pub partitions: Vec<Partition>,
+    /// Why there are none.
+    pub no_groups: Option<String>,
     /// The cosine of each pair over training.
     pub course: Vec<Course>,
 }
@@ -103,16 +104,13 @@ pub struct Course {
 
 impl Findings {
     /// Of the measurements and results of all trainings.
-    ///
-    /// # Errors
-    /// A pair of tasks without a figure to group by.
     pub(super) fn of(
         trainings: &Trainings,
         definition: &Definition,
         measurements: &Measurements,
         results: &BTreeMap<String, TrialResult>,
         by: By,
-    ) -> Result<Findings, Failure> {
+    ) -> Findings {
         let names = &trainings.tasks;
         let scores = Scores { trainings, results };
         let tasks: Vec<TaskFigures> =
@@ -135,8 +133,10 @@ impl Findings {
             By::Cosine => &cosine,
             By::Pairs => pairs.as_ref().unwrap_or(&net),
         };
-        let partitions = partitions(names, &trainings.importance, (by, chosen), measurements)?;
-        Ok(Findings {
+        let grouped = partitions(names, &trainings.importance, (by, chosen), measurements);
+        let (partitions, no_groups) =
+            grouped.map_or_else(|why| (Vec::new(), Some(why)), |partitions| (partitions, None));
+        Findings {
             seeds: trainings.seeds.clone(),
             measurements: measurements.count(),
             every: trainings.every,
@@ -151,8 +151,9 @@ impl Findings {
             intermediate,
             by,
             partitions,
+            no_groups,
             tasks,
-        })
+        }
     }
 
     /// A gain in the unit of the matrix that tasks are grouped by.

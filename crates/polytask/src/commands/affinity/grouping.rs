@@ -70,23 +70,23 @@ pub struct Partition {
 /// For every number of models the best division.
 ///
 /// # Errors
-/// A pair of tasks without a figure.
+/// In words: a pair of tasks without a figure.
 pub(super) fn partitions(
     tasks: &[String],
     importance: &[f64],
     (by, matrix): (By, &Matrix),
     measurements: &Measurements,
-) -> Result<Vec<Partition>, Failure> {
+) -> Result<Vec<Partition>, String> {
     let missing = || {
         let pairs = (0..tasks.len()).flat_map(|i| (0..tasks.len()).map(move |j| (i, j)));
         let without = pairs.filter(|(i, j)| i != j && matrix.at(*i, *j).is_none());
         let named: Vec<String> = without.map(|(i, j)| format!("{} -> {}", tasks[i], tasks[j])).collect();
-        Failure::failed(format!("no groups: there is no figure of {}", named.join(", ")))
+        format!("there is no figure of {}", named.join(", "))
     };
     let gains = matrix.means().ok_or_else(missing)?;
     let resamples = resamples(tasks, by, measurements);
     let budgets = 1..=tasks.len();
-    let none = || Failure::failed("no groups: every task has importance 0");
+    let none = || "every task has importance 0".to_owned();
     budgets
         .map(|budget| {
             let found = best_grouping(&gains, importance, budget).ok_or_else(none)?;

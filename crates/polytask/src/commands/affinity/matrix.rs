@@ -94,3 +94,37 @@ impl Matrix {
         self.pairs().map(|(_, found)| found.mean.abs()).fold(0.0, f64::max)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics::Replicates;
+
+    #[test]
+    fn what_may_be_chance_is_marked() {
+        let steady: Vec<f64> = (0..20).map(|i| 1.0 + 0.1 * f64::from(i % 2)).collect();
+        let found = Estimate::of_series(&[steady]).unwrap();
+        assert!(found.is_sure() && (found.mean - 1.05).abs() < 1e-12);
+        let around_0: Vec<f64> = (0..20).map(|i| f64::from(i / 2 % 2) - 0.5).collect();
+        assert_eq!(Estimate::of_series(&[around_0]).unwrap().marks, [Mark::Noise]);
+        // Three measurements are too few for an interval.
+        assert_eq!(Estimate::of_series(&[vec![1.0, 1.0, 1.0]]).unwrap().marks, [Mark::Noise]);
+        assert_eq!(Estimate::of_series(&[vec![]]), None);
+        let of = |values: &[f64]| {
+            let figure = Replicates { values: values.to_vec(), resampled: vec![vec![0.1; 50]; values.len()] };
+            Estimate::of_difference(&Difference::of(&figure, 100).unwrap())
+        };
+        let sure = of(&[0.100, 0.101, 0.102]);
+        assert!(sure.is_sure() && (sure.mean - 10.1).abs() < 1e-9, "{sure:?}");
+        assert_eq!(of(&[0.1]).marks, [Mark::Noise], "one seed says nothing of others");
+    }
+
+    #[test]
+    fn a_matrix_without_a_pair_has_no_means() {
+        let one = |mean| Estimate { mean, standard_error: None, interval: None, marks: Vec::new() };
+        let whole = Matrix::of(2, |from, to| (from != to).then(|| one(from as f64 - 2.0)));
+        assert_eq!(whole.means(), Some(vec![vec![0.0, -2.0], vec![-1.0, 0.0]]));
+        assert_eq!((whole.largest(), whole.pairs().count()), (2.0, 2));
+        assert_eq!(Matrix::of(2, |from, _| (from == 0).then(|| one(1.0))).means(), None);
+    }
+}

@@ -82,21 +82,13 @@ pub fn affinity(args: &cli::Affinity) -> Result<u8, Failure> {
     let Some(dir) = dir else { return Ok(0) };
     let results = run(&dir, &config, &definition, &trainings, jobs, args.json)?;
     let measurements = Measurements::read(&dir, &trainings)?;
-    let findings = Findings::of(&trainings, &definition, &measurements, &results, by)?;
+    let findings = Findings::of(&trainings, &definition, &measurements, &results, by);
     keep(&dir, &findings, args)?;
     if args.json {
         output::line(serde_json::to_string_pretty(&findings).map_err(Failure::failed)?);
     } else {
         output::text(text::report(&findings));
-        let (root, models) = (dir.root().display(), args.models);
-        output::line(format_args!(
-            "  kept in {root}: report.html, affinity.json, and groups.toml for {models} models"
-        ));
-        let file = args.file.as_ref().map_or(config_file(&dir), Clone::clone);
-        output::line(format_args!(
-            "  next, to see whether it is so: polytask compare {} --groups {root}/groups.toml",
-            file.display()
-        ));
+        output::text(kept(&dir, &findings, args));
     }
     Ok(0)
 }
@@ -140,6 +132,21 @@ fn keep(dir: &StudyDir, findings: &Findings, args: &cli::Affinity) -> Result<(),
     let groups = toml::to_string(&Groups { groups: partition.groups.clone() }).map_err(Failure::failed)?;
     let text = format!("{}{groups}", grouping::comment(findings, partition));
     write(&dir.root().join("groups.toml"), text.as_bytes())
+}
+
+/// What lies where, and what to do with it.
+fn kept(dir: &StudyDir, findings: &Findings, args: &cli::Affinity) -> String {
+    let root = dir.root().display();
+    if findings.partitions.is_empty() {
+        return format!("  kept in {root}: report.html and affinity.json\n");
+    }
+    let models = counted(args.models as usize, "model");
+    let file = args.file.as_ref().map_or(config_file(dir), Clone::clone);
+    format!(
+        "  kept in {root}: report.html, affinity.json, and groups.toml for at most {models}\n  \
+         next, to see whether it is so: polytask compare {} --groups {root}/groups.toml\n",
+        file.display()
+    )
 }
 
 fn name(args: &cli::Affinity) -> String {

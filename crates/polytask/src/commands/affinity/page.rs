@@ -39,6 +39,9 @@ pub(super) fn page(findings: &Findings) -> String {
 fn groups(page: &mut Page, findings: &Findings) {
     let about = format!("By {}.", findings.by.describe());
     page.section("Which to train together", &about);
+    if let Some(why) = &findings.no_groups {
+        return page.paragraph(&format!("No groups: {why}."));
+    }
     let header = [
         ("models", Align::Figures),
         ("groups", Align::Words),

@@ -118,6 +118,11 @@ pub(super) fn report(findings: &Findings) -> String {
         }
     }
     out.extend(marks(findings).iter().map(|line| wrapped("  ", line, WIDTH)));
+    if let Some(why) = &findings.no_groups {
+        return out
+            + "\n"
+            + &wrapped("  ", &format!("No groups by {}: {why}.", findings.by.describe()), WIDTH);
+    }
     out += &format!("\n  {}\n\n{}\n", groups_title(findings), groups(findings));
     out.extend(groups_notes(findings).iter().map(|line| wrapped("  ", line, WIDTH)));
     out
@@ -300,4 +305,20 @@ pub(super) fn groups_notes(findings: &Findings) -> Vec<String> {
         lines.push(format!("More than {} predict no more.", counted(best.groups.len(), "model")));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_has_its_marks_and_what_rounds_to_zero_no_sign() {
+        let of = |mean: f64, marks: &[Mark]| {
+            let found = Estimate { mean, standard_error: None, interval: None, marks: marks.to_vec() };
+            figure(&found, (1.0, 2))
+        };
+        assert_eq!(of(0.123, &[]), "+0.12 ");
+        assert_eq!(of(-0.2, &[Mark::Noise, Mark::Unreliable]), "-0.20~?");
+        assert_eq!((of(-0.001, &[Mark::Noise]), of(0.001, &[])), ("0.00~".into(), "0.00 ".into()));
+    }
 }
