@@ -2,26 +2,36 @@
 //! is made as long as there is one that gains. Without randomness. What it finds may not be the best.
 
 use super::{GainTable, members};
+use std::collections::HashMap;
+
+/// The values of groups, each computed once: a change concerns two groups of all.
+struct Values<'a> {
+    table: &'a GainTable<'a>,
+    known: HashMap<u64, f64>,
+}
+
+impl Values<'_> {
+    fn of(&mut self, groups: &[u64]) -> f64 {
+        let table = self.table;
+        groups.iter().map(|group| *self.known.entry(*group).or_insert_with(|| table.value(*group))).sum()
+    }
+}
 
 /// A good division into at most `models` groups.
 pub(super) fn local_search(table: &GainTable<'_>, models: usize) -> Vec<u64> {
     let tasks = table.tasks();
     let all = if tasks == 64 { u64::MAX } else { (1 << tasks) - 1 };
     let alone: Vec<u64> = (0..tasks).map(|task| 1 << task).collect();
-    let mut found = improved(table, vec![all], models);
-    for beginning in [merged(table, alone, models), in_turn(tasks, models)] {
-        let other = improved(table, beginning, models);
-        let (value, best) = (value(table, &other), value(table, &found));
-        let tolerance = table.tolerance();
+    let (mut values, tolerance) = (Values { table, known: HashMap::new() }, table.tolerance());
+    let mut found = improved(&mut values, vec![all], models);
+    for beginning in [merged(&mut values, alone, models), in_turn(tasks, models)] {
+        let other = improved(&mut values, beginning, models);
+        let (value, best) = (values.of(&other), values.of(&found));
         if value > best + tolerance || (value >= best - tolerance && other.len() < found.len()) {
             found = other;
         }
     }
     found
-}
-
-fn value(table: &GainTable<'_>, groups: &[u64]) -> f64 {
-    groups.iter().map(|group| table.value(*group)).sum()
 }
 
 /// One task after the other in the next group.
@@ -33,16 +43,14 @@ fn in_turn(tasks: usize, models: usize) -> Vec<u64> {
 }
 
 /// Merges the two groups that gain most, or lose least, until there are few enough.
-fn merged(table: &GainTable<'_>, mut groups: Vec<u64>, models: usize) -> Vec<u64> {
+fn merged(values: &mut Values<'_>, mut groups: Vec<u64>, models: usize) -> Vec<u64> {
     while groups.len() > models {
-        let gain = |a: usize, b: usize| {
-            table.value(groups[a] | groups[b]) - table.value(groups[a]) - table.value(groups[b])
-        };
         let mut best = (f64::NEG_INFINITY, 0, 1);
         for a in 0..groups.len() {
             for b in a + 1..groups.len() {
-                if gain(a, b) > best.0 {
-                    best = (gain(a, b), a, b);
+                let gain = values.of(&[groups[a] | groups[b]]) - values.of(&[groups[a], groups[b]]);
+                if gain > best.0 {
+                    best = (gain, a, b);
                 }
             }
         }
@@ -53,13 +61,13 @@ fn merged(table: &GainTable<'_>, mut groups: Vec<u64>, models: usize) -> Vec<u64
 }
 
 /// Makes the best change as long as one gains, or needs fewer groups and loses nothing.
-fn improved(table: &GainTable<'_>, mut groups: Vec<u64>, models: usize) -> Vec<u64> {
-    let tolerance = table.tolerance();
+fn improved(values: &mut Values<'_>, mut groups: Vec<u64>, models: usize) -> Vec<u64> {
+    let (tasks, tolerance) = (values.table.tasks(), values.table.tolerance());
     loop {
-        let before = value(table, &groups);
+        let before = values.of(&groups);
         let mut best: Option<(f64, Vec<u64>)> = None;
-        for other in neighbours(table.tasks(), &groups, models) {
-            let gain = value(table, &other) - before;
+        for other in neighbours(tasks, &groups, models) {
+            let gain = values.of(&other) - before;
             let gains = gain > tolerance || (gain >= -tolerance && other.len() < groups.len());
             if gains && best.as_ref().is_none_or(|(most, _)| gain > most + tolerance) {
                 best = Some((gain, other));

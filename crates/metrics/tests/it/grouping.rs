@@ -135,7 +135,7 @@ fn a_given_division_is_valued_by_the_same_rule() {
 #[test]
 fn every_budget_has_the_best_division() {
     for tasks in 1..=7 {
-        for seed in 1..=8 {
+        for seed in 1..=4 {
             let gains = table(tasks, seed * 31 + tasks as u64);
             let mut next = numbers(seed);
             let importance: Vec<f64> = (0..tasks).map(|_| 1.5 + next()).collect();
