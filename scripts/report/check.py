@@ -187,6 +187,10 @@ def check(browser, page, out):
             size = {"x": 0, "y": 0, "width": width, "height": min(layout["height"], 16000), "scale": 1}
             shot = browser.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=size)
             out.joinpath(f"{page.stem}-{width}-{scheme}.png").write_bytes(base64.b64decode(shot["data"]))
+    # Also of readers whose screens are dark.
+    browser.call("Emulation.setEmulatedMedia", media="", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.call("Page.navigate", url=address)
+    browser.wait_for("Page.loadEventFired")
     printed = browser.call("Page.printToPDF", printBackground=True)
     out.joinpath(f"{page.stem}.pdf").write_bytes(base64.b64decode(printed["data"]))
     return faults

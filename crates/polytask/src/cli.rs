@@ -29,6 +29,8 @@ pub enum Command {
     Demo(Demo),
     /// Train the model that a config describes
     Train(Train),
+    /// Write the page of a run, or of several runs side by side: curves, scores, errors; and the curves as CSV
+    Report(Report),
     /// Score a trained model on a split of its corpora
     Evaluate(Evaluate),
     /// Answer every task for texts on standard input, one JSON object a line
@@ -110,6 +112,20 @@ pub struct Train {
     /// train.max_tokens, train.max_minutes), train an interrupted or finished run further
     #[arg(long, value_name = "RUN", conflicts_with = "define")]
     pub resume: Option<PathBuf>,
+}
+
+/// `polytask report`
+#[derive(Args)]
+pub struct Report {
+    /// The run's directory; several are laid side by side
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Where to write the page [default: report.html in the run, of several runs ./report.html]
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write the curves as CSV, a line for each point: into FILE.csv, or into a folder with a file for each run
+    #[arg(long, value_name = "FILE.csv|DIR")]
+    pub csv: Option<PathBuf>,
 }
 
 /// `polytask evaluate`

@@ -6,14 +6,18 @@ use crate::terminal::progress::{Detail, ProgressDisplay};
 use report::EventFile;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use train::{Event, RunDir};
+use train::{Evaluated, Event, RunDir};
 
 /// Takes the events of one run.
 pub struct EventSinks {
     progress: ProgressDisplay,
     lines: File,
     board: EventFile,
+    /// Losses on validation rows under the tags of those in training, in a folder of their own: TensorBoard draws curves of one tag and
+    /// of several folders over each other.
+    validation: ValidationBoard,
     /// Whether the last line may have been written in part.
     torn: bool,
     /// The first error in writing; reported once, at the end it makes the command fail.
@@ -30,6 +34,11 @@ impl EventSinks {
             progress: ProgressDisplay::new(detail),
             lines: lines.map_err(|e| Failure::io("opening", &path, e))?,
             board: board.map_err(|e| Failure::io("writing TensorBoard events in", run.root(), e))?,
+            validation: ValidationBoard {
+                folder: run.root().join("validation"),
+                events: None,
+                resumed_after: None,
+            },
             torn: false,
             error: None,
         })
@@ -72,6 +81,7 @@ impl EventSinks {
             && e.resumed
         {
             // What an interrupted run wrote of the steps that come again no longer counts.
+            self.validation.resumed_after = Some(e.step);
             return self.board.resumed(e.step as i64 + 1, time);
         }
         let mut scalar =
@@ -83,6 +93,18 @@ impl EventSinks {
                 }
                 for (task, weight) in &e.weights {
                     scalar(&format!("weight/{task}"), e.step, *weight)?;
+                }
+                if let Some(gradients) = &e.task_gradients {
+                    for (task, norm) in &gradients.norms {
+                        scalar(&format!("gradient_norm/{task}"), e.step, *norm)?;
+                    }
+                    for pair in &gradients.cosines {
+                        let (first, second) = &pair.tasks;
+                        scalar(&format!("cosine/{first}/{second}"), e.step, pair.cosine)?;
+                    }
+                    if let Some(conflicts) = gradients.conflicts {
+                        scalar("train/conflicts", e.step, conflicts)?;
+                    }
                 }
                 for (head, factor) in &e.head_factors {
                     scalar(&format!("head_factor/{head}"), e.step, *factor)?;
@@ -101,10 +123,50 @@ impl EventSinks {
                     scalar(&format!("{}/{task}/loss", e.split), e.step, *loss)?;
                 }
                 scalar(&format!("{}/mean", e.split), e.step, e.mean)?;
+                if e.split == "validation" {
+                    self.validation.losses(e, time)?;
+                }
                 self.board.flush()
+            }
+            Event::UsageReport(e) => {
+                for (task, share) in &e.shares {
+                    scalar(&format!("compute_share/{task}"), e.step, *share)?;
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// The folder of validation losses, which is made when there is one.
+struct ValidationBoard {
+    folder: PathBuf,
+    events: Option<EventFile>,
+    /// The steps done when this run went on.
+    resumed_after: Option<usize>,
+}
+
+impl ValidationBoard {
+    fn losses(&mut self, e: &Evaluated, time: f64) -> io::Result<()> {
+        if e.losses.is_empty() {
+            return Ok(());
+        }
+        let events = match &mut self.events {
+            Some(events) => events,
+            none => {
+                std::fs::create_dir_all(&self.folder)?;
+                let mut events = EventFile::create(&self.folder, time, "polytask")?;
+                if let Some(step) = self.resumed_after {
+                    events.resumed(step as i64 + 1, time)?;
+                }
+                none.insert(events)
+            }
+        };
+        for (task, loss) in &e.losses {
+            events.scalar(&format!("loss/{task}"), e.step as i64, time, *loss as f32)?;
+        }
+        events.flush()
     }
 }
 

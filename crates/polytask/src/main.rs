@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         command,
         Command::Demo(_)
             | Command::Train(_)
+            | Command::Report(_)
             | Command::Init(_)
             | Command::Trial(_)
             | Command::Compare(_)
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Demo(args) => demo::demo(&args),
         Command::Train(args) => commands::train::train(&args),
+        Command::Report(args) => commands::report::report(&args),
         Command::Evaluate(args) => commands::evaluate::evaluate(&args),
         Command::Predict(args) => commands::predict::predict(&args),
         Command::Check(args) => commands::check::check(&args),

@@ -25,6 +25,7 @@ mod label_remarks;
 mod losses;
 mod prediction;
 mod report;
+mod row_comparison;
 mod shared_head;
 mod targets;
 mod task_head;
@@ -42,6 +43,7 @@ pub use prediction::{
     WordArc, WordTag,
 };
 pub use report::{GoldIssue, LabelReport, Loss, Scores, SummaryStatistics};
+pub use row_comparison::RowComparison;
 pub use shared_head::joint_label_spaces;
 pub use targets::class_weights::{ClassWeights, NamedWeights};
 pub use targets::tag_scheme::Scheme;

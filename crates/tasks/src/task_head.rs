@@ -3,10 +3,10 @@
 use serde_json::json;
 use std::collections::HashMap;
 
-use data::{DataError, Pack, Split, View};
+use data::{DataError, Pack, Row, Split, View};
 use model::Parameters;
 
-use crate::{Batch, BatchRow, LabelReport, Loss, ModelInput, Prediction, Scores};
+use crate::{Batch, BatchRow, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores};
 
 /// The head of a task, with its label space and the encoded targets of splits: from token states to a loss, predictions and
 /// scores.
@@ -58,6 +58,19 @@ pub trait TaskHead: Send + Sync {
 
     /// The probability of every label, in falling order, where an answer lists only the most probable ones; `None` of other kinds.
     fn probabilities(&self, prediction: &Prediction) -> Option<serde_json::Map<String, serde_json::Value>>;
+
+    /// A prediction beside the gold of its row, for lists of errors and confusion matrices. `view` is the one whose targets are those
+    /// of the split. `None` for a row without a label, and for a prediction that is not finite.
+    fn compare(
+        &self,
+        split: Split,
+        view: &View,
+        row: usize,
+        prediction: &Prediction,
+    ) -> Option<RowComparison>;
+
+    /// What the error of a [`RowComparison`] counts, in words.
+    fn error_measure(&self) -> &'static str;
 }
 
 /// The head of one kind. [`EncodedHead`] makes a [`TaskHead`] of it, whose methods of the same names say what these do.
@@ -97,6 +110,19 @@ pub(crate) trait Head: Send + Sync {
 
     fn probabilities(&self, _prediction: &Prediction) -> Option<serde_json::Map<String, serde_json::Value>> {
         None
+    }
+
+    /// `source` is the row as it was read.
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison>;
+
+    fn error_measure(&self) -> &'static str {
+        "probability of the wrong answer"
     }
 }
 
@@ -174,5 +200,21 @@ impl<H: Head> TaskHead for EncodedHead<H> {
 
     fn probabilities(&self, prediction: &Prediction) -> Option<serde_json::Map<String, serde_json::Value>> {
         self.head.probabilities(prediction)
+    }
+
+    fn compare(
+        &self,
+        split: Split,
+        view: &View,
+        row: usize,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let targets = self.targets(split);
+        let source = view.rows.get(row).filter(|_| H::labelled(targets, row) && prediction.is_finite())?;
+        self.head.compare(targets, row, source, prediction)
+    }
+
+    fn error_measure(&self) -> &'static str {
+        self.head.error_measure()
     }
 }

@@ -5,7 +5,10 @@ use crate::failure::Failure;
 use crate::terminal::{figures::count, figures::points, output, table::Table};
 use crate::{config::Config, job::assemble, job::corpora::TaskLabels, job::out_of_domain::OtherDomains};
 use data::Split;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use train::{Evaluation, Model, RunDir, TaskScores};
 
@@ -22,8 +25,17 @@ pub fn evaluate(args: &cli::Evaluate) -> Result<u8, Failure> {
             _ => Ok((evaluation, Vec::new(), model)),
         }
     })?;
+    let scores = as_json(&evaluation, &elsewhere, &args.split);
+    // A run that cannot be written can be scored all the same.
+    let text = serde_json::to_vec_pretty(&scores).map_err(Failure::failed)?;
+    if let Err(failure) = super::train::write(&scores_path(&run, split), &text) {
+        output::error(format_args!(
+            "warning: reports of this run will lack these scores: {}",
+            failure.messages.join("; ")
+        ));
+    }
     if args.json {
-        output::line(as_json(&evaluation, &elsewhere, &args.split));
+        output::line(scores);
     } else {
         output::line(format_args!("\n{}", as_table(&evaluation, &elsewhere, &model, split)));
     }
@@ -55,6 +67,27 @@ fn score_elsewhere(config: &Config, mut model: Model) -> Result<(Vec<Elsewhere>,
         }
     }
     Ok((found, model))
+}
+
+/// Where the scores of a split lie in a run, once they were computed: as the object that `--json` prints.
+pub fn scores_path(run: &RunDir, split: Split) -> PathBuf {
+    run.root().join(format!("scores.{split}.json"))
+}
+
+/// The scores of a split as they are stored.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SavedScores {
+    /// By task.
+    pub tasks: BTreeMap<String, SavedTaskScores>,
+}
+
+/// The scores of a task as they are stored.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SavedTaskScores {
+    /// The primary metric.
+    pub primary: String,
+    /// By metric.
+    pub scores: BTreeMap<String, f64>,
 }
 
 /// Scores a model on a split of the config's corpora.

@@ -10,6 +10,7 @@ pub mod lr_find;
 pub mod plan;
 pub mod predict;
 pub mod reference;
+pub mod report;
 pub mod sweep;
 pub mod train;
 mod train_groups;

@@ -10,6 +10,7 @@ use crate::job::assemble::{Assembled, assemble};
 use crate::job::run_lock::RunLock;
 use crate::memory::memory_plan::plan_batches;
 use crate::memory::{self, ProcessMemoryLimit};
+use crate::run_report::{self, environment::Environment, held_out::HeldOut};
 use crate::survey::{Survey, gravest};
 use crate::terminal::{figures::count, figures::counted, output, progress::Detail};
 use burn::tensor::Device;
@@ -128,6 +129,7 @@ pub fn run_observed(
         let data = serde_json::to_vec_pretty(&report).map_err(Failure::failed)?;
         write(&run.data(), &data)?;
     }
+    Environment::begin(run, &config, device)?;
     let mut sinks = EventSinks::open(run, detail)?;
     let began = Instant::now();
     let outcome = train::run(
@@ -146,8 +148,46 @@ pub fn run_observed(
         },
     );
     let closed = sinks.close();
+    if detail != Detail::Warnings
+        && let Err(failure) = write_report(&config, &job, run, outcome.as_ref().ok(), detail)
+    {
+        // The model is there, or the checkpoint: what is told of them is not worth a failed run.
+        output::error(format_args!(
+            "warning: the run's report is not complete: {}",
+            failure.messages.join("; ")
+        ));
+    }
     let outcome = outcome.map_err(Failure::failed)?;
     closed.map(|()| outcome)
+}
+
+/// Writes when a run ended, what the model of a finished one answers on held-out rows, and the run's page, also of one that failed
+/// (`outcome` is `None`). Prints what each task got and gave.
+fn write_report(
+    config: &Config,
+    job: &Job,
+    run: &RunDir,
+    outcome: Option<&Outcome>,
+    detail: Detail,
+) -> Result<(), Failure> {
+    Environment::end(run)?;
+    if matches!(outcome, Some(Outcome::AlreadyFinished { .. })) {
+        return Ok(());
+    }
+    let is_finished = matches!(outcome, Some(Outcome::Finished { .. }));
+    if is_finished {
+        HeldOut::write(job, config.train.tokens_per_batch, run, stop_flag())?;
+    }
+    let read = run_report::RunFiles::read(run.root())?;
+    if is_finished && detail == Detail::Tables {
+        output::text(run_report::outcome_table(&read));
+    }
+    let page = run_report::page_path(run);
+    write(&page, run_report::run_page(&read).as_bytes())?;
+    if detail == Detail::Tables {
+        output::line(format_args!("  curves, scores and errors: {}", page.display()));
+    }
+    Ok(())
 }
 
 /// Whether a run that goes on, or begins again for want of a checkpoint, has got a greater length on the command line, so that its own

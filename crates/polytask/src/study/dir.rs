@@ -2,8 +2,11 @@
 
 use super::{Trial, TrialResult};
 use crate::commands::train::write;
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::job::run_lock::RunLock;
+use crate::run_report::environment::Environment;
+use burn::tensor::Device;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,6 +57,24 @@ impl StudyDir {
             .map_err(|e| refused(format!("is not what this command began: {e}")))?;
         let lock = RunLock::existing(&RunDir::new(dir))?;
         Ok((StudyDir { root: dir.to_path_buf(), _lock: lock }, definition))
+    }
+
+    /// Notes the command that begins now, and on what it runs.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn begin_session(&self, config: &Config, device: &Device) -> Result<(), Failure> {
+        Environment::begin(&RunDir::new(&self.root), config, device)
+    }
+
+    /// Notes that the command has come to its end, and gives all commands so far.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn end_session(&self) -> Result<Option<Environment>, Failure> {
+        let run = RunDir::new(&self.root);
+        Environment::end(&run)?;
+        Environment::of(&run).map_err(Failure::failed)
     }
 
     /// The directory.

@@ -11,7 +11,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 use train::{
     Affinity, Evaluated, Event, Finished, Lengthened, PhaseBegan, ScheduleCourse, Started, StepEvent,
-    StopReason, TaskDone, UsageReport,
+    StopReason, TaskDone,
 };
 
 /// Seconds between two plain lines.
@@ -61,7 +61,6 @@ pub struct ProgressDisplay {
     tokens: RunningMean,
     printed: f64,
     scores: BTreeMap<(String, String), f64>,
-    usage: Option<UsageReport>,
     /// What was said last of measurements of the tasks' affinity.
     affinity: Option<String>,
 }
@@ -86,7 +85,6 @@ impl ProgressDisplay {
             tokens: RunningMean::default(),
             printed: f64::NEG_INFINITY,
             scores: BTreeMap::new(),
-            usage: None,
             affinity: None,
         }
     }
@@ -136,10 +134,10 @@ impl ProgressDisplay {
                 e.task.as_ref().map_or("everything".into(), |task| format!("the head of {task}")),
                 e.factor
             )),
-            Event::Saved(_) => {}
+            // What each task has used is printed at the end, with what it gave.
+            Event::Saved(_) | Event::UsageReport(_) => {}
             Event::PhaseBegan(e) => self.phase_began(e),
             Event::TaskDone(e) => self.task_done(e),
-            Event::UsageReport(e) => self.usage = Some(e.clone()),
             Event::StoppedEarly(e) => self.say(&format!(
                 "  stopped early at step {}: {} evaluations without a better one than step {}'s",
                 count(e.step),
@@ -311,11 +309,6 @@ impl ProgressDisplay {
 
     fn finished(&mut self, e: &Finished) {
         self.clear();
-        if let Some(report) =
-            self.usage.take().filter(|_| self.detail == Detail::Tables && self.tasks.len() > 1)
-        {
-            self.say(&format!("\n  what each task got\n\n{}", usage(&report, &self.tasks)));
-        }
         let time = Duration::from_secs_f64(e.elapsed);
         self.say(&format!(
             "  {} tokens in {}{}; the model of step {} lies in {}",
@@ -362,32 +355,6 @@ pub fn unevaluated(tasks: &[String], count: usize) -> Option<String> {
             tasks.join(", ")
         )),
     }
-}
-
-/// What each task got, and how often each corpus was drawn.
-fn usage(report: &UsageReport, tasks: &[String]) -> String {
-    let mut table = Table::new(&["task", "rows", "tokens", "steps", "compute", "time"]);
-    for task in tasks {
-        let Some(spent) = report.tasks.get(task) else { continue };
-        table.row([
-            task.clone(),
-            count(spent.rows as usize),
-            count(spent.tokens as usize),
-            count(spent.steps as usize),
-            format!("{:.1} %", 100.0 * report.shares.get(task).copied().unwrap_or(0.0)),
-            duration(Duration::from_secs_f64(spent.seconds)),
-        ]);
-    }
-    let mut corpora = Table::new(&["corpus", "rows", "draws", "times through"]);
-    for (corpus, drawn) in &report.corpora {
-        corpora.row([
-            corpus.clone(),
-            count(drawn.rows),
-            count(drawn.draws as usize),
-            format!("{:.2}", drawn.draws as f64 / drawn.rows.max(1) as f64),
-        ]);
-    }
-    format!("{}\n{}", table.render(), corpora.render())
 }
 
 #[cfg(test)]

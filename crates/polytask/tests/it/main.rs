@@ -17,6 +17,7 @@ mod memory;
 mod plan;
 mod program;
 mod relations;
+mod report;
 mod run_folder;
 mod sequences;
 mod shared_head;

@@ -71,7 +71,11 @@ pub(super) fn render(caption: &str, confusion: &Confusion) -> Rendered {
     let texts: Vec<(String, String)> = (0..n * n)
         .map(|i| {
             let (gold, answer, count) = (i / n, i % n, dense[i]);
-            let text = if count == 0 { "·".to_owned() } else { count.to_string() };
+            let text = match count {
+                0 => "·".to_owned(),
+                100_000.. => format!("{} k", count / 1000),
+                _ => count.to_string(),
+            };
             let title = format!(
                 "gold {}, predicted {}: {count}, {:.1} % of {}",
                 confusion.labels[gold],

@@ -5,9 +5,9 @@ use crate::axis::Axis;
 
 /// The image, and the field within it.
 pub(super) const WIDTH: f64 = 384.0;
-pub(super) const HEIGHT: f64 = 236.0;
+pub(super) const HEIGHT: f64 = 242.0;
 pub(super) const LEFT: f64 = 46.0;
-pub(super) const TOP: f64 = 20.0;
+pub(super) const TOP: f64 = 28.0;
 pub(super) const FIELD: (f64, f64) = (WIDTH - LEFT - 12.0, HEIGHT - TOP - 38.0);
 /// Letters of a name in a legend.
 const LETTERS: usize = 34;
@@ -42,7 +42,7 @@ pub(super) fn dashes(dash: usize) -> String {
 pub(super) fn axes(x: (&str, &Axis), y: (&str, &Axis)) -> String {
     let (right, bottom) = (LEFT + FIELD.0, TOP + FIELD.1);
     let mut out = String::new();
-    let x_ticks = x.1.ticks();
+    let x_ticks: Vec<(f64, String)> = x.1.ticks().into_iter().map(compact).collect();
     // Long numbers need more room than there is between many ticks.
     let longest = x_ticks.iter().map(|(_, written)| written.len()).max().unwrap_or(1);
     let every = (x_ticks.len() * (longest * 7 + 10)).div_ceil(FIELD.0 as usize).max(1);
@@ -54,7 +54,7 @@ pub(super) fn axes(x: (&str, &Axis), y: (&str, &Axis)) -> String {
                 &format!("<text class=\"middle\" x=\"{at:.1}\" y=\"{:.1}\">{written}</text>", bottom + 14.0);
         }
     }
-    for (value, written) in y.1.ticks() {
+    for (value, written) in y.1.ticks().into_iter().map(compact) {
         let at = bottom - y.1.position(value).unwrap_or(0.0) * FIELD.1;
         out += &format!(
             "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{right}\"/>\
@@ -72,6 +72,18 @@ pub(super) fn axes(x: (&str, &Axis), y: (&str, &Axis)) -> String {
         escape(&short(y.0, 50)),
     );
     out
+}
+
+/// A tick of more than five digits in thousands or millions.
+fn compact((value, written): (f64, String)) -> (f64, String) {
+    let size = value.abs();
+    let written = match size {
+        _ if written.contains('e') => written,
+        _ if size >= 1e6 => format!("{} M", value / 1e6),
+        _ if size >= 1e5 => format!("{} k", value / 1e3),
+        _ => written,
+    };
+    (value, written)
 }
 
 /// Names beside samples of what they name; a list below the image, that wraps.
@@ -106,6 +118,13 @@ pub(super) fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn great_ticks_are_short() {
+        let written =
+            [0.25, 20_000.0, 120_000.0, 2_500_000.0].map(|value| compact((value, format!("{value}"))).1);
+        assert_eq!(written, ["0.25", "20000", "120 k", "2.5 M"]);
+    }
 
     #[test]
     fn numbers_have_four_digits() {

@@ -4,8 +4,6 @@ use super::escape::{escape, short};
 use super::field::legend;
 
 const LINE: f64 = 30.0;
-/// Room for the names of the rows.
-const NAMES: f64 = 142.0;
 /// Letters that there is room for beside a row.
 const LETTERS: usize = 18;
 
@@ -102,13 +100,15 @@ pub(super) type Row<'a> = (&'a str, Vec<Option<Square<'a>>>);
 
 /// A matrix whose cells are `cell` pixels wide. Where a column's name has no room above its cell, all names are slanted.
 pub(super) fn matrix(caption: &str, cell: f64, columns: &[String], rows: &[Row<'_>]) -> String {
+    let letters = |name: &str| short(name, LETTERS).chars().count() as f64;
+    let names = 14.0 + 7.1 * rows.iter().map(|(name, _)| letters(name)).fold(2.0, f64::max);
     let room = (cell / 7.6) as usize;
     let longest = columns.iter().map(|name| short(name, LETTERS).chars().count()).max().unwrap_or(0);
     let slanted = longest > room;
     let head = if slanted { 16.0 + 4.4 * longest as f64 } else { 26.0 };
     // The last slanted name leans out over the right edge.
     let lean = if slanted { 5.6 * longest as f64 } else { 0.0 };
-    let (width, height) = (NAMES + cell * columns.len() as f64 + lean, head + LINE * rows.len() as f64 + 2.0);
+    let (width, height) = (names + cell * columns.len() as f64 + lean, head + LINE * rows.len() as f64 + 2.0);
     let mut out = format!(
         "<svg class=\"matrix\" width=\"{width:.0}\" style=\"min-width:{:.0}px\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          role=\"img\" aria-label=\"{}\">\n",
@@ -117,7 +117,7 @@ pub(super) fn matrix(caption: &str, cell: f64, columns: &[String], rows: &[Row<'
         escape(caption)
     );
     for (i, name) in columns.iter().enumerate() {
-        let x = NAMES + cell * (i as f64 + 0.5);
+        let x = names + cell * (i as f64 + 0.5);
         let (class, at) = match slanted {
             true => ("", format!("transform=\"translate({:.1} {:.1}) rotate(-38)\"", x - 2.0, head - 6.0)),
             false => (" class=\"middle\"", format!("x=\"{x:.1}\" y=\"{:.1}\"", head - 10.0)),
@@ -132,13 +132,13 @@ pub(super) fn matrix(caption: &str, cell: f64, columns: &[String], rows: &[Row<'
         let top = head + LINE * r as f64;
         out += &format!(
             "<text class=\"end\" x=\"{:.1}\" y=\"{:.1}\">{}<title>{}</title></text>\n",
-            NAMES - 6.0,
+            names - 6.0,
             top + 19.0,
             escape(&short(name, LETTERS)),
             escape(name)
         );
         for (c, square) in cells.iter().enumerate() {
-            out += &drawn(square.as_ref(), cell, NAMES + cell * c as f64, top);
+            out += &drawn(square.as_ref(), cell, names + cell * c as f64, top);
         }
     }
     out + "</svg>\n"

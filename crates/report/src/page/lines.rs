@@ -114,13 +114,16 @@ pub(super) fn render(caption: &str, chart: &Chart) -> String {
         escape(&chart.x.0),
     );
     out += &axes((&chart.x.0, &x), (&chart.y.0, &y));
-    for (name, at) in &chart.marks {
+    for (i, (name, at)) in chart.marks.iter().enumerate() {
         if let Some(share) = x.position(*at) {
             let (px, bottom) = place(share, 0.0);
             out += &format!(
-                "<g><title>{}: {}</title><path class=\"mark\" d=\"M{px:.1} {TOP}V{bottom}\"/></g>\n",
+                "<g><title>{}: {}</title><path class=\"mark\" d=\"M{px:.1} {TOP}V{bottom}\"/>\
+                 <text class=\"quiet middle\" x=\"{px:.1}\" y=\"{:.1}\">{}</text></g>\n",
                 escape(name),
-                number(*at)
+                number(*at),
+                TOP - 3.0,
+                letter(i),
             );
         }
     }
@@ -135,10 +138,20 @@ pub(super) fn render(caption: &str, chart: &Chart) -> String {
             entries.push((sample, series.name.clone()));
         }
     }
-    entries.extend(chart.marks.iter().map(|(name, at)| {
-        ("<path class=\"mark\" d=\"M13 0V12\"/>".to_owned(), format!("{name} ({})", number(*at)))
-    }));
+    let mark = |(i, (name, at)): (usize, &(String, f64))| {
+        let sample = format!(
+            "<path class=\"mark\" d=\"M20 0V12\"/><text class=\"quiet\" x=\"4\" y=\"10\">{}</text>",
+            letter(i)
+        );
+        (sample, format!("{name} ({})", number(*at)))
+    };
+    entries.extend(chart.marks.iter().enumerate().map(mark));
     out + "</svg>\n" + &legend(&entries)
+}
+
+/// A, B, C, ...: of a mark, at its line and in the legend.
+fn letter(mark: usize) -> char {
+    char::from(b'A' + (mark % 26) as u8)
 }
 
 /// A line as a group, with what the script at the end of the page tells of its points.

@@ -43,8 +43,8 @@ use crate::targets::class_weights::ClassWeights;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels, Targets};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
-    TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
+    TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["accuracy", "macro_f1", "micro_f1", "matthews"];
@@ -293,5 +293,15 @@ impl Head for ClassificationHead {
 
     fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
         self.labels.answer(prediction)
+    }
+
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        _source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        targets.compare(&self.labels, row, prediction)
     }
 }

@@ -40,12 +40,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::row_comparison::{NO_LABEL, WordDifference};
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
 use crate::targets::words::{self, DroppedCounts};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
-    TrunkHandles, WordArc,
+    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores,
+    TaskError, TaskHead, TrunkHandles, WordArc,
 };
 
 mod arcs;
@@ -398,5 +399,43 @@ impl Head for DependencyParsingHead {
             answer["words"] = json!(words);
         }
         answer
+    }
+
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let Prediction::Tree(arcs) = prediction else { return None };
+        let forms = source.words(&self.kind.config.tokens).ok().flatten().unwrap_or_default();
+        let form = |word: usize| forms.get(word).map_or("?", String::as_str);
+        let end = |head: u32| (head as usize).checked_sub(1).map_or("the root", form);
+        let (mut differences, mut labels) = (Vec::new(), Vec::new());
+        for (word, (head, relation)) in
+            targets.row(row).enumerate().filter(|(_, (head, _))| *head != IGNORE_INDEX)
+        {
+            let relation = targets.relations.name(&self.labels, relation).unwrap_or_default();
+            let found = arcs.get(word).copied().flatten();
+            let answered = found.and_then(|arc| self.labels.name(arc.relation)).unwrap_or(NO_LABEL);
+            labels.push((relation.to_owned(), answered.to_owned()));
+            if found.is_none_or(|arc| arc.head != head) || answered != relation {
+                differences.push(WordDifference {
+                    word: form(word).to_owned(),
+                    gold: format!("{relation} of {}", end(head)),
+                    answer: found.map_or_else(
+                        || NO_LABEL.to_owned(),
+                        |arc| format!("{answered} of {}", end(arc.head)),
+                    ),
+                    probability: found.map_or(0.0, |arc| arc.probability.into()),
+                });
+            }
+        }
+        Some(RowComparison::of_words(differences, labels))
+    }
+
+    fn error_measure(&self) -> &'static str {
+        "greatest probability of a wrong arc"
     }
 }

@@ -62,12 +62,13 @@ use model::Parameters;
 
 use crate::heads::head;
 use crate::losses::binary;
+use crate::row_comparison::NO_LABEL;
 use crate::targets::labels::Labels;
 use crate::targets::words;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
-    TrunkHandles,
+    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores,
+    TaskError, TaskHead, TrunkHandles,
 };
 use annotation::Annotation;
 use label_space::LabelSpace;
@@ -351,6 +352,48 @@ impl Head for EntitiesRelationsHead {
         let Prediction::Graph(graph) = prediction else { return serde_json::Value::Null };
         let graph = self.above_threshold(graph, self.fixed_threshold());
         scored_spans::to_json(&graph, input, &self.space.types, &self.space.relations)
+    }
+
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let (Some(annotation), Prediction::Graph(graph)) = (gold_of(targets, row as u32), prediction) else {
+            return None;
+        };
+        let graph = &self.above_threshold(graph, self.fixed_threshold());
+        let words = source.words(&self.kind.config.tokens).ok().flatten().unwrap_or_default();
+        let text = |span: &metrics::Span| {
+            words.get(span.start..span.end).map(|words| words.join(" ")).unwrap_or_default()
+        };
+        let entity =
+            |span: &metrics::Span| format!("{} {} (word {})", text(span), span.label, span.start + 1);
+        let relation = |found: &metrics::Relation| {
+            format!("{} {} {}", text(&found.head), found.label, text(&found.tail))
+        };
+        let (gold, found) = (annotation.spans(), scored_spans::spans(graph, &self.space.types));
+        let at = |spans: &[metrics::Span], of: &metrics::Span| {
+            let same = spans.iter().find(|span| (span.start, span.end) == (of.start, of.end));
+            same.map_or_else(|| NO_LABEL.to_owned(), |span| span.label.clone())
+        };
+        let of_gold = gold.iter().map(|span| (span.label.clone(), at(&found, span)));
+        let spurious = found.iter().filter(|span| at(&gold, span) == NO_LABEL);
+        let labels = of_gold.chain(spurious.map(|span| (NO_LABEL.to_owned(), span.label.clone()))).collect();
+        let mut things: [Vec<String>; 2] =
+            [gold.iter().map(entity).collect(), found.iter().map(entity).collect()];
+        if let Some(triples) = annotation.triples() {
+            let answered = scored_spans::triples(graph, &self.space.types, &self.space.relations);
+            things[0].extend(triples.iter().map(relation));
+            things[1].extend(answered.iter().map(relation));
+        }
+        Some(RowComparison::of_sets(&things[0], &things[1], labels))
+    }
+
+    fn error_measure(&self) -> &'static str {
+        "entities and relations that are missed or spurious"
     }
 }
 

@@ -40,11 +40,12 @@ use serde_json::json;
 
 use crate::heads::head::{self, LinearHead};
 use crate::losses::ragged;
+use crate::row_comparison::NO_LABEL;
 use crate::targets::gold::{self, GoldAnswer, GoldAnswers, Misplaced};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, SpanAnswer,
-    TaskError, TaskHead, TrunkHandles,
+    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores,
+    SpanAnswer, TaskError, TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["answer_f1", "exact_match"];
@@ -480,6 +481,33 @@ impl Head for ExtractiveQaHead {
             "start": found.as_ref().map(|(bytes, _)| characters(bytes.start)),
             "end": found.as_ref().map(|(bytes, _)| characters(bytes.end)),
             "probability": answer.probability,
+        })
+    }
+
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let (Some(Some(question)), Prediction::Span(answer)) = (targets.gold.get(row), prediction) else {
+            return None;
+        };
+        let offset_mapping = targets.encoded.offset_mapping(row);
+        let context = source.text(&self.kind.config.context).ok().flatten().unwrap_or_default();
+        let found = text(&context, &offset_mapping, answer).map(|(_, text)| text.to_owned());
+        let gold = question.answers.first().cloned();
+        let is_correct = metrics::exact_match(
+            std::slice::from_ref(&question.answers),
+            &[found.clone().unwrap_or_default()],
+        ) == 1.0;
+        let kind = |text: &Option<String>| if text.is_some() { "an answer" } else { "no answer" }.to_owned();
+        let labels = vec![(kind(&gold), kind(&found))];
+        let [gold, found] = [gold, found].map(|text| text.unwrap_or_else(|| NO_LABEL.to_owned()));
+        Some(RowComparison {
+            labels,
+            ..RowComparison::of_text(gold, found, is_correct, answer.probability.into())
         })
     }
 }

@@ -36,12 +36,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::heads::head::{self, LinearHead};
+use crate::row_comparison::{NO_LABEL, WordDifference};
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
 use crate::targets::words::{self, WordTargets, first_tokens};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
-    TrunkHandles, WordTag,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
+    TaskHead, TrunkHandles, WordTag,
 };
 
 mod script;
@@ -297,5 +298,32 @@ impl Head for LemmatizationHead {
             answer["words"] = json!(forms);
         }
         answer
+    }
+
+    fn compare(
+        &self,
+        _targets: &Self::Targets,
+        _row: usize,
+        source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let Prediction::Tags(tags) = prediction else { return None };
+        let forms = source.words(&self.kind.config.tokens).ok().flatten()?;
+        let lemmas = self.kind.read(source).ok().flatten()?;
+        let mut differences = Vec::new();
+        for (word, (form, lemma)) in forms.iter().zip(lemmas).enumerate() {
+            let tag = tags.get(word).copied().flatten();
+            let (Some(gold), answer) = (lemma, self.lemma(form, tag)) else { continue };
+            if answer.as_ref() != Some(&gold) {
+                let probability = tag.map_or(0.0, |tag| f64::from(tag.probability));
+                let (word, answer) = (form.clone(), answer.unwrap_or_else(|| NO_LABEL.to_owned()));
+                differences.push(WordDifference { word, gold, answer, probability });
+            }
+        }
+        Some(RowComparison::of_words(differences, Vec::new()))
+    }
+
+    fn error_measure(&self) -> &'static str {
+        "greatest probability of a wrong lemma"
     }
 }

@@ -32,10 +32,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::heads::head;
+use crate::row_comparison::WordDifference;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, FoundToken, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError,
-    TaskHead, TrunkHandles, input,
+    Batch, BatchRow, FoundToken, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores,
+    TaskError, TaskHead, TrunkHandles, input,
 };
 
 const METRICS: &[&str] = &["masked_accuracy"];
@@ -312,5 +313,33 @@ impl Head for MaskedLanguageModelHead {
             names.into_iter().zip(probabilities).map(|(name, p)| (name, json!(p))).collect()
         };
         json!({ "masked": tokens.iter().map(answer).collect::<Vec<_>>() })
+    }
+
+    fn compare(
+        &self,
+        _targets: &Self::Targets,
+        _row: usize,
+        _source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let Prediction::Tokens(tokens) = prediction else { return None };
+        let name = |id: u32| self.tokenizer.tokens(&[id]).concat();
+        let mut differences = Vec::new();
+        for (token, (original, _)) in tokens.iter().filter_map(|token| Some((token, token.original?))) {
+            if let Some((best, probability)) = token.best.first().filter(|(best, _)| *best != original) {
+                let (word, probability) = (format!("[{}]", differences.len() + 1), f64::from(*probability));
+                differences.push(WordDifference {
+                    word,
+                    gold: name(original),
+                    answer: name(*best),
+                    probability,
+                });
+            }
+        }
+        Some(RowComparison::of_words(differences, Vec::new()))
+    }
+
+    fn error_measure(&self) -> &'static str {
+        "greatest probability of a wrong token"
     }
 }

@@ -43,12 +43,13 @@ use crate::heads::thresholds::{self, Thresholds};
 use crate::input;
 use crate::losses::binary;
 use crate::losses::focal;
+use crate::row_comparison::NO_LABEL;
 use crate::targets::class_weights::ClassWeights;
 use crate::targets::labels::{self, Labels, SetTargets, as_label};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
-    TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
+    TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["macro_f1", "micro_f1", "sample_f1"];
@@ -577,5 +578,45 @@ impl Head for MultiLabelHead {
         labels.sort_by(|a, b| probabilities[*b as usize].total_cmp(&probabilities[*a as usize]));
         let names: Vec<&str> = labels.iter().filter_map(|label| self.space.labels.name(*label)).collect();
         json!({ "labels": names, "probabilities": self.space.labels.most_probable(probabilities) })
+    }
+
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        _source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let (Prediction::Labels(probabilities), Some(gold)) = (prediction, targets.row(row)) else {
+            return None;
+        };
+        let untuned = || vec![thresholds::UNTUNED; self.space.labels.len()];
+        let found = above_threshold(probabilities, &self.fixed_thresholds().unwrap_or_else(untuned));
+        let name = |id: &u32| targets.labels.name(&self.space.labels, *id).unwrap_or_default().to_owned();
+        let missed = gold.iter().filter(|id| !found.contains(id));
+        let spurious = found.iter().filter(|id| !gold.contains(id));
+        let probability = |id: &u32| probabilities.get(*id as usize).map_or(0.0, |p| f64::from(*p));
+        let error = missed
+            .clone()
+            .map(|id| 1.0 - probability(id))
+            .chain(spurious.clone().map(probability))
+            .fold(0.0, f64::max);
+        let both = gold.iter().filter(|id| found.contains(id)).map(|id| (name(id), name(id)));
+        let labels = both
+            .chain(missed.map(|id| (name(id), NO_LABEL.to_owned())))
+            .chain(spurious.map(|id| (NO_LABEL.to_owned(), name(id))));
+        let names = |ids: &[u32]| match ids {
+            [] => NO_LABEL.to_owned(),
+            _ => ids.iter().map(name).collect::<Vec<_>>().join(", "),
+        };
+        let is_correct = gold.len() == found.len() && gold.iter().all(|id| found.contains(id));
+        Some(RowComparison {
+            labels: labels.collect(),
+            ..RowComparison::of_text(names(gold), names(&found), is_correct, error)
+        })
+    }
+
+    fn error_measure(&self) -> &'static str {
+        "greatest probability of a spurious label or of the absence of a missed one"
     }
 }

@@ -33,8 +33,8 @@ use crate::heads::pooling::Pooling;
 use crate::losses::ragged;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
-    TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
+    TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["accuracy"];
@@ -376,5 +376,24 @@ impl Head for MultipleChoiceHead {
             "probability": probability,
             "probabilities": probabilities,
         })
+    }
+
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let Prediction::Label(probabilities) = prediction else { return None };
+        let gold = (*targets.get(row)?)?;
+        let (best, probability) = head::argmax(probabilities);
+        let name = |choice: usize| format!("choice {choice}");
+        let found = RowComparison::of_label(&name(gold as usize), &name(best), probability.into());
+        let choices = source.choices(&self.kind.config.choices).ok().flatten().unwrap_or_default();
+        let text = |choice: usize| {
+            choices.get(choice).map_or_else(|| name(choice), |text| format!("{choice}: {text}"))
+        };
+        Some(RowComparison { gold: text(gold as usize), answer: text(best), ..found })
     }
 }

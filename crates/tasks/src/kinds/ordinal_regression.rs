@@ -38,8 +38,8 @@ use crate::losses::binary;
 use crate::targets::labels::{IGNORE_INDEX, Labels, Targets, as_label};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
-    TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
+    TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["quadratic_kappa", "accuracy"];
@@ -357,6 +357,25 @@ impl Head for OrdinalRegressionHead {
             "probability": probabilities[class],
             "probabilities": self.labels.most_probable(probabilities),
         })
+    }
+
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        _source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let Prediction::Label(probabilities) = prediction else { return None };
+        let (gold, found) = (*targets.ids.get(row)?, Self::median(probabilities) as u32);
+        let probability = f64::from(*probabilities.get(found as usize)?);
+        // Of two answers that are as far off, the surer one is worse.
+        let error = f64::from(gold.abs_diff(found)) + probability.min(1.0) / 2.0;
+        Some(RowComparison::of_label(targets.name(&self.labels, gold)?, self.labels.name(found)?, error))
+    }
+
+    fn error_measure(&self) -> &'static str {
+        "classes between answer and gold, and half the probability of the answer"
     }
 }
 

@@ -34,8 +34,8 @@ use crate::heads::pooling::Pooling;
 use crate::input;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, SummaryStatistics, TaskError,
-    TaskHead, TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores,
+    SummaryStatistics, TaskError, TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["pearson", "spearman"];
@@ -337,5 +337,23 @@ impl Head for RegressionHead {
             Prediction::Number(number) => json!({ "value": number }),
             _ => serde_json::Value::Null,
         }
+    }
+
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        _source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let (Prediction::Number(number), Some(Some(gold))) = (prediction, targets.get(row)) else {
+            return None;
+        };
+        let written = |value: f64| format!("{value:.4}");
+        Some(RowComparison::of_text(written(*gold), written(*number), gold == number, (gold - number).abs()))
+    }
+
+    fn error_measure(&self) -> &'static str {
+        "distance from the gold, in the unit of the field"
     }
 }

@@ -36,8 +36,8 @@ use crate::heads::states;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels, Targets};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
-    TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
+    TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["directed_f1", "accuracy", "macro_f1", "micro_f1"];
@@ -343,5 +343,15 @@ impl Head for RelationClassificationHead {
 
     fn to_json(&self, prediction: &Prediction, _input: ModelInput<'_>) -> serde_json::Value {
         self.labels.answer(prediction)
+    }
+
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        _source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        targets.labels.compare(&self.labels, row, prediction)
     }
 }

@@ -27,8 +27,8 @@ pub(crate) use text_metrics::{TextScores, texts};
 use crate::heads::head;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
-    TextAnswer, TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
+    TaskHead, TextAnswer, TrunkHandles,
 };
 
 /// A task that generates text.
@@ -399,5 +399,25 @@ impl Head for Seq2SeqHead {
             Prediction::Text(answer) => json!({ "text": answer.text, "probability": answer.probability }),
             _ => serde_json::Value::Null,
         }
+    }
+
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        _source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let (Prediction::Text(answer), Some(references)) = (prediction, targets.references.get(row)) else {
+            return None;
+        };
+        let is_correct = references.contains(&answer.text);
+        let (nats, tokens) = answer.likelihood.unwrap_or_default();
+        let error = nats / tokens.max(1) as f64;
+        Some(RowComparison::of_text(references.first()?.clone(), answer.text.clone(), is_correct, error))
+    }
+
+    fn error_measure(&self) -> &'static str {
+        "negative log-likelihood of the reference, nats per token"
     }
 }

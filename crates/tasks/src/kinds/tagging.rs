@@ -45,14 +45,15 @@ use crate::decode::tag_decoder::TagDecoder;
 use crate::heads::crf_head::CrfHead;
 use crate::heads::head::{self, LinearHead};
 use crate::input;
+use crate::row_comparison::WordDifference;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
 use crate::targets::tag_scheme::{self, Scheme};
 use crate::targets::text_spans;
 use crate::targets::words::{self, WordTargets, first_tokens};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, Scores, TaskError, TaskHead,
-    TrunkHandles, WordTag,
+    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores,
+    TaskError, TaskHead, TrunkHandles, WordTag,
 };
 
 const SPAN_METRICS: &[&str] =
@@ -505,5 +506,54 @@ impl Head for TaggingHead {
 
     fn to_json(&self, prediction: &Prediction, input: ModelInput<'_>) -> serde_json::Value {
         answer::tagged(&self.names(prediction, input.words().len()), input, self.scheme != Scheme::None)
+    }
+
+    fn compare(
+        &self,
+        targets: &Self::Targets,
+        row: usize,
+        source: &Row,
+        prediction: &Prediction,
+    ) -> Option<RowComparison> {
+        let ids = targets.row(row);
+        let forms: Vec<String> = match &self.kind.config.text {
+            Some(field) => {
+                let text = source.text(field).ok().flatten().unwrap_or_default();
+                data::split_words(&text).into_iter().map(|word| text[word].to_owned()).collect()
+            }
+            None => source.words(&self.kind.config.tokens).ok().flatten().unwrap_or_default(),
+        };
+        let has_spans = self.scheme.learned().is_some();
+        // Of spans the type counts, not the place in the span.
+        let label = |tag: &str| match has_spans {
+            true if tag == OUTSIDE => tag.to_owned(),
+            true => metrics::split_tag(tag).1.to_owned(),
+            false => tag.to_owned(),
+        };
+        let (mut differences, mut labels) = (Vec::new(), Vec::new());
+        for (word, (id, (answer, probability))) in
+            ids.iter().zip(self.names(prediction, ids.len())).enumerate()
+        {
+            if *id == IGNORE_INDEX {
+                continue;
+            }
+            let gold = targets.words.name(&self.labels, *id).unwrap_or(OUTSIDE);
+            labels.push((label(gold), label(answer)));
+            if gold != answer {
+                let word = forms.get(word).cloned().unwrap_or_default();
+                let probability = probability.map_or(0.0, f64::from);
+                differences.push(WordDifference {
+                    word,
+                    gold: gold.into(),
+                    answer: answer.into(),
+                    probability,
+                });
+            }
+        }
+        Some(RowComparison::of_words(differences, labels))
+    }
+
+    fn error_measure(&self) -> &'static str {
+        "greatest probability of a wrong tag"
     }
 }

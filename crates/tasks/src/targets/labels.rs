@@ -7,7 +7,7 @@ use data::{DataError, ErrorList, Row, Value, is_blank};
 use serde_json::json;
 
 use crate::heads::head;
-use crate::{Prediction, TaskError};
+use crate::{Prediction, RowComparison, TaskError};
 
 /// The id of a missing label: it is neither trained on nor scored.
 pub(crate) const IGNORE_INDEX: u32 = u32::MAX;
@@ -234,6 +234,14 @@ impl Targets {
             Some((id, head::argmax(probabilities).0 as u32))
         };
         predictions.iter().filter_map(pair).unzip()
+    }
+
+    /// The label of a row beside the most probable one of its prediction.
+    pub fn compare(&self, labels: &Labels, row: usize, prediction: &Prediction) -> Option<RowComparison> {
+        let Prediction::Label(probabilities) = prediction else { return None };
+        let gold = self.name(labels, *self.ids.get(row)?)?;
+        let (best, probability) = head::argmax(probabilities);
+        Some(RowComparison::of_label(gold, labels.name(best as u32)?, probability.into()))
     }
 
     /// The count of each label of the space, and of each unseen label.

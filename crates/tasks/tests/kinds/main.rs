@@ -13,4 +13,5 @@ mod multiple_choice;
 mod ordinal_regression;
 mod regression;
 mod relation_classification;
+mod row_comparison;
 mod tagging;

@@ -7,7 +7,7 @@ use data::{DataError, Pack, Split, View};
 use model::Parameters;
 use polytask_train::{Event, RunDir, Start, TrainError, checkpoints};
 use serde_json::{Value, json};
-use tasks::{Batch, BatchRow, LabelReport, Loss, ModelInput, Prediction, Scores, TaskHead};
+use tasks::{Batch, BatchRow, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskHead};
 
 /// A head whose loss is infinite wherever one of some rows is in the batch.
 struct Poisoned {
@@ -55,6 +55,12 @@ impl TaskHead for Poisoned {
     }
     fn probabilities(&self, prediction: &Prediction) -> Option<serde_json::Map<String, Value>> {
         self.inner.probabilities(prediction)
+    }
+    fn compare(&self, split: Split, view: &View, row: usize, found: &Prediction) -> Option<RowComparison> {
+        self.inner.compare(split, view, row, found)
+    }
+    fn error_measure(&self) -> &'static str {
+        self.inner.error_measure()
     }
 }
 

@@ -107,6 +107,7 @@ pub fn compare(args: &cli::Compare) -> Result<u8, Failure> {
         output::line(format_args!("  {}\n", measured.describe(&trainings, tokens, jobs)));
     }
     let Some(dir) = dir else { return Ok(0) };
+    dir.begin_session(&config, &commands::open_device(config.train.device)?)?;
     let comparison = run(&dir, &config, &definition, &contestants, jobs, args.json)?;
     if args.json {
         output::line(serde_json::to_string_pretty(&comparison).map_err(Failure::failed)?);
@@ -139,7 +140,8 @@ fn run(
     let comparison = Comparison::of(contestants, definition, &results);
     let json = serde_json::to_vec_pretty(&comparison).map_err(Failure::failed)?;
     write(&dir.root().join("comparison.json"), &json)?;
-    let html = page::page(&comparison, contestants, config, dir);
+    let environment = dir.end_session()?;
+    let html = page::page(&comparison, contestants, (config, environment.as_ref()), dir);
     write(&dir.root().join("report.html"), html.as_bytes())?;
     Ok(comparison)
 }
@@ -152,6 +154,7 @@ pub fn compare_plainly(config: &Config, dir: &Path, seeds: u64) -> Result<String
     let config = commands::load(&config_file(&dir), &cli::Overrides::default())?;
     let contestants = Contestants::of(&config, &definition, &measured.reference)?;
     let jobs = measured.jobs(&config, contestants.trials.len());
+    dir.begin_session(&config, &commands::open_device(config.train.device)?)?;
     let comparison = run(&dir, &config, &definition, &contestants, jobs, false)?;
     Ok(text::tables(&comparison))
 }

@@ -4,6 +4,7 @@ use super::analysis::{Comparison, Interval, TaskFigures};
 use super::contestants::{Contestants, trial_name};
 use super::text::{costs_rows, interval_text, notes, score_text, task_name};
 use crate::config::Config;
+use crate::run_report::{environment::Environment, origin};
 use crate::study::StudyDir;
 use crate::study::progress::validation_curves;
 use crate::terminal::figures::{change, count, counted};
@@ -17,7 +18,7 @@ use Align::{Figures, Words};
 pub(super) fn page(
     comparison: &Comparison,
     contestants: &Contestants,
-    config: &Config,
+    (config, environment): (&Config, Option<&Environment>),
     dir: &StudyDir,
 ) -> String {
     let tasks = comparison.tasks.iter().filter(|task| !task.out_of_domain).count();
@@ -36,24 +37,8 @@ pub(super) fn page(
     }
     curves(&mut page, comparison, contestants, dir);
     costs(&mut page, comparison);
-    page.section("Config and command", "");
-    page.facts(&[
-        ("command", format!("`{}`", command_line())),
-        ("directory", format!("`{}`", dir.root().display())),
-        ("program", format!("polytask {}", env!("CARGO_PKG_VERSION"))),
-    ]);
-    page.folded("config.toml", &config.resolved_toml());
+    origin(&mut page, environment, &config.resolved_toml());
     page.finish()
-}
-
-/// What the process was started with, as a shell reads it.
-fn command_line() -> String {
-    let quoted = |word: String| match word.chars().all(|c| c.is_alphanumeric() || "-_./=,:+".contains(c)) {
-        true => word,
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    };
-    let words = std::env::args_os().map(|word| quoted(word.to_string_lossy().into_owned()));
-    words.collect::<Vec<_>>().join(" ")
 }
 
 fn verdicts(page: &mut Page, comparison: &Comparison) {

@@ -95,14 +95,16 @@ pub fn sweep(args: &cli::Sweep) -> Result<u8, Failure> {
         Some(dir) => dir,
         None => begin(args, &config, &sweep)?,
     };
+    dir.begin_session(&config, &device)?;
     let found = run(&dir, &config, &sweep, &trials, &rungs, jobs, args.json)?;
     let best = best_config(&trials, &found);
     if let Some(best) = best {
         write(&dir.root().join("best.toml"), best.resolved_toml().as_bytes())?;
     }
+    let environment = dir.end_session()?;
     let json = serde_json::to_vec_pretty(&found).map_err(Failure::failed)?;
     write(&dir.root().join("sweep.json"), &json)?;
-    write(&dir.root().join("report.html"), page::page(&found, &config, &dir).as_bytes())?;
+    write(&dir.root().join("report.html"), page::page(&found, &config, environment.as_ref()).as_bytes())?;
     if args.json {
         output::line(serde_json::to_string_pretty(&found).map_err(Failure::failed)?);
     } else {

@@ -3,7 +3,7 @@
 use super::text::rows;
 use super::{Found, Tried};
 use crate::config::Config;
-use crate::study::StudyDir;
+use crate::run_report::{environment::Environment, origin};
 use crate::terminal::figures::{counted, points};
 use report::Scale;
 use report::page::{Align, Bar, Chart, Page, Series};
@@ -15,7 +15,7 @@ use Align::{Figures, Words};
 const BARS: usize = 15;
 
 /// The page as HTML.
-pub(super) fn page(found: &Found, config: &Config, dir: &StudyDir) -> String {
+pub(super) fn page(found: &Found, config: &Config, environment: Option<&Environment>) -> String {
     let subtitle = format!(
         "{}, by {} on the validation split",
         counted(found.trials.len(), "training"),
@@ -43,9 +43,7 @@ pub(super) fn page(found: &Found, config: &Config, dir: &StudyDir) -> String {
     for (index, key) in found.keys.iter().enumerate() {
         by_key(&mut page, key, index, &found.trials);
     }
-    page.section("Config", "");
-    page.facts(&[("directory", format!("`{}`", dir.root().display()))]);
-    page.folded("config.toml", &config.resolved_toml());
+    origin(&mut page, environment, &config.resolved_toml());
     page.finish()
 }
 
