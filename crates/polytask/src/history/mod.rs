@@ -59,6 +59,8 @@ pub struct Progress {
     pub epoch: usize,
     /// Seconds of training.
     pub elapsed: f64,
+    /// Seconds of steps alone, without evaluations.
+    pub step_seconds: f64,
     /// Tokens trained on.
     pub tokens: u64,
 }
@@ -117,6 +119,7 @@ impl History {
                     step: e.step,
                     epoch: e.epoch,
                     elapsed: e.elapsed,
+                    step_seconds: self.last.step_seconds + e.seconds,
                     tokens: self.last.tokens + e.tokens as u64,
                 };
                 self.curves.add_step(e);

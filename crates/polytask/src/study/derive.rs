@@ -235,3 +235,84 @@ fn is_among(tasks: &[String], task: &str) -> bool {
 fn corpora_of(config: &Config) -> BTreeSet<String> {
     config.task.values().map(|task| task.config.corpus.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Context, parse};
+    use std::path::Path;
+
+    const CONFIG: &str = r#"
+[model]
+backbone = { bag = {} }
+dataset_embeddings = true
+
+[corpus.a]
+train = "a.jsonl"
+validation = "a.jsonl"
+[corpus.b]
+train = "b.jsonl"
+validation = "b.jsonl"
+[corpus.far]
+test = "far.jsonl"
+
+[task.first]
+corpus = "a"
+classification = { text = "text", label = "x" }
+[task.second]
+corpus = "b"
+head = "first"
+classification = { text = "text", label = "x" }
+[task.third]
+corpus = "b"
+head = "first"
+classification = { text = "text", label = "x" }
+
+[[phase]]
+tasks = ["first"]
+epochs = 1
+[[phase]]
+tasks = ["first", "second"]
+epochs = 2
+until = { metric = "first.accuracy", threshold = 0.9 }
+
+[sampling.sqrt]
+[balance.static]
+weights = { first = 1.0, second = 2.0 }
+[train]
+metric_for_best_model = "first.accuracy"
+"#;
+
+    fn derived(tasks: &[&str]) -> Config {
+        let here = Path::new("/");
+        let context = Context { name: "test", folder: here, current: here, set: &[], define: &[] };
+        let config = parse(CONFIG, &context);
+        let config = config.unwrap_or_else(|report| panic!("{report}")).config;
+        let tasks: Vec<String> = tasks.iter().map(|task| (*task).to_owned()).collect();
+        let derived = for_tasks(&config, &tasks);
+        // It is a config by itself.
+        parse(&derived.resolved_toml(), &context).unwrap_or_else(|report| panic!("{report}"));
+        derived
+    }
+
+    #[test]
+    fn what_speaks_of_other_tasks_is_left_out() {
+        let two = derived(&["second", "third"]);
+        let heads: Vec<Option<&str>> = two.task.values().map(|task| task.config.head.as_deref()).collect();
+        assert_eq!(heads, [None, Some("second")], "the first that shared the head has it");
+        assert_eq!(two.corpus.keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(two.phase.len(), 1);
+        assert_eq!(two.phase[0].tasks.as_deref(), Some(&["second".to_owned()][..]));
+        assert!(two.phase[0].until.is_none());
+        assert_eq!(two.train.metric_for_best_model, None);
+        let balance::BalancerConfig::Static(fixed) = &two.balance else { panic!("{:?}", two.balance) };
+        assert_eq!(fixed.weights.keys().collect::<Vec<_>>(), ["second"]);
+        assert_eq!((two.sampling.name(), two.model.dataset_embeddings), ("proportional", false));
+
+        let one = derived(&["first"]);
+        assert_eq!((one.balance.name(), one.phase.len()), ("equal", 2));
+        assert_eq!(one.train.metric_for_best_model.as_deref(), Some("first.accuracy"));
+        let all = derived(&["first", "second", "third"]);
+        assert_eq!((all.sampling.name(), all.corpus.len()), ("sqrt", 3));
+    }
+}

@@ -8,6 +8,7 @@ use crate::cli;
 use crate::commands::{self, train::run_observed, train::stop_flag, train::write};
 use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED, REFUSED};
+use crate::history::History;
 use crate::job::run_lock::RunLock;
 use crate::memory;
 use crate::terminal::progress::Detail;
@@ -115,7 +116,7 @@ impl Pause {
 
 /// What a training gave until it paused: no scores, for there is no model yet.
 fn paused(config: &Config, run: &RunDir) -> Result<TrialResult, Failure> {
-    let summary = RunSummary::read(run)?;
+    let summary = RunSummary::of(&History::of(run)?);
     Ok(TrialResult { peak_bytes: memory::peak(), ..result(config, run, summary)? })
 }
 
@@ -127,7 +128,7 @@ fn finished(
     device: &Device,
 ) -> Result<TrialResult, Failure> {
     let peak_bytes = memory::peak();
-    let summary = RunSummary::read(run)?;
+    let summary = RunSummary::of(&History::of(run)?);
     let model = commands::open_model(run.root(), device)?;
     let (trunk_parameters, head_parameters) = model.sizes();
     let split = Split::ALL.into_iter().find(|split| split.name() == args.split).unwrap_or(Split::Test);

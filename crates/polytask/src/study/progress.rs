@@ -1,14 +1,10 @@
-//! How far a training is, and what came of it, from its `metrics.jsonl`.
+//! What came of a training, from its history.
 
-use crate::failure::Failure;
-use serde::Deserialize;
+use crate::history::{History, RunState};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
-use std::path::Path;
-use train::{Event, RunDir};
+use train::RunDir;
 
-/// What a finished run says of itself.
+/// What a run says of itself.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunSummary {
     /// Steps of the optimizer.
@@ -28,60 +24,44 @@ pub struct RunSummary {
 }
 
 impl RunSummary {
-    /// Reads the events of a run; of one that is not finished, the best evaluation so far is the result.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn read(run: &RunDir) -> Result<RunSummary, Failure> {
-        let path = run.metrics();
-        let file = File::open(&path).map_err(|e| Failure::io("reading", &path, e))?;
-        let (mut summary, mut evaluations) = (RunSummary::default(), BTreeMap::new());
-        let (mut result, mut best) = (None, None);
-        // Damaged lines were told when the run went on.
-        let lines = BufReader::new(file).lines().map_while(Result::ok);
-        for event in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
-            match event {
-                Event::Step(step) => {
-                    (summary.steps, summary.elapsed) = (step.step, step.elapsed);
-                    summary.seconds += step.seconds;
-                    summary.tokens += step.tokens as u64;
-                }
-                Event::Evaluated(found) => {
-                    if found.best {
-                        best = Some(found.step);
-                    }
-                    evaluations.insert(found.step, found);
-                }
-                Event::UsageReport(usage) => {
-                    summary.operations = usage.tasks.values().map(|used| used.operations).sum();
-                }
-                Event::Finished(end) => {
-                    (summary.steps, summary.elapsed, result) = (end.step, end.elapsed, Some(end.result));
-                }
-                _ => {}
+    /// Of the history of a run; of one that is not finished, the best evaluation so far is the result.
+    pub fn of(history: &History) -> RunSummary {
+        let mut summary = RunSummary {
+            steps: history.last.step,
+            tokens: history.last.tokens,
+            operations: history
+                .usage
+                .iter()
+                .flat_map(|usage| usage.tasks.values())
+                .map(|used| used.operations)
+                .sum(),
+            seconds: history.last.step_seconds,
+            elapsed: history.last.elapsed,
+            ..RunSummary::default()
+        };
+        let result = match &history.state {
+            RunState::Finished(end) => {
+                summary.elapsed = end.elapsed;
+                history.evaluations_of("validation").filter(|found| found.step == end.result).last()
             }
-        }
-        if let Some(found) = result.or(best).and_then(|step| evaluations.remove(&step)) {
+            _ => history.best(),
+        };
+        if let Some(found) = result {
             let primary = |(task, metric): (&String, &String)| {
                 Some((task.clone(), *found.scores.get(task)?.get(metric)?))
             };
             summary.validation = found.primary.iter().filter_map(primary).collect();
             summary.validation_value = Some(found.value);
         }
-        Ok(summary)
+        summary
     }
 }
 
-/// The primary metric of each task at every evaluation, by step; empty where the file cannot be read.
+/// The primary metric of each task at every evaluation, by step; empty where the history cannot be read.
 pub fn validation_curves(run: &RunDir) -> BTreeMap<String, Vec<(usize, f64)>> {
     let mut curves: BTreeMap<String, Vec<(usize, f64)>> = BTreeMap::new();
-    let Ok(file) = File::open(run.metrics()) else { return curves };
-    let lines = BufReader::new(file).lines().map_while(Result::ok);
-    for event in lines
-        .filter(|line| line.contains("\"evaluated\""))
-        .filter_map(|line| serde_json::from_str(&line).ok())
-    {
-        let Event::Evaluated(found) = event else { continue };
+    let Ok(history) = History::of(run) else { return curves };
+    for found in history.evaluations_of("validation") {
         for (task, metric) in &found.primary {
             if let Some(score) = found.scores.get(task).and_then(|scores| scores.get(metric)) {
                 curves.entry(task.clone()).or_default().push((found.step, *score));
@@ -89,50 +69,4 @@ pub fn validation_curves(run: &RunDir) -> BTreeMap<String, Vec<(usize, f64)>> {
         }
     }
     curves
-}
-
-/// Reads how far a run is, from where the file was read last.
-#[derive(Debug, Default)]
-pub struct StepCounter {
-    read: u64,
-    /// Steps done.
-    pub step: usize,
-    /// Steps of the whole run; 0 before it has begun.
-    pub steps: usize,
-}
-
-/// The part of an event that is needed.
-#[derive(Deserialize)]
-struct Position {
-    event: String,
-    #[serde(default)]
-    step: usize,
-    #[serde(default)]
-    steps: usize,
-}
-
-impl StepCounter {
-    /// Reads what was appended.
-    pub fn update(&mut self, metrics: &Path) {
-        let Ok(file) = File::open(metrics) else { return };
-        let mut file = BufReader::new(file);
-        if file.seek(SeekFrom::Start(self.read)).is_err() {
-            return;
-        }
-        let mut line = Vec::new();
-        while file.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-            // The last line may be half written: it is read again.
-            if line.last() != Some(&b'\n') {
-                return;
-            }
-            self.read += line.len() as u64;
-            if let Ok(found) = serde_json::from_slice::<Position>(&line) {
-                self.step = found.step;
-                if found.event == "started" {
-                    self.steps = found.steps;
-                }
-            }
-            line.clear();
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! Runs the trials of a study, several at once, each in a process of its own.
 
 use super::dir::StudyDir;
-use super::progress::StepCounter;
 use super::{Trial, TrialResult};
 use crate::commands::train::stop_flag;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
+use crate::history::HistoryReader;
 use crate::terminal::figures::duration;
 use crate::terminal::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -42,7 +42,7 @@ struct Running {
     child: Child,
     /// When this is dropped, the process saves and ends.
     input: Option<ChildStdin>,
-    counter: StepCounter,
+    history: HistoryReader,
     began: Instant,
 }
 
@@ -117,7 +117,8 @@ impl Runner {
             let mut still = Vec::new();
             for mut one in running {
                 let name = &trials[one.index].name;
-                one.counter.update(&RunDir::new(dir.trial(name)).metrics());
+                // A file that is not there yet, or for a moment cannot be read, is read the next time.
+                let _ = one.history.read_more();
                 match one.child.try_wait().map_err(Failure::failed)? {
                     None => still.push(one),
                     Some(status) => match dir.result(name, epoch) {
@@ -168,7 +169,8 @@ impl Runner {
             .spawn()
             .map_err(|e| Failure::failed(format!("starting a process for {name}: {e}")))?;
         let input = child.stdin.take();
-        Ok(Running { index, child, input, counter: StepCounter::default(), began: Instant::now() })
+        let history = HistoryReader::new(RunDir::new(dir.trial(name)).metrics());
+        Ok(Running { index, child, input, history, began: Instant::now() })
     }
 }
 
@@ -250,9 +252,10 @@ impl<'a> Progress<'a> {
 
     fn show(&self, running: &[Running]) {
         let Some(bar) = &self.bar else { return };
-        let part = |one: &Running| match one.counter.steps {
-            0 => 0.0,
-            steps => one.counter.step as f64 / steps as f64,
+        let part = |one: &Running| {
+            let history = one.history.history();
+            let steps = history.started.as_ref().map_or(0, |started| started.steps);
+            history.last.step as f64 / steps.max(1) as f64
         };
         let at_work: f64 =
             running.iter().map(|one| part(one) * self.work.get(one.index).copied().unwrap_or(0.0)).sum();

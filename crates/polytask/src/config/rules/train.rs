@@ -97,12 +97,13 @@ impl Rules<'_> {
     fn batch_size(&mut self) {
         let (longest, tokens) = (self.config.data.max_length, self.config.train.tokens_per_batch);
         if tokens < longest {
-            let message =
-                format!("a batch of {tokens} tokens cannot hold a row of `data.max_length` = {longest}");
+            let message = format!(
+                "a batch of {tokens} tokens does not hold a row of `data.max_length` = {longest}: longer rows are batches by themselves"
+            );
             let span = self.root.find(&["train", "tokens_per_batch"]).map(|e| e.node.span);
             let span = span.or_else(|| self.at(&["data", "max_length"]));
-            let error = Diagnostic::error(message, span);
-            self.push(error.help("raise `train.tokens_per_batch` or lower `data.max_length`"));
+            let warning = Diagnostic::warning(message, span);
+            self.push(warning.help("raise `train.tokens_per_batch` or lower `data.max_length`"));
         }
     }
 
