@@ -92,7 +92,9 @@ fn it_tells_what_a_training_measured_and_groups_by_it() {
     all.sort();
     assert_eq!(all, ["copy", "tags", "topic"]);
     let page = fs::read_to_string(bench.path("study/report.html")).unwrap();
-    assert!(page.contains("Over training") && page.contains("topic → copy"));
+    assert!(
+        page.contains("Over training") && page.contains("How it came about") && page.contains("topic → copy")
+    );
 
     // Grouped anew by something else, nothing is trained.
     let metrics = fs::read(bench.path("study/trials/together-1/metrics.jsonl")).unwrap();

@@ -80,10 +80,11 @@ pub fn affinity(args: &cli::Affinity) -> Result<u8, Failure> {
         output::text(describe(&trainings, &definition, &config, &measured, jobs));
     }
     let Some(dir) = dir else { return Ok(0) };
+    dir.begin_session(&config, &commands::open_device(config.train.device)?)?;
     let results = run(&dir, &config, &definition, &trainings, jobs, args.json)?;
     let measurements = Measurements::read(&dir, &trainings)?;
     let findings = Findings::of(&trainings, &definition, &measurements, &results, by);
-    keep(&dir, &findings, args)?;
+    keep(&dir, &config, &findings, args)?;
     if args.json {
         output::line(serde_json::to_string_pretty(&findings).map_err(Failure::failed)?);
     } else {
@@ -122,10 +123,12 @@ fn run(
 }
 
 /// Writes what was found into the study's directory.
-fn keep(dir: &StudyDir, findings: &Findings, args: &cli::Affinity) -> Result<(), Failure> {
+fn keep(dir: &StudyDir, config: &Config, findings: &Findings, args: &cli::Affinity) -> Result<(), Failure> {
     let json = serde_json::to_vec_pretty(findings).map_err(Failure::failed)?;
     write(&dir.root().join("affinity.json"), &json)?;
-    write(&dir.root().join("report.html"), page::page(findings).as_bytes())?;
+    let environment = dir.end_session()?;
+    let page = page::page(findings, (config, environment.as_ref()));
+    write(&dir.root().join("report.html"), page.as_bytes())?;
     let models = args.models as usize;
     let partition = findings.partitions.iter().rfind(|one| one.budget <= models);
     let Some(partition) = partition else { return Ok(()) };

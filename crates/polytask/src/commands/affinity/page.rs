@@ -3,6 +3,8 @@
 use super::analysis::Findings;
 use super::matrix::{Estimate, Matrix};
 use super::text::{Told, figure, groups_notes, marks, matrices, named};
+use crate::config::Config;
+use crate::run_report::{environment::Environment, origin};
 use crate::terminal::figures::{count, counted};
 use report::page::{Align, Chart, Page, Series, SignedCell, SignedHeatMap};
 
@@ -10,7 +12,7 @@ use report::page::{Align, Chart, Page, Series, SignedCell, SignedHeatMap};
 const LINES: usize = 8;
 
 /// The page as HTML.
-pub(super) fn page(findings: &Findings) -> String {
+pub(super) fn page(findings: &Findings, (config, environment): (&Config, Option<&Environment>)) -> String {
     let names: Vec<&str> = findings.tasks.iter().map(|task| task.task.as_str()).collect();
     let subtitle = format!(
         "{}; {} after every {} of {}",
@@ -33,6 +35,7 @@ pub(super) fn page(findings: &Findings) -> String {
     layers(&mut page, findings);
     course(&mut page, findings);
     tasks(&mut page, findings);
+    origin(&mut page, environment, &config.resolved_toml());
     page.finish()
 }
 
