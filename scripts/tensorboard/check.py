@@ -62,6 +62,8 @@ def check(folder, curves):
     """Differences of the event files of a folder, in words, and how many values were compared."""
     if not curves:
         return ([f"{folder}: has curves, and metrics.jsonl has none"] if os.path.isdir(folder) else []), 0
+    if not os.path.isdir(folder):
+        return [f"{folder}: no such folder, and metrics.jsonl has {len(curves)} curves for it"], 0
     accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     accumulator.Reload()
     found = {tag: {v.step: v.value for v in accumulator.Scalars(tag)} for tag in accumulator.Tags()["scalars"]}

@@ -42,7 +42,7 @@ pub use forward::evaluate::{
     Evaluation, TaskScores, evaluate, evaluate_tasks, evaluate_with_predictions, predict,
 };
 pub use forward::mean_pooled_states::mean_pooled_states;
-pub use forward::sampled_predictions::{TaskPredictions, sampled_predictions};
+pub use forward::sampled_predictions::sampled_predictions;
 pub use gradients::{Gradient, Gradients};
 pub use job::checksums::{Checked, check_model_files};
 pub use job::export::{ModelManifest, TaskManifest};

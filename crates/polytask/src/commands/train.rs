@@ -107,11 +107,14 @@ pub fn run_observed(
     observe: &mut dyn FnMut(&Event),
 ) -> Result<Outcome, Failure> {
     let assembled = assemble(config, device)?;
+    let mut found = Vec::new();
     if start == Start::Fresh {
         let (findings, more) = gravest(&Survey::brief(&assembled));
         output::text(super::deserve_a_look(&findings, more, FINDINGS));
+        found = findings;
     }
-    let Assembled { mut job, report } = assembled;
+    let Assembled { mut job, mut report } = assembled;
+    report.findings = found;
     let mut config = config.clone();
     // A run that is resumed has its batch size already.
     if start == Start::Fresh

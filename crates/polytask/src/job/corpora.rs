@@ -237,6 +237,9 @@ pub struct DataReport {
     pub views: Vec<ViewReport>,
     /// One entry per task and split.
     pub labels: Vec<TaskLabels>,
+    /// Of a run what deserved a look as it began, the gravest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
 }
 
 /// Rows and tokens of one view in one split.
@@ -337,7 +340,11 @@ pub fn encode_targets(
             }
         }
     }
-    if errors.is_empty() { Ok(DataReport { views: reports, labels }) } else { Err(Failure::refused(errors)) }
+    if errors.is_empty() {
+        Ok(DataReport { views: reports, labels, findings: Vec::new() })
+    } else {
+        Err(Failure::refused(errors))
+    }
 }
 
 /// The error that the training rows show nothing that could be predicted.

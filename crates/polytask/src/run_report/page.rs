@@ -3,7 +3,7 @@
 use super::charts;
 use super::held_out::{HeldOut, TaskErrors};
 use super::outcome::outcomes;
-use super::run_files::RunFiles;
+use super::run_files::{DataLabels, DataView, RunFiles};
 use crate::history::{CurveKind, History, RunState};
 use crate::terminal::figures::{count, counted, duration, points, short};
 use report::page::{Align, Confusion, Page};
@@ -180,7 +180,7 @@ fn balance(page: &mut Page, history: &History) {
 }
 
 fn data(page: &mut Page, run: &RunFiles) {
-    let Some(data) = &run.data else { return };
+    let (Some(data), history) = (&run.data, &run.history) else { return };
     page.section("Data", "");
     let header = [
         ("corpus", Words),
@@ -192,8 +192,13 @@ fn data(page: &mut Page, run: &RunFiles) {
         ("blank rows", Figures),
         ("unknown tokens", Figures),
     ];
-    let rows: Vec<Vec<String>> = data
-        .views
+    // The splits of a corpus below each other, and those of a task.
+    let place = |name: &String| history.tasks().iter().position(|task| task == name);
+    let mut views: Vec<&DataView> = data.views.iter().collect();
+    views.sort_by_key(|view| view.tasks.first().and_then(place));
+    let mut labels: Vec<&DataLabels> = data.labels.iter().collect();
+    labels.sort_by_key(|found| place(&found.task));
+    let rows: Vec<Vec<String>> = views
         .iter()
         .map(|view| {
             vec![
@@ -217,11 +222,11 @@ fn data(page: &mut Page, run: &RunFiles) {
         ("labels", Figures),
         ("most frequent", Words),
     ];
-    let rows: Vec<Vec<String>> = data
-        .labels
+    let rows: Vec<Vec<String>> = labels
         .iter()
         .map(|found| {
             let mut counts = found.counts.clone();
+            counts.retain(|(_, n)| *n > 0);
             counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
             let some: Vec<String> =
                 counts.iter().take(LABELS).map(|(label, n)| format!("{label} {}", count(*n))).collect();
@@ -236,7 +241,8 @@ fn data(page: &mut Page, run: &RunFiles) {
         })
         .collect();
     page.table(&header, &rows);
-    let mut findings: Vec<(String, Vec<String>)> = Vec::new();
+    let mut findings: Vec<(String, Vec<String>)> =
+        data.findings.iter().map(|text| (text.clone(), Vec::new())).collect();
     for found in &data.labels {
         let task = &found.task;
         findings.extend(found.remarks.iter().map(|remark| (format!("{task}: {remark}"), Vec::new())));

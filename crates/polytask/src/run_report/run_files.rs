@@ -41,6 +41,8 @@ pub struct Data {
     pub views: Vec<DataView>,
     /// Labels by task and split.
     pub labels: Vec<DataLabels>,
+    /// What deserved a look as the run began.
+    pub findings: Vec<String>,
 }
 
 /// One view in one split.

@@ -268,6 +268,22 @@ fn damage_is_told_and_what_is_no_run_is_refused() {
 }
 
 #[test]
+fn what_deserved_a_look_in_the_data_is_on_the_page() {
+    let bench = Bench::new();
+    bench.write("valid.jsonl", read(&bench, "train.jsonl"));
+    let ran = bench.run(&["train", "job.toml", "--run", "run", "--set", "train.epochs=1"]);
+    assert!(ran.ok && ran.out.contains("deserves a look"), "{}", ran.out);
+    let findings = json(&bench, "run/data.json")["findings"].clone();
+    let told = "validation rows that are in its own training, too: 120 of 120";
+    assert!(
+        findings.as_array().unwrap().iter().any(|finding| finding.as_str().unwrap().contains(told)),
+        "{findings}"
+    );
+    let page = read(&bench, "run/report.html");
+    assert!(page.split("To look at").nth(1).is_some_and(|found| found.contains(told)));
+}
+
+#[test]
 fn texts_of_rows_and_names_are_no_markup() {
     let bench = Bench::new();
     let hostile = "<script>alert(1)</script>";

@@ -25,9 +25,14 @@ pub(super) fn stroke(colour: usize) -> String {
     format!("s{}", colour % COLOURS)
 }
 
-/// The class that gives an area its colour.
+/// The class that gives an area its colour; paler where all colours are in use.
 pub(super) fn fill(colour: usize) -> String {
-    format!("f{}", colour % COLOURS)
+    format!("f{}{}", colour % COLOURS, if colour / COLOURS % 2 == 1 { " faint" } else { "" })
+}
+
+/// How the `i`-th line is broken, so that no two of the first 32 have both the same colour and the same dashes.
+pub(super) fn dash_of(i: usize) -> usize {
+    i + i / COLOURS
 }
 
 /// The attribute that breaks a line.
@@ -74,11 +79,17 @@ pub(super) fn axes(x: (&str, &Axis), y: (&str, &Axis)) -> String {
     out
 }
 
-/// A tick of more than five digits in thousands or millions.
+/// A tick of more than five digits in thousands or millions, one of many decimals by a power of ten.
 fn compact((value, written): (f64, String)) -> (f64, String) {
     let size = value.abs();
     let written = match size {
         _ if written.contains('e') => written,
+        _ if value == 0.0 => "0".into(),
+        // Of steps of the axis, which have one or two digits, nothing is lost.
+        _ if size < 1.0 && written.trim_start_matches('-').len() > 6 => {
+            let written: f64 = written.parse().unwrap_or(value);
+            format!("{written:e}")
+        }
         _ if size >= 1e6 => format!("{} M", value / 1e6),
         _ if size >= 1e5 => format!("{} k", value / 1e3),
         _ => written,
@@ -120,10 +131,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lines_differ() {
+        let styles: std::collections::BTreeSet<String> =
+            (0..32).map(|i| stroke(i) + &dashes(dash_of(i))).collect();
+        assert_eq!(styles.len(), 32);
+    }
+
+    #[test]
     fn great_ticks_are_short() {
         let written =
             [0.25, 20_000.0, 120_000.0, 2_500_000.0].map(|value| compact((value, format!("{value}"))).1);
         assert_eq!(written, ["0.25", "20000", "120 k", "2.5 M"]);
+        let small = [0.0, 0.00005, -0.00015, 0.0015].map(|value| compact((value, format!("{value:.5}"))).1);
+        assert_eq!(small, ["0", "5e-5", "-1.5e-4", "1.5e-3"]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Lines over common axes.
 
 use super::escape::escape;
-use super::field::{FIELD, HEIGHT, LEFT, TOP, WIDTH, axes, dashes, fill, legend, number, place, stroke};
+use super::field::{
+    FIELD, HEIGHT, LEFT, TOP, WIDTH, axes, dash_of, dashes, fill, legend, number, place, stroke,
+};
 use super::thin::thinned;
 use crate::axis::{Axis, Scale};
 
 /// Lines with fewer points have a dot at each, which tells its value.
-const DOTS: usize = 60;
+const DOTS: usize = 32;
 
 /// A chart of lines.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,7 +132,8 @@ pub(super) fn render(caption: &str, chart: &Chart) -> String {
     let mut entries = Vec::new();
     let mut place_among = 0;
     for (series, points) in chart.series.iter().zip(&drawn) {
-        let (colour, dash) = (series.colour.unwrap_or(place_among), series.dash.unwrap_or(place_among));
+        let colour = series.colour.unwrap_or(place_among);
+        let dash = dash_of(series.dash.unwrap_or(place_among));
         out += &line(series, points, [colour, dash], &x, &y);
         if !series.pale {
             place_among += 1;

@@ -134,7 +134,7 @@ fn of_entities_and_relations_what_is_not_in_both_is_shown() {
         "text": "x",
         "tokens": ["Ada", "lives", "in", "Paris"],
         "entities": [entity(0, 1, "PER"), entity(3, 4, "LOC")],
-        "relations": [{ "head": 0, "tail": 1, "type": "lives in" }],
+        "relations": [{ "head": [0, 1], "tail": [3, 4], "type": "lives in" }],
     });
     let answer = |words, label| EntityAnswer { words, label, probability: 0.9 };
     // Types in their order: LOC, PER.

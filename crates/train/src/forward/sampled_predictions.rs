@@ -1,14 +1,11 @@
 //! Predictions for the labelled rows of a split, of a large one for some of them: what lists of errors are made of.
 
-use crate::forward::evaluate::{labelled, packs, rows_labelled, sort_by_length};
+use crate::forward::evaluate::{TaskPredictions, labelled, packs, rows_labelled, sort_by_length};
 use crate::forward::trunk::{Pass, PassInput, WorkPack};
 use crate::job::Model;
 use data::{RowRef, Split, View};
 use std::sync::atomic::{AtomicBool, Ordering};
-use tasks::{Batch, BatchRow, Prediction};
-
-/// Predictions by task, in the order of the model's tasks; each with the index of its row in the task's view, in the order of the rows.
-pub type TaskPredictions = Vec<Vec<(u32, Prediction)>>;
+use tasks::{Batch, BatchRow};
 
 /// As [`crate::evaluate`], without scores and losses: the predictions of every task for the rows that carry its labels. Of a view with
 /// more such rows than `most` they are the `most` at even distances. `None` when `stop` is set before the end.
