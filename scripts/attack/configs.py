@@ -13,7 +13,7 @@ VALUES = [
 KEYS = [
     "train.epochs", "train.max_steps", "train.max_tokens", "train.max_minutes", "train.tokens_per_batch", "train.gradient_accumulation_steps",
     "train.max_grad_norm", "train.seed", "train.threads", "train.eval_steps", "train.save_steps", "train.save_total_limit", "train.export",
-    "train.metric_for_best_model", "train.early_stopping", "train.max_nonfinite_steps", "train.max_memory_gib", "train.precision",
+    "train.metric_for_best_model", "train.early_stopping", "train.affinity_steps", "train.max_nonfinite_steps", "train.max_memory_gib", "train.precision",
     "train.device", "train.gradient_scope", "data.max_length", "data.cache", "tokenizer.size", "tokenizer.kind", "tokenizer.min_count",
     "model.backbone", "model.dropout", "model.freeze", "model.decoder", "model.dataset_embeddings", "sharing", "sampling", "balance",
     "optimizer", "schedule", "corpus.news.train", "corpus.news.format", "corpus.news.order", "corpus.news.columns", "corpus.news.delimiter",

@@ -21,6 +21,7 @@
 
 mod classes;
 mod comparison;
+mod grouping;
 mod numbers;
 mod score;
 mod spans;
@@ -31,7 +32,8 @@ pub use classes::{
     accuracy, class_f1, directed_f1, label_macro_f1, label_micro_f1, macro_f1, matthews, micro_f1,
     quadratic_kappa, sample_f1,
 };
-pub use comparison::{Difference, Replicates, Verdict, delta_m, mean_ranks};
+pub use comparison::{BlockMeans, Difference, Replicates, Verdict, block_means, blocks, delta_m, mean_ranks};
+pub use grouping::{EXACT_TASKS, Grouping, MOST_TASKS, best_grouping, predicted_gains};
 pub use numbers::{
     FEWEST_POINTS, Logistic, ProxyADistance, mean_absolute_error, pearson, proxy_a_distance, rmse, spearman,
 };

@@ -1,5 +1,6 @@
 //! The command line: its commands and options, in words; `commands` runs them.
 
+use crate::commands::affinity::By;
 use crate::commands::predict::InputFormat;
 use crate::study::derive::Budget;
 use clap::{Args, Parser, Subcommand};
@@ -44,6 +45,8 @@ pub enum Command {
     Inspect(Inspect),
     /// Train the model for all tasks and a model for each task alone, over several seeds, and say whether sharing helped
     Compare(Compare),
+    /// Measure which tasks help which, and propose which to train together
+    Affinity(Affinity),
     /// Train with many settings, as the config's [sweep] says, and write the config that was best in validation
     Sweep(Sweep),
     /// Write a commented starter config
@@ -292,6 +295,53 @@ pub struct Compare {
     pub resume: Option<PathBuf>,
     /// Say what it costs, and stop
     #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object in place of the tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `polytask affinity`
+#[derive(Args)]
+pub struct Affinity {
+    /// The config
+    #[arg(value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    pub file: Option<PathBuf>,
+    /// How it is read
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Train a model for every two tasks, too, and hold it against one for each
+    #[arg(long, conflicts_with = "resume")]
+    pub pairs: bool,
+    /// Train each task from the trunk of each other, too, and hold it against the task alone
+    #[arg(long, conflicts_with = "resume")]
+    pub intermediate: bool,
+    /// Seeds of every training, beginning with `train.seed` [default: 1, with --pairs or --intermediate 3]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000), conflicts_with = "resume")]
+    pub seeds: Option<u64>,
+    /// How often the model for all tasks is measured, about; a config with `train.affinity_steps` says so itself
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(4..=100_000), conflicts_with = "resume")]
+    pub measurements: u64,
+    /// By what to group tasks [default: pairs where they are trained, else tag]
+    #[arg(long, value_enum)]
+    pub by: Option<By>,
+    /// The most models that `groups.toml` has; the table has every number
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub models: u64,
+    /// The split that --pairs and --intermediate score: validation, so that groups are not chosen by the test, or test
+    #[arg(long, default_value = "validation", value_parser = ["validation", "test"], conflicts_with = "resume")]
+    pub split: String,
+    /// Trainings at once [default: as many as processors, where memory allows]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub jobs: Option<u64>,
+    /// The directory, empty or not there [default: runs/ and the config's name with `-affinity`, numbered if it exists]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub dir: Option<PathBuf>,
+    /// Go on with an interrupted study, or group a finished one by something else
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+    /// Say what it costs, and stop
+    #[arg(long, conflicts_with = "resume")]
     pub dry_run: bool,
     /// Print one JSON object in place of the tables
     #[arg(long)]

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             | Command::Init(_)
             | Command::Trial(_)
             | Command::Compare(_)
+            | Command::Affinity(_)
             | Command::Sweep(_)
     );
     let done = match command {
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::List { family } => commands::reference::list(family.as_deref()),
         Command::Explain { name } => commands::reference::explain(&name),
         Command::Schema => commands::reference::schema(),
+        Command::Affinity(args) => commands::affinity::affinity(&args),
         Command::Compare(args) => commands::compare::compare(&args),
         Command::Sweep(args) => commands::sweep::sweep(&args),
         Command::Trial(args) => study::execute::trial(&args),

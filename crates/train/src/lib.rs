@@ -59,12 +59,13 @@ pub use probe::plan::{Plan, PlanSegment, PlannedPhase, plan};
 pub use probe::probe_step::probe_step;
 pub use run::best::{Criterion, EvaluationHistory, EvaluationRecord, ScoreTable};
 pub use run::events::{
-    BeganAgain, BrokenCheckpoint, ChunkSizeReduced, CorpusUsage, Cosine, DamagedMetrics, Evaluated, Event,
-    Finished, FrozenStatesCached, Interrupted, LearningRateReduced, Lengthened, NonFiniteStep, NonFiniteTask,
-    PhaseBegan, Saved, ScheduleCourse, Started, StepEvent, StoppedEarly, TaskDone, TaskGradients,
-    UsageReport,
+    Affinity, BeganAgain, BrokenCheckpoint, ChunkSizeReduced, CorpusUsage, Cosine, DamagedMetrics, Evaluated,
+    Event, Finished, FrozenStatesCached, Interrupted, LayerCosine, LearningRateReduced, Lengthened,
+    NonFiniteStep, NonFiniteTask, PairAffinity, PhaseBegan, Saved, ScheduleCourse, Started, StepEvent,
+    StoppedEarly, TaskAffinity, TaskDone, TaskGradients, Transfer, UsageReport,
 };
 pub use run::further::{LENGTH_KEYS, lengthened};
+pub use run::step::ROWS_PER_TASK as AFFINITY_ROWS_PER_TASK;
 pub use run::task_usage::{StopReason, TaskUsage, shares};
 pub use run::{Outcome, RunHooks, Start, run, step_plan, streams};
 pub use schedule::Schedule;

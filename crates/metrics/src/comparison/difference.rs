@@ -151,7 +151,7 @@ fn satterthwaite(total: f64, over_seeds: f64, seeds: usize, rows: usize) -> f64 
 }
 
 /// The 97.5 % quantile of Student's distribution, and the p-value of a difference.
-fn student(difference: f64, standard_error: f64, degrees_of_freedom: f64) -> (f64, f64) {
+pub(super) fn student(difference: f64, standard_error: f64, degrees_of_freedom: f64) -> (f64, f64) {
     let Ok(student) = StudentsT::new(0.0, 1.0, degrees_of_freedom) else { return (f64::INFINITY, 1.0) };
     let t = student.inverse_cdf(0.975);
     let p_value = match (difference, standard_error) {
@@ -167,7 +167,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// The sample's variance, with `n - 1`; 0 of fewer than two values.
-fn variance(values: &[f64]) -> f64 {
+pub(super) fn variance(values: &[f64]) -> f64 {
     if values.len() < 2 {
         return 0.0;
     }

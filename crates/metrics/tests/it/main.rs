@@ -6,6 +6,7 @@ mod classes;
 mod comparison;
 mod distances;
 mod generation;
+mod grouping;
 mod numbers;
 mod relations;
 mod sets;

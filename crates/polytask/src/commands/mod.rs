@@ -1,5 +1,6 @@
 //! One file a command, and what several of them need.
 
+pub mod affinity;
 pub mod check;
 pub mod compare;
 pub mod evaluate;

@@ -147,7 +147,8 @@ impl History {
             | Event::DamagedMetrics(_)
             | Event::ChunkSizeReduced(_)
             | Event::LearningRateReduced(_)
-            | Event::Saved(_) => {}
+            | Event::Saved(_)
+            | Event::Affinity(_) => {}
         }
     }
 

@@ -107,6 +107,12 @@ impl Reference {
         all
     }
 
+    /// Tokens of a row with a label of one of the tasks, on average.
+    pub fn tokens_per_row(&self, tasks: &[String]) -> f64 {
+        let drawn = self.drawn(tasks);
+        drawn.tokens / drawn.rows.max(1.0)
+    }
+
     /// Sets the batch size and the length of a run of a config for some of the tasks. `share` is the part of the steps that it gets: 1
     /// but with a budget of computation.
     fn apply(&self, config: &mut Config, share: f64) {

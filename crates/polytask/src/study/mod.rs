@@ -15,6 +15,7 @@ pub mod result;
 pub mod runner;
 pub mod score;
 pub mod settings;
+pub mod setup;
 pub mod sweep_config;
 
 pub use dir::StudyDir;

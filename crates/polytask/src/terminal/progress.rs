@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 use train::{
-    Evaluated, Event, Finished, Lengthened, PhaseBegan, ScheduleCourse, Started, StepEvent, StopReason,
-    TaskDone,
+    Affinity, Evaluated, Event, Finished, Lengthened, PhaseBegan, ScheduleCourse, Started, StepEvent,
+    StopReason, TaskDone,
 };
 
 /// Seconds between two plain lines.
@@ -61,6 +61,8 @@ pub struct ProgressDisplay {
     tokens: RunningMean,
     printed: f64,
     scores: BTreeMap<(String, String), f64>,
+    /// What was said last of measurements of the tasks' affinity.
+    affinity: Option<String>,
 }
 
 impl ProgressDisplay {
@@ -83,6 +85,7 @@ impl ProgressDisplay {
             tokens: RunningMean::default(),
             printed: f64::NEG_INFINITY,
             scores: BTreeMap::new(),
+            affinity: None,
         }
     }
 
@@ -124,6 +127,7 @@ impl ProgressDisplay {
                 count(e.step + 1),
                 count(e.tokens)
             )),
+            Event::Affinity(e) => self.affinity(e),
             Event::LearningRateReduced(e) => self.say(&format!(
                 "  nothing better than {} for a while: {} from now on with {} of the learning rate",
                 points(e.best),
@@ -191,6 +195,20 @@ impl ProgressDisplay {
             false => format!("{} steps, not {}", count(e.steps), count(e.before)),
         };
         self.say(&format!("  trained further: {length}; learning rate: {course}"));
+    }
+
+    /// Says what could not be measured; once, however often it comes.
+    fn affinity(&mut self, e: &Affinity) {
+        let why = match (&e.unmeasured, e.nonfinite.is_empty()) {
+            (Some(why), _) => why.clone(),
+            (None, false) => format!("loss or gradient of {} is not finite", e.nonfinite.join(", ")),
+            (None, true) => return,
+        };
+        let line = format!("the affinity of the tasks is not measured: {why}");
+        if self.affinity.as_ref() != Some(&line) {
+            self.warn(&line);
+            self.affinity = Some(line);
+        }
     }
 
     fn phase_began(&mut self, e: &PhaseBegan) {

@@ -1,5 +1,6 @@
 //! One program of all tests from outside: each would link the whole engine by itself.
 
+mod affinity;
 mod bench;
 mod broken_inputs;
 mod closed_output;

@@ -9,7 +9,8 @@ use serde_json::Value;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// Keys of `[train]` that do not change what a step does.
-const FREE: [&str; 7] = [
+const FREE: [&str; 8] = [
+    "train.affinity_steps",
     "train.save_total_limit",
     "train.save_steps",
     "train.max_nonfinite_steps",

@@ -111,7 +111,7 @@ fn comes_again(line: &Line, from: Resumption) -> bool {
         "usage_report" => !from.usage_reported,
         "phase_began" => line.phase > from.phases_begun,
         "lengthened" => from.lengthened,
-        "stopped_early" | "finished" => true,
+        "affinity" | "stopped_early" | "finished" => true,
         _ => false,
     }
 }

@@ -142,6 +142,12 @@ pub struct TrainConfig {
     pub head_lr_balancing: Option<HeadLrBalancing>,
     /// Stop when evaluations have not improved for a while; off by default.
     pub early_stopping: Option<EarlyStopping>,
+    /// Measure every so many steps how the tasks' gradients agree and what a step on one task does to the losses of the others;
+    /// off by default. The measurements are in `metrics.jsonl` as events `affinity`. They take time and change no bit of the
+    /// training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub affinity_steps: Option<usize>,
     /// After how many steps in a row without a finite loss the run stops with an error; 5 by default.
     #[schemars(range(min = 1))]
     pub max_nonfinite_steps: usize,
@@ -173,6 +179,7 @@ impl Default for TrainConfig {
             reduce_lr_on_plateau: None,
             head_lr_balancing: None,
             early_stopping: None,
+            affinity_steps: None,
             max_nonfinite_steps: 5,
         }
     }
@@ -260,6 +267,7 @@ impl Settings {
         at_least_one("train.threads", t.threads.unwrap_or(1));
         at_least_one("train.eval_steps", t.eval_steps.unwrap_or(1));
         at_least_one("train.save_steps", t.save_steps.unwrap_or(1));
+        at_least_one("train.affinity_steps", t.affinity_steps.unwrap_or(1));
         at_least_one("train.save_total_limit", t.save_total_limit);
         at_least_one("train.early_stopping.patience", t.early_stopping.as_ref().map_or(1, |e| e.patience));
         at_least_one("train.max_nonfinite_steps", t.max_nonfinite_steps);

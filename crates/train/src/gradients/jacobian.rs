@@ -193,9 +193,14 @@ impl ParamSlice<'_> {
 /// The inner products of some gradients over the same parameters, row by row; zeros for those that are absent. Each is read
 /// once.
 pub(crate) fn products(rows: &[Option<&Gradients>]) -> Vec<f64> {
+    products_over(rows, |_| true)
+}
+
+/// [`products`] over some of the parameters.
+pub(crate) fn products_over(rows: &[Option<&Gradients>], wanted: impl Fn(usize) -> bool) -> Vec<f64> {
     let mut products = vec![0.0; rows.len() * rows.len()];
     let parameters = rows.iter().flatten().map(|row| row.len()).max().unwrap_or(0);
-    for index in 0..parameters {
+    for index in (0..parameters).filter(|index| wanted(*index)) {
         let part = |(i, row): (usize, &Option<&Gradients>)| Some((i, row.as_ref()?.get(index)?.clone()));
         let (of, parts): (Vec<usize>, Vec<Gradient>) = rows.iter().enumerate().filter_map(part).unzip();
         match align_sparse_rows(parts) {
@@ -220,7 +225,7 @@ fn add_products<const D: usize>(parts: &[Tensor<D>], of: &[usize], rows: usize, 
 }
 
 /// The weighted sum of some gradients over the same parameters.
-fn combined(rows: Vec<Option<Gradients>>, weights: &[f64]) -> Gradients {
+pub(crate) fn combined(rows: Vec<Option<Gradients>>, weights: &[f64]) -> Gradients {
     let parameters = rows.iter().flatten().map(Gradients::len).max().unwrap_or(0);
     let mut rows: Vec<(f64, Gradients)> = rows
         .into_iter()

@@ -209,30 +209,46 @@ impl OptimizerConfig {
     ) {
         let device = parameters.device().clone().inner();
         let rates = rates.of_all(parameters);
-        let method = self.method();
         for (i, (gradient, state)) in gradients.into_iter().zip(&mut state.of).enumerate() {
             let Some(gradient) = gradient else { continue };
             let parameter = parameters.parameter(i);
-            let old = state.take().unwrap_or_else(|| {
-                let zeros = |shape: Vec<usize>| zeros(&shape, &device);
-                ParameterState {
-                    slots: method.state_shapes(parameter).into_iter().map(zeros).collect(),
-                    step: 0,
-                }
-            });
-            let step = old.step + 1;
-            let update = ParamUpdate {
-                rate: rates[i] * factor,
-                scale,
-                decays: parameter.decay,
-                step,
-                is_linear_weight: parameter.is_linear_weight(),
-            };
+            let old = state.take().unwrap_or_else(|| self.first_state(parameter, &device));
+            let update = ParamUpdate::of(parameter, rates[i] * factor, scale, old.step + 1);
             let weight = parameters.take(i);
-            let (weight, slots) = method.apply(&update, weight, gradient, old.slots);
+            let (weight, slots) = self.method().apply(&update, weight, gradient, old.slots);
             parameters.put(i, weight);
-            *state = Some(ParameterState { slots, step });
+            *state = Some(ParameterState { slots, step: update.step });
         }
+    }
+
+    /// The parameters that [`OptimizerConfig::step`] would give, while parameters and state stay what they are.
+    pub(crate) fn trial(
+        &self,
+        parameters: &Parameters,
+        gradients: Gradients,
+        state: &OptimizerState,
+        rates: &LearningRates,
+        scale: f64,
+        factor: f64,
+    ) -> Parameters {
+        let device = parameters.device().clone().inner();
+        let rates = rates.of_all(parameters);
+        let mut moved = parameters.clone();
+        for (i, (gradient, state)) in gradients.into_iter().zip(&state.of).enumerate() {
+            let Some(gradient) = gradient else { continue };
+            let parameter = parameters.parameter(i);
+            let old = state.clone().unwrap_or_else(|| self.first_state(parameter, &device));
+            let update = ParamUpdate::of(parameter, rates[i] * factor, scale, old.step + 1);
+            let (weight, _) = self.method().apply(&update, parameter.value().clone(), gradient, old.slots);
+            moved.put(i, weight);
+        }
+        moved
+    }
+
+    /// The state of a parameter before its first step.
+    fn first_state(&self, parameter: &Parameter, device: &Device) -> ParameterState {
+        let zeros = |shape: Vec<usize>| zeros(&shape, device);
+        ParameterState { slots: self.state_shapes(parameter).into_iter().map(zeros).collect(), step: 0 }
     }
 }
 
@@ -251,6 +267,11 @@ struct ParamUpdate {
 }
 
 impl ParamUpdate {
+    fn of(parameter: &Parameter, rate: f64, scale: f64, step: u32) -> ParamUpdate {
+        let is_linear_weight = parameter.is_linear_weight();
+        ParamUpdate { rate, scale, decays: parameter.decay, step, is_linear_weight }
+    }
+
     /// The weight after decoupled weight decay, where it applies.
     fn decayed<E: Element>(&self, w: E, weight_decay: f64) -> E {
         if self.decays && weight_decay > 0.0 { w.mul_scalar(1.0 - self.rate * weight_decay) } else { w }

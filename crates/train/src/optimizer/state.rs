@@ -11,7 +11,7 @@ pub struct OptimizerState {
 
 /// The state of one parameter: as many tensors, on the inner device, as its optimizer keeps
 /// ([`super::OptimizerConfig::state_shapes`]), and how often the parameter was updated.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ParameterState {
     pub(crate) slots: Vec<ParameterTensor>,
     pub(crate) step: u32,

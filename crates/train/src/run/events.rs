@@ -1,5 +1,9 @@
 //! What happens in a run, as a closed set of values. One event is one line of `metrics.jsonl`.
 
+mod affinity;
+
+pub use affinity::{Affinity, LayerCosine, PairAffinity, TaskAffinity, Transfer};
+
 use crate::run::task_usage::{StopReason, TaskUsage};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,6 +31,8 @@ pub enum Event {
     NonFiniteStep(NonFiniteStep),
     /// Memory had no space for a step; it is repeated in smaller chunks.
     ChunkSizeReduced(ChunkSizeReduced),
+    /// How the tasks' gradients agree, and what a step on one does to the losses of the others.
+    Affinity(Affinity),
     /// A split was evaluated.
     Evaluated(Evaluated),
     /// A learning rate was reduced, because evaluations stopped improving.
@@ -60,6 +66,7 @@ impl Event {
             Event::Step(e) => e.step,
             Event::NonFiniteStep(e) => e.step,
             Event::ChunkSizeReduced(e) => e.step,
+            Event::Affinity(e) => e.step,
             Event::Evaluated(e) => e.step,
             Event::LearningRateReduced(e) => e.step,
             Event::Saved(e) => e.step,

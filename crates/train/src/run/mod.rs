@@ -1,5 +1,6 @@
 //! A run from its first step, or from a checkpoint, to its result.
 
+mod affinity;
 pub(crate) mod best;
 pub(crate) mod best_heads;
 pub(crate) mod events;
@@ -263,6 +264,9 @@ impl<'a, 'h> Run<'a, 'h> {
     }
 
     fn step(&mut self) -> Result<(), TrainError> {
+        if self.affinity_is_due() && !self.measure_affinity()? {
+            return Ok(()); // Asked to stop: it is measured when the run goes on.
+        }
         let began = (self.hooks.clock)();
         let index = self.progress.step;
         let stream = self.loader.stream.state();

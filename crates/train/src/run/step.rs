@@ -1,11 +1,14 @@
 //! One step: packs in, moved weights out, or the reason why nothing moved.
 
+mod affinity;
 mod boundary;
 mod lookahead;
 mod metrics;
 mod micro_batch;
 mod per_task;
 
+pub use affinity::ROWS_PER_TASK;
+pub(crate) use affinity::{AffinityContext, measure_affinity};
 pub(crate) use lookahead::LookaheadBatch;
 pub(crate) use metrics::StepMetrics;
 
@@ -84,7 +87,7 @@ fn with_memory_limit<T>(
 }
 
 /// Frees the graph of an aborted pass; the parameters, which are its leaves, become new ones for that.
-fn release_autograd_graph(parameters: &mut Parameters) {
+pub(crate) fn release_autograd_graph(parameters: &mut Parameters) {
     for index in 0..parameters.len() {
         let same = parameters.parameter(index).value().clone();
         parameters.put(index, same);

@@ -11,16 +11,16 @@ use serde_json::json;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 #[derive(Deserialize)]
-struct Fixture {
+pub struct Fixture {
     vocabulary: usize,
     width: usize,
-    steps: usize,
-    warmup: f64,
-    clip_norm: f64,
-    learning_rate: f64,
-    head_learning_rate: f64,
+    pub steps: usize,
+    pub warmup: f64,
+    pub clip_norm: f64,
+    pub learning_rate: f64,
+    pub head_learning_rate: f64,
     tags_learning_rate: f64,
-    weight_decay: f64,
+    pub weight_decay: f64,
     rows: Vec<Vec<u32>>,
     topics: Vec<Option<String>>,
     tags: Vec<Vec<String>>,
@@ -63,7 +63,11 @@ fn view(fixture: &Fixture) -> View {
     View { corpus: "fixture".into(), input: InputField::Words("words".into()), rows, encoded, masking: None }
 }
 
-fn fixture_job(device: &Device, fixture: &Fixture) -> Job {
+pub fn fixture() -> Fixture {
+    serde_json::from_str(include_str!("../fixtures/training.json")).unwrap()
+}
+
+pub fn fixture_job(device: &Device, fixture: &Fixture) -> Job {
     let view = view(fixture);
     let mut parameters = Parameters::new(&device.clone().autodiff(), 1);
     let scratch = json!({"bag": {"width": fixture.width, "window": 0, "dropout": 0.0}});
@@ -113,7 +117,7 @@ fn fixture_job(device: &Device, fixture: &Fixture) -> Job {
 
 #[test]
 fn steps_equal_pytorch() {
-    let fixture: Fixture = serde_json::from_str(include_str!("../fixtures/training.json")).unwrap();
+    let fixture = fixture();
     for (device, case) in devices().iter().flat_map(|d| fixture.cases.iter().map(move |case| (d, case))) {
         let one_row_a_batch = case.packs > 1;
         let settings = settings(json!({

@@ -1,6 +1,7 @@
 //! One program of all tests from outside: each would link the whole engine by itself.
 
 mod activation_checkpointing;
+mod affinity;
 mod dataset_embeddings;
 mod devices;
 mod export;

@@ -13,10 +13,10 @@ use crate::cli;
 use crate::commands::{self, train::write};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::study::cost::Measured;
 use crate::study::derive::Budget;
 use crate::study::groups::Groups;
 use crate::study::settings::with_overrides;
+use crate::study::setup::{begin, config_file, measure};
 use crate::study::{Runner, StudyDir, Trial, TrialResult};
 use crate::terminal::figures::counted;
 use crate::terminal::output;
@@ -162,38 +162,6 @@ pub fn compare_plainly(config: &Config, dir: &Path, seeds: u64) -> Result<String
 /// The trial of the model for all tasks with the first seed.
 pub fn first_trial(dir: &Path) -> PathBuf {
     dir.join("trials").join(contestants::trial_name(TOGETHER, 0))
-}
-
-/// Measures on as many threads as each of several trainings would have.
-fn measure(config: &Config) -> Result<Measured, Failure> {
-    let device = commands::open_device(config.train.device)?;
-    commands::with_threads(Some(config.train.threads.unwrap_or(1)), || Measured::of(config, &device))
-}
-
-/// Makes the directory with the config that all trainings come from. A backbone from scratch has one tokenizer in all of them, trained
-/// on the texts of all tasks, so that all begin with the same weights.
-fn begin(
-    root: Option<&Path>,
-    name: &str,
-    definition: &Definition,
-    config: &Config,
-    measured: &Measured,
-) -> Result<StudyDir, Failure> {
-    let dir = StudyDir::create(root, name, definition)?;
-    let mut config = config.clone();
-    if config.tokenizer.as_ref().is_some_and(|own| own.file.is_none()) {
-        let file = dir.root().join("tokenizer.json");
-        let file = std::path::absolute(&file).map_err(|e| Failure::io("finding", &file, e))?;
-        write(&file, measured.tokenizer.to_json().as_bytes())?;
-        let file = Some(file.to_string_lossy().into_owned());
-        config.tokenizer = Some(data::TokenizerConfig { file, ..Default::default() });
-    }
-    write(&config_file(&dir), config.resolved_toml().as_bytes())?;
-    Ok(dir)
-}
-
-fn config_file(dir: &StudyDir) -> PathBuf {
-    dir.root().join("config.toml")
 }
 
 fn name(args: &cli::Compare) -> String {

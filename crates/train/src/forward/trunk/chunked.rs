@@ -70,12 +70,14 @@ impl<'m> ChunkedForward<'m> {
         }
     }
 
-    /// The states of all chunks, at the beginning of a graph.
+    /// The states of all chunks; at the beginning of a graph where the parameters are differentiated.
     pub(crate) fn states(&self, parameters: &Parameters) -> Tensor<2> {
+        let differentiates = parameters.device().is_autodiff();
         let parameters = parameters.inference();
         let run = |chunk: &Range<usize>| self.with_chunk(chunk, |chunk| self.run(&parameters, &chunk));
         let states = self.chunks.iter().filter_map(run).collect();
-        Tensor::cat(states, 0).autodiff().require_grad()
+        let states = Tensor::cat(states, 0);
+        if differentiates { states.autodiff().require_grad() } else { states }
     }
 
     /// Adds the gradient over the trunk to `into`, by that of the states.
