@@ -33,7 +33,7 @@ impl Measured {
         let Assembled { job, .. } = assemble(config, device)?;
         let settings = config.settings();
         let plan = train::plan(&job, &settings).map_err(|e| Failure::refused([e]))?;
-        let reference = Reference::of(&job, &plan);
+        let reference = Reference::of(config, &job, &plan);
         let began = Instant::now();
         let costs = train::measure(&job, &settings, &|| began.elapsed());
         let seconds = expected_seconds(&plan.tasks, &costs).unwrap_or(0.0);
@@ -61,19 +61,19 @@ impl Measured {
         (processors / threads).min(fitting).min(trials).max(1)
     }
 
-    /// The cost in a sentence; `tokens` is what all trainings together train on.
-    pub fn describe(&self, trainings: &str, tokens: f64, jobs: usize) -> String {
-        let time = match tokens * self.seconds_per_token / jobs.max(1) as f64 {
+    /// The cost in a sentence; `work` is what all trainings together take, in tokens of training ([`Reference::work`]).
+    pub fn describe(&self, trainings: &str, work: f64, jobs: usize) -> String {
+        let time = match work * self.seconds_per_token / jobs.max(1) as f64 {
             seconds if seconds > 0.0 => {
                 let time = duration(Duration::from_secs_f64(seconds));
-                format!("; about {time} of passes on this machine, evaluations and the optimizer come on top")
+                format!("; about {time} of passes on this machine, the optimizer comes on top")
             }
             _ => String::new(),
         };
         let memory = self.bytes.map(|found| format!(", about {} each", bytes(found))).unwrap_or_default();
         format!(
-            "{trainings}, {} tokens in all{time}; {} at once{memory}",
-            count(tokens as usize),
+            "{trainings}, in all as much as training on {} tokens, evaluations included{time}; {} at once{memory}",
+            count(work as usize),
             counted(jobs, "training")
         )
     }

@@ -35,6 +35,10 @@ pub struct Reference {
     steps: usize,
     epochs: usize,
     corpora: BTreeMap<String, CorpusShare>,
+    /// Evaluations of a training.
+    evaluations: f64,
+    /// Tokens of the validation rows by the tasks whose labels they carry.
+    validation: BTreeMap<Vec<String>, f64>,
 }
 
 /// What is drawn of a corpus.
@@ -55,23 +59,37 @@ struct Amount {
 
 impl Reference {
     /// By the plan of the job's run.
-    pub fn of(job: &Job, plan: &Plan) -> Reference {
+    pub fn of(config: &Config, job: &Job, plan: &Plan) -> Reference {
         let mut corpora: BTreeMap<String, CorpusShare> = BTreeMap::new();
         for (index, view) in job.views.train.iter().enumerate() {
-            let readers: Vec<_> = job.model.tasks.iter().filter(|task| task.view == index).collect();
             let share = corpora.entry(view.corpus.to_string()).or_default();
             if let Some(drawn) = plan.corpora.get(&*view.corpus) {
                 share.times = drawn.draws as f64 / drawn.rows.max(1) as f64;
             }
-            for row in 0..view.encoded.rows() {
-                let labelled = readers.iter().filter(|task| task.head.labelled(Split::Train, row));
-                let tasks: Vec<String> = labelled.map(|task| task.name.clone()).collect();
+            for (tasks, tokens) in labelled_rows(job, index, Split::Train) {
                 let amount = share.rows.entry(tasks).or_default();
                 amount.rows += 1.0;
-                amount.tokens += view.encoded.length(row) as f64;
+                amount.tokens += tokens;
             }
         }
-        Reference { steps: plan.step_plan.total(), epochs: plan.step_plan.epochs().len().max(1), corpora }
+        let mut validation: BTreeMap<Vec<String>, f64> = BTreeMap::new();
+        for index in 0..job.views.validation.len() {
+            for (tasks, tokens) in labelled_rows(job, index, Split::Validation) {
+                *validation.entry(tasks).or_default() += tokens;
+            }
+        }
+        let (steps, epochs) = (plan.step_plan.total(), plan.step_plan.epochs().len().max(1));
+        let evaluations = config.train.eval_steps.map_or(epochs, |every| steps.div_ceil(every.max(1))) as f64;
+        Reference { steps, epochs, corpora, evaluations, validation }
+    }
+
+    /// Tokens of training that take as long as training a model for these tasks, evaluations included: of three passes, forward and
+    /// twice that backward, an evaluation has one.
+    pub fn work(&self, tasks: &[String]) -> f64 {
+        let is_scored = |labelled: &&Vec<String>| labelled.iter().any(|task| is_among(tasks, task));
+        let validation: f64 =
+            self.validation.iter().filter(|(l, _)| is_scored(l)).map(|(_, tokens)| tokens).sum();
+        self.tokens(tasks) + self.evaluations * validation / 3.0
     }
 
     /// Steps of the model for all tasks.
@@ -137,6 +155,16 @@ impl Reference {
             train.eval_steps = train.eval_steps.or(Some(steps.div_ceil(self.epochs)));
         }
     }
+}
+
+/// Of each row of a view the tasks whose labels it carries, and its tokens.
+fn labelled_rows(job: &Job, view: usize, split: Split) -> Vec<(Vec<String>, f64)> {
+    let readers: Vec<_> = job.model.tasks.iter().filter(|task| task.view == view).collect();
+    let encoded = &job.views.of(split)[view].encoded;
+    let tasks = |row| {
+        readers.iter().filter(|task| task.head.labelled(split, row)).map(|task| task.name.clone()).collect()
+    };
+    (0..encoded.rows()).map(|row| (tasks(row), encoded.length(row) as f64)).collect()
 }
 
 /// Configs for each of `models`, which are sets of tasks, trained as much as the budget says. `models` are those that together do all

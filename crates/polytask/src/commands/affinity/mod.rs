@@ -221,5 +221,5 @@ fn describe(
         out += &format!("  {:>5}  {what}\n", count);
     }
     let all = counted(trainings.count(), "training");
-    out + &format!("  {}\n\n", measured.describe(&all, trainings.tokens(), jobs))
+    out + &format!("  {}\n\n", measured.describe(&all, trainings.work(), jobs))
 }

@@ -74,7 +74,7 @@ impl Trainings {
         // A backward pass costs two forward ones: a task's gradient as much as training on its rows, a loss a third of that.
         let rows = AFFINITY_ROWS_PER_TASK as f64 * tasks;
         let of_measurement = rows * reference.tokens_per_row(&self.tasks) * (1.0 + (tasks + 2.0) / 3.0);
-        let tokens = reference.all_tokens() + of_measurement * (steps / self.every as f64).floor();
+        let tokens = reference.work(&self.tasks) + of_measurement * (steps / self.every as f64).floor();
         for seed in self.seeds.clone() {
             let mut config = config.clone();
             config.train.affinity_steps = Some(self.every);
@@ -90,7 +90,7 @@ impl Trainings {
         let configs = for_models(&config, &sets, reference, Budget::Steps);
         let one = |seed: u64| {
             let make = move |(tasks, config): (&Vec<String>, &Config)| {
-                let tokens = reference.tokens(tasks);
+                let tokens = reference.work(tasks);
                 let mut config = config.clone();
                 config.train.seed = seed;
                 (Trial::new(&self.name_of_model(tasks, seed), config), tokens)
@@ -173,8 +173,8 @@ impl Trainings {
         self.waves().iter().map(Vec::len).sum()
     }
 
-    /// Tokens of all, about.
-    pub(super) fn tokens(&self) -> f64 {
+    /// What all take, in tokens of training.
+    pub(super) fn work(&self) -> f64 {
         self.waves().iter().flatten().map(|(_, tokens)| tokens).sum()
     }
 

@@ -26,8 +26,8 @@ pub(super) struct Contestant {
 pub(super) struct Contestants {
     pub(super) list: Vec<Contestant>,
     pub(super) trials: Vec<Trial>,
-    /// Tokens that each trial trains on, about.
-    pub(super) tokens: Vec<f64>,
+    /// What each trial takes, in tokens of training.
+    pub(super) work: Vec<f64>,
     /// The tasks in the order of the config.
     pub(super) tasks: Vec<String>,
     /// The first seed.
@@ -68,8 +68,8 @@ impl Contestants {
             }
         }
         let trials = for_seeds(&found.configs, definition.seeds);
-        let tokens = trials.iter().map(|trial| found.tokens(&trial.config)).collect();
-        Ok(Contestants { list: found.list, trials, tokens, tasks, seed: config.train.seed })
+        let work = trials.iter().map(|trial| found.work(&trial.config)).collect();
+        Ok(Contestants { list: found.list, trials, work, tasks, seed: config.train.seed })
     }
 }
 
@@ -121,14 +121,14 @@ impl Builder<'_> {
         self.configs.iter().any(|(name, known)| name == TOGETHER && known.resolved_toml() == text)
     }
 
-    fn tokens(&self, config: &Config) -> f64 {
+    fn work(&self, config: &Config) -> f64 {
         let tasks: Vec<String> = config.task.keys().cloned().collect();
-        let tokens = self.reference.tokens(&tasks);
+        let work = self.reference.work(&tasks);
         match (self.budget, config.train.max_steps) {
             (Budget::Compute, Some(steps)) => {
-                tokens * (steps as f64 / self.reference.steps().max(1) as f64).min(1.0)
+                work * (steps as f64 / self.reference.steps().max(1) as f64).min(1.0)
             }
-            _ => tokens,
+            _ => work,
         }
     }
 }

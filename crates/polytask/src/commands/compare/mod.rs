@@ -102,9 +102,9 @@ pub fn compare(args: &cli::Compare) -> Result<u8, Failure> {
     let jobs = jobs.unwrap_or_else(|| measured.jobs(&config, contestants.trials.len()));
     if !args.json {
         output::line(format_args!("\n  {}", describe(&contestants, &definition, &config)));
-        let tokens = contestants.tokens.iter().sum();
+        let work = contestants.work.iter().sum();
         let trainings = counted(contestants.trials.len(), "training");
-        output::line(format_args!("  {}\n", measured.describe(&trainings, tokens, jobs)));
+        output::line(format_args!("  {}\n", measured.describe(&trainings, work, jobs)));
     }
     let Some(dir) = dir else { return Ok(0) };
     dir.begin_session(&config, &commands::open_device(config.train.device)?)?;
@@ -136,7 +136,7 @@ fn run(
         quiet,
     };
     let resume = format!("polytask compare --resume {}", dir.root().display());
-    let results: Vec<TrialResult> = runner.run(dir, &contestants.trials, &contestants.tokens, &resume)?;
+    let results: Vec<TrialResult> = runner.run(dir, &contestants.trials, &contestants.work, &resume)?;
     let comparison = Comparison::of(contestants, definition, &results);
     let json = serde_json::to_vec_pretty(&comparison).map_err(Failure::failed)?;
     write(&dir.root().join("comparison.json"), &json)?;

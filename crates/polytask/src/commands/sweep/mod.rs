@@ -83,9 +83,10 @@ pub fn sweep(args: &cli::Sweep) -> Result<u8, Failure> {
     let measured = commands::with_threads(threads, || Measured::of(&config, &device))?;
     let jobs = args.jobs.map_or_else(|| measured.jobs(&config, trials.len()), |jobs| jobs as usize);
     if !args.json {
-        let tokens = measured.reference.all_tokens() * rungs.share(trials.len());
+        let tasks: Vec<String> = config.task.keys().cloned().collect();
+        let work = measured.reference.work(&tasks) * rungs.share(trials.len());
         let trainings = format!("{}{}", counted(trials.len(), "training"), rungs.describe(trials.len()));
-        output::line(format_args!("\n  {}\n", measured.describe(&trainings, tokens, jobs)));
+        output::line(format_args!("\n  {}\n", measured.describe(&trainings, work, jobs)));
     }
     if args.dry_run {
         output::text(text::settings(&sweep, &trials));
