@@ -269,6 +269,10 @@ pub struct Compare {
     /// tasks go together, such as `train.gradient_scope`; may be repeated, for all combinations
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub grid: Vec<String>,
+    /// Train every model with each value and keep the best in validation, with the first seed, such as
+    /// `optimizer.adamw.learning_rate=1e-4,3e-4`; may be repeated, for all combinations
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    pub tune: Vec<String>,
     /// A model for every two tasks, too
     #[arg(long)]
     pub pairs: bool,

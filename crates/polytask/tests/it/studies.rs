@@ -169,6 +169,36 @@ fn other_domains_are_scored_and_never_trained_on() {
 }
 
 #[test]
+fn every_model_is_tuned_alike() {
+    let bench = bench();
+    let ran = bench.run(&[
+        "compare",
+        "job.toml",
+        "--dir",
+        "all",
+        "--seeds",
+        "2",
+        "--resamples",
+        "50",
+        "--tune",
+        "optimizer.adamw.learning_rate=1e-6,1e-2",
+    ]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("12 trainings"), "4 models, 2 settings and another seed: {}", ran.out);
+    assert!(ran.out.contains("of 2 settings each model has the one that was best"), "{}", ran.out);
+    let comparison = json(&bench, "all/comparison.json");
+    let tuned = comparison["tuned"].as_array().unwrap();
+    assert_eq!(tuned.len(), 4);
+    assert!(tuned.iter().all(|one| one["setting"] == "optimizer.adamw.learning_rate=1e-2"), "{tuned:?}");
+    let trained =
+        fs::read_to_string(bench.path("all/configs/together-optimizer.adamw.learning_rate=1e-2-2.toml"));
+    assert!(trained.unwrap().contains("learning_rate = 0.01"));
+    // Nothing was trained twice.
+    let runs = fs::read_dir(bench.path("all/configs")).unwrap().count();
+    assert_eq!(runs, 12);
+}
+
+#[test]
 fn groups_are_trained_and_compared() {
     let bench = bench();
     bench.write("groups.toml", "groups = [[\"topic\", \"tags\"], [\"again\"]]\n");
@@ -205,6 +235,7 @@ fn what_cannot_be_compared_is_refused() {
     for (arguments, says) in [
         (&["--grid", "train.epochs=1,2"][..], "changes models for one task, too"),
         (&["--grid", "balance"], "expected KEY=VALUE,VALUE"),
+        (&["--tune", "train.epoch=1,2"], "epochs"),
         (&["--grid", "balance=nonsense"], "nonsense"),
         (&["--groups", "groups.toml"], "task `again` is in no group"),
         (&["--groups", "torn.toml"], "torn.toml"),

@@ -2,6 +2,7 @@
 
 use super::Definition;
 use super::contestants::{Contestant, Contestants, trial_name};
+use super::tuning::Tuned;
 use crate::study::derive::Budget;
 use crate::study::{TaskScore, TrialResult};
 use metrics::{Difference, Replicates, delta_m, mean_ranks};
@@ -19,6 +20,9 @@ pub struct Comparison {
     pub budget: Budget,
     /// Whether several models for all tasks were compared.
     pub has_grid: bool,
+    /// The setting that each model was given where models were tuned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tuned: Vec<Tuned>,
     /// What is scored: every task on its own corpus, then on those of other domains.
     pub tasks: Vec<TaskFigures>,
     /// The contestants, the reference first.
@@ -138,6 +142,7 @@ impl Comparison {
             seeds: seeds.iter().map(|index| contestants.seed + index).collect(),
             budget: definition.budget,
             has_grid: !definition.grid.is_empty(),
+            tuned: Vec::new(),
             tasks,
         }
     }

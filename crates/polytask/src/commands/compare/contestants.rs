@@ -1,6 +1,6 @@
 //! Who is compared: sets of models that together do tasks, and the trainings that they need.
 
-use super::{Definition, for_seeds, grid};
+use super::{Definition, grid};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::study::Trial;
@@ -22,12 +22,20 @@ pub(super) struct Contestant {
     pub(super) is_complete: bool,
 }
 
-/// The contestants, the reference first, and all their trainings.
+/// A model that is trained with every seed.
+#[derive(Debug, Clone)]
+pub(super) struct Model {
+    /// The first part of the name of its trials.
+    pub(super) name: String,
+    pub(super) config: Config,
+    /// What a training takes, in tokens.
+    pub(super) work: f64,
+}
+
+/// The contestants, the reference first, and all their models.
 pub(super) struct Contestants {
     pub(super) list: Vec<Contestant>,
-    pub(super) trials: Vec<Trial>,
-    /// What each trial takes, in tokens of training.
-    pub(super) work: Vec<f64>,
+    pub(super) models: Vec<Model>,
     /// The tasks in the order of the config.
     pub(super) tasks: Vec<String>,
     /// The first seed.
@@ -67,9 +75,31 @@ impl Contestants {
                 }
             }
         }
-        let trials = for_seeds(&found.configs, definition.seeds);
-        let work = trials.iter().map(|trial| found.work(&trial.config)).collect();
-        Ok(Contestants { list: found.list, trials, work, tasks, seed: config.train.seed })
+        let work: Vec<f64> = found.configs.iter().map(|(_, config)| found.work(config)).collect();
+        let models = found.configs.into_iter().zip(work);
+        let models = models.map(|((name, config), work)| Model { name, config, work }).collect();
+        Ok(Contestants { list: found.list, models, tasks, seed: config.train.seed })
+    }
+
+    /// The trials of all models with so many seeds, the first seed of all before the second, and what each takes.
+    pub(super) fn trials(&self, seeds: u64) -> (Vec<Trial>, Vec<f64>) {
+        let of = |seed: u64| {
+            self.models.iter().map(move |model| {
+                let mut config = model.config.clone();
+                config.train.seed += seed;
+                (Trial::new(&trial_name(&model.name, seed), config), model.work)
+            })
+        };
+        (0..seeds).flat_map(of).unzip()
+    }
+
+    /// Gives a model another config, and a name that says so.
+    pub(super) fn rename(&mut self, index: usize, name: &str, config: Config) {
+        let model = &mut self.models[index];
+        let before = std::mem::replace(&mut model.name, name.to_owned());
+        model.config = config;
+        let models = self.list.iter_mut().flat_map(|one| &mut one.models);
+        models.filter(|(known, _)| *known == before).for_each(|(known, _)| *known = name.to_owned());
     }
 }
 

@@ -31,26 +31,34 @@ pub(super) struct Combination {
 /// # Errors
 /// What is no `KEY=VALUE,...`; a key that a model for one task knows, too.
 pub(super) fn combinations(grid: &[String], config: &Config) -> Result<Vec<Combination>, Failure> {
+    let other = grid.iter().filter_map(|axis| axis.split_once('=')).map(|(key, _)| key.trim());
+    if let Some(key) = other.into_iter().find(|key| !is_joint(key)) {
+        return Err(Failure::refused([format!(
+            "--grid {key}: this changes models for one task, too, so that the models for all would be tuned and the others not; \
+             --tune {key}=... tunes all of them; a grid may have balance, sampling, sharing, {}, task.NAME.{}",
+            JOINT.join(", "),
+            OF_TASK.join(", task.NAME.")
+        )]));
+    }
+    settings("--grid", grid, config)
+}
+
+/// All combinations of the values of any keys.
+///
+/// # Errors
+/// What is no `KEY=VALUE,...`.
+pub(super) fn settings(option: &str, axes: &[String], config: &Config) -> Result<Vec<Combination>, Failure> {
     let mut all = vec![Combination::default()];
-    for axis in grid {
+    for axis in axes {
         let Some((key, values)) = axis.split_once('=').filter(|(_, values)| !values.trim().is_empty()) else {
             return Err(Failure::refused([format!(
-                "--grid {axis}: expected KEY=VALUE,VALUE, for example balance=equal,uncertainty"
+                "{option} {axis}: expected KEY=VALUE,VALUE, for example balance=equal,uncertainty"
             )]));
         };
-        let key = key.trim();
-        if !is_joint(key) {
-            return Err(Failure::refused([format!(
-                "--grid {key}: this changes models for one task, too, so that the models for all would be tuned and the others not; \
-                 `polytask sweep` tunes it; a grid may have balance, sampling, sharing, {}, task.NAME.{}",
-                JOINT.join(", "),
-                OF_TASK.join(", task.NAME.")
-            )]));
-        }
         let values = values_of(values);
         all = all
             .iter()
-            .flat_map(|before| values.iter().map(|value| with(before, key, value, config)))
+            .flat_map(|before| values.iter().map(|value| with(before, key.trim(), value, config)))
             .collect();
     }
     Ok(all)

@@ -5,9 +5,11 @@ mod contestants;
 mod grid;
 mod page;
 mod text;
+mod tuning;
 
 pub use analysis::{Comparison, ContestantFigures, ScoreFigures, TaskFigures};
 pub use contestants::{ALONE, TOGETHER};
+pub use tuning::Tuned;
 
 use crate::cli;
 use crate::commands::{self, train::write};
@@ -17,7 +19,7 @@ use crate::study::derive::Budget;
 use crate::study::groups::Groups;
 use crate::study::settings::with_overrides;
 use crate::study::setup::{begin, config_file, measure};
-use crate::study::{Runner, StudyDir, Trial, TrialResult};
+use crate::study::{Runner, StudyDir, TrialResult};
 use crate::terminal::figures::counted;
 use crate::terminal::output;
 use contestants::Contestants;
@@ -33,8 +35,11 @@ pub struct Definition {
     pub seeds: u64,
     /// What models for fewer tasks get.
     pub budget: Budget,
-    /// `KEY=VALUE,...`
+    /// `KEY=VALUE,...`: of the models for all tasks.
     pub grid: Vec<String>,
+    /// `KEY=VALUE,...`: what every model keeps the best of.
+    #[serde(default)]
+    pub tune: Vec<String>,
     /// A model for every two tasks.
     pub pairs: bool,
     /// Groups of tasks with a model each.
@@ -62,6 +67,7 @@ impl Definition {
             seeds,
             budget: Budget::Steps,
             grid: Vec::new(),
+            tune: Vec::new(),
             pairs: false,
             groups: None,
             alone: true,
@@ -99,16 +105,16 @@ pub fn compare(args: &cli::Compare) -> Result<u8, Failure> {
     let config = file.map_or(Ok(config), |file| commands::load(&file, &cli::Overrides::default()))?;
     let contestants = Contestants::of(&config, &definition, &measured.reference)?;
     let jobs = args.jobs.map(|jobs| jobs as usize);
-    let jobs = jobs.unwrap_or_else(|| measured.jobs(&config, contestants.trials.len()));
+    let (trainings, work) = amount(&contestants, &definition, &config)?;
+    let jobs = jobs.unwrap_or_else(|| measured.jobs(&config, trainings));
     if !args.json {
         output::line(format_args!("\n  {}", describe(&contestants, &definition, &config)));
-        let work = contestants.work.iter().sum();
-        let trainings = counted(contestants.trials.len(), "training");
+        let trainings = counted(trainings, "training");
         output::line(format_args!("  {}\n", measured.describe(&trainings, work, jobs)));
     }
     let Some(dir) = dir else { return Ok(0) };
     dir.begin_session(&config, &commands::open_device(config.train.device)?)?;
-    let comparison = run(&dir, &config, &definition, &contestants, jobs, args.json)?;
+    let comparison = run(&dir, &config, &definition, contestants, jobs, args.json)?;
     if args.json {
         output::line(serde_json::to_string_pretty(&comparison).map_err(Failure::failed)?);
     } else {
@@ -123,7 +129,7 @@ fn run(
     dir: &StudyDir,
     config: &Config,
     definition: &Definition,
-    contestants: &Contestants,
+    mut contestants: Contestants,
     jobs: usize,
     quiet: bool,
 ) -> Result<Comparison, Failure> {
@@ -136,12 +142,18 @@ fn run(
         quiet,
     };
     let resume = format!("polytask compare --resume {}", dir.root().display());
-    let results: Vec<TrialResult> = runner.run(dir, &contestants.trials, &contestants.work, &resume)?;
-    let comparison = Comparison::of(contestants, definition, &results);
+    let mut tuned = Vec::new();
+    let settings = tuning::combinations(&definition.tune, config)?;
+    if !settings.is_empty() {
+        tuned = tuning::tune(&mut contestants, &settings, (&runner, dir, &resume))?;
+    }
+    let (trials, work) = contestants.trials(definition.seeds);
+    let results: Vec<TrialResult> = runner.run(dir, &trials, &work, &resume)?;
+    let comparison = Comparison { tuned, ..Comparison::of(&contestants, definition, &results) };
     let json = serde_json::to_vec_pretty(&comparison).map_err(Failure::failed)?;
     write(&dir.root().join("comparison.json"), &json)?;
     let environment = dir.end_session()?;
-    let html = page::page(&comparison, contestants, (config, environment.as_ref()), dir);
+    let html = page::page(&comparison, &contestants, (config, environment.as_ref()), dir);
     write(&dir.root().join("report.html"), html.as_bytes())?;
     Ok(comparison)
 }
@@ -153,9 +165,9 @@ pub fn compare_plainly(config: &Config, dir: &Path, seeds: u64) -> Result<String
     let dir = begin(Some(dir), "demo", &definition, config, &measured)?;
     let config = commands::load(&config_file(&dir), &cli::Overrides::default())?;
     let contestants = Contestants::of(&config, &definition, &measured.reference)?;
-    let jobs = measured.jobs(&config, contestants.trials.len());
+    let jobs = measured.jobs(&config, contestants.trials(seeds).0.len());
     dir.begin_session(&config, &commands::open_device(config.train.device)?)?;
-    let comparison = run(&dir, &config, &definition, &contestants, jobs, false)?;
+    let comparison = run(&dir, &config, &definition, contestants, jobs, false)?;
     Ok(text::tables(&comparison))
 }
 
@@ -175,6 +187,7 @@ fn definition(args: &cli::Compare, config: &Config) -> Result<Definition, Failur
         seeds: args.seeds,
         budget: args.budget,
         grid: args.grid.clone(),
+        tune: args.tune.clone(),
         pairs: args.pairs,
         groups: args.groups.as_ref().map(|file| Groups::read(file, config)).transpose()?,
         alone: !args.no_alone,
@@ -189,6 +202,7 @@ impl Definition {
         for combination in grid::combinations(&self.grid, config)? {
             with_overrides(config, &combination.set)?;
         }
+        tuning::combinations(&self.tune, config)?;
         let refused = |reason: &str| Err(Failure::refused([reason]));
         let tasks = config.task.len();
         if tasks == 1 && self.grid.is_empty() {
@@ -213,6 +227,18 @@ impl Definition {
     }
 }
 
+/// How many trainings there are, and what all take, in tokens. With the first seed a model is trained with every setting that is tried.
+fn amount(
+    contestants: &Contestants,
+    definition: &Definition,
+    config: &Config,
+) -> Result<(usize, f64), Failure> {
+    let settings = tuning::combinations(&definition.tune, config)?.len().max(1);
+    let of_model = settings + definition.seeds as usize - 1;
+    let work: f64 = contestants.models.iter().map(|model| model.work).sum();
+    Ok((contestants.models.len() * of_model, work * of_model as f64))
+}
+
 fn describe(contestants: &Contestants, definition: &Definition, config: &Config) -> String {
     let names: Vec<&str> = contestants.list.iter().map(|contestant| contestant.name.as_str()).collect();
     let seed = config.train.seed;
@@ -221,17 +247,4 @@ fn describe(contestants: &Contestants, definition: &Definition, config: &Config)
         n => format!("seeds {seed} to {}", seed + n - 1),
     };
     format!("{}; {seeds}; {}", names.join(" | "), definition.budget.describe())
-}
-
-/// Trials of `configs` for each seed, the first seed of all before the second.
-fn for_seeds(configs: &[(String, Config)], seeds: u64) -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for index in 0..seeds {
-        for (name, config) in configs {
-            let mut config = config.clone();
-            config.train.seed += index;
-            trials.push(Trial::new(&contestants::trial_name(name, index), config));
-        }
-    }
-    trials
 }

@@ -147,13 +147,7 @@ pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
             "Budget: {}. Training: seconds of steps. Memory: of one training. Use: for 1,000 tokens, all tasks.",
             comparison.budget.describe()
         ),
-        match comparison.has_grid {
-            true => "Tuning: the models for all were tried with each setting of the grid, those for fewer tasks once, with the \
-                     config's: the best of the table is favoured by chance. Choose by validation, then compare the one chosen \
-                     with other seeds."
-                .to_owned(),
-            false => "Tuning: none; every model has the settings of the config.".to_owned(),
-        },
+        tuning(comparison),
     ];
     notes.extend(match (seeds, verdicts) {
         (1, _) => Some("One seed: how scores vary between seeds is not known, and the intervals are of the rows alone.".into()),
@@ -165,4 +159,25 @@ pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
         _ => None,
     });
     notes
+}
+
+/// How much was tried for each model.
+fn tuning(comparison: &Comparison) -> String {
+    let chance = "the best of the table is favoured by chance. Choose by validation, then compare the one chosen with other seeds.";
+    let grid = match comparison.has_grid {
+        true => format!(
+            " The models for all tasks were tried with each setting of the grid, the others were not: {chance}"
+        ),
+        false => String::new(),
+    };
+    let Some(first) = comparison.tuned.first() else {
+        return format!("Tuning: none; every model has the settings of the config.{grid}");
+    };
+    let chosen: Vec<String> =
+        comparison.tuned.iter().map(|tuned| format!("{}: {}", tuned.model, tuned.setting)).collect();
+    format!(
+        "Tuning: of {} each model has the one that was best in validation with the first seed ({}).{grid}",
+        counted(first.tried, "setting"),
+        chosen.join("; ")
+    )
 }
