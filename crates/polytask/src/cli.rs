@@ -28,6 +28,8 @@ pub enum Command {
     Demo(Demo),
     /// Train the model that a config describes
     Train(Train),
+    /// Show a run, or the runs in a directory, live in the terminal while they are trained
+    Watch(Watch),
     /// Write the page of a run, or of several runs side by side: curves, scores, errors; and the curves as CSV
     Report(Report),
     /// Score a trained model on a split of its corpora
@@ -109,6 +111,20 @@ pub struct Train {
     /// train.max_tokens, train.max_minutes), train an interrupted or finished run further
     #[arg(long, value_name = "RUN", conflicts_with = "define")]
     pub resume: Option<PathBuf>,
+    /// Show tables and curves on the whole screen while it is trained, as `polytask watch` does
+    #[arg(long, conflicts_with = "groups")]
+    pub dashboard: bool,
+}
+
+/// `polytask watch`
+#[derive(Args)]
+pub struct Watch {
+    /// The run's directory; or a directory of runs, or of a study
+    #[arg(value_name = "RUN|DIR")]
+    pub path: PathBuf,
+    /// Print one table of where things stand, and end; so it is without a terminal
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// `polytask report`
