@@ -98,7 +98,6 @@ impl App {
 
     /// Reads what was written since.
     pub fn refresh(&mut self) {
-        self.messages = output::held_lines(3);
         match self.pages.last_mut().expect("a page is shown") {
             Page::Run(run) => run.refresh(),
             Page::List(list, selected, is_read) => {
@@ -106,6 +105,9 @@ impl App {
                 *selected = (*selected).min(list.entries().len().saturating_sub(1));
             }
         }
+        // From the first step on, tables and curves say all but what is not as it should be.
+        let is_trained = matches!(self.page(), Page::Run(run) if run.history().last.step > 0);
+        self.messages = output::held_lines(3, is_trained);
     }
 
     /// The page that is shown.

@@ -27,7 +27,18 @@ pub struct ChartData {
     pub title: String,
     /// Its lines, none of them empty.
     pub series: Vec<Series>,
+    /// What its values cannot be beyond, so that no axis is.
+    pub limits: [f64; 2],
 }
+
+/// Of losses, weights, norms and rates.
+const NOT_NEGATIVE: [f64; 2] = [0.0, f64::INFINITY];
+/// Of scores in points; some metrics may be negative.
+const POINTS: [f64; 2] = [f64::NEG_INFINITY, 100.0];
+/// Of shares.
+const PERCENT: [f64; 2] = [0.0, 100.0];
+/// Of cosines.
+const COSINE: [f64; 2] = [-1.0, 1.0];
 
 /// A line of a chart.
 pub struct Series {
@@ -70,6 +81,7 @@ fn losses(history: &History) -> Vec<ChartData> {
                 Series::new("training", color(place), smooth(training)),
                 Series::new("validation", Color::White, plain(held_out, 1.0)),
             ],
+            limits: NOT_NEGATIVE,
         }
     };
     history.tasks().iter().enumerate().map(of_task).collect()
@@ -81,12 +93,14 @@ fn score_charts(history: &History) -> Vec<ChartData> {
         Some(ChartData {
             title: format!("{}: {}", one_line(task), one_line(metric)),
             series: vec![Series::new("validation", color(place), plain(points, 100.0))],
+            limits: POINTS,
         })
     };
     let mean = history.curves.get(&CurveKind::Evaluation("validation".into()), "mean", "");
     let mean = ChartData {
         title: "weighted mean".into(),
         series: vec![Series::new("validation", Color::White, plain(mean, 100.0))],
+        limits: POINTS,
     };
     let charts: Vec<ChartData> = history.tasks().iter().enumerate().filter_map(of_task).collect();
     let mean = (charts.len() > 1).then_some(mean);
@@ -99,10 +113,11 @@ fn balance(history: &History) -> Vec<ChartData> {
         by_task(history, "weight", |task| smooth(curves.get(&CurveKind::Balance, "weight", task))),
         by_task(history, "gradient norm", |task| smooth(curves.get(&CurveKind::Gradient, "norm", task))),
     ];
-    let conflicts: Vec<Point> = curves.get(&CurveKind::Gradient, "conflicts", "").to_vec();
+    let conflicts = curves.get(&CurveKind::Gradient, "conflicts", "");
     charts.push(ChartData {
         title: "pairs of tasks in conflict, %".into(),
-        series: vec![Series::new("pairs", Color::Red, scaled(smooth(&conflicts), 100.0))],
+        series: vec![Series::new("pairs", Color::Red, scaled(smooth(conflicts), 100.0))],
+        limits: PERCENT,
     });
     let mut cosines: Vec<Series> = Vec::new();
     for task in history.tasks() {
@@ -116,7 +131,8 @@ fn balance(history: &History) -> Vec<ChartData> {
     }
     for (nth, some) in chunks(cosines).into_iter().enumerate() {
         let more = if nth == 0 { "" } else { ", more" };
-        charts.push(ChartData { title: format!("cosine of gradients{more}"), series: some });
+        let title = format!("cosine of gradients{more}");
+        charts.push(ChartData { title, series: some, limits: COSINE });
     }
     charts
 }
@@ -129,7 +145,7 @@ fn compute(history: &History) -> Vec<ChartData> {
         let points = if is_smooth { smooth(points) } else { plain(points, 1.0) };
         let now = points.last().map(|point| number(point.1)).unwrap_or_default();
         let title = format!("{title}: {now}");
-        ChartData { title, series: vec![Series::new(metric, Color::White, points)] }
+        ChartData { title, series: vec![Series::new(metric, Color::White, points)], limits: NOT_NEGATIVE }
     };
     vec![
         by_task(history, "share of computation so far, %", share),
@@ -154,7 +170,7 @@ fn by_task(history: &History, title: &str, points: impl Fn(&str) -> Vec<(f64, f6
         many if many > LINES => format!("{title} (the first {LINES} of {many} tasks)"),
         _ => title.to_owned(),
     };
-    ChartData { title, series: all.into_iter().take(LINES).collect() }
+    ChartData { title, series: all.into_iter().take(LINES).collect(), limits: NOT_NEGATIVE }
 }
 
 fn chunks(mut series: Vec<Series>) -> Vec<Vec<Series>> {

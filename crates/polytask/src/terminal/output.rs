@@ -43,10 +43,13 @@ pub fn release() {
     }
 }
 
-/// The last `most` lines that are held back and say something.
-pub fn held_lines(most: usize) -> Vec<String> {
+/// The last `most` lines that are held back and say something; of standard error alone, or of both.
+pub fn held_lines(most: usize, errors_alone: bool) -> Vec<String> {
     let held = held();
-    let texts = held.iter().flatten().rev().map(|(Held::Out(text) | Held::Error(text))| text);
+    let texts = held.iter().flatten().rev().filter_map(|text| match text {
+        Held::Out(_) if errors_alone => None,
+        Held::Out(text) | Held::Error(text) => Some(text),
+    });
     let lines = texts.flat_map(|text| text.lines().rev()).filter(|line| !line.trim().is_empty());
     let mut lines: Vec<String> = lines.take(most).map(str::to_owned).collect();
     lines.reverse();
@@ -144,14 +147,15 @@ mod tests {
     /// What is held back is nobody's until it is released; these texts go to this test's own streams.
     #[test]
     fn texts_are_held_back_in_their_order() {
-        assert!(!is_held() && held_lines(5).is_empty());
+        assert!(!is_held() && held_lines(5, false).is_empty());
         hold();
         text("one\n\ntwo\n");
         error("three");
         assert!(is_held());
-        assert_eq!(held_lines(2), ["two", "three"]);
-        assert_eq!(held_lines(9), ["one", "two", "three"]);
+        assert_eq!(held_lines(2, false), ["two", "three"]);
+        assert_eq!(held_lines(9, false), ["one", "two", "three"]);
+        assert_eq!(held_lines(9, true), ["three"]);
         release();
-        assert!(!is_held() && held_lines(5).is_empty());
+        assert!(!is_held() && held_lines(5, false).is_empty());
     }
 }

@@ -22,7 +22,7 @@ pub fn draw(data: &ChartData, more: &str, frame: &mut Frame<'_>, area: Rect) {
     line(frame, area, 0, Line::styled(title, BOLD));
     let plot = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     let thin: Vec<Vec<(f64, f64)>> = data.series.iter().map(|series| thinned(series, 4 * width)).collect();
-    let (x, y) = (bounds(&thin, |point| point.0), padded(bounds(&thin, |point| point.1)));
+    let (x, y) = (bounds(&thin, |point| point.0), padded(bounds(&thin, |point| point.1), data.limits));
     let datasets = data.series.iter().zip(&thin).map(|(series, points)| {
         // A single point is no line.
         let graph = if points.len() > 1 { GraphType::Line } else { GraphType::Scatter };
@@ -75,14 +75,14 @@ fn widened([low, high]: [f64; 2]) -> [f64; 2] {
     if high > low { [low, high] } else { [low - 0.5, high + 0.5] }
 }
 
-/// Bounds of values, with a little space.
-fn padded([low, high]: [f64; 2]) -> [f64; 2] {
+/// Bounds of values, with a little space, but not beyond `limits`.
+fn padded([low, high]: [f64; 2], limits: [f64; 2]) -> [f64; 2] {
     let space = match high - low {
         range if range > 0.0 => 0.03 * range,
         _ if low == 0.0 => 0.5,
         _ => 0.05 * low.abs(),
     };
-    [low - space, high + space]
+    [(low - space).max(limits[0].min(low)), (high + space).min(limits[1].max(high))]
 }
 
 /// A value at an axis, with as many digits as tell it from its neighbours.
