@@ -139,6 +139,12 @@ pub struct Report {
     /// Write the curves as CSV, a line for each point: into FILE.csv, or into a folder with a file for each run
     #[arg(long, value_name = "FILE.csv|DIR")]
     pub csv: Option<PathBuf>,
+    /// Export the runs to an MLflow server too, for example http://127.0.0.1:5000; again: what is new of them
+    #[arg(long, value_name = "URL")]
+    pub mlflow: Option<String>,
+    /// The experiment there; it is made where there is none
+    #[arg(long, value_name = "NAME", default_value = "polytask", requires = "mlflow")]
+    pub experiment: String,
 }
 
 /// `polytask evaluate`

@@ -20,6 +20,7 @@ pub mod history;
 pub mod hub;
 pub mod job;
 pub mod memory;
+pub mod mlflow;
 pub mod run_report;
 pub mod study;
 pub mod survey;
