@@ -82,33 +82,35 @@ impl Client {
         self.answer(&address, request.send(text.as_bytes()))
     }
 
-    /// Sends a file.
-    pub fn put(&self, path: &str, content_type: &str, bytes: &[u8]) -> Result<Value, Refusal> {
+    /// Sends a file; to that the server has nothing to answer.
+    pub fn put(&self, path: &str, content_type: &str, bytes: &[u8]) -> Result<(), Refusal> {
         let address = self.address(path);
         let request = self.agent.put(&address).content_type(content_type);
-        self.answer(&address, request.send(bytes))
+        self.body(&address, request.send(bytes)).map(drop)
     }
 
     fn address(&self, path: &str) -> String {
         format!("{}/api/2.0/{path}", self.base)
     }
 
+    /// The JSON of an answer.
     fn answer(&self, address: &str, response: Result<Response<Body>, ureq::Error>) -> Result<Value, Refusal> {
-        let failed = |error: &dyn std::fmt::Display, status: u16| Refusal {
-            code: String::new(),
-            status,
-            failure: Failure::failed(format!("{address}: {error}")),
-        };
-        let mut response = response.map_err(|error| failed(&error, 0))?;
+        let bytes = self.body(address, response)?;
+        serde_json::from_slice(&bytes)
+            .map_err(|_| refusal(address, &"the answer is not JSON: is this an MLflow server?", 200))
+    }
+
+    /// What was answered, if it is no error.
+    fn body(&self, address: &str, response: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, Refusal> {
+        let mut response = response.map_err(|error| refusal(address, &error, 0))?;
         let status = response.status().as_u16();
         let mut bytes = Vec::new();
         let body = response.body_mut().as_reader().take(LONGEST_ANSWER).read_to_end(&mut bytes);
-        body.map_err(|error| failed(&error, status))?;
-        let json = serde_json::from_slice::<Value>(&bytes);
+        body.map_err(|error| refusal(address, &error, status))?;
         if (200..300).contains(&status) {
-            return json.map_err(|_| failed(&"the answer is not JSON: is this an MLflow server?", status));
+            return Ok(bytes);
         }
-        let found = json.unwrap_or_default();
+        let found = serde_json::from_slice::<Value>(&bytes).unwrap_or_default();
         let text = |key: &str| found.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let message = match text("message") {
             none if none.is_empty() => {
@@ -116,9 +118,11 @@ impl Client {
             }
             message => message,
         };
-        Err(Refusal {
-            code: text("error_code"),
-            ..failed(&format!("HTTP status {status}: {message}"), status)
-        })
+        let refused = refusal(address, &format!("HTTP status {status}: {message}"), status);
+        Err(Refusal { code: text("error_code"), ..refused })
     }
+}
+
+fn refusal(address: &str, reason: &dyn std::fmt::Display, status: u16) -> Refusal {
+    Refusal { code: String::new(), status, failure: Failure::failed(format!("{address}: {reason}")) }
 }
