@@ -1,12 +1,14 @@
 //! What a run is in MLflow: parameters out of its config, tags out of its environment, metrics out of its curves.
 
 use super::keys::{LONGEST_PARAM, LONGEST_TAG, cut, key, part};
+use crate::commands::evaluate;
 use crate::failure::Failure;
 use crate::history::{CurveKey, CurveKind, RunState};
 use crate::job::run_process::RunProcess;
 use crate::run_report::environment::since_1970;
 use crate::run_report::{RunFiles, run_page};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The tag by which a run is found again.
@@ -85,7 +87,12 @@ impl Contents {
                 Metric { key: key.clone(), step: point.step, timestamp, value: point.value }
             }));
         }
-        metrics.extend(test_scores(files, began + milliseconds(elapsed)));
+        match is_older_than_model(files) {
+            true => notes.push(
+                "the test scores are older than the model, and left out: `polytask evaluate` computes them again".into(),
+            ),
+            false => metrics.extend(test_scores(files, began + milliseconds(elapsed))),
+        }
         let status = status(files);
         let page = run_page(files).into_bytes();
         let counts = format!("{status} {} {}", files.history.last.step, metrics.len());
@@ -220,6 +227,14 @@ pub fn metric_key(curve: &CurveKey) -> String {
         CurveKind::Evaluation(split) if curve.task.is_empty() => format!("{}/{}", part(split), part(metric)),
         CurveKind::Evaluation(split) => format!("{}/{task}/{}", part(split), part(metric)),
     }
+}
+
+/// Whether the test scores are those of an earlier model: the run was trained further since.
+fn is_older_than_model(files: &RunFiles) -> bool {
+    let time = |path: &Path| std::fs::metadata(path).and_then(|found| found.modified()).ok();
+    let scores = time(&evaluate::scores_path(&files.run, data::Split::Test));
+    let model = time(&files.run.model().join("polytask.json"));
+    files.test.is_some() && scores.zip(model).is_some_and(|(scores, model)| scores < model)
 }
 
 /// The scores of `evaluate` on the test split, at the step of the result.

@@ -22,5 +22,6 @@ mod sequences;
 mod shared_head;
 mod sharing;
 mod studies;
+mod watch;
 mod windows;
 mod writing;
