@@ -29,6 +29,8 @@ pub enum Command {
     Demo(Demo),
     /// Train the model that a config describes
     Train(Train),
+    /// Show a run, or the runs in a directory, live in the terminal while they are trained
+    Watch(Watch),
     /// Write the page of a run, or of several runs side by side: curves, scores, errors; and the curves as CSV
     Report(Report),
     /// Score a trained model on a split of its corpora
@@ -112,6 +114,20 @@ pub struct Train {
     /// train.max_tokens, train.max_minutes), train an interrupted or finished run further
     #[arg(long, value_name = "RUN", conflicts_with = "define")]
     pub resume: Option<PathBuf>,
+    /// Show tables and curves on the whole screen while it is trained, as `polytask watch` does
+    #[arg(long, conflicts_with = "groups")]
+    pub dashboard: bool,
+}
+
+/// `polytask watch`
+#[derive(Args)]
+pub struct Watch {
+    /// The run's directory; or a directory of runs, or of a study
+    #[arg(value_name = "RUN|DIR")]
+    pub path: PathBuf,
+    /// Print one table of where things stand, and end; so it is without a terminal
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// `polytask report`
@@ -126,6 +142,12 @@ pub struct Report {
     /// Write the curves as CSV, a line for each point: into FILE.csv, or into a folder with a file for each run
     #[arg(long, value_name = "FILE.csv|DIR")]
     pub csv: Option<PathBuf>,
+    /// Export the runs to an MLflow server too, for example http://127.0.0.1:5000; again: what is new of them
+    #[arg(long, value_name = "URL")]
+    pub mlflow: Option<String>,
+    /// The experiment there; it is made where there is none
+    #[arg(long, value_name = "NAME", default_value = "polytask", requires = "mlflow")]
+    pub experiment: String,
 }
 
 /// `polytask evaluate`

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Demo(args) => demo::demo(&args),
         Command::Train(args) => commands::train::train(&args),
+        Command::Watch(args) => commands::watch::watch(&args),
         Command::Report(args) => commands::report::report(&args),
         Command::Evaluate(args) => commands::evaluate::evaluate(&args),
         Command::Predict(args) => commands::predict::predict(&args),

@@ -14,6 +14,7 @@ pub mod report;
 pub mod sweep;
 pub mod train;
 mod train_groups;
+pub mod watch;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;

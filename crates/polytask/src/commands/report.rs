@@ -1,8 +1,9 @@
-//! `polytask report`: the page of a run, or of several beside each other, and their curves as CSV.
+//! `polytask report`: the page of a run, or of several beside each other, and their curves as CSV or in MLflow.
 
 use super::train::write;
 use crate::cli;
 use crate::failure::Failure;
+use crate::mlflow;
 use crate::run_report::{CSV_HEADER, RunFiles, comparison_page, csv_lines, page_path, run_page};
 use crate::terminal::output;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// Writes the page, and the curves where they are wanted.
 pub fn report(args: &cli::Report) -> Result<u8, Failure> {
     super::check_writable(args.html.as_deref())?;
+    if let Some(url) = &args.mlflow {
+        mlflow::check(url)?;
+    }
     let runs = RunFiles::read_all(&args.runs)?;
     for problem in runs.iter().flat_map(|run| &run.problems) {
         output::error(format_args!("warning: {problem}"));
@@ -25,6 +29,11 @@ pub fn report(args: &cli::Report) -> Result<u8, Failure> {
     if let Some(to) = &args.csv {
         for file in curves(&runs, to)? {
             output::line(format_args!("  {}", file.display()));
+        }
+    }
+    if let Some(url) = &args.mlflow {
+        for line in mlflow::export(&runs, url, &args.experiment)? {
+            output::line(format_args!("  {line}"));
         }
     }
     Ok(0)

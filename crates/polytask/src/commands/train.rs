@@ -4,6 +4,7 @@ use super::further;
 use super::train_groups::train_groups;
 use crate::cli;
 use crate::config::Config;
+use crate::dashboard::{self, TrainingDashboard};
 use crate::event_sinks::EventSinks;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::job::assemble::{Assembled, assemble};
@@ -52,10 +53,17 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
         (None, None) => return Err(Failure::refused(["give a config file, or --resume RUN"])),
     };
     let device = super::open_device(config.train.device)?;
+    let dashboard = args.dashboard.then(|| TrainingDashboard::begin(&run, request_stop)).flatten();
+    if dashboard.is_some() {
+        // On a screen of its own Ctrl-C is a key; signals of others end the run as ever.
+        stop_flag();
+    }
     let outcome = super::with_threads(config.train.threads, || {
         output::line(format_args!("  {}", describe(&config, &device)));
         run_config(&config, &device, &run, start, Detail::Tables)
-    })?;
+    });
+    drop(dashboard);
+    let outcome = outcome?;
     drop(lock);
     match outcome {
         Outcome::Finished { .. } => {
@@ -219,18 +227,24 @@ fn memory_limit(config: &Config, job: &Job) -> Option<Arc<dyn MemoryLimit>> {
     Some(Arc::new(ProcessMemoryLimit::new(bytes, memory::gradient_bytes(&job.model.parameters))))
 }
 
+/// Whether the run was asked to stop.
+static STOP: AtomicBool = AtomicBool::new(false);
+
 /// A flag that SIGINT, SIGTERM and SIGHUP set. A second signal ends the program at once.
 pub(crate) fn stop_flag() -> &'static AtomicBool {
-    static STOP: AtomicBool = AtomicBool::new(false);
     // Fails only where a handler is set already: by an earlier run of this program, to the same effect.
-    let _ = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            output::error("stopped at once: what was done since the last checkpoint is lost");
-            std::process::exit(FAILED.into());
-        }
-        output::error("\nstopping after this step; again to stop at once, without saving");
-    });
+    let _ = ctrlc::set_handler(request_stop);
     &STOP
+}
+
+/// Asks the run to stop after its step; asked again, ends the program at once.
+fn request_stop() {
+    if STOP.swap(true, Ordering::Relaxed) {
+        dashboard::restore_terminal();
+        output::error("stopped at once: what was done since the last checkpoint is lost");
+        std::process::exit(FAILED.into());
+    }
+    output::error("\nstopping after this step; again to stop at once, without saving");
 }
 
 /// The name of a config's run.

@@ -4,9 +4,11 @@
 
 mod curves;
 mod reader;
+mod running_mean;
 
 pub use curves::{CurveKey, CurveKind, Curves, Point};
 pub use reader::HistoryReader;
+pub use running_mean::RunningMean;
 
 use crate::failure::Failure;
 use std::collections::BTreeMap;
@@ -42,6 +44,12 @@ pub struct History {
     pub stopped_early: Option<StoppedEarly>,
     /// The last step, the epoch that it belongs to, and the seconds of training until then.
     pub last: Progress,
+    /// Steps of the whole run, by the latest plan; 0 before it began.
+    pub steps: usize,
+    /// Seconds of training at each step and each evaluation. Steps rise.
+    pub times: Vec<(usize, f64)>,
+    /// How fast the latest steps of this session were.
+    pub pace: Pace,
     /// Lines, from 1 on, that cannot be read.
     pub damaged: Vec<usize>,
     /// Events that this version does not know, by name, and how often each occurs.
@@ -63,6 +71,15 @@ pub struct Progress {
     pub step_seconds: f64,
     /// Tokens trained on.
     pub tokens: u64,
+}
+
+/// Running means over the steps since a run began, or last went on.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Pace {
+    /// Seconds of a step.
+    pub seconds: RunningMean,
+    /// Tokens of a step.
+    pub tokens: RunningMean,
 }
 
 /// Where a run stands.
@@ -108,12 +125,33 @@ impl History {
         self.evaluations_of("validation").filter(|found| found.best).last()
     }
 
+    /// Seconds of training when a step was done.
+    pub fn elapsed_at(&self, step: usize) -> f64 {
+        let until = self.times.partition_point(|found| found.0 <= step);
+        until.checked_sub(1).map_or(0.0, |last| self.times[last].1)
+    }
+
+    /// Seconds that the rest of the run takes at its present pace, evaluations aside; `None` before a step told one.
+    pub fn seconds_left(&self) -> Option<f64> {
+        let left = self.steps.saturating_sub(self.last.step) as f64;
+        (self.pace.seconds.value() > 0.0).then(|| self.pace.seconds.value() * left)
+    }
+
+    /// Tokens a second at the present pace; `None` before a step told one.
+    pub fn tokens_per_second(&self) -> Option<f64> {
+        let Pace { seconds, tokens } = self.pace;
+        (seconds.value() > 0.0).then(|| tokens.value() / seconds.value())
+    }
+
     /// Adds what an event says.
     pub(crate) fn add(&mut self, event: &Event) {
         match event {
             Event::Started(e) => self.begin(e),
             Event::BeganAgain(_) => self.cut_after(0),
-            Event::Lengthened(e) => self.lengthened.push(e.clone()),
+            Event::Lengthened(e) => {
+                self.steps = e.steps;
+                self.lengthened.push(e.clone());
+            }
             Event::Step(e) => {
                 self.last = Progress {
                     step: e.step,
@@ -122,6 +160,9 @@ impl History {
                     step_seconds: self.last.step_seconds + e.seconds,
                     tokens: self.last.tokens + e.tokens as u64,
                 };
+                self.times.push((e.step, e.elapsed));
+                self.pace.seconds.add(e.seconds);
+                self.pace.tokens.add(e.tokens as f64);
                 self.curves.add_step(e);
             }
             Event::NonFiniteStep(e) => {
@@ -130,11 +171,16 @@ impl History {
             }
             Event::Evaluated(e) => {
                 self.last.elapsed = e.elapsed;
+                self.times.push((e.step, e.elapsed));
                 self.curves.add_evaluation(e);
                 self.evaluations.push(e.clone());
             }
             Event::PhaseBegan(e) => self.phases.push(e.clone()),
-            Event::TaskDone(e) => self.tasks_done.push(e.clone()),
+            Event::TaskDone(e) => {
+                // Older versions did not tell it.
+                self.steps = if e.steps == 0 { self.steps } else { e.steps };
+                self.tasks_done.push(e.clone());
+            }
             Event::UsageReport(e) => {
                 self.curves.add_usage(e, self.last.epoch);
                 self.usage = Some(e.clone());
@@ -158,6 +204,8 @@ impl History {
         }
         self.state = RunState::Open;
         self.stopped_early = None;
+        self.pace = Pace::default();
+        self.steps = e.steps;
         self.cut_after(e.step);
         self.started = Some(e.clone());
     }
@@ -165,6 +213,7 @@ impl History {
     /// What an interrupted run wrote of steps that come again no longer counts.
     fn cut_after(&mut self, step: usize) {
         self.curves.cut_after(step);
+        self.times.retain(|found| found.0 <= step);
         self.evaluations.retain(|found| found.step <= step);
         self.phases.retain(|found| found.step <= step);
         self.tasks_done.retain(|found| found.step <= step);

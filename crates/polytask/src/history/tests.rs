@@ -51,6 +51,12 @@ fn what_is_appended_is_read_and_nothing_twice() {
     assert_eq!(values(history, CurveKind::Gradient, "cosine with b", "a"), [(1, -0.5), (2, -0.5)]);
     assert_eq!(values(history, CurveKind::Speed, "tokens_per_second", ""), [(1, 20.0), (2, 20.0)]);
     assert_eq!((history.last.step, history.last.tokens, history.last.elapsed), (2, 20, 3.5));
+    // Two of four steps are left, of half a second each; ten tokens a step.
+    assert_eq!(
+        (history.steps, history.seconds_left(), history.tokens_per_second()),
+        (4, Some(1.0), Some(20.0))
+    );
+    assert_eq!([0, 1, 2, 9].map(|step| history.elapsed_at(step)), [0.0, 1.0, 3.5, 3.5]);
     assert_eq!(history.primary("a"), Some("accuracy"));
     let kind = CurveKind::Evaluation("validation".into());
     let metrics: Vec<&str> = history.curves.metrics(&kind, "a").collect();

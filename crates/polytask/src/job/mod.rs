@@ -5,4 +5,5 @@ pub mod assemble;
 pub mod corpora;
 pub mod out_of_domain;
 pub mod run_lock;
+pub mod run_process;
 pub mod token_cache;

@@ -6,5 +6,5 @@ pub(crate) mod memory_plan;
 mod process;
 mod process_memory_limit;
 
-pub use process::{allowed, bytes_of_gib, gradient_bytes, minor_page_faults, peak};
+pub use process::{allowed, bytes_of_gib, gradient_bytes, minor_page_faults, peak, resident};
 pub use process_memory_limit::ProcessMemoryLimit;

@@ -9,6 +9,11 @@ pub fn peak() -> Option<usize> {
     kib("/proc/self/status", "VmHWM:")
 }
 
+/// The present resident size of a process in bytes, by its number; `None` where the system does not report it.
+pub fn resident(process: u32) -> Option<usize> {
+    kib(&format!("/proc/{process}/status"), "VmRSS:")
+}
+
 /// Bytes of so many GiB.
 pub fn bytes_of_gib(gib: f64) -> usize {
     (gib * 1024.0 * 1024.0 * 1024.0) as usize

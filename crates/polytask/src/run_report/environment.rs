@@ -25,7 +25,7 @@ pub struct Session {
     pub folder: String,
     /// Polytask's version.
     pub version: String,
-    /// What was built in: `hub`, `cuda`, `wgpu`.
+    /// What was built in: `hub`, `mlflow`, `cuda`, `wgpu`.
     pub features: Vec<String>,
     /// The operating system and the architecture, `linux x86_64`.
     pub system: String,
@@ -87,6 +87,7 @@ impl Session {
     fn now(config: &Config, device: &Device) -> Session {
         let built_in = [
             ("hub", cfg!(feature = "hub")),
+            ("mlflow", cfg!(feature = "mlflow")),
             ("cuda", cfg!(feature = "cuda")),
             ("wgpu", cfg!(feature = "wgpu")),
         ];
@@ -161,6 +162,21 @@ pub fn utc(since: Duration) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
+/// The time since 1970 of what [`utc`] wrote.
+pub fn since_1970(text: &str) -> Option<Duration> {
+    let text = text.strip_suffix(" UTC")?;
+    let numbers: Option<Vec<i64>> = text.split(['-', ' ', ':']).map(|part| part.parse().ok()).collect();
+    let [year, month, day, hour, minute, second] = numbers?[..] else { return None };
+    // The way of `utc` backwards.
+    let shifted = if month <= 2 { year - 1 } else { year };
+    let era = shifted.div_euclid(400);
+    let year_of_era = shifted.rem_euclid(400);
+    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok().map(Duration::from_secs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +190,10 @@ mod tests {
         assert_eq!(of(951_868_799), "2000-02-29 23:59:59 UTC");
         assert_eq!(of(1_772_373_909), "2026-03-01 14:05:09 UTC");
         assert_eq!(of(4_107_542_400), "2100-03-01 00:00:00 UTC");
+        for seconds in [0, 951_782_399, 951_868_799, 1_772_373_909, 4_107_542_400, 4_102_444_799] {
+            assert_eq!(since_1970(&of(seconds)), Some(Duration::from_secs(seconds)));
+        }
+        assert_eq!(since_1970("yesterday"), None);
     }
 
     #[test]

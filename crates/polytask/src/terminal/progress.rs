@@ -4,6 +4,7 @@ use super::escape::one_line;
 use super::figures::{bytes, change, count, counted, duration, points, short};
 use super::output;
 use super::table::Table;
+use crate::history::RunningMean;
 use crate::memory;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
@@ -16,8 +17,6 @@ use train::{
 
 /// Seconds between two plain lines.
 const EVERY: f64 = 10.0;
-/// How much less each older step weighs in a running mean.
-const DECAY: f64 = 0.95;
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,25 +27,6 @@ pub enum Detail {
     Lines,
     /// Progress, and a table for every evaluation.
     Tables,
-}
-
-/// A mean over the latest steps, in which each step weighs less than the one after it. The weights sum to 1 from the first step on,
-/// so that the first one does not count for more than others.
-#[derive(Debug, Clone, Copy, Default)]
-struct RunningMean {
-    sum: f64,
-    weight: f64,
-}
-
-impl RunningMean {
-    fn add(&mut self, value: f64) {
-        self.sum = DECAY * self.sum + value;
-        self.weight = DECAY * self.weight + 1.0;
-    }
-
-    fn value(&self) -> f64 {
-        self.sum / self.weight.max(1.0)
-    }
 }
 
 /// Shows the events of one run.
@@ -69,7 +49,12 @@ impl ProgressDisplay {
     /// A bar if standard error is a terminal, else plain lines.
     pub fn new(detail: Detail) -> ProgressDisplay {
         let bar = (detail != Detail::Warnings && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(4));
+            // A display that has the whole screen shows progress itself.
+            let target = match output::is_held() {
+                true => ProgressDrawTarget::hidden(),
+                false => ProgressDrawTarget::stderr_with_hz(4),
+            };
+            let bar = ProgressBar::with_draw_target(None, target);
             let style =
                 ProgressStyle::with_template("  {bar:24.cyan/dim} {msg}").expect("the template is valid");
             bar.with_style(style.progress_chars("━━─"))
@@ -360,22 +345,6 @@ pub fn unevaluated(tasks: &[String], count: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The mean of few steps is that of all of them; the first has no more weight than it would have later.
-    #[test]
-    fn a_running_mean_has_no_bias_of_its_start() {
-        let mut mean = RunningMean::default();
-        mean.add(10.0);
-        assert_eq!(mean.value(), 10.0);
-        mean.add(1.0);
-        let expected = (10.0 * DECAY + 1.0) / (DECAY + 1.0);
-        assert!((mean.value() - expected).abs() < 1e-12);
-        (0..18).for_each(|_| mean.add(1.0));
-        // Begun with the first value, it would be above 4 after twenty steps.
-        assert!((1.0..1.4).contains(&mean.value()), "{}", mean.value());
-        (0..1000).for_each(|_| mean.add(1.0));
-        assert!((mean.value() - 1.0).abs() < 1e-9);
-    }
 
     #[test]
     fn tasks_that_are_not_evaluated_are_named() {

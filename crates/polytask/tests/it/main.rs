@@ -23,5 +23,6 @@ mod sequences;
 mod shared_head;
 mod sharing;
 mod studies;
+mod watch;
 mod windows;
 mod writing;
