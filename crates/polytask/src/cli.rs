@@ -282,33 +282,33 @@ pub struct Compare {
     #[command(flatten)]
     pub overrides: Overrides,
     /// Seeds, beginning with `train.seed`; with one there is no verdict
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000), conflicts_with = "resume")]
     pub seeds: u64,
     /// What models for fewer tasks get
-    #[arg(long, value_enum, default_value = "steps")]
+    #[arg(long, value_enum, default_value = "steps", conflicts_with = "resume")]
     pub budget: Budget,
     /// Compare several models for all tasks: `balance=equal,uncertainty,upgrad`, also `sampling`, `sharing`, or any key that says how
     /// tasks go together, such as `train.gradient_scope`; may be repeated, for all combinations
-    #[arg(long, value_name = "KEY=VALUE,...")]
+    #[arg(long, value_name = "KEY=VALUE,...", conflicts_with = "resume")]
     pub grid: Vec<String>,
     /// Train every model with each value and keep the best in validation, with the first seed, such as
     /// `optimizer.adamw.learning_rate=1e-4,3e-4`; may be repeated, for all combinations
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub tune: Vec<String>,
     /// A model for every two tasks, too
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     pub pairs: bool,
     /// A model for each group of a file, too, as `affinity` writes it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub groups: Option<PathBuf>,
     /// Leave the models for each task alone out: the first model for all is the reference then
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     pub no_alone: bool,
     /// The split to score: test or validation; validation takes its place where a corpus has no labelled test rows
-    #[arg(long, default_value = "test", value_parser = ["test", "validation"])]
+    #[arg(long, default_value = "test", value_parser = ["test", "validation"], conflicts_with = "resume")]
     pub split: String,
     /// Bootstrap samples of the scored rows
-    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(50..=100_000))]
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(50..=100_000), conflicts_with = "resume")]
     pub resamples: u64,
     /// Trainings at once [default: as many as processors, where memory allows]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
@@ -317,7 +317,7 @@ pub struct Compare {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub dir: Option<PathBuf>,
     /// Go on with an interrupted comparison
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["set", "define"])]
     pub resume: Option<PathBuf>,
     /// Say what it costs, and stop
     #[arg(long)]
@@ -364,7 +364,7 @@ pub struct Affinity {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub dir: Option<PathBuf>,
     /// Go on with an interrupted study, or group a finished one by something else
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["set", "define"])]
     pub resume: Option<PathBuf>,
     /// Say what it costs, and stop
     #[arg(long, conflicts_with = "resume")]
@@ -390,7 +390,7 @@ pub struct Sweep {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub dir: Option<PathBuf>,
     /// Go on with an interrupted sweep
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["set", "define"])]
     pub resume: Option<PathBuf>,
     /// Say what is tried and what it costs, and stop
     #[arg(long)]

@@ -12,6 +12,7 @@ use crate::job::run_lock::RunLock;
 use crate::memory::memory_plan::plan_batches;
 use crate::memory::{self, ProcessMemoryLimit};
 use crate::run_report::{self, environment::Environment, held_out::HeldOut};
+use crate::study::dir::is_study;
 use crate::survey::{Survey, gravest};
 use crate::terminal::{figures::count, figures::counted, output, progress::Detail};
 use burn::tensor::Device;
@@ -34,6 +35,12 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
     let (config, run, lock, start) = match (&args.file, &args.resume) {
         (_, Some(resume)) => {
             let run = RunDir::new(resume);
+            if is_study(resume) {
+                return Err(Failure::refused([format!(
+                    "{0} is a study, not a run: its runs lie in {0}/trials; go on with it by `polytask compare`, `affinity` or `sweep`, with --resume {0}",
+                    resume.display()
+                )]));
+            }
             let config = further::longer_config(&run, &args.overrides)?;
             let lock = RunLock::existing(&run)?;
             (config, run, lock, Start::Resume)

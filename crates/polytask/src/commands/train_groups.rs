@@ -20,10 +20,11 @@ pub fn train_groups(args: &cli::Train, file: &Path, groups: &Path) -> Result<u8,
     let config = super::load(file, &args.overrides)?;
     let groups = Groups::read(groups, &config)?;
     let root = args.run.clone().unwrap_or_else(|| Path::new("runs").join(format!("{}-groups", name(file))));
+    check_names(&groups)?;
     let _lock = directory(&root, &groups)?;
     let device = super::open_device(config.train.device)?;
     for (number, tasks) in groups.groups.iter().enumerate() {
-        let run = RunDir::new(root.join(Trial::name_of(&tasks.join("+"))));
+        let run = RunDir::new(root.join(name_of(tasks)));
         let of = groups.groups.len();
         output::line(format_args!(
             "\n  model {} of {of}: {}; {}",
@@ -39,6 +40,21 @@ pub fn train_groups(args: &cli::Train, file: &Path, groups: &Path) -> Result<u8,
         }
     }
     Ok(0)
+}
+
+fn name_of(tasks: &[String]) -> String {
+    Trial::name_of(&tasks.join("+"))
+}
+
+/// Each group has a directory of its own.
+fn check_names(groups: &Groups) -> Result<(), Failure> {
+    let names: Vec<String> = groups.groups.iter().map(|tasks| name_of(tasks)).collect();
+    match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        Some((_, name)) => Err(Failure::refused([format!(
+            "two groups would lie in {name}: give the tasks names that differ in letters or digits"
+        )])),
+        None => Ok(()),
+    }
 }
 
 fn train_one(config: &Config, device: &Device, run: &RunDir) -> Result<Outcome, Failure> {

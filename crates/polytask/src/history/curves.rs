@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Range;
-use train::{Evaluated, StepEvent, UsageReport};
+use train::{Affinity, Evaluated, StepEvent, UsageReport};
 
 /// What a curve is of. Its `metric` says which number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,8 @@ pub enum CurveKind {
     Balance,
     /// `norm` of all or of a task, `conflicts`, `cosine with TASK`.
     Gradient,
+    /// `cosine with TASK`, `affinity to TASK` (the net one), `reliability` of a task, as `train.affinity_steps` measures them.
+    Affinity,
     /// `rate` of the trunk, `head_factor` of a head.
     LearningRate,
     /// `rows`, `tokens`, `operations`, `seconds`, `compute_share` of a task until then.
@@ -31,6 +33,7 @@ impl CurveKind {
             CurveKind::Evaluation(split) => split,
             CurveKind::Balance => "balance",
             CurveKind::Gradient => "gradient",
+            CurveKind::Affinity => "affinity",
             CurveKind::LearningRate => "learning_rate",
             CurveKind::Usage => "usage",
             CurveKind::Speed => "speed",
@@ -121,6 +124,27 @@ impl Curves {
         }
         if let Some(conflicts) = gradients.conflicts {
             self.add(CurveKind::Gradient, "conflicts", "", at, conflicts);
+        }
+    }
+
+    /// A measurement. The affinities are without what the optimizer's momentum does in any case.
+    pub(super) fn add_affinity(&mut self, e: &Affinity, epoch: usize) {
+        let at = (e.step, epoch);
+        for (task, found) in &e.tasks {
+            if let Some(reliability) = found.reliability {
+                self.add(CurveKind::Affinity, "reliability", task, at, reliability);
+            }
+        }
+        for pair in &e.pairs {
+            let (first, second) = &pair.tasks;
+            if let Some(cosine) = pair.cosine {
+                self.add(CurveKind::Affinity, &format!("cosine with {second}"), first, at, cosine);
+            }
+        }
+        for one in &e.transfers {
+            let Some(momentum) = e.tasks.get(&one.to).and_then(|to| to.without_gradient) else { continue };
+            let metric = format!("affinity to {}", one.to);
+            self.add(CurveKind::Affinity, &metric, &one.from, at, one.affinity - momentum);
         }
     }
 

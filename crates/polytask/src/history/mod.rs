@@ -188,13 +188,13 @@ impl History {
             Event::StoppedEarly(e) => self.stopped_early = Some(e.clone()),
             Event::Interrupted(e) => self.state = RunState::Interrupted(e.clone()),
             Event::Finished(e) => self.state = RunState::Finished(e.clone()),
+            Event::Affinity(e) => self.curves.add_affinity(e, self.last.epoch),
             Event::FrozenStatesCached(_)
             | Event::BrokenCheckpoint(_)
             | Event::DamagedMetrics(_)
             | Event::ChunkSizeReduced(_)
             | Event::LearningRateReduced(_)
-            | Event::Saved(_)
-            | Event::Affinity(_) => {}
+            | Event::Saved(_) => {}
         }
     }
 

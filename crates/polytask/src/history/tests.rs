@@ -27,6 +27,31 @@ fn values(history: &History, kind: CurveKind, metric: &str, task: &str) -> Vec<(
     history.curves.get(&kind, metric, task).iter().map(|point| (point.step, point.value)).collect()
 }
 
+/// Two steps with a measurement after the second.
+#[test]
+fn measurements_of_affinity_are_curves() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.jsonl");
+    let task = |without: f64| {
+        format!(
+            r#"{{"rows":4,"loss":0.5,"gradient_norm":1.0,"reliability":0.75,"without_gradient":{without}}}"#
+        )
+    };
+    let measured = format!(
+        r#"{{"event":"affinity","step":2,"tasks":{{"a":{},"b":{}}},"pairs":[{{"tasks":["a","b"],"cosine":0.25,"layers":[],"shared_rows":4}}],"transfers":[{{"from":"a","to":"b","affinity":0.5}},{{"from":"b","to":"a","affinity":-0.125}}],"seconds":0.1}}"#,
+        task(0.0625),
+        task(0.25)
+    );
+    append(&path, &format!("{STARTED}\n{}\n{}\n{measured}\n", step(1, 0.75), step(2, 0.5)));
+    let mut reader = HistoryReader::new(&path);
+    reader.read_more().unwrap();
+    let of = |metric: &str, task: &str| values(reader.history(), CurveKind::Affinity, metric, task);
+    assert_eq!(of("cosine with b", "a"), [(2, 0.25)]);
+    // Less what the step without a gradient does to the loss of the task that is looked at.
+    assert_eq!((of("affinity to b", "a"), of("affinity to a", "b")), (vec![(2, 0.25)], vec![(2, -0.1875)]));
+    assert_eq!(of("reliability", "b"), [(2, 0.75)]);
+}
+
 #[test]
 fn what_is_appended_is_read_and_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();

@@ -35,16 +35,24 @@ impl RunLock {
     /// # Errors
     /// It holds something, another process trains in it, or it cannot be written.
     pub fn create(run: &RunDir) -> Result<RunLock, Failure> {
+        RunLock::create_for(run, "--run")
+    }
+
+    /// As [`RunLock::create`], where another directory is given with another option.
+    ///
+    /// # Errors
+    /// As [`RunLock::create`].
+    pub fn create_for(run: &RunDir, option: &str) -> Result<RunLock, Failure> {
         claim(run).map_err(|refusal| {
             let root = run.root().display();
             match refusal {
                 Refusal::Occupied if run.config().exists() && (run.metrics().exists() || run.lock().exists()) => {
                     Failure::refused([format!(
-                        "{root} is a run already: go on with it (polytask train --resume {root}), or give another directory with --run"
+                        "{root} is a run already: go on with it (polytask train --resume {root}), or give another directory with {option}"
                     )])
                 }
                 Refusal::Occupied => Failure::refused([format!(
-                    "{root} is not empty, and what is in it was not made by a run: give a directory that is empty or not there with --run"
+                    "{root} is not empty, and what is in it was not made by a run: give a directory that is empty or not there with {option}"
                 )]),
                 other => refused(run, other),
             }

@@ -240,7 +240,7 @@ fn running_mean(points: &[Point]) -> Vec<(f64, f64)> {
     points.iter().enumerate().map(mean).collect()
 }
 
-fn xy(points: &[Point]) -> impl Iterator<Item = (f64, f64)> {
+pub(super) fn xy(points: &[Point]) -> impl Iterator<Item = (f64, f64)> {
     points.iter().map(|point| (point.step as f64, point.value))
 }
 

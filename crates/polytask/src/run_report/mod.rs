@@ -1,5 +1,6 @@
 //! The report of a run, or of several beside each other: what is read of their directories, and the pages, tables and CSV files made of it.
 
+mod affinity;
 mod charts;
 mod comparison;
 mod csv;

@@ -1,5 +1,6 @@
 //! The page of one run.
 
+use super::affinity;
 use super::charts;
 use super::held_out::{HeldOut, TaskErrors};
 use super::outcome::outcomes;
@@ -29,6 +30,7 @@ pub fn page(run: &RunFiles) -> String {
         charts::scores(&mut page, runs, history.tasks());
     }
     balance(&mut page, history);
+    affinity::section(&mut page, history);
     page.section("Computation and learning rates", "");
     charts::compute(&mut page, history);
     charts::learning_rates(&mut page, runs);

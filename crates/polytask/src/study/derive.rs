@@ -35,6 +35,10 @@ pub struct Reference {
     steps: usize,
     epochs: usize,
     corpora: BTreeMap<String, CorpusShare>,
+    /// The tasks of each phase and its steps.
+    phases: Vec<(Vec<String>, usize)>,
+    /// What each task uses, of those whose use has a limit of their own.
+    limited: BTreeMap<String, Limited>,
     /// Evaluations of a training.
     evaluations: f64,
     /// Tokens of the validation rows by the tasks whose labels they carry.
@@ -48,6 +52,14 @@ struct CorpusShare {
     times: f64,
     /// Its training rows by the tasks whose labels they carry.
     rows: BTreeMap<Vec<String>, Amount>,
+}
+
+/// What a task with a limit of its own uses until that is reached.
+#[derive(Debug, Clone, Copy)]
+struct Limited {
+    amount: Amount,
+    /// Steps with a row of it.
+    steps: usize,
 }
 
 /// Rows and their tokens.
@@ -80,7 +92,15 @@ impl Reference {
         }
         let (steps, epochs) = (plan.step_plan.total(), plan.step_plan.epochs().len().max(1));
         let evaluations = config.train.eval_steps.map_or(epochs, |every| steps.div_ceil(every.max(1))) as f64;
-        Reference { steps, epochs, corpora, evaluations, validation }
+        let phases = plan.phases.iter().map(|phase| (phase.tasks.clone(), phase.steps)).collect();
+        let used = |name: &String| {
+            let used = plan.tasks.get(name)?;
+            let amount = Amount { rows: used.rows as f64, tokens: used.tokens as f64 };
+            Some(Limited { amount, steps: used.steps as usize })
+        };
+        let limited = config.task.iter().filter(|(_, task)| task.training.budget.is_some_and(ends_a_task));
+        let limited = limited.filter_map(|(name, _)| Some((name.clone(), used(name)?))).collect();
+        Reference { steps, epochs, corpora, phases, limited, evaluations, validation }
     }
 
     /// Tokens of training that take as long as training a model for these tasks, evaluations included: of three passes, forward and
@@ -99,7 +119,7 @@ impl Reference {
 
     /// Tokens that a model for these tasks trains on, with the budget of steps.
     pub fn tokens(&self, tasks: &[String]) -> f64 {
-        self.drawn(tasks).tokens
+        self.trained(tasks).tokens
     }
 
     /// Tokens that the model for all tasks trains on.
@@ -110,6 +130,24 @@ impl Reference {
     /// What is drawn of the rows with a label of one of the tasks.
     fn drawn(&self, tasks: &[String]) -> Amount {
         self.amount(|labelled| labelled.iter().any(|task| is_among(tasks, task)), true)
+    }
+
+    /// What a model for these tasks trains on: of a task alone with a limit of its own, as much as that allows.
+    fn trained(&self, tasks: &[String]) -> Amount {
+        let limited = if let [task] = tasks { self.limited.get(task) } else { None };
+        limited.map_or_else(|| self.drawn(tasks), |limited| limited.amount)
+    }
+
+    /// Steps of the model for all tasks in which one of these is trained.
+    fn steps_of(&self, tasks: &[String]) -> usize {
+        if let [task] = tasks
+            && let Some(limited) = self.limited.get(task)
+        {
+            return limited.steps;
+        }
+        let is_trained =
+            |(of_phase, _): &&(Vec<String>, usize)| of_phase.iter().any(|task| is_among(tasks, task));
+        self.phases.iter().filter(is_trained).map(|(_, steps)| steps).sum()
     }
 
     /// The rows with wanted labels, each once or as often as it is drawn.
@@ -131,30 +169,81 @@ impl Reference {
         drawn.tokens / drawn.rows.max(1.0)
     }
 
-    /// Sets the batch size and the length of a run of a config for some of the tasks. `share` is the part of the steps that it gets: 1
-    /// but with a budget of computation.
-    fn apply(&self, config: &mut Config, share: f64) {
+    /// Sets the batch size and the length of a run of a config for some of the tasks, for a budget of steps. `share` is the part of the
+    /// steps that it gets: 1 but with a budget of computation.
+    fn apply_steps(&self, config: &mut Config, share: f64) {
         let tasks: Vec<String> = config.task.keys().cloned().collect();
-        let drawn = self.drawn(&tasks);
-        let steps = (self.steps as f64 * share).round().max(1.0) as usize;
-        if share == 1.0 && drawn == self.amount(|tasks| !tasks.is_empty(), true) {
+        let trained = self.trained(&tasks);
+        if share == 1.0 && trained == self.amount(|tasks| !tasks.is_empty(), true) {
             return;
         }
-        let once = self.amount(|labelled| labelled.iter().any(|task| is_among(&tasks, task)), false);
+        self.limit_tasks(config);
+        // Where there are fewer rows than steps, each has a step of its own: more steps would show them more often.
+        let rows = (trained.rows.round() as usize).max(1);
+        let all_steps = self.steps_of(&tasks).clamp(1, rows);
         let train = &mut config.train;
-        let batches = (self.steps * train.gradient_accumulation_steps).max(1) as f64;
+        train.gradient_accumulation_steps = train.gradient_accumulation_steps.min(rows / all_steps).max(1);
+        let batches = (all_steps * train.gradient_accumulation_steps) as f64;
         // A batch ends before the row that exceeds it: on average half a row is left of it.
-        let half_a_row = drawn.tokens / drawn.rows.max(1.0) / 2.0;
-        let per_batch = (drawn.tokens / batches + half_a_row).round().max(1.0) as usize;
+        let half_a_row = trained.tokens / trained.rows.max(1.0) / 2.0;
+        let per_batch = (trained.tokens / batches + half_a_row).round().max(1.0) as usize;
         train.tokens_per_batch = per_batch.min(train.tokens_per_batch);
         if config.phase.is_empty() {
-            let epochs = drawn.rows / once.rows.max(1.0) * share;
-            train.epochs = epochs.ceil().max(1.0) as usize + 1;
+            let steps = (all_steps as f64 * share).round().max(1.0) as usize;
+            train.epochs = self.epochs_for(&tasks, share, &config.sampling);
             train.max_steps = Some(steps);
             train.max_tokens = None;
             train.eval_steps = train.eval_steps.or(Some(steps.div_ceil(self.epochs)));
         }
     }
+
+    /// Lets a run for some of the tasks see each row as often as the model for all, where its epochs alone do not: the rest of a corpus
+    /// is not drawn where steps or tokens end a run, or a budget a task, and another sampler draws rows more or less often than once.
+    fn apply_epochs(&self, config: &mut Config) {
+        let tasks: Vec<String> = config.task.keys().cloned().collect();
+        let (trained, once) = (self.trained(&tasks), self.once(&tasks));
+        let drawn_by_epochs = once.tokens * config.train.epochs as f64;
+        if !config.phase.is_empty() || (trained.tokens - drawn_by_epochs).abs() <= 0.01 * drawn_by_epochs {
+            return;
+        }
+        self.limit_tasks(config);
+        config.train.epochs = self.epochs_for(&tasks, 1.0, &config.sampling);
+        config.train.max_steps = None;
+        config.train.max_tokens = Some(trained.tokens.round().max(1.0) as usize);
+    }
+
+    /// Epochs that are enough for what a model for these tasks trains on. Its steps or tokens end it, so that there may be more. A
+    /// sampler that changes over the epochs needs those that it is meant for.
+    fn epochs_for(&self, tasks: &[String], share: f64, sampling: &SamplerConfig) -> usize {
+        let epochs = self.trained(tasks).rows / self.once(tasks).rows.max(1.0) * share;
+        match sampling {
+            SamplerConfig::Annealed(_) => epochs.round().max(1.0) as usize,
+            _ => 2 * epochs.ceil().max(1.0) as usize,
+        }
+    }
+
+    /// The training rows with a label of one of the tasks, each once.
+    fn once(&self, tasks: &[String]) -> Amount {
+        self.amount(|labelled| labelled.iter().any(|task| is_among(tasks, task)), false)
+    }
+
+    /// Ends tasks among others after as many tokens as they get among all; a task alone is as long as its run.
+    fn limit_tasks(&self, config: &mut Config) {
+        if config.task.len() < 2 {
+            return;
+        }
+        for (name, limited) in &self.limited {
+            if let Some(table) = config.task.get_mut(name) {
+                let tokens = Some((limited.amount.tokens as u64).max(1));
+                table.training.budget = Some(train::Budget { tokens, ..train::Budget::default() });
+            }
+        }
+    }
+}
+
+/// Whether a budget ends the training of a task.
+fn ends_a_task(budget: train::Budget) -> bool {
+    budget.share.is_none()
 }
 
 /// Of each row of a view the tasks whose labels it carries, and its tokens.
@@ -178,11 +267,15 @@ pub fn for_models(
     let mut configs: Vec<Config> = models.iter().map(|tasks| for_tasks(config, tasks)).collect();
     let needed: f64 = models.iter().map(|tasks| reference.tokens(tasks)).sum();
     let share = match budget {
-        Budget::Epochs => return configs,
+        Budget::Epochs => {
+            let parts = configs.iter_mut().filter(|own| own.task.len() < config.task.len());
+            parts.for_each(|own| reference.apply_epochs(own));
+            return configs;
+        }
         Budget::Steps => 1.0,
         Budget::Compute => (reference.all_tokens() / needed.max(1.0)).min(1.0),
     };
-    configs.iter_mut().for_each(|config| reference.apply(config, share));
+    configs.iter_mut().for_each(|config| reference.apply_steps(config, share));
     configs
 }
 

@@ -27,8 +27,14 @@ impl StudyDir {
     pub fn create(dir: Option<&Path>, name: &str, definition: &impl Serialize) -> Result<StudyDir, Failure> {
         let (run, lock) = match dir {
             Some(dir) => {
+                if is_study(dir) {
+                    let dir = dir.display();
+                    return Err(Failure::refused([format!(
+                        "{dir} is a study already: go on with it by --resume {dir}, or give another directory with --dir"
+                    )]));
+                }
                 let run = RunDir::new(dir);
-                let lock = RunLock::create(&run)?;
+                let lock = RunLock::create_for(&run, "--dir")?;
                 (run, lock)
             }
             None => RunLock::numbered(Path::new("runs"), name)?,
@@ -39,7 +45,7 @@ impl StudyDir {
             let folder = study.root.join(folder);
             fs::create_dir_all(&folder).map_err(|e| Failure::io("making", &folder, e))?;
         }
-        write(&study.root.join("study.json"), &text)?;
+        write(&definition_file(&study.root), &text)?;
         Ok(study)
     }
 
@@ -48,13 +54,14 @@ impl StudyDir {
     /// # Errors
     /// The directory is none of a study of this sort, or another process is at work there.
     pub fn resume<T: DeserializeOwned>(dir: &Path) -> Result<(StudyDir, T), Failure> {
-        let file = dir.join("study.json");
+        let file = definition_file(dir);
         let refused = |reason: String| Failure::refused([format!("{}: {reason}", file.display())]);
         let bytes = files::read(&file).map_err(|e| {
             refused(format!("{e}; a directory to go on with has one, begun by the same command"))
         })?;
-        let definition = serde_json::from_slice(&bytes)
-            .map_err(|e| refused(format!("is not what this command began: {e}")))?;
+        let definition = serde_json::from_slice(&bytes).map_err(|e| {
+            refused(format!("was begun by another command, or is damaged: {e}; begin another study"))
+        })?;
         let lock = RunLock::existing(&RunDir::new(dir))?;
         Ok((StudyDir { root: dir.to_path_buf(), _lock: lock }, definition))
     }
@@ -115,11 +122,25 @@ impl StudyDir {
 
     /// What a trial gave, if it is finished; where it was to pause after `epoch`, what it gave until then.
     pub fn result(&self, trial: &str, epoch: Option<usize>) -> Option<TrialResult> {
-        let run = self.trial(trial);
-        let read = |file: PathBuf| serde_json::from_slice(&fs::read(file).ok()?).ok();
-        let paused = epoch.and_then(|_| read(result_file(&run, epoch)));
-        paused.or_else(|| read(result_file(&run, None)))
+        read_result(&self.trial(trial), epoch)
     }
+}
+
+/// What the trial in the directory of a run gave; `None` where a result is missing or cannot be read, so that it is made again.
+pub fn read_result(run: &Path, epoch: Option<usize>) -> Option<TrialResult> {
+    let read = |file: PathBuf| serde_json::from_slice(&fs::read(file).ok()?).ok();
+    let paused = epoch.and_then(|_| read(result_file(run, epoch)));
+    paused.or_else(|| read(result_file(run, None)))
+}
+
+/// What was asked for.
+fn definition_file(root: &Path) -> PathBuf {
+    root.join("study.json")
+}
+
+/// Whether a directory is that of a study.
+pub fn is_study(root: &Path) -> bool {
+    definition_file(root).exists()
 }
 
 /// The result in the directory of a trial's run: the last, or that of a pause.

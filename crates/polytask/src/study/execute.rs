@@ -1,6 +1,6 @@
 //! `polytask trial`, which studies start: one training in a process of its own, and its scores.
 
-use super::dir::result_file;
+use super::dir::{read_result, result_file};
 use super::progress::RunSummary;
 use super::result::{Inference, TrialResult};
 use super::score::score;
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Trains what a config describes, or goes on with it, and writes its result; nothing where the result is there.
 pub fn trial(args: &cli::Trial) -> Result<u8, Failure> {
-    if [None, args.until_epoch].iter().any(|epoch| result_file(&args.run, *epoch).exists()) {
+    if read_result(&args.run, args.until_epoch).is_some() {
         return Ok(0);
     }
     stop_with_parent();
@@ -144,6 +144,7 @@ fn result(config: &Config, run: &RunDir, summary: RunSummary) -> Result<TrialRes
         tasks: config.task.keys().cloned().collect(),
         seed: config.train.seed,
         train_rows: train_rows(run)?,
+        epochs: summary.epochs,
         steps: summary.steps,
         tokens: summary.tokens,
         operations: summary.operations,

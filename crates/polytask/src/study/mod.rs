@@ -25,6 +25,9 @@ pub use sweep_config::{SweepConfig, SweepMethod};
 
 use crate::config::Config;
 
+/// Bytes of a trial's name before a digest: file systems allow 255, of which `.toml` and a temporary name take some.
+const LONGEST: usize = 180;
+
 /// One training of a study.
 #[derive(Debug, Clone)]
 pub struct Trial {
@@ -40,9 +43,37 @@ impl Trial {
         Trial { name: Trial::name_of(name), config }
     }
 
-    /// A name in which what cannot stand in the name of a file becomes `-`.
+    /// A name in which what cannot stand in the name of a file becomes `-`. Of one that is too long for a file the end is replaced by
+    /// its digest.
     pub fn name_of(name: &str) -> String {
         let sign = |c: char| if c.is_alphanumeric() || "_.+=,".contains(c) { c } else { '-' };
-        name.chars().map(sign).collect()
+        let mut found: String = name.chars().map(sign).collect();
+        if found.starts_with('.') {
+            found.replace_range(..1, "-");
+        }
+        if found.len() > LONGEST {
+            let mut stays = LONGEST;
+            while !found.is_char_boundary(stays) {
+                stays -= 1;
+            }
+            let digest = blake3::hash(name.as_bytes()).to_hex();
+            found.truncate(stays);
+            found += &format!("-{}", &digest[..12]);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_files() {
+        assert_eq!(Trial::name_of("alone a/b \"c\" 1"), "alone-a-b--c--1");
+        assert_eq!((Trial::name_of(".."), Trial::name_of("東京 1")), ("-.".into(), "東京-1".into()));
+        let (long, other) = ("京".repeat(300), "京".repeat(301));
+        assert!(Trial::name_of(&long).len() < 200);
+        assert_ne!(Trial::name_of(&long), Trial::name_of(&other));
     }
 }

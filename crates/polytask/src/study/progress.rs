@@ -7,6 +7,8 @@ use train::RunDir;
 /// What a run says of itself.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunSummary {
+    /// Epochs that were begun.
+    pub epochs: usize,
     /// Steps of the optimizer.
     pub steps: usize,
     /// Tokens trained on.
@@ -27,6 +29,7 @@ impl RunSummary {
     /// Of the history of a run; of one that is not finished, the best evaluation so far is the result.
     pub fn of(history: &History) -> RunSummary {
         let mut summary = RunSummary {
+            epochs: history.last.epoch,
             steps: history.last.step,
             tokens: history.last.tokens,
             operations: history

@@ -14,6 +14,8 @@ pub struct TrialResult {
     pub seed: u64,
     /// Training rows with a label of each task.
     pub train_rows: BTreeMap<String, usize>,
+    /// Epochs that were begun.
+    pub epochs: usize,
     /// Steps of the optimizer.
     pub steps: usize,
     /// Tokens trained on.

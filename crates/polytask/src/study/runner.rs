@@ -107,7 +107,13 @@ impl Runner {
                 while running.len() < self.jobs
                     && let Some(index) = waiting.next()
                 {
-                    running.push(self.start(dir, trials, index, epoch)?);
+                    match self.start(dir, trials, index, epoch) {
+                        Ok(started) => running.push(started),
+                        Err(found) => {
+                            failure = Some(found);
+                            break;
+                        }
+                    }
                 }
             }
             if running.is_empty() {
@@ -126,7 +132,8 @@ impl Runner {
                             progress.finished(one.index, &result, one.began.elapsed());
                             results[one.index] = Some(result);
                         }
-                        _ if failure.is_some() => {}
+                        // A signal to the whole group reaches the processes of the trainings, too.
+                        _ if failure.is_some() || stop.load(Ordering::Relaxed) => {}
                         _ => failure = Some(failed(dir, name, status, self.jobs)),
                     },
                 }
@@ -186,7 +193,8 @@ fn failed(dir: &StudyDir, name: &str, status: ExitStatus, jobs: usize) -> Failur
     if status.code().is_none() && jobs > 1 {
         messages.push("  a process that is killed has often run out of memory: try --jobs 1".into());
     }
-    Failure { messages, code: status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED) }
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code > 0);
+    Failure { messages, code: code.unwrap_or(FAILED) }
 }
 
 /// What is shown while trials run.

@@ -8,6 +8,28 @@ use crate::failure::Failure;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
+/// Checks that trainings with so many seeds can be held against each other.
+///
+/// # Errors
+/// A budget in seconds, which the machine decides; seeds that no config can have.
+pub fn has_equal_seeds(config: &Config, seeds: u64) -> Result<(), Failure> {
+    let in_seconds =
+        |training: &train::TaskTraining| training.budget.is_some_and(|budget| budget.seconds.is_some());
+    if let Some((task, _)) = config.task.iter().find(|(_, task)| in_seconds(&task.training)) {
+        return Err(Failure::refused([format!(
+            "task.{task}.budget.seconds: what a task learns in that time depends on what else the machine does, so that nothing could be held against it; give a budget in tokens or steps"
+        )]));
+    }
+    // The integers of TOML have a sign.
+    if i64::try_from(config.train.seed.saturating_add(seeds)).is_err() {
+        return Err(Failure::refused([format!(
+            "train.seed = {}: the seeds after it are too large for a config; give a smaller one",
+            config.train.seed
+        )]));
+    }
+    Ok(())
+}
+
 /// Measures the model for all tasks, on as many threads as each of several trainings would have.
 ///
 /// # Errors

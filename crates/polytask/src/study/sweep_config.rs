@@ -165,8 +165,8 @@ impl Range {
             return Err(format!("log = true needs min above 0, found {min}"));
         }
         let points = written.points.unwrap_or(3);
-        if points < 2 {
-            return Err("points: expected 2 or more".into());
+        if !(2..=MOST).contains(&points) {
+            return Err(format!("points = {points}: expected 2 to {MOST}"));
         }
         let whole = written.min.is_i64() && written.max.is_i64();
         Ok(Range::Between { min, max, log: written.log, whole, points })
@@ -199,13 +199,23 @@ impl Range {
     fn at(&self, share: f64) -> String {
         let Range::Between { min, max, log, whole, .. } = self else { return String::new() };
         let value = if *log { min * (max / min).powf(share) } else { min + (max - min) * share };
-        if *whole { format!("{}", value.round().clamp(*min, *max) as i64) } else { rounded(value) }
+        if *whole {
+            format!("{}", value.round().clamp(*min, *max) as i64)
+        } else {
+            rounded(value, *min, *max)
+        }
     }
 }
 
-/// A number with four significant digits, as TOML writes a float: the rest says nothing, and nobody can read it.
-fn rounded(value: f64) -> String {
-    let text = format!("{value:.3e}");
+/// A number between two with four significant digits, as TOML writes a float: the rest says nothing, and nobody can read it. It has more
+/// where the two would be the same with four, or it would leave their range.
+fn rounded(value: f64, min: f64, max: f64) -> String {
+    let with = |digits: usize| format!("{value:.digits$e}");
+    let is_close = |text: &String| {
+        let found: f64 = text.parse().unwrap_or(f64::NAN);
+        (min..=max).contains(&found) && (found - value).abs() <= (max - min) / 1000.0
+    };
+    let text = (3..17).map(with).find(is_close).unwrap_or_else(|| with(17));
     let value: f64 = text.parse().unwrap_or(value);
     if value == 0.0 || (1e-3..1e6).contains(&value.abs()) { format!("{value:?}") } else { text }
 }
@@ -292,6 +302,7 @@ mod tests {
             (json!({ "a": { "min": 0, "max": 1, "log": true } }), "log = true needs min above 0"),
             (json!({ "a": { "min": 0 } }), "missing field `max`"),
             (json!({ "a": { "min": 0, "max": 1, "step": 1 } }), "unknown field `step`"),
+            (json!({ "a": { "min": 0, "max": 1, "points": 1_000_000_000_000_u64 } }), "expected 2 to 100000"),
         ] {
             let error = sweep(SweepMethod::Grid, space).settings(1).unwrap_err();
             assert!(error.contains(says), "{error}");
@@ -309,8 +320,11 @@ mod tests {
             ("uncertainty".into(), "[1,\"a\"]".into())
         );
         assert_eq!(
-            (rounded(0.000_123_456), rounded(0.25), rounded(1234.56)),
+            (rounded(0.000_123_456, 1e-6, 1e-3), rounded(0.25, 0.0, 1.0), rounded(1234.56, 1.0, 1e5)),
             ("1.235e-4".into(), "0.25".into(), "1235.0".into())
         );
+        // Four digits are too few for a narrow range, and would leave this one.
+        assert_eq!(rounded(0.999_962_5, 0.999_95, 0.999_99), "0.9999625");
+        assert_eq!(rounded(0.123_46, 0.0, 0.123_46), "0.12346");
     }
 }

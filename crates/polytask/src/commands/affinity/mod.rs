@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::study::cost::Measured;
 use crate::study::groups::Groups;
-use crate::study::setup::{begin, config_file, measure};
+use crate::study::setup::{begin, config_file, has_equal_seeds, measure};
 use crate::study::{Runner, StudyDir, TrialResult};
 use crate::terminal::figures::counted;
 use crate::terminal::output;
@@ -187,6 +187,7 @@ impl Definition {
                 "train.max_minutes: how far a training gets in that time depends on what else the machine does, so that nothing could be held against it; give train.epochs or train.max_steps",
             );
         }
+        has_equal_seeds(config, self.seeds)?;
         if self.intermediate && config.sharing != model::SharingConfig::default() {
             return refused(
                 "--intermediate: a saved trunk is a backbone without what [sharing] adds to it, so that a task would begin without most of what the other learned; leave [sharing] out",

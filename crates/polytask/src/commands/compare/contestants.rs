@@ -127,7 +127,9 @@ impl Builder<'_> {
                 }
                 _ => format!("{own}{}", tasks.join("+")),
             };
-            if !self.configs.iter().any(|(known, _)| *known == model) {
+            // Names such as `a+b` may be those of other sets of tasks; then there are two of a name, which is refused.
+            let is_it = |known: &Config| known.task.keys().eq(config.task.keys());
+            if !self.configs.iter().any(|(name, known)| *name == model && is_it(known)) {
                 self.configs.push((model.clone(), config));
             }
             named.push((model, tasks));

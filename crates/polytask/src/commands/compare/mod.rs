@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::study::derive::Budget;
 use crate::study::groups::Groups;
 use crate::study::settings::with_overrides;
-use crate::study::setup::{begin, config_file, measure};
+use crate::study::setup::{begin, config_file, has_equal_seeds, measure};
 use crate::study::{Runner, StudyDir, TrialResult};
 use crate::terminal::figures::counted;
 use crate::terminal::output;
@@ -218,6 +218,7 @@ impl Definition {
                 "train.max_minutes: how far a training gets in that time depends on what else the machine does, so that nothing could be held against it; give train.epochs or train.max_steps",
             );
         }
+        has_equal_seeds(config, self.seeds)?;
         if self.budget == Budget::Compute && !config.phase.is_empty() {
             return refused(
                 "--budget compute: the config has [[phase]]s, which have lengths of their own; take steps or epochs",

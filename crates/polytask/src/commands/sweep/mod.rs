@@ -77,6 +77,9 @@ pub fn sweep(args: &cli::Sweep) -> Result<u8, Failure> {
         return Err(Failure::refused([NO_TABLE]));
     };
     let trials = trials(&config, &sweep)?;
+    if sweep.method == SweepMethod::SuccessiveHalving {
+        check_lengths(&config, &sweep)?;
+    }
     let rungs = Rungs::of(&sweep, config.train.epochs)?;
     let device = commands::open_device(config.train.device)?;
     let threads = Some(config.train.threads.unwrap_or(1));
@@ -117,6 +120,21 @@ pub fn sweep(args: &cli::Sweep) -> Result<u8, Failure> {
 const NO_TABLE: &str = "the config has no [sweep]: say what to try, for example\n\n  [sweep]\n  method = \"random\"\n  trials = 16\n\n  \
                         [sweep.space]\n  \"optimizer.adamw.learning_rate\" = { min = 1e-5, max = 1e-3, log = true }\n  balance = \
                         [\"equal\", \"uncertainty\"]\n";
+
+/// The rungs of successive halving are epochs of one and the same length.
+fn check_lengths(config: &Config, sweep: &SweepConfig) -> Result<(), Failure> {
+    const LENGTHS: [&str; 4] = ["train.epochs", "train.max_steps", "train.max_tokens", "phase"];
+    let refused = |what: &str| {
+        Err(Failure::refused([format!(
+            "{what}: successive halving holds trainings against each other after as many epochs of train.epochs; take method = \"random\" or \"grid\""
+        )]))
+    };
+    let ranges = sweep.ranges().map_err(|reason| Failure::refused([reason]))?;
+    if let Some((key, _)) = ranges.iter().find(|(key, _)| LENGTHS.contains(&key.as_str())) {
+        return refused(&format!("sweep.space.{key}"));
+    }
+    if config.phase.is_empty() { Ok(()) } else { refused("[[phase]]") }
+}
 
 /// A trial with its settings.
 struct Candidate {
@@ -179,12 +197,12 @@ fn run(
     let runner = Runner { jobs, threads, resamples: 0, split: "test".into(), quiet };
     let resume = format!("polytask sweep --resume {}", dir.root().display());
     let results = rungs.run(&runner, dir, candidates, &resume)?;
-    let mut trials: Vec<Tried> =
-        results.iter().map(|(index, epochs, result)| tried(&candidates[*index], *epochs, result)).collect();
-    trials.sort_by(|a, b| {
-        let key = |one: &Tried| (one.epochs, one.value.unwrap_or(f64::NEG_INFINITY));
-        key(b).partial_cmp(&key(a)).unwrap_or(std::cmp::Ordering::Equal)
+    let mut results = results;
+    results.sort_by(|(_, rung_a, a), (_, rung_b, b)| {
+        let value = |result: &TrialResult| result.validation_value.unwrap_or(f64::NEG_INFINITY);
+        rung_b.cmp(rung_a).then(value(b).total_cmp(&value(a)))
     });
+    let trials = results.iter().map(|(index, _, result)| tried(&candidates[*index], result)).collect();
     let criterion = config.train.metric_for_best_model.clone();
     Ok(Found {
         method: sweep.method,
@@ -199,14 +217,14 @@ fn run(
     })
 }
 
-fn tried(candidate: &Candidate, epochs: usize, result: &TrialResult) -> Tried {
+fn tried(candidate: &Candidate, result: &TrialResult) -> Tried {
     Tried {
         name: candidate.trial.name.clone(),
         settings: candidate.settings.clone(),
         value: result.validation_value,
         validation: result.validation.clone(),
         test: result.scores.iter().map(|score| (score.task.clone(), score.value)).collect(),
-        epochs,
+        epochs: result.epochs,
         steps: result.steps,
         seconds: result.seconds,
     }
