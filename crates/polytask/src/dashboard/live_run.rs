@@ -80,10 +80,10 @@ impl LiveRun {
         }
     }
 
-    /// Whether a directory is one of a run, perhaps of one that only prepares its data.
+    /// Whether a directory is one of a run, perhaps of one that only prepares its data. A study has a config, too.
     pub fn is_run(root: &Path) -> bool {
         let run = RunDir::new(root);
-        run.metrics().exists() || run.config().exists()
+        run.metrics().exists() || (run.config().exists() && !root.join("study.json").exists())
     }
 
     /// Reads what was written since.

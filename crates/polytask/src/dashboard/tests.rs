@@ -104,6 +104,9 @@ fn a_run_is_shown_on_screens_of_all_sizes() {
     for (width, height) in [(1, 1), (2, 1), (8, 2), (9, 3), (12, 4), (20, 5), (30, 7), (300, 3), (5, 90)] {
         frame(&mut app, width, height);
     }
+    // Where not all tasks fit, which do is told.
+    let text = frame(&mut app, 60, 15).join("\n");
+    assert!(text.contains("tasks 1–2 of 3"), "{text}");
     // A large one has the charts of all tasks beside each other.
     let large = frame(&mut app, 200, 60);
     let text = large.join("\n");
@@ -207,7 +210,9 @@ fn a_directory_is_a_list_and_enter_opens_a_run() {
     for folder in ["configs", "trials"] {
         fs::create_dir_all(study.join(folder)).unwrap();
     }
-    fs::write(study.join("study.json"), "{}").unwrap();
+    for file in ["study.json", "config.toml"] {
+        fs::write(study.join(file), "{}").unwrap();
+    }
     for trial in ["a", "b"] {
         fs::write(study.join(format!("configs/{trial}.toml")), "").unwrap();
     }

@@ -41,7 +41,11 @@ pub fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
     y = tasks(&cells, first_task, shown, frame, area, y);
     let mut furthest = cells.len() - shown;
     if has_charts {
-        let tabs = tabs(app.view(), area.width);
+        let hidden = match cells.len() > shown {
+            true => format!(" tasks {}–{} of {} ", first_task + 1, first_task + shown, cells.len()),
+            false => String::new(),
+        };
+        let tabs = tabs(app.view(), &hidden, area.width);
         line(frame, area, y, tabs);
         let rest = Rect { y: area.y + y + 1, height: bottom - y - 1, ..area };
         furthest = furthest.max(chart_grid(&found, first, run, app.view(), frame, rest));
@@ -112,14 +116,17 @@ fn tasks(
     y.min(area.height)
 }
 
-fn tabs(shown: View, width: u16) -> Line<'static> {
+/// The views, and which tasks are shown where these are not all.
+fn tabs(shown: View, hidden: &str, width: u16) -> Line<'static> {
     let mut spans = Vec::new();
     for view in View::ALL {
         let style = if view == shown { Style::new().add_modifier(Modifier::REVERSED) } else { DIM };
         spans.push(Span::styled(format!(" {} ", view.name()), style));
     }
     let used: usize = spans.iter().map(Span::width).sum();
+    let used = used + Span::raw(hidden).width();
     spans.push(Span::styled("─".repeat(usize::from(width).saturating_sub(used)), DIM));
+    spans.push(Span::styled(hidden.to_owned(), DIM));
     Line::from(spans)
 }
 
@@ -145,7 +152,9 @@ fn chart_grid(
         let (lane, row) = (nth as u16 % lanes, nth as u16 / lanes);
         let (left, right) = (area.width * lane / lanes, area.width * (lane + 1) / lanes);
         let (top, bottom) = (area.height * row / rows, area.height * (row + 1) / rows);
-        let part = Rect { x: area.x + left, y: area.y + top, width: right - left, height: bottom - top };
+        let gap = if lane + 1 < lanes { 2 } else { 0 };
+        let part =
+            Rect { x: area.x + left, y: area.y + top, width: right - left - gap, height: bottom - top };
         let more = match found.len() > shown {
             true => format!(" ({} of {})", first + nth + 1, found.len()),
             false => String::new(),
