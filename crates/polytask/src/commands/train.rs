@@ -160,6 +160,9 @@ pub fn run_observed(
             clock: &|| began.elapsed(),
             memory_limit: limit.as_ref(),
             emit: &mut |event| {
+                if let Event::Started(_) = event {
+                    forget_scores(run);
+                }
                 sinks.take(event);
                 observe(event);
             },
@@ -177,6 +180,13 @@ pub fn run_observed(
     }
     let outcome = outcome.map_err(Failure::failed)?;
     closed.map(|()| outcome)
+}
+
+/// Removes the scores that `evaluate` kept: they are of a model that this training replaces.
+fn forget_scores(run: &RunDir) {
+    for split in data::Split::ALL {
+        let _ = std::fs::remove_file(super::evaluate::scores_path(run, split));
+    }
 }
 
 /// Writes when a run ended, what the model of a finished one answers on held-out rows, and the run's page, also of one that failed
