@@ -50,6 +50,12 @@ pub trait TaskHead: Send + Sync {
     /// The scores of predictions of a split, given as (row, prediction). Rows without a label do not count.
     fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores;
 
+    /// The primary metric alone: the same number as that of [`TaskHead::score`], without what the others cost. 0 where there is none.
+    fn primary_score(&self, split: Split, predictions: &[(u32, Prediction)]) -> f64 {
+        let scores = self.score(split, predictions);
+        scores.get(&scores.primary).unwrap_or(0.0)
+    }
+
     /// The label space, which is stored with the weights and makes the same head again ([`crate::Kind::init_head`]).
     fn label_space(&self) -> serde_json::Value;
 
@@ -103,6 +109,11 @@ pub(crate) trait Head: Send + Sync {
 
     /// The validation split may be scored with thresholds of its own until [`Head::calibrate`].
     fn score(&self, split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> Scores;
+
+    fn primary_score(&self, split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> f64 {
+        let scores = self.score(split, targets, predictions);
+        scores.get(&scores.primary).unwrap_or(0.0)
+    }
 
     fn label_space(&self) -> serde_json::Value;
 
@@ -185,6 +196,10 @@ impl<H: Head> TaskHead for EncodedHead<H> {
 
     fn score(&self, split: Split, predictions: &[(u32, Prediction)]) -> Scores {
         self.head.score(split, self.targets(split), predictions)
+    }
+
+    fn primary_score(&self, split: Split, predictions: &[(u32, Prediction)]) -> f64 {
+        self.head.primary_score(split, self.targets(split), predictions)
     }
 
     fn label_space(&self) -> serde_json::Value {

@@ -8,7 +8,7 @@ use crate::cli;
 use crate::commands::{self, train::run_observed, train::stop_flag, train::write};
 use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED, REFUSED};
-use crate::history::History;
+use crate::history::{History, RunState};
 use crate::job::run_lock::RunLock;
 use crate::memory;
 use crate::terminal::progress::Detail;
@@ -56,13 +56,17 @@ fn execute(args: &cli::Trial, config: &Config, device: &Device) -> Result<u8, Fa
         }
         (RunLock::create(&run)?, Start::Fresh)
     };
-    let mut pause = Pause { after: args.until_epoch, step: None, reached: false };
-    let observe = &mut |event: &Event| pause.observe(event);
-    let outcome = run_observed(config, device, &run, start, Detail::Lines, observe)?;
-    let epoch = match outcome {
-        Outcome::Interrupted { .. } if pause.reached => args.until_epoch,
-        Outcome::Interrupted { .. } => return Ok(INTERRUPTED),
-        _ => None,
+    let epoch = if start == Start::Resume && is_finished(&run) {
+        // Its result was lost, not its model.
+        None
+    } else {
+        let mut pause = Pause { after: args.until_epoch, step: None, reached: false };
+        let observe = &mut |event: &Event| pause.observe(event);
+        match run_observed(config, device, &run, start, Detail::Lines, observe)? {
+            Outcome::Interrupted { .. } if pause.reached => args.until_epoch,
+            Outcome::Interrupted { .. } => return Ok(INTERRUPTED),
+            _ => None,
+        }
     };
     let result = match epoch {
         Some(_) => paused(config, &run)?,
@@ -76,6 +80,11 @@ fn execute(args: &cli::Trial, config: &Config, device: &Device) -> Result<u8, Fa
         let _ = fs::remove_dir_all(run.checkpoints());
     }
     Ok(0)
+}
+
+/// Whether a run has come to its end, so that nothing of it can or need be resumed.
+fn is_finished(run: &RunDir) -> bool {
+    History::of(run).is_ok_and(|history| matches!(history.state, RunState::Finished(_)))
 }
 
 /// The lock of a run whose process may be about to end, because whoever started it has ended.

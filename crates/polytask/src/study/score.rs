@@ -116,8 +116,7 @@ fn resampled(slot: &TaskSlot, split: Split, predictions: &[(u32, Prediction)], s
         let mut rng = stream(SEED, &name, index as u64);
         let draw = |_| predictions[uniform_below(&mut rng, rows) as usize].clone();
         let drawn: Vec<(u32, Prediction)> = (0..rows).map(draw).collect();
-        let scores = slot.head.score(split, &drawn);
-        scores.get(&scores.primary).unwrap_or(0.0)
+        slot.head.primary_score(split, &drawn)
     };
     (0..samples).into_par_iter().map(sample).collect()
 }

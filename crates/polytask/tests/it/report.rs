@@ -301,3 +301,27 @@ fn texts_of_rows_and_names_are_no_markup() {
     let page = read(&bench, "run/report.html");
     assert!(!page.contains(hostile) && !page.contains("<b>topic") && page.contains("&lt;script&gt;alert"));
 }
+
+#[test]
+fn measurements_of_affinity_are_on_the_page_and_in_the_curves() {
+    let bench = Bench::new();
+    let ran = bench.run(&["train", "job.toml", "--run", "run", "--set", "train.affinity_steps=2"]);
+    assert!(ran.ok, "{}", ran.err);
+    let page = std::fs::read_to_string(bench.path("run/report.html")).unwrap();
+    for says in
+        ["Which tasks help which", "cosine of gradients over training", "affinity, percent of the loss"]
+    {
+        assert!(page.contains(says), "{says}");
+    }
+    let told = bench.run(&["report", "run", "--csv", "curves.csv"]);
+    assert!(told.ok, "{}", told.err);
+    let curves = std::fs::read_to_string(bench.path("curves.csv")).unwrap();
+    let lines = |what: &str| curves.lines().filter(|line| line.contains(what)).count();
+    let measured = lines(",affinity,topic,cosine with tags,") + lines(",affinity,tags,cosine with topic,");
+    assert!(measured >= 5, "{curves}");
+    assert_eq!(lines(",affinity,topic,affinity to tags,"), measured);
+    let plain = bench.run(&["train", "job.toml", "--run", "plain"]);
+    assert!(plain.ok, "{}", plain.err);
+    let page = std::fs::read_to_string(bench.path("plain/report.html")).unwrap();
+    assert!(!page.contains("Which tasks help which"));
+}

@@ -240,6 +240,8 @@ fn what_cannot_be_compared_is_refused() {
         (&["--groups", "groups.toml"], "task `again` is in no group"),
         (&["--groups", "torn.toml"], "torn.toml"),
         (&["--set", "train.max_minutes=1"], "train.max_minutes"),
+        (&["--set", "task.tags.budget.seconds=1"], "task.tags.budget.seconds"),
+        (&["--set", "train.seed=9223372036854775807"], "the seeds after it are too large"),
     ] {
         let refused = bench.run(&[&["compare", "job.toml", "--dir", "none"], arguments].concat());
         assert_eq!(refused.code, 2, "{arguments:?}: {}{}", refused.out, refused.err);
@@ -251,6 +253,108 @@ fn what_cannot_be_compared_is_refused() {
     let dry = bench.run(&["compare", "job.toml", "--dir", "none", "--dry-run"]);
     assert!(dry.ok && dry.out.contains("12 trainings"), "{}{}", dry.out, dry.err);
     assert!(!bench.path("none").exists());
+}
+
+#[test]
+fn a_result_that_was_lost_is_made_again() {
+    let bench = bench();
+    let ran = bench.run(&["compare", "job.toml", "--dir", "all", "--seeds", "1", "--resamples", "50"]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    let (comparison, page) = (json(&bench, "all/comparison.json"), bench.path("all/report.html"));
+    let page = (fs::read(&page).unwrap(), page);
+    bench.write("all/trials/alone-tags-1/result.json", "{\"name\": \"alone-ta");
+    let again = bench.run(&["compare", "--resume", "all"]);
+    assert!(again.ok, "{}{}", again.out, again.err);
+    assert_eq!(scores(&json(&bench, "all/comparison.json")), scores(&comparison));
+
+    // A study is no run, whose config `train` would go on with, and no place for another.
+    bench.write("all/report.html", &page.0);
+    let resumed = bench.run(&["train", "--resume", "all"]);
+    assert!(resumed.code == 2 && resumed.err.contains("is a study, not a run"), "{}", resumed.err);
+    assert_eq!(fs::read(&page.1).unwrap(), page.0);
+    let taken = bench.run(&["compare", "job.toml", "--dir", "all"]);
+    assert!(taken.code == 2 && taken.err.contains("with --dir"), "{}", taken.err);
+    let ignored = bench.run(&["compare", "--resume", "all", "--seeds", "2"]);
+    assert!(ignored.code == 2 && ignored.err.contains("--seeds"), "{}", ignored.err);
+}
+
+/// The rows of a task, and the steps with such a row, that a trial used.
+fn used(bench: &Bench, trial: &str, task: &str) -> (u64, u64) {
+    let text = fs::read_to_string(bench.path(&format!("all/trials/{trial}/metrics.jsonl"))).unwrap();
+    let mut events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let usage = events.rfind(|event| event["event"] == "usage_report").unwrap();
+    let of = |key: &str| usage["tasks"][task][key].as_u64().unwrap();
+    (of("rows"), of("steps"))
+}
+
+/// Trains a comparison and gives the rows of a task among all and alone.
+fn rows_among_and_alone(bench: &Bench, budget: &str, set: &[&str]) -> (u64, u64) {
+    let arguments =
+        ["compare", "job.toml", "--dir", "all", "--seeds", "1", "--resamples", "50", "--budget", budget];
+    let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let ran = bench.run(&[&arguments[..], &set].concat());
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    (used(bench, "together-1", "tags").0, used(bench, "alone-tags-1", "tags").0)
+}
+
+#[test]
+fn a_model_alone_gets_as_many_rows_where_a_limit_or_few_labels_decide() {
+    for (budget, set) in [
+        // Fewer rows than steps.
+        ("steps", &["train.tokens_per_batch=16", "train.epochs=1"][..]),
+        ("steps", &["task.tags.budget.tokens=200"]),
+        // Steps or tokens end the run before its epochs do.
+        ("epochs", &["train.max_steps=8"]),
+        ("epochs", &["task.tags.budget.tokens=200"]),
+    ] {
+        let (among, alone) = rows_among_and_alone(&bench(), budget, set);
+        assert!(
+            alone.abs_diff(among) * 8 <= among,
+            "{budget} {set:?}: {alone} rows alone, {among} among all"
+        );
+    }
+}
+
+#[test]
+fn rows_that_are_cut_off_by_seed_are_one_figure() {
+    let bench = bench();
+    bench.edit("job.toml", "validation = \"valid.jsonl\"\ntest = \"test.jsonl\"", "validation_split = 0.2");
+    let ran = bench.run(&["compare", "job.toml", "--dir", "all", "--seeds", "3", "--resamples", "50"]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    let tasks = json(&bench, "all/comparison.json")["tasks"].clone();
+    let names: Vec<&str> =
+        tasks.as_array().unwrap().iter().map(|task| task["task"].as_str().unwrap()).collect();
+    assert_eq!(names, ["topic", "tags", "again"], "each once, whatever the number of its rows");
+}
+
+#[test]
+fn what_trainings_cannot_be_chosen_by_is_not_swept() {
+    let bench = bench();
+    let config = fs::read_to_string(bench.path("job.toml")).unwrap();
+    for (table, space, says) in [
+        ("", "\"task.topic.metric\" = [\"accuracy\"]", "different metrics or rows"),
+        ("", "\"corpus.news.validation_split\" = [0.1, 0.2]", "different metrics or rows"),
+        ("method = \"successive_halving\"", "\"train.epochs\" = [2, 3]", "take method = "),
+        (
+            "method = \"grid\"",
+            "\"train.epochs\" = { min = 1, max = 9, points = 1000000000000 }",
+            "expected 2 to",
+        ),
+    ] {
+        bench.write("sweep.toml", format!("{config}\n[sweep]\n{table}\n[sweep.space]\n{space}\n"));
+        let refused = bench.run(&["sweep", "sweep.toml", "--dir", "none"]);
+        assert!(refused.code == 2 && refused.err.contains(says), "{space}: {}{}", refused.out, refused.err);
+    }
+    // The importance of a task that is swept does not weigh the value by which trainings are held against each other.
+    let space = "\"task.again.importance\" = [0.5, 1000.0]";
+    bench.write("sweep.toml", format!("{config}\n[sweep]\nmethod = \"grid\"\n[sweep.space]\n{space}\n"));
+    let ran = bench.run(&["sweep", "sweep.toml", "--dir", "importance", "--set", "train.epochs=1"]);
+    assert!(ran.ok, "{}{}", ran.out, ran.err);
+    for trial in json(&bench, "importance/sweep.json")["trials"].as_array().unwrap() {
+        let of = |task: &str| trial["validation"][task].as_f64().unwrap();
+        let mean = (of("topic") + of("tags") + 0.5 * of("again")) / 2.5;
+        assert!((trial["value"].as_f64().unwrap() - mean).abs() < 1e-12, "{trial}");
+    }
 }
 
 const SWEEP: &str = r#"

@@ -369,25 +369,31 @@ impl Head for Seq2SeqHead {
         if targets.rows.is_empty() {
             return Scores::default();
         }
-        let (mut generated, mut total, mut tokens) = (Vec::new(), 0.0, 0);
-        for (row, prediction) in predictions {
-            let (row, references) = (&targets.rows[*row as usize], &targets.references[*row as usize]);
-            let Prediction::Text(answer) = prediction else { continue };
-            if references.is_empty() {
-                continue;
-            }
-            let (loss, count) = answer.likelihood.unwrap_or_default();
-            total += loss;
-            tokens += count;
-            let references = references.iter().map(String::as_str).collect();
-            generated.push(GeneratedText { row, text: &answer.text, references });
-        }
+        let Generated { texts: generated, loss, tokens } = generated(targets, predictions);
         let mut values = (self.kind.score)(&generated);
         let TextScores { values: common, signatures } =
             self.kind.text_metrics.scores(&generated, targets.pieces.as_deref());
         values.extend(common);
-        values.push(("perplexity".into(), metrics::perplexity(total, tokens)));
+        values.push(("perplexity".into(), metrics::perplexity(loss, tokens)));
         Scores { signatures, ..Scores::with_primary(self.kind.primary, values) }
+    }
+
+    /// The rate of edits and the ROUGE scores take long, and are seldom the primary one.
+    fn primary_score(&self, split: Split, targets: &Self::Targets, predictions: &[(u32, Prediction)]) -> f64 {
+        let primary = self.kind.primary;
+        if targets.rows.is_empty() {
+            return 0.0;
+        }
+        let texts = generated(targets, predictions).texts;
+        if let Some(value) = self.kind.text_metrics.value(primary, &texts, targets.pieces.as_deref()) {
+            return value;
+        }
+        let of_kind = (self.kind.score)(&texts);
+        let found = of_kind.iter().find(|(name, _)| name == primary).map(|(_, value)| *value);
+        found.unwrap_or_else(|| {
+            let scores = self.score(split, targets, predictions);
+            scores.get(&scores.primary).unwrap_or(0.0)
+        })
     }
 
     fn label_space(&self) -> serde_json::Value {
@@ -420,4 +426,28 @@ impl Head for Seq2SeqHead {
     fn error_measure(&self) -> &'static str {
         "negative log-likelihood of the reference, nats per token"
     }
+}
+
+/// Generated texts of labelled rows, with the loss of their references in nats and its tokens.
+struct Generated<'a> {
+    texts: Vec<GeneratedText<'a>>,
+    loss: f64,
+    tokens: usize,
+}
+
+fn generated<'a>(targets: &'a Texts, predictions: &'a [(u32, Prediction)]) -> Generated<'a> {
+    let mut found = Generated { texts: Vec::new(), loss: 0.0, tokens: 0 };
+    for (row, prediction) in predictions {
+        let (row, references) = (&targets.rows[*row as usize], &targets.references[*row as usize]);
+        let Prediction::Text(answer) = prediction else { continue };
+        if references.is_empty() {
+            continue;
+        }
+        let (loss, count) = answer.likelihood.unwrap_or_default();
+        found.loss += loss;
+        found.tokens += count;
+        let references = references.iter().map(String::as_str).collect();
+        found.texts.push(GeneratedText { row, text: &answer.text, references });
+    }
+    found
 }

@@ -68,6 +68,7 @@ impl Rungs {
         dir: &StudyDir,
         candidates: &[Candidate],
         resume: &str,
+        value: &dyn Fn(&TrialResult) -> Option<f64>,
     ) -> Result<Vec<(usize, usize, TrialResult)>, Failure> {
         let mut left: Vec<usize> = (0..candidates.len()).collect();
         let mut found: Vec<Option<(usize, TrialResult)>> = vec![None; candidates.len()];
@@ -91,7 +92,7 @@ impl Rungs {
             }
             before = *epochs;
             let keep = (left.len() / self.factor).max(1);
-            left = best(&left, &found, keep);
+            left = best(&left, &found, keep, value);
         }
         let results = found.into_iter().enumerate();
         Ok(results
@@ -101,13 +102,18 @@ impl Rungs {
 }
 
 /// The `keep` trainings with the best values, in the order of the candidates; of equal ones the first.
-fn best(left: &[usize], found: &[Option<(usize, TrialResult)>], keep: usize) -> Vec<usize> {
-    let value = |index: &usize| {
-        let result = found[*index].as_ref().and_then(|(_, result)| result.validation_value);
+fn best(
+    left: &[usize],
+    found: &[Option<(usize, TrialResult)>],
+    keep: usize,
+    value: &dyn Fn(&TrialResult) -> Option<f64>,
+) -> Vec<usize> {
+    let key = |index: &usize| {
+        let result = found[*index].as_ref().and_then(|(_, result)| value(result));
         result.unwrap_or(f64::NEG_INFINITY)
     };
     let mut ranked = left.to_vec();
-    ranked.sort_by(|a, b| value(b).total_cmp(&value(a)));
+    ranked.sort_by(|a, b| key(b).total_cmp(&key(a)));
     ranked.truncate(keep);
     ranked.sort_unstable();
     ranked

@@ -76,6 +76,7 @@ pub fn sweep(args: &cli::Sweep) -> Result<u8, Failure> {
     let Some(sweep) = config.sweep.take() else {
         return Err(Failure::refused([NO_TABLE]));
     };
+    check_criterion(&sweep)?;
     let trials = trials(&config, &sweep)?;
     if sweep.method == SweepMethod::SuccessiveHalving {
         check_lengths(&config, &sweep)?;
@@ -120,6 +121,36 @@ pub fn sweep(args: &cli::Sweep) -> Result<u8, Failure> {
 const NO_TABLE: &str = "the config has no [sweep]: say what to try, for example\n\n  [sweep]\n  method = \"random\"\n  trials = 16\n\n  \
                         [sweep.space]\n  \"optimizer.adamw.learning_rate\" = { min = 1e-5, max = 1e-3, log = true }\n  balance = \
                         [\"equal\", \"uncertainty\"]\n";
+
+/// Trainings are held against each other by one figure on the same rows.
+fn check_criterion(sweep: &SweepConfig) -> Result<(), Failure> {
+    let ranges = sweep.ranges().map_err(|reason| Failure::refused([reason]))?;
+    let changes_it = |key: &str| {
+        let parts: Vec<&str> = key.split('.').collect();
+        matches!(parts[..], ["task", .., "metric"] | ["train", "metric_for_best_model"])
+            || matches!(parts[..], ["corpus", .., "validation" | "validation_split"])
+    };
+    match ranges.iter().find(|(key, _)| changes_it(key)) {
+        Some((key, _)) => Err(Failure::refused([format!(
+            "sweep.space.{key}: trainings are chosen by their validation scores, which would be of different metrics or rows; leave it out"
+        )])),
+        None => Ok(()),
+    }
+}
+
+/// What decides of a training: the value that chose its result. A mean over the tasks has the importances of the sweep's config in all
+/// trainings, also where those are swept.
+fn value(config: &Config, result: &TrialResult) -> Option<f64> {
+    if config.train.metric_for_best_model.is_some() || result.validation.is_empty() {
+        return result.validation_value;
+    }
+    let importance = |task: &String| config.task.get(task).map_or(0.0, |table| table.training.importance);
+    let sum: f64 = result.validation.keys().map(importance).sum();
+    if sum == 0.0 {
+        return result.validation_value;
+    }
+    Some(result.validation.iter().map(|(task, score)| importance(task) * score).sum::<f64>() / sum)
+}
 
 /// The rungs of successive halving are epochs of one and the same length.
 fn check_lengths(config: &Config, sweep: &SweepConfig) -> Result<(), Failure> {
@@ -196,13 +227,14 @@ fn run(
     let threads = config.train.threads.unwrap_or((processors / jobs).max(1));
     let runner = Runner { jobs, threads, resamples: 0, split: "test".into(), quiet };
     let resume = format!("polytask sweep --resume {}", dir.root().display());
-    let results = rungs.run(&runner, dir, candidates, &resume)?;
+    let results = rungs.run(&runner, dir, candidates, &resume, &|result| value(config, result))?;
     let mut results = results;
     results.sort_by(|(_, rung_a, a), (_, rung_b, b)| {
-        let value = |result: &TrialResult| result.validation_value.unwrap_or(f64::NEG_INFINITY);
-        rung_b.cmp(rung_a).then(value(b).total_cmp(&value(a)))
+        let key = |result| value(config, result).unwrap_or(f64::NEG_INFINITY);
+        rung_b.cmp(rung_a).then(key(b).total_cmp(&key(a)))
     });
-    let trials = results.iter().map(|(index, _, result)| tried(&candidates[*index], result)).collect();
+    let trials =
+        results.iter().map(|(index, _, result)| tried(config, &candidates[*index], result)).collect();
     let criterion = config.train.metric_for_best_model.clone();
     Ok(Found {
         method: sweep.method,
@@ -217,11 +249,11 @@ fn run(
     })
 }
 
-fn tried(candidate: &Candidate, result: &TrialResult) -> Tried {
+fn tried(config: &Config, candidate: &Candidate, result: &TrialResult) -> Tried {
     Tried {
         name: candidate.trial.name.clone(),
         settings: candidate.settings.clone(),
-        value: result.validation_value,
+        value: value(config, result),
         validation: result.validation.clone(),
         test: result.scores.iter().map(|score| (score.task.clone(), score.value)).collect(),
         epochs: result.epochs,

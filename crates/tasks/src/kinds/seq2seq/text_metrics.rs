@@ -117,6 +117,51 @@ impl TextMetrics {
         }
     }
 
+    /// One of the values of [`TextMetrics::scores`], without the others; `None` of those that are no primary metric.
+    pub(crate) fn value(
+        &self,
+        name: &str,
+        generated: &[GeneratedText<'_>],
+        pieces: Option<&SentencePiece>,
+    ) -> Option<f64> {
+        let (texts, references) = texts(generated);
+        match name {
+            "bleu" => {
+                let split = |text: &str| pieces.map_or_else(Vec::new, |pieces| pieces.pieces(text));
+                Some(metrics::bleu(&texts, &references, &self.bleu_options(&references, &split)).score)
+            }
+            "chrf" => Some(metrics::chrf(&texts, &references, 0)),
+            "exact_text" => Some(metrics::exact_text(&texts, &references)),
+            _ => None,
+        }
+    }
+
+    /// The options of BLEU; `split` divides a text into pieces.
+    fn bleu_options<'a>(
+        &self,
+        references: &[Vec<&str>],
+        split: &'a dyn Fn(&str) -> Vec<String>,
+    ) -> BleuOptions<'a> {
+        let tokenizer = match self.tokenizer {
+            None => metrics::tokenizer_of_script(references),
+            Some(Tokenization::Mteval13a) => BleuTokenizer::Mteval13a,
+            Some(Tokenization::Intl) => BleuTokenizer::International,
+            Some(Tokenization::Zh) => BleuTokenizer::Chinese,
+            Some(Tokenization::Char) => BleuTokenizer::Characters,
+            Some(Tokenization::None) => BleuTokenizer::Spaces,
+            Some(Tokenization::Flores200) => BleuTokenizer::Other("flores200", split),
+            Some(Tokenization::Spm) => BleuTokenizer::Other("spm", split),
+        };
+        let value = |default: f64| self.smoothing_value.unwrap_or(default);
+        let smoothing = match self.smoothing {
+            SmoothingMethod::Exp => Smoothing::Exp,
+            SmoothingMethod::Floor => Smoothing::Floor(value(0.1)),
+            SmoothingMethod::AddK => Smoothing::AddK(value(1.0)),
+            SmoothingMethod::None => Smoothing::None,
+        };
+        BleuOptions { tokenizer, lowercase: self.lowercase, smoothing }
+    }
+
     /// What every kind that generates text reports: BLEU, chrF, exact texts, and TER where it is asked for. `pieces` is the model of
     /// [`TextMetrics::sentencepiece`].
     pub(crate) fn scores(
@@ -126,24 +171,8 @@ impl TextMetrics {
     ) -> TextScores {
         let (texts, references) = texts(generated);
         let split = |text: &str| pieces.map_or_else(Vec::new, |pieces| pieces.pieces(text));
-        let tokenizer = match self.tokenizer {
-            None => metrics::tokenizer_of_script(&references),
-            Some(Tokenization::Mteval13a) => BleuTokenizer::Mteval13a,
-            Some(Tokenization::Intl) => BleuTokenizer::International,
-            Some(Tokenization::Zh) => BleuTokenizer::Chinese,
-            Some(Tokenization::Char) => BleuTokenizer::Characters,
-            Some(Tokenization::None) => BleuTokenizer::Spaces,
-            Some(Tokenization::Flores200) => BleuTokenizer::Other("flores200", &split),
-            Some(Tokenization::Spm) => BleuTokenizer::Other("spm", &split),
-        };
-        let value = |default: f64| self.smoothing_value.unwrap_or(default);
-        let smoothing = match self.smoothing {
-            SmoothingMethod::Exp => Smoothing::Exp,
-            SmoothingMethod::Floor => Smoothing::Floor(value(0.1)),
-            SmoothingMethod::AddK => Smoothing::AddK(value(1.0)),
-            SmoothingMethod::None => Smoothing::None,
-        };
-        let options = BleuOptions { tokenizer, lowercase: self.lowercase, smoothing };
+        let options = self.bleu_options(&references, &split);
+        let tokenizer = options.tokenizer;
         let mut scores = TextScores {
             values: vec![
                 ("bleu".into(), metrics::bleu(&texts, &references, &options).score),
@@ -220,6 +249,9 @@ mod tests {
         let scores = |json: &str| {
             let scores = read(json).scores(&generated, None);
             let value = |name: &str| scores.values.iter().find(|(found, _)| found == name).map(|(_, v)| *v);
+            for name in ["bleu", "chrf", "exact_text"] {
+                assert_eq!(read(json).value(name, &generated, None), value(name), "alone as among all");
+            }
             (value("bleu").unwrap_or(-1.0), value("ter"), scores.signatures[0].1.clone())
         };
         let (bleu, ter, signature) = scores("{}");
