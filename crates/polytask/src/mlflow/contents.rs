@@ -222,6 +222,7 @@ pub fn metric_key(curve: &CurveKey) -> String {
         },
         CurveKind::LearningRate if curve.task.is_empty() => "train/learning_rate".into(),
         CurveKind::LearningRate => format!("head_factor/{task}"),
+        CurveKind::Affinity => format!("affinity/{task}/{}", part(metric)),
         CurveKind::Usage => format!("{}/{task}", part(metric)),
         CurveKind::Speed => format!("train/{}", part(metric)),
         CurveKind::Evaluation(split) if curve.task.is_empty() => format!("{}/{}", part(split), part(metric)),
