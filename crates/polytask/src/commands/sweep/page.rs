@@ -4,7 +4,7 @@ use super::text::rows;
 use super::{Found, Tried};
 use crate::config::Config;
 use crate::run_report::{environment::Environment, origin};
-use crate::terminal::figures::{counted, points};
+use crate::terminal::figures::{count, counted, points};
 use report::Scale;
 use report::page::{Align, Bar, Chart, Page, Series};
 use std::collections::BTreeMap;
@@ -23,10 +23,8 @@ pub(super) fn page(found: &Found, config: &Config, environment: Option<&Environm
     );
     let mut page = Page::new("Sweep", &subtitle);
     page.section("Trials", "The best first: by how long they were trained, then by their best validation value, in points of a hundred.");
-    let bar = |one: &Tried| {
-        let label = format!("{} {}", one.name.trim_start_matches("trial-"), one.settings.join(", "));
-        Some(Bar::new(label, one.value?, points(one.value?)))
-    };
+    let bar =
+        |one: &Tried| Some(Bar::new(one.name.trim_start_matches("trial-"), one.value?, points(one.value?)));
     page.bars("Best validation values", &found.trials.iter().take(BARS).filter_map(bar).collect::<Vec<_>>());
     let (header, rows) = rows(found);
     let words = found.keys.len();
@@ -73,10 +71,13 @@ fn by_key(page: &mut Page, key: &str, index: usize, trials: &[Tried]) {
         page.lines(key, &chart);
         return;
     }
-    let bar = |(name, values): (&&str, &Vec<f64>)| {
+    let row = |(name, values): (&&str, &Vec<f64>)| {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let best = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        Bar::new(*name, mean, format!("{}, best {}", points(mean), points(best)))
+        vec![(*name).to_owned(), count(values.len()), points(mean), points(best)]
     };
-    page.bars(&format!("{key}: mean of its trials"), &choices.iter().map(bar).collect::<Vec<_>>());
+    page.table(
+        &[(key, Words), ("trials", Figures), ("mean", Figures), ("best", Figures)],
+        &choices.iter().map(row).collect::<Vec<_>>(),
+    );
 }
