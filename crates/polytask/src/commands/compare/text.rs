@@ -1,6 +1,7 @@
 //! A comparison as tables for the terminal.
 
 use super::analysis::{Comparison, ContestantFigures, Interval, ScoreFigures, TaskFigures};
+use crate::study::derive::Budget;
 use crate::terminal::figures::{bytes, change, count, counted, duration, points, short};
 use crate::terminal::table::Table;
 use crate::terminal::wrap::wrapped;
@@ -144,8 +145,12 @@ pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
         ),
         "Intervals: seeds crossed with a paired bootstrap over the scored rows; a verdict where 0 lies outside.".into(),
         format!(
-            "Budget: {}. Training: seconds of steps. Memory: of one training. Use: for 1,000 tokens, all tasks.",
-            comparison.budget.describe()
+            "Budget: {}. Training: seconds of steps{}. Memory: of one training. Use: for 1,000 tokens, all tasks.",
+            comparison.budget.describe(),
+            match comparison.budget {
+                Budget::Steps => "; the smaller batches of models for fewer tasks take longer for the same tokens",
+                Budget::Epochs | Budget::Compute => "",
+            }
         ),
         tuning(comparison),
     ];
