@@ -130,11 +130,13 @@ fn estimates(comparison: &Comparison, index: usize, task: &TaskFigures) -> Vec<E
 }
 
 fn estimate(label: &str, group: &str, found: &Interval, scale: f64, title: String) -> Estimate {
-    let [low, high] = found.interval.map(|edge| scale * edge);
+    // As in the table: more digits say nothing, and what is not 0 by the rounding of sums is 0. Adding 0 makes -0 one.
+    let rounded = |value: f64| (100.0 * scale * value).round() / 100.0 + 0.0;
+    let [low, high] = found.interval.map(rounded);
     Estimate {
         label: label.to_owned(),
         group: group.to_owned(),
-        value: scale * found.mean,
+        value: rounded(found.mean),
         interval: Some((low, high)),
         effect: effect(found),
         title,
