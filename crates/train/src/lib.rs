@@ -38,9 +38,7 @@ pub use config::task_training::TaskTraining;
 pub use config::validate::unevaluated_tasks;
 pub use config::{Batching, CheckpointChoice, EarlyStopping, SettingError, Settings, TrainConfig};
 pub use error::TrainError;
-pub use forward::evaluate::{
-    Evaluation, TaskScores, evaluate, evaluate_tasks, evaluate_with_predictions, predict,
-};
+pub use forward::evaluate::{Evaluation, TaskPredictions, TaskScores, evaluate, evaluate_tasks, predict};
 pub use forward::mean_pooled_states::mean_pooled_states;
 pub use forward::sampled_predictions::sampled_predictions;
 pub use gradients::{Gradient, Gradients};

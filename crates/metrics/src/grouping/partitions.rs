@@ -7,7 +7,7 @@ use super::GainTable;
 pub(super) fn best_partition(table: &GainTable<'_>, models: usize) -> Vec<u64> {
     let values: Vec<f64> = (0..1u64 << table.tasks()).map(|group| table.value(group)).collect();
     let mut search = Search { values, models, tolerance: table.tolerance(), best: None };
-    search.place(0, table.tasks(), &mut Vec::new());
+    search.assign(0, table.tasks(), &mut Vec::new());
     search.best.map_or(Vec::new(), |(_, groups)| groups)
 }
 
@@ -21,19 +21,19 @@ struct Search {
 
 impl Search {
     /// Tries every group for a task, and all that comes of it.
-    fn place(&mut self, task: usize, tasks: usize, groups: &mut Vec<u64>) {
+    fn assign(&mut self, task: usize, tasks: usize, groups: &mut Vec<u64>) {
         if task == tasks {
             return self.compare(groups);
         }
         let bit = 1 << task;
         for at in 0..groups.len() {
             groups[at] |= bit;
-            self.place(task + 1, tasks, groups);
+            self.assign(task + 1, tasks, groups);
             groups[at] &= !bit;
         }
         if groups.len() < self.models {
             groups.push(bit);
-            self.place(task + 1, tasks, groups);
+            self.assign(task + 1, tasks, groups);
             groups.pop();
         }
     }

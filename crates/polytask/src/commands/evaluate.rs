@@ -3,13 +3,15 @@
 use crate::cli;
 use crate::failure::Failure;
 use crate::terminal::{figures::count, figures::points, output, table::Table};
-use crate::{config::Config, job::assemble, job::corpora::TaskLabels, job::out_of_domain::OtherDomains};
+use crate::{
+    config::Config, job::assemble, job::corpora::TaskLabels, job::out_of_domain::OtherDomains,
+    job::scoring::score_tasks,
+};
 use data::Split;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use train::{Evaluation, Model, RunDir, TaskScores};
 
 /// Scores the run's model and prints a table, or one JSON object.
@@ -54,12 +56,8 @@ fn score_elsewhere(config: &Config, mut model: Model) -> Result<(Vec<Elsewhere>,
     for other in OtherDomains::rounds(config) {
         let config = other.applied(config, &mut model);
         let job = assemble::assemble_saved(&config, model, Split::Test)?.job;
+        let (evaluation, _) = score_tasks(&config, &job, Split::Test, |task| other.has(task))?;
         model = job.model;
-        let (tokens, never) = (config.train.tokens_per_batch.max(2048), AtomicBool::new(false));
-        let views = job.views.of(Split::Test);
-        let scored =
-            train::evaluate_tasks(&model, |task| other.has(task), Split::Test, views, tokens, &never);
-        let (evaluation, _) = scored.ok_or_else(|| Failure::failed("the evaluation was stopped"))?;
         for scored in evaluation.tasks {
             let slot = model.tasks.iter().find(|slot| slot.name == scored.task);
             let corpus = slot.map(|slot| slot.config.corpus.clone()).unwrap_or_default();
@@ -93,23 +91,15 @@ pub struct SavedTaskScores {
 /// Scores a model on a split of the config's corpora.
 pub fn score(config: &Config, model: Model, split: Split) -> Result<(Evaluation, Model), Failure> {
     let assembled = assemble::assemble_saved(config, model, split)?;
-    let (model, views) = (assembled.job.model, assembled.job.views);
-    if views.of(split).iter().all(|view| view.encoded.rows() == 0) {
+    let job = &assembled.job;
+    if job.views.of(split).iter().all(|view| view.encoded.rows() == 0) {
         return Err(Failure::refused([format!("no corpus of this run has a {split} split")]));
     }
     if assembled.report.labels.iter().all(|found| found.labelled == 0) {
         return Err(Failure::refused([nothing_to_score(&assembled.report.labels, split)]));
     }
-    let never = AtomicBool::new(false);
-    let evaluation =
-        train::evaluate(&model, split, views.of(split), config.train.tokens_per_batch.max(2048), &never);
-    let evaluation = evaluation.ok_or_else(|| Failure::failed("the evaluation was stopped"))?;
-    let nonfinite = evaluation.nonfinite();
-    if !nonfinite.is_empty() {
-        let found = nonfinite.join("\n  ");
-        return Err(Failure::failed(format!("{found}\n  the weights of the model have overflowed")));
-    }
-    Ok((evaluation, model))
+    let (evaluation, _) = score_tasks(config, job, split, |_| true)?;
+    Ok((evaluation, assembled.job.model))
 }
 
 /// Why there is nothing to score: no row has a label.

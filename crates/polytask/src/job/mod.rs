@@ -6,4 +6,5 @@ pub mod corpora;
 pub mod out_of_domain;
 pub mod run_lock;
 pub mod run_process;
+pub mod scoring;
 pub mod token_cache;

@@ -3,6 +3,7 @@
 use super::dir::StudyDir;
 use super::{Trial, TrialResult};
 use crate::commands::train::stop_flag;
+use crate::config::Config;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::history::HistoryReader;
 use crate::terminal::figures::duration;
@@ -47,6 +48,13 @@ struct Running {
 }
 
 impl Runner {
+    /// Runs `jobs` trainings at once, which share the processors unless the config says how many threads each has.
+    pub fn new(config: &Config, jobs: usize, (split, resamples): (&str, usize), quiet: bool) -> Runner {
+        let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let threads = config.train.threads.unwrap_or((processors / jobs).max(1));
+        Runner { jobs, threads, resamples, split: split.to_owned(), quiet }
+    }
+
     /// Trains what is not finished, and gives the results of all, in the order of the trials. `work` is how much each has to do, in any
     /// unit, for the time that is left. What to say to go on after an interruption is `resume`.
     ///

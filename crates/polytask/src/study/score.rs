@@ -3,15 +3,15 @@
 use super::result::{Inference, TaskScore};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::job::assemble::{Assembled, assemble_saved};
+use crate::job::assemble::assemble_saved;
 use crate::job::out_of_domain::OtherDomains;
+use crate::job::scoring::score_tasks;
 use data::random::{stream, uniform_below};
 use data::{Split, View};
 use rayon::prelude::*;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use tasks::Prediction;
-use train::{Model, TaskSlot, evaluate_tasks};
+use train::{Model, TaskSlot};
 
 /// The seed of bootstrap samples: the same in all studies, so that samples of any two trials have the same rows.
 const SEED: u64 = 17;
@@ -65,20 +65,12 @@ fn round_of(
     (resamples, out_of_domain): (usize, bool),
     spent: &mut Spent,
 ) -> Result<(Vec<TaskScore>, Model), Failure> {
-    let Assembled { job, .. } = assemble_saved(config, model, split)?;
-    let (model, views) = (job.model, job.views);
-    let views = views.of(split);
-    let (never, began) = (AtomicBool::new(false), Instant::now());
-    let tokens = config.train.tokens_per_batch.max(2048);
-    let found = evaluate_tasks(&model, &wanted, split, views, tokens, &never);
-    let (evaluation, predictions) = found.ok_or_else(|| Failure::failed("the evaluation was stopped"))?;
+    let job = assemble_saved(config, model, split)?.job;
+    let began = Instant::now();
+    let (evaluation, predictions) = score_tasks(config, &job, split, &wanted)?;
     spent.seconds += began.elapsed().as_secs_f64();
-    spent.tokens += tokens_of(&model, &wanted, split, views);
-    let nonfinite = evaluation.nonfinite();
-    if !nonfinite.is_empty() {
-        let found = nonfinite.join("\n  ");
-        return Err(Failure::failed(format!("{found}\n  the weights of the model have overflowed")));
-    }
+    let model = job.model;
+    spent.tokens += tokens_of(&model, &wanted, split, job.views.of(split));
     let scores = evaluation.tasks.iter().filter_map(|scored| {
         let index = model.tasks.iter().position(|slot| slot.name == scored.task)?;
         let slot = &model.tasks[index];

@@ -76,25 +76,14 @@ pub fn evaluate(
     tokens: usize,
     stop: &AtomicBool,
 ) -> Option<Evaluation> {
-    evaluate_with_predictions(model, split, views, tokens, stop).map(|(evaluation, _)| evaluation)
+    evaluate_tasks(model, |_| true, split, views, tokens, stop).map(|(evaluation, _)| evaluation)
 }
 
 /// Predictions of each task of a model: `[tasks][rows]`, each with the index of its row in the task's view.
 pub type TaskPredictions = Vec<Vec<(u32, Prediction)>>;
 
-/// As [`evaluate`], with the predictions behind the scores: `[tasks of the model][labelled rows of the split]`, each with the index
-/// of its row in the task's view, in the order of the rows.
-pub fn evaluate_with_predictions(
-    model: &Model,
-    split: Split,
-    views: &[View],
-    tokens: usize,
-    stop: &AtomicBool,
-) -> Option<(Evaluation, TaskPredictions)> {
-    evaluate_tasks(model, |_| true, split, views, tokens, stop)
-}
-
-/// As [`evaluate_with_predictions`], of the wanted tasks only.
+/// As [`evaluate`] of the wanted tasks only, with the predictions behind the scores: of each task of the model those of the labelled rows
+/// of the split, in the order of the rows.
 pub fn evaluate_tasks(
     model: &Model,
     wanted: impl Fn(&TaskSlot) -> bool,

@@ -103,14 +103,7 @@ fn run(
     jobs: usize,
     quiet: bool,
 ) -> Result<BTreeMap<String, TrialResult>, Failure> {
-    let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let runner = Runner {
-        jobs,
-        threads: config.train.threads.unwrap_or((processors / jobs).max(1)),
-        resamples: definition.resamples,
-        split: definition.split.clone(),
-        quiet,
-    };
+    let runner = Runner::new(config, jobs, (&definition.split, definition.resamples), quiet);
     let resume = format!("polytask affinity --resume {}", dir.root().display());
     let mut results = BTreeMap::new();
     for wave in trainings.waves() {

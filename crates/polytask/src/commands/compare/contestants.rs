@@ -8,9 +8,9 @@ use crate::study::derive::{Budget, Reference, for_models};
 use crate::study::settings::with_overrides;
 
 /// The contestant with a model for each task.
-pub const ALONE: &str = "alone";
+const ALONE: &str = "alone";
 /// The contestant with one model for all tasks, where there is no grid.
-pub const TOGETHER: &str = "together";
+pub(super) const TOGETHER: &str = "together";
 
 /// Models that together do some tasks, or all.
 #[derive(Debug, Clone)]

@@ -8,7 +8,6 @@ mod text;
 mod tuning;
 
 pub use analysis::{Comparison, ContestantFigures, ScoreFigures, TaskFigures};
-pub use contestants::{ALONE, TOGETHER};
 pub use tuning::Tuned;
 
 use crate::cli;
@@ -22,7 +21,7 @@ use crate::study::setup::{begin, config_file, has_equal_seeds, measure};
 use crate::study::{Runner, StudyDir, TrialResult};
 use crate::terminal::figures::counted;
 use crate::terminal::output;
-use contestants::Contestants;
+use contestants::{Contestants, TOGETHER};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -133,14 +132,7 @@ fn run(
     jobs: usize,
     quiet: bool,
 ) -> Result<Comparison, Failure> {
-    let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let runner = Runner {
-        jobs,
-        threads: config.train.threads.unwrap_or((processors / jobs).max(1)),
-        resamples: definition.resamples,
-        split: definition.split.clone(),
-        quiet,
-    };
+    let runner = Runner::new(config, jobs, (&definition.split, definition.resamples), quiet);
     let resume = format!("polytask compare --resume {}", dir.root().display());
     let mut tuned = Vec::new();
     let settings = tuning::combinations(&definition.tune, config)?;
@@ -165,7 +157,8 @@ pub fn compare_plainly(config: &Config, dir: &Path, seeds: u64) -> Result<String
     let dir = begin(Some(dir), "demo", &definition, config, &measured)?;
     let config = commands::load(&config_file(&dir), &cli::Overrides::default())?;
     let contestants = Contestants::of(&config, &definition, &measured.reference)?;
-    let jobs = measured.jobs(&config, contestants.trials(seeds).0.len());
+    let (trainings, _) = amount(&contestants, &definition, &config)?;
+    let jobs = measured.jobs(&config, trainings);
     dir.begin_session(&config, &commands::open_device(config.train.device)?)?;
     let comparison = run(&dir, &config, &definition, contestants, jobs, false)?;
     Ok(text::tables(&comparison))

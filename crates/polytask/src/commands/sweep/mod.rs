@@ -8,8 +8,8 @@ use crate::cli;
 use crate::commands::{self, train::write};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::study::cost::Measured;
 use crate::study::settings::{override_of, with_overrides};
+use crate::study::setup::measure;
 use crate::study::{Runner, StudyDir, SweepConfig, SweepMethod, Trial, TrialResult};
 use crate::terminal::figures::counted;
 use crate::terminal::output;
@@ -83,8 +83,7 @@ pub fn sweep(args: &cli::Sweep) -> Result<u8, Failure> {
     }
     let rungs = Rungs::of(&sweep, config.train.epochs)?;
     let device = commands::open_device(config.train.device)?;
-    let threads = Some(config.train.threads.unwrap_or(1));
-    let measured = commands::with_threads(threads, || Measured::of(&config, &device))?;
+    let measured = measure(&config)?;
     let jobs = args.jobs.map_or_else(|| measured.jobs(&config, trials.len()), |jobs| jobs as usize);
     if !args.json {
         let tasks: Vec<String> = config.task.keys().cloned().collect();
@@ -223,9 +222,7 @@ fn run(
     jobs: usize,
     quiet: bool,
 ) -> Result<Found, Failure> {
-    let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let threads = config.train.threads.unwrap_or((processors / jobs).max(1));
-    let runner = Runner { jobs, threads, resamples: 0, split: "test".into(), quiet };
+    let runner = Runner::new(config, jobs, ("test", 0), quiet);
     let resume = format!("polytask sweep --resume {}", dir.root().display());
     let results = rungs.run(&runner, dir, candidates, &resume, &|result| value(config, result))?;
     let mut results = results;
