@@ -22,6 +22,7 @@ pub mod linear;
 pub mod low_rank;
 pub mod matvec;
 pub mod mean_squares;
+pub mod mix;
 pub mod norm;
 mod simd;
 mod uninit;
@@ -31,6 +32,7 @@ pub use cross_entropy::CrossEntropyTargets;
 pub use dropout::{Dropout, DropoutMask, splitmix};
 pub use gemm::{GemmKernel, bf16, matmul};
 pub use low_rank::LowRankGroups;
+pub use mix::Mixing;
 
 /// Rows that one parallel task takes at a time.
 const ROWS: usize = 64;

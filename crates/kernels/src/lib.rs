@@ -33,7 +33,7 @@ pub use settings::AttentionSettings;
 
 use burn::backend::Dispatch;
 use burn::tensor::{Gradients, IndexingUpdateOp, Int, Tensor, TensorData};
-use cpu::LowRankGroups;
+use cpu::{LowRankGroups, Mixing};
 use flex::PackOps;
 use settings::{AttentionRows, EmbedSettings};
 use std::ops::Range;
@@ -161,6 +161,42 @@ pub fn grouped_low_rank(
     let groups = LowRankGroups { rows, columns, width, inputs, rank, scale };
     let [y, x, a, b] = [y, x, a, b].map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::fused_low_rank(y, x, a, b, groups))
+}
+
+/// Weighted sums of the blocks of columns of each row: `y[i, t] = sum_e w[i, t, e] x[i, e]`, with blocks of equal width.
+///
+/// `x` `[n, blocks width]`, `w` `[n, outputs blocks]`, or `[1, outputs blocks]` for all rows; result `[n, outputs width]`.
+pub fn mix(x: Tensor<2>, w: Tensor<2>, blocks: usize) -> Tensor<2> {
+    let ([n, columns], [rows, weights]) = (x.dims(), w.dims());
+    let fits = blocks > 0 && columns % blocks == 0 && weights % blocks == 0 && (rows == 1 || rows == n);
+    assert!(fits, "mix: {weights} weights in {rows} rows for {blocks} blocks in {columns} columns of {n} rows");
+    let settings = Mixing { blocks, outputs: weights / blocks, shared: rows == 1 };
+    Tensor::from_dispatch(Dispatch::fused_mix(x.into_dispatch(), w.into_dispatch(), settings))
+}
+
+/// The softmax of each row. `z` and the result `[n, k]`.
+pub fn softmax(z: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::fused_softmax(z.into_dispatch()))
+}
+
+/// A gate: `sigmoid(a) b`, element by element. `a`, `b` and the result `[n, k]`.
+pub fn sigmoid_gate(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    assert_eq!(a.dims(), b.dims(), "sigmoid_gate: both factors must have the same shape");
+    Tensor::from_dispatch(Dispatch::fused_sigmoid_gate(a.into_dispatch(), b.into_dispatch()))
+}
+
+/// Matrices with the same rows side by side: parts `[n, w]` of any widths, result `[n, sum of w]`.
+pub fn join_columns(parts: Vec<Tensor<2>>) -> Tensor<2> {
+    match <[Tensor<2>; 1]>::try_from(parts) {
+        Ok([only]) => only,
+        Err(parts) => Tensor::cat(parts, 1),
+    }
+}
+
+/// Some columns of a matrix. `x` `[n, w]`, result `[n, columns]`.
+pub fn take_columns(x: Tensor<2>, columns: Range<usize>) -> Tensor<2> {
+    let [n, width] = x.dims();
+    if columns == (0..width) { x } else { x.slice([0..n, columns]) }
 }
 
 /// Self-attention inside each row of a pack (Vaswani et al. 2017): `dropout(softmax(q k^T / sqrt(d))) v` per head.

@@ -8,7 +8,7 @@ use burn::backend::{
     tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
 };
 use burn::tensor::{FloatDType, Shape, TensorData};
-use cpu::{DropoutMask, LowRankGroups};
+use cpu::{DropoutMask, LowRankGroups, Mixing};
 use std::ops::Range;
 
 pub(crate) fn linear<B: Backend>(
@@ -271,6 +271,16 @@ pub(crate) fn grouped_low_rank<B: Backend>(
         let sum = B::float_add(slice(&y, rows.clone(), columns.clone()), update);
         B::float_slice_assign(y, &[Slice::from(rows.clone()), Slice::from(columns.clone())], sum)
     })
+}
+
+pub(crate) fn mix<B: Backend>([x, w]: [FloatTensor<B>; 2], s: Mixing) -> FloatTensor<B> {
+    let [n, columns] = [0, 1].map(|i| x.shape()[i]);
+    let width = columns / s.blocks.max(1);
+    let rows = w.shape()[0];
+    let x = B::float_reshape(x, Shape::new([n, s.blocks, width]));
+    let w = B::float_reshape(w, Shape::new([rows, s.outputs, s.blocks]));
+    let w = B::float_expand(w, Shape::new([n, s.outputs, s.blocks]));
+    B::float_reshape(B::float_matmul(w, x), Shape::new([n, s.outputs * width]))
 }
 
 pub(crate) fn dropout<B: Backend>(x: FloatTensor<B>, dropout: Option<Dropout>) -> FloatTensor<B> {

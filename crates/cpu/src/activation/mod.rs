@@ -3,3 +3,4 @@
 pub mod geglu;
 pub mod gelu;
 pub mod relu;
+pub mod sigmoid_gate;

@@ -7,6 +7,7 @@ mod embed;
 mod gradient_sums;
 mod linear;
 mod low_rank;
+mod mix;
 mod node;
 mod norm;
 mod ops;

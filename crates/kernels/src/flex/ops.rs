@@ -7,6 +7,7 @@ use super::elementwise::{Add, GegluTanh, Gelu, Relu};
 use super::embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
 use super::linear::{BatchedMatvec, Ffn, Linear, LinearGelu};
 use super::low_rank::LowRank;
+use super::mix::{Mix, SigmoidGate, Softmax};
 use super::node::{FusedOp, as_f32_slice, contiguous, forward_autograd, forward_inference, whole};
 use super::norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
 use crate::settings::{AttentionRows, EmbedSettings};
@@ -17,7 +18,7 @@ use burn::backend::{
 };
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
-use cpu::LowRankGroups;
+use cpu::{LowRankGroups, Mixing};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -43,6 +44,9 @@ macro_rules! fused_ops {
             fused_relu(x; slope: f32) = Relu(slope);
             fused_batched_matvec(a, x;) = BatchedMatvec(());
             fused_low_rank(y, x, a, b; groups: LowRankGroups) = LowRank(groups);
+            fused_mix(x, w; settings: Mixing) = Mix(settings);
+            fused_softmax(z;) = Softmax(());
+            fused_sigmoid_gate(a, b;) = SigmoidGate(());
             fused_dropout(x; dropout: Dropout) = DropoutOp(dropout);
             fused_add(a, b;) = Add(());
             fused_gather_rows(x; index: Arc<[u32]>) = GatherRows(index);

@@ -5,7 +5,7 @@ use crate::settings::{AttentionRows, EmbedSettings};
 use crate::{AttentionSettings, CrossEntropyTargets, Dropout, Precision::F32, RowOffsets, reference};
 use burn::backend::{Dispatch, ops::ActivationOps};
 use burn::tensor::{Device, Tensor};
-use cpu::LowRankGroups;
+use cpu::{LowRankGroups, Mixing};
 
 type Operation<'a> = dyn Fn(&[Tensor<2>]) -> Tensor<2> + 'a;
 
@@ -322,6 +322,51 @@ fn grouped_low_rank() {
             );
         }
     }
+}
+
+#[test]
+fn mix() {
+    for [n, blocks, outputs, width] in [[1, 1, 1, 1], [5, 3, 1, 4], [130, 4, 4, 33], [70, 2, 5, 3], [0, 2, 2, 3]] {
+        for rows in [1, n] {
+            let settings = Mixing { blocks, outputs, shared: rows == 1 };
+            check(
+                "mix",
+                &[[n, blocks * width], [rows, outputs * blocks]],
+                &|x| crate::mix(x[0].clone(), x[1].clone(), blocks),
+                &|x| {
+                    let inputs = [0, 1].map(|i| dispatched(&x[i]));
+                    Tensor::from_dispatch(reference::mix::<Dispatch>(inputs, settings))
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn softmax_of_rows() {
+    for shape in [[1, 1], [5, 3], [130, 8], [70, 33], [0, 4]] {
+        check("softmax", &[shape], &|x| crate::softmax(x[0].clone()), &|x| {
+            Tensor::from_dispatch(Dispatch::softmax(dispatched(&x[0]), 1))
+        });
+    }
+}
+
+#[test]
+fn sigmoid_gate() {
+    check(
+        "sigmoid_gate",
+        &[[33, 17], [33, 17]],
+        &|x| crate::sigmoid_gate(x[0].clone(), x[1].clone()),
+        &|x| burn::tensor::activation::sigmoid(x[0].clone()) * x[1].clone(),
+    );
+}
+
+#[test]
+fn columns_are_joined_and_taken_apart() {
+    let of = |x: &[Tensor<2>]| crate::join_columns(vec![x[0].clone(), x[1].clone()]);
+    check("join_columns", &[[5, 3], [5, 2]], &|x| crate::take_columns(of(x), 2..4), &|x| {
+        Tensor::cat(vec![x[0].clone().slice([0..5, 2..3]), x[1].clone().slice([0..5, 0..1])], 1)
+    });
 }
 
 #[test]
