@@ -169,7 +169,10 @@ pub fn grouped_low_rank(
 pub fn mix(x: Tensor<2>, w: Tensor<2>, blocks: usize) -> Tensor<2> {
     let ([n, columns], [rows, weights]) = (x.dims(), w.dims());
     let fits = blocks > 0 && columns % blocks == 0 && weights % blocks == 0 && (rows == 1 || rows == n);
-    assert!(fits, "mix: {weights} weights in {rows} rows for {blocks} blocks in {columns} columns of {n} rows");
+    assert!(
+        fits,
+        "mix: {weights} weights in {rows} rows for {blocks} blocks in {columns} columns of {n} rows"
+    );
     let settings = Mixing { blocks, outputs: weights / blocks, shared: rows == 1 };
     Tensor::from_dispatch(Dispatch::fused_mix(x.into_dispatch(), w.into_dispatch(), settings))
 }

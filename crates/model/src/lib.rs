@@ -45,8 +45,9 @@ pub use parameters::{
     Stack, VectorId, head_prefix,
 };
 pub use sharing::{
-    CATALOGUE as SHARING_CATALOGUE, Hard, HardConfig, LanePolicy, Lora, LoraConfig, Map, Sharing,
-    SharingConfig, Site, SiteWeight, TrunkShape,
+    Adapters, AdaptersConfig, Branch, BranchConfig, BranchLevel, CATALOGUE as SHARING_CATALOGUE, CrossStitch,
+    CrossStitchConfig, GateInput, Half, Hard, HardConfig, LanePolicy, LayerPass, Lora, LoraConfig, Map, Mmoe,
+    MmoeConfig, Penalty, Sharing, SharingConfig, Site, SiteWeight, Soft, SoftConfig, SoftPenalty, TrunkShape,
 };
 pub use trunk::{
     Activation, EncoderInput, FeedForwardId, Freeze, Lane, Lanes, LayerContext, LinearId, PackOffset,

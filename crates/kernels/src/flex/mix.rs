@@ -16,11 +16,7 @@ pub(super) struct Mix {
 impl FusedOp<2> for Mix {
     type Settings = Mixing;
 
-    fn forward(
-        s: Mixing,
-        [x, w]: [FlexTensor; 2],
-        requires_grad: [bool; 2],
-    ) -> (FlexTensor, Option<Self>) {
+    fn forward(s: Mixing, [x, w]: [FlexTensor; 2], requires_grad: [bool; 2]) -> (FlexTensor, Option<Self>) {
         let (n, width) = (dim(&x, 0), dim(&x, 1) / s.blocks.max(1));
         let y = mix::forward(as_f32_slice(&x), as_f32_slice(&w), width, s);
         let saved = requires_grad.contains(&true).then_some(Mix { inputs: [x, w], settings: s });

@@ -326,7 +326,9 @@ fn grouped_low_rank() {
 
 #[test]
 fn mix() {
-    for [n, blocks, outputs, width] in [[1, 1, 1, 1], [5, 3, 1, 4], [130, 4, 4, 33], [70, 2, 5, 3], [0, 2, 2, 3]] {
+    for [n, blocks, outputs, width] in
+        [[1, 1, 1, 1], [5, 3, 1, 4], [130, 4, 4, 33], [70, 2, 5, 3], [0, 2, 2, 3]]
+    {
         for rows in [1, n] {
             let settings = Mixing { blocks, outputs, shared: rows == 1 };
             check(

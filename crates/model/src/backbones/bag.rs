@@ -27,7 +27,7 @@ use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint, SafetensorsReader};
 use crate::parameters::{Depth, Level, MatrixId, Parameters, Role, VectorId};
-use crate::sharing::{Map, SiteWeight};
+use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
@@ -254,8 +254,10 @@ impl Backbone for Bag {
         };
         let around = kernels::gather_rows_concat(all, boundary, &around).reshape([x.dims()[0], seen * width]);
         let y = context.feed_forward(Some(index), around, &m.feed_forward, None);
+        let dropout = context.dropout(self.config.dropout, 1);
+        let (y, dropout) = context.after_half(Some(index), Half::FeedForward, &x, y, dropout);
         let (gamma, beta) = (context.vector(m.gamma), context.vector(m.beta));
-        kernels::add_norm(y, x, gamma, beta, EPS, context.dropout(self.config.dropout, 1))
+        kernels::add_norm(y, x, gamma, beta, EPS, dropout)
     }
 }
 

@@ -32,7 +32,7 @@ use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint, SafetensorsReader};
 use crate::parameters::{MatrixId, Parameters, VectorId};
-use crate::sharing::{Map, SiteWeight};
+use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
 use burn::tensor::Tensor;
 use kernels::AttentionSettings;
@@ -273,9 +273,13 @@ impl Backbone for Bert {
         };
         let output_rate = if s.architecture.attention_output_dropout { s.dropout } else { 0.0 };
         let y = context.linear(Some(index), &[Map::AttentionOutput], attended, layer.output);
-        let x = self.add_norm(context, [y, x], layer.attention_norm, context.dropout(output_rate, site(1)));
+        let dropout = context.dropout(output_rate, site(1));
+        let (y, dropout) = context.after_half(Some(index), Half::Attention, &x, y, dropout);
+        let x = self.add_norm(context, [y, x], layer.attention_norm, dropout);
         let y = context.feed_forward(Some(index), x.clone(), &layer.feed_forward, None);
-        self.add_norm(context, [y, x], layer.norm, context.dropout(s.dropout, site(2)))
+        let dropout = context.dropout(s.dropout, site(2));
+        let (y, dropout) = context.after_half(Some(index), Half::FeedForward, &x, y, dropout);
+        self.add_norm(context, [y, x], layer.norm, dropout)
     }
 }
 

@@ -186,12 +186,13 @@ impl Backbone for T5 {
                 (&narrowed, x, normed, selection.offsets, Some(selection.positions(input)))
             }
         };
-        let q = attention.queries(context, normed);
+        let q = attention.queries(context, normed.clone());
         let dropout = context.attention_dropout(s.dropout, site(0));
         let settings = AttentionSettings { heads: s.heads, causal: false, dropout };
         let offsets = [offsets, input.offsets];
         let attended = kernels::relative_attention(q, kv, bias, offsets, positions.as_deref(), settings);
-        let x = attention.output_projection(context, x, attended, context.dropout(s.dropout, site(1)));
+        let dropout = context.dropout(s.dropout, site(1));
+        let x = attention.output_projection(context, x, attended, Some(&normed), dropout);
         let dropout = [2, 3].map(|number| context.dropout(s.dropout, site(number)));
         feed_forward.run(context, x, s, dropout)
     }

@@ -76,11 +76,11 @@ impl Decoder {
             let q = self_attention.queries(&context, normed);
             let attended =
                 kernels::relative_attention(q, kv, bias.clone(), [&one, &own], None, settings(true));
-            x = self_attention.output_projection(&context, x, attended, None);
+            x = self_attention.output_projection(&context, x, attended, None, None);
             let q = self.cross_queries(layer, &context, x.clone());
             let kv = kept.read.clone();
             let attended = kernels::cross_attention(q, kv, [&one, &read], None, settings(false));
-            x = cross_attention.output_projection(&context, x, attended, None);
+            x = cross_attention.output_projection(&context, x, attended, None, None);
             x = feed_forward.run(&context, x, s, [None, None]);
         }
         self.lm_head(&context, x, self.last_site())

@@ -267,11 +267,11 @@ impl Generator for Decoder {
             let kv = self_attention.keys_and_values(&context, n);
             let attended =
                 kernels::relative_attention(q, kv, bias.clone(), [rows, rows], None, attend(true, 0));
-            x = self_attention.output_projection(&context, x, attended, dropout(1));
+            x = self_attention.output_projection(&context, x, attended, None, dropout(1));
             let kv = cross_attention.keys_and_values(&context, states.clone());
             let q = self.cross_queries(layer, &context, x.clone());
             let attended = kernels::cross_attention(q, kv, [rows, states_rows], None, attend(false, 2));
-            x = cross_attention.output_projection(&context, x, attended, dropout(3));
+            x = cross_attention.output_projection(&context, x, attended, None, dropout(3));
             x = feed_forward.run(&context, x, s, [dropout(4), dropout(5)]);
         }
         self.lm_head(&context, x, self.last_site())

@@ -4,7 +4,7 @@ use super::{BlockSettings, lecun_normal};
 use crate::init::Init;
 use crate::io::names::ParameterBuilder;
 use crate::parameters::{MatrixId, VectorId};
-use crate::sharing::{Map, SiteWeight};
+use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{LayerContext, LinearId};
 use burn::tensor::Tensor;
 use kernels::Dropout;
@@ -69,15 +69,21 @@ impl Attention {
         context.linear(self.layer, &[Map::Key, Map::Value], states, linear(self.kv))
     }
 
-    /// The states after the block, from those before it and from the attention's context `[n, attention_dim]`.
+    /// The states after the block, from those before it and from the attention's context `[n, attention_dim]`. `normed` is what the
+    /// queries were made of, in a layer that a sharing scheme may touch.
     pub fn output_projection(
         &self,
         context: &LayerContext<'_>,
         x: Tensor<2>,
         attended: Tensor<2>,
+        normed: Option<&Tensor<2>>,
         dropout: Option<Dropout>,
     ) -> Tensor<2> {
         let y = context.linear(self.layer, &[Map::AttentionOutput], attended, linear(self.output));
+        let (y, dropout) = match normed {
+            Some(normed) => context.after_half(self.layer, Half::Attention, normed, y, dropout),
+            None => (y, dropout),
+        };
         kernels::add(x, kernels::dropout(y, dropout))
     }
 }

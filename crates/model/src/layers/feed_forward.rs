@@ -4,7 +4,7 @@ use super::{BlockSettings, lecun_normal};
 use crate::init::Init;
 use crate::io::names::ParameterBuilder;
 use crate::parameters::VectorId;
-use crate::sharing::{Map, SiteWeight};
+use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, FeedForwardId, LayerContext, LinearId};
 use burn::tensor::Tensor;
 use kernels::Dropout;
@@ -64,7 +64,8 @@ impl FeedForward {
         [inside, end]: [Option<Dropout>; 2],
     ) -> Tensor<2> {
         let n = kernels::rms_norm(x.clone(), context.vector(self.norm), s.eps);
-        let y = context.feed_forward(self.layer, n, &self.maps, inside);
+        let y = context.feed_forward(self.layer, n.clone(), &self.maps, inside);
+        let (y, end) = context.after_half(self.layer, Half::FeedForward, &n, y, end);
         kernels::add(x, kernels::dropout(y, end))
     }
 }

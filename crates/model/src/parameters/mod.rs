@@ -76,6 +76,7 @@ pub struct Parameter {
     pub decay: bool,
     /// Whether it gets gradients. Frozen parameters stay as they are.
     pub trainable: bool,
+    is_copy: bool,
     shape: Vec<usize>,
     value: ParameterTensor,
     /// Which rows of the parameter these are, rising; `None` for all of it.
@@ -97,7 +98,11 @@ impl Parameter {
     }
     /// Whether it is of a network itself, and neither of a sharing scheme nor of a head.
     pub fn is_base(&self) -> bool {
-        !matches!(self.role, Role::Adapter | Role::Gate | Role::Head)
+        !matches!(self.role, Role::Adapter | Role::Gate | Role::Head) && !self.is_copy
+    }
+    /// Whether a sharing scheme made it as a copy of a network's parameter ([`Parameters::add_copy`]).
+    pub fn is_copy(&self) -> bool {
+        self.is_copy
     }
     /// Whether it is below, or in, the first `layers` layers of the encoder.
     pub fn is_in_prefix(&self, layers: usize) -> bool {
@@ -186,6 +191,26 @@ impl Parameters {
         VectorId(self.add(spec))
     }
 
+    /// Adds a copy of a parameter that other tasks own: of the same shape, role and depth, with its values as they are now.
+    ///
+    /// # Panics
+    /// If the name is taken.
+    pub fn add_copy(&mut self, of: usize, name: String, owner: Owner) -> usize {
+        let Parameter { role, depth, trainable, shape, .. } = self.table[of].clone();
+        let init = Init::Data(self.data(of));
+        let index = self.add(ParameterSpec { name: name.into(), shape: &shape, owner, role, depth, init });
+        self.table[index].is_copy = true;
+        if !trainable {
+            self.set_trainable(index, false);
+        }
+        index
+    }
+
+    /// Gives a parameter to other tasks.
+    pub fn set_owner(&mut self, index: usize, owner: Owner) {
+        self.table[index].owner = owner;
+    }
+
     /// Adds parameters of a task's head.
     pub fn head<'a>(&'a mut self, task: &str) -> HeadBuilder<'a> {
         HeadBuilder { parameters: self, owner: Owner::task(task), prefix: head_prefix(task) }
@@ -211,6 +236,7 @@ impl Parameters {
             depth,
             decay: shape.len() > 1,
             trainable: true,
+            is_copy: false,
             shape: shape.to_vec(),
             value,
             rows: None,

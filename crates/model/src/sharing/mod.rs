@@ -1,15 +1,31 @@
 //! Sharing schemes: how the tasks share the trunk. One file each; its leading comment is its documentation.
 
+mod adapters;
+mod branch;
+mod build;
+mod columns;
+mod copies;
+mod cross_stitch;
+mod experts;
 mod hard;
 mod lora;
+mod mmoe;
+mod soft;
 
+pub use adapters::{Adapters, AdaptersConfig};
+pub use branch::{Branch, BranchConfig, BranchLevel};
+pub use cross_stitch::{CrossStitch, CrossStitchConfig};
+pub use experts::GateInput;
 pub use hard::{Hard, HardConfig};
 pub use lora::{Lora, LoraConfig};
+pub use mmoe::{Mmoe, MmoeConfig};
+pub use soft::{Soft, SoftConfig, SoftPenalty};
 
 use crate::error::ModelError;
-use crate::parameters::{MatrixId, Parameters};
-use crate::trunk::LayerContext;
+use crate::parameters::{Level, MatrixId, ParameterTensor, Parameters, VectorId};
+use crate::trunk::{EncoderInput, FeedForwardId, LayerContext, TokenSelection};
 use burn::tensor::Tensor;
+use kernels::RowOffsets;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -51,6 +67,16 @@ schemes! {
     Hard(HardConfig), "hard", "hard.rs";
     /// A low-rank update of linear maps, for each task or for all (Hu et al. 2022).
     Lora(LoraConfig), "lora", "lora.rs";
+    /// A bottleneck in every layer, for each task or for all (Houlsby et al. 2019).
+    Adapters(AdaptersConfig), "adapters", "adapters.rs";
+    /// Layers of their own for groups of tasks, from a layer on (Lu et al. 2017).
+    Branch(BranchConfig), "branch", "branch.rs";
+    /// A trunk for each task, drawn together by a penalty (Duong et al. 2015).
+    Soft(SoftConfig), "soft", "soft.rs";
+    /// A trunk for each task and learned sums between their layers (Misra et al. 2016).
+    CrossStitch(CrossStitchConfig), "cross_stitch", "cross_stitch.rs";
+    /// Experts over the states, weighted by a gate for each task (Ma et al. 2018).
+    Mmoe(MmoeConfig), "mmoe", "mmoe.rs";
 }
 
 impl Default for SharingConfig {
@@ -143,13 +169,46 @@ impl TrunkShape {
 }
 
 /// Which rows go through the trunk by themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LanePolicy {
     /// None: all tasks have the same states.
     #[default]
     Shared,
     /// Each task's: a lane a task, with a copy of a row for every task that reads it.
     PerTask,
+    /// Those of each group of tasks: a lane a group, with a copy of a row for every group of which a task reads it. Every task is in
+    /// one group; a lane is called by the first task of its group.
+    PerGroup(Vec<Vec<String>>),
+}
+
+/// How the tokens of a pack go through a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LayerPass {
+    /// All at once, with the backbone's weights.
+    #[default]
+    Joint,
+    /// Lane by lane, with the weights that the lane has for itself ([`Sharing::own_matrix`]).
+    PerLane,
+    /// All of them once for each task, with the task's weights: a state has a column for each task ([`Sharing::columns`]).
+    PerColumn,
+}
+
+/// A half of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Half {
+    /// The attention.
+    Attention,
+    /// The feed-forward block.
+    FeedForward,
+}
+
+/// A term of the loss that is a function of the weights alone.
+#[derive(Debug, Clone)]
+pub struct Penalty {
+    /// Its value.
+    pub value: f64,
+    /// The gradient of some parameters, by index.
+    pub gradients: Vec<(usize, ParameterTensor)>,
 }
 
 /// How the tasks share the trunk. Every method but `config` has a default, and the defaults are hard sharing, to the bit.
@@ -196,6 +255,117 @@ pub trait Sharing: Send + Sync + fmt::Debug {
         _columns: Range<usize>,
     ) -> Tensor<2> {
         y
+    }
+
+    /// How tokens go through a layer, or through what follows the last one ([`Level::Output`]).
+    fn layer_pass(&self, _level: Level) -> LayerPass {
+        LayerPass::Joint
+    }
+
+    /// What stands for a matrix of the backbone in the lane or column of a task; `None`: the backbone's.
+    fn own_matrix(&self, _task: &str, _id: MatrixId, _parameters: &Parameters) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// What stands for a vector of the backbone in the lane or column of a task; `None`: the backbone's.
+    fn own_vector(&self, _task: &str, _id: VectorId, _parameters: &Parameters) -> Option<Tensor<1>> {
+        None
+    }
+
+    /// The tasks whose columns a state has, from the first layer with [`LayerPass::PerColumn`] on; empty without columns.
+    fn columns(&self) -> &[String] {
+        &[]
+    }
+
+    /// The states that enter a layer from [`Sharing::first_layer`] on: `x` `[n, width]`, where the width is that of the backbone, or
+    /// of all columns. The first layer with columns gets the width of the backbone and returns that of all columns.
+    fn enter(&self, _layer: usize, _context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
+        x
+    }
+
+    /// Whether [`Sharing::after_half`] changes what a half of a layer gives.
+    fn hooks_half(&self, _layer: usize, _half: Half) -> bool {
+        false
+    }
+
+    /// What a half of a layer gives, before it is added to the states: `y` `[n, hidden]` after dropout, of the input `x`
+    /// `[n, hidden]` of its maps.
+    fn after_half(
+        &self,
+        _layer: usize,
+        _half: Half,
+        _context: &LayerContext<'_>,
+        _x: &Tensor<2>,
+        y: Tensor<2>,
+    ) -> Tensor<2> {
+        y
+    }
+
+    /// What is added to the output of the feed-forward half of a layer, from the states `x` `[n, hidden]` that enter the layer: of the
+    /// selected tokens, where there is a selection.
+    fn beside_layer(
+        &self,
+        _layer: usize,
+        _context: &LayerContext<'_>,
+        _x: &Tensor<2>,
+        _input: &EncoderInput<'_>,
+        _selection: Option<&TokenSelection<'_>>,
+    ) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// What stands in place of a feed-forward block: its output `[n, hidden]` from `x` `[n, hidden]`; `None`: the block itself.
+    fn feed_forward(
+        &self,
+        _layer: usize,
+        _context: &LayerContext<'_>,
+        _x: &Tensor<2>,
+        _block: &FeedForwardId,
+    ) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// Whether the trunk gives the states of all layers side by side, from those that enter [`Sharing::first_layer`] to the last.
+    fn keeps_layers(&self) -> bool {
+        false
+    }
+
+    /// Whether the scheme looks at all tokens of a row, also at those whose states no head reads.
+    fn reads_all_tokens(&self) -> bool {
+        false
+    }
+
+    /// What the trunk gives, computed once for all tasks: `[n, any width]` of its states `[n, width]`. `rows` are the offsets of the
+    /// sequences.
+    fn finish(&self, _context: &LayerContext<'_>, states: Tensor<2>, _rows: &RowOffsets) -> Tensor<2> {
+        states
+    }
+
+    /// Whether each task reads something else of what the trunk gives ([`Sharing::readout`]).
+    fn reads_out(&self) -> bool {
+        false
+    }
+
+    /// What a task reads of what the trunk gives: `[n, hidden]` of `[n, any width]`, of the rows of the task alone. `None` for
+    /// what no task reads: the network's own states.
+    fn readout(
+        &self,
+        _task: Option<&str>,
+        _context: &LayerContext<'_>,
+        states: Tensor<2>,
+        _rows: &RowOffsets,
+    ) -> Tensor<2> {
+        states
+    }
+
+    /// A term of the loss that is a function of the weights alone, and its gradients by parameter; `None` without one.
+    fn penalty(&self, _parameters: &Parameters) -> Option<Penalty> {
+        None
+    }
+
+    /// Why the scheme does not go with a trunk whose embeddings and first `layers` layers are frozen; `None`: it does.
+    fn refuses_frozen(&self, _layers: usize) -> Option<String> {
+        None
     }
 
     /// A task's weights with the scheme folded in, as whole matrices; `None` where that cannot be.

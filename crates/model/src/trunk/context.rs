@@ -4,9 +4,9 @@
 //! site and position, and what the sharing scheme adds at a site.
 
 use super::input::{EncoderInput, PackOffset, TokenSelection};
-use super::lanes::Lanes;
+use super::lanes::{Lane, Lanes};
 use crate::parameters::{MatrixId, Parameters, VectorId};
-use crate::sharing::{Hard, Map, Sharing, Site};
+use crate::sharing::{Half, Hard, Map, Sharing, Site};
 use burn::tensor::Tensor;
 use kernels::{Dropout, Precision};
 use std::cell::RefCell;
@@ -54,6 +54,10 @@ pub struct LayerContext<'a> {
     dropout_seed: Option<u64>,
     offset: PackOffset,
     dataset_embedding: Option<MatrixId>,
+    /// The task whose own weights stand for the backbone's.
+    weights_of: Option<String>,
+    /// What is added to the output of the feed-forward half.
+    beside: Option<Tensor<2>>,
     /// What a network computes once for a run of layers: [`LayerContext::once`].
     memo: RefCell<Option<Tensor<2>>>,
 }
@@ -69,6 +73,8 @@ impl<'a> LayerContext<'a> {
             dropout_seed,
             offset: PackOffset::default(),
             dataset_embedding: None,
+            weights_of: None,
+            beside: None,
             memo: RefCell::new(None),
         }
     }
@@ -86,9 +92,36 @@ impl<'a> LayerContext<'a> {
 
     /// The same for selected tokens alone.
     pub fn select(&self, selection: &TokenSelection<'_>) -> LayerContext<'a> {
+        LayerContext { lanes: self.lanes.select(selection.tokens), offset: selection.offset, ..self.copy() }
+    }
+
+    /// The same with the weights that a task has for itself.
+    pub(super) fn with_weights_of(&self, task: &str) -> LayerContext<'a> {
+        LayerContext { weights_of: Some(task.into()), ..self.copy() }
+    }
+
+    /// The same for the tokens of one lane, with its own weights.
+    pub(super) fn of_lane(&self, task: &str, offset: PackOffset) -> LayerContext<'a> {
         LayerContext {
-            lanes: self.lanes.select(selection.tokens),
-            offset: selection.offset,
+            weights_of: Some(task.into()),
+            lanes: Lanes::default(),
+            offset,
+            beside: None,
+            memo: RefCell::new(None),
+            ..self.copy()
+        }
+    }
+
+    /// The same with something that is added to the output of the feed-forward half.
+    pub(super) fn with_beside(&self, beside: Option<Tensor<2>>) -> LayerContext<'a> {
+        LayerContext { beside, ..self.copy() }
+    }
+
+    fn copy(&self) -> LayerContext<'a> {
+        LayerContext {
+            lanes: self.lanes.clone(),
+            weights_of: self.weights_of.clone(),
+            beside: self.beside.clone(),
             memo: RefCell::new(self.memo.borrow().clone()),
             ..*self
         }
@@ -104,14 +137,51 @@ impl<'a> LayerContext<'a> {
         &self.lanes
     }
 
-    /// A matrix.
-    pub fn matrix(&self, id: MatrixId) -> Tensor<2> {
-        self.parameters.matrix(id)
+    /// What `of` makes of the tokens of each task by themselves, put together again: of `x` `[n, in]`, in the lanes. `of` gets the task,
+    /// or `None` where all tokens are one, with `shared`; what it gives no result for gets zeros. `None` without any result.
+    pub fn by_task(
+        &self,
+        x: Tensor<2>,
+        shared: bool,
+        of: impl Fn(Option<String>, Tensor<2>) -> Option<Tensor<2>>,
+    ) -> Option<Tensor<2>> {
+        if shared {
+            return of(None, x);
+        }
+        let h = x.dims()[1];
+        let part = |lane: &Lane| {
+            let own = x.clone().slice([lane.tokens.clone(), 0..h]);
+            (lane.tokens.len(), of(Some(lane.task.clone()), own))
+        };
+        let parts: Vec<(usize, Option<Tensor<2>>)> = self.lanes.iter().map(part).collect();
+        let width = parts.iter().find_map(|(_, found)| Some(found.as_ref()?.dims()[1]))?;
+        let zeros = |rows: usize| Tensor::zeros([rows, width], &x.device());
+        let parts = parts.into_iter().map(|(rows, found)| found.unwrap_or_else(|| zeros(rows)));
+        Some(Tensor::cat(parts.collect(), 0))
     }
 
-    /// A vector.
+    /// What of the pack comes before the tokens.
+    pub(super) fn offset(&self) -> PackOffset {
+        self.offset
+    }
+
+    /// A matrix: the task's own, where the tokens go through the layer with weights of a task.
+    pub fn matrix(&self, id: MatrixId) -> Tensor<2> {
+        let own =
+            self.weights_of.as_ref().and_then(|task| self.sharing.own_matrix(task, id, self.parameters));
+        own.unwrap_or_else(|| self.parameters.matrix(id))
+    }
+
+    /// A vector, as [`LayerContext::matrix`].
     pub fn vector(&self, id: VectorId) -> Tensor<1> {
-        self.parameters.vector(id)
+        let own =
+            self.weights_of.as_ref().and_then(|task| self.sharing.own_vector(task, id, self.parameters));
+        own.unwrap_or_else(|| self.parameters.vector(id))
+    }
+
+    /// The numbers that large products are made of.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Dropout of token states at a site: every site of a network has a number of its own.
@@ -167,6 +237,9 @@ impl<'a> LayerContext<'a> {
         w: &FeedForwardId,
         inside: Option<Dropout>,
     ) -> Tensor<2> {
+        if let Some(y) = layer.and_then(|layer| self.sharing.feed_forward(layer, self, &x, w)) {
+            return y;
+        }
         let hooked = [Map::FfnIn, Map::FfnOut].into_iter().any(|map| self.site(layer, map).is_some());
         if w.activation == Activation::Gelu && !hooked && inside.is_none() {
             let ((w1, b1), (w2, b2)) = (self.linear_weights(w.ffn_in), self.linear_weights(w.ffn_out));
@@ -182,6 +255,31 @@ impl<'a> LayerContext<'a> {
             (Activation::Relu, _) => kernels::relu(inner),
         };
         self.linear(layer, &[Map::FfnOut], kernels::dropout(active, inside), w.ffn_out)
+    }
+
+    /// The output `y` `[n, hidden]` of a half of a layer of the encoder, whose maps had the input `x` `[n, hidden]`, before it is added to
+    /// the states; and the dropout that is still to be applied to it. The sharing scheme may change it; dropout comes before.
+    pub fn after_half(
+        &self,
+        layer: Option<usize>,
+        half: Half,
+        x: &Tensor<2>,
+        y: Tensor<2>,
+        dropout: Option<Dropout>,
+    ) -> (Tensor<2>, Option<Dropout>) {
+        let hooked = layer.filter(|layer| self.sharing.hooks_half(*layer, half));
+        let beside = self.beside.as_ref().filter(|_| layer.is_some() && half == Half::FeedForward);
+        if hooked.is_none() && beside.is_none() {
+            return (y, dropout);
+        }
+        let mut y = kernels::dropout(y, dropout);
+        if let Some(layer) = hooked {
+            y = self.sharing.after_half(layer, half, self, x, y);
+        }
+        if let Some(beside) = beside {
+            y = kernels::add(y, beside.clone());
+        }
+        (y, None)
     }
 
     fn linear_weights(&self, w: LinearId) -> (Tensor<2>, Tensor<1>) {

@@ -29,6 +29,13 @@ pub struct PackOffset {
     pub scores: usize,
 }
 
+impl PackOffset {
+    /// With so much more before.
+    pub(super) fn plus(self, more: PackOffset) -> PackOffset {
+        PackOffset { tokens: self.tokens + more.tokens, scores: self.scores + more.scores }
+    }
+}
+
 /// The tokens of a pack whose states somebody reads. The last layer computes only these.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenSelection<'a> {

@@ -6,6 +6,7 @@ mod dataset_embedding;
 mod freeze;
 mod input;
 mod lanes;
+mod passes;
 
 pub use context::{Activation, FeedForwardId, LayerContext, LinearId};
 pub use freeze::Freeze;
@@ -18,7 +19,7 @@ use crate::error::ModelError;
 use crate::parameters::{Depth, Level, MatrixId, Parameters, Role, Stack};
 use crate::sharing::{Hard, LanePolicy, Sharing};
 use burn::tensor::Tensor;
-use kernels::Precision;
+use kernels::{Precision, RowOffsets};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -172,7 +173,8 @@ impl Trunk {
 
     /// Whether a parameter is the trunk's but no backbone's: the sharing scheme's, or the dataset embedding.
     pub(crate) fn adds(&self, parameters: &Parameters, index: usize) -> bool {
-        let added = matches!(parameters.parameter(index).role, Role::Adapter | Role::Gate);
+        let parameter = parameters.parameter(index);
+        let added = matches!(parameter.role, Role::Adapter | Role::Gate) || parameter.is_copy();
         added || self.dataset_embedding.is_some_and(|table| table.index() == index)
     }
 
@@ -224,11 +226,11 @@ impl Trunk {
             none if none.is_empty() => x,
             still => {
                 let context = self.context(pass, None);
-                still.fold(x, |x, i| self.backbone.layer(i, &context, x, &pass.input, None))
+                still.fold(x, |x, i| self.layer(i, &context, x, &pass.input, None))
             }
         };
         let context = self.context(pass, pass.dropout_seed);
-        (still..layers.end).fold(x, |x, i| self.backbone.layer(i, &context, x, &pass.input, None))
+        (still..layers.end).fold(x, |x, i| self.layer(i, &context, x, &pass.input, None))
     }
 
     /// States `[tokens, hidden]` of the whole trunk from those that enter the last layer; where tokens are selected, only theirs, in
@@ -244,7 +246,7 @@ impl Trunk {
         let all_still = self.without_dropout() == Some(end);
         let context = self.context(pass, pass.dropout_seed.filter(|_| !all_still));
         let x = if first < end {
-            self.backbone.layer(end - 1, &context, states, &pass.input, selection)
+            self.layer(end - 1, &context, states, &pass.input, selection)
         } else {
             match selection {
                 Some(selection) => kernels::gather_rows(states, selection.tokens),
@@ -252,9 +254,23 @@ impl Trunk {
             }
         };
         match selection {
-            Some(selection) => self.backbone.finish(&context.select(selection), x),
-            None => self.backbone.finish(&context, x),
+            Some(selection) => self.finish(&context.select(selection), x, selection.offsets),
+            None => self.finish(&context, x, pass.input.offsets),
         }
+    }
+
+    /// What a task reads of the states that the trunk gives, `[n, hidden]`, where the sharing scheme makes a difference
+    /// ([`Sharing::reads_out`]): `states` are those of the task's rows, whose sequences begin and end at `rows`. `None` for what no
+    /// task reads: the network's own states.
+    pub fn readout(
+        &self,
+        task: Option<&str>,
+        parameters: &Parameters,
+        states: Tensor<2>,
+        rows: &RowOffsets,
+    ) -> Tensor<2> {
+        let plain = LayerContext::plain(parameters, self.precision, None);
+        self.sharing.readout(task, &plain, states, rows)
     }
 
     /// States `[tokens, hidden]` of all tokens.

@@ -1,5 +1,6 @@
 //! Running a model without training it: predictions and scores of every task from one pass over the rows.
 
+use crate::forward::task_input::TaskInput;
 use crate::forward::trunk::{Pass, PassInput, WorkPack};
 use crate::job::{Model, TaskSlot};
 use data::{Pack, RowRef, Split, View};
@@ -131,8 +132,8 @@ fn tally(
         let (Pass { states, pack }, _) = PassInput::evaluation(model, &parameters, &work).run();
         for ((task, rows), tally) in model.tasks.iter().zip(&work.rows).zip(&mut tallies) {
             if !rows.is_empty() {
-                let batch = Batch::evaluated(&states, &pack, split, rows);
-                tally.update(task, &parameters, &batch);
+                let input = TaskInput::new(model, &parameters, task, (&states, &pack), rows);
+                tally.update(task, &parameters, &input.evaluated(split));
             }
         }
     }
@@ -191,8 +192,9 @@ pub fn predict(model: &Model, tasks: &[usize], view: &View, tokens: usize) -> Ve
         let (Pass { states, pack }, _) = PassInput::evaluation(model, &parameters, &work).run();
         for (out, index) in out.iter_mut().zip(tasks) {
             let (Some(task), Some(rows)) = (model.tasks.get(*index), work.rows.get(*index)) else { continue };
-            let batch = Batch::evaluated(&states, &pack, Split::Test, rows);
-            out.extend(rows.iter().map(|r| r.row).zip(task.head.predict(&parameters, &batch)));
+            let input = TaskInput::new(model, &parameters, task, (&states, &pack), rows);
+            let predictions = task.head.predict(&parameters, &input.evaluated(Split::Test));
+            out.extend(rows.iter().map(|r| r.row).zip(predictions));
         }
     }
     let in_order = |mut predictions: Vec<(u32, Prediction)>| {

@@ -20,6 +20,7 @@ pub fn mean_pooled_states(model: &Model, view: &View, rows: &[usize], tokens: us
     for pack in packs(&sorted, views, tokens) {
         let work = WorkPack::without_tasks(&pack);
         let states = PassInput::evaluation(model, &parameters, &work).run_all_tokens();
+        let states = model.trunk.readout(None, &parameters, states, &pack.sequences);
         let means = kernels::segment_mean(states, &pack.offsets);
         let means: Vec<f32> = means.into_data().try_into_vec().expect("states are f32");
         for (row, mean) in pack.rows.iter().zip(means.chunks(model.trunk.hidden())) {

@@ -1,11 +1,12 @@
 //! Predictions for the labelled rows of a split, of a large one for some of them: what lists of errors are made of.
 
 use crate::forward::evaluate::{TaskPredictions, labelled, packs, rows_labelled, sort_by_length};
+use crate::forward::task_input::TaskInput;
 use crate::forward::trunk::{Pass, PassInput, WorkPack};
 use crate::job::Model;
 use data::{RowRef, Split, View};
 use std::sync::atomic::{AtomicBool, Ordering};
-use tasks::{Batch, BatchRow};
+use tasks::BatchRow;
 
 /// As [`crate::evaluate`], without scores and losses: the predictions of every task for the rows that carry its labels. Of a view with
 /// more such rows than `most` they are the `most` at even distances. `None` when `stop` is set before the end.
@@ -34,9 +35,9 @@ pub fn sampled_predictions(
         let (Pass { states, pack }, _) = PassInput::evaluation(model, &parameters, &work).run();
         for ((task, rows), found) in model.tasks.iter().zip(&work.rows).zip(&mut found) {
             if !rows.is_empty() {
-                let batch = Batch::evaluated(&states, &pack, split, rows);
-                let predictions = task.head.predict(&parameters, &batch);
-                found.extend(batch.rows.iter().map(|row| row.row).zip(predictions));
+                let input = TaskInput::new(model, &parameters, task, (&states, &pack), rows);
+                let predictions = task.head.predict(&parameters, &input.evaluated(split));
+                found.extend(rows.iter().map(|row| row.row).zip(predictions));
             }
         }
     }

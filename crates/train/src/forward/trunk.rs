@@ -121,6 +121,9 @@ impl<'m, 'p, 'a> PassInput<'m, 'p, 'a> {
     /// The tokens that some head reads, and the pack with them alone, where that is worthwhile.
     fn narrowed(&self) -> Option<(Vec<u32>, Pack)> {
         let pack = &*self.work.pack;
+        if self.model.trunk.sharing().reads_all_tokens() {
+            return None;
+        }
         let read = tokens_read(self.model, pack, &self.work.rows);
         let worthwhile = (pack.tokens() - read.len()) * MIN_NARROWING_FRACTION >= pack.tokens();
         worthwhile.then(|| {

@@ -4,7 +4,7 @@ pub(crate) mod buffers;
 pub(crate) mod clip;
 pub(crate) mod jacobian;
 use burn::tensor::Tensor;
-use model::{ParameterTensor, Parameters};
+use model::{ParameterTensor, Parameters, Penalty};
 use std::sync::Arc;
 
 /// The gradient of one parameter, on the inner device.
@@ -101,6 +101,19 @@ impl Gradients {
     /// Gives a parameter a gradient in place of what it had.
     pub(crate) fn set(&mut self, index: usize, gradient: Gradient) {
         self.of[index] = Some(gradient);
+    }
+
+    /// Adds a term of the loss that is a function of the weights alone, to what has a gradient: what has none stays where it is.
+    pub(crate) fn add_penalty(&mut self, penalty: Penalty) {
+        for (index, gradient) in penalty.gradients {
+            let gradient = match gradient {
+                ParameterTensor::Vector(of) => Gradient::Vector(of),
+                ParameterTensor::Matrix(of) => Gradient::Matrix(of),
+            };
+            if let Some(found) = self.take(index) {
+                self.set(index, found.plus(gradient));
+            }
+        }
     }
 
     /// How many parameters there are, with a gradient or without.

@@ -1,11 +1,12 @@
 //! The loss of single rows, for orders that go by it.
 
 use crate::{
+    forward::task_input::TaskInput,
     forward::trunk::{PassInput, WorkPack},
     job::Job,
 };
 use data::{Pack, RowRef, Split};
-use tasks::{Batch, BatchRow};
+use tasks::BatchRow;
 
 /// Rows that go through the trunk at once.
 const ROWS_PER_PACK: usize = 32;
@@ -33,10 +34,10 @@ pub(crate) fn per_example_losses(job: &Job, views: &[usize], rows: &[u32]) -> Ve
             let (pass, _) = PassInput::evaluation(model, &parameters, &work).run();
             for ((task, rows), of_work) in model.tasks.iter().zip(&of_tasks).zip(&work.rows) {
                 for (row, row_of_work) in rows.iter().zip(of_work) {
-                    let (states, one) = (&pass.states, std::slice::from_ref(row_of_work));
-                    let batch = Batch::evaluated(states, &pass.pack, Split::Train, one);
-                    let loss =
-                        task.head.loss(&parameters, &batch).map(|l| f64::from(l.mean.into_scalar::<f32>()));
+                    let (of_trunk, one) = ((&pass.states, &*pass.pack), std::slice::from_ref(row_of_work));
+                    let input = TaskInput::new(model, &parameters, task, of_trunk, one);
+                    let loss = task.head.loss(&parameters, &input.evaluated(Split::Train));
+                    let loss = loss.map(|l| f64::from(l.mean.into_scalar::<f32>()));
                     if let Some(loss) = loss.filter(|loss| loss.is_finite()) {
                         let at = chunk * ROWS_PER_PACK + row.pack_row as usize;
                         sums[at] += loss;

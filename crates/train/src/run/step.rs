@@ -15,6 +15,7 @@ pub(crate) use metrics::StepMetrics;
 use crate::{
     config::Settings,
     forward::evaluate::rows_labelled,
+    forward::task_input::TaskInput,
     forward::trunk::{self, PassInput, WorkPack, chunked::ChunkedForward},
     gradients::buffers::Buffers,
     gradients::clip,
@@ -33,7 +34,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
-use tasks::{Batch, BatchRow, Loss};
+use tasks::{BatchRow, Loss};
 
 /// How many rows an error names per task.
 const MAX_ROWS_NAMED: usize = 5;
@@ -132,19 +133,18 @@ impl<'m> Losses<'m> {
     pub(crate) fn of_heads(
         model: &Model,
         parameters: Parameters,
-        (states, pack): (&Tensor<2>, &Pack),
+        of_trunk: (&Tensor<2>, &Pack),
         rows: &[Vec<BatchRow>],
         split: Split,
         context: PassContext<'_>,
     ) -> Losses<'m> {
-        let progress = context.progress;
         let loss = |(task, rows): (&TaskSlot, &Vec<BatchRow>)| {
             if rows.is_empty() {
                 return None;
             }
             let dropout_seed = context.seed(&format!("task {}", task.name));
-            let batch = Batch { states, pack, split, rows, dropout_seed, progress };
-            task.head.loss(&parameters, &batch)
+            let input = TaskInput::new(model, &parameters, task, of_trunk, rows);
+            task.head.loss(&parameters, &input.batch(split, dropout_seed, context.progress))
         };
         let of: Vec<Option<Loss>> = model.tasks.iter().zip(rows).map(loss).collect();
         let means = of.iter().flatten().map(|loss| loss.mean.clone().inner()).collect();
@@ -207,7 +207,7 @@ pub(crate) fn step(
         }
         _ => per_task::per_task_gradients(inputs, below, &mut context),
     };
-    let StepGradients { gradients, metrics } = match gathered {
+    let StepGradients { mut gradients, metrics } = match gathered {
         Ok(gathered) => gathered,
         Err(error) => {
             if !matches!(error, StepError::NonFinite(_)) {
@@ -216,6 +216,9 @@ pub(crate) fn step(
             return undo(context.balancer, error);
         }
     };
+    if let Some(penalty) = model.trunk.sharing().penalty(&model.parameters) {
+        gradients.add_penalty(penalty);
+    }
     let squares = gradients.squared_norms();
     let norm = squares.iter().sum::<f64>().sqrt();
     if !norm.is_finite() {

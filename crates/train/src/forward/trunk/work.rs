@@ -4,8 +4,9 @@
 use crate::job::Model;
 use burn::tensor::Tensor;
 use data::Pack;
-use model::Lanes;
+use model::{LanePolicy, Lanes};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use tasks::BatchRow;
 
 /// A pack, the rows of every task in it, and which tokens are whose.
@@ -21,27 +22,39 @@ pub(crate) struct WorkPack<'p> {
 impl<'p> WorkPack<'p> {
     /// Of a pack in which the tasks read these rows.
     pub(crate) fn new(model: &Model, pack: &'p Pack, rows: Vec<Vec<BatchRow>>) -> Self {
-        if !model.trunk.has_lanes() {
-            return WorkPack { pack: Cow::Borrowed(pack), rows, lanes: Lanes::default(), order: None };
-        }
+        let name = |task: &crate::job::TaskSlot| task.name.clone();
+        let groups: Vec<Vec<String>> = match model.trunk.sharing().lanes() {
+            LanePolicy::Shared => {
+                return WorkPack { pack: Cow::Borrowed(pack), rows, lanes: Lanes::default(), order: None };
+            }
+            LanePolicy::PerTask => model.tasks.iter().map(|task| vec![name(task)]).collect(),
+            LanePolicy::PerGroup(groups) => groups,
+        };
         let mut order = Vec::new();
         let mut lengths = Vec::new();
-        let mut lane_of = |(task, rows): (&crate::job::TaskSlot, &Vec<BatchRow>)| {
+        let mut copies = vec![Vec::new(); rows.len()];
+        for group in &groups {
+            let members: Vec<usize> =
+                (0..rows.len()).filter(|task| group.contains(&model.tasks[*task].name)).collect();
+            let mut places: BTreeMap<u32, u32> = BTreeMap::new();
             let mut tokens = 0;
-            let mut copy = |row: &BatchRow| {
-                let from = row.pack_row as usize;
-                tokens += pack.offsets[from + 1] - pack.offsets[from];
-                order.push(from);
-                // A pack has fewer rows than tokens, and these are counted in u32.
-                BatchRow { pack_row: (order.len() - 1) as u32, row: row.row }
-            };
-            let copies: Vec<BatchRow> = rows.iter().map(&mut copy).collect();
-            lengths.push((task.name.clone(), tokens));
-            copies
-        };
-        let rows: Vec<Vec<BatchRow>> = model.tasks.iter().zip(&rows).map(&mut lane_of).collect();
+            for task in members {
+                let mut copy = |row: &BatchRow| {
+                    let place = *places.entry(row.pack_row).or_insert_with(|| {
+                        let from = row.pack_row as usize;
+                        tokens += pack.offsets[from + 1] - pack.offsets[from];
+                        order.push(from);
+                        // A pack has fewer rows than tokens, and these are counted in u32.
+                        (order.len() - 1) as u32
+                    });
+                    BatchRow { pack_row: place, row: row.row }
+                };
+                copies[task] = rows[task].iter().map(&mut copy).collect();
+            }
+            lengths.extend(group.first().map(|first| (first.clone(), tokens)));
+        }
         let pack = Cow::Owned(pack.select_rows(&order));
-        WorkPack { pack, rows, lanes: Lanes::new(lengths), order: Some(order) }
+        WorkPack { pack, rows: copies, lanes: Lanes::new(lengths), order: Some(order) }
     }
 
     /// Of a pack that no task reads: the shared network alone.

@@ -1,0 +1,105 @@
+//! What schemes have in common when they add their parameters.
+
+use super::TrunkShape;
+use crate::error::ModelError;
+use crate::init::Init;
+use crate::parameters::{Depth, Level, MatrixId, Owner, ParameterSpec, Parameters, Role, VectorId};
+
+/// Whose something is; `None`: of all tasks.
+pub(super) type OfTask = Option<String>;
+
+/// Each task, or all tasks together.
+pub(super) fn owners(tasks: &[String], shared: bool) -> Vec<OfTask> {
+    if shared { vec![None] } else { tasks.iter().cloned().map(Some).collect() }
+}
+
+/// Adds parameters of a scheme, which are called `sharing.SCHEME.TASK.NAME`.
+pub(super) struct SchemeParameters<'a> {
+    pub(super) scheme: &'static str,
+    pub(super) parameters: &'a mut Parameters,
+}
+
+impl SchemeParameters<'_> {
+    pub(super) fn matrix(
+        &mut self,
+        (task, name): (&OfTask, &str),
+        shape: [usize; 2],
+        (role, level): (Role, Level),
+        init: Init,
+    ) -> MatrixId {
+        let spec = self.spec(task, name, &shape, (role, level), init);
+        self.parameters.add_matrix(spec)
+    }
+
+    pub(super) fn vector(
+        &mut self,
+        (task, name): (&OfTask, &str),
+        len: usize,
+        (role, level): (Role, Level),
+        init: Init,
+    ) -> VectorId {
+        let shape = [len];
+        let spec = self.spec(task, name, &shape, (role, level), init);
+        self.parameters.add_vector(spec)
+    }
+
+    fn spec<'s>(
+        &self,
+        task: &OfTask,
+        name: &str,
+        shape: &'s [usize],
+        (role, level): (Role, Level),
+        init: Init,
+    ) -> ParameterSpec<'s> {
+        ParameterSpec {
+            name: parameter_name(self.scheme, task, name).into(),
+            shape,
+            owner: task.clone().map_or(Owner::Trunk, Owner::task),
+            role,
+            depth: Some(Depth::encoder(level)),
+            init,
+        }
+    }
+}
+
+/// `sharing.SCHEME.TASK.NAME`; dots of the task's name are doubled, so that no two names are the same.
+pub(super) fn parameter_name(scheme: &str, task: &OfTask, name: &str) -> String {
+    let of = task.as_deref().unwrap_or_default();
+    format!("sharing.{scheme}.{}.{name}", of.replace('.', ".."))
+}
+
+/// Trains nothing of the network itself.
+pub(super) fn freeze_base(parameters: &mut Parameters) {
+    for index in 0..parameters.len() {
+        if parameters.parameter(index).is_base() {
+            parameters.set_trainable(index, false);
+        }
+    }
+}
+
+/// That a layer is one of the backbone's.
+pub(super) fn check_first_layer(scheme: &str, layer: usize, trunk: &TrunkShape) -> Result<(), ModelError> {
+    let layers = trunk.layers.len();
+    if layer < layers {
+        return Ok(());
+    }
+    let expected = match layers {
+        0 => "a backbone with layers: this one has embeddings alone (`window = 0`)".into(),
+        _ => format!("below {layers}, the layers of the backbone"),
+    };
+    Err(misfit(scheme, "first_layer", layer, expected))
+}
+
+/// A setting that does not fit the trunk.
+pub(super) fn misfit(
+    scheme: &str,
+    key: &str,
+    found: impl ToString,
+    expected: impl Into<String>,
+) -> ModelError {
+    ModelError::Sharing {
+        key: format!("{scheme}.{key}"),
+        found: found.to_string(),
+        expected: expected.into(),
+    }
+}

@@ -1,0 +1,66 @@
+//! Experts over the states of the trunk, and gates that weight them: what MMoE, CGC, PLE and DSelect-k are made of.
+
+mod gate;
+
+pub(super) use gate::Gate;
+pub use gate::GateInput;
+
+use super::build::{OfTask, SchemeParameters, misfit};
+use crate::error::ModelError;
+use crate::init::Init;
+use crate::parameters::{Level, MatrixId, Parameters, Role, VectorId};
+use crate::trunk::LayerContext;
+use burn::tensor::Tensor;
+
+/// Experts `x + W2 gelu(W1 x + b1) + b2`, which begin as `x`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StateExperts(Vec<Expert>);
+
+#[derive(Debug, Clone, Copy)]
+struct Expert {
+    inside: (MatrixId, VectorId),
+    outside: (MatrixId, VectorId),
+}
+
+impl StateExperts {
+    /// So many experts of a task, or of all, called by `kind`; `hidden` is the width of a state, `width` that inside.
+    pub(super) fn build(
+        (scheme, kind): (&'static str, &str),
+        owner: &OfTask,
+        experts: usize,
+        [hidden, width]: [usize; 2],
+        parameters: &mut Parameters,
+    ) -> Result<Self, ModelError> {
+        if width == 0 || width > 65_536 {
+            return Err(misfit(scheme, "width", width, "from 1 to 65536"));
+        }
+        let mut make = SchemeParameters { scheme, parameters };
+        let at = (Role::Adapter, Level::Output);
+        let mut expert = |number: usize| {
+            let mut linear = |part: &str, [outputs, inputs]: [usize; 2], init: Init| {
+                let name = |what: &str| format!("{kind}.{number}.{part}.{what}");
+                (
+                    make.matrix((owner, &name("weight")), [outputs, inputs], at, init),
+                    make.vector((owner, &name("bias")), outputs, at, Init::Zeros),
+                )
+            };
+            Expert {
+                inside: linear("in", [width, hidden], Init::glorot(hidden, width)),
+                outside: linear("out", [hidden, width], Init::Zeros),
+            }
+        };
+        Ok(StateExperts((0..experts).map(&mut expert).collect()))
+    }
+
+    /// What each makes of the states `x` `[n, hidden]`.
+    pub(super) fn run(&self, context: &LayerContext<'_>, x: &Tensor<2>) -> Vec<Tensor<2>> {
+        let of_expert = |expert: &Expert| {
+            let [inside, outside] = [expert.inside, expert.outside];
+            let weights = |(w, b): (MatrixId, VectorId)| (context.matrix(w), context.vector(b));
+            let ((w1, b1), (w2, b2)) = (weights(inside), weights(outside));
+            let update = kernels::ffn(x.clone(), w1, b1, w2, b2, context.precision());
+            kernels::add(update, x.clone())
+        };
+        self.0.iter().map(of_expert).collect()
+    }
+}
