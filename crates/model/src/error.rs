@@ -92,6 +92,14 @@ pub enum ModelError {
         "model.freeze: the embeddings are to be frozen, and the vectors of corpora with them; leave out `freeze` or `dataset_embeddings`"
     )]
     FrozenDatasets,
+    /// Layers are to be frozen that tasks have for themselves.
+    #[error("model.freeze.layers: found {found}: {reason}")]
+    FrozenSharing {
+        /// How many layers were to be frozen.
+        found: usize,
+        /// Why they cannot be.
+        reason: String,
+    },
     /// Values of the wrong number were given for a parameter.
     #[error("parameter {name}: found {found} values, expected {expected}")]
     Length {

@@ -24,7 +24,8 @@ impl Freeze {
     /// Freezes the lower part of a trunk.
     ///
     /// # Errors
-    /// [`ModelError::Layers`] if it has fewer layers; [`ModelError::FrozenDatasets`] if corpora have vectors.
+    /// [`ModelError::Layers`] if it has fewer layers; [`ModelError::FrozenDatasets`] if corpora have vectors;
+    /// [`ModelError::FrozenSharing`] if the sharing scheme trains what would be frozen.
     pub fn apply(&self, trunk: &mut Trunk, parameters: &mut Parameters) -> Result<(), ModelError> {
         if trunk.dataset_embedding().is_some() {
             return Err(ModelError::FrozenDatasets);
@@ -32,6 +33,9 @@ impl Freeze {
         let (found, most) = (self.layers, trunk.layers());
         if found > most {
             return Err(ModelError::Layers { found, most });
+        }
+        if let Some(reason) = trunk.sharing().refuses_frozen(found) {
+            return Err(ModelError::FrozenSharing { found, reason });
         }
         trunk.freeze(found, parameters);
         Ok(())

@@ -19,6 +19,7 @@ mod plateau;
 mod resume;
 mod schedule_free;
 mod schedules;
+mod schemes;
 mod seq2seq;
 mod sharing;
 mod task_usage;
