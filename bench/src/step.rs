@@ -4,7 +4,7 @@ use crate::{median, peak_mib};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use model::{
-    BertConfig, EncoderInput, FromScratch, Init, Lanes, MatrixId, PackOffset, Parameters, Precision, Trunk,
+    BertConfig, EncoderInput, FromScratch, Init, MatrixId, PackOffset, Parameters, Precision, Trunk,
     TrunkPass, VectorId,
 };
 use serde_json::{Value, json};
@@ -159,7 +159,7 @@ impl Network {
         };
         let narrow = parameters.with_row_subset(trunk.spec().token_embedding, &pack.occurring);
         let dropout_seed = Some(dropout_seed);
-        let pass = TrunkPass { parameters: &narrow, input, lanes: Lanes::NONE, dropout_seed };
+        let pass = TrunkPass { dropout_seed, ..TrunkPass::evaluation(&narrow, input) };
         let pooled = kernels::segment_mean(trunk.states(&pass), &pack.offsets);
         let losses = heads.iter().map(|head| {
             let logits = kernels::linear(

@@ -5,7 +5,7 @@
 //! Every inner list is a row of token ids. The answer is `{"ids": [...], "states": [...]}`, with a list of numbers a token.
 
 use burn::tensor::Device;
-use polytask_model::{EncoderInput, Lanes, PackOffset, Parameters, Trunk, TrunkPass, open};
+use polytask_model::{EncoderInput, PackOffset, Parameters, Trunk, TrunkPass, open};
 use std::error::Error;
 use std::path::Path;
 
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         datasets: &[],
         offset: PackOffset::default(),
     };
-    let pass = TrunkPass { parameters: &parameters, input, lanes: Lanes::NONE, dropout_seed: None };
+    let pass = TrunkPass::evaluation(&parameters, input);
     let states = trunk.states(&pass).into_data().try_into_vec::<f32>().map_err(|e| format!("{e:?}"))?;
     let by_token: Vec<&[f32]> = states.chunks(trunk.hidden()).collect();
     let by_row: Vec<&[&[f32]]> = offsets.windows(2).map(|row| &by_token[row[0]..row[1]]).collect();

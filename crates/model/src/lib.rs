@@ -46,8 +46,10 @@ pub use parameters::{
 };
 pub use sharing::{
     Adapters, AdaptersConfig, Branch, BranchConfig, BranchLevel, CATALOGUE as SHARING_CATALOGUE, CrossStitch,
-    CrossStitchConfig, GateInput, Half, Hard, HardConfig, LanePolicy, LayerPass, Lora, LoraConfig, Map, Mmoe,
-    MmoeConfig, Penalty, Sharing, SharingConfig, Site, SiteWeight, Soft, SoftConfig, SoftPenalty, TrunkShape,
+    CrossStitchConfig, GateInput, Half, Hard, HardConfig, LanePolicy, LayerPass, LearnToBranch,
+    LearnToBranchConfig, Lora, LoraConfig, Map, Mmoe, MmoeConfig, Mtan, MtanConfig, Penalty, ScalarMix,
+    ScalarMixConfig, Sharing, SharingConfig, Site, SiteWeight, Sluice, SluiceConfig, Soft, SoftConfig,
+    SoftPenalty, TrunkShape,
 };
 pub use trunk::{
     Activation, EncoderInput, FeedForwardId, Freeze, Lane, Lanes, LayerContext, LinearId, PackOffset,

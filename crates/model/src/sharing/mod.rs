@@ -8,8 +8,12 @@ mod copies;
 mod cross_stitch;
 mod experts;
 mod hard;
+mod learn_to_branch;
 mod lora;
 mod mmoe;
+mod mtan;
+mod scalar_mix;
+mod sluice;
 mod soft;
 
 pub use adapters::{Adapters, AdaptersConfig};
@@ -17,8 +21,12 @@ pub use branch::{Branch, BranchConfig, BranchLevel};
 pub use cross_stitch::{CrossStitch, CrossStitchConfig};
 pub use experts::GateInput;
 pub use hard::{Hard, HardConfig};
+pub use learn_to_branch::{LearnToBranch, LearnToBranchConfig};
 pub use lora::{Lora, LoraConfig};
 pub use mmoe::{Mmoe, MmoeConfig};
+pub use mtan::{Mtan, MtanConfig};
+pub use scalar_mix::{ScalarMix, ScalarMixConfig};
+pub use sluice::{Sluice, SluiceConfig};
 pub use soft::{Soft, SoftConfig, SoftPenalty};
 
 use crate::error::ModelError;
@@ -75,6 +83,14 @@ schemes! {
     Soft(SoftConfig), "soft", "soft.rs";
     /// A trunk for each task and learned sums between their layers (Misra et al. 2016).
     CrossStitch(CrossStitchConfig), "cross_stitch", "cross_stitch.rs";
+    /// Cross-stitch between subspaces, and a sum of layers for each task (Ruder et al. 2019).
+    Sluice(SluiceConfig), "sluice", "sluice.rs";
+    /// A trunk for each task, and a search for the tree that they share (Guo et al. 2020).
+    LearnToBranch(LearnToBranchConfig), "learn_to_branch", "learn_to_branch.rs";
+    /// A sum of the states of all layers for each task (Peters et al. 2018).
+    ScalarMix(ScalarMixConfig), "scalar_mix", "scalar_mix.rs";
+    /// Masks of each task over the states of all layers (Liu et al. 2019).
+    Mtan(MtanConfig), "mtan", "mtan.rs";
     /// Experts over the states, weighted by a gate for each task (Ma et al. 2018).
     Mmoe(MmoeConfig), "mmoe", "mmoe.rs";
 }
@@ -360,6 +376,11 @@ pub trait Sharing: Send + Sync + fmt::Debug {
 
     /// A term of the loss that is a function of the weights alone, and its gradients by parameter; `None` without one.
     fn penalty(&self, _parameters: &Parameters) -> Option<Penalty> {
+        None
+    }
+
+    /// The branches that a search for them has found, as `[[sharing.branch.levels]]`; `None` for what searches none.
+    fn branches(&self, _parameters: &Parameters) -> Option<Vec<BranchLevel>> {
         None
     }
 

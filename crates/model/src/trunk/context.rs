@@ -3,6 +3,7 @@
 //! Everything that is not the network's own business passes here: the precision of products, dropout as a function of seed,
 //! site and position, and what the sharing scheme adds at a site.
 
+use super::TrunkPass;
 use super::input::{EncoderInput, PackOffset, TokenSelection};
 use super::lanes::{Lane, Lanes};
 use crate::parameters::{MatrixId, Parameters, VectorId};
@@ -52,6 +53,10 @@ pub struct LayerContext<'a> {
     lanes: Lanes,
     precision: Precision,
     dropout_seed: Option<u64>,
+    /// The seed of noise other than dropout, which frozen layers have too.
+    noise_seed: Option<u64>,
+    progress: f64,
+    share: f64,
     offset: PackOffset,
     dataset_embedding: Option<MatrixId>,
     /// The task whose own weights stand for the backbone's.
@@ -71,6 +76,9 @@ impl<'a> LayerContext<'a> {
             lanes: Lanes::default(),
             precision,
             dropout_seed,
+            noise_seed: None,
+            progress: 1.0,
+            share: 0.0,
             offset: PackOffset::default(),
             dataset_embedding: None,
             weights_of: None,
@@ -79,15 +87,25 @@ impl<'a> LayerContext<'a> {
         }
     }
 
-    /// Of some layers of a trunk.
+    /// Of some layers of a trunk in a pass.
     pub(super) fn of_trunk(
-        plain: Self,
+        self,
+        pass: &TrunkPass<'a>,
         sharing: &'a dyn Sharing,
-        lanes: &Lanes,
-        offset: PackOffset,
         dataset_embedding: Option<MatrixId>,
     ) -> Self {
-        LayerContext { sharing, lanes: lanes.clone(), offset, dataset_embedding, ..plain }
+        let TrunkPass { lanes, progress, share, dropout_seed, .. } = *pass;
+        let (lanes, offset) = (lanes.clone(), pass.input.offset);
+        LayerContext {
+            sharing,
+            lanes,
+            offset,
+            dataset_embedding,
+            progress,
+            share,
+            noise_seed: dropout_seed,
+            ..self
+        }
     }
 
     /// The same for selected tokens alone.
@@ -192,6 +210,21 @@ impl<'a> LayerContext<'a> {
     /// Dropout of attention probabilities at a site.
     pub fn attention_dropout(&self, rate: f32, site: u64) -> Option<Dropout> {
         dropout(rate, self.dropout_seed, site, self.offset.scores)
+    }
+
+    /// A seed of noise that a sharing scheme draws at a site; `None` outside of training.
+    pub fn noise(&self, site: u64) -> Option<u64> {
+        Some(site_seed(self.noise_seed?, !site))
+    }
+
+    /// How much of the training lies behind, 0 to 1; 1 outside of it.
+    pub fn progress(&self) -> f64 {
+        self.progress
+    }
+
+    /// What losses that a sharing scheme adds are multiplied by: the share of the step that the tokens are; 0 outside of training.
+    pub fn share(&self) -> f64 {
+        self.share
     }
 
     /// What `make` gives, computed once for all layers that this context is passed to.
@@ -312,9 +345,12 @@ impl<'a> LayerContext<'a> {
 /// nothing in common.
 fn dropout(rate: f32, seed: Option<u64>, site: u64, offset: usize) -> Option<Dropout> {
     let seed = seed.filter(|_| rate > 0.0)?;
-    // The (site + 1)-th number of the SplitMix64 sequence that the seed starts.
-    let seed = kernels::splitmix(seed.wrapping_add(site.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-    Some(Dropout::new(rate, seed).with_offset(offset))
+    Some(Dropout::new(rate, site_seed(seed, site)).with_offset(offset))
+}
+
+/// The (site + 1)-th number of the SplitMix64 sequence that the seed starts.
+fn site_seed(seed: u64, site: u64) -> u64 {
+    kernels::splitmix(seed.wrapping_add(site.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
 }
 
 #[cfg(test)]

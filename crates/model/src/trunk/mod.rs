@@ -48,6 +48,17 @@ pub struct TrunkPass<'a> {
     pub lanes: &'a Lanes,
     /// With a seed there is dropout, a pure function of it and of positions; `None` is evaluation.
     pub dropout_seed: Option<u64>,
+    /// How much of the training lies behind, 0 to 1; 1 outside of it.
+    pub progress: f64,
+    /// Which share of a step the pass is: what losses that a sharing scheme adds are multiplied by; 0 outside of training.
+    pub share: f64,
+}
+
+impl<'a> TrunkPass<'a> {
+    /// A pass outside of training, of tokens that have no private parameters.
+    pub fn evaluation(parameters: &'a Parameters, input: EncoderInput<'a>) -> Self {
+        TrunkPass { parameters, input, lanes: Lanes::NONE, dropout_seed: None, progress: 1.0, share: 0.0 }
+    }
 }
 
 impl Trunk {
@@ -282,7 +293,6 @@ impl Trunk {
 
     fn context<'a>(&'a self, pass: &TrunkPass<'a>, dropout_seed: Option<u64>) -> LayerContext<'a> {
         let plain = LayerContext::plain(pass.parameters, self.precision, dropout_seed);
-        let (sharing, offset) = (&*self.sharing, pass.input.offset);
-        LayerContext::of_trunk(plain, sharing, pass.lanes, offset, self.dataset_embedding)
+        plain.of_trunk(pass, &*self.sharing, self.dataset_embedding)
     }
 }

@@ -33,6 +33,10 @@ pub(crate) struct PassInput<'m, 'p, 'a> {
     pub(crate) below: Option<Tensor<2>>,
     /// With a seed there is dropout.
     pub(crate) dropout_seed: Option<u64>,
+    /// How much of the run lies behind, 0 to 1.
+    pub(crate) progress: f64,
+    /// Which share of the step the pack is; 0 outside of training.
+    pub(crate) share: f64,
     /// The most tokens that go through the trunk at once; `None`: all.
     pub(crate) chunk_tokens: Option<usize>,
 }
@@ -40,7 +44,16 @@ pub(crate) struct PassInput<'m, 'p, 'a> {
 impl<'m, 'p, 'a> PassInput<'m, 'p, 'a> {
     /// A pass outside of training: no dropout, all tokens at once.
     pub(crate) fn evaluation(model: &'m Model, parameters: &'a Parameters, work: &'p WorkPack<'p>) -> Self {
-        PassInput { model, parameters, work, below: None, dropout_seed: None, chunk_tokens: None }
+        PassInput {
+            model,
+            parameters,
+            work,
+            below: None,
+            dropout_seed: None,
+            progress: 1.0,
+            share: 0.0,
+            chunk_tokens: None,
+        }
     }
 
     /// The whole trunk. Where the pass is chunked or checkpointed, its graph begins at the states, and what is returned beside them
@@ -107,6 +120,8 @@ impl<'m, 'p, 'a> PassInput<'m, 'p, 'a> {
             input: EncoderInput { datasets, ..encoder_input(&self.work.pack) },
             lanes: &self.work.lanes,
             dropout_seed: self.dropout_seed,
+            progress: self.progress,
+            share: self.share,
         }
     }
 

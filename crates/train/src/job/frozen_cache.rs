@@ -12,7 +12,7 @@ use crate::{
 };
 use burn::tensor::{Tensor, TensorData};
 use data::{Pack, Split, View};
-use model::{Lanes, TrunkPass};
+use model::TrunkPass;
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom, Write},
@@ -78,8 +78,8 @@ impl FrozenStates {
                 return Ok(None);
             }
             let input = trunk::encoder_input(&pack);
-            let (parameters, lanes) = (&parameters, Lanes::NONE);
-            let pass = TrunkPass { parameters, input, lanes, dropout_seed: None };
+            let parameters = &parameters;
+            let pass = TrunkPass::evaluation(parameters, input);
             let states = numbers(model.trunk.lower(&pass));
             offsets.write(&mut file, &pack, &states).map_err(failed)?;
         }

@@ -113,6 +113,8 @@ pub(crate) struct PassContext<'a> {
     pub(crate) dropout_seed: Option<&'a dyn Fn(&str) -> u64>,
     /// How much of the run lies behind, 0 to 1.
     pub(crate) progress: f64,
+    /// Which share of the step the pack is; 0 outside of training.
+    pub(crate) share: f64,
     /// The most tokens that go through the trunk at once; `None`: all.
     pub(crate) chunk_tokens: Option<usize>,
 }
@@ -120,7 +122,7 @@ pub(crate) struct PassContext<'a> {
 impl PassContext<'_> {
     /// Outside of training: no dropout, all tokens at once.
     pub(crate) const EVALUATION: PassContext<'static> =
-        PassContext { dropout_seed: None, progress: 1.0, chunk_tokens: None };
+        PassContext { dropout_seed: None, progress: 1.0, share: 0.0, chunk_tokens: None };
 
     /// The seed of the dropout of something, where there is dropout.
     pub(crate) fn seed(&self, name: &str) -> Option<u64> {
@@ -263,7 +265,8 @@ impl StepInputs<'_> {
     /// What the passes of the step go by, with these seeds of dropout.
     fn pass_context<'a>(&self, dropout_seed: &'a dyn Fn(&str) -> u64) -> PassContext<'a> {
         let StepPosition { progress, chunk_tokens, .. } = self.position;
-        PassContext { dropout_seed: Some(dropout_seed), progress, chunk_tokens }
+        let share = 1.0 / self.packs.len().max(1) as f64;
+        PassContext { dropout_seed: Some(dropout_seed), progress, share, chunk_tokens }
     }
 }
 
@@ -324,6 +327,8 @@ pub(crate) fn forward<'m>(
         work: &work,
         below: work.expanded(pack, below),
         dropout_seed: context.seed("the trunk"),
+        progress: context.progress,
+        share: context.share,
         chunk_tokens: context.chunk_tokens,
     };
     let (pass, chunked) = input.run();

@@ -51,7 +51,7 @@ fn states_of(job: &Job, pack: &Pack) -> Tensor<2> {
     };
     let lanes = Lanes::default();
     let (parameters, lanes) = (&job.model.parameters, &lanes);
-    job.model.trunk.states(&TrunkPass { parameters, input, lanes, dropout_seed: None })
+    job.model.trunk.states(&TrunkPass { lanes, ..TrunkPass::evaluation(parameters, input) })
 }
 
 fn loss_of(

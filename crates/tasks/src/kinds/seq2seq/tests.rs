@@ -3,7 +3,7 @@
 use super::decoding::{Decoding, Sampling};
 use super::search::{Hypothesis, search};
 use burn::tensor::{Device, Tensor, TensorData};
-use model::{EncoderInput, Lanes, PackOffset, Parameters, Trunk, TrunkPass};
+use model::{EncoderInput, PackOffset, Parameters, Trunk, TrunkPass};
 use std::path::Path;
 
 /// What scripts/make_backbone_fixtures.py wrote for a small T5.
@@ -49,7 +49,7 @@ impl Fixture {
             offset: PackOffset::default(),
         };
         let parameters = &self.parameters;
-        let pass = TrunkPass { parameters, input, lanes: Lanes::NONE, dropout_seed: None };
+        let pass = TrunkPass::evaluation(parameters, input);
         let states = self.trunk.states(&pass);
         let generator = self.trunk.generator().unwrap();
         let mut cache = generator.start(parameters, &states, &self.rows);

@@ -41,6 +41,8 @@ pub(crate) struct ChunkedForward<'m> {
     /// States out of the frozen prefix, where they are known.
     below: Option<Tensor<2>>,
     dropout_seed: Option<u64>,
+    progress: f64,
+    share: f64,
     output: OutputSelection,
     /// The sequences of each chunk.
     chunks: Vec<Range<usize>>,
@@ -64,6 +66,8 @@ impl<'m> ChunkedForward<'m> {
             datasets: of.model.datasets_of(&pack),
             below: of.below.clone(),
             dropout_seed: of.dropout_seed,
+            progress: of.progress,
+            share: of.share,
             output,
             chunks: chunks(&pack.sequences, most),
             pack,
@@ -171,7 +175,15 @@ impl<'m> ChunkedForward<'m> {
     }
 
     fn pass<'a>(&self, parameters: &'a Parameters, chunk: &Chunk<'a>) -> TrunkPass<'a> {
-        TrunkPass { parameters, input: chunk.input, lanes: chunk.lanes, dropout_seed: self.dropout_seed }
+        let of_pack = chunk.input.ids.len() as f64 / self.pack.tokens().max(1) as f64;
+        TrunkPass {
+            parameters,
+            input: chunk.input,
+            lanes: chunk.lanes,
+            dropout_seed: self.dropout_seed,
+            progress: self.progress,
+            share: self.share * of_pack,
+        }
     }
 
     /// What `work` makes of a chunk; `None` where none of its tokens is selected.

@@ -135,7 +135,7 @@ impl Measurement<'_> {
 
     fn pass_context(&self) -> PassContext<'static> {
         let StepPosition { progress, chunk_tokens, .. } = self.context.position;
-        PassContext { dropout_seed: None, progress, chunk_tokens }
+        PassContext { progress, chunk_tokens, ..PassContext::EVALUATION }
     }
 
     /// The gradient of a task's mean loss, from two halves of its rows; `None` where it is not finite.

@@ -44,6 +44,8 @@ pub(super) fn forward_below<'m>(
         work: &work,
         below: work.expanded(&micro_batch.pack, micro_batch.below.clone()),
         dropout_seed: Some(seed),
+        progress: step.position.progress,
+        share: 1.0 / step.packs.len().max(1) as f64,
         chunk_tokens: step.position.chunk_tokens,
     };
     let (states, pack, chunked) = if scope == GradientScope::LastLayer {
@@ -89,6 +91,8 @@ pub(super) fn forward_above<'m>(
         work: &work,
         below: None,
         dropout_seed: context.seed("the trunk"),
+        progress: context.progress,
+        share: context.share,
         chunk_tokens: None,
     };
     let Pass { states, pack } = input.run_last(states);

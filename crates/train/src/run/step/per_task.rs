@@ -10,8 +10,8 @@ use super::micro_batch::{
     MicroBatch, dropout_seed_of, micro_batches, pack_rows, rows_of_one, share, some_rows,
 };
 use super::{
-    Losses, StepContext, StepError, StepGradients, StepInputs, StepMetricsBuilder, forward, nonfinite_losses,
-    nonfinite_task, rows_of_all, with_memory_limit,
+    Losses, PassContext, StepContext, StepError, StepGradients, StepInputs, StepMetricsBuilder, forward,
+    nonfinite_losses, nonfinite_task, rows_of_all, with_memory_limit,
 };
 use crate::{
     config::gradient_scope::GradientScope,
@@ -143,6 +143,8 @@ fn alone<'m>(step: &StepInputs<'m>, micro_batch: &MicroBatch, task: usize, rows:
     let rows = rows_of_one(model, &part, task);
     let seed = dropout_seed_of(step, micro_batch, format!(" for {}", model.tasks[task].name));
     let context = step.pass_context(&seed);
+    let of_pack = part.tokens() as f64 / step.packs[micro_batch.accumulation_index].tokens().max(1) as f64;
+    let context = PassContext { share: context.share * of_pack, ..context };
     forward(model, &model.parameters, (&part, below), rows, Split::Train, context)
 }
 
