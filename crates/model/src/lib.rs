@@ -45,8 +45,9 @@ pub use parameters::{
     Stack, VectorId, head_prefix,
 };
 pub use sharing::{
-    CATALOGUE as SHARING_CATALOGUE, Hard, HardConfig, LanePolicy, Lora, LoraConfig, Map, Sharing,
-    SharingConfig, Site, SiteWeight, TrunkShape,
+    CATALOGUE as SHARING_CATALOGUE, Hard, HardConfig, HydraLora, HydraLoraConfig, Ia3, Ia3Config, InitFrom,
+    LanePolicy, Lora, LoraConfig, Map, MtlLora, MtlLoraConfig, PeftAdapter, PeftTensor, Poly, PolyConfig,
+    Sharing, SharingConfig, Site, SiteWeight, Transform, TrunkShape, Vera, VeraConfig,
 };
 pub use trunk::{
     Activation, EncoderInput, FeedForwardId, Freeze, Lane, Lanes, LayerContext, LinearId, PackOffset,
