@@ -1,7 +1,7 @@
 //! What of a scheme PEFT reads: adapters as tables of tensors. The files are [`crate::save_adapters`]'s and [`crate::load_adapters`]'s.
 
-use super::Site;
 use super::targets::refused;
+use super::{SharingConfig, Site};
 use crate::error::ModelError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,5 +81,48 @@ impl InitFrom {
             Some(name) => Err(refused(scheme, "init_from", name, format!("a task: {}", tasks.join(", ")))),
             None => Ok(()),
         }
+    }
+}
+
+impl SharingConfig {
+    /// Leaves out what the table says of other tasks than these: the adapters that they would begin with.
+    pub fn retain_tasks(&mut self, keep: impl Fn(&str) -> bool) {
+        let from = match self {
+            SharingConfig::Lora(config) => &mut config.init_from,
+            SharingConfig::Vera(config) => &mut config.init_from,
+            SharingConfig::Ia3(config) => &mut config.init_from,
+            // One adapter has all tasks of Poly; the others have none.
+            SharingConfig::Poly(_)
+            | SharingConfig::MtlLora(_)
+            | SharingConfig::HydraLora(_)
+            | SharingConfig::Hard(_) => return,
+        };
+        if let Some(InitFrom::Tasks(folders)) = from {
+            folders.retain(|task, _| keep(task));
+            if folders.is_empty() {
+                *from = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn folders_of_other_tasks_are_left_out() {
+        let of = |from: serde_json::Value| -> SharingConfig {
+            serde_json::from_value(json!({"lora": {"init_from": from}})).unwrap()
+        };
+        let mut both = of(json!({"a": "x", "b": "y"}));
+        both.retain_tasks(|task| task == "b");
+        assert_eq!(both, of(json!({"b": "y"})));
+        both.retain_tasks(|task| task == "a");
+        assert_eq!(both, of(json!(null)));
+        let mut all = of(json!("z"));
+        all.retain_tasks(|_| false);
+        assert_eq!(all, of(json!("z")));
     }
 }
