@@ -11,10 +11,12 @@
 
 pub mod activation;
 pub mod adamw;
+pub mod affine;
 pub mod attention;
 pub mod cross_entropy;
 mod dropout;
 pub mod embed;
+pub mod gated_low_rank;
 mod gemm;
 pub mod jacobian;
 pub mod level1;
@@ -28,8 +30,10 @@ mod simd;
 mod uninit;
 
 pub use adamw::AdamW;
+pub use affine::AffineGroups;
 pub use cross_entropy::CrossEntropyTargets;
 pub use dropout::{Dropout, DropoutMask, splitmix};
+pub use gated_low_rank::GatedLowRankShape;
 pub use gemm::{GemmKernel, bf16, matmul};
 pub use low_rank::LowRankGroups;
 pub use mix::Mixing;

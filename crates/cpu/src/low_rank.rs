@@ -33,6 +33,19 @@ fn part(stacked: &[f32], g: usize, rows: usize, columns: usize) -> MatRef<'_> {
     MatRef::new(&stacked[g * rows * columns..][..rows * columns], rows, columns)
 }
 
+/// The Euclidean length of each row of `w + scale b a`: `w` `[out, in]`, `b` `[out, rank]`, `a` `[rank, in]`. Added up in f64.
+pub fn row_norms(
+    w: &[f32],
+    [a, b]: [&[f32]; 2],
+    [outputs, inputs, rank]: [usize; 3],
+    scale: f32,
+) -> Vec<f32> {
+    let mut sum = product(MatRef::new(b, outputs, rank), MatRef::new(a, rank, inputs));
+    simd::scale(&mut sum, scale);
+    simd::add(&mut sum, w);
+    sum.chunks_exact(inputs).map(|row| simd::squares(row).sqrt() as f32).collect()
+}
+
 /// Updates `y` and returns `x A^T` of all groups, one after the other.
 pub fn forward(y: &mut [f32], [x, a, b]: [&[f32]; 3], s: &LowRankGroups) -> Vec<f32> {
     let mut inner = Vec::new();

@@ -17,6 +17,7 @@ mod cube;
 mod elementwise;
 mod flex;
 mod jacobian;
+mod low_rank;
 mod memory_limit;
 mod precision;
 mod reference;
@@ -27,13 +28,14 @@ mod tests;
 pub use cpu::{AdamW, CrossEntropyTargets, Dropout, matmul, splitmix};
 pub use elementwise::{Element, Formula, elementwise};
 pub use jacobian::{accumulate_gramian, map_rows_in_place, weighted_sum};
+pub use low_rank::{gated_low_rank, grouped_affine, grouped_low_rank, low_rank_row_norms, scale_rows};
 pub use memory_limit::{MemoryLimit, OutOfMemory, check_memory, release_autograd_graph, with_memory_limit};
 pub use precision::Precision;
 pub use settings::AttentionSettings;
 
 use burn::backend::Dispatch;
 use burn::tensor::{Gradients, IndexingUpdateOp, Int, Tensor, TensorData};
-use cpu::{LowRankGroups, Mixing};
+use cpu::Mixing;
 use flex::PackOps;
 use settings::{AttentionRows, EmbedSettings};
 use std::ops::Range;
@@ -131,36 +133,6 @@ pub fn ffn(
         b2.into_dispatch(),
         precision,
     ))
-}
-
-/// Low-rank updates of groups of rows (Hu et al. 2022, LoRA): `y[rows, columns] + scale (x[rows] A^T) B^T`, with an A and a B
-/// for each group.
-///
-/// `y` `[n, width]`, `x` `[n, in]`; of each group its rows, A `[rank, in]` and B `[columns, rank]`; groups are apart from each
-/// other. Result `[n, width]`.
-pub fn grouped_low_rank(
-    y: Tensor<2>,
-    x: Tensor<2>,
-    groups: Vec<(Range<usize>, [Tensor<2>; 2])>,
-    columns: Range<usize>,
-    scale: f32,
-) -> Tensor<2> {
-    let ([n, width], [rows_of_x, inputs]) = (y.dims(), x.dims());
-    assert!(rows_of_x == n && columns.end <= width, "grouped_low_rank: the update must lie in `y`");
-    let Some((_, [first, _])) = groups.first() else { return y };
-    let rank = first.dims()[0];
-    let (mut rows, mut a, mut b) = (Vec::new(), Vec::new(), Vec::new());
-    for (range, [of_a, of_b]) in groups {
-        let fits = of_a.dims() == [rank, inputs] && of_b.dims() == [columns.len(), rank] && range.end <= n;
-        assert!(fits, "grouped_low_rank: the factors of a group must fit");
-        rows.push(range);
-        a.push(of_a);
-        b.push(of_b);
-    }
-    let (a, b) = (Tensor::cat(a, 0), Tensor::cat(b, 0));
-    let groups = LowRankGroups { rows, columns, width, inputs, rank, scale };
-    let [y, x, a, b] = [y, x, a, b].map(Tensor::into_dispatch);
-    Tensor::from_dispatch(Dispatch::fused_low_rank(y, x, a, b, groups))
 }
 
 /// Weighted sums of the blocks of columns of each row: `y[i, t] = sum_e w[i, t, e] x[i, e]`, with blocks of equal width.

@@ -8,7 +8,7 @@ use burn::backend::{
     tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
 };
 use burn::tensor::{FloatDType, Shape, TensorData};
-use cpu::{DropoutMask, LowRankGroups, Mixing};
+use cpu::{AffineGroups, DropoutMask, GatedLowRankShape, LowRankGroups, Mixing};
 use std::ops::Range;
 
 pub(crate) fn linear<B: Backend>(
@@ -281,6 +281,46 @@ pub(crate) fn mix<B: Backend>([x, w]: [FloatTensor<B>; 2], s: Mixing) -> FloatTe
     let w = B::float_reshape(w, Shape::new([rows, s.outputs, s.blocks]));
     let w = B::float_expand(w, Shape::new([n, s.outputs, s.blocks]));
     B::float_reshape(B::float_matmul(w, x), Shape::new([n, s.outputs * width]))
+}
+
+pub(crate) fn gated_low_rank<B: Backend>(
+    [y, x, a, router, b]: [FloatTensor<B>; 5],
+    shape: &GatedLowRankShape,
+) -> FloatTensor<B> {
+    let (n, GatedLowRankShape { columns, rank, experts, scale, .. }) = (y.shape()[0], shape);
+    if n == 0 {
+        return y; // Slices of nothing are too much for the engine.
+    }
+    let t = B::float_matmul(x.clone(), B::float_swap_dims(a, 0, 1));
+    let gates = B::softmax(B::float_matmul(x, B::float_swap_dims(router, 0, 1)), 1);
+    let t = B::float_reshape(t, Shape::new([n, 1, *rank]));
+    let gates = B::float_reshape(gates, Shape::new([n, *experts, 1]));
+    let gated = B::float_reshape(B::float_mul(gates, t), Shape::new([n, experts * rank]));
+    let update = B::float_matmul(gated, B::float_swap_dims(b, 0, 1));
+    let place = [Slice::from(0..n), Slice::from(columns.clone())];
+    let update = B::float_mul_scalar(update, (*scale).into());
+    let sum = B::float_add(B::float_slice(y.clone(), &place), update);
+    B::float_slice_assign(y, &place, sum)
+}
+
+pub(crate) fn grouped_affine<B: Backend>(
+    [x, factor, shift]: [FloatTensor<B>; 3],
+    groups: &AffineGroups,
+) -> FloatTensor<B> {
+    let AffineGroups { rows, columns, .. } = groups;
+    rows.iter().enumerate().filter(|(_, rows)| !rows.is_empty()).fold(x, |x, (g, rows)| {
+        let of = |vectors: &FloatTensor<B>| {
+            B::float_slice(vectors.clone(), &[Slice::from(g..g + 1), Slice::from(0..columns.len())])
+        };
+        let place = [Slice::from(rows.clone()), Slice::from(columns.clone())];
+        let scaled = B::float_mul(B::float_slice(x.clone(), &place), of(&factor));
+        B::float_slice_assign(x, &place, B::float_add(scaled, of(&shift)))
+    })
+}
+
+pub(crate) fn scale_rows<B: Backend>([x, factor]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
+    let n = x.shape()[0];
+    B::float_mul(x, B::float_reshape(factor, Shape::new([n, 1])))
 }
 
 pub(crate) fn dropout<B: Backend>(x: FloatTensor<B>, dropout: Option<Dropout>) -> FloatTensor<B> {

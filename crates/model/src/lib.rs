@@ -36,8 +36,8 @@ pub use init::Init;
 pub use io::hub;
 pub use io::names::{Entry, NameTable};
 pub use io::{
-    PassthroughTensor, has_sharing, load_decoder, load_heads, load_sharing, open, save, save_decoder,
-    save_heads,
+    PassthroughTensor, has_sharing, load_adapters, load_decoder, load_heads, load_sharing, open, save,
+    save_adapters, save_decoder, save_heads,
 };
 pub use kernels::Precision;
 pub use parameters::{
@@ -46,10 +46,11 @@ pub use parameters::{
 };
 pub use sharing::{
     Adapters, AdaptersConfig, Branch, BranchConfig, BranchLevel, CATALOGUE as SHARING_CATALOGUE, CrossStitch,
-    CrossStitchConfig, GateInput, Half, Hard, HardConfig, LanePolicy, LayerPass, LearnToBranch,
-    LearnToBranchConfig, Lora, LoraConfig, Map, Mmoe, MmoeConfig, Mtan, MtanConfig, Penalty, ScalarMix,
-    ScalarMixConfig, Sharing, SharingConfig, Site, SiteWeight, Sluice, SluiceConfig, Soft, SoftConfig,
-    SoftPenalty, TrunkShape,
+    CrossStitchConfig, GateInput, Half, Hard, HardConfig, HydraLora, HydraLoraConfig, Ia3, Ia3Config,
+    InitFrom, LanePolicy, LayerPass, LearnToBranch, LearnToBranchConfig, Lora, LoraConfig, Map, Mmoe,
+    MmoeConfig, Mtan, MtanConfig, MtlLora, MtlLoraConfig, PeftAdapter, PeftTensor, Penalty, Poly, PolyConfig,
+    ScalarMix, ScalarMixConfig, Sharing, SharingConfig, Site, SiteWeight, Sluice, SluiceConfig, Soft,
+    SoftConfig, SoftPenalty, Transform, TrunkShape, Vera, VeraConfig,
 };
 pub use trunk::{
     Activation, EncoderInput, FeedForwardId, Freeze, Lane, Lanes, LayerContext, LinearId, PackOffset,

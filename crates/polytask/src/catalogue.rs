@@ -66,8 +66,12 @@ const SCHEDULE_ALIASES: &[(&str, &[&str])] = &[
 ];
 
 /// Those of the sharing schemes.
-const SHARING_ALIASES: &[(&str, &[&str])] =
-    &[("hard", &["HPS", "shared bottom"]), ("lora", &["low-rank adaptation"])];
+const SHARING_ALIASES: &[(&str, &[&str])] = &[
+    ("hard", &["HPS", "shared bottom"]),
+    ("lora", &["low-rank adaptation", "rsLoRA", "DoRA"]),
+    ("ia3", &["(IA)^3"]),
+    ("poly", &["Polytropon", "MHR", "multi-head routing"]),
+];
 
 /// Those of what adapts learning rates.
 const LR_ADAPTATION_ALIASES: &[(&str, &[&str])] =

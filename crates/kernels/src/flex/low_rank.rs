@@ -1,10 +1,11 @@
-//! Low-rank updates of groups of rows: what they save, and the way back.
+//! Low-rank updates, of groups of rows and gated: what they save, and the way back.
 
 use super::node::{FusedOp, as_f32_slice, like, whole};
 use crate::reference;
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
-use cpu::{LowRankGroups, low_rank};
+use cpu::gated_low_rank::GatedInner;
+use cpu::{GatedLowRankShape, LowRankGroups, gated_low_rank, low_rank};
 
 /// `y, x, a, b -> y + updates`
 pub(super) struct LowRank {
@@ -42,5 +43,41 @@ impl FusedOp<4> for LowRank {
 
     fn reference<B: Backend>(groups: LowRankGroups, inputs: [FloatTensor<B>; 4]) -> FloatTensor<B> {
         reference::grouped_low_rank::<B>(inputs, &groups)
+    }
+}
+
+/// `y, x, a, router, b -> y + update`
+pub(super) struct GatedLowRank {
+    inputs: [FlexTensor; 4],
+    inner: GatedInner,
+    shape: GatedLowRankShape,
+}
+
+impl FusedOp<5> for GatedLowRank {
+    type Settings = GatedLowRankShape;
+
+    fn forward(
+        shape: GatedLowRankShape,
+        [y, x, a, router, b]: [FlexTensor; 5],
+        requires_grad: [bool; 5],
+    ) -> (FlexTensor, Option<Self>) {
+        let mut y = whole(y);
+        let inputs = [x, a, router, b];
+        let inner = gated_low_rank::forward(y.storage_mut(), inputs.each_ref().map(as_f32_slice), &shape);
+        (y, requires_grad.contains(&true).then_some(GatedLowRank { inputs, inner, shape }))
+    }
+
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 5]) -> [Option<FlexTensor>; 5] {
+        let inputs = self.inputs.each_ref().map(as_f32_slice);
+        let gradients = gated_low_rank::backward(as_f32_slice(&d), inputs, &self.inner, &self.shape);
+        let mut all = [requires_grad[0].then_some(d), None, None, None, None];
+        for (i, gradient) in gradients.into_iter().enumerate() {
+            all[i + 1] = requires_grad[i + 1].then(|| like(gradient, &self.inputs[i]));
+        }
+        all
+    }
+
+    fn reference<B: Backend>(shape: GatedLowRankShape, inputs: [FloatTensor<B>; 5]) -> FloatTensor<B> {
+        reference::gated_low_rank::<B>(inputs, &shape)
     }
 }

@@ -1,5 +1,6 @@
 //! The CPU device, and the table of operations. A tensor that is not f32 goes to the engine's own operations.
 
+mod affine;
 mod attention;
 mod cross_entropy;
 mod elementwise;
@@ -55,6 +56,13 @@ pub(crate) fn mean_squares(x: &FlexTensor, scale: f32) -> [Tensor<2>; 2] {
     let [n, h] = [0, 1].map(|i| dim(x, i));
     let [rows, columns] = cpu::mean_squares::rows_and_columns(as_f32_slice(x), h, scale);
     [plain_tensor(tensor(rows, [n, 1])), plain_tensor(tensor(columns, [1, h]))]
+}
+
+/// [`crate::low_rank_row_norms`] of tensors that [`as_flex`] gave.
+pub(crate) fn low_rank_row_norms(w: &FlexTensor, [a, b]: [&FlexTensor; 2], scale: f32) -> Tensor<1> {
+    let shape @ [outputs, ..] = [dim(w, 0), dim(w, 1), dim(a, 0)];
+    let norms = cpu::low_rank::row_norms(as_f32_slice(w), [a, b].map(as_f32_slice), shape, scale);
+    plain_tensor(tensor(norms, [outputs]))
 }
 
 /// [`crate::scatter_add_rows`] of a tensor that [`as_flex`] gave.

@@ -1,12 +1,13 @@
 //! The table of operations, and what is made of it: the extension trait, and its implementations for the CPU without autodiff and as
 //! nodes of its graph.
 
+use super::affine::{GroupedAffine, ScaleRows};
 use super::attention::{Attention, CrossAttention, RelativeAttention};
 use super::cross_entropy::CrossEntropy;
 use super::elementwise::{Add, GegluTanh, Gelu, Relu};
 use super::embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
 use super::linear::{BatchedMatvec, Ffn, Linear, LinearGelu};
-use super::low_rank::LowRank;
+use super::low_rank::{GatedLowRank, LowRank};
 use super::mix::{Mix, SigmoidGate, Softmax};
 use super::node::{FusedOp, as_f32_slice, contiguous, forward_autograd, forward_inference, whole};
 use super::norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
@@ -18,7 +19,7 @@ use burn::backend::{
 };
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
-use cpu::{LowRankGroups, Mixing};
+use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups, Mixing};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -47,6 +48,9 @@ macro_rules! fused_ops {
             fused_mix(x, w; settings: Mixing) = Mix(settings);
             fused_softmax(z;) = Softmax(());
             fused_sigmoid_gate(a, b;) = SigmoidGate(());
+            fused_gated_low_rank(y, x, a, router, b; shape: GatedLowRankShape) = GatedLowRank(shape);
+            fused_grouped_affine(x, factor, shift; groups: AffineGroups) = GroupedAffine(groups);
+            fused_scale_rows(x, factor;) = ScaleRows(());
             fused_dropout(x; dropout: Dropout) = DropoutOp(dropout);
             fused_add(a, b;) = Add(());
             fused_gather_rows(x; index: Arc<[u32]>) = GatherRows(index);

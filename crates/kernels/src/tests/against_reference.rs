@@ -5,15 +5,15 @@ use crate::settings::{AttentionRows, EmbedSettings};
 use crate::{AttentionSettings, CrossEntropyTargets, Dropout, Precision::F32, RowOffsets, reference};
 use burn::backend::{Dispatch, ops::ActivationOps};
 use burn::tensor::{Device, Tensor};
-use cpu::{LowRankGroups, Mixing};
+use cpu::Mixing;
 
-type Operation<'a> = dyn Fn(&[Tensor<2>]) -> Tensor<2> + 'a;
+pub(super) type Operation<'a> = dyn Fn(&[Tensor<2>]) -> Tensor<2> + 'a;
 
 /// Rows and columns that norms are tried with.
 const NORMS: [[usize; 2]; 4] = [[1, 3], [5, 33], [200, 64], [0, 5]];
 const DROPOUT: Option<Dropout> = Some(Dropout::new(0.3, 11));
 
-fn check(name: &str, shapes: &[[usize; 2]], fused: &Operation<'_>, reference: &Operation<'_>) {
+pub(super) fn check(name: &str, shapes: &[[usize; 2]], fused: &Operation<'_>, reference: &Operation<'_>) {
     let input = |(i, shape): (usize, &[usize; 2])| (numbers(shape[0] * shape[1], i as u32 + 1), *shape);
     let inputs: Vec<_> = shapes.iter().enumerate().map(input).collect();
     let (right, d_right) = run(&Device::flex(), &inputs, reference);
@@ -281,46 +281,6 @@ fn relative_attention_at_positions() {
                 Tensor::from_dispatch(reference::relative_attention::<Dispatch>(q, kv, bias, &rows, settings))
             },
         );
-    }
-}
-
-#[test]
-fn grouped_low_rank() {
-    for groups in [vec![0..7, 7..7], vec![0..3, 3..7], vec![1..2, 4..7], vec![2..2, 3..6]] {
-        for columns in [0..5, 2..6] {
-            let (rank, inputs, width) = (2, 4, 6);
-            let shapes = [
-                [7, width],
-                [7, inputs],
-                [groups.len() * rank, inputs],
-                [groups.len() * columns.len(), rank],
-            ];
-            let settings = LowRankGroups {
-                rows: groups.clone(),
-                columns: columns.clone(),
-                width,
-                inputs,
-                rank,
-                scale: 0.5,
-            };
-            check(
-                "grouped_low_rank",
-                &shapes,
-                &|x| {
-                    let own = |(g, rows): (usize, &std::ops::Range<usize>)| {
-                        let a = x[2].clone().slice([g * rank..(g + 1) * rank, 0..inputs]);
-                        let b = x[3].clone().slice([g * columns.len()..(g + 1) * columns.len(), 0..rank]);
-                        (rows.clone(), [a, b])
-                    };
-                    let groups = groups.iter().enumerate().map(own).collect();
-                    crate::grouped_low_rank(x[0].clone(), x[1].clone(), groups, columns.clone(), 0.5)
-                },
-                &|x| {
-                    let inputs = [0, 1, 2, 3].map(|i| dispatched(&x[i]));
-                    Tensor::from_dispatch(reference::grouped_low_rank::<Dispatch>(inputs, &settings))
-                },
-            );
-        }
     }
 }
 

@@ -9,6 +9,7 @@ mod elementwise;
 mod gradient_sums;
 mod jacobian;
 mod level1;
+mod low_rank;
 mod repeat;
 mod rows;
 

@@ -150,6 +150,7 @@ impl Bag {
             let part = |map, linear: LinearId, inputs| SiteWeight {
                 map,
                 weight: linear.weight,
+                bias: linear.bias,
                 rows: 0..width,
                 inputs,
             };

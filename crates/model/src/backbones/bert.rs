@@ -193,8 +193,13 @@ pub(super) fn open(
 impl Layer {
     fn site_weights(&self, settings: &Settings) -> Vec<SiteWeight> {
         let (h, f) = (settings.sizes.hidden, settings.sizes.intermediate_size);
-        let part =
-            |map, linear: LinearId, rows, inputs| SiteWeight { map, weight: linear.weight, rows, inputs };
+        let part = |map, linear: LinearId, rows, inputs| SiteWeight {
+            map,
+            weight: linear.weight,
+            bias: linear.bias,
+            rows,
+            inputs,
+        };
         let FeedForwardId { ffn_in, ffn_out, .. } = self.feed_forward;
         vec![
             part(Map::Query, self.qkv, 0..h, h),

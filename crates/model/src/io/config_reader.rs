@@ -67,7 +67,7 @@ pub(crate) fn saved_json(mut json: Value, class: &str) -> Value {
 }
 
 /// A value for a message, cut where it is long.
-fn shortened(value: &Value) -> String {
+pub(crate) fn shortened(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}...", &text[..end]),

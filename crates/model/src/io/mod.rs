@@ -1,5 +1,6 @@
 //! Folders in Hugging Face layout: `config.json`, `model.safetensors` (or shards with an index), and our `heads.safetensors`.
 
+mod adapters;
 pub(crate) mod config_reader;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -12,6 +13,7 @@ use crate::error::{ModelError, TensorProblem};
 use crate::init::Init;
 use crate::parameters::{Parameters, Role};
 use crate::trunk::Trunk;
+pub use adapters::{load_adapters, save_adapters};
 use names::NameTable;
 pub(crate) use safetensors_reader::SafetensorsReader;
 use serde_json::Value;

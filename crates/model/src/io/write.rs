@@ -26,6 +26,11 @@ enum Source<'a> {
         index: usize,
         part: usize,
     },
+    /// Parameters one after the other.
+    Parameters {
+        parameters: &'a Parameters,
+        indices: Vec<usize>,
+    },
     Bytes(&'a [u8]),
 }
 
@@ -33,21 +38,46 @@ impl Tensor<'_> {
     fn length(&self) -> usize {
         match self.source {
             Source::Bytes(bytes) => bytes.len(),
-            Source::Parameter { .. } => 4 * self.shape.iter().product::<usize>(),
+            Source::Parameter { .. } | Source::Parameters { .. } => 4 * self.shape.iter().product::<usize>(),
         }
     }
 
     fn write(&self, to: &mut impl Write) -> std::io::Result<()> {
-        match self.source {
+        let mut numbers = |values: &[f32]| {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            to.write_all(&bytes)
+        };
+        match &self.source {
             Source::Bytes(bytes) => to.write_all(bytes),
             Source::Parameter { parameters, index, part } => {
-                let (values, size) = (parameters.data(index), self.length() / 4);
-                let part = &values[part * size..(part + 1) * size];
-                let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
-                to.write_all(&bytes)
+                let size = self.length() / 4;
+                numbers(&parameters.data(*index)[part * size..(part + 1) * size])
+            }
+            Source::Parameters { parameters, indices } => {
+                indices.iter().try_for_each(|index| numbers(&parameters.data(*index)))
             }
         }
     }
+
+    /// The parameters that it is made of, each counted once among the parts of one.
+    fn parameters(&self) -> Vec<usize> {
+        match &self.source {
+            Source::Parameter { index, part: 0, .. } => vec![*index],
+            Source::Parameters { indices, .. } => indices.clone(),
+            Source::Parameter { .. } | Source::Bytes(_) => Vec::new(),
+        }
+    }
+}
+
+/// A tensor of this shape that parameters make up, one after the other.
+pub(super) fn joined<'a>(
+    name: String,
+    shape: &[usize],
+    parameters: &'a Parameters,
+    indices: &[usize],
+) -> Tensor<'a> {
+    let source = Source::Parameters { parameters, indices: indices.to_vec() };
+    Tensor { name, dtype: Dtype::F32, shape: shape.to_vec(), source }
 }
 
 /// A backbone's parameters under the names of its table, and what it passes through.
@@ -82,8 +112,7 @@ pub(super) fn safetensors(
     mut tensors: Vec<Tensor<'_>>,
 ) -> Result<(), ModelError> {
     let mut problems = Vec::new();
-    for tensor in &tensors {
-        let Source::Parameter { index, part: 0, .. } = tensor.source else { continue };
+    for index in tensors.iter().flat_map(Tensor::parameters) {
         let values = parameters.data(index);
         if let Some(bad) = values.iter().position(|value| !value.is_finite()) {
             let (name, found) = (parameters.parameter(index).name.clone(), values[bad].to_string());

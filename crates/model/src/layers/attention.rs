@@ -45,7 +45,7 @@ impl Attention {
     /// Its linear maps.
     pub fn site_weights(&self, s: &BlockSettings) -> Vec<SiteWeight> {
         let (h, dim) = (s.hidden, s.attention_dim);
-        let part = |map, weight, rows, inputs| SiteWeight { map, weight, rows, inputs };
+        let part = |map, weight, rows, inputs| SiteWeight { map, weight, bias: None, rows, inputs };
         vec![
             part(Map::Query, self.q, 0..dim, h),
             part(Map::Key, self.kv, 0..dim, h),

@@ -46,6 +46,7 @@ impl FeedForward {
         let part = |map, linear: LinearId, outputs, inputs| SiteWeight {
             map,
             weight: linear.weight,
+            bias: linear.bias,
             rows: 0..outputs,
             inputs,
         };

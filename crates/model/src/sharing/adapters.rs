@@ -195,10 +195,6 @@ impl Sharing for Adapters {
             None => y,
         }
     }
-
-    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
-        None
-    }
 }
 
 impl Half {

@@ -21,7 +21,7 @@ use super::build::{check_first_layer, misfit};
 use super::copies::{Copies, parameters_from};
 use super::{LanePolicy, LayerPass, Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
-use crate::parameters::{Level, MatrixId, Owner, Parameters, VectorId};
+use crate::parameters::{Level, MatrixId, Owner, ParameterTensor, Parameters, VectorId};
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,18 @@ pub struct BranchLevel {
     pub first_layer: usize,
     /// The tasks of each group.
     pub groups: Vec<Vec<String>>,
+}
+
+impl BranchConfig {
+    /// Leaves other tasks than these out of the groups.
+    pub(super) fn retain_tasks(&mut self, keep: impl Fn(&str) -> bool) {
+        let retain = |groups: &mut Vec<Vec<String>>| {
+            groups.iter_mut().for_each(|group| group.retain(|task| keep(task)));
+            groups.retain(|group| !group.is_empty());
+        };
+        self.groups.iter_mut().for_each(retain);
+        self.levels.iter_mut().for_each(|level| retain(&mut level.groups));
+    }
 }
 
 /// See the module.
@@ -188,11 +200,12 @@ impl Sharing for Branch {
         self.copies.vector(task, id, parameters)
     }
 
-    fn refuses_frozen(&self, layers: usize) -> Option<String> {
-        super::copies::refuse_frozen(NAME, self.first_layer, layers)
+    fn merged(&self, task: &str, parameters: &Parameters) -> Option<Vec<(usize, ParameterTensor)>> {
+        let group = self.groups.iter().find(|group| group.iter().any(|own| own == task))?;
+        Some(self.copies.merged(group.first()?, parameters))
     }
 
-    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
-        None
+    fn refuses_frozen(&self, layers: usize) -> Option<String> {
+        super::copies::refuse_frozen(NAME, self.first_layer, layers)
     }
 }

@@ -1,7 +1,7 @@
 //! A trunk for each task from a layer on, all of which run on all rows: the states of the tasks lie side by side.
 
 use super::TrunkShape;
-use super::build::{check_first_layer, misfit};
+use super::build::check_first_layer;
 use super::copies::{Copies, parameters_from};
 use crate::error::ModelError;
 use crate::parameters::{Owner, Parameters};
@@ -34,12 +34,9 @@ impl Columns {
         parameters: &mut Parameters,
     ) -> Result<Self, ModelError> {
         check_first_layer(scheme, first_layer, trunk)?;
-        if tasks.len() < 2 {
-            return Err(misfit(scheme, "tasks", tasks.len(), "two tasks or more"));
-        }
         let wanted = parameters_from(first_layer, trunk, parameters);
         let mut copies = Copies::default();
-        for task in &tasks[1..] {
+        for task in tasks.iter().skip(1) {
             copies.add(scheme, std::slice::from_ref(task), &wanted, parameters);
             // The sums between the columns let every task train every column.
             copies.of(task).for_each(|copy| parameters.set_owner(copy, Owner::Trunk));

@@ -58,6 +58,12 @@ impl Copies {
         }
     }
 
+    /// The copies of a task, as what they stand for.
+    pub(super) fn merged(&self, task: &str, parameters: &Parameters) -> Vec<(usize, ParameterTensor)> {
+        let of = self.0.get(task).into_iter().flatten();
+        of.map(|(base, copy)| (*base, parameters.parameter(*copy).value().clone())).collect()
+    }
+
     /// For each parameter of the backbone its copies, in the order of the owners' names.
     pub(super) fn by_parameter(&self) -> BTreeMap<usize, Vec<usize>> {
         let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();

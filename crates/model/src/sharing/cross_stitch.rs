@@ -11,7 +11,7 @@
 //! Cost: every row goes through the columns of all tasks, also to answer one of them: from `first_layer` on tasks times the operations.
 //! The numbers a want a higher learning rate than the network (100 to 1,000 times in the paper): they have that of adapters.
 //! When to use: small trunks and few tasks, when it is worth its cost to find out how much tasks share, layer by layer.
-//! Errors: one task, a layer that the backbone does not have, frozen layers above `first_layer`.
+//! Errors: a layer that the backbone does not have, frozen layers above `first_layer`.
 //! Paper: Misra et al. 2016, "Cross-stitch networks for multi-task learning".
 
 use super::build::{SchemeParameters, misfit};
@@ -65,7 +65,7 @@ impl CrossStitch {
 
 /// The weights of a unit: `own` for a task's own states, and the rest for the others.
 pub(super) fn first_weights(tasks: usize, own: f64) -> Init {
-    let other = if tasks > 1 { (1.0 - own) / (tasks - 1) as f64 } else { 0.0 };
+    let (own, other) = if tasks > 1 { (own, (1.0 - own) / (tasks - 1) as f64) } else { (1.0, 0.0) };
     let weight = |at: usize| to_f32(if at / tasks == at % tasks { own } else { other });
     Init::Data((0..tasks * tasks).map(weight).collect())
 }
@@ -141,9 +141,5 @@ impl Sharing for CrossStitch {
 
     fn refuses_frozen(&self, layers: usize) -> Option<String> {
         super::copies::refuse_frozen(NAME, self.columns.first_layer, layers)
-    }
-
-    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
-        None
     }
 }

@@ -9,6 +9,7 @@
 //! Paper: Caruana 1997, "Multitask learning".
 
 use super::{Sharing, SharingConfig};
+use crate::parameters::{ParameterTensor, Parameters};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,5 +31,9 @@ impl Hard {
 impl Sharing for Hard {
     fn config(&self) -> SharingConfig {
         SharingConfig::default()
+    }
+
+    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(usize, ParameterTensor)>> {
+        Some(Vec::new())
     }
 }

@@ -15,7 +15,7 @@
 //! Cost: as `cross_stitch`. It is a search: a run writes the tree that it has found as `branches.toml`, whose `[[sharing.branch.levels]]`
 //! train again, at the cost of the branches alone.
 //! When to use: few tasks and a small trunk; `polytask affinity` finds groups at less cost.
-//! Errors: one task, a layer that the backbone does not have, a temperature of 0, frozen layers above `first_layer`.
+//! Errors: a layer that the backbone does not have, a temperature of 0, frozen layers above `first_layer`.
 //! Paper: Guo, Lee and Ulbricht 2020, "Learning to branch for multi-task learning"; Jang et al. 2017, "Categorical reparameterization
 //! with Gumbel-softmax".
 
@@ -217,10 +217,6 @@ impl Sharing for LearnToBranch {
 
     fn refuses_frozen(&self, layers: usize) -> Option<String> {
         super::copies::refuse_frozen(NAME, self.columns.first_layer, layers)
-    }
-
-    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
-        None
     }
 }
 

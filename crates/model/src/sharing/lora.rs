@@ -1,32 +1,42 @@
 //! LoRA: a low-rank update of linear maps, one for each task or one for all.
 //!
 //! ```text
-//! y = W x + (alpha / rank) B_t A_t x            t is the task of the row; with `shared = true` one A and B for all tasks
+//! y = W x + s B_t A_t x                         t is the task of the row; with `shared = true` one A and B for all tasks
+//! y = m_t / |W + s B_t A_t| (W x + s B_t A_t x)  with `use_dora`; the lengths of the rows of W + s B_t A_t
 //! ```
 //!
-//! Shapes: A `[rank, in]`, B `[out, rank]`, for every map of every layer that `maps` and `layers` name. A begins uniform in
-//! +-1 / sqrt(in) (Kaiming uniform with a = sqrt(5), as in PEFT), B as zeros: the network begins as it was without.
-//! Defaults: rank 8, alpha 16, the queries and values of all layers, `freeze_base` true: of the network itself nothing is trained
-//! then, only A, B and the heads.
-//! Cost: 2 rank (in + out) operations a token and map. With a pair for each task, a row that several tasks read goes through the
-//! trunk once for each of them; rows of one task cost what they did, and all tasks of a pack still go in one pass.
-//! When to use: many tasks on one large network, each with few parameters of its own; or where tasks disturb each other.
-//! With `freeze_base` and a pair for each task no trained parameter is shared, so that balancing methods that compare gradients
-//! have nothing to compare: use `freeze_base = false`, or `shared = true`.
+//! The scale s is alpha / rank, or alpha / sqrt(rank) with `use_rslora`, which keeps large ranks from learning less.
+//! Shapes: A `[rank, in]`, B `[out, rank]`, m `[out]`, for every map of every layer that `maps` and `first_layer` name. A begins uniform
+//! in +-1 / sqrt(in) (Kaiming uniform with a = sqrt(5), as in PEFT), B as zeros, m as the lengths of the rows of W: the network
+//! begins as it was without. As in the paper and in PEFT no gradient goes through the lengths that m is divided by. A bias is added after
+//! m. `dropout` is of what A reads, in training. PEFT's layers with dropout and DoRA also drop what W reads in (m / |.| - 1) W x; the
+//! paper's formula, and this, do not.
+//! Parameters a task: `rank (in + out)` for each map, with `use_dora` `out` more.
+//! Defaults: rank 8, alpha 16, the queries and values of all layers, no dropout, `freeze_base` true: of the network itself nothing is
+//! trained then, only A, B, m and the heads. Their learning rate is the optimizer's `adapter_learning_rate`.
+//! Cost: 2 rank (in + out) operations a token and map; DoRA 2 rank in out more a map, task and pass. With a pair for each task, a row that
+//! several tasks read goes through the trunk once for each of them; rows of one task cost what they did, and all tasks of a pack
+//! still go in one pass.
+//! PEFT: a saved model has `adapters/TASK/`, or `adapters/shared/`, which `peft.PeftModel.from_pretrained` opens; `init_from` begins with
+//! such folders.
+//! When to use: many tasks on one large network, each with few parameters of its own; or where tasks disturb each other. DoRA where a
+//! small rank falls short of full training. With `freeze_base` and a pair for each task no trained parameter is shared, so that
+//! balancing methods that compare gradients have nothing to compare: use `freeze_base = false`, or `shared = true`.
 //! Errors: a rank that is 0 or above the size of a map, a layer that the backbone does not have, a map that it does not have.
-//! Paper: Hu et al. 2022, "LoRA: Low-rank adaptation of large language models".
+//! Papers: Hu et al. 2022, "LoRA: Low-rank adaptation of large language models"; Kalajdzievski 2023, "A rank stabilization scaling
+//! factor for fine-tuning with LoRA"; Liu et al. 2024, "DoRA: Weight-decomposed low-rank adaptation".
 
-use super::{LanePolicy, Map, Sharing, SharingConfig, Site, TrunkShape};
+use super::low_rank::{At, FactorBuilder, Factors, LowRank, LowRankSettings, Sites, kaiming};
+use super::{InitFrom, Map, PeftAdapter, PeftTensor, SharingConfig, Site};
 use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::init::Init;
-use crate::parameters::{Depth, Level, MatrixId, Owner, ParameterSpec, Parameters, Role};
-use crate::trunk::LayerContext;
+use crate::parameters::{MatrixId, Parameters, VectorId};
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 /// `[sharing.lora]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +48,13 @@ pub struct LoraConfig {
     /// The update is scaled by `alpha / rank`.
     #[schemars(range(min = 0.0))]
     pub alpha: f64,
+    /// Scale the update by `alpha / sqrt(rank)`.
+    pub use_rslora: bool,
+    /// Train the lengths of the weight's rows apart from their directions.
+    pub use_dora: bool,
+    /// Share of the numbers that A reads set to 0 in training; 0 by default.
+    #[schemars(range(min = 0.0, max = 0.95))]
+    pub dropout: f32,
     /// Which linear maps are updated; queries and values by default. Where a backbone has none of them: all that it has.
     pub maps: Option<BTreeSet<Map>>,
     /// The lowest layer that is updated, from 0; all by default.
@@ -46,167 +63,168 @@ pub struct LoraConfig {
     pub shared: bool,
     /// Train nothing of the network itself. True by default.
     pub freeze_base: bool,
+    /// Adapters in PEFT's layout to begin with: a folder for all tasks, or a table with folders by task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<InitFrom>,
 }
 
 impl Default for LoraConfig {
     fn default() -> Self {
-        Self { rank: 8, alpha: 16.0, maps: None, first_layer: 0, shared: false, freeze_base: true }
+        Self {
+            rank: 8,
+            alpha: 16.0,
+            use_rslora: false,
+            use_dora: false,
+            dropout: 0.0,
+            maps: None,
+            first_layer: 0,
+            shared: false,
+            freeze_base: true,
+            init_from: None,
+        }
     }
 }
 
 /// Whose update it is; `None`: that of all tasks.
 type OfTask = Option<String>;
 
+/// LoRA on a trunk: see the module.
+pub type Lora = LowRank<LoraFactors>;
+
 /// See the module.
 #[derive(Debug, Clone)]
-pub struct Lora {
+pub struct LoraFactors {
     config: LoraConfig,
-    /// A and B, by task.
-    pairs: BTreeMap<Site, BTreeMap<OfTask, [MatrixId; 2]>>,
-    /// Which rows of which weight each site is.
-    weights: BTreeMap<Site, (MatrixId, Range<usize>)>,
+    /// By task and site.
+    of: BTreeMap<(OfTask, Site), Pair>,
 }
 
-impl Lora {
-    pub(super) fn new(config: LoraConfig) -> Self {
-        Lora { config, pairs: BTreeMap::new(), weights: BTreeMap::new() }
-    }
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    a: MatrixId,
+    b: MatrixId,
+    magnitude: Option<VectorId>,
+}
 
+impl LoraFactors {
     fn scale(&self) -> f64 {
-        self.config.alpha / self.config.rank as f64
+        let LoraConfig { rank, alpha, use_rslora, .. } = self.config;
+        if use_rslora { alpha / (rank as f64).sqrt() } else { alpha / rank as f64 }
     }
 
-    /// The maps that are updated.
-    fn maps(&self, trunk: &TrunkShape) -> Result<BTreeSet<Map>, ModelError> {
-        let there: BTreeSet<Map> = trunk.sites().map(|(site, _)| site.map).collect();
-        let Some(wanted) = &self.config.maps else {
-            let usual = BTreeSet::from([Map::Query, Map::Value]);
-            return Ok(if usual.is_subset(&there) { usual } else { there });
-        };
-        match wanted.iter().find(|map| !there.contains(map)) {
-            Some(map) => Err(error("maps", map.name(), format!("maps of the backbone: {}", list(&there)))),
-            None if wanted.is_empty() => Err(error("maps", "none", format!("one of {}", list(&there)))),
-            None => Ok(wanted.clone()),
-        }
+    fn pair(&self, at: &At<'_>) -> Option<&Pair> {
+        self.of.get(&(at.task.map(str::to_owned), at.site))
     }
 }
 
-fn list(maps: &BTreeSet<Map>) -> String {
-    maps.iter().map(|map| map.name()).collect::<Vec<_>>().join(", ")
-}
+impl Factors for LoraFactors {
+    type Config = LoraConfig;
+    const NAME: &'static str = "lora";
 
-fn error(key: &str, found: impl ToString, expected: impl Into<String>) -> ModelError {
-    ModelError::Sharing { key: format!("lora.{key}"), found: found.to_string(), expected: expected.into() }
-}
+    fn new(config: LoraConfig) -> Self {
+        LoraFactors { config, of: BTreeMap::new() }
+    }
 
-impl Sharing for Lora {
-    fn config(&self) -> SharingConfig {
+    fn table(&self) -> SharingConfig {
         SharingConfig::Lora(self.config.clone())
+    }
+
+    fn settings(&self) -> LowRankSettings<'_> {
+        let LoraConfig { rank, alpha, dropout, ref maps, first_layer, shared, freeze_base, .. } = self.config;
+        LowRankSettings {
+            rank,
+            any_rank: false,
+            alpha: Some(alpha),
+            scale: self.scale(),
+            dropout,
+            maps: maps.as_ref(),
+            first_layer,
+            freeze_base,
+            shared,
+        }
     }
 
     fn build(
         &mut self,
-        trunk: &TrunkShape,
+        sites: &Sites,
         tasks: &[String],
         parameters: &mut Parameters,
     ) -> Result<(), ModelError> {
-        let (rank, alpha, layers) = (self.config.rank, self.config.alpha, trunk.layers.len());
-        if self.config.first_layer >= layers {
-            let expected = format!("below {layers}, the layers of the backbone");
-            return Err(error("first_layer", self.config.first_layer, expected));
-        }
-        if !(alpha.is_finite() && alpha > 0.0) {
-            return Err(error("alpha", alpha, "a number above 0"));
-        }
-        let maps = self.maps(trunk)?;
         let owners: Vec<OfTask> = match self.config.shared {
             true => vec![None],
             false => tasks.iter().cloned().map(Some).collect(),
         };
-        for (site, weight) in trunk.sites() {
-            if site.layer < self.config.first_layer || !maps.contains(&site.map) {
-                continue;
-            }
-            let (outputs, inputs) = (weight.rows.len(), weight.inputs);
-            if rank == 0 || rank > outputs.min(inputs) {
-                let expected = format!("from 1 to {}, the smaller size of {site}", outputs.min(inputs));
-                return Err(error("rank", rank, expected));
-            }
-            self.weights.insert(site, (weight.weight, weight.rows.clone()));
+        let (rank, scale) = (self.config.rank, to_f32(self.scale()));
+        for (site, weight) in sites {
             for task in &owners {
-                let depth = Some(Depth::encoder(Level::layer(site.layer)));
-                let of = task.as_deref().unwrap_or_default();
-                let mut add = |factor: &str, shape: [usize; 2], init: Init| {
-                    parameters.add_matrix(ParameterSpec {
-                        name: format!("sharing.lora.{}.{site}.{factor}", of.replace('.', "..")).into(),
-                        shape: &shape,
-                        owner: task.clone().map_or(Owner::Trunk, Owner::task),
-                        role: Role::Adapter,
-                        depth,
-                        init,
-                    })
-                };
-                let a = add("a", [rank, inputs], Init::Uniform((inputs as f32).powf(-0.5)));
-                let b = add("b", [outputs, rank], Init::Zeros);
-                self.pairs.entry(site).or_default().insert(task.clone(), [a, b]);
-            }
-        }
-        if self.config.freeze_base {
-            for index in 0..parameters.len() {
-                if parameters.parameter(index).is_base() {
-                    parameters.set_trainable(index, false);
-                }
+                let (outputs, inputs, of) = (weight.rows.len(), weight.inputs, task.as_deref());
+                let mut make = FactorBuilder { scheme: "lora", parameters };
+                let a = make.matrix(*site, of, "a", [rank, inputs], kaiming(inputs));
+                let b = make.matrix(*site, of, "b", [outputs, rank], Init::Zeros);
+                let magnitude = self.config.use_dora.then(|| {
+                    let factors = [a, b].map(|factor| make.parameters.matrix(factor));
+                    let at = At { site: *site, weight, task: of, parameters: make.parameters, seed: None };
+                    let lengths = lengths(&at, &factors, scale).into_data().try_into_vec();
+                    let first = Init::Data(lengths.expect("lengths are f32 on the host's side"));
+                    make.vector(*site, of, "magnitude", outputs, first)
+                });
+                self.of.insert((task.clone(), *site), Pair { a, b, magnitude });
             }
         }
         Ok(())
     }
 
-    fn lanes(&self) -> LanePolicy {
-        if self.config.shared { LanePolicy::Shared } else { LanePolicy::PerTask }
+    fn factors(&self, at: &At<'_>) -> Option<[Tensor<2>; 2]> {
+        let pair = self.pair(at)?;
+        Some([pair.a, pair.b].map(|factor| at.parameters.matrix(factor)))
     }
 
-    fn first_layer(&self) -> usize {
-        self.config.first_layer
+    fn output_factor(&self, at: &At<'_>, factors: &[Tensor<2>; 2]) -> Option<Tensor<1>> {
+        let magnitude = at.parameters.vector(self.pair(at)?.magnitude?);
+        let lengths = lengths(at, factors, to_f32(self.scale()));
+        let lengths = if magnitude.is_autodiff() { lengths.autodiff() } else { lengths };
+        Some(magnitude / lengths)
     }
 
-    fn hooks(&self, site: Site) -> bool {
-        self.pairs.contains_key(&site)
-    }
-
-    fn linear(
-        &self,
-        site: Site,
-        context: &LayerContext<'_>,
-        x: &Tensor<2>,
-        y: Tensor<2>,
-        columns: Range<usize>,
-    ) -> Tensor<2> {
-        let Some(pairs) = self.pairs.get(&site) else { return y };
-        let factors = |[a, b]: &[MatrixId; 2]| [context.matrix(*a), context.matrix(*b)];
-        let updates: Vec<(Range<usize>, [Tensor<2>; 2])> = match pairs.get(&None) {
-            Some(shared) => vec![(0..x.dims()[0], factors(shared))],
-            None => {
-                let own = |lane: &crate::trunk::Lane| {
-                    Some((lane.tokens.clone(), factors(pairs.get(&Some(lane.task.clone()))?)))
-                };
-                context.lanes().iter().filter_map(own).collect()
+    fn adapters(&self, sites: &Sites) -> Vec<PeftAdapter> {
+        let LoraConfig { rank, alpha, dropout, use_rslora, use_dora, .. } = self.config;
+        let mut adapters: BTreeMap<&OfTask, Vec<PeftTensor>> = BTreeMap::new();
+        for ((task, site), Pair { a, b, magnitude }) in &self.of {
+            let Some(weight) = sites.get(site) else { continue };
+            let (outputs, inputs) = (weight.rows.len(), weight.inputs);
+            let tensors = adapters.entry(task).or_default();
+            let mut add = |name: &str, shape: &[usize], index| {
+                tensors.push(PeftTensor::of_map(*site, name, shape, vec![index]));
+            };
+            add("lora_A.weight", &[rank, inputs], a.index());
+            add("lora_B.weight", &[outputs, rank], b.index());
+            if let Some(magnitude) = magnitude {
+                add("lora_magnitude_vector", &[outputs], magnitude.index());
             }
-        };
-        kernels::grouped_low_rank(y, x.clone(), updates, columns, to_f32(self.scale()))
+        }
+        let config = json!({
+            "peft_type": "LORA",
+            "r": rank,
+            "lora_alpha": alpha,
+            "lora_dropout": dropout,
+            "use_rslora": use_rslora,
+            "use_dora": use_dora,
+            "bias": "none",
+            "fan_in_fan_out": false,
+            "init_lora_weights": true,
+        });
+        let adapter = |(task, tensors): (&OfTask, _)| PeftAdapter::new(task.clone(), config.clone(), tensors);
+        adapters.into_iter().map(adapter).collect()
     }
 
-    fn merged(&self, task: &str, parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
-        let mut merged: BTreeMap<usize, (MatrixId, Tensor<2>)> = BTreeMap::new();
-        for (site, (weight, rows)) in &self.weights {
-            let pairs = self.pairs.get(site)?;
-            let [a, b] = pairs.get(&None).or_else(|| pairs.get(&Some(task.to_owned())))?;
-            let update = parameters.matrix(*b).matmul(parameters.matrix(*a)) * self.scale();
-            let (_, whole) =
-                merged.entry(weight.index()).or_insert_with(|| (*weight, parameters.matrix(*weight)));
-            let columns = whole.dims()[1];
-            let part = whole.clone().slice([rows.clone(), 0..columns]) + update;
-            *whole = whole.clone().slice_assign([rows.clone(), 0..columns], part);
-        }
-        Some(merged.into_values().collect())
+    fn init_from(&self) -> Option<&InitFrom> {
+        self.config.init_from.as_ref()
     }
+}
+
+/// The lengths of the rows of the updated weight `[out]`, without a gradient.
+fn lengths(at: &At<'_>, [a, b]: &[Tensor<2>; 2], scale: f32) -> Tensor<1> {
+    let weight = at.parameters.matrix(at.weight.weight).inner();
+    let weight = weight.slice([at.weight.rows.clone(), 0..at.weight.inputs]);
+    kernels::low_rank_row_norms(&weight, [&a.clone().inner(), &b.clone().inner()], scale)
 }

@@ -20,7 +20,7 @@ use super::build::{misfit, owners};
 use super::experts::{Gate, GateInput, StateExperts};
 use super::{Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
-use crate::parameters::{MatrixId, Parameters};
+use crate::parameters::Parameters;
 use crate::trunk::LayerContext;
 use burn::tensor::Tensor;
 use kernels::RowOffsets;
@@ -119,9 +119,5 @@ impl Sharing for Mmoe {
         let Some(gate) = task.and_then(|task| self.gates.get(task)) else { return x };
         let of_experts = kernels::take_columns(states, width..(experts + 1) * width);
         kernels::mix(of_experts, gate.weights(context, x, rows), experts)
-    }
-
-    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
-        None
     }
 }

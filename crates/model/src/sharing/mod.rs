@@ -8,26 +8,40 @@ mod copies;
 mod cross_stitch;
 mod experts;
 mod hard;
+mod hydra_lora;
+mod ia3;
 mod learn_to_branch;
 mod lora;
+mod low_rank;
 mod mmoe;
 mod mtan;
+mod mtl_lora;
+mod peft;
+mod poly;
 mod scalar_mix;
 mod sluice;
 mod soft;
+mod targets;
+mod vera;
 
 pub use adapters::{Adapters, AdaptersConfig};
 pub use branch::{Branch, BranchConfig, BranchLevel};
 pub use cross_stitch::{CrossStitch, CrossStitchConfig};
 pub use experts::GateInput;
 pub use hard::{Hard, HardConfig};
+pub use hydra_lora::{HydraLora, HydraLoraConfig};
+pub use ia3::{Ia3, Ia3Config};
 pub use learn_to_branch::{LearnToBranch, LearnToBranchConfig};
 pub use lora::{Lora, LoraConfig};
 pub use mmoe::{Mmoe, MmoeConfig};
 pub use mtan::{Mtan, MtanConfig};
+pub use mtl_lora::{MtlLora, MtlLoraConfig, Transform};
+pub use peft::{InitFrom, PeftAdapter, PeftTensor};
+pub use poly::{Poly, PolyConfig};
 pub use scalar_mix::{ScalarMix, ScalarMixConfig};
 pub use sluice::{Sluice, SluiceConfig};
 pub use soft::{Soft, SoftConfig, SoftPenalty};
+pub use vera::{Vera, VeraConfig};
 
 use crate::error::ModelError;
 use crate::parameters::{Level, MatrixId, ParameterTensor, Parameters, VectorId};
@@ -93,6 +107,17 @@ schemes! {
     Mtan(MtanConfig), "mtan", "mtan.rs";
     /// Experts over the states, weighted by a gate for each task (Ma et al. 2018).
     Mmoe(MmoeConfig), "mmoe", "mmoe.rs";
+    /// A low-rank update whose first factor all tasks share, with a transform and a mixture of second factors for each task
+    /// (Yang et al. 2024).
+    MtlLora(MtlLoraConfig), "mtl_lora", "mtl_lora.rs";
+    /// Low-rank updates by random factors that are not trained, with two trained vectors for each map (Kopiczko et al. 2024).
+    Vera(VeraConfig), "vera", "vera.rs";
+    /// Trained scales of keys, values and the states inside feed-forward blocks (Liu et al. 2022).
+    Ia3(Ia3Config), "ia3", "ia3.rs";
+    /// Low-rank updates mixed for each task of an inventory of skills (Ponti et al. 2023).
+    Poly(PolyConfig), "poly", "poly.rs";
+    /// A low-rank update with several second factors, mixed for each token (Tian et al. 2024).
+    HydraLora(HydraLoraConfig), "hydra_lora", "hydra_lora.rs";
 }
 
 impl Default for SharingConfig {
@@ -158,6 +183,8 @@ pub struct SiteWeight {
     pub map: Map,
     /// The weight, `[out, in]`; several maps may be parts of one.
     pub weight: MatrixId,
+    /// The bias of the layer, of whose numbers the map has those of its rows; `None` for a layer without.
+    pub bias: Option<VectorId>,
     /// Its rows that are this map.
     pub rows: Range<usize>,
     /// Its columns.
@@ -256,9 +283,16 @@ pub trait Sharing: Send + Sync + fmt::Debug {
         usize::MAX
     }
 
-    /// Whether [`Sharing::linear`] changes what a linear map gives. Where it does not, fused operations stay fused.
+    /// Whether [`Sharing::input`] or [`Sharing::linear`] changes what a linear map reads or gives. Where neither does, fused
+    /// operations stay fused.
     fn hooks(&self, _site: Site) -> bool {
         false
+    }
+
+    /// What a linear map reads in place of `x` `[n, in]`. Not asked where several maps are one product, as queries, keys and values
+    /// of a BERT are: these read the same.
+    fn input(&self, _site: Site, _context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
+        x
     }
 
     /// The output of a linear map on `x` `[n, in]`, whose shared weights gave `y` `[n, out..]`, of which the map's are `columns`.
@@ -390,7 +424,18 @@ pub trait Sharing: Send + Sync + fmt::Debug {
     }
 
     /// A task's weights with the scheme folded in, as whole matrices; `None` where that cannot be.
-    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
-        Some(Vec::new())
+    /// A task's weights with the scheme folded in, as whole tensors by their index in the table; `None` where that cannot be.
+    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(usize, ParameterTensor)>> {
+        None
+    }
+
+    /// What PEFT reads of it, an adapter each; none where PEFT has no such method.
+    fn adapters(&self) -> Vec<PeftAdapter> {
+        Vec::new()
+    }
+
+    /// The adapters in PEFT's layout that it begins with.
+    fn init_from(&self) -> Option<&InitFrom> {
+        None
     }
 }

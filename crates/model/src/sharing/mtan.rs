@@ -143,8 +143,4 @@ impl Sharing for Mtan {
             kernels::sigmoid_gate(kernels::ffn(seen, w1, b1, w2, b2, context.precision()), shared)
         })
     }
-
-    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
-        None
-    }
 }

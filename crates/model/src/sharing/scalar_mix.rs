@@ -116,10 +116,6 @@ impl Sharing for ScalarMix {
         let mixed = scores.dims()[1];
         kernels::mix(states, kernels::softmax(scores) * context.matrix(*factor), mixed)
     }
-
-    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
-        None
-    }
 }
 
 /// The states of the last layer out of those of all, of which there are as many as some task has scores.

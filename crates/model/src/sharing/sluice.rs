@@ -111,7 +111,7 @@ impl Sluice {
 /// `own` for each subspace, and the rest for the same one of the other tasks.
 fn first_weights(tasks: usize, subspaces: usize, own: f64) -> Init {
     let n = tasks * subspaces;
-    let other = (1.0 - own) / (tasks - 1).max(1) as f64;
+    let (own, other) = if tasks > 1 { (own, (1.0 - own) / (tasks - 1) as f64) } else { (1.0, 0.0) };
     let weight = |at: usize| {
         let (to, from) = (at / n, at % n);
         let same_subspace = to % subspaces == from % subspaces;
@@ -245,10 +245,6 @@ impl Sharing for Sluice {
 
     fn refuses_frozen(&self, layers: usize) -> Option<String> {
         super::copies::refuse_frozen(NAME, self.columns.first_layer, layers)
-    }
-
-    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
-        None
     }
 }
 

@@ -13,7 +13,7 @@
 //! Cost: none for rows of one task, a row that several tasks read goes through the trunk once for each; the penalty reads the weights of
 //! all tasks once a step. Memory: weights, gradients and optimizer state of all trunks.
 //! When to use: when hard sharing hurts a task and `compare` finds that a model for each task loses what tasks have in common.
-//! Errors: one task, a strength below 0, a layer that the backbone does not have, frozen layers above `first_layer`.
+//! Errors: a strength below 0, a layer that the backbone does not have, frozen layers above `first_layer`.
 //! Papers: Duong et al. 2015, "Low resource dependency parsing: cross-lingual parameter sharing in a neural network parser" (l2); Yang and
 //! Hospedales 2017, "Trace norm regularised deep multi-task learning".
 
@@ -106,9 +106,7 @@ impl Sharing for Soft {
         if !(strength.is_finite() && strength >= 0.0) {
             return Err(misfit(NAME, "strength", strength, "a number, 0 or more"));
         }
-        let Some((first, others)) = tasks.split_first().filter(|(_, others)| !others.is_empty()) else {
-            return Err(misfit(NAME, "tasks", tasks.len(), "two tasks or more"));
-        };
+        let Some((first, others)) = tasks.split_first() else { return Ok(()) };
         let own = parameters_from(first_layer, trunk, parameters);
         for task in others {
             self.copies.add(NAME, std::slice::from_ref(task), &own, parameters);
@@ -171,15 +169,15 @@ impl Sharing for Soft {
             };
             penalty.gradients.extend(of_tasks.into_iter().zip(gradients));
         }
-        Some(penalty)
+        (!penalty.gradients.is_empty()).then_some(penalty)
+    }
+
+    fn merged(&self, task: &str, parameters: &Parameters) -> Option<Vec<(usize, ParameterTensor)>> {
+        Some(self.copies.merged(task, parameters))
     }
 
     fn refuses_frozen(&self, layers: usize) -> Option<String> {
         refuse_frozen(NAME, self.config.first_layer, layers)
-    }
-
-    fn merged(&self, _task: &str, _parameters: &Parameters) -> Option<Vec<(MatrixId, Tensor<2>)>> {
-        None
     }
 }
 

@@ -243,6 +243,7 @@ impl<'a> LayerContext<'a> {
     /// and values may be one product.
     pub fn linear(&self, layer: Option<usize>, maps: &[Map], x: Tensor<2>, w: LinearId) -> Tensor<2> {
         let (weight, bias) = self.linear_weights(w);
+        let x = self.enter(layer, maps, x);
         let y = kernels::linear(x.clone(), weight, bias, self.precision);
         self.adapt(layer, maps, x, y)
     }
@@ -257,6 +258,7 @@ impl<'a> LayerContext<'a> {
         rows: Range<usize>,
     ) -> Tensor<2> {
         let (weight, bias) = self.linear_weights(w);
+        let x = self.enter(layer, maps, x);
         let y = kernels::linear_rows(x.clone(), weight, bias, rows, self.precision);
         self.adapt(layer, maps, x, y)
     }
@@ -327,6 +329,17 @@ impl<'a> LayerContext<'a> {
     /// The place of a map, if the sharing scheme changes what it gives.
     fn site(&self, layer: Option<usize>, map: Map) -> Option<Site> {
         layer.map(|layer| Site { layer, map }).filter(|site| self.sharing.hooks(*site))
+    }
+
+    /// What the sharing scheme makes of the input of a linear layer that is one map.
+    fn enter(&self, layer: Option<usize>, maps: &[Map], x: Tensor<2>) -> Tensor<2> {
+        match maps {
+            [map] => match self.site(layer, *map) {
+                Some(site) => self.sharing.input(site, self, x),
+                None => x,
+            },
+            _ => x,
+        }
     }
 
     /// What the sharing scheme makes of the output `y` of a linear layer on `x`.

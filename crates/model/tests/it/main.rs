@@ -1,5 +1,6 @@
 //! One program of all tests from outside: each would link the whole engine by itself.
 
+mod adapters;
 mod dataset_embeddings;
 mod decoder;
 mod fixture;

@@ -94,6 +94,12 @@ fn proposal(test: &LrRangeTest, args: &cli::LrFind, config: &Config) -> String {
         1.0 => String::new(),
         ratio => format!(" --set optimizer.{name}.head_learning_rate={:.1e}", rate * ratio),
     };
+    let adapters = match own.adapters / own.trunk {
+        ratio if own.adapters != own.heads => {
+            format!(" --set optimizer.{name}.adapter_learning_rate={:.1e}", rate * ratio)
+        }
+        _ => String::new(),
+    };
     let fixed: Vec<&str> = config
         .task
         .iter()
@@ -108,7 +114,7 @@ fn proposal(test: &LrRangeTest, args: &cli::LrFind, config: &Config) -> String {
         ),
     };
     format!(
-        "{told}  try: polytask train {file} --set optimizer.{name}.learning_rate={rate:.1e}{heads}{fixed}\n"
+        "{told}  try: polytask train {file} --set optimizer.{name}.learning_rate={rate:.1e}{heads}{adapters}{fixed}\n"
     )
 }
 

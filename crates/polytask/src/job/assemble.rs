@@ -82,6 +82,7 @@ pub fn assemble_saved(config: &Config, mut model: Model, split: Split) -> Result
 fn set_up_trunk(config: &Config, trunk: &mut Trunk, parameters: &mut Parameters) -> Result<(), Failure> {
     let names: Vec<String> = config.task.keys().cloned().collect();
     trunk.set_sharing(config.sharing.build(), &names, parameters).map_err(|e| Failure::refused([e]))?;
+    model::load_adapters(trunk, parameters).map_err(|e| Failure::refused([e]))?;
     if let Some(freeze) = &config.model.freeze {
         freeze.apply(trunk, parameters).map_err(|e| Failure::refused([e]))?;
     }

@@ -309,6 +309,7 @@ pub fn for_tasks(config: &Config, tasks: &[String]) -> Config {
     if let balance::BalancerConfig::Static(fixed) = &mut config.balance {
         fixed.weights.retain(|task, _| is_among(tasks, task));
     }
+    config.sharing.retain_tasks(|task| is_among(tasks, task));
     if tasks.len() == 1 {
         config.balance = balance::BalancerConfig::default();
         config.train.gradient_scope = train::GradientScope::default();

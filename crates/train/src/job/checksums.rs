@@ -1,7 +1,7 @@
 //! The lengths and hashes of a saved model's files in its `polytask.json`, which has a hash of itself.
 //!
 //! ```text
-//! "files": { "heads.safetensors": { "bytes": 1234, "blake3": "..." }, ... },
+//! "files": { "heads.safetensors": { "bytes": 1234, "blake3": "..." }, "adapters/TASK/adapter_config.json": ... },
 //! "blake3": the hash of polytask.json without this entry, as compact JSON
 //! ```
 //!
@@ -11,7 +11,10 @@
 use crate::{checkpoint::digest::FileDigest, error::TrainError, job::export::ModelManifest};
 use serde::Deserialize;
 use serde_json::Value;
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path},
+};
 
 const FILES: &str = "files";
 const OWN: &str = "blake3";
@@ -27,16 +30,31 @@ pub enum Checked {
 
 /// Adds the digests of all files in `dir` to a manifest, and its own.
 pub(super) fn seal(dir: &Path, manifest: &mut ModelManifest) -> Result<(), TrainError> {
-    for entry in std::fs::read_dir(dir).map_err(|e| TrainError::io("reading", dir, e))? {
-        let path = entry.map_err(|e| TrainError::io("reading", dir, e))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let digest = FileDigest::of(&path).map_err(|e| TrainError::io("reading back", &path, e))?;
-        manifest.files.insert(name, digest);
-    }
+    digests(dir, "", &mut manifest.files)?;
     // As it will be read: the hash is of the numbers that come out of the text.
     let text = serde_json::to_string(manifest).and_then(|text| serde_json::from_str::<Value>(&text));
     manifest.blake3 = Some(own_hash(&text.map_err(|e| TrainError::saved(dir, e))?));
     Ok(())
+}
+
+/// Adds the digests of all files in `dir` and its folders, whose names have `prefix` in front.
+fn digests(dir: &Path, prefix: &str, files: &mut BTreeMap<String, FileDigest>) -> Result<(), TrainError> {
+    for entry in std::fs::read_dir(dir).map_err(|e| TrainError::io("reading", dir, e))? {
+        let path = entry.map_err(|e| TrainError::io("reading", dir, e))?.path();
+        let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
+        if path.is_dir() {
+            digests(&path, &format!("{name}/"), files)?;
+        } else {
+            let digest = FileDigest::of(&path).map_err(|e| TrainError::io("reading back", &path, e))?;
+            files.insert(name, digest);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name is that of a file beside the manifest, or in a folder there.
+fn is_inside(name: &str) -> bool {
+    !name.contains('\\') && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// Checks the JSON of a manifest, and the files beside it, by the digests in it.
@@ -54,7 +72,7 @@ pub(super) fn check(path: &Path, manifest: &Value) -> Result<Checked, TrainError
     }
     let files = BTreeMap::<String, FileDigest>::deserialize(files);
     for (name, digest) in files.map_err(|e| TrainError::saved(path, format!("{FILES}: {e}")))? {
-        if name.contains(['/', '\\']) || name == ".." {
+        if !is_inside(&name) {
             return Err(TrainError::saved(
                 path,
                 format!("lists `{name}`, which is no name of a file beside it"),

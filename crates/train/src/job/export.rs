@@ -7,6 +7,7 @@
 //! heads.safetensors                the parameters of every head by name
 //! decoder.safetensors              those of a decoder that is not part of the backbone, called as in T5
 //! sharing.safetensors              what a sharing scheme adds, and the dataset embedding, where the model has them
+//! adapters/TASK/                   the same of a task as PEFT reads it, `adapters/shared/` of all, where PEFT has such a method
 //! polytask.json                    the tasks: config, labels, scores ([`ModelManifest`]); lengths and hashes of all files
 //! ```
 //!
@@ -124,6 +125,7 @@ impl Model {
         };
         durable::replace_dir(dir, |place| {
             model::save(place, &self.trunk, &self.parameters)?;
+            model::save_adapters(place, &self.trunk, &self.parameters)?;
             model::save_heads(place, &self.parameters)?;
             if let Some((network, _)) = fresh {
                 model::save_decoder(place, &network.names(), &self.parameters)?;

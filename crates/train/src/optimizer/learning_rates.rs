@@ -1,7 +1,7 @@
 //! The learning rate of each parameter: by role, and by depth.
 
 use model::{Level, Owner, Parameter, Parameters, Role, Stack};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Learning rates before the schedule.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,12 +10,14 @@ pub struct LearningRates {
     pub trunk: f64,
     /// Of heads whose task names none of its own.
     pub heads: f64,
-    /// Of what a sharing scheme adds to the trunk, which begins untrained as heads do.
+    /// Of what a sharing scheme adds to the trunk: that of heads by default, because it begins untrained as they do.
     pub adapters: f64,
     /// Of the decoder: the trunk's, or that of heads for a fresh one.
     pub decoder: f64,
     /// Of the heads of tasks that name their own.
     pub tasks: BTreeMap<String, f64>,
+    /// Of what a sharing scheme has added for such tasks alone, where the optimizer's table has no rate of adapters.
+    pub task_adapters: BTreeMap<String, f64>,
     /// What the rate of each layer of the trunk is multiplied by for every layer above it, the heads included; 1 for equal rates.
     pub layerwise_lr_decay: f64,
 }
@@ -26,7 +28,7 @@ impl LearningRates {
         match (parameter.role, &parameter.owner) {
             (Role::Head, owner) => self.of_head(owner.first_task()),
             (Role::Adapter | Role::Gate, Owner::Tasks(tasks)) if tasks.len() == 1 => {
-                self.tasks.get(&tasks[0]).copied().unwrap_or(self.adapters)
+                self.of_adapter(&tasks[0])
             }
             (Role::Adapter | Role::Gate, _) => self.adapters,
             _ if parameter.depth.is_some_and(|depth| depth.stack == Stack::Decoder) => self.decoder,
@@ -38,19 +40,32 @@ impl LearningRates {
         task.and_then(|task| self.tasks.get(task)).copied().unwrap_or(self.heads)
     }
 
-    /// All of them times `factor`, those of heads also times their own.
+    /// Of what a sharing scheme has added for a task alone.
+    fn of_adapter(&self, task: &str) -> f64 {
+        self.task_adapters.get(task).copied().unwrap_or(self.adapters)
+    }
+
+    /// All of them times `factor`, those of a task's head and adapters also times its own.
     pub(crate) fn scaled(&self, factor: f64, heads: &BTreeMap<String, f64>) -> LearningRates {
-        let named = self.tasks.keys().chain(heads.keys()).cloned().map(|head| {
-            let own = heads.get(&head).copied().unwrap_or(1.0);
-            let rate = self.of_head(Some(&head)) * factor * own;
-            (head, rate)
+        let own = |task: &str| factor * heads.get(task).copied().unwrap_or(1.0);
+        let names = |rates: &BTreeMap<String, f64>| -> BTreeSet<String> {
+            rates.keys().chain(heads.keys()).cloned().collect()
+        };
+        let tasks = names(&self.tasks).into_iter().map(|task| {
+            let rate = self.of_head(Some(&task)) * own(&task);
+            (task, rate)
+        });
+        let task_adapters = names(&self.task_adapters).into_iter().map(|task| {
+            let rate = self.of_adapter(&task) * own(&task);
+            (task, rate)
         });
         LearningRates {
             trunk: self.trunk * factor,
             heads: self.heads * factor,
             adapters: self.adapters * factor,
             decoder: self.decoder * factor,
-            tasks: named.collect(),
+            tasks: tasks.collect(),
+            task_adapters: task_adapters.collect(),
             ..*self
         }
     }
@@ -103,8 +118,15 @@ mod tests {
     use model::{Depth, Init, ParameterSpec};
 
     fn rates(layerwise_lr_decay: f64) -> LearningRates {
-        let tasks = BTreeMap::new();
-        LearningRates { trunk: 8.0, heads: 16.0, adapters: 32.0, decoder: 8.0, tasks, layerwise_lr_decay }
+        LearningRates {
+            trunk: 8.0,
+            heads: 16.0,
+            adapters: 32.0,
+            decoder: 8.0,
+            tasks: BTreeMap::new(),
+            task_adapters: BTreeMap::new(),
+            layerwise_lr_decay,
+        }
     }
 
     fn add(parameters: &mut Parameters, name: &str, owner: Owner, role: Role, depth: Option<Depth>) {
@@ -155,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn adapters_have_the_rate_of_heads_and_do_not_decay() {
+    fn adapters_have_rates_of_their_own_and_do_not_decay() {
         let mut parameters = encoder(1);
         let depth = Some(Depth::encoder(Level::Layer(0)));
         for (name, owner) in [("shared", Owner::Trunk), ("a", Owner::task("a")), ("b", Owner::task("b"))] {
@@ -163,10 +185,14 @@ mod tests {
         }
         // A private copy of a layer is as trained as the layer.
         add(&mut parameters, "copy", Owner::task("b"), Role::Linear, depth);
-        let rates = LearningRates { tasks: [("b".to_owned(), 64.0)].into(), ..rates(0.5) };
+        let own = || BTreeMap::from([("b".to_owned(), 64.0)]);
+        let rates = LearningRates { tasks: own(), task_adapters: own(), ..rates(0.5) };
         assert_eq!(rates.of_all(&parameters)[3..], [32.0, 32.0, 64.0, 8.0]);
         let scaled = rates.scaled(0.5, &[("a".to_owned(), 2.0)].into());
         assert_eq!((scaled.trunk, scaled.heads, scaled.adapters), (4.0, 8.0, 16.0));
         assert_eq!((scaled.tasks["a"], scaled.tasks["b"]), (16.0, 32.0));
+        assert_eq!(scaled.of_all(&parameters)[3..], [16.0, 32.0, 32.0, 4.0], "an adapter has its own rate");
+        let one_rate = LearningRates { task_adapters: BTreeMap::new(), ..rates };
+        assert_eq!(one_rate.of_all(&parameters)[3..], [32.0, 32.0, 32.0, 8.0]);
     }
 }

@@ -36,6 +36,11 @@ pub struct LionConfig {
     /// `head_learning_rate` comes first.
     #[schemars(range(min = 0.0))]
     pub head_learning_rate: Option<f64>,
+    /// The learning rate of what a sharing scheme adds to the trunk (adapters, and what they are mixed by), if not that of heads. PEFT
+    /// trains adapters and heads with one rate, of 1e-4 to 1e-3 with AdamW. Where it is set, a task's own `head_learning_rate` is that of
+    /// its head alone.
+    #[schemars(range(min = 0.0))]
+    pub adapter_learning_rate: Option<f64>,
     /// What the learning rate of each layer of the trunk is multiplied by for every layer above it; 1 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub layerwise_lr_decay: Option<f64>,
@@ -55,6 +60,7 @@ impl Default for LionConfig {
         LionConfig {
             learning_rate: 1e-5,
             head_learning_rate: None,
+            adapter_learning_rate: None,
             layerwise_lr_decay: None,
             weight_decay: 0.1,
             beta1: 0.9,
@@ -68,6 +74,7 @@ impl Optimizer for LionConfig {
         GroupRates {
             trunk: self.learning_rate,
             heads: self.head_learning_rate,
+            adapters: self.adapter_learning_rate,
             layerwise_lr_decay: self.layerwise_lr_decay,
         }
     }

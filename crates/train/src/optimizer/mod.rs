@@ -30,6 +30,7 @@ use model::{Parameter, ParameterTensor, Parameters};
 use range_checks::{GroupRates, RangeChecks};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Makes, of `Variant(Config): "name", "file"` lines, [`OptimizerConfig`] and [`CATALOGUE`].
 macro_rules! optimizers {
@@ -134,14 +135,17 @@ impl OptimizerConfig {
 
     /// The learning rates of trunk and heads before the schedule.
     pub fn rates(&self, tasks: impl IntoIterator<Item = (String, Option<f64>)>) -> LearningRates {
-        let GroupRates { trunk, heads, layerwise_lr_decay } = self.method().rates();
+        let GroupRates { trunk, heads, adapters, layerwise_lr_decay } = self.method().rates();
         let heads = heads.unwrap_or(trunk);
+        let tasks: BTreeMap<String, f64> =
+            tasks.into_iter().filter_map(|(name, rate)| Some((name, rate?))).collect();
         LearningRates {
             trunk,
             heads,
-            adapters: heads,
+            adapters: adapters.unwrap_or(heads),
             decoder: trunk,
-            tasks: tasks.into_iter().filter_map(|(name, rate)| Some((name, rate?))).collect(),
+            task_adapters: if adapters.is_some() { BTreeMap::new() } else { tasks.clone() },
+            tasks,
             layerwise_lr_decay: layerwise_lr_decay.unwrap_or(1.0),
         }
     }

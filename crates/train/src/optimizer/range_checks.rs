@@ -12,9 +12,10 @@ impl RangeChecks {
     /// Of `[optimizer.TABLE]`, with the rates that every optimizer has.
     pub(super) fn of(table: &'static str, rates: GroupRates) -> Self {
         let mut checks = RangeChecks { table, errors: Vec::new() };
-        let GroupRates { trunk, heads, layerwise_lr_decay } = rates;
+        let GroupRates { trunk, heads, adapters, layerwise_lr_decay } = rates;
         checks.positive("learning_rate", trunk, "a number above 0, such as 5e-5");
         checks.positive("head_learning_rate", heads.unwrap_or(trunk), "a number above 0, such as 1e-3");
+        checks.positive("adapter_learning_rate", adapters.unwrap_or(trunk), "a number above 0, such as 1e-3");
         let (decay, expected) = (layerwise_lr_decay.unwrap_or(1.0), "a number above 0 to 1, such as 0.9");
         checks.check("layerwise_lr_decay", decay, decay > 0.0 && decay <= 1.0, expected);
         checks
@@ -52,6 +53,8 @@ pub(super) struct GroupRates {
     pub(super) trunk: f64,
     /// Of the heads, where that is another.
     pub(super) heads: Option<f64>,
+    /// Of what a sharing scheme adds, where that is not the heads'.
+    pub(super) adapters: Option<f64>,
     /// The factor from layer to layer, where there is one.
     pub(super) layerwise_lr_decay: Option<f64>,
 }

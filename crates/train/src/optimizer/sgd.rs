@@ -36,6 +36,11 @@ pub struct SgdConfig {
     /// `head_learning_rate` comes first.
     #[schemars(range(min = 0.0))]
     pub head_learning_rate: Option<f64>,
+    /// The learning rate of what a sharing scheme adds to the trunk (adapters, and what they are mixed by), if not that of heads. PEFT
+    /// trains adapters and heads with one rate, of 1e-4 to 1e-3 with AdamW. Where it is set, a task's own `head_learning_rate` is that of
+    /// its head alone.
+    #[schemars(range(min = 0.0))]
+    pub adapter_learning_rate: Option<f64>,
     /// What the learning rate of each layer of the trunk is multiplied by for every layer above it; 1 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub layerwise_lr_decay: Option<f64>,
@@ -54,6 +59,7 @@ impl Default for SgdConfig {
         SgdConfig {
             learning_rate: 0.01,
             head_learning_rate: None,
+            adapter_learning_rate: None,
             layerwise_lr_decay: None,
             momentum: 0.9,
             nesterov: false,
@@ -67,6 +73,7 @@ impl Optimizer for SgdConfig {
         GroupRates {
             trunk: self.learning_rate,
             heads: self.head_learning_rate,
+            adapters: self.adapter_learning_rate,
             layerwise_lr_decay: self.layerwise_lr_decay,
         }
     }

@@ -17,6 +17,37 @@ fn a_task_may_have_its_own_rate() {
     assert_eq!(parameters.iter().map(|p| rates.of(p)).collect::<Vec<_>>(), [1e-4, 1e-3, 5e-3]);
 }
 
+#[test]
+fn adapters_have_the_rate_of_heads_or_their_own() {
+    let of = |adapter_learning_rate| {
+        let config = AdamWConfig {
+            learning_rate: 1e-4,
+            head_learning_rate: Some(1e-3),
+            adapter_learning_rate,
+            ..Default::default()
+        };
+        let rates = OptimizerConfig::AdamW(config).rates([("b".into(), Some(5e-3))]);
+        let mut parameters = Parameters::new(&Device::flex(), 1);
+        for (owner, role) in
+            [(Owner::Trunk, Role::Gate), (Owner::task("a"), Role::Adapter), (Owner::task("b"), Role::Adapter)]
+        {
+            let name = format!("sharing.{owner:?}").into();
+            parameters.add_vector(ParameterSpec {
+                name,
+                shape: &[1],
+                owner,
+                role,
+                depth: None,
+                init: Init::Zeros,
+            });
+        }
+        parameters.head("b").vector("bias", 1, Init::Zeros);
+        parameters.iter().map(|p| rates.of(p)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(None), [1e-3, 1e-3, 5e-3, 5e-3]);
+    assert_eq!(of(Some(2e-3)), [2e-3, 2e-3, 2e-3, 5e-3]);
+}
+
 fn linear<'a>(name: &'a str, shape: &'a [usize], init: Init) -> ParameterSpec<'a> {
     let (owner, role) = (Owner::Trunk, Role::Linear);
     ParameterSpec { name: name.into(), shape, owner, role, depth: None, init }
@@ -193,6 +224,9 @@ fn settings_out_of_range_are_named() {
         let expected = [
             format!("optimizer.{name}.learning_rate: found 0, expected a number above 0, such as 5e-5"),
             format!("optimizer.{name}.head_learning_rate: found 0, expected a number above 0, such as 1e-3"),
+            format!(
+                "optimizer.{name}.adapter_learning_rate: found 0, expected a number above 0, such as 1e-3"
+            ),
             format!(
                 "optimizer.{name}.layerwise_lr_decay: found 2, expected a number above 0 to 1, such as 0.9"
             ),

@@ -19,7 +19,8 @@ fn t5() -> Json {
 fn schemes() -> Vec<SharingConfig> {
     let small = |scheme: SharingConfig| -> SharingConfig {
         let settings = match scheme.name() {
-            "lora" => json!({"rank": 2, "freeze_base": false}),
+            "lora" | "mtl_lora" | "vera" | "poly" | "hydra_lora" => json!({"rank": 2, "freeze_base": false}),
+            "ia3" => json!({"freeze_base": false}),
             "adapters" => json!({"bottleneck": 3, "freeze_base": false}),
             _ => return scheme,
         };
@@ -92,7 +93,7 @@ fn what_a_scheme_trains_is_moved() {
         for scheme in schemes() {
             let mut job = job_of(backbone.clone(), &scheme, 0.1);
             let before = weights(&job);
-            job = trained(job, &steps(4));
+            job = trained(job, &steps(6));
             for ((name, before), (_, after)) in before.iter().zip(weights(&job)) {
                 let parameter = job.model.parameters.parameter(job.model.parameters.find(name).unwrap());
                 // A bag's gates by task of one expert, a decoder that no task writes with: what no loss depends on stays.
@@ -134,7 +135,12 @@ fn a_run_has_its_bits_whatever_happens_to_it() {
         let right = bits(&trained(plain(), &steps(3)).model);
         let mut checkpointed = plain();
         checkpointed.model.trunk.set_activation_checkpointing(true);
-        assert!(bits(&trained(checkpointed, &steps(3)).model) == right, "{scheme:?}");
+        let checkpointed = trained(checkpointed, &steps(3));
+        match scheme.name() {
+            // Factors that several lanes of a layer use: their gradients are added up in another order.
+            "mtl_lora" | "poly" => assert_near(&checkpointed, &trained(plain(), &steps(3)), scheme.name()),
+            name => assert!(bits(&checkpointed.model) == right, "{name} {scheme:?}"),
+        }
         let dir = tempfile::tempdir().unwrap();
         record(&mut plain(), &steps(3), dir.path(), Start::Fresh, Some(2)).0.unwrap();
         let mut resumed = plain();
