@@ -69,6 +69,16 @@ const SCHEDULE_ALIASES: &[(&str, &[&str])] = &[
 const SHARING_ALIASES: &[(&str, &[&str])] =
     &[("hard", &["HPS", "shared bottom"]), ("lora", &["low-rank adaptation"])];
 
+/// Those of the ways to merge models.
+const MERGING_ALIASES: &[(&str, &[&str])] = &[
+    ("average", &["model soup", "linear"]),
+    ("ties", &["TIES-Merging"]),
+    ("dare_linear", &["DARE"]),
+    ("della", &["MagPrune"]),
+    ("breadcrumbs", &["model breadcrumbs"]),
+    ("fisher", &["Fisher merging"]),
+];
+
 /// Those of what adapts learning rates.
 const LR_ADAPTATION_ALIASES: &[(&str, &[&str])] =
     &[("reduce_lr_on_plateau", &["ReduceLROnPlateau", "plateau"])];
@@ -132,6 +142,13 @@ const FAMILIES: &[Family] = &[
         table: &["sharing"],
         members: model::SHARING_CATALOGUE,
         aliases: SHARING_ALIASES,
+    },
+    Family {
+        name: "merging",
+        what: "how `polytask merge` makes one model of several",
+        table: &[],
+        members: model::merging::CATALOGUE,
+        aliases: MERGING_ALIASES,
     },
     Family {
         name: "metrics",

@@ -5,6 +5,7 @@ pub(crate) mod config_reader;
 pub mod hub;
 pub(crate) mod names;
 mod safetensors_reader;
+mod saved_tensors;
 mod write;
 
 use crate::backbones::{Backbone, OPENERS, supported};
@@ -14,6 +15,7 @@ use crate::parameters::{Parameters, Role};
 use crate::trunk::Trunk;
 use names::NameTable;
 pub(crate) use safetensors_reader::SafetensorsReader;
+pub use saved_tensors::SavedTensors;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
