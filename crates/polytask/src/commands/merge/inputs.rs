@@ -80,6 +80,13 @@ impl Network {
         if self.backbone != other.backbone {
             return Some(format!("the backbone is {} and {}", self.backbone, other.backbone));
         }
+        if let (Some(a), Some(b)) = (&self.tokenizer, &other.tokenizer)
+            && !is_same_json(a, b)
+        {
+            return Some(
+                "their vocabularies (tokenizer.json) are not the same, so that the rows of the token embedding mean other tokens; backbones from scratch have one vocabulary where `tokenizer.file` names it".into(),
+            );
+        }
         let empty = serde_json::Map::new();
         let [a, b] = [&self.json, &other.json].map(|json| json.as_object().unwrap_or(&empty));
         let mut keys: Vec<&String> = a.keys().chain(b.keys()).collect();
@@ -99,13 +106,6 @@ impl Network {
             .collect();
         if !differing.is_empty() {
             return Some(format!("in config.json {}", differing.join(", ")));
-        }
-        if let (Some(a), Some(b)) = (&self.tokenizer, &other.tokenizer)
-            && !is_same_json(a, b)
-        {
-            return Some(
-                "their vocabularies (tokenizer.json) are not the same, so that the rows of the token embedding mean other tokens; backbones from scratch have one vocabulary where `tokenizer.file` names it".into(),
-            );
         }
         match (&self.decoder, &other.decoder) {
             (Some(a), Some(b)) if a != b => Some(format!("the decoder is {a} and {b}")),
