@@ -17,7 +17,7 @@ const TOKENS: usize = 4096;
 /// Times passes over the test rows of every corpus of the run; every head answers every row.
 pub fn measure(run: &Path, repeats: usize) -> Result<Value, Failure> {
     let config = config_of_run(&RunDir::new(run))?;
-    let job = assemble_saved(&config, open_model(run, &Device::flex())?, Split::Test)?.job;
+    let job = assemble_saved(&config, open_model(run, &Device::flex())?, &[Split::Test])?.job;
     let tasks: Vec<usize> = (0..job.model.tasks.len()).collect();
     let rows: usize = job.views.test.iter().map(|view| view.encoded.rows()).sum();
     let pass = || {

@@ -62,7 +62,7 @@ fn stream(seed: u64, name: &str) -> ChaCha8Rng {
 }
 
 /// In 0.0..1.0, 53 random bits.
-fn unit(rng: &mut ChaCha8Rng) -> f64 {
+pub(crate) fn unit(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 

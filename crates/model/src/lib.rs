@@ -19,6 +19,7 @@ mod error;
 mod init;
 mod io;
 mod layers;
+pub mod merging;
 mod parameters;
 mod sharing;
 mod trunk;
@@ -36,8 +37,8 @@ pub use init::Init;
 pub use io::hub;
 pub use io::names::{Entry, NameTable};
 pub use io::{
-    PassthroughTensor, has_sharing, load_adapters, load_decoder, load_heads, load_sharing, open, save,
-    save_adapters, save_decoder, save_heads,
+    PassthroughTensor, SavedTensors, has_sharing, load_adapters, load_decoder, load_heads, load_sharing,
+    open, save, save_adapters, save_decoder, save_heads,
 };
 pub use kernels::Precision;
 pub use parameters::{

@@ -73,6 +73,16 @@ const SHARING_ALIASES: &[(&str, &[&str])] = &[
     ("poly", &["Polytropon", "MHR", "multi-head routing"]),
 ];
 
+/// Those of the ways to merge models.
+const MERGING_ALIASES: &[(&str, &[&str])] = &[
+    ("average", &["model soup", "linear"]),
+    ("ties", &["TIES-Merging"]),
+    ("dare_linear", &["DARE"]),
+    ("della", &["MagPrune"]),
+    ("breadcrumbs", &["model breadcrumbs"]),
+    ("fisher", &["Fisher merging"]),
+];
+
 /// Those of what adapts learning rates.
 const LR_ADAPTATION_ALIASES: &[(&str, &[&str])] =
     &[("reduce_lr_on_plateau", &["ReduceLROnPlateau", "plateau"])];
@@ -136,6 +146,13 @@ const FAMILIES: &[Family] = &[
         table: &["sharing"],
         members: model::SHARING_CATALOGUE,
         aliases: SHARING_ALIASES,
+    },
+    Family {
+        name: "merging",
+        what: "how `polytask merge` makes one model of several",
+        table: &[],
+        members: model::merging::CATALOGUE,
+        aliases: MERGING_ALIASES,
     },
     Family {
         name: "metrics",

@@ -51,9 +51,11 @@ pub enum Command {
     Affinity(Affinity),
     /// Train with many settings, as the config's [sweep] says, and write the config that was best in validation
     Sweep(Sweep),
+    /// Merge models that were trained from one checkpoint into one for all their tasks, without training
+    Merge(Merge),
     /// Write a commented starter config
     Init(Init),
-    /// List what can be configured: kinds, backbones, samplers, balancers, optimizers, schedules, lr_adaptation, sharing, metrics
+    /// List what can be configured: kinds, backbones, samplers, balancers, optimizers, schedules, lr_adaptation, sharing, merging, metrics
     List {
         /// Only this family
         family: Option<String>,
@@ -396,6 +398,68 @@ pub struct Sweep {
     #[arg(long)]
     pub dry_run: bool,
     /// Print one JSON object in place of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `polytask merge`
+#[derive(Args)]
+pub struct Merge {
+    /// The runs, or their `model/` directories, two or more
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// The method: `polytask list merging` has them all
+    #[arg(long, value_name = "NAME", default_value = "average")]
+    pub method: String,
+    /// The directory of the result, empty or not there [default: runs/merged, numbered if it exists]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The checkpoint that all of them were trained from [default: that of their configs, where it is the same]
+    #[arg(long, value_name = "FOLDER")]
+    pub base: Option<String>,
+    /// How much each counts: `1,0.5` in the order of the runs, or `intent=1,polarity=0.5` by a run or one of its tasks [default: alike]
+    #[arg(long, value_name = "WEIGHTS")]
+    pub weights: Option<String>,
+    /// The factor of the merged change: task_arithmetic, ties, dare_*, della*, breadcrumbs*
+    #[arg(long, allow_negative_numbers = true)]
+    pub lambda: Option<f64>,
+    /// The share of changes that is kept: ties, dare_*, della*, breadcrumbs*
+    #[arg(long, allow_negative_numbers = true)]
+    pub density: Option<f64>,
+    /// How far the probabilities of large and small changes are from the density: della*
+    #[arg(long, allow_negative_numbers = true)]
+    pub epsilon: Option<f64>,
+    /// The share of the largest changes that is dropped: breadcrumbs*
+    #[arg(long, allow_negative_numbers = true)]
+    pub gamma: Option<f64>,
+    /// The share of positions that is kept: sce
+    #[arg(long, allow_negative_numbers = true)]
+    pub share: Option<f64>,
+    /// A factor for each row of a matrix: model_stock
+    #[arg(long)]
+    pub per_row: bool,
+    /// Training rows of each task: fisher
+    #[arg(long, value_name = "N")]
+    pub fisher_rows: Option<usize>,
+    /// The seed of random masks and of the rows that are drawn: dare_*, della*, fisher
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Fit the heads again on the merged trunk, which stays as it is, with the training rows of all runs: a second model in DIR/refit
+    #[arg(long)]
+    pub refit: bool,
+    /// Steps of that
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000_000), requires = "refit")]
+    pub refit_steps: u64,
+    /// The split on which all models are scored: train, validation or test
+    #[arg(long, default_value = "validation")]
+    pub split: String,
+    /// Score nothing
+    #[arg(long, conflicts_with = "split")]
+    pub no_evaluate: bool,
+    /// What scores, and computes gradients: cpu, cuda or wgpu
+    #[arg(long, value_parser = device, default_value_t)]
+    pub device: DeviceName,
+    /// Print one JSON object in place of the tables
     #[arg(long)]
     pub json: bool,
 }

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             | Command::Compare(_)
             | Command::Affinity(_)
             | Command::Sweep(_)
+            | Command::Merge(_)
     );
     let done = match command {
         Command::Demo(args) => demo::demo(&args),
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Affinity(args) => commands::affinity::affinity(&args),
         Command::Compare(args) => commands::compare::compare(&args),
         Command::Sweep(args) => commands::sweep::sweep(&args),
+        Command::Merge(args) => commands::merge::merge(&args),
         Command::Trial(args) => study::execute::trial(&args),
     };
     let done = done.and_then(|code| match output::failure() {

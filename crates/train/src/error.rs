@@ -265,6 +265,14 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A tensor that models cannot be merged by.
+    #[error("{tensor}: {reason}; nothing was written")]
+    NotMerged {
+        /// The tensor.
+        tensor: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// From the data.
     #[error(transparent)]
     Data(#[from] data::DataError),

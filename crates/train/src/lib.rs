@@ -45,6 +45,7 @@ pub use gradients::{Gradient, Gradients};
 pub use job::checksums::{Checked, check_model_files};
 pub use job::export::{ModelManifest, TaskManifest};
 pub use job::flops::{flops_per_token, forward_flops_per_token};
+pub use job::merge::{MergeReport, MergeSource, NamedValues, joint_manifest, merge_trunks};
 pub use job::{HeadlessTask, Job, Model, ModelDecoder, TaskSlot, Views};
 pub use kernels::MemoryLimit;
 pub use loading::phases::{PhaseConfig, Until};
@@ -55,6 +56,7 @@ pub use probe::lr_range_test::{LrRange, LrRangeTest, LrTrial, lr_range_test};
 pub use probe::measure::{TaskCost, measure};
 pub use probe::plan::{Plan, PlanSegment, PlannedPhase, plan};
 pub use probe::probe_step::probe_step;
+pub use probe::squared_gradients::squared_gradients;
 pub use run::best::{Criterion, EvaluationHistory, EvaluationRecord, ScoreTable};
 pub use run::events::{
     Affinity, BeganAgain, BrokenCheckpoint, ChunkSizeReduced, CorpusUsage, Cosine, DamagedMetrics, Evaluated,

@@ -6,6 +6,7 @@ pub(crate) mod config_reader;
 pub mod hub;
 pub(crate) mod names;
 mod safetensors_reader;
+mod saved_tensors;
 mod write;
 
 use crate::backbones::{Backbone, OPENERS, supported};
@@ -16,6 +17,7 @@ use crate::trunk::Trunk;
 pub use adapters::{load_adapters, save_adapters};
 use names::NameTable;
 pub(crate) use safetensors_reader::SafetensorsReader;
+pub use saved_tensors::SavedTensors;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::io::Read;

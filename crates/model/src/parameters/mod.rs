@@ -47,7 +47,7 @@ impl ParameterTensor {
     }
 
     /// The numbers, in row-major order.
-    fn values(&self) -> Vec<f32> {
+    pub fn values(&self) -> Vec<f32> {
         let data = match self {
             Self::Vector(t) => t.clone().inner().into_data(),
             Self::Matrix(t) => t.clone().inner().into_data(),

@@ -55,7 +55,7 @@ fn score_elsewhere(config: &Config, mut model: Model) -> Result<(Vec<Elsewhere>,
     let mut found = Vec::new();
     for other in OtherDomains::rounds(config) {
         let config = other.applied(config, &mut model);
-        let job = assemble::assemble_saved(&config, model, Split::Test)?.job;
+        let job = assemble::assemble_saved(&config, model, &[Split::Test])?.job;
         let (evaluation, _) = score_tasks(&config, &job, Split::Test, |task| other.has(task))?;
         model = job.model;
         for scored in evaluation.tasks {
@@ -90,7 +90,7 @@ pub struct SavedTaskScores {
 
 /// Scores a model on a split of the config's corpora.
 pub fn score(config: &Config, model: Model, split: Split) -> Result<(Evaluation, Model), Failure> {
-    let assembled = assemble::assemble_saved(config, model, split)?;
+    let assembled = assemble::assemble_saved(config, model, &[split])?;
     let job = &assembled.job;
     if job.views.of(split).iter().all(|view| view.encoded.rows() == 0) {
         return Err(Failure::refused([format!("no corpus of this run has a {split} split")]));
@@ -119,7 +119,11 @@ fn nothing_to_score(labels: &[TaskLabels], split: Split) -> String {
     )
 }
 
-fn split(name: &str) -> Result<Split, Failure> {
+/// The split of that name.
+///
+/// # Errors
+/// Another name.
+pub fn split(name: &str) -> Result<Split, Failure> {
     Split::ALL.into_iter().find(|split| split.name() == name).ok_or_else(|| {
         Failure::refused([format!("--split {name}: found `{name}`, expected train, validation or test")])
     })

@@ -7,6 +7,7 @@ pub mod evaluate;
 mod further;
 pub mod inspect;
 pub mod lr_find;
+pub mod merge;
 pub mod plan;
 pub mod predict;
 pub mod reference;

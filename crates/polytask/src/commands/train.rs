@@ -121,19 +121,30 @@ pub fn run_observed(
     detail: Detail,
     observe: &mut dyn FnMut(&Event),
 ) -> Result<Outcome, Failure> {
-    let assembled = assemble(config, device)?;
-    let mut found = Vec::new();
+    let mut assembled = assemble(config, device)?;
     if start == Start::Fresh {
         let (findings, more) = gravest(&Survey::brief(&assembled));
         output::text(super::deserve_a_look(&findings, more, FINDINGS));
-        found = findings;
+        assembled.report.findings = findings;
     }
-    let Assembled { mut job, mut report } = assembled;
-    report.findings = found;
+    run_assembled(config, device, assembled, run, (start, detail), observe)
+}
+
+/// As [`run_observed`], of a job that was assembled already; `detail` says how much is shown.
+pub fn run_assembled(
+    config: &Config,
+    device: &Device,
+    assembled: Assembled,
+    run: &RunDir,
+    (start, detail): (Start, Detail),
+    observe: &mut dyn FnMut(&Event),
+) -> Result<Outcome, Failure> {
+    let Assembled { mut job, report } = assembled;
     let mut config = config.clone();
     // A run that is resumed has its batch size already.
     if start == Start::Fresh
         && let Some(found) = plan_batches(&mut config, &job)?
+        && detail != Detail::Warnings
     {
         output::line(format_args!("  {found}"));
     }

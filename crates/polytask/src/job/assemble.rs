@@ -64,13 +64,13 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     with_views(config, model, &corpora, &plan)
 }
 
-/// Puts a saved model and the rows of one split together, to score it.
+/// Puts a saved model and the rows of some splits together, to score it, or to train it further.
 ///
 /// # Errors
 /// Corpora that are not right, or that do not fit the model.
-pub fn assemble_saved(config: &Config, mut model: Model, split: Split) -> Result<Assembled, Failure> {
+pub fn assemble_saved(config: &Config, mut model: Model, splits: &[Split]) -> Result<Assembled, Failure> {
     let specs: Vec<ViewSpec> = model.tasks.iter().map(|slot| view_spec(&slot.config, &*slot.kind)).collect();
-    let corpora = CorpusRows::read(config, &[split], &specs)?;
+    let corpora = CorpusRows::read(config, splits, &specs)?;
     let (plan, views) = ViewPlan::of(&specs, &corpora);
     for (slot, view) in model.tasks.iter_mut().zip(views) {
         slot.view = view;
@@ -235,7 +235,11 @@ fn open_pretrained(
     Ok((backbone, tokenizer))
 }
 
-fn build_from_scratch(
+/// Builds a backbone from scratch for a vocabulary, with first values by the seed of the table.
+///
+/// # Errors
+/// Sizes out of their ranges.
+pub(crate) fn build_from_scratch(
     scratch: &FromScratch,
     tokenizer: &Tokenizer,
     parameters: &mut Parameters,
@@ -246,7 +250,10 @@ fn build_from_scratch(
 }
 
 /// The directory of a pretrained checkpoint: the path itself, or the folder of `hf:owner/name@revision` in the cache.
-fn checkpoint_dir(name: &str) -> Result<PathBuf, Failure> {
+///
+/// # Errors
+/// A model of the Hub that cannot be had.
+pub(crate) fn checkpoint_dir(name: &str) -> Result<PathBuf, Failure> {
     match name.strip_prefix("hf:") {
         None => Ok(Path::new(name).to_path_buf()),
         Some(spec) => crate::hub::fetch(spec),

@@ -65,7 +65,7 @@ fn round_of(
     (resamples, out_of_domain): (usize, bool),
     spent: &mut Spent,
 ) -> Result<(Vec<TaskScore>, Model), Failure> {
-    let job = assemble_saved(config, model, split)?.job;
+    let job = assemble_saved(config, model, &[split])?.job;
     let began = Instant::now();
     let (evaluation, predictions) = score_tasks(config, &job, split, &wanted)?;
     spent.seconds += began.elapsed().as_secs_f64();

@@ -14,6 +14,7 @@ mod lr_adaptation;
 mod lr_find;
 #[cfg(target_os = "linux")]
 mod memory;
+mod merge;
 mod plan;
 mod program;
 mod relations;

@@ -154,10 +154,37 @@ impl Model {
         device: &Device,
         change: impl FnOnce(&mut ModelManifest),
     ) -> Result<(Model, ModelManifest, Checked), TrainError> {
-        durable::recover_dir(dir)?;
-        let path = dir.join(MANIFEST);
-        let (mut manifest, checked) = read_manifest(&path)?;
+        let (mut manifest, checked) = Model::read_manifest(dir)?;
         change(&mut manifest);
+        let mut model = Model::on_backbone(dir, device, &manifest)?;
+        model::load_sharing(dir, &model.trunk, &mut model.parameters)?;
+        if let Some(ModelDecoder { network, fresh: Some(_) }) = &model.decoder {
+            model::load_decoder(dir, &network.names(), &mut model.parameters)?;
+        }
+        model::load_heads(dir, &mut model.parameters)?;
+        Ok((model, manifest, checked))
+    }
+
+    /// What a saved model says about itself, and whether its files could be checked.
+    ///
+    /// # Errors
+    /// When it is missing, is not what it should be, or a file beside it is not the one that was saved.
+    pub fn read_manifest(dir: &Path) -> Result<(ModelManifest, Checked), TrainError> {
+        durable::recover_dir(dir)?;
+        read_manifest(&dir.join(MANIFEST))
+    }
+
+    /// The model that a manifest describes, with the backbone and the vocabulary of the saved model in `dir`: heads, decoder and what a
+    /// sharing scheme adds have first values.
+    ///
+    /// # Errors
+    /// When a file of the backbone is not what it should be, or the manifest does not fit it.
+    pub(crate) fn on_backbone(
+        dir: &Path,
+        device: &Device,
+        manifest: &ModelManifest,
+    ) -> Result<Model, TrainError> {
+        let path = dir.join(MANIFEST);
         let tokenizer = Tokenizer::from_file(&dir.join(TOKENIZER))?;
         let mut parameters = Parameters::new(device, 0);
         let mut trunk = Trunk::new(model::open(dir, &mut parameters, None)?);
@@ -177,11 +204,7 @@ impl Model {
         }
         let names: Vec<String> = manifest.tasks.iter().map(|task| task.name.clone()).collect();
         trunk.set_sharing(manifest.sharing.build(), &names, &mut parameters)?;
-        model::load_sharing(dir, &trunk, &mut parameters)?;
         let decoder = ModelDecoder::of(&trunk, manifest.decoder.as_ref(), &tokenizer, &mut parameters)?;
-        if let Some(ModelDecoder { network, fresh: Some(_) }) = &decoder {
-            model::load_decoder(dir, &network.names(), &mut parameters)?;
-        }
         let mut tasks = Vec::with_capacity(manifest.tasks.len());
         for task in &manifest.tasks {
             let kind = task.table.build(&task.name)?;
@@ -190,11 +213,9 @@ impl Model {
         }
         let tasks = HeadlessTask::build_all(tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
             .map_err(|mut errors| errors.remove(0))?;
-        model::load_heads(dir, &mut parameters)?;
         let (max_length, datasets) = (manifest.max_length, manifest.datasets.clone());
         let same_text = manifest.same_text.clone();
-        let model = Model { parameters, trunk, decoder, tokenizer, max_length, datasets, same_text, tasks };
-        Ok((model, manifest, checked))
+        Ok(Model { parameters, trunk, decoder, tokenizer, max_length, datasets, same_text, tasks })
     }
 }
 

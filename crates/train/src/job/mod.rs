@@ -4,6 +4,7 @@ pub(crate) mod checksums;
 pub(crate) mod export;
 pub(crate) mod flops;
 pub(crate) mod frozen_cache;
+pub(crate) mod merge;
 mod task_slot;
 
 use burn::tensor::Device;

@@ -1,7 +1,9 @@
-//! What can be known before a run: its plan, its memory and time, a learning rate.
+//! What can be known before a run: its plan, its memory and time, a learning rate; and of a model, how much its losses
+//! depend on each weight.
 
 pub(crate) mod gradient_memory;
 pub(crate) mod lr_range_test;
 pub(crate) mod measure;
 pub(crate) mod plan;
 pub(crate) mod probe_step;
+pub(crate) mod squared_gradients;

@@ -14,6 +14,7 @@ mod job;
 mod lr_range_test;
 mod mean_pooled_states;
 mod memory_limit;
+mod merge;
 mod nonfinite_steps;
 mod plateau;
 mod resume;

@@ -1,0 +1,57 @@
+//! The weights of a saved model's trunk, tensor by tensor, so that nobody has to hold several models at once.
+
+use super::names::Entry;
+use super::safetensors_reader::{SafetensorsReader, check};
+use super::{DECODER, SHARING};
+use crate::error::ModelError;
+use std::path::{Path, PathBuf};
+
+/// The files with the weights of a trunk that [`super::save`] wrote, opened.
+#[derive(Debug)]
+pub struct SavedTensors {
+    dir: PathBuf,
+    files: Vec<SafetensorsReader>,
+}
+
+impl SavedTensors {
+    /// Opens the files in `dir`: the backbone's, and the sharing scheme's and the decoder's where they are there.
+    ///
+    /// # Errors
+    /// [`ModelError`]: a file that cannot be read, or is broken.
+    pub fn open(dir: &Path) -> Result<Self, ModelError> {
+        let mut files = vec![SafetensorsReader::open(dir)?];
+        for name in [SHARING, DECODER] {
+            let path = dir.join(name);
+            if path.is_file() {
+                files.push(SafetensorsReader::open_file(&path)?);
+            }
+        }
+        Ok(SavedTensors { dir: dir.to_owned(), files })
+    }
+
+    /// The numbers of a parameter, stacked as its network has them; `None` where the files have no such tensor of its shape.
+    ///
+    /// # Errors
+    /// [`ModelError`]: a file that cannot be read, numbers that are not finite.
+    pub fn values(&self, entry: &Entry) -> Result<Option<Vec<f32>>, ModelError> {
+        let mut stacked = Vec::with_capacity(entry.shape.iter().product());
+        for name in &entry.hf_names {
+            let mut files = self.files.iter().filter_map(|file| Some((file, file.info(name)?)));
+            let Some((file, info)) = files.next() else { return Ok(None) };
+            if check(name, info, &entry.part_shape()).is_some() {
+                return Ok(None);
+            }
+            if let Some(problem) = file.append(name, &mut stacked)? {
+                let (path, problems) = (file.path().to_owned(), vec![problem]);
+                let remedy = "another copy: nothing was written".into();
+                return Err(ModelError::Weights { path, problems, remedy });
+            }
+        }
+        Ok(Some(stacked))
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
