@@ -46,12 +46,13 @@ pub use parameters::{
     Stack, VectorId, head_prefix,
 };
 pub use sharing::{
-    Adapters, AdaptersConfig, Branch, BranchConfig, BranchLevel, CATALOGUE as SHARING_CATALOGUE, CrossStitch,
-    CrossStitchConfig, GateInput, Half, Hard, HardConfig, HydraLora, HydraLoraConfig, Ia3, Ia3Config,
-    InitFrom, LanePolicy, LayerPass, LearnToBranch, LearnToBranchConfig, Lora, LoraConfig, Map, Mmoe,
-    MmoeConfig, Mtan, MtanConfig, MtlLora, MtlLoraConfig, PeftAdapter, PeftTensor, Penalty, Poly, PolyConfig,
-    ScalarMix, ScalarMixConfig, Sharing, SharingConfig, Site, SiteWeight, Sluice, SluiceConfig, Soft,
-    SoftConfig, SoftPenalty, Transform, TrunkShape, Vera, VeraConfig,
+    Adapters, AdaptersConfig, Branch, BranchConfig, BranchLevel, CATALOGUE as SHARING_CATALOGUE, Cgc,
+    CgcConfig, CrossStitch, CrossStitchConfig, DselectK, DselectKConfig, GateInput, Half, Hard, HardConfig,
+    HydraLora, HydraLoraConfig, Ia3, Ia3Config, InitFrom, LanePolicy, LayerPass, LearnToBranch,
+    LearnToBranchConfig, Lora, LoraConfig, Map, Mmoe, MmoeConfig, Mtan, MtanConfig, MtlLora, MtlLoraConfig,
+    PeftAdapter, PeftTensor, Penalty, Ple, PleConfig, Poly, PolyConfig, ScalarMix, ScalarMixConfig, Sharing,
+    SharingConfig, Site, SiteWeight, Sluice, SluiceConfig, Soft, SoftConfig, SoftPenalty, Transform,
+    TrunkShape, Vera, VeraConfig,
 };
 pub use trunk::{
     Activation, EncoderInput, FeedForwardId, Freeze, Lane, Lanes, LayerContext, LinearId, PackOffset,

@@ -3,9 +3,11 @@
 mod adapters;
 mod branch;
 mod build;
+mod cgc;
 mod columns;
 mod copies;
 mod cross_stitch;
+mod dselect_k;
 mod experts;
 mod hard;
 mod hydra_lora;
@@ -17,6 +19,7 @@ mod mmoe;
 mod mtan;
 mod mtl_lora;
 mod peft;
+mod ple;
 mod poly;
 mod scalar_mix;
 mod sluice;
@@ -26,7 +29,9 @@ mod vera;
 
 pub use adapters::{Adapters, AdaptersConfig};
 pub use branch::{Branch, BranchConfig, BranchLevel};
+pub use cgc::{Cgc, CgcConfig};
 pub use cross_stitch::{CrossStitch, CrossStitchConfig};
+pub use dselect_k::{DselectK, DselectKConfig};
 pub use experts::GateInput;
 pub use hard::{Hard, HardConfig};
 pub use hydra_lora::{HydraLora, HydraLoraConfig};
@@ -37,6 +42,7 @@ pub use mmoe::{Mmoe, MmoeConfig};
 pub use mtan::{Mtan, MtanConfig};
 pub use mtl_lora::{MtlLora, MtlLoraConfig, Transform};
 pub use peft::{InitFrom, PeftAdapter, PeftTensor};
+pub use ple::{Ple, PleConfig};
 pub use poly::{Poly, PolyConfig};
 pub use scalar_mix::{ScalarMix, ScalarMixConfig};
 pub use sluice::{Sluice, SluiceConfig};
@@ -107,6 +113,12 @@ schemes! {
     Mtan(MtanConfig), "mtan", "mtan.rs";
     /// Experts over the states, weighted by a gate for each task (Ma et al. 2018).
     Mmoe(MmoeConfig), "mmoe", "mmoe.rs";
+    /// Shared experts beside those of each task, over the states (Tang et al. 2020).
+    Cgc(CgcConfig), "cgc", "cgc.rs";
+    /// Levels of shared experts and those of each task, with a shared path (Tang et al. 2020).
+    Ple(PleConfig), "ple", "ple.rs";
+    /// Experts over the states of which each task selects at most k (Hazimeh et al. 2021).
+    DselectK(DselectKConfig), "dselect_k", "dselect_k.rs";
     /// A low-rank update whose first factor all tasks share, with a transform and a mixture of second factors for each task
     /// (Yang et al. 2024).
     MtlLora(MtlLoraConfig), "mtl_lora", "mtl_lora.rs";

@@ -33,6 +33,7 @@ fn schemes() -> Vec<SharingConfig> {
         json!({"sluice": {"first_layer": 0, "orthogonality": 0.01}}),
         json!({"mmoe": {"gate": "row", "experts": 3}}),
         json!({"mmoe": {"gate": "task"}}),
+        json!({"ple": {"levels": 3, "gate": "row"}}),
     ];
     let variants = variants.map(|config| serde_json::from_value(config).unwrap());
     SharingConfig::all().into_iter().map(small).chain(variants).collect()

@@ -2,7 +2,7 @@
 
 use super::super::build::{OfTask, SchemeParameters};
 use crate::init::Init;
-use crate::parameters::{Level, MatrixId, Parameters, Role};
+use crate::parameters::{Level, MatrixId, Owner, Parameters, Role};
 use crate::trunk::LayerContext;
 use burn::tensor::Tensor;
 use kernels::RowOffsets;
@@ -49,6 +49,11 @@ impl Gate {
         Gate { input, scores: make.matrix((owner, name), shape, (Role::Gate, Level::Output), init) }
     }
 
+    /// Makes it the trunk's: all tasks train it.
+    pub(in super::super) fn share(&self, parameters: &mut Parameters) {
+        parameters.set_owner(self.scores.index(), Owner::Trunk);
+    }
+
     /// The weights of the experts: `[n, experts]`, or `[1, experts]` for all rows, of states `x` `[n, hidden]` whose sequences begin and
     /// end at `rows`.
     pub(in super::super) fn weights(
@@ -65,12 +70,14 @@ impl Gate {
         match self.input {
             GateInput::Task => kernels::softmax(scores),
             GateInput::Token => linear(x),
-            GateInput::Row => {
-                let of_rows = linear(kernels::segment_mean(x, rows));
-                let row = |(number, row): (u32, &[usize])| vec![number; row[1] - row[0]];
-                let index: Vec<u32> = (0..).zip(rows.windows(2)).flat_map(row).collect();
-                kernels::gather_rows(of_rows, &index)
-            }
+            GateInput::Row => by_token(linear(kernels::segment_mean(x, rows)), rows),
         }
     }
+}
+
+/// What is known of each row, for each of its tokens: `[rows, k]` as `[tokens, k]`.
+pub(in super::super) fn by_token(of_rows: Tensor<2>, rows: &RowOffsets) -> Tensor<2> {
+    let row = |(number, row): (u32, &[usize])| vec![number; row[1] - row[0]];
+    let index: Vec<u32> = (0..).zip(rows.windows(2)).flat_map(row).collect();
+    kernels::gather_rows(of_rows, &index)
 }

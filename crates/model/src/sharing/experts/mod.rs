@@ -2,13 +2,13 @@
 
 mod gate;
 
-pub(super) use gate::Gate;
 pub use gate::GateInput;
+pub(super) use gate::{Gate, by_token};
 
 use super::build::{OfTask, SchemeParameters, misfit};
 use crate::error::ModelError;
 use crate::init::Init;
-use crate::parameters::{Level, MatrixId, Parameters, Role, VectorId};
+use crate::parameters::{Level, MatrixId, Owner, Parameters, Role, VectorId};
 use crate::trunk::LayerContext;
 use burn::tensor::Tensor;
 
@@ -52,15 +52,38 @@ impl StateExperts {
         Ok(StateExperts((0..experts).map(&mut expert).collect()))
     }
 
+    /// Makes them the trunk's: all tasks train them.
+    pub(super) fn share(&self, parameters: &mut Parameters) {
+        for Expert { inside, outside } in &self.0 {
+            for (weight, bias) in [inside, outside] {
+                parameters.set_owner(weight.index(), Owner::Trunk);
+                parameters.set_owner(bias.index(), Owner::Trunk);
+            }
+        }
+    }
+
     /// What each makes of the states `x` `[n, hidden]`.
     pub(super) fn run(&self, context: &LayerContext<'_>, x: &Tensor<2>) -> Vec<Tensor<2>> {
-        let of_expert = |expert: &Expert| {
+        self.run_some(context, x, &vec![true; self.0.len()])
+    }
+
+    /// As [`StateExperts::run`], with zeros for experts that are not wanted.
+    pub(super) fn run_some(
+        &self,
+        context: &LayerContext<'_>,
+        x: &Tensor<2>,
+        wanted: &[bool],
+    ) -> Vec<Tensor<2>> {
+        let of_expert = |(expert, wanted): (&Expert, &bool)| {
+            if !wanted {
+                return Tensor::zeros(x.dims(), &x.device());
+            }
             let [inside, outside] = [expert.inside, expert.outside];
             let weights = |(w, b): (MatrixId, VectorId)| (context.matrix(w), context.vector(b));
             let ((w1, b1), (w2, b2)) = (weights(inside), weights(outside));
             let update = kernels::ffn(x.clone(), w1, b1, w2, b2, context.precision());
             kernels::add(update, x.clone())
         };
-        self.0.iter().map(of_expert).collect()
+        self.0.iter().zip(wanted).map(of_expert).collect()
     }
 }
