@@ -46,13 +46,14 @@ pub use parameters::{
     Stack, VectorId, head_prefix,
 };
 pub use sharing::{
-    Adapters, AdaptersConfig, Branch, BranchConfig, BranchLevel, CATALOGUE as SHARING_CATALOGUE, Cgc,
-    CgcConfig, CrossStitch, CrossStitchConfig, DselectK, DselectKConfig, GateInput, Half, Hard, HardConfig,
-    HydraLora, HydraLoraConfig, Ia3, Ia3Config, InitFrom, LanePolicy, LayerPass, LearnToBranch,
-    LearnToBranchConfig, Lora, LoraConfig, Map, Mmoe, MmoeConfig, Mtan, MtanConfig, MtlLora, MtlLoraConfig,
-    PeftAdapter, PeftTensor, Penalty, Ple, PleConfig, Poly, PolyConfig, ScalarMix, ScalarMixConfig, Sharing,
-    SharingConfig, Site, SiteWeight, Sluice, SluiceConfig, Soft, SoftConfig, SoftPenalty, Transform,
-    TrunkShape, Vera, VeraConfig,
+    Adapters, AdaptersConfig, Bitfit, BitfitConfig, Branch, BranchConfig, BranchLevel,
+    CATALOGUE as SHARING_CATALOGUE, Cgc, CgcConfig, ConditionalNorm, ConditionalNormConfig, CrossStitch,
+    CrossStitchConfig, DselectK, DselectKConfig, GateInput, Half, Hard, HardConfig, HydraLora,
+    HydraLoraConfig, HyperAdapters, HyperAdaptersConfig, Ia3, Ia3Config, InitFrom, LanePolicy, LayerPass,
+    LearnToBranch, LearnToBranchConfig, Lora, LoraConfig, Map, Mmoe, MmoeConfig, Mtan, MtanConfig, MtlLora,
+    MtlLoraConfig, Pals, PalsConfig, PeftAdapter, PeftTensor, Penalty, Ple, PleConfig, Poly, PolyConfig,
+    ScalarMix, ScalarMixConfig, Sharing, SharingConfig, Site, SiteWeight, Sluice, SluiceConfig, Soft,
+    SoftConfig, SoftPenalty, TaskEmbedding, TaskEmbeddingConfig, Transform, TrunkShape, Vera, VeraConfig,
 };
 pub use trunk::{
     Activation, EncoderInput, FeedForwardId, Freeze, Lane, Lanes, LayerContext, LinearId, PackOffset,

@@ -114,7 +114,7 @@ impl Bag {
             push("output.weight", &[width, width], Role::Linear, layer);
             push("output.bias", &[width], Role::Bias, layer);
             push("norm.weight", &[width], Role::Norm, layer);
-            push("norm.bias", &[width], Role::Norm, layer);
+            push("norm.bias", &[width], Role::NormShift, layer);
         }
         Ok(names)
     }

@@ -45,8 +45,10 @@ pub enum Role {
     Linear,
     /// Added to the output of a linear layer.
     Bias,
-    /// Scale or shift of a norm.
+    /// Scale of a norm.
     Norm,
+    /// Shift of a norm.
+    NormShift,
     /// Added to attention scores by the distance of query and key.
     PositionBias,
     /// What a sharing scheme adds to the network: low-rank factors, bottlenecks.

@@ -19,7 +19,8 @@
 //! Papers: Houlsby et al. 2019, "Parameter-efficient transfer learning for NLP"; Pfeiffer et al. 2021, "AdapterFusion"; He et al. 2022,
 //! "Towards a unified view of parameter-efficient transfer learning".
 
-use super::build::{OfTask, SchemeParameters, check_first_layer, freeze_base, misfit, owners};
+use super::build::{OfTask, SchemeParameters, check_first_layer, owners};
+use super::targets::{freeze_base, refused};
 use super::{Half, LanePolicy, Map, Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
 use crate::init::Init;
@@ -121,15 +122,15 @@ impl Sharing for Adapters {
         check_first_layer(NAME, self.config.first_layer, trunk)?;
         let scale = self.scale();
         if !(scale.is_finite() && scale > 0.0) {
-            return Err(misfit(NAME, "scale", scale, "a number above 0"));
+            return Err(refused(NAME, "scale", scale, "a number above 0"));
         }
         let width = self.config.bottleneck.unwrap_or((trunk.hidden / 16).max(1));
         if width == 0 || width > 65_536 {
-            return Err(misfit(NAME, "bottleneck", width, "from 1 to 65536"));
+            return Err(refused(NAME, "bottleneck", width, "from 1 to 65536"));
         }
         let has_attention = trunk.sites().any(|(site, _)| site.map == Map::AttentionOutput);
         if self.config.attention && !has_attention {
-            return Err(misfit(NAME, "attention", true, "false: the backbone has no attention"));
+            return Err(refused(NAME, "attention", true, "false: the backbone has no attention"));
         }
         let owners = owners(tasks, self.config.shared);
         let mut make = SchemeParameters { scheme: NAME, parameters };

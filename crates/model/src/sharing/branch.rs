@@ -17,8 +17,9 @@
 //! Papers: Lu et al. 2017, "Fully-adaptive feature sharing in multi-task networks"; Vandenhende et al. 2020, "Branched multi-task
 //! networks"; Fifty et al. 2021, "Efficiently identifying task groupings for multi-task learning".
 
-use super::build::{check_first_layer, misfit};
+use super::build::check_first_layer;
 use super::copies::{Copies, parameters_from};
+use super::targets::refused;
 use super::{LanePolicy, LayerPass, Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
 use crate::parameters::{Level, MatrixId, Owner, ParameterTensor, Parameters, VectorId};
@@ -88,7 +89,7 @@ impl Branch {
         let BranchConfig { first_layer, groups, groups_file, levels } = &self.config;
         if groups_file.is_some() {
             let expected = "`groups`: the file is read where the config is";
-            return Err(misfit(NAME, "groups_file", "a file that was not read", expected));
+            return Err(refused(NAME, "groups_file", "a file that was not read", expected));
         }
         let levels = if levels.is_empty() {
             let first_layer = first_layer.unwrap_or(trunk.layers.len().saturating_sub(1));
@@ -96,7 +97,7 @@ impl Branch {
             vec![BranchLevel { first_layer, groups: groups.clone().unwrap_or_else(each) }]
         } else if first_layer.is_some() || groups.is_some() {
             let expected = "nothing beside `first_layer` and `groups`, or these in `levels`";
-            return Err(misfit(NAME, "levels", levels.len(), expected));
+            return Err(refused(NAME, "levels", levels.len(), expected));
         } else {
             levels.clone()
         };
@@ -107,14 +108,14 @@ impl Branch {
             if let Some(before) = before {
                 if before.first_layer >= level.first_layer {
                     let expected = format!("above {}, the level before", before.first_layer);
-                    return Err(misfit(NAME, "levels.first_layer", level.first_layer, expected));
+                    return Err(refused(NAME, "levels.first_layer", level.first_layer, expected));
                 }
                 let is_part = |group: &&Vec<String>| {
                     before.groups.iter().any(|whole| group.iter().all(|task| whole.contains(task)))
                 };
                 if let Some(joined) = level.groups.iter().find(|group| !is_part(group)) {
                     let expected = "parts of the groups of the level before: branches do not join again";
-                    return Err(misfit(NAME, "levels.groups", joined.join(", "), expected));
+                    return Err(refused(NAME, "levels.groups", joined.join(", "), expected));
                 }
             }
             before = Some(level);
@@ -125,7 +126,7 @@ impl Branch {
 
 /// That every task is in one group.
 fn check_groups(groups: &[Vec<String>], tasks: &[String]) -> Result<(), ModelError> {
-    let wrong = |found: String, expected: &str| Err(misfit(NAME, "groups", found, expected));
+    let wrong = |found: String, expected: &str| Err(refused(NAME, "groups", found, expected));
     let named: Vec<&String> = groups.iter().flatten().collect();
     if groups.iter().any(Vec::is_empty) {
         return wrong("an empty group".into(), "at least one task in each group");

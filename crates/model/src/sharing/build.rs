@@ -1,6 +1,7 @@
 //! What schemes have in common when they add their parameters.
 
 use super::TrunkShape;
+use super::targets::refused;
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::parameters::{Depth, Level, MatrixId, Owner, ParameterSpec, Parameters, Role, VectorId};
@@ -68,15 +69,6 @@ pub(super) fn parameter_name(scheme: &str, task: &OfTask, name: &str) -> String 
     format!("sharing.{scheme}.{}.{name}", of.replace('.', ".."))
 }
 
-/// Trains nothing of the network itself.
-pub(super) fn freeze_base(parameters: &mut Parameters) {
-    for index in 0..parameters.len() {
-        if parameters.parameter(index).is_base() {
-            parameters.set_trainable(index, false);
-        }
-    }
-}
-
 /// That a layer is one of the backbone's.
 pub(super) fn check_first_layer(scheme: &str, layer: usize, trunk: &TrunkShape) -> Result<(), ModelError> {
     let layers = trunk.layers.len();
@@ -87,19 +79,5 @@ pub(super) fn check_first_layer(scheme: &str, layer: usize, trunk: &TrunkShape) 
         0 => "a backbone with layers: this one has embeddings alone (`window = 0`)".into(),
         _ => format!("below {layers}, the layers of the backbone"),
     };
-    Err(misfit(scheme, "first_layer", layer, expected))
-}
-
-/// A setting that does not fit the trunk.
-pub(super) fn misfit(
-    scheme: &str,
-    key: &str,
-    found: impl ToString,
-    expected: impl Into<String>,
-) -> ModelError {
-    ModelError::Sharing {
-        key: format!("{scheme}.{key}"),
-        found: found.to_string(),
-        expected: expected.into(),
-    }
+    Err(refused(scheme, "first_layer", layer, expected))
 }

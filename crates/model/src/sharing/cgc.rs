@@ -12,8 +12,9 @@
 //! Errors: no expert at all, a width of 0.
 //! Paper: Tang et al. 2020, "Progressive layered extraction (PLE)", of which this is one level.
 
-use super::build::{misfit, owners};
+use super::build::owners;
 use super::experts::{Gate, GateInput, StateExperts};
+use super::targets::refused;
 use super::{Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
 use crate::parameters::Parameters;
@@ -75,11 +76,11 @@ impl Cgc {
 pub(super) fn check_experts(scheme: &str, shared: usize, of_task: usize) -> Result<(), ModelError> {
     for (key, found) in [("shared_experts", shared), ("task_experts", of_task)] {
         if found > 1024 {
-            return Err(misfit(scheme, key, found, "at most 1024"));
+            return Err(refused(scheme, key, found, "at most 1024"));
         }
     }
     match shared + of_task {
-        0 => Err(misfit(scheme, "task_experts", 0, "1 or more, or `shared_experts`")),
+        0 => Err(refused(scheme, "task_experts", 0, "1 or more, or `shared_experts`")),
         _ => Ok(()),
     }
 }

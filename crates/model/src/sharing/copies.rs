@@ -2,6 +2,7 @@
 
 use super::TrunkShape;
 use super::build::parameter_name;
+use super::targets::freeze_base;
 use crate::parameters::{Depth, Level, MatrixId, Owner, ParameterTensor, Parameters, Stack, VectorId};
 use burn::tensor::Tensor;
 use std::collections::BTreeMap;
@@ -88,6 +89,36 @@ pub(super) fn parameters_from(first: usize, trunk: &TrunkShape, parameters: &Par
             }
     };
     (0..parameters.len()).filter(is_there).collect()
+}
+
+/// Some weights of the backbone that each task has for itself, or all together, while the rest may be frozen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OwnWeights {
+    /// A copy for each task; none where all share the backbone's.
+    pub(super) copies: Copies,
+}
+
+impl OwnWeights {
+    /// Copies of `wanted` for each task, or with `shared` none. With `frozen` nothing else of the backbone is trained.
+    pub(super) fn build(
+        scheme: &'static str,
+        (tasks, shared, frozen): (&[String], bool, bool),
+        wanted: &[usize],
+        parameters: &mut Parameters,
+    ) -> Self {
+        let mut copies = Copies::default();
+        if !shared {
+            for task in tasks {
+                copies.add(scheme, std::slice::from_ref(task), wanted, parameters);
+            }
+        }
+        if frozen {
+            freeze_base(parameters);
+        }
+        // What has copies is read by nobody.
+        wanted.iter().for_each(|index| parameters.set_trainable(*index, shared));
+        OwnWeights { copies }
+    }
 }
 
 /// Why layers that tasks have for themselves cannot be frozen.

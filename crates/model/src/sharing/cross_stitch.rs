@@ -14,8 +14,9 @@
 //! Errors: a layer that the backbone does not have, frozen layers above `first_layer`.
 //! Paper: Misra et al. 2016, "Cross-stitch networks for multi-task learning".
 
-use super::build::{SchemeParameters, misfit};
+use super::build::SchemeParameters;
 use super::columns::{Columns, half_of_the_layers};
+use super::targets::refused;
 use super::{LayerPass, Sharing, SharingConfig, TrunkShape};
 use crate::cast::to_f32;
 use crate::error::ModelError;
@@ -83,7 +84,7 @@ impl Sharing for CrossStitch {
     ) -> Result<(), ModelError> {
         let own = self.config.own;
         if !(0.0..=1.0).contains(&own) {
-            return Err(misfit(NAME, "own", own, "a weight from 0 to 1"));
+            return Err(refused(NAME, "own", own, "a weight from 0 to 1"));
         }
         let first = self.config.first_layer.unwrap_or_else(|| half_of_the_layers(trunk));
         self.columns = Columns::build(NAME, first, trunk, tasks, parameters)?;

@@ -16,8 +16,9 @@
 //! Errors: experts that are no power of 2 (their weights would not sum to 1), `select` above the experts, gates by token.
 //! Paper: Hazimeh et al. 2021, "DSelect-k: differentiable selection in the mixture of experts with applications to multi-task learning".
 
-use super::build::{SchemeParameters, misfit, owners};
+use super::build::{SchemeParameters, owners};
 use super::experts::{GateInput, StateExperts};
+use super::targets::refused;
 use super::{Sharing, SharingConfig, TrunkShape};
 use crate::cast::to_f32;
 use crate::error::ModelError;
@@ -140,16 +141,16 @@ impl Sharing for DselectK {
     ) -> Result<(), ModelError> {
         let DselectKConfig { experts, select, width, gamma, gate } = self.config;
         if !experts.is_power_of_two() || experts > 1024 {
-            return Err(misfit(NAME, "experts", experts, "a power of 2 up to 1024"));
+            return Err(refused(NAME, "experts", experts, "a power of 2 up to 1024"));
         }
         if select == 0 || select > experts {
-            return Err(misfit(NAME, "select", select, format!("from 1 to {experts}, the experts")));
+            return Err(refused(NAME, "select", select, format!("from 1 to {experts}, the experts")));
         }
         if !(gamma.is_finite() && gamma > 0.0) {
-            return Err(misfit(NAME, "gamma", gamma, "a number above 0"));
+            return Err(refused(NAME, "gamma", gamma, "a number above 0"));
         }
         if gate == GateInput::Token {
-            return Err(misfit(NAME, "gate", "token", "task or row"));
+            return Err(refused(NAME, "gate", "token", "task or row"));
         }
         let sizes = [trunk.hidden, width.unwrap_or(trunk.hidden)];
         self.experts = StateExperts::build((NAME, "expert"), &None, experts, sizes, parameters)?;

@@ -19,8 +19,9 @@
 //! Paper: Guo, Lee and Ulbricht 2020, "Learning to branch for multi-task learning"; Jang et al. 2017, "Categorical reparameterization
 //! with Gumbel-softmax".
 
-use super::build::{SchemeParameters, misfit};
+use super::build::SchemeParameters;
 use super::columns::{Columns, half_of_the_layers};
+use super::targets::refused;
 use super::{BranchLevel, LayerPass, Sharing, SharingConfig, TrunkShape};
 use crate::cast::to_f32;
 use crate::error::ModelError;
@@ -132,7 +133,7 @@ impl Sharing for LearnToBranch {
     ) -> Result<(), ModelError> {
         let temperature = self.config.temperature;
         if !(temperature.is_finite() && temperature > 0.0) {
-            return Err(misfit(NAME, "temperature", temperature, "a number above 0"));
+            return Err(refused(NAME, "temperature", temperature, "a number above 0"));
         }
         let first = self.config.first_layer.unwrap_or_else(|| half_of_the_layers(trunk));
         self.columns = Columns::build(NAME, first, trunk, tasks, parameters)?;

@@ -16,8 +16,9 @@
 //! Errors: no expert, a width of 0.
 //! Paper: Ma et al. 2018, "Modeling task relationships in multi-task learning with multi-gate mixture-of-experts".
 
-use super::build::{misfit, owners};
+use super::build::owners;
 use super::experts::{Gate, GateInput, StateExperts};
+use super::targets::refused;
 use super::{Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
 use crate::parameters::Parameters;
@@ -78,7 +79,7 @@ impl Sharing for Mmoe {
     ) -> Result<(), ModelError> {
         let MmoeConfig { experts, width, gate } = self.config;
         if experts == 0 || experts > 1024 {
-            return Err(misfit(NAME, "experts", experts, "from 1 to 1024"));
+            return Err(refused(NAME, "experts", experts, "from 1 to 1024"));
         }
         let width = width.unwrap_or(trunk.hidden);
         self.experts =

@@ -1,16 +1,19 @@
 //! Sharing schemes: how the tasks share the trunk. One file each; its leading comment is its documentation.
 
 mod adapters;
+mod bitfit;
 mod branch;
 mod build;
 mod cgc;
 mod columns;
+mod conditional_norm;
 mod copies;
 mod cross_stitch;
 mod dselect_k;
 mod experts;
 mod hard;
 mod hydra_lora;
+mod hyper_adapters;
 mod ia3;
 mod learn_to_branch;
 mod lora;
@@ -18,6 +21,7 @@ mod low_rank;
 mod mmoe;
 mod mtan;
 mod mtl_lora;
+mod pals;
 mod peft;
 mod ple;
 mod poly;
@@ -25,28 +29,34 @@ mod scalar_mix;
 mod sluice;
 mod soft;
 mod targets;
+mod task_embedding;
 mod vera;
 
 pub use adapters::{Adapters, AdaptersConfig};
+pub use bitfit::{Bitfit, BitfitConfig};
 pub use branch::{Branch, BranchConfig, BranchLevel};
 pub use cgc::{Cgc, CgcConfig};
+pub use conditional_norm::{ConditionalNorm, ConditionalNormConfig};
 pub use cross_stitch::{CrossStitch, CrossStitchConfig};
 pub use dselect_k::{DselectK, DselectKConfig};
 pub use experts::GateInput;
 pub use hard::{Hard, HardConfig};
 pub use hydra_lora::{HydraLora, HydraLoraConfig};
+pub use hyper_adapters::{HyperAdapters, HyperAdaptersConfig};
 pub use ia3::{Ia3, Ia3Config};
 pub use learn_to_branch::{LearnToBranch, LearnToBranchConfig};
 pub use lora::{Lora, LoraConfig};
 pub use mmoe::{Mmoe, MmoeConfig};
 pub use mtan::{Mtan, MtanConfig};
 pub use mtl_lora::{MtlLora, MtlLoraConfig, Transform};
+pub use pals::{Pals, PalsConfig};
 pub use peft::{InitFrom, PeftAdapter, PeftTensor};
 pub use ple::{Ple, PleConfig};
 pub use poly::{Poly, PolyConfig};
 pub use scalar_mix::{ScalarMix, ScalarMixConfig};
 pub use sluice::{Sluice, SluiceConfig};
 pub use soft::{Soft, SoftConfig, SoftPenalty};
+pub use task_embedding::{TaskEmbedding, TaskEmbeddingConfig};
 pub use vera::{Vera, VeraConfig};
 
 use crate::error::ModelError;
@@ -111,6 +121,10 @@ schemes! {
     ScalarMix(ScalarMixConfig), "scalar_mix", "scalar_mix.rs";
     /// Masks of each task over the states of all layers (Liu et al. 2019).
     Mtan(MtanConfig), "mtan", "mtan.rs";
+    /// Biases of their own for each task, and nothing else trained (Ben Zaken et al. 2022).
+    Bitfit(BitfitConfig), "bitfit", "bitfit.rs";
+    /// Scales and shifts of norms for each task (Perez et al. 2018).
+    ConditionalNorm(ConditionalNormConfig), "conditional_norm", "conditional_norm.rs";
     /// Experts over the states, weighted by a gate for each task (Ma et al. 2018).
     Mmoe(MmoeConfig), "mmoe", "mmoe.rs";
     /// Shared experts beside those of each task, over the states (Tang et al. 2020).
@@ -130,6 +144,12 @@ schemes! {
     Poly(PolyConfig), "poly", "poly.rs";
     /// A low-rank update with several second factors, mixed for each token (Tian et al. 2024).
     HydraLora(HydraLoraConfig), "hydra_lora", "hydra_lora.rs";
+    /// A vector of the task added to its states (Pilault et al. 2021).
+    TaskEmbedding(TaskEmbeddingConfig), "task_embedding", "task_embedding.rs";
+    /// Bottleneck adapters whose weights a shared network makes (Karimi Mahabadi et al. 2021).
+    HyperAdapters(HyperAdaptersConfig), "hyper_adapters", "hyper_adapters.rs";
+    /// A small attention of each task beside every layer (Stickland and Murray 2019).
+    Pals(PalsConfig), "pals", "pals.rs";
 }
 
 impl Default for SharingConfig {

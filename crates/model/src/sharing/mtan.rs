@@ -14,7 +14,8 @@
 //! Errors: a layer that the backbone does not have, a width of 0.
 //! Paper: Liu et al. 2019, "End-to-end multi-task learning with attention" (MTAN), made for images.
 
-use super::build::{SchemeParameters, check_first_layer, misfit, owners};
+use super::build::{SchemeParameters, check_first_layer, owners};
+use super::targets::refused;
 use super::{Sharing, SharingConfig, TrunkShape};
 use crate::cast::to_f32;
 use crate::error::ModelError;
@@ -85,10 +86,10 @@ impl Sharing for Mtan {
         check_first_layer(NAME, first_layer, trunk)?;
         let (h, width) = (trunk.hidden, width.unwrap_or((trunk.hidden / 16).max(1)));
         if width == 0 || width > 65_536 {
-            return Err(misfit(NAME, "width", width, "from 1 to 65536"));
+            return Err(refused(NAME, "width", width, "from 1 to 65536"));
         }
         if !start.is_finite() {
-            return Err(misfit(NAME, "start", start, "a finite number"));
+            return Err(refused(NAME, "start", start, "a finite number"));
         }
         self.hidden = h;
         let mut make = SchemeParameters { scheme: NAME, parameters };

@@ -15,9 +15,10 @@
 //! Errors: no level, no expert at all, a width of 0.
 //! Paper: Tang et al. 2020, "Progressive layered extraction (PLE): a novel multi-task learning model for personalized recommendations".
 
-use super::build::{misfit, owners};
+use super::build::owners;
 use super::cgc::{OfTask, check_experts};
 use super::experts::{Gate, GateInput, StateExperts};
+use super::targets::refused;
 use super::{Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
 use crate::parameters::Parameters;
@@ -92,7 +93,7 @@ impl Sharing for Ple {
     ) -> Result<(), ModelError> {
         let PleConfig { levels, shared_experts, task_experts, width, gate } = self.config;
         if levels == 0 || levels > 64 {
-            return Err(misfit(NAME, "levels", levels, "from 1 to 64"));
+            return Err(refused(NAME, "levels", levels, "from 1 to 64"));
         }
         check_experts(NAME, shared_experts, task_experts)?;
         self.tasks = tasks.to_vec();

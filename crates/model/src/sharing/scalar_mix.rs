@@ -15,7 +15,8 @@
 //! Papers: Peters et al. 2018, "Deep contextualized word representations" (ELMo); Ruder et al. 2019, "Latent multi-task architecture
 //! learning" (sluice networks, whose mixture of layers this is on its own).
 
-use super::build::{SchemeParameters, check_first_layer, misfit, owners};
+use super::build::{SchemeParameters, check_first_layer, owners};
+use super::targets::refused;
 use super::{Sharing, SharingConfig, TrunkShape};
 use crate::cast::to_f32;
 use crate::error::ModelError;
@@ -74,7 +75,7 @@ impl Sharing for ScalarMix {
         let ScalarMixConfig { last, first_layer } = self.config;
         check_first_layer(NAME, first_layer, trunk)?;
         if !last.is_finite() {
-            return Err(misfit(NAME, "last", last, "a finite number"));
+            return Err(refused(NAME, "last", last, "a finite number"));
         }
         let mixed = trunk.layers.len() - first_layer + 1;
         let mut scores = vec![0.0; mixed];

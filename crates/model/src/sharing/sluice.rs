@@ -18,8 +18,9 @@
 //! Errors: as `cross_stitch`; subspaces that do not divide the width of a state.
 //! Paper: Ruder et al. 2019, "Latent multi-task architecture learning".
 
-use super::build::{SchemeParameters, misfit, owners};
+use super::build::{SchemeParameters, owners};
 use super::columns::{Columns, half_of_the_layers};
+use super::targets::refused;
 use super::{LayerPass, Map, Penalty, Sharing, SharingConfig, TrunkShape};
 use crate::cast::to_f32;
 use crate::error::ModelError;
@@ -90,19 +91,19 @@ impl Sluice {
         let SluiceConfig { subspaces, own, last, orthogonality, .. } = self.config;
         if subspaces == 0 || subspaces > 64 || !trunk.hidden.is_multiple_of(subspaces) {
             let expected = format!("from 1 to 64, a divisor of {}, the width of a state", trunk.hidden);
-            return Err(misfit(NAME, "subspaces", subspaces, expected));
+            return Err(refused(NAME, "subspaces", subspaces, expected));
         }
         if !(0.0..=1.0).contains(&own) {
-            return Err(misfit(NAME, "own", own, "a weight from 0 to 1"));
+            return Err(refused(NAME, "own", own, "a weight from 0 to 1"));
         }
         if !last.is_finite() {
-            return Err(misfit(NAME, "last", last, "a finite number"));
+            return Err(refused(NAME, "last", last, "a finite number"));
         }
         if !(orthogonality.is_finite() && orthogonality >= 0.0) {
-            return Err(misfit(NAME, "orthogonality", orthogonality, "a number, 0 or more"));
+            return Err(refused(NAME, "orthogonality", orthogonality, "a number, 0 or more"));
         }
         if orthogonality > 0.0 && subspaces != 2 {
-            return Err(misfit(NAME, "orthogonality", orthogonality, "0, or two subspaces"));
+            return Err(refused(NAME, "orthogonality", orthogonality, "0, or two subspaces"));
         }
         Ok(())
     }

@@ -17,8 +17,9 @@
 //! Papers: Duong et al. 2015, "Low resource dependency parsing: cross-lingual parameter sharing in a neural network parser" (l2); Yang and
 //! Hospedales 2017, "Trace norm regularised deep multi-task learning".
 
-use super::build::{check_first_layer, misfit};
+use super::build::check_first_layer;
 use super::copies::{Copies, parameters_from, refuse_frozen};
+use super::targets::refused;
 use super::{LanePolicy, LayerPass, Penalty, Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
 use crate::parameters::{Level, MatrixId, Owner, ParameterTensor, Parameters, VectorId};
@@ -104,7 +105,7 @@ impl Sharing for Soft {
         let SoftConfig { strength, first_layer, .. } = self.config;
         check_first_layer(NAME, first_layer, trunk)?;
         if !(strength.is_finite() && strength >= 0.0) {
-            return Err(misfit(NAME, "strength", strength, "a number, 0 or more"));
+            return Err(refused(NAME, "strength", strength, "a number, 0 or more"));
         }
         let Some((first, others)) = tasks.split_first() else { return Ok(()) };
         let own = parameters_from(first_layer, trunk, parameters);

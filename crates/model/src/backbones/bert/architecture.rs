@@ -100,13 +100,13 @@ const BERT_LAYER: &[Named] = &[
     ("attention.output.weight", &[Hidden, Hidden], Role::Linear, &["attention.output.dense.weight"]),
     ("attention.output.bias", &[Hidden], Role::Bias, &["attention.output.dense.bias"]),
     ("attention.norm.weight", &[Hidden], Role::Norm, &["attention.output.LayerNorm.weight"]),
-    ("attention.norm.bias", &[Hidden], Role::Norm, &["attention.output.LayerNorm.bias"]),
+    ("attention.norm.bias", &[Hidden], Role::NormShift, &["attention.output.LayerNorm.bias"]),
     ("feed_forward.in.weight", &[Intermediate, Hidden], Role::Linear, &["intermediate.dense.weight"]),
     ("feed_forward.in.bias", &[Intermediate], Role::Bias, &["intermediate.dense.bias"]),
     ("feed_forward.out.weight", &[Hidden, Intermediate], Role::Linear, &["output.dense.weight"]),
     ("feed_forward.out.bias", &[Hidden], Role::Bias, &["output.dense.bias"]),
     ("feed_forward.norm.weight", &[Hidden], Role::Norm, &["output.LayerNorm.weight"]),
-    ("feed_forward.norm.bias", &[Hidden], Role::Norm, &["output.LayerNorm.bias"]),
+    ("feed_forward.norm.bias", &[Hidden], Role::NormShift, &["output.LayerNorm.bias"]),
 ];
 
 const EMBEDDINGS: &[Named] = &[
@@ -114,7 +114,7 @@ const EMBEDDINGS: &[Named] = &[
     ("position", &[Positions, Hidden], Role::Embedding, &["embeddings.position_embeddings.weight"]),
     ("type", &[Types, Hidden], Role::Embedding, &["embeddings.token_type_embeddings.weight"]),
     ("norm.weight", &[Hidden], Role::Norm, &["embeddings.LayerNorm.weight"]),
-    ("norm.bias", &[Hidden], Role::Norm, &["embeddings.LayerNorm.bias"]),
+    ("norm.bias", &[Hidden], Role::NormShift, &["embeddings.LayerNorm.bias"]),
 ];
 
 /// BERT, and MiniLM's and many other encoders' architecture (Devlin et al. 2019).
@@ -178,13 +178,13 @@ pub static DISTILBERT: Architecture = Architecture {
         ("attention.output.weight", &[Hidden, Hidden], Role::Linear, &["attention.out_lin.weight"]),
         ("attention.output.bias", &[Hidden], Role::Bias, &["attention.out_lin.bias"]),
         ("attention.norm.weight", &[Hidden], Role::Norm, &["sa_layer_norm.weight"]),
-        ("attention.norm.bias", &[Hidden], Role::Norm, &["sa_layer_norm.bias"]),
+        ("attention.norm.bias", &[Hidden], Role::NormShift, &["sa_layer_norm.bias"]),
         ("feed_forward.in.weight", &[Intermediate, Hidden], Role::Linear, &["ffn.lin1.weight"]),
         ("feed_forward.in.bias", &[Intermediate], Role::Bias, &["ffn.lin1.bias"]),
         ("feed_forward.out.weight", &[Hidden, Intermediate], Role::Linear, &["ffn.lin2.weight"]),
         ("feed_forward.out.bias", &[Hidden], Role::Bias, &["ffn.lin2.bias"]),
         ("feed_forward.norm.weight", &[Hidden], Role::Norm, &["output_layer_norm.weight"]),
-        ("feed_forward.norm.bias", &[Hidden], Role::Norm, &["output_layer_norm.bias"]),
+        ("feed_forward.norm.bias", &[Hidden], Role::NormShift, &["output_layer_norm.bias"]),
     ],
     layer_prefix: "transformer.layer.",
     own: &["embeddings.", "transformer."],

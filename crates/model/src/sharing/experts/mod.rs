@@ -5,7 +5,8 @@ mod gate;
 pub use gate::GateInput;
 pub(super) use gate::{Gate, by_token};
 
-use super::build::{OfTask, SchemeParameters, misfit};
+use super::build::{OfTask, SchemeParameters};
+use super::targets::refused;
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::parameters::{Level, MatrixId, Owner, Parameters, Role, VectorId};
@@ -32,7 +33,7 @@ impl StateExperts {
         parameters: &mut Parameters,
     ) -> Result<Self, ModelError> {
         if width == 0 || width > 65_536 {
-            return Err(misfit(scheme, "width", width, "from 1 to 65536"));
+            return Err(refused(scheme, "width", width, "from 1 to 65536"));
         }
         let mut make = SchemeParameters { scheme, parameters };
         let at = (Role::Adapter, Level::Output);
