@@ -34,7 +34,7 @@ pub use precision::Precision;
 pub use settings::AttentionSettings;
 
 use burn::backend::Dispatch;
-use burn::tensor::{Gradients, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, IndexingUpdateOp, Int, Tensor, TensorData};
 use cpu::Mixing;
 use flex::PackOps;
 use settings::{AttentionRows, EmbedSettings};
@@ -158,6 +158,22 @@ pub fn softmax(z: Tensor<2>) -> Tensor<2> {
 pub fn sigmoid_gate(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     assert_eq!(a.dims(), b.dims(), "sigmoid_gate: both factors must have the same shape");
     Tensor::from_dispatch(Dispatch::fused_sigmoid_gate(a.into_dispatch(), b.into_dispatch()))
+}
+
+/// `x`, to whose gradient `g` is added in the backward pass, whatever the gradient of the result is multiplied by: what a term of the loss
+/// has as its gradient by `x` that is not part of the losses of the tasks. `g` `[n, k]` like `x`, a plain tensor.
+///
+/// On the CPU alone ([`can_add_gradient`]); elsewhere the gradient of `x` is that of the result.
+pub fn add_gradient(x: Tensor<2>, g: Vec<f32>) -> Tensor<2> {
+    let shape = x.dims();
+    assert_eq!(g.len(), shape[0] * shape[1], "add_gradient: a number for each of x");
+    let g = Tensor::<2>::from_data(TensorData::new(g, shape), &x.device());
+    Tensor::from_dispatch(Dispatch::fused_add_gradient(x.into_dispatch(), g.into_dispatch()))
+}
+
+/// Whether [`add_gradient`] does on a device what it says.
+pub fn can_add_gradient(device: &Device) -> bool {
+    flex::as_flex(&Tensor::<1>::zeros([1], &device.clone().inner())).is_some()
 }
 
 /// Matrices with the same rows side by side: parts `[n, w]` of any widths, result `[n, sum of w]`.

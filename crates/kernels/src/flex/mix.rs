@@ -82,3 +82,24 @@ impl FusedOp<2> for SigmoidGate {
         B::float_mul(B::sigmoid(a), b)
     }
 }
+
+/// `x, g -> x`, whose gradient is that of the result plus `g`; saves `g`.
+pub(super) struct AddGradient(FlexTensor);
+
+impl FusedOp<2> for AddGradient {
+    type Settings = ();
+
+    fn forward((): (), [x, g]: [FlexTensor; 2], requires_grad: [bool; 2]) -> (FlexTensor, Option<Self>) {
+        (x, requires_grad.contains(&true).then_some(AddGradient(g)))
+    }
+
+    fn backward(&self, d: FlexTensor, requires_grad: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let mut d = whole(d);
+        cpu::level1::add(d.storage_mut(), as_f32_slice(&self.0));
+        [requires_grad[0].then_some(d), None]
+    }
+
+    fn reference<B: Backend>((): (), [x, _]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
+        x
+    }
+}

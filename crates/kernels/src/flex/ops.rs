@@ -8,7 +8,7 @@ use super::elementwise::{Add, GegluTanh, Gelu, Relu};
 use super::embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
 use super::linear::{BatchedMatvec, Ffn, Linear, LinearGelu};
 use super::low_rank::{GatedLowRank, LowRank};
-use super::mix::{Mix, SigmoidGate, Softmax};
+use super::mix::{AddGradient, Mix, SigmoidGate, Softmax};
 use super::node::{FusedOp, as_f32_slice, contiguous, forward_autograd, forward_inference, whole};
 use super::norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
 use crate::settings::{AttentionRows, EmbedSettings};
@@ -48,6 +48,7 @@ macro_rules! fused_ops {
             fused_mix(x, w; settings: Mixing) = Mix(settings);
             fused_softmax(z;) = Softmax(());
             fused_sigmoid_gate(a, b;) = SigmoidGate(());
+            fused_add_gradient(x, g;) = AddGradient(());
             fused_gated_low_rank(y, x, a, router, b; shape: GatedLowRankShape) = GatedLowRank(shape);
             fused_grouped_affine(x, factor, shift; groups: AffineGroups) = GroupedAffine(groups);
             fused_scale_rows(x, factor;) = ScaleRows(());

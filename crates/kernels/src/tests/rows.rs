@@ -2,6 +2,7 @@
 
 use super::{devices, matrix, numbers, values};
 use crate::{AdamW, adamw, adamw_rows, gather_rows, scatter_add_rows};
+use burn::tensor::{Device, Tensor};
 
 const SHAPE: [usize; 2] = [1000, 48];
 
@@ -46,4 +47,14 @@ fn a_step_with_some_rows_is_one_with_zeros_elsewhere() {
             assert_eq!(values(v), values(right.2));
         }
     }
+}
+
+#[test]
+fn a_gradient_is_added_once_however_the_result_is_used() {
+    let device = Device::flex().autodiff();
+    assert!(crate::can_add_gradient(&device));
+    let x = Tensor::<2>::from_floats([[1.0, 2.0]], &device).require_grad();
+    let y = crate::add_gradient(x.clone(), vec![0.5, -1.0]);
+    let gradients = ((y.clone() * 3.0).sum() + y.sum()).backward();
+    assert_eq!(values(x.grad(&gradients).unwrap()), [4.5, 3.0]);
 }

@@ -163,6 +163,7 @@ impl Bag {
             vocabulary,
             token_embedding: embeddings,
             layers: mixing.iter().map(sites).collect(),
+            takes_prefixes: false,
             names,
             config_json: json!({
                 "model_type": MODEL_TYPE,

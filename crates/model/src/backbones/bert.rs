@@ -33,9 +33,11 @@ use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint, SafetensorsReader};
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Half, Map, SiteWeight};
-use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
+use crate::trunk::{
+    Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, Prefixed, TokenSelection,
+};
 use burn::tensor::Tensor;
-use kernels::AttentionSettings;
+use kernels::{AttentionSettings, RowOffsets};
 pub use settings::{BertConfig, Settings};
 
 /// The network: see the module.
@@ -131,6 +133,7 @@ impl Bert {
             vocabulary: settings.sizes.vocabulary,
             token_embedding: word,
             layers: layers.iter().map(|layer| layer.site_weights(&settings)).collect(),
+            takes_prefixes: true,
             names,
             config_json: settings.json.clone(),
             passthrough: Vec::new(),
@@ -260,20 +263,39 @@ impl Backbone for Bert {
             dropout: context.attention_dropout(s.attention_dropout, site(0)),
         };
         let narrowed;
+        let own = context;
+        let h = s.sizes.hidden;
+        let keys_and_values = || context.linear_part(Some(index), &QKV[1..], x.clone(), layer.qkv, h..3 * h);
+        let queries = |context: &LayerContext<'_>, x: &Tensor<2>| {
+            context.linear_part(Some(index), &QKV[..1], x.clone(), layer.qkv, 0..h)
+        };
+        let across = |context: &LayerContext<'_>, q: Tensor<2>, rows: &RowOffsets| {
+            let kv = keys_and_values();
+            // The lanes of the keys are those of all tokens.
+            match own.with_prefixes(index, &kv, input.offsets) {
+                Some(Prefixed { kv, offsets, length }) => {
+                    let dropout = context.prefixed_dropout(s.attention_dropout, site(0), length);
+                    let settings = AttentionSettings { dropout, ..attention(context) };
+                    kernels::cross_attention(q, kv, [rows, &offsets], None, settings)
+                }
+                None => kernels::cross_attention(q, kv, [rows, input.offsets], None, attention(context)),
+            }
+        };
         let (context, attended, x) = match selection {
+            None if context.has_prefixes(index) => {
+                let attended = across(context, queries(context, &x), input.offsets);
+                (context, attended, x.clone())
+            }
             None => {
                 let qkv = context.linear(Some(index), &QKV, x.clone(), layer.qkv);
-                (context, kernels::attention(qkv, input.offsets, attention(context)), x)
+                (context, kernels::attention(qkv, input.offsets, attention(context)), x.clone())
             }
             // Keys and values of all tokens, everything else of the selected ones.
             Some(selection) => {
-                let h = s.sizes.hidden;
-                let kv = context.linear_part(Some(index), &QKV[1..], x.clone(), layer.qkv, h..3 * h);
                 narrowed = context.select(selection);
-                let x = kernels::gather_rows(x, selection.tokens);
-                let q = narrowed.linear_part(Some(index), &QKV[..1], x.clone(), layer.qkv, 0..h);
-                let offsets = [selection.offsets, input.offsets];
-                (&narrowed, kernels::cross_attention(q, kv, offsets, None, attention(&narrowed)), x)
+                let selected = kernels::gather_rows(x.clone(), selection.tokens);
+                let attended = across(&narrowed, queries(&narrowed, &selected), selection.offsets);
+                (&narrowed, attended, selected)
             }
         };
         let output_rate = if s.architecture.attention_output_dropout { s.dropout } else { 0.0 };

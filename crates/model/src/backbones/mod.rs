@@ -35,6 +35,8 @@ pub struct BackboneSpec {
     pub token_embedding: MatrixId,
     /// For each layer its linear maps.
     pub layers: Vec<Vec<SiteWeight>>,
+    /// Whether its layers ask for keys and values that stand before those of a sequence ([`LayerContext::with_prefixes`]).
+    pub takes_prefixes: bool,
     /// The names of its parameters here and in `model.safetensors`.
     pub names: NameTable,
     /// `config.json`: what [`crate::open`] needs to build it again.
@@ -48,7 +50,7 @@ pub struct BackboneSpec {
 impl BackboneSpec {
     /// What a sharing scheme is told of it.
     pub fn shape(&self) -> TrunkShape {
-        TrunkShape { hidden: self.hidden, layers: self.layers.clone() }
+        TrunkShape { hidden: self.hidden, layers: self.layers.clone(), takes_prefixes: self.takes_prefixes }
     }
 }
 

@@ -114,6 +114,7 @@ impl T5 {
             vocabulary: settings.vocabulary,
             token_embedding: table,
             layers: layers.iter().map(sites).collect(),
+            takes_prefixes: false,
             names,
             config_json: settings.json.clone(),
             passthrough: Vec::new(),

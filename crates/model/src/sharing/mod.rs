@@ -18,13 +18,17 @@ mod ia3;
 mod learn_to_branch;
 mod lora;
 mod low_rank;
+mod mix_lora;
 mod mmoe;
+mod moe;
 mod mtan;
 mod mtl_lora;
 mod pals;
 mod peft;
 mod ple;
 mod poly;
+mod prefix;
+mod prompt;
 mod scalar_mix;
 mod sluice;
 mod soft;
@@ -39,20 +43,24 @@ pub use cgc::{Cgc, CgcConfig};
 pub use conditional_norm::{ConditionalNorm, ConditionalNormConfig};
 pub use cross_stitch::{CrossStitch, CrossStitchConfig};
 pub use dselect_k::{DselectK, DselectKConfig};
-pub use experts::GateInput;
+pub use experts::{GateInput, RouterInput};
 pub use hard::{Hard, HardConfig};
 pub use hydra_lora::{HydraLora, HydraLoraConfig};
 pub use hyper_adapters::{HyperAdapters, HyperAdaptersConfig};
 pub use ia3::{Ia3, Ia3Config};
 pub use learn_to_branch::{LearnToBranch, LearnToBranchConfig};
 pub use lora::{Lora, LoraConfig};
+pub use mix_lora::{MixLora, MixLoraConfig};
 pub use mmoe::{Mmoe, MmoeConfig};
+pub use moe::{Moe, MoeConfig};
 pub use mtan::{Mtan, MtanConfig};
 pub use mtl_lora::{MtlLora, MtlLoraConfig, Transform};
 pub use pals::{Pals, PalsConfig};
 pub use peft::{InitFrom, PeftAdapter, PeftTensor};
 pub use ple::{Ple, PleConfig};
 pub use poly::{Poly, PolyConfig};
+pub use prefix::{Prefix, PrefixConfig};
+pub use prompt::{Prompt, PromptConfig};
 pub use scalar_mix::{ScalarMix, ScalarMixConfig};
 pub use sluice::{Sluice, SluiceConfig};
 pub use soft::{Soft, SoftConfig, SoftPenalty};
@@ -150,6 +158,14 @@ schemes! {
     HyperAdapters(HyperAdaptersConfig), "hyper_adapters", "hyper_adapters.rs";
     /// A small attention of each task beside every layer (Stickland and Murray 2019).
     Pals(PalsConfig), "pals", "pals.rs";
+    /// Feed-forward blocks of which a token goes through some, upcycled (Komatsuzaki et al. 2023).
+    Moe(MoeConfig), "moe", "moe.rs";
+    /// Low-rank experts of the feed-forward block, of which a token goes through some (Li et al. 2024).
+    MixLora(MixLoraConfig), "mix_lora", "mix_lora.rs";
+    /// Trained keys and values before those of a row, in every layer (Li and Liang 2021).
+    Prefix(PrefixConfig), "prefix", "prefix.rs";
+    /// Trained states before those of a row (Lester et al. 2021).
+    Prompt(PromptConfig), "prompt", "prompt.rs";
 }
 
 impl Default for SharingConfig {
@@ -230,9 +246,16 @@ pub struct TrunkShape {
     pub hidden: usize,
     /// For each layer its linear maps.
     pub layers: Vec<Vec<SiteWeight>>,
+    /// Whether keys and values may stand before those of a sequence ([`Sharing::prefix`]).
+    pub takes_prefixes: bool,
 }
 
 impl TrunkShape {
+    /// How many numbers a map of a layer reads; `None` where the layer has none.
+    pub fn inputs_of(&self, layer: usize, map: Map) -> Option<usize> {
+        self.layers.get(layer)?.iter().find(|site| site.map == map).map(|site| site.inputs)
+    }
+
     /// Every linear map of every layer.
     pub fn sites(&self) -> impl Iterator<Item = (Site, &SiteWeight)> {
         let of = |(layer, maps): (usize, &'_ Vec<SiteWeight>)| -> Vec<(Site, usize)> {
@@ -383,6 +406,22 @@ pub trait Sharing: Send + Sync + fmt::Debug {
         y
     }
 
+    /// Keys and values `[length, 2 h]` that stand before those of every sequence of a task in a layer, of as many for every task; the task is
+    /// `None` where tokens are in no lane. `None` without any.
+    fn prefix(&self, _layer: usize, _task: Option<&str>, _context: &LayerContext<'_>) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// How many states stand before those of every sequence from the first layer on; 0 for none.
+    fn prompt_length(&self) -> usize {
+        0
+    }
+
+    /// These states `[length, hidden]` for the sequences of a task; the task is `None` where tokens are in no lane.
+    fn prompt(&self, _task: Option<&str>, _context: &LayerContext<'_>) -> Option<Tensor<2>> {
+        None
+    }
+
     /// What is added to the output of the feed-forward half of a layer, from the states `x` `[n, hidden]` that enter the layer: of the
     /// selected tokens, where there is a selection.
     fn beside_layer(
@@ -448,6 +487,12 @@ pub trait Sharing: Send + Sync + fmt::Debug {
     /// The branches that a search for them has found, as `[[sharing.branch.levels]]`; `None` for what searches none.
     fn branches(&self, _parameters: &Parameters) -> Option<Vec<BranchLevel>> {
         None
+    }
+
+    /// The share of the tokens that a parameter is multiplied with, beside that of the tasks it is of: less than 1 for experts of which
+    /// a token goes through some.
+    fn used_share(&self, _parameters: &Parameters, _index: usize) -> f64 {
+        1.0
     }
 
     /// Why the scheme does not go with a trunk whose embeddings and first `layers` layers are frozen; `None`: it does.

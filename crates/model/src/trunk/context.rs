@@ -4,46 +4,25 @@
 //! site and position, and what the sharing scheme adds at a site.
 
 use super::TrunkPass;
+use super::feed_forward::{Activation, FeedForwardId, LinearId};
 use super::input::{EncoderInput, PackOffset, TokenSelection};
+use super::inserted_rows;
 use super::lanes::{Lane, Lanes};
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Half, Hard, Map, Sharing, Site};
 use burn::tensor::Tensor;
-use kernels::{Dropout, Precision};
+use kernels::{Dropout, Precision, RowOffsets};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// The weights of a linear layer.
-#[derive(Debug, Clone, Copy)]
-pub struct LinearId {
-    /// `[out, in]`
-    pub weight: MatrixId,
-    /// `[out]`; `None` for a layer without.
-    pub bias: Option<VectorId>,
-}
-
-/// The activation between the two linear layers of a feed-forward block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// The exact GELU.
-    Gelu,
-    /// The tanh approximation of the GELU, times the gate.
-    GegluTanh,
-    /// ReLU.
-    Relu,
-}
-
-/// The weights of a feed-forward block.
-#[derive(Debug, Clone, Copy)]
-pub struct FeedForwardId {
-    /// `[ffn, hidden]`
-    pub ffn_in: LinearId,
-    /// `[ffn, hidden]`, for [`Activation::GegluTanh`].
-    pub gate: Option<LinearId>,
-    /// `[hidden, ffn]`
-    pub ffn_out: LinearId,
-    /// Between them.
-    pub activation: Activation,
+/// Keys and values with a prefix before those of each sequence.
+pub struct Prefixed {
+    /// `[n + length sequences, 2 h]`
+    pub kv: Tensor<2>,
+    /// The offsets of the sequences among them.
+    pub offsets: RowOffsets,
+    /// How many stand before those of a sequence.
+    pub length: usize,
 }
 
 /// What a layer computes with: see the module.
@@ -128,6 +107,11 @@ impl<'a> LayerContext<'a> {
             memo: RefCell::new(None),
             ..self.copy()
         }
+    }
+
+    /// The same for tokens that come after so much of the pack, and are in no lane.
+    pub(super) fn at(&self, offset: PackOffset) -> LayerContext<'a> {
+        LayerContext { offset, lanes: Lanes::default(), ..self.copy() }
     }
 
     /// The same with something that is added to the output of the feed-forward half.
@@ -225,6 +209,25 @@ impl<'a> LayerContext<'a> {
     /// What losses that a sharing scheme adds are multiplied by: the share of the step that the tokens are; 0 outside of training.
     pub fn share(&self) -> f64 {
         self.share
+    }
+
+    /// Keys and values `kv` `[n, 2 h]` of an attention, with those of the sharing scheme's prefixes before those of each sequence, and the
+    /// offsets of the longer sequences; `None` where the layer has no prefixes.
+    pub fn with_prefixes(&self, layer: usize, kv: &Tensor<2>, offsets: &RowOffsets) -> Option<Prefixed> {
+        let of = |task: Option<&str>| self.sharing.prefix(layer, task, self);
+        let (kv, offsets, length) = inserted_rows::insert(self, kv.clone(), offsets, of)?;
+        Some(Prefixed { kv, offsets, length })
+    }
+
+    /// Whether [`LayerContext::with_prefixes`] changes the keys and values of a layer.
+    pub fn has_prefixes(&self, layer: usize) -> bool {
+        let task = self.lanes.iter().next().map(|lane| lane.task.as_str());
+        self.sharing.prefix(layer, task, self).is_some()
+    }
+
+    /// Dropout of attention probabilities whose keys have `length` more before those of each sequence.
+    pub fn prefixed_dropout(&self, rate: f32, site: u64, length: usize) -> Option<Dropout> {
+        dropout(rate, self.dropout_seed, site, self.offset.scores + length * self.offset.tokens)
     }
 
     /// What `make` gives, computed once for all layers that this context is passed to.

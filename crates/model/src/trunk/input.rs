@@ -27,12 +27,18 @@ pub struct PackOffset {
     pub tokens: usize,
     /// Attention scores of a head: for each sequence its queries times its keys.
     pub scores: usize,
+    /// Sequences.
+    pub sequences: usize,
 }
 
 impl PackOffset {
     /// With so much more before.
     pub(super) fn plus(self, more: PackOffset) -> PackOffset {
-        PackOffset { tokens: self.tokens + more.tokens, scores: self.scores + more.scores }
+        PackOffset {
+            tokens: self.tokens + more.tokens,
+            scores: self.scores + more.scores,
+            sequences: self.sequences + more.sequences,
+        }
     }
 }
 

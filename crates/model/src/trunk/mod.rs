@@ -3,12 +3,15 @@
 
 mod context;
 mod dataset_embedding;
+mod feed_forward;
 mod freeze;
 mod input;
+mod inserted_rows;
 mod lanes;
 mod passes;
 
-pub use context::{Activation, FeedForwardId, LayerContext, LinearId};
+pub use context::{LayerContext, Prefixed};
+pub use feed_forward::{Activation, FeedForwardId, FeedForwardWeights, LinearId};
 pub use freeze::Freeze;
 pub use input::{EncoderInput, PackOffset, TokenSelection};
 pub use lanes::{Lane, Lanes};

@@ -3,6 +3,7 @@
 use super::Trunk;
 use super::context::LayerContext;
 use super::input::{EncoderInput, PackOffset, TokenSelection};
+use super::inserted_rows::{self, PromptedInput};
 use super::lanes::Lane;
 use crate::cast::to_u32;
 use crate::parameters::Level;
@@ -23,6 +24,9 @@ impl Trunk {
     ) -> Tensor<2> {
         if index < self.sharing.first_layer() {
             return self.backbone.layer(index, context, x, input, selection);
+        }
+        if self.sharing.prompt_length() > 0 {
+            return self.prompted_layer(index, context, x, input, selection);
         }
         let (before, x) = self.last_states(x);
         let x = self.sharing.enter(index, context, x);
@@ -49,6 +53,45 @@ impl Trunk {
                     None => before,
                 };
                 kernels::join_columns(vec![before, y])
+            }
+        }
+    }
+
+    /// A layer whose sequences have prompts before them. The first layer puts them there; the last takes them away.
+    fn prompted_layer(
+        &self,
+        index: usize,
+        context: &LayerContext<'_>,
+        x: Tensor<2>,
+        input: &EncoderInput<'_>,
+        selection: Option<&TokenSelection<'_>>,
+    ) -> Tensor<2> {
+        let length = self.sharing.prompt_length();
+        let of = |task: Option<&str>| self.sharing.prompt(task, context);
+        let x = match index {
+            0 => match inserted_rows::insert(context, x.clone(), input.offsets, of) {
+                Some((prompted, ..)) => prompted,
+                None => return self.backbone.layer(index, context, x, input, selection),
+            },
+            _ => x,
+        };
+        if x.dims()[0] == input.ids.len() {
+            return self.backbone.layer(index, context, x, input, selection);
+        }
+        let prompted = PromptedInput::new(input, length);
+        let own = context.at(prompted.input().offset);
+        match selection {
+            Some(selection) => {
+                let (tokens, offset) = inserted_rows::prompted_tokens(selection, input.offsets, length);
+                let selection = TokenSelection { tokens: &tokens, offsets: selection.offsets, offset };
+                self.backbone.layer(index, &own, x, &prompted.input(), Some(&selection))
+            }
+            None => {
+                let states = self.backbone.layer(index, &own, x, &prompted.input(), None);
+                match index + 1 == self.layers() {
+                    true => kernels::gather_rows(states, &inserted_rows::places(input.offsets, length)),
+                    false => states,
+                }
             }
         }
     }
@@ -129,6 +172,7 @@ fn by_lane(
         let before = |queries: &[usize], keys: &[usize]| PackOffset {
             tokens: queries[sequences.start],
             scores: (0..sequences.start).map(|s| length(queries, s) * length(keys, s)).sum(),
+            sequences: sequences.start,
         };
         let offset = context.offset().plus(before(input.offsets, input.offsets));
         let of_lane = EncoderInput {

@@ -123,6 +123,11 @@ fn schemes() -> Vec<SharingConfig> {
         json!({"sluice": {"subspaces": 4}}),
         json!({"mmoe": {"gate": "row", "experts": 3, "width": 5}}),
         json!({"mmoe": {"gate": "task"}}),
+        json!({"moe": {"router": "task", "experts": 3, "top_k": 2, "first_layer": 0}}),
+        json!({"mix_lora": {"router": "task", "experts": 3, "rank": 2, "freeze_base": false}}),
+        json!({"prefix": {"length": 3, "shared": true, "freeze_base": false}}),
+        json!({"prompt": {"length": 2, "freeze_base": false}}),
+        json!({"prompt": {"shared": true}}),
         json!({"bitfit": {"shared": true}}),
         json!({"conditional_norm": {"freeze_base": true}}),
         json!({"hyper_adapters": {"embedding": 5, "bottleneck": 3, "freeze_base": false}}),
@@ -142,8 +147,8 @@ fn fits(scheme: &SharingConfig, backbone: &FromScratch) -> bool {
     let settings = &config[scheme.name()];
     let needs_attention = !settings["maps"].is_null() || settings["attention"] == true;
     match backbone.name() {
-        "bag" => !needs_attention,
-        "t5" => scheme.name() != "bitfit",
+        "bag" => !needs_attention && scheme.name() != "prefix",
+        "t5" => !["bitfit", "prefix"].contains(&scheme.name()),
         _ => true,
     }
 }
@@ -156,6 +161,7 @@ fn neutral(scheme: SharingConfig) -> Option<SharingConfig> {
         }
         SharingConfig::Mtan(config) => SharingConfig::Mtan(MtanConfig { start: 30.0, ..config }),
         SharingConfig::Sluice(config) => SharingConfig::Sluice(SluiceConfig { last: 1.0, ..config }),
+        SharingConfig::Prefix(_) | SharingConfig::Prompt(_) => return None,
         scheme => scheme,
     })
 }
@@ -238,10 +244,16 @@ fn gradients_are_those_of_differences() {
             if parameter.is_base() || !parameter.trainable || detached || !one {
                 continue;
             }
-            let gradient: Vec<f32> = match parameter.value() {
-                ParameterTensor::Vector(t) => t.grad(&gradients).unwrap().into_data().try_into_vec().unwrap(),
-                ParameterTensor::Matrix(t) => t.grad(&gradients).unwrap().into_data().try_into_vec().unwrap(),
+            let gradient: Option<Vec<f32>> = match parameter.value() {
+                ParameterTensor::Vector(t) => {
+                    t.grad(&gradients).map(|g| g.into_data().try_into_vec().unwrap())
+                }
+                ParameterTensor::Matrix(t) => {
+                    t.grad(&gradients).map(|g| g.into_data().try_into_vec().unwrap())
+                }
             };
+            // No token goes through some experts.
+            let gradient = gradient.unwrap_or_else(|| vec![0.0; parameter.size()]);
             let size = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
             let direction: Vec<f32> = (0..gradient.len()).map(|i| (i as f32 * 0.37 + 0.4).sin()).collect();
             let length = direction.iter().map(|x| x * x).sum::<f32>().sqrt();
@@ -438,6 +450,16 @@ fn settings_that_do_not_fit_are_refused_with_the_key() {
         (bert, json!({"task_embedding": {"first_layer": 2}}), "sharing.task_embedding.first_layer: found 2"),
         (bert, json!({"hyper_adapters": {"embedding": 0}}), "sharing.hyper_adapters.embedding: found 0"),
         (bert, json!({"pals": {"width": 5}}), "sharing.pals.width: found 5, expected a multiple of 4"),
+        (
+            bert,
+            json!({"moe": {"experts": 2, "top_k": 3}}),
+            "sharing.moe.top_k: found 3, expected from 1 to 2",
+        ),
+        (bert, json!({"moe": {"balance": -1.0}}), "sharing.moe.balance: found -1"),
+        (bert, json!({"mix_lora": {"rank": 9}}), "sharing.mix_lora.rank: found 9"),
+        (bert, json!({"prefix": {"length": 0}}), "sharing.prefix.length: found 0"),
+        (t5, json!({"prefix": {}}), "sharing.prefix.length: found 16, expected another scheme"),
+        (&without_window, json!({"prompt": {}}), "sharing.prompt.first_layer: found 0"),
         (bert, json!({"mmoe": {"experts": 0}}), "sharing.mmoe.experts: found 0"),
         (bert, json!({"mmoe": {"width": 0}}), "sharing.mmoe.width: found 0"),
     ] {
@@ -489,7 +511,7 @@ fn updates_of_one_map_are_those_of_the_formulas() {
             init: Init::Zeros,
         });
         let map = SiteWeight { map: Map::Query, weight, bias: None, rows: 0..2, inputs: 3 };
-        let shape = TrunkShape { hidden: 3, layers: vec![vec![map]] };
+        let shape = TrunkShape { hidden: 3, layers: vec![vec![map]], takes_prefixes: false };
         let scheme: SharingConfig = serde_json::from_value(config).unwrap();
         let mut sharing = scheme.build();
         sharing.build(&shape, &["t".to_owned()], &mut parameters).unwrap();

@@ -54,6 +54,9 @@ fn misfit(job: &Job, scope: GradientScope, balancer: &mut dyn Balancer) -> Optio
         GradientScope::Representation if trunk.has_lanes() => Some(
             "compares gradients of states that tasks share, and with this sharing scheme they share none; use `train.gradient_scope = \"last_layer\"`",
         ),
+        GradientScope::LastLayer if trunk.sharing().prompt_length() > 0 => Some(
+            "compares gradients of states below the last layer, among which this sharing scheme has prompts; use `train.gradient_scope = \"all_shared\"`",
+        ),
         GradientScope::LastLayer if !trained(&|index| trunk.is_in_last_layer(parameters, index)) => {
             Some("has no last layer to look at: none is trained; use `train.gradient_scope = \"all_shared\"`")
         }

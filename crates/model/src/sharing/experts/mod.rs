@@ -1,9 +1,13 @@
 //! Experts over the states of the trunk, and gates that weight them: what MMoE, CGC, PLE and DSelect-k are made of.
 
 mod gate;
+mod router;
+mod routing;
 
 pub use gate::GateInput;
 pub(super) use gate::{Gate, by_token};
+pub(super) use router::Router;
+pub use router::RouterInput;
 
 use super::build::{OfTask, SchemeParameters};
 use super::targets::refused;

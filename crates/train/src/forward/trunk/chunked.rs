@@ -198,15 +198,22 @@ impl<'m> ChunkedForward<'m> {
             segments: &pack.segments[own.clone()],
             offsets: &offsets,
             datasets: self.datasets.get(own.clone()).unwrap_or_default(),
-            offset: PackOffset { tokens: own.start, scores: scores([all, all], chunk.start) },
+            offset: PackOffset {
+                tokens: own.start,
+                scores: scores([all, all], chunk.start),
+                sequences: chunk.start,
+            },
         };
         let selected = match &self.output {
             OutputSelection::BelowLastLayer | OutputSelection::All => None,
             OutputSelection::Tokens { tokens, sequences } => {
                 let of_chunk = sequences[chunk.start]..sequences[chunk.end];
                 let index = tokens[of_chunk.clone()].iter().map(|token| token - own.start as u32);
-                let offset =
-                    PackOffset { tokens: of_chunk.start, scores: scores([sequences, all], chunk.start) };
+                let offset = PackOffset {
+                    tokens: of_chunk.start,
+                    scores: scores([sequences, all], chunk.start),
+                    sequences: chunk.start,
+                };
                 Some((index.collect::<Vec<u32>>(), from_zero(sequences, chunk), offset))
             }
         };
