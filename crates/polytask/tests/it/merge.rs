@@ -486,8 +486,10 @@ fn decoders_are_merged_where_all_have_them_and_kept_where_one_has() {
     train(&bench, "a", &fresh(("write", write)), &[]);
     train(&bench, "b", &fresh(("back", back)), &[]);
     train(&bench, "plain", &config(BERT, &[("topic", TOPIC)], vocabulary), &[]);
-    merged(&bench, &["a", "b", "--out", "m", "--refit", "--refit-steps", "2"]);
+    merged(&bench, &["a", "b", "--out", "m"]);
     merged(&bench, &["a", "b", "--method", "ties", "--out", "t"]);
+    let error = refused(&bench, &["a", "b", "--out", "no", "--refit"]);
+    assert!(error.contains("no task has parameters above the trunk"), "{error}");
     let of = |run: &str| tensors(&bench.path(run).join("model/decoder.safetensors"));
     let (a, b, m) = (of("a"), of("b"), of("m"));
     assert!(!a.is_empty() && a != b);
@@ -495,8 +497,8 @@ fn decoders_are_merged_where_all_have_them_and_kept_where_one_has() {
         let mean = a[name].iter().zip(&b[name]).map(|(a, b)| (f64::from(*a) + f64::from(*b)) / 2.0);
         assert_close(values, mean, name);
     }
-    assert_eq!(of("m/refit"), m, "the decoder is of the trunk, and stays");
-    let ran = bench.run(&["merge", "plain", "a", "--method", "ties", "--out", "k"]);
+    let refit = ["--refit", "--refit-steps", "20"];
+    let ran = bench.run(&[&["merge", "plain", "a", "--method", "ties", "--out", "k"], &refit[..]].concat());
     assert!(
         ran.ok && ran.err.contains("more: not in all models, topic had no say in it"),
         "{}{}",
@@ -504,6 +506,9 @@ fn decoders_are_merged_where_all_have_them_and_kept_where_one_has() {
         ran.err
     );
     assert_eq!(of("k"), a);
+    assert_eq!(of("k/refit"), a, "the decoder is of the trunk, and stays");
+    let heads = |run: &str| tensors(&bench.path(run).join("model/heads.safetensors"));
+    assert_ne!(heads("k/refit"), heads("k"), "the class has a head that is fitted again");
     train(&bench, "c", &fresh(("other", back)), &["--set", "train.seed=18"]);
     let error = refused(&bench, &["a", "c", "--out", "no", "--base", "a"]);
     assert!(error.contains("decoders that were not trained from the same first values"), "{error}");
@@ -511,7 +516,7 @@ fn decoders_are_merged_where_all_have_them_and_kept_where_one_has() {
     let t5 = "{ t5 = { layers = 1, decoder_layers = 1, hidden = 32, heads = 2 } }";
     train(&bench, "t5a", &config(t5, &[("write", write)], vocabulary), &[]);
     train(&bench, "t5b", &config(t5, &[("back", back)], vocabulary), &[]);
-    merged(&bench, &["t5a", "t5b", "--method", "della", "--out", "t5", "--refit", "--refit-steps", "2"]);
+    merged(&bench, &["t5a", "t5b", "--method", "della", "--out", "t5"]);
     assert!(bench.feed(&["predict", "t5"], b"a goal\n").ok);
 }
 

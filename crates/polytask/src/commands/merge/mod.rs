@@ -63,6 +63,11 @@ pub fn merge(args: &cli::Merge) -> Result<u8, Failure> {
     if let (true, Err(reason)) = (args.refit, &configs.all) {
         return Err(Failure::refused([format!("--refit needs the training rows of all runs: {reason}")]));
     }
+    if args.refit && inputs.iter().all(|input| input.heads.is_empty()) {
+        return Err(Failure::refused([
+            "--refit: no task has parameters above the trunk and its decoder, so that there is nothing to fit again",
+        ]));
+    }
     if let (Some(_), Some(at)) = (method.gradient_rows(), configs.own.iter().position(Option::is_none)) {
         let folder = inputs[at].folder.display();
         return Err(Failure::refused([format!(

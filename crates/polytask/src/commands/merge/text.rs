@@ -77,10 +77,11 @@ pub fn warnings(record: &MergeRecord, report: &MergeReport) -> Vec<String> {
 
 /// What was merged, as a table.
 pub fn models_table(record: &MergeRecord, method: &Merging) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
     let mut table = Table::new(&["model", "tasks", "weight", "distance"]);
     for model in &record.models {
         table.row([
-            model.folder.display().to_string(),
+            model.folder.strip_prefix(&here).unwrap_or(&model.folder).display().to_string(),
             model.tasks.join(", "),
             if method.takes_weights() { format!("{}", model.weight) } else { "–".into() },
             format!("{:.4}", model.distance),
