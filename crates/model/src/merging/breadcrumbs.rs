@@ -45,11 +45,12 @@ pub(super) fn check_shares(density: f64, gamma: f64) -> Result<(), MergingError>
 
 /// The task vectors without the largest and the smallest changes.
 pub(super) fn middling(vote: &TensorVote<'_>, density: f64, gamma: f64) -> Vec<Vec<f64>> {
-    let of = |d: &Vec<f64>| {
+    let of = |d: Vec<f64>| {
         let keep = count(density, d.len());
-        keep_ranks(d, rounded(gamma, d.len()).min(d.len() - keep), keep)
+        let skip = rounded(gamma, d.len()).min(d.len() - keep);
+        keep_ranks(d, skip, keep)
     };
-    differences(vote).iter().map(of).collect()
+    differences(vote).into_iter().map(of).collect()
 }
 
 impl MergingMethod for Breadcrumbs {

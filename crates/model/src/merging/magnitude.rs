@@ -21,22 +21,22 @@ pub(super) fn descending(values: &[f64]) -> Vec<usize> {
 }
 
 /// The values with 0 in place of all but those that stand, by magnitude from the largest on, in `skip..skip + keep`.
-pub(super) fn keep_ranks(values: &[f64], skip: usize, keep: usize) -> Vec<f64> {
+pub(super) fn keep_ranks(mut values: Vec<f64>, skip: usize, keep: usize) -> Vec<f64> {
     let n = values.len();
     let mut indices: Vec<usize> = (0..n).collect();
     // Two selections in place of a sort: which numbers are kept matters, not their order.
     if skip > 0 && skip < n {
-        indices.select_nth_unstable_by(skip, |a, b| compare(values, *a, *b));
+        indices.select_nth_unstable_by(skip, |a, b| compare(&values, *a, *b));
     }
     let rest = &mut indices[skip.min(n)..];
     if keep > 0 && keep < rest.len() {
-        rest.select_nth_unstable_by(keep, |a, b| compare(values, *a, *b));
+        rest.select_nth_unstable_by(keep, |a, b| compare(&values, *a, *b));
     }
-    let mut kept = vec![0.0; n];
-    for index in rest.iter().take(keep) {
-        kept[*index] = values[*index];
+    let end = (skip + keep).min(n);
+    for index in indices[..skip.min(n)].iter().chain(&indices[end..]) {
+        values[*index] = 0.0;
     }
-    kept
+    values
 }
 
 /// Larger magnitudes first, of equal ones the lower index: a total order.

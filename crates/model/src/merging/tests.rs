@@ -200,7 +200,7 @@ fn of_equal_magnitudes_the_lower_index_is_kept() {
     let vote = TensorVote { name: "w", columns: 4, base: Some(&ZEROS[..4]), voters: &voters };
     let half = Merging::Ties(Ties { density: 0.5, lambda: 1.0 });
     assert_eq!(half.merge(&vote), [1.0, -1.0, 0.0, 0.0]);
-    assert_eq!(magnitude::keep_ranks(&[2.0, -2.0, 2.0, 1.0], 1, 2), [0.0, -2.0, 2.0, 0.0]);
+    assert_eq!(magnitude::keep_ranks(vec![2.0, -2.0, 2.0, 1.0], 1, 2), [0.0, -2.0, 2.0, 0.0]);
 }
 
 #[test]

@@ -42,8 +42,11 @@ impl MergingMethod for Ties {
     }
 
     fn merge(&self, vote: &TensorVote<'_>) -> Vec<f64> {
-        let trim = |d: &Vec<f64>| keep_ranks(d, 0, count(self.density, d.len()));
-        let trimmed: Vec<Vec<f64>> = differences(vote).iter().map(trim).collect();
+        let trim = |d: Vec<f64>| {
+            let keep = count(self.density, d.len());
+            keep_ranks(d, 0, keep)
+        };
+        let trimmed: Vec<Vec<f64>> = differences(vote).into_iter().map(trim).collect();
         let weights = weights(vote);
         applied(vote, elected_mean(&trimmed, &weights, &weights), self.lambda)
     }

@@ -41,6 +41,13 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
                     resume.display()
                 )]));
             }
+            if super::merge::is_merged(resume) {
+                return Err(Failure::refused([format!(
+                    "{0} is a merged model, not a run: nothing was trained there that could go on; train its tasks further, from the merged \
+                     trunk, with: polytask train {0}/config.toml",
+                    resume.display()
+                )]));
+            }
             let config = further::longer_config(&run, &args.overrides)?;
             let lock = RunLock::existing(&run)?;
             (config, run, lock, Start::Resume)

@@ -385,9 +385,15 @@ fn vectors_of_corpora_are_merged_by_corpus() {
     assert_eq!((&m[0], &m[2]), (&a[0], &b[1]));
     assert_close(&m[1], a[1].iter().zip(&b[0]).map(|(a, b)| (f64::from(*a) + f64::from(*b)) / 2.0), "news");
     assert_eq!(of("m/refit"), m);
+    // A corpus of the same name and other rows has a vector of its own.
+    fs::copy(bench.path("valid.jsonl"), bench.path("other.jsonl")).unwrap();
+    train(&bench, "c", &two("c", "talk").replace("\"test.jsonl\"", "\"other.jsonl\""), &[]);
+    merged(&bench, &["a", "c", "--out", "own", "--method", "fisher", "--fisher-rows", "3"]);
+    let (c, own) = (of("c"), of("own"));
+    assert_eq!(own, [&a[0], &a[1], &c[0], &c[1]].map(Vec::clone), "mail, news, news-2, talk");
     let ran = bench.run(&["merge", "a", "tags", "--out", "n"]);
     assert!(
-        ran.ok && ran.err.contains("backbone.embeddings.corpus is not in all models, tags had no say in it"),
+        ran.ok && ran.err.contains("backbone.embeddings.corpus: not in all models, tags had no say in it"),
         "{}",
         ran.err
     );
@@ -461,4 +467,65 @@ fn what_cannot_be_merged_is_refused_before_anything_is_written() {
     fs::write(&manifest, json.to_string()).unwrap();
     assert!(refused(&bench, &[&both[..], &["--out", "no"]].concat()).contains("NaN"));
     assert!(!bench.path("no").exists());
+}
+
+#[test]
+fn decoders_are_merged_where_all_have_them_and_kept_where_one_has() {
+    let bench = two_runs(BERT);
+    let vocabulary = "[tokenizer]\nfile = \"words.json\"\n";
+    let write = "generation = { source = \"text\", target = \"topic\", decoding = { max_length = 8 } }";
+    let back = "generation = { source = \"topic\", target = \"text\", decoding = { max_length = 8 } }";
+    let words = config(BAG, &[("words", write)], "[tokenizer]\nsize = 400\nspaces = true\n")
+        .replace("[corpus.news]", "decoder = { layers = 1, heads = 2 }\n\n[corpus.news]");
+    train(&bench, "words", &words, &["--set", "train.max_steps=1"]);
+    fs::copy(bench.path("words/model/tokenizer.json"), bench.path("words.json")).unwrap();
+    let fresh = |task: (&str, &str)| {
+        config(BERT, &[task], vocabulary)
+            .replace("[corpus.news]", "decoder = { layers = 1, heads = 2, dropout = 0.0 }\n\n[corpus.news]")
+    };
+    train(&bench, "a", &fresh(("write", write)), &[]);
+    train(&bench, "b", &fresh(("back", back)), &[]);
+    train(&bench, "plain", &config(BERT, &[("topic", TOPIC)], vocabulary), &[]);
+    merged(&bench, &["a", "b", "--out", "m"]);
+    merged(&bench, &["a", "b", "--method", "ties", "--out", "t"]);
+    let error = refused(&bench, &["a", "b", "--out", "no", "--refit"]);
+    assert!(error.contains("no task has parameters above the trunk"), "{error}");
+    let of = |run: &str| tensors(&bench.path(run).join("model/decoder.safetensors"));
+    let (a, b, m) = (of("a"), of("b"), of("m"));
+    assert!(!a.is_empty() && a != b);
+    for (name, values) in &m {
+        let mean = a[name].iter().zip(&b[name]).map(|(a, b)| (f64::from(*a) + f64::from(*b)) / 2.0);
+        assert_close(values, mean, name);
+    }
+    let refit = ["--refit", "--refit-steps", "20"];
+    let ran = bench.run(&[&["merge", "plain", "a", "--method", "ties", "--out", "k"], &refit[..]].concat());
+    assert!(
+        ran.ok && ran.err.contains("more: not in all models, topic had no say in it"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    assert_eq!(of("k"), a);
+    assert_eq!(of("k/refit"), a, "the decoder is of the trunk, and stays");
+    let heads = |run: &str| tensors(&bench.path(run).join("model/heads.safetensors"));
+    assert_ne!(heads("k/refit"), heads("k"), "the class has a head that is fitted again");
+    train(&bench, "c", &fresh(("other", back)), &["--set", "train.seed=18"]);
+    let error = refused(&bench, &["a", "c", "--out", "no", "--base", "a"]);
+    assert!(error.contains("decoders that were not trained from the same first values"), "{error}");
+    // T5's own decoder is part of the backbone.
+    let t5 = "{ t5 = { layers = 1, decoder_layers = 1, hidden = 32, heads = 2 } }";
+    train(&bench, "t5a", &config(t5, &[("write", write)], vocabulary), &[]);
+    train(&bench, "t5b", &config(t5, &[("back", back)], vocabulary), &[]);
+    merged(&bench, &["t5a", "t5b", "--method", "della", "--out", "t5"]);
+    assert!(bench.feed(&["predict", "t5"], b"a goal\n").ok);
+}
+
+#[test]
+fn a_merged_model_is_no_run_to_go_on_with() {
+    let bench = two_runs(BAG);
+    merged(&bench, &["topic", "tags", "--out", "m", "--no-evaluate"]);
+    let ran = bench.run(&["train", "--resume", "m"]);
+    assert!(ran.code == 2 && ran.err.contains("polytask train m/config.toml"), "{}", ran.err);
+    let further = bench.run(&["train", "m/config.toml", "--run", "further", "--set", "train.max_steps=2"]);
+    assert!(further.ok, "{}", further.err);
 }

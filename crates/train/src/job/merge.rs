@@ -78,15 +78,20 @@ impl MergeSource {
         }
     }
 
-    fn values(&self, entry: &Entry) -> Result<Option<Cow<'_, [f32]>>, TrainError> {
-        match self.folded.get(&entry.name) {
-            Some(values) => Ok(Some(Cow::Borrowed(values))),
-            None => Ok(self.tensors.values(entry)?.map(Cow::Owned)),
-        }
+    /// A tensor of the trunk, where it has it in this shape.
+    fn found(&self, entry: &Entry) -> Result<Option<Found<'_>>, TrainError> {
+        let values = match self.folded.get(&entry.name) {
+            Some(values) => Some(Cow::Borrowed(&values[..])),
+            None => self.tensors.values(entry)?.map(Cow::Owned),
+        };
+        Ok(values.map(|values| {
+            let importance = self.importance_of(&entry.name, values.len());
+            Found { source: self, values, importance }
+        }))
     }
 
-    /// Of the dataset embedding the vector of a corpus, and how much the losses depend on it.
-    fn vector(&self, corpus: &str, hidden: usize) -> Result<Option<[Vec<f32>; 2]>, TrainError> {
+    /// Of the dataset embedding the vector of a corpus.
+    fn vector(&self, corpus: &str, hidden: usize) -> Result<Option<Found<'_>>, TrainError> {
         let Some((table, known)) = &self.datasets else { return Ok(None) };
         let Some(row) = known.iter().position(|known| known == corpus) else { return Ok(None) };
         let entry = Entry {
@@ -97,10 +102,51 @@ impl MergeSource {
             depth: None,
         };
         let range = row * hidden..(row + 1) * hidden;
-        let importance = self.importance.as_ref().and_then(|all| all.get(table));
-        let importance = importance.map_or_else(|| vec![0.0; hidden], |all| all[range.clone()].to_vec());
-        Ok(self.tensors.values(&entry)?.map(|values| [values[range].to_vec(), importance]))
+        let of_row = |all: Cow<'_, [f32]>| Cow::Owned(all[range.clone()].to_vec());
+        Ok(self.found(&entry)?.map(|Found { source, values, importance }| Found {
+            source,
+            values: of_row(values),
+            importance: importance.map(of_row),
+        }))
     }
+
+    /// How much the losses depend on the numbers of a tensor, where that was measured: not at all where no gradient came to it.
+    fn importance_of(&self, tensor: &str, numbers: usize) -> Option<Cow<'_, [f32]>> {
+        let measured = self.importance.as_ref()?;
+        Some(measured.get(tensor).map_or_else(|| vec![0.0; numbers].into(), |all| Cow::Borrowed(&all[..])))
+    }
+}
+
+/// A tensor of a model.
+struct Found<'a> {
+    source: &'a MergeSource,
+    values: Cow<'a, [f32]>,
+    importance: Option<Cow<'a, [f32]>>,
+}
+
+impl Found<'_> {
+    fn voter(&self) -> Voter<'_> {
+        Voter {
+            model: &self.source.name,
+            values: &self.values,
+            weight: self.source.weight,
+            importance: self.importance.as_deref(),
+        }
+    }
+}
+
+/// A tensor of those models that have it.
+fn found<'a>(
+    sources: &'a [MergeSource],
+    of: impl Fn(&'a MergeSource) -> Result<Option<Found<'a>>, TrainError>,
+) -> Result<Vec<Found<'a>>, TrainError> {
+    sources.iter().filter_map(|source| of(source).transpose()).collect()
+}
+
+/// The names of those models that lack a tensor.
+fn lacking(sources: &[MergeSource], found: &[Found<'_>]) -> Vec<String> {
+    let has = |source: &&MergeSource| found.iter().any(|found| found.source.name == source.name);
+    sources.iter().filter(|source| !has(source)).map(|source| source.name.clone()).collect()
 }
 
 impl Model {
@@ -219,43 +265,20 @@ pub fn merge_trunks(
         entries.extend(network.names().entries().iter().cloned());
     }
     for (number, entry) in entries.iter().enumerate() {
-        let index =
-            model.parameters.find(&entry.name).expect("its network made the parameters in this table");
-        let found: Vec<Option<Cow<'_, [f32]>>> =
-            sources.iter().map(|source| source.values(entry)).collect::<Result<_, _>>()?;
-        let lacking: Vec<String> = sources
-            .iter()
-            .zip(&found)
-            .filter(|(_, found)| found.is_none())
-            .map(|(s, _)| s.name.clone())
-            .collect();
-        if !lacking.is_empty() {
-            report.left_out.push((entry.name.clone(), lacking));
+        let found: Vec<Found<'_>> = found(sources, |source| source.found(entry))?;
+        if found.len() < sources.len() {
+            report.left_out.push((entry.name.clone(), lacking(sources, &found)));
         }
-        let zeros = vec![0.0; entry.shape.iter().product()];
-        let importance = |source: &'_ MergeSource| {
-            source
-                .importance
-                .as_ref()
-                .map(|all| all.get(&entry.name).cloned().unwrap_or_else(|| zeros.clone()))
-        };
-        let importances: Vec<Option<Vec<f32>>> = sources.iter().map(importance).collect();
-        let voters: Vec<Voter<'_>> = sources
-            .iter()
-            .zip(&found)
-            .zip(&importances)
-            .filter_map(|((source, values), importance)| {
-                let (values, importance) = (values.as_deref()?, importance.as_deref());
-                Some(Voter { model: &source.name, values, weight: source.weight, importance })
-            })
-            .collect();
+        let voters: Vec<Voter<'_>> = found.iter().map(Found::voter).collect();
         let base = base_of(base, entry, &voters, method)?;
-        if number < of_backbone && voters.len() == sources.len() {
+        if number < of_backbone && found.len() == sources.len() {
             let values: Vec<&[f32]> = voters.iter().map(|voter| voter.values).collect();
             distances.add(&values, base.as_deref());
         }
         let merged = merged(method, &entry.name, &entry.shape, base.as_deref(), &voters)?;
         (report.tensors, report.numbers) = (report.tensors + 1, report.numbers + merged.len());
+        let index =
+            model.parameters.find(&entry.name).expect("its network made the parameters in this table");
         model.parameters.set_data(index, merged)?;
     }
     merge_vectors(model, method, sources, &mut report)?;
@@ -301,19 +324,8 @@ fn merge_vectors(
     let name = model.parameters.parameter(table.index()).name.clone();
     let mut rows = Vec::with_capacity(model.datasets.len() * hidden);
     for corpus in &model.datasets {
-        let mut found = Vec::new();
-        for source in sources {
-            found.extend(source.vector(corpus, hidden)?.map(|vector| (source, vector)));
-        }
-        let voters: Vec<Voter<'_>> = found
-            .iter()
-            .map(|(source, [values, importance])| Voter {
-                model: &source.name,
-                values,
-                weight: source.weight,
-                importance: Some(importance),
-            })
-            .collect();
+        let found = found(sources, |source| source.vector(corpus, hidden))?;
+        let voters: Vec<Voter<'_>> = found.iter().map(Found::voter).collect();
         let zeros = vec![0.0; hidden];
         rows.extend(merged(method, &format!("{name}.{corpus}"), &[hidden], Some(&zeros), &voters)?);
     }

@@ -2,7 +2,7 @@
 
 use crate::commands::{config_of_run, open_model_changed};
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Failure, REFUSED};
 use burn::tensor::Device;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -131,9 +131,16 @@ impl Input {
                 "one model alone is not merged: give two or more runs that were trained from one checkpoint",
             ]));
         }
-        let inputs =
-            folders.iter().map(|folder| Input::open(folder, device)).collect::<Result<Vec<_>, _>>()?;
-        let mut errors = Vec::new();
+        let (mut inputs, mut errors) = (Vec::new(), Vec::new());
+        for folder in folders {
+            match Input::open(folder, device) {
+                Ok(input) => inputs.push(input),
+                Err(Failure { messages, code: REFUSED }) => {
+                    errors.extend(messages.iter().map(|said| said.trim_start_matches("error: ").to_owned()));
+                }
+                Err(other) => return Err(other),
+            }
+        }
         for (at, input) in inputs.iter().enumerate().skip(1) {
             let shown = input.folder.display();
             let earlier = inputs[..at]

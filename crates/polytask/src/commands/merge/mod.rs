@@ -39,6 +39,14 @@ use serde_json::{Value, json};
 use std::path::Path;
 use text::{MergeRecord, MergedModel};
 
+/// How a model was merged, beside it.
+const RECORD: &str = "merge.json";
+
+/// Whether a directory is that of a merged model.
+pub fn is_merged(root: &Path) -> bool {
+    root.join(RECORD).is_file()
+}
+
 /// Merges, scores and refits.
 pub fn merge(args: &cli::Merge) -> Result<u8, Failure> {
     let method = settings::method(args)?;
@@ -54,6 +62,11 @@ pub fn merge(args: &cli::Merge) -> Result<u8, Failure> {
     let configs = joint::join(&mut inputs);
     if let (true, Err(reason)) = (args.refit, &configs.all) {
         return Err(Failure::refused([format!("--refit needs the training rows of all runs: {reason}")]));
+    }
+    if args.refit && inputs.iter().all(|input| input.heads.is_empty()) {
+        return Err(Failure::refused([
+            "--refit: no task has parameters above the trunk and its decoder, so that there is nothing to fit again",
+        ]));
     }
     if let (Some(_), Some(at)) = (method.gradient_rows(), configs.own.iter().position(Option::is_none)) {
         let folder = inputs[at].folder.display();
@@ -119,7 +132,7 @@ impl Merge<'_> {
         }
         let mut rows = Vec::new();
         if !self.args.no_evaluate {
-            rows = scores::own(&self.inputs, &self.configs.own, self.split, &|input: &Input| {
+            rows = scores::own(&self.inputs, self.split, &|input: &Input| {
                 open_model(&input.folder, &self.device)
             })?;
             self.score(&mut rows, Scored::Merged, self.out.root())?;
@@ -133,17 +146,12 @@ impl Merge<'_> {
     fn measure_importance(&mut self, rows: usize) -> Result<(), Failure> {
         let seed = settings::settings(&self.method)["seed"].as_u64().unwrap_or_default();
         let device = self.device.clone().autodiff();
-        for (input, config) in self.inputs.iter_mut().zip(&self.configs.own) {
-            let Some(config) = config else { continue };
+        for input in &mut self.inputs {
+            let Some(config) = &input.config else { continue };
             for source in &mut input.sources {
                 let model = open_model(&input.folder, &device)?;
                 let mut model = model.into_folded(&source.tasks[0]).map_err(|e| Failure::refused([e]))?;
                 model.tasks.retain(|task| source.tasks.contains(&task.name));
-                for slot in &mut model.tasks {
-                    if let Some(task) = input.manifest.tasks.iter().find(|task| task.name == slot.name) {
-                        slot.config.corpus.clone_from(&task.table.config.corpus);
-                    }
-                }
                 let job = assemble_saved(config, model, &[Split::Train])?.job;
                 let found =
                     squared_gradients(&job, rows, seed, stop_flag()).map_err(|e| Failure::refused([e]))?;
@@ -199,7 +207,7 @@ impl Merge<'_> {
         }
         model.save(&self.out.model(), 0, ScoreTable::default()).map_err(Failure::failed)?;
         let json = serde_json::to_vec_pretty(&record).map_err(Failure::failed)?;
-        write(&self.out.root().join("merge.json"), &json)?;
+        write(&self.out.root().join(RECORD), &json)?;
         match &self.configs.all {
             Ok(config) => {
                 let config = self.on_model(config, manifest)?;

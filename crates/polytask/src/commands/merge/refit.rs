@@ -1,4 +1,5 @@
-//! Heads fitted again on the merged trunk: an ordinary training of the merged model in which nothing but heads is trained.
+//! Heads fitted again on the merged trunk: an ordinary training of the merged model in which nothing but heads is trained. Tasks that
+//! have none above the trunk and its decoder, such as translation, stay as they are.
 
 use crate::commands::train::run_assembled;
 use crate::config::Config;
@@ -8,8 +9,8 @@ use crate::job::run_lock::RunLock;
 use crate::terminal::progress::Detail;
 use burn::tensor::Device;
 use data::Split;
-use model::{Freeze, Role};
-use train::{Job, Model, Outcome, RunDir, Start};
+use model::{Freeze, Owner, Role};
+use train::{Job, Model, Outcome, PhaseConfig, RunDir, Start, TaskSlot};
 
 /// How many evaluations there are on the way.
 const EVALUATIONS: usize = 4;
@@ -48,11 +49,25 @@ fn freeze(job: &mut Job) {
     }
 }
 
+/// Whether a task has parameters above the trunk, of its own or with other tasks.
+fn has_head(model: &Model, task: &TaskSlot) -> bool {
+    model.parameters.iter().any(|parameter| match &parameter.owner {
+        Owner::Tasks(tasks) => parameter.role == Role::Head && tasks.contains(&task.name),
+        Owner::Trunk => false,
+    })
+}
+
 /// The config of that training: so many steps with the optimizer and the schedule of the first run, all tasks alike.
 fn settings(config: &Config, assembled: &Assembled, steps: usize) -> Config {
     let mut config = config.clone();
     let model = &assembled.job.model;
     let layers = model.trunk.layers();
+    // A task that writes has all its parameters in the decoder, which stays: a step on it would move nothing.
+    let with_heads: Vec<String> =
+        model.tasks.iter().filter(|task| has_head(model, task)).map(|task| task.name.clone()).collect();
+    if with_heads.len() < model.tasks.len() {
+        config.phase = vec![PhaseConfig { tasks: Some(with_heads), ..PhaseConfig::default() }];
+    }
     config.model.freeze = model.datasets.is_empty().then_some(Freeze { layers, cache: false });
     let tokens: usize = assembled.job.views.train.iter().map(|view| view.encoded.ids.len()).sum();
     let train = &mut config.train;

@@ -7,7 +7,7 @@ use crate::failure::{FAILED, Failure, REFUSED};
 use crate::terminal::output;
 use data::Split;
 use serde::Serialize;
-use train::{Model, TaskScores};
+use train::Model;
 
 /// The scores of a task.
 #[derive(Debug, Clone, Serialize)]
@@ -38,21 +38,20 @@ pub enum Scored {
 /// The tasks of the models whose run and data are there, scored by the model that they came from. What cannot be scored is said.
 pub fn own(
     inputs: &[Input],
-    configs: &[Option<Config>],
     split: Split,
     open: &dyn Fn(&Input) -> Result<Model, Failure>,
 ) -> Result<Vec<TaskRow>, Failure> {
     let mut rows = Vec::new();
-    for (input, config) in inputs.iter().zip(configs) {
+    for input in inputs {
         let folder = input.folder.display();
-        let Some(config) = config else {
+        let Some(config) = &input.config else {
             output::error(format_args!(
                 "warning: {folder}: its tasks are not scored: it is a model without its run's config.toml"
             ));
             continue;
         };
-        match score(input, config, split, open(input)?) {
-            Ok(scored) => rows.extend(scored.into_iter().map(|scored| TaskRow {
+        match evaluate::score(config, open(input)?, split) {
+            Ok((scored, _)) => rows.extend(scored.tasks.into_iter().map(|scored| TaskRow {
                 metric: scored.scores.primary.clone(),
                 rows: scored.rows,
                 own: scored.primary(),
@@ -70,7 +69,8 @@ pub fn own(
     Ok(rows)
 }
 
-/// Scores by another model the tasks that have a row already.
+/// Scores by another model the tasks that have a row already, by the configs of their runs with the names of corpora that this model has:
+/// so the rows are those that the models' own scores are of, also where a seed has cut them off.
 pub fn add(
     rows: &mut [TaskRow],
     by: Scored,
@@ -85,7 +85,7 @@ pub fn add(
         };
         let mut model = open()?;
         model.tasks.retain(|task| input.has_task(&task.name));
-        for scored in score(input, config, split, model)? {
+        for scored in evaluate::score(config, model, split)?.0.tasks {
             for row in rows.iter_mut().filter(|row| row.task == scored.task) {
                 let place = match by {
                     Scored::Merged => &mut row.merged,
@@ -96,15 +96,4 @@ pub fn add(
         }
     }
     Ok(())
-}
-
-/// Scores the tasks of a model by its run's config, whose rows are those that its own scores are of.
-fn score(input: &Input, config: &Config, split: Split, mut model: Model) -> Result<Vec<TaskScores>, Failure> {
-    // A corpus may have another name in the result.
-    for slot in &mut model.tasks {
-        if let Some(task) = input.manifest.tasks.iter().find(|task| task.name == slot.name) {
-            slot.config.corpus.clone_from(&task.table.config.corpus);
-        }
-    }
-    Ok(evaluate::score(config, model, split)?.0.tasks)
 }

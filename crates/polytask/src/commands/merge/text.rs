@@ -7,6 +7,7 @@ use data::Split;
 use model::merging::Merging;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use train::MergeReport;
 
@@ -60,18 +61,27 @@ pub fn warnings(record: &MergeRecord, report: &MergeReport) -> Vec<String> {
             model.distance
         )
     });
-    let lacking = report.left_out.iter().map(|(tensor, models)| {
-        format!("{tensor} is not in all models, {} had no say in it", models.join(", "))
+    let mut lacking: BTreeMap<&Vec<String>, Vec<&str>> = BTreeMap::new();
+    for (tensor, models) in &report.left_out {
+        lacking.entry(models).or_default().push(tensor);
+    }
+    let lacking = lacking.into_iter().map(|(models, tensors)| {
+        let more = match tensors.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {} more", count(more)),
+        };
+        format!("{}{more}: not in all models, {} had no say in it", tensors[0], models.join(", "))
     });
     far.chain(lacking).collect()
 }
 
 /// What was merged, as a table.
 pub fn models_table(record: &MergeRecord, method: &Merging) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
     let mut table = Table::new(&["model", "tasks", "weight", "distance"]);
     for model in &record.models {
         table.row([
-            model.folder.display().to_string(),
+            model.folder.strip_prefix(&here).unwrap_or(&model.folder).display().to_string(),
             model.tasks.join(", "),
             if method.takes_weights() { format!("{}", model.weight) } else { "–".into() },
             format!("{:.4}", model.distance),
