@@ -1,7 +1,7 @@
 //! The table of operations, and what is made of it: the extension trait, and its implementations for the CPU without autodiff and as
 //! nodes of its graph.
 
-use super::affine::{GroupedAffine, ScaleRows};
+use super::affine::{GroupedScale, ScaleRows, WeightedMix};
 use super::attention::{Attention, CrossAttention, RelativeAttention};
 use super::cross_entropy::CrossEntropy;
 use super::elementwise::{Add, GegluTanh, Gelu, Relu};
@@ -45,7 +45,8 @@ macro_rules! fused_ops {
             fused_batched_matvec(a, x;) = BatchedMatvec(());
             fused_low_rank(y, x, a, b; groups: LowRankGroups) = LowRank(groups);
             fused_gated_low_rank(y, x, a, router, b; shape: GatedLowRankShape) = GatedLowRank(shape);
-            fused_grouped_affine(x, factor, shift; groups: AffineGroups) = GroupedAffine(groups);
+            fused_grouped_scale(x, factor, center; groups: AffineGroups) = GroupedScale(groups);
+            fused_weighted_mix(weights, parts;) = WeightedMix(());
             fused_scale_rows(x, factor;) = ScaleRows(());
             fused_dropout(x; dropout: Dropout) = DropoutOp(dropout);
             fused_add(a, b;) = Add(());

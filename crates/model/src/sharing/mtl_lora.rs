@@ -16,7 +16,7 @@
 //! Errors: as LoRA; no experts; a temperature that is not above 0.
 //! Paper: Yang et al. 2024, "MTL-LoRA: Low-rank adaptation for multi-task learning" (arXiv:2410.09437).
 
-use super::low_rank::{At, FactorBuilder, Factors, LowRank, LowRankSettings, Sites, kaiming, weighted_sum};
+use super::low_rank::{At, FactorBuilder, Factors, LowRank, LowRankSettings, Sites, kaiming};
 use super::targets::{positive, refused};
 use super::{Map, SharingConfig, Site};
 use crate::error::ModelError;
@@ -171,8 +171,8 @@ impl Factors for MtlLoraFactors {
             TransformId::Diagonal(numbers) => kernels::scale_rows(a, at.parameters.vector(*numbers)),
             TransformId::Full(matrix) => at.parameters.matrix(*matrix).matmul(a),
         };
-        let mixture = at.parameters.vector(*mixture).reshape([1, self.config.experts]);
-        let weights = activation::softmax(mixture / self.config.temperature, 1);
-        Some([a, weighted_sum(weights, b)])
+        let mixture = at.parameters.vector(*mixture);
+        let weights = activation::softmax(mixture / self.config.temperature, 0);
+        Some([a, kernels::weighted_mix(weights, b)])
     }
 }

@@ -22,7 +22,7 @@
 //! Papers: Ponti et al. 2023, "Combining parameter-efficient modules for task-level generalisation"; Caccia et al. 2023, "Multi-head adapter
 //! routing for cross-task generalization".
 
-use super::low_rank::{At, FactorBuilder, Factors, LowRank, LowRankSettings, Sites, kaiming, weighted_sum};
+use super::low_rank::{At, FactorBuilder, Factors, LowRank, LowRankSettings, Sites, kaiming};
 use super::targets::refused;
 use super::{InitFrom, Map, PeftAdapter, PeftTensor, SharingConfig, Site};
 use crate::cast::to_f32;
@@ -199,8 +199,11 @@ impl Factors for PolyFactors {
             let [rows, columns] = stacked.dims();
             let of = rows / self.config.splits;
             let part = |split: usize| {
-                let weights = weights.clone().slice([split..split + 1, 0..skills]);
-                weighted_sum(weights, stacked.clone().slice([split * of..(split + 1) * of, 0..columns]))
+                let weights = weights.clone().slice([split..split + 1, 0..skills]).reshape([skills]);
+                kernels::weighted_mix(
+                    weights,
+                    stacked.clone().slice([split * of..(split + 1) * of, 0..columns]),
+                )
             };
             (0..self.config.splits).map(part).collect()
         };
