@@ -24,6 +24,7 @@ pub mod linear;
 pub mod low_rank;
 pub mod matvec;
 pub mod mean_squares;
+pub mod mixture;
 pub mod norm;
 mod simd;
 mod uninit;
@@ -35,6 +36,7 @@ pub use dropout::{Dropout, DropoutMask, splitmix};
 pub use gated_low_rank::GatedLowRankShape;
 pub use gemm::{GemmKernel, bf16, matmul};
 pub use low_rank::LowRankGroups;
+pub use mixture::MixtureWeights;
 
 /// Rows that one parallel task takes at a time.
 const ROWS: usize = 64;

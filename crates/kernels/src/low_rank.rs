@@ -3,7 +3,7 @@
 use crate::flex::{self, PackOps};
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
-use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups};
+use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups, MixtureWeights};
 use std::ops::Range;
 
 /// Low-rank updates of groups of rows (Hu et al. 2022, LoRA): `y[rows, columns] + scale (x[rows] A^T) B^T`, with an A and a B
@@ -88,6 +88,13 @@ pub fn grouped_scale(
     let groups = AffineGroups { rows, columns, width, centers_from };
     let [x, factor] = [x, factor].map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::fused_grouped_scale(x, factor, centers.into_dispatch(), groups))
+}
+
+/// The weights of a mixture for each row: `softmax(logits / temperature)`, or sigmoids over their sum.
+///
+/// `logits` and result `[n, count]`.
+pub fn mixture_weights(logits: Tensor<2>, of: MixtureWeights) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::fused_mixture_weights(logits.into_dispatch(), of))
 }
 
 /// `sum_k weights_k parts_k` of matrices of one shape.

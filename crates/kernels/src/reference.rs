@@ -8,7 +8,7 @@ use burn::backend::{
     tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
 };
 use burn::tensor::{FloatDType, Shape, TensorData};
-use cpu::{AffineGroups, DropoutMask, GatedLowRankShape, LowRankGroups};
+use cpu::{AffineGroups, DropoutMask, GatedLowRankShape, LowRankGroups, MixtureWeights};
 use std::ops::Range;
 
 pub(crate) fn linear<B: Backend>(
@@ -314,6 +314,19 @@ pub(crate) fn weighted_mix<B: Backend>([weights, parts]: [FloatTensor<B>; 2]) ->
     let parts = B::float_reshape(parts, Shape::new([count, all / count * columns]));
     let sum = B::float_matmul(B::float_reshape(weights, Shape::new([1, count])), parts);
     B::float_reshape(sum, Shape::new([all / count, columns]))
+}
+
+pub(crate) fn mixture_weights<B: Backend>(logits: FloatTensor<B>, of: MixtureWeights) -> FloatTensor<B> {
+    match of {
+        MixtureWeights::Softmax { temperature } => {
+            B::softmax(B::float_div_scalar(logits, temperature.into()), 1)
+        }
+        MixtureWeights::Sigmoid { eps } => {
+            let z = B::sigmoid(logits);
+            let total = B::float_add_scalar(B::float_sum_dim(z.clone(), 1), eps.into());
+            B::float_div(z, total)
+        }
+    }
 }
 
 pub(crate) fn scale_rows<B: Backend>([x, factor]: [FloatTensor<B>; 2]) -> FloatTensor<B> {

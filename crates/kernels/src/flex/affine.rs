@@ -1,10 +1,10 @@
-//! Scales of columns by groups of rows, and of rows; weighted sums of matrices.
+//! Scales of columns by groups of rows, and of rows; mixtures of matrices.
 
 use super::node::{FusedOp, as_f32_slice, dim, like, tensor, whole};
 use crate::reference;
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
-use cpu::{AffineGroups, affine};
+use cpu::{AffineGroups, MixtureWeights, affine, mixture};
 
 /// `x, factor, center -> factor x + (1 - factor) center` in some columns of groups of rows.
 pub(super) struct GroupedScale {
@@ -108,5 +108,36 @@ impl FusedOp<2> for ScaleRows {
 
     fn reference<B: Backend>((): (), inputs: [FloatTensor<B>; 2]) -> FloatTensor<B> {
         reference::scale_rows::<B>(inputs)
+    }
+}
+
+/// `logits -> weights` of mixtures, by row.
+pub(super) struct Mixture {
+    logits: FlexTensor,
+    weights: FlexTensor,
+    of: MixtureWeights,
+}
+
+impl FusedOp<1> for Mixture {
+    type Settings = MixtureWeights;
+
+    fn forward(
+        of: MixtureWeights,
+        [logits]: [FlexTensor; 1],
+        requires_grad: [bool; 1],
+    ) -> (FlexTensor, Option<Self>) {
+        let weights = like(mixture::forward(as_f32_slice(&logits), dim(&logits, 1), of), &logits);
+        (weights.clone(), requires_grad[0].then_some(Mixture { logits, weights, of }))
+    }
+
+    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let Mixture { logits, weights, of } = self;
+        let read = [&d, logits, weights].map(as_f32_slice);
+        let d_logits = mixture::backward(read[0], read[1], read[2], dim(logits, 1), *of);
+        [Some(like(d_logits, logits))]
+    }
+
+    fn reference<B: Backend>(of: MixtureWeights, [logits]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
+        reference::mixture_weights::<B>(logits, of)
     }
 }

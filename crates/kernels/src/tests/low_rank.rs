@@ -5,7 +5,7 @@ use super::{dispatched, flat, matrix, values, vector};
 use crate::reference;
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
-use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups};
+use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups, MixtureWeights};
 
 #[test]
 fn grouped_low_rank() {
@@ -104,6 +104,16 @@ fn scaling_by_one_changes_no_bit() {
     let centers = vector(&matrix(super::numbers(4, 6), [1, 4], &device));
     let scaled = crate::grouped_scale(x.clone(), vec![(0..3, ones)], 0..4, Some((centers, 0)));
     assert_eq!(values(scaled), values(x));
+}
+
+#[test]
+fn mixture_weights() {
+    let kinds = [MixtureWeights::Softmax { temperature: 0.3 }, MixtureWeights::Sigmoid { eps: 1e-12 }];
+    for (of, [n, count]) in kinds.into_iter().flat_map(|of| [(of, [1, 1]), (of, [5, 3]), (of, [2, 70])]) {
+        check("mixture_weights", &[[n, count]], &|x| crate::mixture_weights(x[0].clone(), of), &|x| {
+            Tensor::from_dispatch(reference::mixture_weights::<Dispatch>(dispatched(&x[0]), of))
+        });
+    }
 }
 
 #[test]

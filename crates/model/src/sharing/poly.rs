@@ -29,7 +29,8 @@ use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::parameters::{MatrixId, Parameters, VectorId};
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::{Tensor, TensorData};
+use kernels::MixtureWeights;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -99,7 +100,7 @@ struct Skills {
 }
 
 /// Keeps the division finite, as in PEFT.
-const EPS: f64 = 1e-12;
+const EPS: f32 = 1e-12;
 
 impl PolyFactors {
     /// The weights `[splits, skills]` of a task from its logits, with the logits of uniform noise in training.
@@ -113,8 +114,7 @@ impl PolyFactors {
             }
             None => logits,
         };
-        let z = activation::sigmoid(logits);
-        z.clone() / (z.sum_dim(1) + EPS)
+        kernels::mixture_weights(logits, MixtureWeights::Sigmoid { eps: EPS })
     }
 
     /// `log(u / (1 - u))` for each split and skill of a task.
