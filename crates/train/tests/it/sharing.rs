@@ -59,11 +59,14 @@ fn added(parameters: &Parameters) -> Vec<(String, Owner, Vec<f32>)> {
 fn updates_are_trained_in_mixed_batches_under_losses_and_gramians() {
     for backbone in [bag(), bert(), t5()] {
         for scheme in schemes() {
-            for (balance, scope) in [
-                (json!({"equal": {}}), "all_shared"),
-                (json!({"upgrad": {}}), "all_shared"),
+            let cases = [
                 (json!({"upgrad": {}}), "last_layer"),
-            ] {
+                (json!({"upgrad": {}}), "all_shared"),
+                (json!({"equal": {}}), "all_shared"),
+            ];
+            // What differs between schemes is seen on one backbone; of the others one run each has all hooks.
+            let few = if backbone == bert() { 3 } else { 1 };
+            for (balance, scope) in cases.into_iter().take(few) {
                 let told = format!("{backbone} {scheme} {balance} {scope}");
                 let mut job = with_scheme(backbone.clone(), scheme.clone());
                 let before = added(&job.model.parameters);
