@@ -25,6 +25,7 @@ pub mod low_rank;
 pub mod matvec;
 pub mod mean_squares;
 pub mod mix;
+pub mod mixture;
 pub mod norm;
 mod simd;
 mod uninit;
@@ -37,6 +38,7 @@ pub use gated_low_rank::GatedLowRankShape;
 pub use gemm::{GemmKernel, bf16, matmul};
 pub use low_rank::LowRankGroups;
 pub use mix::Mixing;
+pub use mixture::MixtureWeights;
 
 /// Rows that one parallel task takes at a time.
 const ROWS: usize = 64;

@@ -25,10 +25,13 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use cpu::{AdamW, CrossEntropyTargets, Dropout, matmul, splitmix};
+pub use cpu::{AdamW, CrossEntropyTargets, Dropout, MixtureWeights, matmul, splitmix};
 pub use elementwise::{Element, Formula, elementwise};
 pub use jacobian::{accumulate_gramian, map_rows_in_place, weighted_sum};
-pub use low_rank::{gated_low_rank, grouped_affine, grouped_low_rank, low_rank_row_norms, scale_rows};
+pub use low_rank::{
+    gated_low_rank, grouped_low_rank, grouped_scale, low_rank_row_norms, mixture_weights, scale_rows,
+    weighted_mix,
+};
 pub use memory_limit::{MemoryLimit, OutOfMemory, check_memory, release_autograd_graph, with_memory_limit};
 pub use precision::Precision;
 pub use settings::AttentionSettings;

@@ -3,7 +3,7 @@
 use crate::flex::{self, PackOps};
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
-use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups};
+use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups, MixtureWeights};
 use std::ops::Range;
 
 /// Low-rank updates of groups of rows (Hu et al. 2022, LoRA): `y[rows, columns] + scale (x[rows] A^T) B^T`, with an A and a B
@@ -58,32 +58,52 @@ pub fn gated_low_rank(
     Tensor::from_dispatch(Dispatch::fused_gated_low_rank(y, x, a, router, b, shape))
 }
 
-/// Scales and shifts columns, with a factor and a shift for each group of rows: `x[rows, columns] factor + shift`.
+/// Scales columns about centers, with a factor for each group of rows: `factor x[rows, columns] + (1 - factor) center`. What is
+/// scaled of the output of a linear layer is then its product without the bias, where the bias is the center.
 ///
-/// `x` `[n, width]`; of each group its rows, the factors and the shifts `[columns]`; groups are apart from each other. Result
-/// `[n, width]`.
-pub fn grouped_affine(
+/// `x` `[n, width]`; of each group its rows and the factors `[columns]`; groups are apart from each other. The centers of the columns
+/// are those of `centers` from an index on; without any they are 0. Result `[n, width]`.
+pub fn grouped_scale(
     x: Tensor<2>,
-    groups: Vec<(Range<usize>, [Tensor<1>; 2])>,
+    groups: Vec<(Range<usize>, Tensor<1>)>,
     columns: Range<usize>,
+    centers: Option<(Tensor<1>, usize)>,
 ) -> Tensor<2> {
     let [n, width] = x.dims();
-    assert!(columns.end <= width, "grouped_affine: the columns must lie in `x`");
+    assert!(columns.end <= width, "grouped_scale: the columns must lie in `x`");
     if groups.is_empty() {
         return x;
     }
-    let (mut rows, mut factor, mut shift) = (Vec::new(), Vec::new(), Vec::new());
-    for (range, vectors) in groups {
-        let fits = vectors.each_ref().iter().all(|v| v.dims() == [columns.len()]) && range.end <= n;
-        assert!(fits, "grouped_affine: the vectors of a group must fit");
+    let (mut rows, mut factors) = (Vec::new(), Vec::new());
+    for (range, factor) in groups {
+        let fits = factor.dims() == [columns.len()] && range.end <= n;
+        assert!(fits, "grouped_scale: the factors of a group must fit");
         rows.push(range);
-        let [of_factor, of_shift] = vectors.map(|v| v.reshape([1, columns.len()]));
-        factor.push(of_factor);
-        shift.push(of_shift);
+        factors.push(factor.reshape([1, columns.len()]));
     }
-    let [factor, shift] = [factor, shift].map(|vectors| Tensor::<2>::cat(vectors, 0).into_dispatch());
-    let groups = AffineGroups { rows, columns, width };
-    Tensor::from_dispatch(Dispatch::fused_grouped_affine(x.into_dispatch(), factor, shift, groups))
+    let factor = Tensor::<2>::cat(factors, 0);
+    let (centers, centers_from) = centers.unwrap_or_else(|| (Tensor::zeros([columns.len()], &x.device()), 0));
+    let fits = centers_from + columns.len() <= centers.dims()[0];
+    assert!(fits, "grouped_scale: a center for each of the columns");
+    let groups = AffineGroups { rows, columns, width, centers_from };
+    let [x, factor] = [x, factor].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::fused_grouped_scale(x, factor, centers.into_dispatch(), groups))
+}
+
+/// The weights of a mixture for each row: `softmax(logits / temperature)`, or sigmoids over their sum.
+///
+/// `logits` and result `[n, count]`.
+pub fn mixture_weights(logits: Tensor<2>, of: MixtureWeights) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::fused_mixture_weights(logits.into_dispatch(), of))
+}
+
+/// `sum_k weights_k parts_k` of matrices of one shape.
+///
+/// `weights` `[count]`, `parts` `[count rows, columns]`: the matrices one above the other. Result `[rows, columns]`.
+pub fn weighted_mix(weights: Tensor<1>, parts: Tensor<2>) -> Tensor<2> {
+    let ([count], [all, _]) = (weights.dims(), parts.dims());
+    assert!(count > 0 && all.is_multiple_of(count), "weighted_mix: a matrix for each weight");
+    Tensor::from_dispatch(Dispatch::fused_weighted_mix(weights.into_dispatch(), parts.into_dispatch()))
 }
 
 /// Each row times a number of its own: `diag(factor) x`.

@@ -8,7 +8,7 @@ use burn::backend::{
     tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
 };
 use burn::tensor::{FloatDType, Shape, TensorData};
-use cpu::{AffineGroups, DropoutMask, GatedLowRankShape, LowRankGroups, Mixing};
+use cpu::{AffineGroups, DropoutMask, GatedLowRankShape, LowRankGroups, Mixing, MixtureWeights};
 use std::ops::Range;
 
 pub(crate) fn linear<B: Backend>(
@@ -303,19 +303,40 @@ pub(crate) fn gated_low_rank<B: Backend>(
     B::float_slice_assign(y, &place, sum)
 }
 
-pub(crate) fn grouped_affine<B: Backend>(
-    [x, factor, shift]: [FloatTensor<B>; 3],
+pub(crate) fn grouped_scale<B: Backend>(
+    [x, factor, center]: [FloatTensor<B>; 3],
     groups: &AffineGroups,
 ) -> FloatTensor<B> {
-    let AffineGroups { rows, columns, .. } = groups;
+    let AffineGroups { rows, columns, centers_from: from, .. } = groups;
+    let center = B::float_slice(center, &[Slice::from(*from..from + columns.len())]);
+    let center = B::float_reshape(center, Shape::new([1, columns.len()]));
     rows.iter().enumerate().filter(|(_, rows)| !rows.is_empty()).fold(x, |x, (g, rows)| {
-        let of = |vectors: &FloatTensor<B>| {
-            B::float_slice(vectors.clone(), &[Slice::from(g..g + 1), Slice::from(0..columns.len())])
-        };
+        let factor = B::float_slice(factor.clone(), &[Slice::from(g..g + 1), Slice::from(0..columns.len())]);
         let place = [Slice::from(rows.clone()), Slice::from(columns.clone())];
-        let scaled = B::float_mul(B::float_slice(x.clone(), &place), of(&factor));
-        B::float_slice_assign(x, &place, B::float_add(scaled, of(&shift)))
+        let scaled = B::float_mul(B::float_slice(x.clone(), &place), factor.clone());
+        let kept = B::float_sub(center.clone(), B::float_mul(factor, center.clone()));
+        B::float_slice_assign(x, &place, B::float_add(scaled, kept))
     })
+}
+
+pub(crate) fn weighted_mix<B: Backend>([weights, parts]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
+    let ([all, columns], count) = (parts.shape().dims(), weights.shape()[0]);
+    let parts = B::float_reshape(parts, Shape::new([count, all / count * columns]));
+    let sum = B::float_matmul(B::float_reshape(weights, Shape::new([1, count])), parts);
+    B::float_reshape(sum, Shape::new([all / count, columns]))
+}
+
+pub(crate) fn mixture_weights<B: Backend>(logits: FloatTensor<B>, of: MixtureWeights) -> FloatTensor<B> {
+    match of {
+        MixtureWeights::Softmax { temperature } => {
+            B::softmax(B::float_div_scalar(logits, temperature.into()), 1)
+        }
+        MixtureWeights::Sigmoid { eps } => {
+            let z = B::sigmoid(logits);
+            let total = B::float_add_scalar(B::float_sum_dim(z.clone(), 1), eps.into());
+            B::float_div(z, total)
+        }
+    }
 }
 
 pub(crate) fn scale_rows<B: Backend>([x, factor]: [FloatTensor<B>; 2]) -> FloatTensor<B> {

@@ -37,8 +37,8 @@ pub use init::Init;
 pub use io::hub;
 pub use io::names::{Entry, NameTable};
 pub use io::{
-    PassthroughTensor, SavedTensors, has_sharing, load_adapters, load_decoder, load_heads, load_sharing,
-    open, save, save_adapters, save_decoder, save_heads,
+    PassthroughTensor, SavedTensors, adapter_folder, has_sharing, load_adapters, load_decoder, load_heads,
+    load_sharing, open, save, save_adapters, save_decoder, save_heads,
 };
 pub use kernels::Precision;
 pub use parameters::{

@@ -1,7 +1,7 @@
 //! The table of operations, and what is made of it: the extension trait, and its implementations for the CPU without autodiff and as
 //! nodes of its graph.
 
-use super::affine::{GroupedAffine, ScaleRows};
+use super::affine::{GroupedScale, Mixture, ScaleRows, WeightedMix};
 use super::attention::{Attention, CrossAttention, RelativeAttention};
 use super::cross_entropy::CrossEntropy;
 use super::elementwise::{Add, GegluTanh, Gelu, Relu};
@@ -19,7 +19,7 @@ use burn::backend::{
 };
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
-use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups, Mixing};
+use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups, Mixing, MixtureWeights};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -50,7 +50,9 @@ macro_rules! fused_ops {
             fused_sigmoid_gate(a, b;) = SigmoidGate(());
             fused_add_gradient(x, g;) = AddGradient(());
             fused_gated_low_rank(y, x, a, router, b; shape: GatedLowRankShape) = GatedLowRank(shape);
-            fused_grouped_affine(x, factor, shift; groups: AffineGroups) = GroupedAffine(groups);
+            fused_grouped_scale(x, factor, center; groups: AffineGroups) = GroupedScale(groups);
+            fused_weighted_mix(weights, parts;) = WeightedMix(());
+            fused_mixture_weights(logits; of: MixtureWeights) = Mixture(of);
             fused_scale_rows(x, factor;) = ScaleRows(());
             fused_dropout(x; dropout: Dropout) = DropoutOp(dropout);
             fused_add(a, b;) = Add(());

@@ -1,11 +1,11 @@
 //! What adapters do to tensors of tokens, against the engine's own operations and against numbers worked out by hand.
 
 use super::against_reference::check;
-use super::{dispatched, matrix, values, vector};
+use super::{dispatched, flat, matrix, values, vector};
 use crate::reference;
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
-use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups};
+use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups, MixtureWeights};
 
 #[test]
 fn grouped_low_rank() {
@@ -70,28 +70,61 @@ fn gated_low_rank() {
 }
 
 #[test]
-fn grouped_affine() {
+fn grouped_scale() {
     for rows in [vec![0..7, 7..7], vec![0..3, 3..7], vec![1..2, 4..7]] {
-        for columns in [0..5, 2..6] {
+        for (columns, centers_from) in [(0..5, 0), (2..6, 3)] {
             let (groups, width) = (rows.len(), 6);
-            let settings = AffineGroups { rows: rows.clone(), columns: columns.clone(), width };
+            let settings = AffineGroups { rows: rows.clone(), columns: columns.clone(), width, centers_from };
             check(
-                "grouped_affine",
-                &[[7, width], [groups, columns.len()], [groups, columns.len()]],
+                "grouped_scale",
+                &[[7, width], [groups, columns.len()], [1, 8]],
                 &|x| {
                     let own = |(g, rows): (usize, &std::ops::Range<usize>)| {
-                        let of = |i: usize| vector(&x[i].clone().slice([g..g + 1, 0..columns.len()]));
-                        (rows.clone(), [of(1), of(2)])
+                        (rows.clone(), vector(&x[1].clone().slice([g..g + 1, 0..columns.len()])))
                     };
                     let groups = rows.iter().enumerate().map(own).collect();
-                    crate::grouped_affine(x[0].clone(), groups, columns.clone())
+                    let centers = Some((vector(&x[2]), centers_from));
+                    crate::grouped_scale(x[0].clone(), groups, columns.clone(), centers)
                 },
                 &|x| {
-                    let inputs = [0, 1, 2].map(|i| dispatched(&x[i]));
-                    Tensor::from_dispatch(reference::grouped_affine::<Dispatch>(inputs, &settings))
+                    let inputs = [dispatched(&x[0]), dispatched(&x[1]), flat(&x[2])];
+                    Tensor::from_dispatch(reference::grouped_scale::<Dispatch>(inputs, &settings))
                 },
             );
         }
+    }
+}
+
+/// A factor of 1 changes nothing, to the bit, whatever the center.
+#[test]
+fn scaling_by_one_changes_no_bit() {
+    let device = Device::flex();
+    let x = matrix(super::numbers(12, 5), [3, 4], &device);
+    let ones = Tensor::ones([4], &device);
+    let centers = vector(&matrix(super::numbers(4, 6), [1, 4], &device));
+    let scaled = crate::grouped_scale(x.clone(), vec![(0..3, ones)], 0..4, Some((centers, 0)));
+    assert_eq!(values(scaled), values(x));
+}
+
+#[test]
+fn mixture_weights() {
+    let kinds = [MixtureWeights::Softmax { temperature: 0.3 }, MixtureWeights::Sigmoid { eps: 1e-12 }];
+    for (of, [n, count]) in kinds.into_iter().flat_map(|of| [(of, [1, 1]), (of, [5, 3]), (of, [2, 70])]) {
+        check("mixture_weights", &[[n, count]], &|x| crate::mixture_weights(x[0].clone(), of), &|x| {
+            Tensor::from_dispatch(reference::mixture_weights::<Dispatch>(dispatched(&x[0]), of))
+        });
+    }
+}
+
+#[test]
+fn weighted_mix() {
+    for [count, rows, columns] in [[1, 1, 1], [3, 4, 5], [2, 70, 33]] {
+        check(
+            "weighted_mix",
+            &[[1, count], [count * rows, columns]],
+            &|x| crate::weighted_mix(vector(&x[0]), x[1].clone()),
+            &|x| x[0].clone().matmul(x[1].clone().reshape([count, rows * columns])).reshape([rows, columns]),
+        );
     }
 }
 

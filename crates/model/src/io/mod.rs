@@ -14,7 +14,7 @@ use crate::error::{ModelError, TensorProblem};
 use crate::init::Init;
 use crate::parameters::{Parameters, Role};
 use crate::trunk::Trunk;
-pub use adapters::{load_adapters, save_adapters};
+pub use adapters::{adapter_folder, load_adapters, save_adapters};
 use names::NameTable;
 pub(crate) use safetensors_reader::SafetensorsReader;
 pub use saved_tensors::SavedTensors;

@@ -80,9 +80,7 @@ impl Ia3 {
     ) -> Tensor<2> {
         let parameters = context.parameters();
         let group = |rows: Range<usize>, task: Option<String>| {
-            let scale = parameters.vector(*self.scales.get(&(task, site))?);
-            let shift = scale.zeros_like();
-            Some((rows, [scale, shift]))
+            Some((rows, parameters.vector(*self.scales.get(&(task, site))?)))
         };
         let groups = match self.config.shared {
             true => group(0..x.dims()[0], None).into_iter().collect(),
@@ -91,7 +89,7 @@ impl Ia3 {
                 lanes.filter_map(|lane| group(lane.tokens.clone(), Some(lane.task.clone()))).collect()
             }
         };
-        kernels::grouped_affine(x, groups, columns)
+        kernels::grouped_scale(x, groups, columns, None)
     }
 }
 

@@ -199,16 +199,15 @@ impl<F: Factors> Sharing for LowRank<F> {
         for (rows, task) in groups {
             let at = At { site, weight, task, parameters: context.parameters(), seed };
             let Some((factors, factor)) = self.at(&at) else { continue };
-            scales.extend(factor.map(|factor| {
-                let shift = bias_kept(&at, &factor);
-                (rows.clone(), [factor, shift])
-            }));
+            scales.extend(factor.map(|factor| (rows.clone(), factor)));
             updates.push((rows, factors));
         }
         let read =
             kernels::dropout(x.clone(), context.dropout(settings.dropout, DROPOUT_SITES + number(site)));
         let y = kernels::grouped_low_rank(y, read, updates, columns.clone(), to_f32(settings.scale));
-        kernels::grouped_affine(y, scales, columns)
+        // What is multiplied is the product: the bias is not.
+        let bias = weight.bias.map(|bias| (context.vector(bias), weight.rows.start));
+        kernels::grouped_scale(y, scales, columns, bias)
     }
 
     fn merged(&self, task: &str, parameters: &Parameters) -> Option<Vec<(usize, ParameterTensor)>> {
@@ -237,17 +236,6 @@ impl<F: Factors> Sharing for LowRank<F> {
 
     fn init_from(&self) -> Option<&InitFrom> {
         self.factors.init_from()
-    }
-}
-
-/// What is to be added where outputs with their bias are multiplied, so that the bias is not: `(1 - factor) bias`.
-fn bias_kept(at: &At<'_>, factor: &Tensor<1>) -> Tensor<1> {
-    match at.weight.bias {
-        Some(bias) => {
-            let bias = at.parameters.vector(bias).slice([at.weight.rows.clone()]);
-            bias.clone() - bias * factor.clone()
-        }
-        None => factor.zeros_like(),
     }
 }
 
@@ -307,11 +295,4 @@ impl FactorBuilder<'_> {
 /// Evenly between -1 / sqrt(inputs) and +1 / sqrt(inputs): Kaiming uniform with `a = sqrt(5)`, as in PEFT.
 pub(super) fn kaiming(inputs: usize) -> Init {
     Init::Uniform((inputs as f32).powf(-0.5))
-}
-
-/// `sum_k weights_k parts_k` of matrices that are stacked `[count rows, columns]`, with `weights` `[1, count]`.
-pub(super) fn weighted_sum(weights: Tensor<2>, stacked: Tensor<2>) -> Tensor<2> {
-    let (count, [all, columns]) = (weights.dims()[1], stacked.dims());
-    let rows = all / count;
-    weights.matmul(stacked.reshape([count, rows * columns])).reshape([rows, columns])
 }

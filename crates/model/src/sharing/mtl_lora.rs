@@ -16,13 +16,15 @@
 //! Errors: as LoRA; no experts; a temperature that is not above 0.
 //! Paper: Yang et al. 2024, "MTL-LoRA: Low-rank adaptation for multi-task learning" (arXiv:2410.09437).
 
-use super::low_rank::{At, FactorBuilder, Factors, LowRank, LowRankSettings, Sites, kaiming, weighted_sum};
+use super::low_rank::{At, FactorBuilder, Factors, LowRank, LowRankSettings, Sites, kaiming};
 use super::targets::{positive, refused};
 use super::{Map, SharingConfig, Site};
+use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::parameters::{MatrixId, Parameters, VectorId};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
+use kernels::{MixtureWeights, Precision};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,10 +171,15 @@ impl Factors for MtlLoraFactors {
         let (transform, mixture) = self.own.get(&(at.task?.to_owned(), at.site))?;
         let a = match transform {
             TransformId::Diagonal(numbers) => kernels::scale_rows(a, at.parameters.vector(*numbers)),
-            TransformId::Full(matrix) => at.parameters.matrix(*matrix).matmul(a),
+            TransformId::Full(matrix) => {
+                let none = Tensor::zeros([at.weight.inputs], &a.device());
+                kernels::linear(at.parameters.matrix(*matrix), a.transpose(), none, Precision::F32)
+            }
         };
-        let mixture = at.parameters.vector(*mixture).reshape([1, self.config.experts]);
-        let weights = activation::softmax(mixture / self.config.temperature, 1);
-        Some([a, weighted_sum(weights, b)])
+        let experts = self.config.experts;
+        let logits = at.parameters.vector(*mixture).reshape([1, experts]);
+        let softmax = MixtureWeights::Softmax { temperature: to_f32(self.config.temperature) };
+        let weights = kernels::mixture_weights(logits, softmax).reshape([experts]);
+        Some([a, kernels::weighted_mix(weights, b)])
     }
 }

@@ -22,14 +22,15 @@
 //! Papers: Ponti et al. 2023, "Combining parameter-efficient modules for task-level generalisation"; Caccia et al. 2023, "Multi-head adapter
 //! routing for cross-task generalization".
 
-use super::low_rank::{At, FactorBuilder, Factors, LowRank, LowRankSettings, Sites, kaiming, weighted_sum};
+use super::low_rank::{At, FactorBuilder, Factors, LowRank, LowRankSettings, Sites, kaiming};
 use super::targets::refused;
 use super::{InitFrom, Map, PeftAdapter, PeftTensor, SharingConfig, Site};
 use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::parameters::{MatrixId, Parameters, VectorId};
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::{Tensor, TensorData};
+use kernels::MixtureWeights;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -99,7 +100,7 @@ struct Skills {
 }
 
 /// Keeps the division finite, as in PEFT.
-const EPS: f64 = 1e-12;
+const EPS: f32 = 1e-12;
 
 impl PolyFactors {
     /// The weights `[splits, skills]` of a task from its logits, with the logits of uniform noise in training.
@@ -113,8 +114,7 @@ impl PolyFactors {
             }
             None => logits,
         };
-        let z = activation::sigmoid(logits);
-        z.clone() / (z.sum_dim(1) + EPS)
+        kernels::mixture_weights(logits, MixtureWeights::Sigmoid { eps: EPS })
     }
 
     /// `log(u / (1 - u))` for each split and skill of a task.
@@ -199,8 +199,11 @@ impl Factors for PolyFactors {
             let [rows, columns] = stacked.dims();
             let of = rows / self.config.splits;
             let part = |split: usize| {
-                let weights = weights.clone().slice([split..split + 1, 0..skills]);
-                weighted_sum(weights, stacked.clone().slice([split * of..(split + 1) * of, 0..columns]))
+                let weights = weights.clone().slice([split..split + 1, 0..skills]).reshape([skills]);
+                kernels::weighted_mix(
+                    weights,
+                    stacked.clone().slice([split * of..(split + 1) * of, 0..columns]),
+                )
             };
             (0..self.config.splits).map(part).collect()
         };

@@ -535,3 +535,38 @@ fn updates_of_one_map_are_those_of_the_formulas() {
         assert!(close(&y, &expected), "{scheme:?}: {y:?}");
     }
 }
+
+/// The table of docs/adapters.md.
+#[test]
+fn schemes_have_as_many_parameters_as_their_documentation_says() {
+    let bert = serde_json::from_value(json!({"bert": {"layers": 3, "hidden": 16, "heads": 2}})).unwrap();
+    // Two tasks; queries and values of three layers, of 16 by 16.
+    let sites = 3 * 2;
+    for (scheme, of_task, of_all) in [
+        (json!({"lora": {"rank": 4}}), sites * 4 * 32, 0),
+        (json!({"lora": {"rank": 4, "use_dora": true}}), sites * (4 * 32 + 16), 0),
+        (json!({"lora": {"rank": 4, "shared": true}}), 0, sites * 4 * 32),
+        (json!({"mtl_lora": {"rank": 4}}), sites * (4 + 3), sites * (4 * 16 + 3 * 4 * 16)),
+        (
+            json!({"mtl_lora": {"rank": 4, "transform": "full"}}),
+            sites * (16 + 3),
+            sites * (4 * 16 + 3 * 4 * 16),
+        ),
+        (json!({"vera": {"rank": 5}}), sites * (5 + 16), 5 * 32),
+        (json!({"ia3": {}}), 3 * (16 + 16 + 64), 0),
+        (json!({"poly": {"rank": 4, "splits": 2}}), sites * 2 * 4, sites * 4 * 4 * 32),
+        (json!({"hydra_lora": {"rank": 4}}), 0, sites * (4 * 16 + 2 * (4 * 16 + 16))),
+    ] {
+        let scheme: SharingConfig = serde_json::from_value(scheme).unwrap();
+        let (_, parameters) = trunk(&bert, &scheme);
+        let size = |of: Option<&str>| -> usize {
+            let own = parameters.iter().filter(|p| !p.is_base() && p.owner.first_task() == of);
+            own.map(polytask_model::Parameter::size).sum()
+        };
+        assert_eq!(
+            [size(Some("a")), size(Some("b.c")), size(None)],
+            [of_task, of_task, of_all],
+            "{scheme:?}"
+        );
+    }
+}

@@ -78,3 +78,63 @@ fn hard_sharing_is_the_default_and_schemes_are_explained() {
     let refused = bench.run(&["check", "job.toml", "--set", "sharing.lora.rank=0"]);
     assert!(refused.code == 2 && refused.err.contains("sharing.lora.rank"), "{}", refused.err);
 }
+
+/// The updates of one run are where the next begins, by a folder for each task.
+#[test]
+fn a_run_begins_with_adapters_of_another() {
+    let bench = Bench::new();
+    written(&bench);
+    let trained = bench.run(&["train", "job.toml", "--run", "run", "--set", "sharing.lora.freeze_base=true"]);
+    assert!(trained.ok, "{}", trained.err);
+    for task in ["mail", "news"] {
+        assert!(bench.path(&format!("run/model/adapters/{task}/adapter_model.safetensors")).is_file());
+    }
+    // The same backbone, because it is frozen and drawn from the same seed.
+    let begun = |name: &str, sets: &[&str]| {
+        let train = ["train", "job.toml", "--run", name, "--set", "train.max_steps=1"];
+        let frozen =
+            ["--set", "sharing.lora.freeze_base=true", "--set", "optimizer.adamw.learning_rate=1e-9"];
+        let sets = sets.iter().flat_map(|set| ["--set", *set]);
+        bench.run(&train.into_iter().chain(frozen).chain(sets).collect::<Vec<_>>())
+    };
+    let from =
+        "sharing.lora.init_from={ mail = \"run/model/adapters/mail\", news = \"run/model/adapters/news\" }";
+    let again = begun("again", &[from]);
+    assert!(again.ok, "{}", again.err);
+    let close = |name: &str| {
+        let [ours, theirs] = ["run", name].map(|run| {
+            std::fs::read(bench.path(&format!("{run}/model/adapters/mail/adapter_model.safetensors")))
+                .unwrap()
+        });
+        let numbers = |bytes: &[u8]| -> Vec<f32> {
+            let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+            bytes[8 + header..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+        };
+        let [ours, theirs] = [ours, theirs].map(|bytes| numbers(&bytes));
+        ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-5)
+    };
+    assert!(close("again"));
+    assert!(begun("anew", &[]).ok && !close("anew"));
+    for (set, says) in [
+        ("sharing.lora.init_from=\"nowhere\"", "nowhere: no model here: there is no such folder"),
+        (
+            "sharing.lora.init_from={ other = \"x\" }",
+            "sharing.lora.init_from: found other, expected a task: mail, news",
+        ),
+        ("sharing.lora.rank=2", "set sharing.lora.rank to 4"),
+    ] {
+        let refused = begun("refused", &[from, set]);
+        assert!(refused.code == 2 && refused.err.contains(says), "{}", refused.err);
+    }
+}
+
+#[test]
+fn every_scheme_is_explained() {
+    let bench = Bench::new();
+    for name in ["lora", "mtl_lora", "vera", "ia3", "poly", "hydra_lora"] {
+        let explained = bench.run(&["explain", name]);
+        let table = format!("[sharing.{name}]");
+        assert!(explained.out.contains(&table) && explained.out.contains("freeze_base"), "{}", explained.out);
+    }
+    assert!(bench.run(&["explain", "DoRA"]).out.contains("[sharing.lora]"));
+}

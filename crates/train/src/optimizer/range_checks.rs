@@ -15,7 +15,9 @@ impl RangeChecks {
         let GroupRates { trunk, heads, adapters, layerwise_lr_decay } = rates;
         checks.positive("learning_rate", trunk, "a number above 0, such as 5e-5");
         checks.positive("head_learning_rate", heads.unwrap_or(trunk), "a number above 0, such as 1e-3");
-        checks.positive("adapter_learning_rate", adapters.unwrap_or(trunk), "a number above 0, such as 1e-3");
+        if let Some(rate) = adapters {
+            checks.positive("adapter_learning_rate", rate, "a number above 0, such as 1e-3");
+        }
         let (decay, expected) = (layerwise_lr_decay.unwrap_or(1.0), "a number above 0 to 1, such as 0.9");
         checks.check("layerwise_lr_decay", decay, decay > 0.0 && decay <= 1.0, expected);
         checks

@@ -219,14 +219,14 @@ fn settings_out_of_range_are_named() {
     };
     for (name, _) in CATALOGUE {
         assert_eq!(errors(&format!(r#"{{"{name}": {{}}}}"#)), [""; 0]);
+        let of_adapters = errors(&format!(r#"{{"{name}": {{"adapter_learning_rate": -1}}}}"#));
+        let expected = "adapter_learning_rate: found -1, expected a number above 0, such as 1e-3";
+        assert_eq!(of_adapters, [format!("optimizer.{name}.{expected}")]);
         let settings = r#"{"learning_rate": 0, "weight_decay": -1, "layerwise_lr_decay": 2}"#;
         let wrong = errors(&format!(r#"{{"{name}": {settings}}}"#));
         let expected = [
             format!("optimizer.{name}.learning_rate: found 0, expected a number above 0, such as 5e-5"),
             format!("optimizer.{name}.head_learning_rate: found 0, expected a number above 0, such as 1e-3"),
-            format!(
-                "optimizer.{name}.adapter_learning_rate: found 0, expected a number above 0, such as 1e-3"
-            ),
             format!(
                 "optimizer.{name}.layerwise_lr_decay: found 2, expected a number above 0 to 1, such as 0.9"
             ),

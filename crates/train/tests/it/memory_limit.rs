@@ -27,7 +27,7 @@ impl MemoryLimit for FailingLimit {
     }
 }
 
-fn failing(attempts: usize, at: usize) -> Arc<dyn MemoryLimit> {
+pub fn failing(attempts: usize, at: usize) -> Arc<dyn MemoryLimit> {
     Arc::new(FailingLimit { attempts, at, begun: 0.into(), checks: 0.into() })
 }
 

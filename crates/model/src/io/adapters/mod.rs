@@ -44,7 +44,7 @@ fn modules(spec: &BackboneSpec, parameters: &Parameters) -> Option<BTreeMap<Site
 pub fn save_adapters(dir: &Path, trunk: &Trunk, parameters: &Parameters) -> Result<(), ModelError> {
     let Some(modules) = modules(trunk.spec(), parameters) else { return Ok(()) };
     for adapter in trunk.sharing().adapters() {
-        let folder = dir.join(ADAPTERS).join(folder_name(adapter.task.as_deref().unwrap_or("shared")));
+        let folder = dir.join(ADAPTERS).join(adapter_folder(adapter.task.as_deref().unwrap_or("shared")));
         std::fs::create_dir_all(&folder).map_err(ModelError::io(&folder, "create"))?;
         let tensors = adapter.tensors.iter().map(|tensor| {
             let name = match tensor.site {
@@ -86,8 +86,8 @@ fn adapter_config(adapter: &PeftAdapter, modules: &BTreeMap<Site, String>) -> Va
     json
 }
 
-/// A task's name as that of a folder: what some file system might not take as `%` and two digits for each byte.
-fn folder_name(task: &str) -> String {
+/// The name of a task's folder below `adapters/`: what some file system might not take as `%` and two digits for each byte.
+pub fn adapter_folder(task: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let named = |(i, byte): (usize, u8)| match byte {
         b'.' if i > 0 => ".".to_owned(),
@@ -160,9 +160,9 @@ mod tests {
 
     #[test]
     fn every_task_has_a_folder_of_its_own() {
-        assert_eq!(folder_name("intent"), "intent");
-        assert_eq!(folder_name("a.b-c_1"), "a.b-c_1");
-        assert_eq!(folder_name("../a b/ü"), "%2E.%2Fa%20b%2F%C3%BC");
-        assert_ne!(folder_name("a b"), folder_name("a%20b"));
+        assert_eq!(adapter_folder("intent"), "intent");
+        assert_eq!(adapter_folder("a.b-c_1"), "a.b-c_1");
+        assert_eq!(adapter_folder("../a b/ü"), "%2E.%2Fa%20b%2F%C3%BC");
+        assert_ne!(adapter_folder("a b"), adapter_folder("a%20b"));
     }
 }
