@@ -46,15 +46,16 @@ pub use parameters::{
     Stack, VectorId, head_prefix,
 };
 pub use sharing::{
-    Adapters, AdaptersConfig, Bitfit, BitfitConfig, Branch, BranchConfig, BranchLevel,
-    CATALOGUE as SHARING_CATALOGUE, Cgc, CgcConfig, ConditionalNorm, ConditionalNormConfig, CrossStitch,
-    CrossStitchConfig, DselectK, DselectKConfig, GateInput, Half, Hard, HardConfig, HydraLora,
-    HydraLoraConfig, HyperAdapters, HyperAdaptersConfig, Ia3, Ia3Config, InitFrom, LanePolicy, LayerPass,
-    LearnToBranch, LearnToBranchConfig, Lora, LoraConfig, Map, MixLora, MixLoraConfig, Mmoe, MmoeConfig, Moe,
-    MoeConfig, Mtan, MtanConfig, MtlLora, MtlLoraConfig, Pals, PalsConfig, PeftAdapter, PeftTensor, Penalty,
-    Ple, PleConfig, Poly, PolyConfig, Prefix, PrefixConfig, Prompt, PromptConfig, RouterInput, ScalarMix,
-    ScalarMixConfig, Sharing, SharingConfig, Site, SiteWeight, Sluice, SluiceConfig, Soft, SoftConfig,
-    SoftPenalty, TaskEmbedding, TaskEmbeddingConfig, Transform, TrunkShape, Vera, VeraConfig,
+    AdapterFusion, AdapterFusionConfig, Adapters, AdaptersConfig, Bitfit, BitfitConfig, Branch, BranchConfig,
+    BranchLevel, CATALOGUE as SHARING_CATALOGUE, Cgc, CgcConfig, ConditionalNorm, ConditionalNormConfig,
+    CrossStitch, CrossStitchConfig, DselectK, DselectKConfig, FusedAdapter, GateInput, Half, Hard,
+    HardConfig, HydraLora, HydraLoraConfig, HyperAdapters, HyperAdaptersConfig, Ia3, Ia3Config, InitFrom,
+    LanePolicy, LayerPass, LearnToBranch, LearnToBranchConfig, Lora, LoraConfig, Map, MixLora, MixLoraConfig,
+    Mmoe, MmoeConfig, Moe, MoeConfig, Mtan, MtanConfig, MtlLora, MtlLoraConfig, Pals, PalsConfig,
+    PeftAdapter, PeftTensor, Penalty, Ple, PleConfig, Poly, PolyConfig, Prefix, PrefixConfig, Prompt,
+    PromptConfig, RouterInput, ScalarMix, ScalarMixConfig, Sharing, SharingConfig, Site, SiteWeight, Sluice,
+    SluiceConfig, Soft, SoftConfig, SoftPenalty, TaskEmbedding, TaskEmbeddingConfig, Transform, TrunkShape,
+    Vera, VeraConfig,
 };
 pub use trunk::{
     Activation, EncoderInput, FeedForwardId, FeedForwardWeights, Freeze, Lane, Lanes, LayerContext, LinearId,

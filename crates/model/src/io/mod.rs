@@ -6,6 +6,7 @@ pub(crate) mod config_reader;
 pub mod hub;
 pub(crate) mod names;
 mod safetensors_reader;
+mod saved_adapters;
 mod saved_tensors;
 mod write;
 
@@ -17,6 +18,7 @@ use crate::trunk::Trunk;
 pub use adapters::{adapter_folder, load_adapters, save_adapters};
 use names::NameTable;
 pub(crate) use safetensors_reader::SafetensorsReader;
+pub(crate) use saved_adapters::SavedAdapters;
 pub use saved_tensors::SavedTensors;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};

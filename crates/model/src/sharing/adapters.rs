@@ -98,7 +98,35 @@ impl Adapters {
 }
 
 impl Adapter {
-    fn run(&self, context: &LayerContext<'_>, x: Tensor<2>, scale: f64) -> Tensor<2> {
+    /// An adapter of so many numbers inside, called `name.*`. It begins with `values` (down, its bias, up, its bias), or with zeros in
+    /// what goes up.
+    pub(super) fn build(
+        make: &mut SchemeParameters<'_>,
+        (task, name): (&OfTask, &str),
+        layer: usize,
+        [hidden, width]: [usize; 2],
+        values: Option<[Vec<f32>; 4]>,
+    ) -> Self {
+        let at = (Role::Adapter, Level::layer(layer));
+        // As BERT's own maps begin.
+        let fresh = [Init::Normal(0.02), Init::Zeros, Init::Zeros, Init::Zeros];
+        let [down, down_bias, up, up_bias] = values.map_or(fresh, |values| values.map(Init::Data));
+        let name = |part: &str| format!("{name}.{part}");
+        Adapter {
+            down: make.matrix((task, &name("down.weight")), [width, hidden], at, down),
+            down_bias: make.vector((task, &name("down.bias")), width, at, down_bias),
+            up: make.matrix((task, &name("up.weight")), [hidden, width], at, up),
+            up_bias: make.vector((task, &name("up.bias")), hidden, at, up_bias),
+        }
+    }
+
+    /// Trains it no more.
+    pub(super) fn freeze(&self, parameters: &mut Parameters) {
+        let all = [self.down.index(), self.down_bias.index(), self.up.index(), self.up_bias.index()];
+        all.into_iter().for_each(|index| parameters.set_trainable(index, false));
+    }
+
+    pub(super) fn run(&self, context: &LayerContext<'_>, x: Tensor<2>, scale: f64) -> Tensor<2> {
         let precision = context.precision();
         let (down, bias) = (context.matrix(self.down), context.vector(self.down_bias));
         let inner = kernels::linear_gelu(x, down, bias, precision);
@@ -137,25 +165,9 @@ impl Sharing for Adapters {
         for layer in self.config.first_layer..trunk.layers.len() {
             for half in self.halves() {
                 for task in &owners {
-                    let at = (Role::Adapter, Level::layer(layer));
-                    let name = |part: &str| format!("layer.{layer}.{}.{part}", half.name());
-                    let mut linear = |part: &str, [outputs, inputs]: [usize; 2], init: [Init; 2]| {
-                        let [weight, bias] = init;
-                        (
-                            make.matrix(
-                                (task, &name(&format!("{part}.weight"))),
-                                [outputs, inputs],
-                                at,
-                                weight,
-                            ),
-                            make.vector((task, &name(&format!("{part}.bias"))), outputs, at, bias),
-                        )
-                    };
-                    // As BERT's own maps begin.
-                    let first = [Init::Normal(0.02), Init::Zeros];
-                    let (down, down_bias) = linear("down", [width, trunk.hidden], first);
-                    let (up, up_bias) = linear("up", [trunk.hidden, width], [Init::Zeros, Init::Zeros]);
-                    let adapter = Adapter { down, down_bias, up, up_bias };
+                    let name = format!("layer.{layer}.{}", half.name());
+                    let sizes = [trunk.hidden, width];
+                    let adapter = Adapter::build(&mut make, (task, &name), layer, sizes, None);
                     self.adapters.entry((layer, *half)).or_default().insert(task.clone(), adapter);
                 }
             }

@@ -1,5 +1,6 @@
 //! Sharing schemes: how the tasks share the trunk. One file each; its leading comment is its documentation.
 
+mod adapter_fusion;
 mod adapters;
 mod bitfit;
 mod branch;
@@ -36,6 +37,7 @@ mod targets;
 mod task_embedding;
 mod vera;
 
+pub use adapter_fusion::{AdapterFusion, AdapterFusionConfig, FusedAdapter};
 pub use adapters::{Adapters, AdaptersConfig};
 pub use bitfit::{Bitfit, BitfitConfig};
 pub use branch::{Branch, BranchConfig, BranchLevel};
@@ -166,6 +168,8 @@ schemes! {
     Prefix(PrefixConfig), "prefix", "prefix.rs";
     /// Trained states before those of a row (Lester et al. 2021).
     Prompt(PromptConfig), "prompt", "prompt.rs";
+    /// Trained adapters weighted by an attention of each task (Pfeiffer et al. 2021).
+    AdapterFusion(AdapterFusionConfig), "adapter_fusion", "adapter_fusion.rs";
 }
 
 impl Default for SharingConfig {

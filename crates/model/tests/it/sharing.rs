@@ -125,6 +125,10 @@ fn schemes() -> Vec<SharingConfig> {
         json!({"mmoe": {"gate": "task"}}),
         json!({"moe": {"router": "task", "experts": 3, "top_k": 2, "first_layer": 0}}),
         json!({"mix_lora": {"router": "task", "experts": 3, "rank": 2, "freeze_base": false}}),
+        json!({"adapter_fusion": {"fused": [
+            {"name": "x", "bottleneck": 3, "scale": 1.0, "first_layer": 0},
+            {"name": "y", "bottleneck": 2, "scale": 0.5, "first_layer": 0},
+        ]}}),
         json!({"prefix": {"length": 3, "shared": true, "freeze_base": false}}),
         json!({"prompt": {"length": 2, "freeze_base": false}}),
         json!({"prompt": {"shared": true}}),
@@ -138,7 +142,9 @@ fn schemes() -> Vec<SharingConfig> {
         json!({"dselect_k": {"gate": "row", "experts": 8, "select": 3}}),
     ];
     let variants = variants.into_iter().map(|variant| serde_json::from_value(variant).unwrap());
-    SharingConfig::all().into_iter().chain(variants).collect()
+    // Without folders of adapters there is nothing to fuse: what a saved model says stands for them.
+    let all = SharingConfig::all().into_iter().filter(|scheme| scheme.name() != "adapter_fusion");
+    all.chain(variants).collect()
 }
 
 /// Whether a scheme names only maps that a backbone has.

@@ -13,8 +13,9 @@ use crate::terminal::figures::{bytes, count, counted, short};
 use crate::terminal::output;
 use crate::terminal::progress::unevaluated;
 use crate::terminal::table::Table;
-use data::PackStream;
-use model::Parameter;
+use data::{PackStream, Split};
+use model::{LanePolicy, Owner, Parameter};
+use std::collections::BTreeMap;
 use tasks::SummaryStatistics;
 use train::{GradientMemory, GradientScope, Job, Plan};
 
@@ -157,27 +158,49 @@ fn remarks(found: &TaskLabels) -> String {
 }
 
 fn parameters(job: &Job) -> String {
-    let (trunk, heads) = job.model.sizes();
+    let (model, all) = (&job.model, &job.model.parameters);
+    let size = |wanted: &dyn Fn(&Parameter) -> bool| {
+        all.iter().filter(|p| wanted(p)).map(Parameter::size).sum::<usize>()
+    };
+    let scheme = model.trunk.sharing().config().name();
     let mut table = Table::new(&["part", "parameters", ""]);
-    table.row(["shared by all tasks".into(), short(trunk), job.model.trunk.spec().name.to_string()]);
-    if let Some(embedding) = job.model.trunk.dataset_embedding() {
-        let size = job.model.parameters.parameter(embedding.index()).size();
-        table.row(["of them dataset embeddings".into(), short(size), job.model.datasets.join(", ")]);
+    let is_shared = |p: &Parameter| p.is_trunk() && p.owner == Owner::Trunk;
+    let shared = size(&is_shared);
+    table.row(["shared by all tasks".into(), short(shared), model.trunk.spec().name.to_string()]);
+    if let Some(embedding) = model.trunk.dataset_embedding() {
+        let size = all.parameter(embedding.index()).size();
+        table.row(["of them dataset embeddings".into(), short(size), model.datasets.join(", ")]);
     }
-    let frozen: usize = job.model.parameters.iter().filter(|p| !p.trainable).map(|p| p.size()).sum();
-    if let Some(layers) = job.model.trunk.frozen() {
-        table.row(["of them frozen".into(), short(frozen), format!("embeddings and {layers} layers")]);
+    let added = size(&|p| is_shared(p) && !p.is_base());
+    if added > 0 {
+        table.row(["of them added".into(), short(added), format!("sharing.{scheme}")]);
     }
-    for slot in &job.model.tasks {
-        let own = heads.get(&slot.name).copied().unwrap_or(0);
+    let frozen = size(&|p| !p.trainable);
+    if frozen > 0 {
+        let what = match model.trunk.frozen() {
+            Some(layers) => format!("embeddings and {layers} layers"),
+            None => format!("by sharing.{scheme}"),
+        };
+        table.row(["not trained".into(), short(frozen), what]);
+    }
+    for (tasks, size) in private(all) {
+        table.row([
+            format!("in the trunk for {}", tasks.join(", ")),
+            short(size),
+            format!("sharing.{scheme}"),
+        ]);
+    }
+    let heads = size(&|p| !p.is_trunk());
+    for slot in &model.tasks {
+        let own = size(&|p| !p.is_trunk() && p.owner.first_task() == Some(&slot.name));
         table.row([
             format!("head of {}", slot.name),
             short(own),
             slot.config.kind(&slot.name).unwrap_or_default().into(),
         ]);
     }
-    let together = trunk + heads.values().sum::<usize>();
-    let apart = trunk * job.model.tasks.len() + heads.values().sum::<usize>();
+    let together = size(&|_| true);
+    let apart = size(&|p| p.is_base()) * model.tasks.len() + heads;
     let share = 100.0 * together as f64 / apart.max(1) as f64;
     table.rule();
     table.row([
@@ -189,6 +212,41 @@ fn parameters(job: &Job) -> String {
         },
     ]);
     table.render()
+}
+
+/// What tasks, or groups of tasks, have for themselves in the trunk.
+fn private(parameters: &model::Parameters) -> BTreeMap<Vec<String>, usize> {
+    let mut found: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+    for parameter in parameters.iter().filter(|p| p.is_trunk()) {
+        if let Owner::Tasks(tasks) = &parameter.owner {
+            *found.entry(tasks.clone()).or_default() += parameter.size();
+        }
+    }
+    found
+}
+
+/// How often a training row goes through the trunk on average: with private parameters in it once for each task, or group of tasks,
+/// that reads the row.
+fn passes_of_a_row(job: &Job) -> f64 {
+    let model = &job.model;
+    let groups: Vec<Vec<String>> = match model.trunk.sharing().lanes() {
+        LanePolicy::Shared => return 1.0,
+        LanePolicy::PerTask => model.tasks.iter().map(|task| vec![task.name.clone()]).collect(),
+        LanePolicy::PerGroup(groups) => groups,
+    };
+    let (mut rows, mut passes) = (0usize, 0usize);
+    for (view, of) in job.views.train.iter().enumerate() {
+        for row in 0..of.encoded.rows() {
+            let reads = |name: &String| {
+                let tasks = model.tasks.iter().filter(|task| task.view == view && task.name == *name);
+                tasks.into_iter().any(|task| task.head.labelled(Split::Train, row))
+            };
+            let found = groups.iter().filter(|group| group.iter().any(reads)).count();
+            rows += usize::from(found > 0);
+            passes += found;
+        }
+    }
+    if rows > 0 { passes as f64 / rows as f64 } else { 1.0 }
 }
 
 /// How often an epoch draws each corpus, and how often the run goes through it; where epochs differ, the first and the last.
@@ -226,11 +284,13 @@ fn plan(config: &Config, job: &Job, planned: &Plan) -> String {
     let size = |wanted: &dyn Fn(&Parameter) -> bool| {
         job.model.parameters.iter().filter(|p| wanted(p)).map(Parameter::size).sum::<usize>()
     };
-    let trained = size(&|p| p.is_linear_weight() && p.trainable);
-    // Two operations a weight and token forward, four more backward; a frozen layer only forward, or once for all.
-    let is_frozen = |p: &Parameter| p.is_linear_weight() && !p.trainable;
-    let frozen = if config.settings().cache_frozen { 0 } else { size(&is_frozen) };
-    let work = (6.0 * trained as f64 + 2.0 * frozen as f64) * per_step as f64 / 1e9;
+    // Of a frozen prefix that is kept nothing is computed again.
+    let kept = match config.settings().cache_frozen {
+        true => 2.0 * size(&|p| p.is_linear_weight() && !p.trainable) as f64,
+        false => 0.0,
+    };
+    let passes = passes_of_a_row(job);
+    let work = (train::flops_per_token(&job.model, None) - kept) * passes * per_step as f64 / 1e9;
     let trained = job.model.parameters.iter().filter(|p| p.trainable);
     let state = |p| {
         config.optimizer.state_shapes(p).iter().map(|shape| shape.iter().product::<usize>()).sum::<usize>()
@@ -239,7 +299,7 @@ fn plan(config: &Config, job: &Job, planned: &Plan) -> String {
     let memory = 4 * (size(&|_| true) + kept);
     format!(
         "  plan\n\n  {} in {}, about {} tokens a step (batches of at most {}, {} to a step)\n  \
-         about {work:.1} GFLOP a step in the products with the trunk's weights, forward and backward\n  \
+         about {work:.1} GFLOP a step in the products with the trunk's weights, forward and backward{}\n  \
          {} for weights, gradients and the state of the optimizer; activations come on top\n  \
          computed on {}{}\n",
         counted(steps, "step"),
@@ -247,6 +307,12 @@ fn plan(config: &Config, job: &Job, planned: &Plan) -> String {
         count(per_step),
         count(config.train.tokens_per_batch),
         config.train.gradient_accumulation_steps,
+        match passes > 1.0 {
+            true => format!(
+                ";\n  a row goes through the trunk {passes:.2} times, once for each task that reads it"
+            ),
+            false => String::new(),
+        },
         bytes(memory),
         super::describe_device(config.train.device, job.model.device()),
         super::describe_precision(&config.train),

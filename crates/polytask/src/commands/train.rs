@@ -18,6 +18,7 @@ use crate::terminal::{figures::count, figures::counted, output, progress::Detail
 use burn::tensor::Device;
 use data::{EntityMarkers, InputField};
 use model::DeviceName;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -223,6 +224,7 @@ fn write_report(
     let is_finished = matches!(outcome, Some(Outcome::Finished { .. }));
     if is_finished {
         HeldOut::write(job, config.train.tokens_per_batch, run, stop_flag())?;
+        write_branches(job, run, detail)?;
     }
     let read = run_report::RunFiles::read(run.root())?;
     if is_finished && detail == Detail::Tables {
@@ -232,6 +234,34 @@ fn write_report(
     write(&page, run_report::run_page(&read).as_bytes())?;
     if detail == Detail::Tables {
         output::line(format_args!("  curves, scores and errors: {}", page.display()));
+    }
+    Ok(())
+}
+
+/// Writes and says which branches a search for them has found, as a table that trains them.
+fn write_branches(job: &Job, run: &RunDir, detail: Detail) -> Result<(), Failure> {
+    let Some(levels) = job.model.trunk.sharing().branches(&job.model.parameters) else { return Ok(()) };
+    let path = run.root().join("branches.toml");
+    if levels.is_empty() {
+        // That of an earlier training says what this one has not found.
+        let _ = std::fs::remove_file(&path);
+        if detail != Detail::Warnings {
+            output::line(format_args!(
+                "  branches: none; the search has found that all tasks share every layer"
+            ));
+        }
+        return Ok(());
+    }
+    let table =
+        BTreeMap::from([("sharing", BTreeMap::from([("branch", BTreeMap::from([("levels", &levels)]))]))]);
+    let text = toml::to_string(&table).map_err(Failure::failed)?;
+    write(&path, text.as_bytes())?;
+    if detail != Detail::Warnings {
+        for level in &levels {
+            let groups: Vec<String> = level.groups.iter().map(|group| group.join(" + ")).collect();
+            output::line(format_args!("  branches from layer {}: {}", level.first_layer, groups.join(" | ")));
+        }
+        output::line(format_args!("  in place of [sharing.learn_to_branch], {} trains them", path.display()));
     }
     Ok(())
 }

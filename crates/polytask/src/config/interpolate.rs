@@ -20,6 +20,10 @@ const PATHS: &[&[&str]] = &[
     &["model", "backbone"],
     &["data", "cache"],
     &["tokenizer", "file"],
+    &["sharing", "*", "init_from"],
+    &["sharing", "*", "init_from", "*"],
+    &["sharing", "branch", "groups_file"],
+    &["sharing", "adapter_fusion", "adapters", "*"],
     &["task", "*", "translation", "metrics", "sentencepiece"],
     &["task", "*", "generation", "metrics", "sentencepiece"],
 ];

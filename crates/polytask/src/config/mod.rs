@@ -11,6 +11,7 @@ mod command_line_keys;
 mod default_rates;
 pub mod diagnostic;
 pub mod document;
+mod groups_file;
 mod interpolate;
 mod ordered_map;
 mod overrides;
@@ -196,6 +197,9 @@ pub fn parse(text: &str, context: &Context<'_>) -> Result<Loaded, Report> {
     let mut sources = vec![SourceFile { name: context.name.into(), text: text.into(), is_file: true }];
     match checked::<Config>(&SCHEMA, context, &mut sources) {
         Ok((mut config, root)) => {
+            if let Err(error) = groups_file::read(&mut config, &root) {
+                return Err(Report::new(sources, vec![error]));
+            }
             let report = Report::new(sources, rules::check(&config, &root));
             if report.errors() > 0 {
                 return Err(report);
