@@ -212,4 +212,10 @@ impl Sharing for AdapterFusion {
             None => y,
         }
     }
+
+    /// Keys are made of every adapter's output.
+    fn used_share(&self, _parameters: &Parameters, index: usize) -> f64 {
+        let is_key = self.attentions.values().any(|[_, key, _]| key.index() == index);
+        if is_key { self.config.fused.len() as f64 } else { 1.0 }
+    }
 }

@@ -183,4 +183,13 @@ impl Sharing for HyperAdapters {
             None => y,
         }
     }
+
+    /// The generators make the weights of a layer's adapter once for all tokens, which then are multiplied with these.
+    fn used_share(&self, parameters: &Parameters, index: usize) -> f64 {
+        if parameters.parameter(index).is_base() {
+            return 1.0;
+        }
+        let is_generator = self.network.is_some_and(|of| [of.down, of.up].iter().any(|id| id.index() == index));
+        if is_generator { self.layers.len() as f64 / self.config.embedding as f64 } else { 0.0 }
+    }
 }

@@ -493,8 +493,8 @@ pub trait Sharing: Send + Sync + fmt::Debug {
         None
     }
 
-    /// The share of the tokens that a parameter is multiplied with, beside that of the tasks it is of: less than 1 for experts of which
-    /// a token goes through some.
+    /// How often a token is multiplied with a parameter of the tasks that it is of: less than 1 for experts of which it goes through
+    /// some. For counts of operations.
     fn used_share(&self, _parameters: &Parameters, _index: usize) -> f64 {
         1.0
     }

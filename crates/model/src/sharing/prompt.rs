@@ -105,7 +105,8 @@ impl Sharing for Prompt {
         Some(context.matrix(*self.prompts.get(&owner)?))
     }
 
-    fn used_share(&self, _parameters: &Parameters, _index: usize) -> f64 {
-        0.0
+    /// No token is multiplied with what is put beside it.
+    fn used_share(&self, parameters: &Parameters, index: usize) -> f64 {
+        if parameters.parameter(index).is_base() { 1.0 } else { 0.0 }
     }
 }

@@ -273,6 +273,11 @@ impl Trunk {
         }
     }
 
+    /// What the trunk gives, computed once for all tasks, of states `[n, width]` out of the last layer ([`Sharing::finish`]).
+    pub fn over_states(&self, parameters: &Parameters, states: Tensor<2>, rows: &RowOffsets) -> Tensor<2> {
+        self.sharing.finish(&LayerContext::plain(parameters, self.precision, None), states, rows)
+    }
+
     /// What a task reads of the states that the trunk gives, `[n, hidden]`, where the sharing scheme makes a difference
     /// ([`Sharing::reads_out`]): `states` are those of the task's rows, whose sequences begin and end at `rows`. `None` for what no
     /// task reads: the network's own states.

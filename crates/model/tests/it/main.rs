@@ -4,6 +4,7 @@ mod adapters;
 mod dataset_embeddings;
 mod decoder;
 mod fixture;
+mod gates;
 mod freeze;
 mod gradients;
 mod hostile;
