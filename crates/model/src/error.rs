@@ -93,12 +93,16 @@ pub enum ModelError {
     )]
     FrozenDatasets,
     /// Layers are to be frozen that tasks have for themselves.
-    #[error("model.freeze.layers: found {found}: {reason}")]
+    #[error(
+        "model.freeze.layers: found {found}: `[sharing.{scheme}]` gives tasks layers of their own from layer {most} on, which would never differ; freeze at most {most} layers"
+    )]
     FrozenSharing {
         /// How many layers were to be frozen.
         found: usize,
-        /// Why they cannot be.
-        reason: String,
+        /// The sharing scheme.
+        scheme: &'static str,
+        /// How many layers can be.
+        most: usize,
     },
     /// Values of the wrong number were given for a parameter.
     #[error("parameter {name}: found {found} values, expected {expected}")]

@@ -55,7 +55,7 @@ pub use sharing::{
     PeftAdapter, PeftTensor, Penalty, Ple, PleConfig, Poly, PolyConfig, Prefix, PrefixConfig, Prompt,
     PromptConfig, RouterInput, ScalarMix, ScalarMixConfig, Sharing, SharingConfig, Site, SiteWeight, Sluice,
     SluiceConfig, Soft, SoftConfig, SoftPenalty, TaskEmbedding, TaskEmbeddingConfig, Transform, TrunkShape,
-    Vera, VeraConfig,
+    Vera, VeraConfig, WeightCopies,
 };
 pub use trunk::{
     Activation, EncoderInput, FeedForwardId, FeedForwardWeights, Freeze, Lane, Lanes, LayerContext, LinearId,

@@ -13,12 +13,11 @@
 //! Paper: Ben Zaken et al. 2022, "BitFit: simple parameter-efficient fine-tuning for transformer-based masked language-models".
 
 use super::build::check_first_layer;
-use super::copies::{OwnWeights, parameters_from, refuse_frozen};
+use super::copies::{WeightCopies, parameters_from};
 use super::targets::refused;
 use super::{LanePolicy, LayerPass, Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
-use crate::parameters::{Level, ParameterTensor, Parameters, Role, VectorId};
-use burn::tensor::Tensor;
+use crate::parameters::{Level, ParameterTensor, Parameters, Role};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,14 +43,14 @@ impl Default for BitfitConfig {
 #[derive(Debug, Clone)]
 pub struct Bitfit {
     config: BitfitConfig,
-    own: OwnWeights,
+    copies: WeightCopies,
 }
 
 const NAME: &str = "bitfit";
 
 impl Bitfit {
     pub(super) fn new(config: BitfitConfig) -> Self {
-        Bitfit { config, own: OwnWeights::default() }
+        Bitfit { config, copies: WeightCopies::default() }
     }
 }
 
@@ -76,7 +75,7 @@ impl Sharing for Bitfit {
             let expected = "a backbone with biases: this one has none";
             return Err(refused(NAME, "first_layer", first_layer, expected));
         }
-        self.own = OwnWeights::build(NAME, (tasks, shared, frozen), &biases, parameters);
+        self.copies = WeightCopies::for_tasks(NAME, (tasks, shared, frozen), &biases, parameters);
         Ok(())
     }
 
@@ -92,15 +91,11 @@ impl Sharing for Bitfit {
         if self.config.shared { LayerPass::Joint } else { LayerPass::PerLane }
     }
 
-    fn own_vector(&self, task: &str, id: VectorId, parameters: &Parameters) -> Option<Tensor<1>> {
-        self.own.copies.vector(task, id, parameters)
+    fn copies(&self) -> Option<&WeightCopies> {
+        (!self.config.shared).then_some(&self.copies)
     }
 
     fn merged(&self, task: &str, parameters: &Parameters) -> Option<Vec<(usize, ParameterTensor)>> {
-        Some(self.own.copies.merged(task, parameters))
-    }
-
-    fn refuses_frozen(&self, layers: usize) -> Option<String> {
-        refuse_frozen(NAME, self.config.first_layer, layers)
+        Some(self.copies.merged(task, parameters))
     }
 }

@@ -18,12 +18,11 @@
 //! networks"; Fifty et al. 2021, "Efficiently identifying task groupings for multi-task learning".
 
 use super::build::check_first_layer;
-use super::copies::{Copies, parameters_from};
+use super::copies::{WeightCopies, parameters_from};
 use super::targets::refused;
 use super::{LanePolicy, LayerPass, Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
-use crate::parameters::{Level, MatrixId, Owner, ParameterTensor, Parameters, VectorId};
-use burn::tensor::Tensor;
+use crate::parameters::{Level, Owner, ParameterTensor, Parameters};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -74,14 +73,14 @@ pub struct Branch {
     first_layer: usize,
     /// The groups of the highest level: whose rows go together.
     groups: Vec<Vec<String>>,
-    copies: Copies,
+    copies: WeightCopies,
 }
 
 const NAME: &str = "branch";
 
 impl Branch {
     pub(super) fn new(config: BranchConfig) -> Self {
-        Branch { config, first_layer: usize::MAX, groups: Vec::new(), copies: Copies::default() }
+        Branch { config, first_layer: usize::MAX, groups: Vec::new(), copies: WeightCopies::default() }
     }
 
     /// The levels of the config, checked but for the layers.
@@ -193,20 +192,12 @@ impl Sharing for Branch {
         LayerPass::PerLane
     }
 
-    fn own_matrix(&self, task: &str, id: MatrixId, parameters: &Parameters) -> Option<Tensor<2>> {
-        self.copies.matrix(task, id, parameters)
-    }
-
-    fn own_vector(&self, task: &str, id: VectorId, parameters: &Parameters) -> Option<Tensor<1>> {
-        self.copies.vector(task, id, parameters)
+    fn copies(&self) -> Option<&WeightCopies> {
+        Some(&self.copies)
     }
 
     fn merged(&self, task: &str, parameters: &Parameters) -> Option<Vec<(usize, ParameterTensor)>> {
         let group = self.groups.iter().find(|group| group.iter().any(|own| own == task))?;
         Some(self.copies.merged(group.first()?, parameters))
-    }
-
-    fn refuses_frozen(&self, layers: usize) -> Option<String> {
-        super::copies::refuse_frozen(NAME, self.first_layer, layers)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::TrunkShape;
 use super::build::check_first_layer;
-use super::copies::{Copies, parameters_from};
+use super::copies::{WeightCopies, parameters_from};
 use crate::error::ModelError;
 use crate::parameters::{Owner, Parameters};
 use burn::tensor::Tensor;
@@ -15,12 +15,12 @@ pub(super) struct Columns {
     /// The task of each column.
     pub(super) tasks: Vec<String>,
     /// The weights of the columns but for the first, which has the backbone's.
-    pub(super) copies: Copies,
+    pub(super) copies: WeightCopies,
 }
 
 impl Default for Columns {
     fn default() -> Self {
-        Columns { first_layer: usize::MAX, tasks: Vec::new(), copies: Copies::default() }
+        Columns { first_layer: usize::MAX, tasks: Vec::new(), copies: WeightCopies::default() }
     }
 }
 
@@ -35,7 +35,7 @@ impl Columns {
     ) -> Result<Self, ModelError> {
         check_first_layer(scheme, first_layer, trunk)?;
         let wanted = parameters_from(first_layer, trunk, parameters);
-        let mut copies = Copies::default();
+        let mut copies = WeightCopies::default();
         for task in tasks.iter().skip(1) {
             copies.add(scheme, std::slice::from_ref(task), &wanted, parameters);
             // The sums between the columns let every task train every column.

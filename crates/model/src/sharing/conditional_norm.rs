@@ -14,12 +14,11 @@
 //! multi-task learning" (CA-MTL).
 
 use super::build::check_first_layer;
-use super::copies::{OwnWeights, parameters_from, refuse_frozen};
+use super::copies::{WeightCopies, parameters_from};
 use super::targets::refused;
 use super::{LanePolicy, LayerPass, Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
-use crate::parameters::{Level, ParameterTensor, Parameters, Role, VectorId};
-use burn::tensor::Tensor;
+use crate::parameters::{Level, ParameterTensor, Parameters, Role};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,14 +36,14 @@ pub struct ConditionalNormConfig {
 #[derive(Debug, Clone)]
 pub struct ConditionalNorm {
     config: ConditionalNormConfig,
-    own: OwnWeights,
+    copies: WeightCopies,
 }
 
 const NAME: &str = "conditional_norm";
 
 impl ConditionalNorm {
     pub(super) fn new(config: ConditionalNormConfig) -> Self {
-        ConditionalNorm { config, own: OwnWeights::default() }
+        ConditionalNorm { config, copies: WeightCopies::default() }
     }
 }
 
@@ -69,7 +68,7 @@ impl Sharing for ConditionalNorm {
             let expected = "a backbone with norms: this one has none";
             return Err(refused(NAME, "first_layer", first_layer, expected));
         }
-        self.own = OwnWeights::build(NAME, (tasks, false, freeze_base), &norms, parameters);
+        self.copies = WeightCopies::for_tasks(NAME, (tasks, false, freeze_base), &norms, parameters);
         Ok(())
     }
 
@@ -85,15 +84,11 @@ impl Sharing for ConditionalNorm {
         LayerPass::PerLane
     }
 
-    fn own_vector(&self, task: &str, id: VectorId, parameters: &Parameters) -> Option<Tensor<1>> {
-        self.own.copies.vector(task, id, parameters)
+    fn copies(&self) -> Option<&WeightCopies> {
+        Some(&self.copies)
     }
 
     fn merged(&self, task: &str, parameters: &Parameters) -> Option<Vec<(usize, ParameterTensor)>> {
-        Some(self.own.copies.merged(task, parameters))
-    }
-
-    fn refuses_frozen(&self, layers: usize) -> Option<String> {
-        refuse_frozen(NAME, self.config.first_layer, layers)
+        Some(self.copies.merged(task, parameters))
     }
 }

@@ -1,4 +1,4 @@
-//! Copies of the backbone's weights that tasks, or groups of tasks, have for themselves.
+//! WeightCopies of the backbone's weights that tasks, or groups of tasks, have for themselves.
 
 use super::TrunkShape;
 use super::build::parameter_name;
@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 /// For each owner, by the task that it is called by, the copy of each of some parameters of the backbone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Copies(BTreeMap<String, BTreeMap<usize, usize>>);
+pub struct WeightCopies(BTreeMap<String, BTreeMap<usize, usize>>);
 
-impl Copies {
-    /// Copies what `wanted` names of the backbone for a task or a group of tasks.
+impl WeightCopies {
+    /// WeightCopies what `wanted` names of the backbone for a task or a group of tasks.
     pub(super) fn add(
         &mut self,
         scheme: &'static str,
@@ -45,14 +45,16 @@ impl Copies {
         self.0.get(task)?.get(&index).copied()
     }
 
-    pub(super) fn matrix(&self, task: &str, id: MatrixId, parameters: &Parameters) -> Option<Tensor<2>> {
+    /// What stands for a matrix of the backbone in the lane or column of a task; `None`: the backbone's.
+    pub fn matrix(&self, task: &str, id: MatrixId, parameters: &Parameters) -> Option<Tensor<2>> {
         match parameters.parameter(self.get(task, id.index())?).value() {
             ParameterTensor::Matrix(matrix) => Some(matrix.clone()),
             ParameterTensor::Vector(_) => None,
         }
     }
 
-    pub(super) fn vector(&self, task: &str, id: VectorId, parameters: &Parameters) -> Option<Tensor<1>> {
+    /// What stands for a vector of the backbone in the lane or column of a task; `None`: the backbone's.
+    pub fn vector(&self, task: &str, id: VectorId, parameters: &Parameters) -> Option<Tensor<1>> {
         match parameters.parameter(self.get(task, id.index())?).value() {
             ParameterTensor::Vector(vector) => Some(vector.clone()),
             ParameterTensor::Matrix(_) => None,
@@ -91,22 +93,15 @@ pub(super) fn parameters_from(first: usize, trunk: &TrunkShape, parameters: &Par
     (0..parameters.len()).filter(is_there).collect()
 }
 
-/// Some weights of the backbone that each task has for itself, or all together, while the rest may be frozen.
-#[derive(Debug, Clone, Default)]
-pub(super) struct OwnWeights {
-    /// A copy for each task; none where all share the backbone's.
-    pub(super) copies: Copies,
-}
-
-impl OwnWeights {
+impl WeightCopies {
     /// Copies of `wanted` for each task, or with `shared` none. With `frozen` nothing else of the backbone is trained.
-    pub(super) fn build(
+    pub(super) fn for_tasks(
         scheme: &'static str,
         (tasks, shared, frozen): (&[String], bool, bool),
         wanted: &[usize],
         parameters: &mut Parameters,
     ) -> Self {
-        let mut copies = Copies::default();
+        let mut copies = WeightCopies::default();
         if !shared {
             for task in tasks {
                 copies.add(scheme, std::slice::from_ref(task), wanted, parameters);
@@ -117,15 +112,6 @@ impl OwnWeights {
         }
         // What has copies is read by nobody.
         wanted.iter().for_each(|index| parameters.set_trainable(*index, shared));
-        OwnWeights { copies }
+        copies
     }
-}
-
-/// Why layers that tasks have for themselves cannot be frozen.
-pub(super) fn refuse_frozen(scheme: &str, first_layer: usize, layers: usize) -> Option<String> {
-    (layers > first_layer).then(|| {
-        format!(
-            "`[sharing.{scheme}]` gives tasks layers of their own from layer {first_layer} on, which would never differ; freeze at most {first_layer} layers"
-        )
-    })
 }

@@ -17,11 +17,11 @@
 use super::build::SchemeParameters;
 use super::columns::{Columns, half_of_the_layers};
 use super::targets::refused;
-use super::{LayerPass, Sharing, SharingConfig, TrunkShape};
+use super::{LayerPass, Sharing, SharingConfig, TrunkShape, WeightCopies};
 use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::init::Init;
-use crate::parameters::{Level, MatrixId, Parameters, Role, VectorId};
+use crate::parameters::{Level, MatrixId, Parameters, Role};
 use crate::trunk::LayerContext;
 use burn::tensor::Tensor;
 use kernels::RowOffsets;
@@ -111,12 +111,8 @@ impl Sharing for CrossStitch {
         LayerPass::PerColumn
     }
 
-    fn own_matrix(&self, task: &str, id: MatrixId, parameters: &Parameters) -> Option<Tensor<2>> {
-        self.columns.copies.matrix(task, id, parameters)
-    }
-
-    fn own_vector(&self, task: &str, id: VectorId, parameters: &Parameters) -> Option<Tensor<1>> {
-        self.columns.copies.vector(task, id, parameters)
+    fn copies(&self) -> Option<&WeightCopies> {
+        Some(&self.columns.copies)
     }
 
     fn enter(&self, layer: usize, context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
@@ -138,9 +134,5 @@ impl Sharing for CrossStitch {
         _rows: &RowOffsets,
     ) -> Tensor<2> {
         self.columns.of_task(task, states)
-    }
-
-    fn refuses_frozen(&self, layers: usize) -> Option<String> {
-        super::copies::refuse_frozen(NAME, self.columns.first_layer, layers)
     }
 }

@@ -189,7 +189,8 @@ impl Sharing for HyperAdapters {
         if parameters.parameter(index).is_base() {
             return 1.0;
         }
-        let is_generator = self.network.is_some_and(|of| [of.down, of.up].iter().any(|id| id.index() == index));
+        let is_generator =
+            self.network.is_some_and(|of| [of.down, of.up].iter().any(|id| id.index() == index));
         if is_generator { self.layers.len() as f64 / self.config.embedding as f64 } else { 0.0 }
     }
 }

@@ -22,11 +22,11 @@
 use super::build::SchemeParameters;
 use super::columns::{Columns, half_of_the_layers};
 use super::targets::refused;
-use super::{BranchLevel, LayerPass, Sharing, SharingConfig, TrunkShape};
+use super::{BranchLevel, LayerPass, Sharing, SharingConfig, TrunkShape, WeightCopies};
 use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::init::Init;
-use crate::parameters::{Level, MatrixId, Parameters, Role, VectorId};
+use crate::parameters::{Level, MatrixId, Parameters, Role};
 use crate::trunk::LayerContext;
 use burn::tensor::{Tensor, TensorData};
 use kernels::RowOffsets;
@@ -159,12 +159,8 @@ impl Sharing for LearnToBranch {
         LayerPass::PerColumn
     }
 
-    fn own_matrix(&self, task: &str, id: MatrixId, parameters: &Parameters) -> Option<Tensor<2>> {
-        self.columns.copies.matrix(task, id, parameters)
-    }
-
-    fn own_vector(&self, task: &str, id: VectorId, parameters: &Parameters) -> Option<Tensor<1>> {
-        self.columns.copies.vector(task, id, parameters)
+    fn copies(&self) -> Option<&WeightCopies> {
+        Some(&self.columns.copies)
     }
 
     fn enter(&self, layer: usize, context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
@@ -214,10 +210,6 @@ impl Sharing for LearnToBranch {
         levels.dedup_by(|level, before| level.groups == before.groups);
         levels.retain(|level| level.groups.len() > 1);
         Some(levels)
-    }
-
-    fn refuses_frozen(&self, layers: usize) -> Option<String> {
-        super::copies::refuse_frozen(NAME, self.columns.first_layer, layers)
     }
 }
 

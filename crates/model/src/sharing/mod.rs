@@ -43,6 +43,7 @@ pub use bitfit::{Bitfit, BitfitConfig};
 pub use branch::{Branch, BranchConfig, BranchLevel};
 pub use cgc::{Cgc, CgcConfig};
 pub use conditional_norm::{ConditionalNorm, ConditionalNormConfig};
+pub use copies::WeightCopies;
 pub use cross_stitch::{CrossStitch, CrossStitchConfig};
 pub use dselect_k::{DselectK, DselectKConfig};
 pub use experts::{GateInput, RouterInput};
@@ -289,7 +290,7 @@ pub enum LayerPass {
     /// All at once, with the backbone's weights.
     #[default]
     Joint,
-    /// Lane by lane, with the weights that the lane has for itself ([`Sharing::own_matrix`]).
+    /// Lane by lane, with the weights that the lane has for itself ([`Sharing::copies`]).
     PerLane,
     /// All of them once for each task, with the task's weights: a state has a column for each task ([`Sharing::columns`]).
     PerColumn,
@@ -371,13 +372,8 @@ pub trait Sharing: Send + Sync + fmt::Debug {
         LayerPass::Joint
     }
 
-    /// What stands for a matrix of the backbone in the lane or column of a task; `None`: the backbone's.
-    fn own_matrix(&self, _task: &str, _id: MatrixId, _parameters: &Parameters) -> Option<Tensor<2>> {
-        None
-    }
-
-    /// What stands for a vector of the backbone in the lane or column of a task; `None`: the backbone's.
-    fn own_vector(&self, _task: &str, _id: VectorId, _parameters: &Parameters) -> Option<Tensor<1>> {
+    /// The copies of the backbone's weights that stand for these in the lane or column of a task ([`LayerPass`]).
+    fn copies(&self) -> Option<&WeightCopies> {
         None
     }
 
@@ -497,11 +493,6 @@ pub trait Sharing: Send + Sync + fmt::Debug {
     /// some. For counts of operations.
     fn used_share(&self, _parameters: &Parameters, _index: usize) -> f64 {
         1.0
-    }
-
-    /// Why the scheme does not go with a trunk whose embeddings and first `layers` layers are frozen; `None`: it does.
-    fn refuses_frozen(&self, _layers: usize) -> Option<String> {
-        None
     }
 
     /// A task's weights with the scheme folded in, as whole matrices; `None` where that cannot be.

@@ -20,7 +20,7 @@
 
 use super::build::{SchemeParameters, check_first_layer, owners};
 use super::columns::half_of_the_layers;
-use super::copies::{Copies, refuse_frozen};
+use super::copies::WeightCopies;
 use super::experts::{Router, RouterInput};
 use super::targets::refused;
 use super::{LanePolicy, Map, Sharing, SharingConfig, TrunkShape};
@@ -65,14 +65,14 @@ pub struct Moe {
     first_layer: usize,
     routers: BTreeMap<usize, Router>,
     /// The blocks of the experts but for the first, which has the backbone's.
-    copies: Copies,
+    copies: WeightCopies,
 }
 
 const NAME: &str = "moe";
 
 impl Moe {
     pub(super) fn new(config: MoeConfig) -> Self {
-        Moe { config, first_layer: usize::MAX, routers: BTreeMap::new(), copies: Copies::default() }
+        Moe { config, first_layer: usize::MAX, routers: BTreeMap::new(), copies: WeightCopies::default() }
     }
 
     /// The block of an expert.
@@ -159,6 +159,10 @@ impl Sharing for Moe {
         self.first_layer
     }
 
+    fn copies(&self) -> Option<&WeightCopies> {
+        Some(&self.copies)
+    }
+
     fn feed_forward(
         &self,
         layer: usize,
@@ -178,10 +182,6 @@ impl Sharing for Moe {
         let outputs = routing.experts.iter().enumerate().filter_map(of_expert).collect();
         let outputs = Tensor::cat(outputs, 0);
         Some(routing.combine(outputs))
-    }
-
-    fn refuses_frozen(&self, layers: usize) -> Option<String> {
-        refuse_frozen(NAME, self.first_layer, layers)
     }
 
     fn used_share(&self, parameters: &Parameters, index: usize) -> f64 {

@@ -21,11 +21,11 @@
 use super::build::{SchemeParameters, owners};
 use super::columns::{Columns, half_of_the_layers};
 use super::targets::refused;
-use super::{LayerPass, Map, Penalty, Sharing, SharingConfig, TrunkShape};
+use super::{LayerPass, Map, Penalty, Sharing, SharingConfig, TrunkShape, WeightCopies};
 use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::init::Init;
-use crate::parameters::{Level, MatrixId, ParameterTensor, Parameters, Role, VectorId};
+use crate::parameters::{Level, MatrixId, ParameterTensor, Parameters, Role};
 use crate::trunk::LayerContext;
 use burn::tensor::Tensor;
 use kernels::RowOffsets;
@@ -186,12 +186,8 @@ impl Sharing for Sluice {
         true
     }
 
-    fn own_matrix(&self, task: &str, id: MatrixId, parameters: &Parameters) -> Option<Tensor<2>> {
-        self.columns.copies.matrix(task, id, parameters)
-    }
-
-    fn own_vector(&self, task: &str, id: VectorId, parameters: &Parameters) -> Option<Tensor<1>> {
-        self.columns.copies.vector(task, id, parameters)
+    fn copies(&self) -> Option<&WeightCopies> {
+        Some(&self.columns.copies)
     }
 
     fn enter(&self, layer: usize, context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
@@ -242,10 +238,6 @@ impl Sharing for Sluice {
             penalty.gradients.push((*index, ParameterTensor::Matrix(gradient * strength)));
         }
         Some(penalty)
-    }
-
-    fn refuses_frozen(&self, layers: usize) -> Option<String> {
-        super::copies::refuse_frozen(NAME, self.columns.first_layer, layers)
     }
 }
 

@@ -18,11 +18,11 @@
 //! Hospedales 2017, "Trace norm regularised deep multi-task learning".
 
 use super::build::check_first_layer;
-use super::copies::{Copies, parameters_from, refuse_frozen};
+use super::copies::{WeightCopies, parameters_from};
 use super::targets::refused;
 use super::{LanePolicy, LayerPass, Penalty, Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
-use crate::parameters::{Level, MatrixId, Owner, ParameterTensor, Parameters, VectorId};
+use crate::parameters::{Level, Owner, ParameterTensor, Parameters};
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,14 +61,14 @@ pub enum SoftPenalty {
 #[derive(Debug, Clone)]
 pub struct Soft {
     config: SoftConfig,
-    copies: Copies,
+    copies: WeightCopies,
 }
 
 const NAME: &str = "soft";
 
 impl Soft {
     pub(super) fn new(config: SoftConfig) -> Self {
-        Soft { config, copies: Copies::default() }
+        Soft { config, copies: WeightCopies::default() }
     }
 
     /// The value of the penalty of one parameter, and what each task's gradient is made of: `gradient_t = sum_u m[t][u] w_u`. From
@@ -128,12 +128,8 @@ impl Sharing for Soft {
         LayerPass::PerLane
     }
 
-    fn own_matrix(&self, task: &str, id: MatrixId, parameters: &Parameters) -> Option<Tensor<2>> {
-        self.copies.matrix(task, id, parameters)
-    }
-
-    fn own_vector(&self, task: &str, id: VectorId, parameters: &Parameters) -> Option<Tensor<1>> {
-        self.copies.vector(task, id, parameters)
+    fn copies(&self) -> Option<&WeightCopies> {
+        Some(&self.copies)
     }
 
     fn penalty(&self, parameters: &Parameters) -> Option<Penalty> {
@@ -175,10 +171,6 @@ impl Sharing for Soft {
 
     fn merged(&self, task: &str, parameters: &Parameters) -> Option<Vec<(usize, ParameterTensor)>> {
         Some(self.copies.merged(task, parameters))
-    }
-
-    fn refuses_frozen(&self, layers: usize) -> Option<String> {
-        refuse_frozen(NAME, self.config.first_layer, layers)
     }
 }
 

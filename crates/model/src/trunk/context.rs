@@ -9,7 +9,7 @@ use super::input::{EncoderInput, PackOffset, TokenSelection};
 use super::inserted_rows;
 use super::lanes::{Lane, Lanes};
 use crate::parameters::{MatrixId, Parameters, VectorId};
-use crate::sharing::{Half, Hard, Map, Sharing, Site};
+use crate::sharing::{Half, Hard, Map, Sharing, Site, WeightCopies};
 use burn::tensor::Tensor;
 use kernels::{Dropout, Precision, RowOffsets};
 use std::cell::RefCell;
@@ -169,16 +169,19 @@ impl<'a> LayerContext<'a> {
 
     /// A matrix: the task's own, where the tokens go through the layer with weights of a task.
     pub fn matrix(&self, id: MatrixId) -> Tensor<2> {
-        let own =
-            self.weights_of.as_ref().and_then(|task| self.sharing.own_matrix(task, id, self.parameters));
+        let own = self.own_weights().and_then(|(task, own)| own.matrix(task, id, self.parameters));
         own.unwrap_or_else(|| self.parameters.matrix(id))
     }
 
     /// A vector, as [`LayerContext::matrix`].
     pub fn vector(&self, id: VectorId) -> Tensor<1> {
-        let own =
-            self.weights_of.as_ref().and_then(|task| self.sharing.own_vector(task, id, self.parameters));
+        let own = self.own_weights().and_then(|(task, own)| own.vector(task, id, self.parameters));
         own.unwrap_or_else(|| self.parameters.vector(id))
+    }
+
+    /// The task whose weights stand for the backbone's, and these.
+    fn own_weights(&self) -> Option<(&str, &WeightCopies)> {
+        Some((self.weights_of.as_deref()?, self.sharing.copies()?))
     }
 
     /// The numbers that large products are made of.

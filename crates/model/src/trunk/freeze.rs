@@ -34,8 +34,11 @@ impl Freeze {
         if found > most {
             return Err(ModelError::Layers { found, most });
         }
-        if let Some(reason) = trunk.sharing().refuses_frozen(found) {
-            return Err(ModelError::FrozenSharing { found, reason });
+        // Layers that tasks have for themselves would never differ.
+        let most = trunk.sharing().first_layer();
+        if trunk.sharing().copies().is_some() && found > most {
+            let scheme = trunk.sharing().config().name();
+            return Err(ModelError::FrozenSharing { found, scheme, most });
         }
         trunk.freeze(found, parameters);
         Ok(())

@@ -79,10 +79,8 @@ fn shared_and_own_experts_and_the_shared_path() {
         trunk(scheme, &set)
     };
     let own = [("a.gate", vec![1.0, 0.0]), ("b.gate", vec![0.0, 1.0])];
-    let (cgc, parameters) = of(
-        json!({"cgc": {"shared_experts": 1, "task_experts": 1, "gate": "task"}}),
-        set(&experts(""), &own),
-    );
+    let (cgc, parameters) =
+        of(json!({"cgc": {"shared_experts": 1, "task_experts": 1, "gate": "task"}}), set(&experts(""), &own));
     assert_close(readout(&cgc, &parameters, "a", x), &[0.731_059, 1.193_176]);
     assert_close(readout(&cgc, &parameters, "b", x), &[2.462_117, 0.903_412]);
     // In the second level task a looks at the shared expert alone, which gives the shared path as it is.
@@ -100,12 +98,7 @@ fn sums_between_trunks() {
     let stitched = kernels::mix(states.clone(), matrix([[0.9, 0.1, 0.1, 0.9]]), 2);
     assert_close(stitched, &[1.2, 1.7, -0.9, 0.65, 2.8, -0.7, -0.1, 1.85]);
     // The first halves are mixed, the second ones are private.
-    let weights = [
-        [0.9, 0.0, 0.1, 0.0],
-        [0.0, 1.0, 0.0, 0.0],
-        [0.1, 0.0, 0.9, 0.0],
-        [0.0, 0.0, 0.0, 1.0],
-    ];
+    let weights = [[0.9, 0.0, 0.1, 0.0], [0.0, 1.0, 0.0, 0.0], [0.1, 0.0, 0.9, 0.0], [0.0, 0.0, 0.0, 1.0]];
     let mixed = kernels::mix(states, matrix(weights).reshape([1, 16]), 4);
     assert_close(mixed, &[1.2, 1.7, -1.0, 0.5, 2.8, -0.7, 0.0, 2.0]);
 }

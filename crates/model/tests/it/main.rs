@@ -4,8 +4,8 @@ mod adapters;
 mod dataset_embeddings;
 mod decoder;
 mod fixture;
-mod gates;
 mod freeze;
+mod gates;
 mod gradients;
 mod hostile;
 #[cfg(feature = "hub")]
