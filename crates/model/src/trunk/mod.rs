@@ -207,9 +207,12 @@ impl Trunk {
         self.frozen.map(|layers| layers.min(self.sharing.first_layer()))
     }
 
-    /// Layers below this have no dropout, the embeddings included; `None`: all have.
+    /// Layers below this have no dropout, the embeddings included; `None`: all have. A scheme that reads the states of layers, and
+    /// changes none, leaves frozen layers without.
     fn without_dropout(&self) -> Option<usize> {
-        self.frozen().map(|layers| layers.min(self.sharing.first_layer()))
+        let only_reads = self.sharing.keeps_layers() && self.sharing.copies().is_none();
+        let changed = if only_reads { usize::MAX } else { self.sharing.first_layer() };
+        self.frozen().map(|layers| layers.min(changed))
     }
 
     /// States `[tokens, hidden]` that enter the lowest layer that is trained or touched by the sharing scheme: out of the frozen

@@ -279,6 +279,36 @@ fn gradients_are_those_of_differences() {
     }
 }
 
+/// Frozen layers have no dropout, also where a scheme reads their states; where it changes them they have.
+#[test]
+fn schemes_that_read_frozen_layers_leave_them_without_dropout() {
+    let backbone = json!({"bert": {"layers": 2, "hidden": 8, "heads": 2, "dropout": 0.5}});
+    let backbone: FromScratch = serde_json::from_value(backbone).unwrap();
+    for (scheme, still) in [
+        (json!({"hard": {}}), true),
+        (json!({"scalar_mix": {}}), true),
+        (json!({"mtan": {}}), true),
+        (json!({"adapters": {"bottleneck": 2, "shared": true}}), false),
+    ] {
+        let (mut own, mut parameters) = trunk(&backbone, &serde_json::from_value(scheme.clone()).unwrap());
+        own.freeze(2, &mut parameters);
+        let offsets: RowOffsets = OFFSETS.into();
+        let input = EncoderInput {
+            ids: &IDS,
+            positions: &POSITIONS,
+            segments: &[0; 9],
+            offsets: &offsets,
+            datasets: &[],
+            offset: PackOffset::default(),
+        };
+        let of = |dropout_seed| {
+            let pass = TrunkPass { dropout_seed, ..TrunkPass::evaluation(&parameters, input) };
+            values(own.states(&pass))
+        };
+        assert_eq!(of(Some(3)) == of(None), still, "{scheme}");
+    }
+}
+
 /// The gradient of a penalty against the change of its value.
 #[test]
 fn gradients_of_penalties_are_those_of_finite_differences() {

@@ -206,6 +206,39 @@ fn a_cache_of_frozen_states_trains_the_same_model() {
     );
 }
 
+/// A balancer that compares gradients of the last layer, or of states, works under a scheme or is refused with the reason.
+#[test]
+fn narrower_scopes_train_or_are_refused() {
+    let mut refused = BTreeSet::new();
+    for scheme in schemes() {
+        for scope in ["last_layer", "representation"] {
+            let settings = settings(json!({
+                "train": {"max_steps": 2, "tokens_per_batch": 128, "seed": 4, "gradient_scope": scope},
+                "balance": {"upgrad": {}},
+            }));
+            let dir = tempfile::tempdir().unwrap();
+            let mut job = job_of(bert(), &scheme, 0.1);
+            match record(&mut job, &settings, dir.path(), Start::Fresh, None).0 {
+                Ok(_) => {}
+                Err(error) => {
+                    let error = error.to_string();
+                    let told =
+                        ["they share none", "among which this sharing scheme has prompts", "none is trained"];
+                    assert!(told.iter().any(|told| error.contains(told)), "{scheme:?} {scope}: {error}");
+                    refused.insert((scope, scheme.name()));
+                }
+            }
+        }
+    }
+    let of_last_layer: Vec<&str> =
+        refused.iter().filter(|(scope, _)| *scope == "last_layer").map(|(_, name)| *name).collect();
+    // Their last layers are each task's own.
+    assert_eq!(of_last_layer, ["branch", "prompt", "soft"]);
+    for name in ["mmoe", "ple", "cross_stitch", "scalar_mix"] {
+        assert!(!refused.contains(&("representation", name)), "{name}");
+    }
+}
+
 /// The rows of the Jacobian add up to the gradient of the sum of the losses: CAGrad with c = 0 is their mean. What a task has for
 /// itself takes its own gradient.
 #[test]
