@@ -71,6 +71,14 @@ const SHARING_ALIASES: &[(&str, &[&str])] = &[
     ("lora", &["low-rank adaptation", "rsLoRA", "DoRA"]),
     ("ia3", &["(IA)^3"]),
     ("poly", &["Polytropon", "MHR", "multi-head routing"]),
+    ("adapters", &["bottleneck adapters", "Houlsby", "Pfeiffer"]),
+    ("hyper_adapters", &["HyperFormer"]),
+    ("learn_to_branch", &["LTB"]),
+    ("moe", &["mixture of experts", "sparse upcycling"]),
+    ("prefix", &["prefix tuning", "P-tuning v2"]),
+    ("prompt", &["prompt tuning", "soft prompt"]),
+    ("soft", &["trace norm"]),
+    ("conditional_norm", &["FiLM", "CA-MTL"]),
 ];
 
 /// Those of the ways to merge models.

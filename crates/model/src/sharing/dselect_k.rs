@@ -1,5 +1,4 @@
-//! DSelect-k: experts over the states of the trunk, of which each task's gate selects at most k: smooth while it is trained, exactly k
-//! in the end.
+//! DSelect-k: experts over the states of the trunk, of which each task selects at most k, smoothly while it is trained.
 //!
 //! ```text
 //! w_t = sum_i softmax(a_t)_i r(z_t,i)             i = 1..k selectors, each of m = log2(experts) numbers z

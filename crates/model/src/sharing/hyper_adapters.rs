@@ -1,5 +1,4 @@
-//! Adapters made by a hypernetwork: one network, shared by all tasks and layers, makes the weights of every bottleneck adapter from
-//! an embedding of the task and one of the layer.
+//! Adapters made by a hypernetwork: one network makes the adapters of all tasks and layers from embeddings of these.
 //!
 //! ```text
 //! i    = V2 gelu(V1 [z_t, z_layer] + c1) + c2                     what task and layer are, `[embedding]`

@@ -1,5 +1,6 @@
-//! Learning to branch: a trunk for each task, of which each layer learns from which task's layer below it reads: a tree that is found
-//! while the weights are trained.
+//! Learning to branch: the tree by which tasks share layers is found while the weights are trained.
+//!
+//! Every task has a trunk, each layer of which chooses from which task's layer below it reads.
 //!
 //! ```text
 //! x_t = sum_u y[t, u] h_u                 what enters layer l of task t, from the states of the layers below of all tasks u

@@ -114,12 +114,12 @@ macro_rules! schemes {
 schemes! {
     /// The same trunk for all tasks.
     Hard(HardConfig), "hard", "hard.rs";
-    /// A low-rank update of linear maps, for each task or for all (Hu et al. 2022).
-    Lora(LoraConfig), "lora", "lora.rs";
-    /// A bottleneck in every layer, for each task or for all (Houlsby et al. 2019).
-    Adapters(AdaptersConfig), "adapters", "adapters.rs";
     /// Layers of their own for groups of tasks, from a layer on (Lu et al. 2017).
     Branch(BranchConfig), "branch", "branch.rs";
+    /// A sum of the states of all layers for each task (Peters et al. 2018).
+    ScalarMix(ScalarMixConfig), "scalar_mix", "scalar_mix.rs";
+    /// Masks of each task over the states of all layers (Liu et al. 2019).
+    Mtan(MtanConfig), "mtan", "mtan.rs";
     /// A trunk for each task, drawn together by a penalty (Duong et al. 2015).
     Soft(SoftConfig), "soft", "soft.rs";
     /// A trunk for each task and learned sums between their layers (Misra et al. 2016).
@@ -128,14 +128,6 @@ schemes! {
     Sluice(SluiceConfig), "sluice", "sluice.rs";
     /// A trunk for each task, and a search for the tree that they share (Guo et al. 2020).
     LearnToBranch(LearnToBranchConfig), "learn_to_branch", "learn_to_branch.rs";
-    /// A sum of the states of all layers for each task (Peters et al. 2018).
-    ScalarMix(ScalarMixConfig), "scalar_mix", "scalar_mix.rs";
-    /// Masks of each task over the states of all layers (Liu et al. 2019).
-    Mtan(MtanConfig), "mtan", "mtan.rs";
-    /// Biases of their own for each task, and nothing else trained (Ben Zaken et al. 2022).
-    Bitfit(BitfitConfig), "bitfit", "bitfit.rs";
-    /// Scales and shifts of norms for each task (Perez et al. 2018).
-    ConditionalNorm(ConditionalNormConfig), "conditional_norm", "conditional_norm.rs";
     /// Experts over the states, weighted by a gate for each task (Ma et al. 2018).
     Mmoe(MmoeConfig), "mmoe", "mmoe.rs";
     /// Shared experts beside those of each task, over the states (Tang et al. 2020).
@@ -144,33 +136,41 @@ schemes! {
     Ple(PleConfig), "ple", "ple.rs";
     /// Experts over the states of which each task selects at most k (Hazimeh et al. 2021).
     DselectK(DselectKConfig), "dselect_k", "dselect_k.rs";
+    /// Feed-forward blocks of which a token goes through some, upcycled (Komatsuzaki et al. 2023).
+    Moe(MoeConfig), "moe", "moe.rs";
+    /// Low-rank experts of the feed-forward block, of which a token goes through some (Li et al. 2024).
+    MixLora(MixLoraConfig), "mix_lora", "mix_lora.rs";
+    /// A small attention of each task beside every layer (Stickland and Murray 2019).
+    Pals(PalsConfig), "pals", "pals.rs";
+    /// A bottleneck in every layer, for each task or for all (Houlsby et al. 2019).
+    Adapters(AdaptersConfig), "adapters", "adapters.rs";
+    /// Trained adapters weighted by an attention of each task (Pfeiffer et al. 2021).
+    AdapterFusion(AdapterFusionConfig), "adapter_fusion", "adapter_fusion.rs";
+    /// Bottleneck adapters whose weights a shared network makes (Karimi Mahabadi et al. 2021).
+    HyperAdapters(HyperAdaptersConfig), "hyper_adapters", "hyper_adapters.rs";
+    /// A low-rank update of linear maps, for each task or for all (Hu et al. 2022).
+    Lora(LoraConfig), "lora", "lora.rs";
     /// A low-rank update whose first factor all tasks share, with a transform and a mixture of second factors for each task
     /// (Yang et al. 2024).
     MtlLora(MtlLoraConfig), "mtl_lora", "mtl_lora.rs";
+    /// A low-rank update with several second factors, mixed for each token (Tian et al. 2024).
+    HydraLora(HydraLoraConfig), "hydra_lora", "hydra_lora.rs";
     /// Low-rank updates by random factors that are not trained, with two trained vectors for each map (Kopiczko et al. 2024).
     Vera(VeraConfig), "vera", "vera.rs";
     /// Trained scales of keys, values and the states inside feed-forward blocks (Liu et al. 2022).
     Ia3(Ia3Config), "ia3", "ia3.rs";
     /// Low-rank updates mixed for each task of an inventory of skills (Ponti et al. 2023).
     Poly(PolyConfig), "poly", "poly.rs";
-    /// A low-rank update with several second factors, mixed for each token (Tian et al. 2024).
-    HydraLora(HydraLoraConfig), "hydra_lora", "hydra_lora.rs";
-    /// A vector of the task added to its states (Pilault et al. 2021).
-    TaskEmbedding(TaskEmbeddingConfig), "task_embedding", "task_embedding.rs";
-    /// Bottleneck adapters whose weights a shared network makes (Karimi Mahabadi et al. 2021).
-    HyperAdapters(HyperAdaptersConfig), "hyper_adapters", "hyper_adapters.rs";
-    /// A small attention of each task beside every layer (Stickland and Murray 2019).
-    Pals(PalsConfig), "pals", "pals.rs";
-    /// Feed-forward blocks of which a token goes through some, upcycled (Komatsuzaki et al. 2023).
-    Moe(MoeConfig), "moe", "moe.rs";
-    /// Low-rank experts of the feed-forward block, of which a token goes through some (Li et al. 2024).
-    MixLora(MixLoraConfig), "mix_lora", "mix_lora.rs";
     /// Trained keys and values before those of a row, in every layer (Li and Liang 2021).
     Prefix(PrefixConfig), "prefix", "prefix.rs";
     /// Trained states before those of a row (Lester et al. 2021).
     Prompt(PromptConfig), "prompt", "prompt.rs";
-    /// Trained adapters weighted by an attention of each task (Pfeiffer et al. 2021).
-    AdapterFusion(AdapterFusionConfig), "adapter_fusion", "adapter_fusion.rs";
+    /// Biases of their own for each task, and nothing else trained (Ben Zaken et al. 2022).
+    Bitfit(BitfitConfig), "bitfit", "bitfit.rs";
+    /// A vector of the task added to its states (Pilault et al. 2021).
+    TaskEmbedding(TaskEmbeddingConfig), "task_embedding", "task_embedding.rs";
+    /// Scales and shifts of norms for each task (Perez et al. 2018).
+    ConditionalNorm(ConditionalNormConfig), "conditional_norm", "conditional_norm.rs";
 }
 
 impl Default for SharingConfig {

@@ -1,4 +1,4 @@
-//! Prefix tuning: in every layer trained keys and values, of each task or of all, stand before those of the row.
+//! Prefix tuning: in every layer trained keys and values, of each task or of all, stand before those of a row.
 //!
 //! ```text
 //! attention(q, [K_t; k], [V_t; v])            K_t, V_t: `length` trained rows of the layer, for each task

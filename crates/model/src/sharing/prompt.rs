@@ -1,5 +1,4 @@
-//! Prompt tuning: trained vectors, of each task or of all, stand before the first layer's states of a row, and go through the layers
-//! with it.
+//! Prompt tuning: trained vectors, of each task or of all, go through the layers before the states of a row.
 //!
 //! ```text
 //! x <- [P_t; x]               P_t: `length` trained rows; no head sees what becomes of them

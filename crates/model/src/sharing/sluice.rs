@@ -1,5 +1,4 @@
-//! Sluice networks: a trunk for each task whose states are cut in subspaces, learned sums between the subspaces of all trunks after each
-//! layer, and for each task a learned sum of its layers.
+//! Sluice networks: a trunk for each task, learned sums between subspaces of their states, and of each task's layers.
 //!
 //! ```text
 //! x_(t,s) = sum_(u,r) a[(t,s), (u,r)] h_(u,r)                 what enters a layer: subspace s of task t, from those of all tasks
