@@ -48,7 +48,7 @@ pub fn join([a, b]: [&[f32]; 2], [of_a, of_b]: [usize; 2]) -> Vec<f32> {
     }
     let width = of_a + of_b;
     assert_eq!(a.len() / of_a, b.len() / of_b, "columns::join: matrices of one height");
-    let copy = |(out, (a, b)): (&mut [MaybeUninit<f32>], (&[f32], &[f32]))| {
+    let copy = |out: &mut [MaybeUninit<f32>], a: &[f32], b: &[f32]| {
         let rows = out.chunks_exact_mut(width).zip(a.chunks_exact(of_a).zip(b.chunks_exact(of_b)));
         for (out, (a, b)) in rows {
             out[..of_a].write_copy_of_slice(a);
@@ -59,7 +59,7 @@ pub fn join([a, b]: [&[f32]; 2], [of_a, of_b]: [usize; 2]) -> Vec<f32> {
     unsafe {
         alloc_uninit(a.len() + b.len(), |out| {
             let parts = a.par_chunks(ROWS * of_a).zip(b.par_chunks(ROWS * of_b));
-            out.par_chunks_mut(ROWS * width).zip(parts).for_each(copy);
+            out.par_chunks_mut(ROWS * width).zip(parts).for_each(|(out, (a, b))| copy(out, a, b));
         })
         .0
     }
