@@ -4,6 +4,7 @@
 mod balance;
 mod predict;
 mod products;
+mod sharing;
 mod step;
 
 use clap::{Parser, Subcommand};
@@ -76,6 +77,31 @@ enum What {
         #[arg(long)]
         activation_checkpointing: bool,
     },
+    /// Steps of the trainer on chosen rows of the corpora of a config, with its sharing scheme
+    Sharing {
+        /// The config
+        config: PathBuf,
+        /// A key of the config, as for `polytask train`
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// How the rows lie in packs
+        #[arg(long, default_value = "mixed")]
+        packs: sharing::Packs,
+        /// Write the rows to this file
+        #[arg(long)]
+        rows: Option<PathBuf>,
+    },
+    /// Answers of all tasks of a config, untrained, to the test rows of its first task
+    Answers {
+        /// The config
+        config: PathBuf,
+        /// A key of the config, as for `polytask train`
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// A model for each task in place of one for all
+        #[arg(long)]
+        separate: bool,
+    },
     /// All heads of a trained model on the test rows of its corpora, tokenized beforehand
     Predict {
         /// The run's directory
@@ -107,6 +133,14 @@ fn main() -> ExitCode {
                 .map_err(polytask::failure::Failure::failed)
         }
         What::Products { shape } => Ok(products::measure(shape.sizes(), cli.repeats)),
+        What::Sharing { config, set, packs, rows } => {
+            let source = sharing::Source { file: config.clone(), set: set.clone() };
+            sharing::step(&source, *packs, rows.as_deref(), cli.repeats)
+        }
+        What::Answers { config, set, separate } => {
+            let source = sharing::Source { file: config.clone(), set: set.clone() };
+            sharing::predict(&source, *separate, cli.repeats)
+        }
         What::Predict { run } => predict::measure(run, cli.repeats),
     });
     match measured {

@@ -13,6 +13,7 @@ pub mod activation;
 pub mod adamw;
 pub mod affine;
 pub mod attention;
+pub mod columns;
 pub mod cross_entropy;
 mod dropout;
 pub mod embed;

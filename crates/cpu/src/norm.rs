@@ -102,6 +102,18 @@ pub fn backward(d: &mut [f32], saved: &Saved, gamma: &[f32], kind: Kind) -> [Vec
     reduce_partials(h, parts.collect())
 }
 
+/// [`backward`] without the gradients of scale and shift.
+pub fn input_gradient(d: &mut [f32], saved: &Saved, gamma: &[f32], kind: Kind) {
+    let h = gamma.len();
+    if h == 0 {
+        return;
+    }
+    let (rows, chunk) = (2 * ROWS, 2 * ROWS * h);
+    let chunks =
+        d.par_chunks_mut(chunk).zip(saved.normal.par_chunks(chunk)).zip(saved.inverse.par_chunks(rows));
+    chunks.for_each(|((d, normal), inverse)| differentiate_input(d, normal, inverse, gamma, kind));
+}
+
 /// `x := dropout(x)`, which is also its own backward.
 pub fn dropout(x: &mut [f32], mask: DropoutMask) {
     x.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, x)| drop_out(x, mask, chunk * CHUNK));
@@ -190,11 +202,17 @@ simd::simd! {
                 *d_beta += *d;
                 *d *= gamma;
             }
-            let mean = if kind == Kind::Layer { simd::sum(d) / h as f32 } else { 0.0 };
-            let slope = simd::dot(d, normal) / h as f32;
-            for (d, normal) in d.iter_mut().zip(normal) {
-                *d = (*d - mean - normal * slope) * inverse;
+            through_normal(d, normal, *inverse, kind);
+        }
+    }
+
+    fn differentiate_input(d: &mut [f32], normal: &[f32], inverse: &[f32], gamma: &[f32], kind: Kind) {
+        let h = gamma.len();
+        for ((d, normal), inverse) in d.chunks_exact_mut(h).zip(normal.chunks_exact(h)).zip(inverse) {
+            for (d, gamma) in d.iter_mut().zip(gamma) {
+                *d *= gamma;
             }
+            through_normal(d, normal, *inverse, kind);
         }
     }
 
@@ -202,6 +220,17 @@ simd::simd! {
         for (i, x) in x.iter_mut().enumerate() {
             *x *= mask.factor(at + i);
         }
+    }
+}
+
+/// The gradient of a row from that of its normalised values, in place.
+#[inline(always)]
+fn through_normal(d: &mut [f32], normal: &[f32], inverse: f32, kind: Kind) {
+    let h = d.len() as f32;
+    let mean = if kind == Kind::Layer { simd::sum(d) / h } else { 0.0 };
+    let slope = simd::dot(d, normal) / h;
+    for (d, normal) in d.iter_mut().zip(normal) {
+        *d = (*d - mean - normal * slope) * inverse;
     }
 }
 

@@ -180,17 +180,46 @@ pub fn can_add_gradient(device: &Device) -> bool {
 }
 
 /// Matrices with the same rows side by side: parts `[n, w]` of any widths, result `[n, sum of w]`.
-pub fn join_columns(parts: Vec<Tensor<2>>) -> Tensor<2> {
-    match <[Tensor<2>; 1]>::try_from(parts) {
-        Ok([only]) => only,
-        Err(parts) => Tensor::cat(parts, 1),
+///
+/// # Panics
+/// Without any part.
+pub fn join_columns(mut parts: Vec<Tensor<2>>) -> Tensor<2> {
+    // In pairs, so that none is copied more often than the logarithm of their number.
+    while parts.len() > 1 {
+        let mut rest = parts.into_iter();
+        let mut joined = Vec::new();
+        while let Some(a) = rest.next() {
+            joined.push(match rest.next() {
+                Some(b) => {
+                    assert_eq!(a.dims()[0], b.dims()[0], "join_columns: parts of one height");
+                    Tensor::from_dispatch(Dispatch::fused_join_columns(a.into_dispatch(), b.into_dispatch()))
+                }
+                None => a,
+            });
+        }
+        parts = joined;
     }
+    parts.pop().expect("join_columns: a part")
 }
 
 /// Some columns of a matrix. `x` `[n, w]`, result `[n, columns]`.
 pub fn take_columns(x: Tensor<2>, columns: Range<usize>) -> Tensor<2> {
-    let [n, width] = x.dims();
-    if columns == (0..width) { x } else { x.slice([0..n, columns]) }
+    let width = x.dims()[1];
+    assert!(columns.start <= columns.end && columns.end <= width, "take_columns: columns of the matrix");
+    if columns == (0..width) {
+        return x;
+    }
+    Tensor::from_dispatch(Dispatch::fused_take_columns(x.into_dispatch(), columns))
+}
+
+/// Some rows of a matrix, one after the other. `x` `[n, w]`, result `[rows, w]`. On the CPU nothing is copied.
+pub fn take_rows(x: Tensor<2>, rows: Range<usize>) -> Tensor<2> {
+    let height = x.dims()[0];
+    assert!(rows.start <= rows.end && rows.end <= height, "take_rows: rows of the matrix");
+    if rows == (0..height) {
+        return x;
+    }
+    Tensor::from_dispatch(Dispatch::fused_take_rows(x.into_dispatch(), rows))
 }
 
 /// Self-attention inside each row of a pack (Vaswani et al. 2017): `dropout(softmax(q k^T / sqrt(d))) v` per head.

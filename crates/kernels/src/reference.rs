@@ -255,6 +255,11 @@ pub(crate) fn embed_norm<B: Backend>(
     self::dropout::<B>(norm::<B>(sum, gamma, beta, settings.eps), settings.dropout)
 }
 
+pub(crate) fn take_columns<B: Backend>(x: FloatTensor<B>, columns: Range<usize>) -> FloatTensor<B> {
+    let rows = 0..x.shape()[0];
+    B::float_slice(x, &[Slice::from(rows), Slice::from(columns)])
+}
+
 pub(crate) fn grouped_low_rank<B: Backend>(
     [y, x, a, b]: [FloatTensor<B>; 4],
     groups: &LowRankGroups,

@@ -51,6 +51,7 @@ pub use kernels::MemoryLimit;
 pub use loading::phases::{PhaseConfig, Until};
 pub use loading::step_plan::StepPlan;
 pub use optimizer::{AdamWConfig, OptimizerConfig, OptimizerState};
+pub use probe::chosen_steps::ChosenSteps;
 pub use probe::gradient_memory::GradientMemory;
 pub use probe::lr_range_test::{LrRange, LrRangeTest, LrTrial, lr_range_test};
 pub use probe::measure::{TaskCost, measure};

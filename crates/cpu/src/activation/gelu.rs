@@ -1,7 +1,7 @@
 //! The exact GELU `x Phi(x)` and its slope `Phi(x) + x phi(x)`.
 
 use crate::uninit::alloc_uninit;
-use crate::{ROWS, reduce_partials, simd};
+use crate::{CHUNK, ROWS, reduce_partials, simd};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -42,6 +42,13 @@ pub fn backward(d: &mut [f32], derivative: &[f32], width: usize) -> Vec<f32> {
     });
     let [total] = reduce_partials(width, parts.collect());
     total
+}
+
+/// [`backward`] without the gradient of the bias.
+pub fn input_gradient(d: &mut [f32], derivative: &[f32]) {
+    d.par_chunks_mut(CHUNK)
+        .zip(derivative.par_chunks(CHUNK))
+        .for_each(|(d, derivative)| scale(d, derivative));
 }
 
 /// `erf(x)` to one unit in the last place (N. Juffa's minimax polynomials), both branches always computed.
@@ -92,6 +99,12 @@ simd::simd! {
                 *x = p + times_density(z);
                 y.write(z * p);
             }
+        }
+    }
+
+    fn scale(d: &mut [f32], derivative: &[f32]) {
+        for (d, derivative) in d.iter_mut().zip(derivative) {
+            *d *= derivative;
         }
     }
 

@@ -102,6 +102,22 @@ pub fn product_into(out: &mut [f32], stride: usize, a: MatRef, b: MatRef, alpha:
     unsafe { raw(out.as_mut_ptr(), stride, false, a, b, alpha, threads) }
 }
 
+/// `out += alpha a b`, where the rows of `out` begin every `stride` numbers.
+pub(crate) fn add_product(
+    out: &mut [f32],
+    stride: usize,
+    a: MatRef,
+    b: MatRef,
+    alpha: f32,
+    threads: Parallelism,
+) {
+    let [m, n] = [a.shape[0], b.shape[1]];
+    let fits = required_len(m, n, stride).is_some_and(|len| len <= out.len());
+    assert!(n <= stride && fits, "a product must fit its buffer");
+    // SAFETY: as in `product_into`; `out` is a slice of numbers, which may be read.
+    unsafe { raw(out.as_mut_ptr(), stride, true, a, b, alpha, threads) }
+}
+
 /// `out = (accumulate ? out : 0) + alpha a b`
 ///
 /// # Safety
@@ -193,6 +209,9 @@ mod tests {
                 let right = slow(a, b);
                 let got = product(a, b);
                 assert_eq!(got.len(), right.len());
+                let mut sum = vec![2.0; m * n];
+                add_product(&mut sum, n, a, b, 0.5, Parallelism::Serial);
+                assert!(sum.iter().zip(&right).all(|(&x, y)| (f64::from(x) - 2.0 - y / 2.0).abs() < 1e-4));
                 assert!(got.iter().zip(&right).all(|(&x, y)| (f64::from(x) - y).abs() < 1e-4), "{m} {n} {k}");
                 let mut wide = vec![7.0; m * (n + 3)];
                 product_into(&mut wide, n + 3, a, b, 0.5, Parallelism::Serial);

@@ -77,10 +77,13 @@ fn among_zeros(part: Vec<f32>, rows: &Range<usize>, of: usize, width: usize) -> 
 
 /// `x, w, b -> gelu(x w^T + b)`
 pub(super) struct LinearGelu {
-    x: FlexTensor,
-    w: FlexTensor,
+    /// Saved for the gradient of the weight.
+    x: Option<FlexTensor>,
+    /// Saved for the gradient of the input.
+    w: Option<FlexTensor>,
     /// The activation's derivative at each place.
     derivative: Vec<f32>,
+    shape: [usize; 3],
     products: GemmKernel,
 }
 
@@ -100,19 +103,29 @@ impl FusedOp<3> for LinearGelu {
             return (tensor(y, [n, outputs]), None);
         }
         let activation = gelu::forward_and_derivative(&mut y, as_f32_slice(&b));
-        (tensor(activation, [n, outputs]), Some(LinearGelu { x, w, derivative: y, products }))
+        let [x, w] = [requires_grad[1].then_some(x), requires_grad[0].then_some(w)];
+        (tensor(activation, [n, outputs]), Some(LinearGelu { x, w, derivative: y, shape, products }))
     }
 
     fn backward(&self, d: FlexTensor, requires_grad: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let (shape, products) = ([dim(&self.x, 0), dim(&self.x, 1), dim(&self.w, 0)], self.products);
+        let (shape @ [n, inputs, outputs], products) = (self.shape, self.products);
         let mut d = whole(d);
-        let db = gelu::backward(d.storage_mut(), &self.derivative, shape[2]);
-        let dx = || linear::input_gradient(as_f32_slice(&d), as_f32_slice(&self.w), shape, products);
-        let dw = || linear::weight_gradient(as_f32_slice(&d), as_f32_slice(&self.x), shape, products);
+        let db = match requires_grad[2] {
+            true => Some(gelu::backward(d.storage_mut(), &self.derivative, outputs)),
+            false => {
+                gelu::input_gradient(d.storage_mut(), &self.derivative);
+                None
+            }
+        };
+        let d = as_f32_slice(&d);
+        let (w, x) =
+            (self.w.as_ref().filter(|_| requires_grad[0]), self.x.as_ref().filter(|_| requires_grad[1]));
         [
-            requires_grad[0].then(|| like(dx(), &self.x)),
-            requires_grad[1].then(|| like(dw(), &self.w)),
-            requires_grad[2].then(|| tensor(db, [shape[2]])),
+            w.map(|w| tensor(linear::input_gradient(d, as_f32_slice(w), shape, products), [n, inputs])),
+            x.map(|x| {
+                tensor(linear::weight_gradient(d, as_f32_slice(x), shape, products), [outputs, inputs])
+            }),
+            db.map(|db| tensor(db, [outputs])),
         ]
     }
 

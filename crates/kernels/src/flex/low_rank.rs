@@ -10,7 +10,7 @@ use cpu::{GatedLowRankShape, LowRankGroups, gated_low_rank, low_rank};
 /// `y, x, a, b -> y + updates`
 pub(super) struct LowRank {
     inputs: [FlexTensor; 3],
-    /// `x A^T` of all groups.
+    /// `x A^T`
     inner: Vec<f32>,
     groups: LowRankGroups,
 }
@@ -29,16 +29,13 @@ impl FusedOp<4> for LowRank {
         (y, requires_grad.contains(&true).then_some(LowRank { inputs, inner, groups }))
     }
 
-    fn backward(&self, d: FlexTensor, requires_grad: [bool; 4]) -> [Option<FlexTensor>; 4] {
+    fn backward(&self, d: FlexTensor, [of_y, of_x, of_a, of_b]: [bool; 4]) -> [Option<FlexTensor>; 4] {
         let inputs = self.inputs.each_ref().map(as_f32_slice);
-        let [d_x, d_a, d_b] = low_rank::backward(as_f32_slice(&d), inputs, &self.inner, &self.groups);
-        let [x, a, b] = &self.inputs;
-        [
-            requires_grad[0].then_some(d),
-            requires_grad[1].then(|| like(d_x, x)),
-            requires_grad[2].then(|| like(d_a, a)),
-            requires_grad[3].then(|| like(d_b, b)),
-        ]
+        let wanted = [of_x, of_a, of_b];
+        let found = low_rank::backward(as_f32_slice(&d), inputs, &self.inner, &self.groups, wanted);
+        let mut gradients = found.into_iter().zip(&self.inputs).map(|(found, of)| found.map(|d| like(d, of)));
+        let [d_x, d_a, d_b] = std::array::from_fn(|_| gradients.next().flatten());
+        [of_y.then_some(d), d_x, d_a, d_b]
     }
 
     fn reference<B: Backend>(groups: LowRankGroups, inputs: [FloatTensor<B>; 4]) -> FloatTensor<B> {

@@ -2,6 +2,7 @@
 
 mod affine;
 mod attention;
+mod blocks;
 mod cross_entropy;
 mod elementwise;
 mod embed;

@@ -32,6 +32,14 @@ pub(super) trait FusedOp<const N: usize>: Send + Sync + Sized + 'static {
     /// The inputs' gradients from that of the result, `d`, which may be written over.
     fn backward(&self, d: FlexTensor, requires_grad: [bool; N]) -> [Option<FlexTensor>; N];
 
+    /// Whether the operation's gradient is a part of that of its only input, which [`FusedOp::add_to_gradient`] adds to it in place.
+    const ADDS_TO_GRADIENT: bool = false;
+
+    /// The gradient that other operations gave the only input, with that of this one added.
+    fn add_to_gradient(&self, total: FlexTensor, _d: &FlexTensor) -> FlexTensor {
+        total
+    }
+
     /// The same operation out of the engine's own ones, for other element types.
     fn reference<B: Backend>(settings: Self::Settings, inputs: [FloatTensor<B>; N]) -> FloatTensor<B>;
 }
@@ -91,11 +99,21 @@ impl<K: FusedOp<N>, const N: usize> Backward<Flex, N> for Node<K, N> {
     fn backward(self, ops: Ops<Saved<K>, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let requires_grad = ops.parents.each_ref().map(Option::is_some);
         let d = contiguous(gradients.consume::<Flex>(&ops.node));
+        // A leaf keeps its gradient with the engine, which alone can add to that.
+        let adds = |parent, is_leaf: bool| !is_leaf && gradient_sums::has_gradient(parent);
+        if let (true, [Some(parent)]) = (K::ADDS_TO_GRADIENT, &ops.parents[..]) {
+            let sum = match adds(parent.id, parent.parents.is_empty()) {
+                true => Some(ops.state.0.add_to_gradient(gradients.consume::<Flex>(parent), &d)),
+                false => ops.state.0.backward(d, requires_grad).into_iter().next().flatten(),
+            };
+            if let Some(sum) = sum {
+                gradients.register::<Flex>(parent.id, sum);
+            }
+            return;
+        }
         for (parent, gradient) in ops.parents.iter().zip(ops.state.0.backward(d, requires_grad)) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                // A leaf keeps its gradient with the engine, which alone can add to that.
-                let inner = !parent.parents.is_empty();
-                let sum = match inner && gradient_sums::has_gradient(parent.id) {
+                let sum = match adds(parent.id, parent.parents.is_empty()) {
                     true => gradient_sums::add(gradients.consume::<Flex>(parent), gradient),
                     false => gradient,
                 };

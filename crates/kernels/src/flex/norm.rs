@@ -41,8 +41,14 @@ impl Kept {
     /// Gradients of `y`, of the residual, of scale and shift, where they are needed.
     fn backward(&self, d: FlexTensor, requires_grad: [bool; 4]) -> [Option<FlexTensor>; 4] {
         let mut d = whole(d);
-        let [d_gamma, d_beta] =
-            norm::backward(d.storage_mut(), &self.norm, as_f32_slice(&self.gamma), self.kind);
+        let gamma = as_f32_slice(&self.gamma);
+        let sums = match requires_grad[2] || requires_grad[3] {
+            true => Some(norm::backward(d.storage_mut(), &self.norm, gamma, self.kind)),
+            false => {
+                norm::input_gradient(d.storage_mut(), &self.norm, gamma, self.kind);
+                None
+            }
+        };
         let residual = requires_grad[1].then(|| d.clone());
         let y = requires_grad[0].then(|| match self.mask {
             Some(mask) => {
@@ -51,10 +57,9 @@ impl Kept {
             }
             None => d,
         });
-        let width = d_gamma.len();
-        let sums = [(requires_grad[2], d_gamma), (requires_grad[3], d_beta)];
-        let [d_gamma, d_beta] = sums.map(|(requires_grad, sum)| requires_grad.then(|| tensor(sum, [width])));
-        [y, residual, d_gamma, d_beta]
+        let width = gamma.len();
+        let [d_gamma, d_beta] = sums.map_or([None, None], |sums| sums.map(|sum| Some(tensor(sum, [width]))));
+        [y, residual, d_gamma.filter(|_| requires_grad[2]), d_beta.filter(|_| requires_grad[3])]
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::affine::{GroupedScale, Mixture, ScaleRows, WeightedMix};
 use super::attention::{Attention, CrossAttention, RelativeAttention};
+use super::blocks::{JoinColumns, TakeColumns, TakeRows};
 use super::cross_entropy::CrossEntropy;
 use super::elementwise::{Add, GegluTanh, Gelu, Relu};
 use super::embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
@@ -58,6 +59,9 @@ macro_rules! fused_ops {
             fused_add(a, b;) = Add(());
             fused_gather_rows(x; index: Arc<[u32]>) = GatherRows(index);
             fused_gather_rows_concat(a, b; index: Arc<[u32]>) = GatherRowsConcat(index);
+            fused_take_rows(x; rows: Range<usize>) = TakeRows(rows);
+            fused_take_columns(x; columns: Range<usize>) = TakeColumns(columns);
+            fused_join_columns(a, b;) = JoinColumns(());
             fused_segment_mean(x; rows: RowOffsets) = SegmentMean(rows);
             fused_cross_entropy(logits; classes: CrossEntropyTargets) = CrossEntropy(classes);
         }

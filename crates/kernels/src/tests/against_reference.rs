@@ -329,6 +329,19 @@ fn columns_are_joined_and_taken_apart() {
     check("join_columns", &[[5, 3], [5, 2]], &|x| crate::take_columns(of(x), 2..4), &|x| {
         Tensor::cat(vec![x[0].clone().slice([0..5, 2..3]), x[1].clone().slice([0..5, 0..1])], 1)
     });
+    for count in [1, 3, 5] {
+        let shapes: Vec<[usize; 2]> = (0..count).map(|i| [70, i + 1]).collect();
+        check("join_columns", &shapes, &|x| crate::join_columns(x.to_vec()), &|x| Tensor::cat(x.to_vec(), 1));
+    }
+}
+
+#[test]
+fn rows_are_taken() {
+    for rows in [0..5, 0..2, 2..5, 3..4] {
+        check("take_rows", &[[5, 3]], &|x| crate::take_rows(x[0].clone(), rows.clone()), &|x| {
+            x[0].clone().slice([rows.clone()])
+        });
+    }
 }
 
 #[test]

@@ -7,8 +7,16 @@ use burn::tensor::{Device, Tensor};
 fn network(x: Tensor<2>, one: Tensor<1>) -> Tensor<1> {
     let x = crate::norm(x, one.clone(), one.clone(), 1e-5);
     let y = crate::add_norm(x.clone(), x.clone(), one.clone(), one.clone(), 1e-5, None);
-    let z = crate::add(y.clone(), crate::geglu_tanh(y, x.clone() * 3.0));
-    (z.clone() * crate::relu(z)).sum() + x.sum()
+    let z = crate::add(y.clone(), crate::geglu_tanh(y.clone(), x.clone() * 3.0));
+    let parts = x.dims()[0] / 3;
+    let taken = crate::join_columns(vec![
+        crate::take_columns(z.clone(), 1..3),
+        crate::take_columns(z.clone(), 0..2),
+        crate::take_columns(x.clone(), 2..5),
+    ]);
+    let rows = [0..parts, parts..2 * parts, parts..3 * parts].map(|rows| crate::take_rows(y.clone(), rows));
+    let rows = rows.into_iter().map(|rows| (rows.clone() * rows).sum()).reduce(|a, b| a + b);
+    (z.clone() * crate::relu(z)).sum() + (taken.clone() * taken).sum() + rows.expect("three") + x.sum()
 }
 
 #[test]

@@ -130,9 +130,15 @@ impl Adapter {
         let precision = context.precision();
         let (down, bias) = (context.matrix(self.down), context.vector(self.down_bias));
         let inner = kernels::linear_gelu(x, down, bias, precision);
-        let (up, bias) = (context.matrix(self.up) * scale, context.vector(self.up_bias) * scale);
+        let (up, bias) =
+            (scaled(context.matrix(self.up), scale), scaled(context.vector(self.up_bias), scale));
         kernels::linear(inner, up, bias, precision)
     }
+}
+
+/// The weight times a factor. 1, the default, costs nothing.
+fn scaled<const D: usize>(x: Tensor<D>, factor: f64) -> Tensor<D> {
+    if factor == 1.0 { x } else { x * factor }
 }
 
 impl Sharing for Adapters {

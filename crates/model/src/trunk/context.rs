@@ -150,9 +150,8 @@ impl<'a> LayerContext<'a> {
         if shared {
             return of(None, x);
         }
-        let h = x.dims()[1];
         let part = |lane: &Lane| {
-            let own = x.clone().slice([lane.tokens.clone(), 0..h]);
+            let own = kernels::take_rows(x.clone(), lane.tokens.clone());
             (lane.tokens.len(), of(Some(lane.task.clone()), own))
         };
         let parts: Vec<(usize, Option<Tensor<2>>)> = self.lanes.iter().map(part).collect();

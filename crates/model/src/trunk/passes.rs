@@ -101,10 +101,9 @@ impl Trunk {
         let width = self.hidden();
         let states = match self.sharing.layer_pass(Level::Output) {
             LayerPass::PerLane if !context.lanes().is_empty() => {
-                let h = x.dims()[1];
                 let of_lane = |lane: &Lane| {
                     let own = context.of_lane(&lane.task, context.offset());
-                    self.backbone.finish(&own, x.clone().slice([lane.tokens.clone(), 0..h]))
+                    self.backbone.finish(&own, kernels::take_rows(x.clone(), lane.tokens.clone()))
                 };
                 Tensor::cat(context.lanes().iter().map(of_lane).collect(), 0)
             }
@@ -163,7 +162,6 @@ fn by_lane(
     if lanes.is_empty() {
         return run(context, x, input, selection);
     }
-    let h = x.dims()[1];
     let mut states = Vec::with_capacity(lanes.len());
     for lane in lanes {
         let sequences = sequences_of(input.offsets, &lane.tokens);
@@ -183,7 +181,7 @@ fn by_lane(
             datasets: input.datasets.get(own.clone()).unwrap_or_default(),
             offset,
         };
-        let x = x.clone().slice([own.clone(), 0..h]);
+        let x = kernels::take_rows(x.clone(), own.clone());
         let of_task = context.of_lane(&lane.task, offset);
         let Some(selection) = selection else {
             states.push(run(&of_task, x, &of_lane, None));

@@ -1,6 +1,7 @@
-//! What can be known before a run: its plan, its memory and time, a learning rate; and of a model, how much its losses
+//! What can be known before a run: its plan, its memory and time, a learning rate, what a step costs; and of a model, how much its losses
 //! depend on each weight.
 
+pub(crate) mod chosen_steps;
 pub(crate) mod gradient_memory;
 pub(crate) mod lr_range_test;
 pub(crate) mod measure;

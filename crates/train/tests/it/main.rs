@@ -2,6 +2,7 @@
 
 mod activation_checkpointing;
 mod affinity;
+mod chosen_steps;
 mod dataset_embeddings;
 mod devices;
 mod export;
