@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Every sharing scheme on the four tasks of examples/four-tasks.toml, at the same budget: a table of test scores, parameters, time and memory.
 
-  python bench/schemes.py --data DIR --model DIR [--steps 500] [--seeds 17,18] [--only lora,mmoe] [--runs target/bench/schemes] [--table]
+  python bench/schemes.py --data DIR --model DIR [--epochs 1] [--seeds 17,18] [--only lora,mmoe] [--runs target/bench/schemes] [--table]
 
 DIR of --data holds the corpora as examples/README.md lays them out, that of --model the MiniLM-L6 checkpoint. Every scheme has its defaults
-but for what SETTINGS says. A finished run is kept and not made again; --table only prints what there is. Steps are as long for all; where a
-row goes through the trunk once for each task, a step of as many tokens is longer. Run it on a machine that does nothing else.
+but for what SETTINGS says. A finished run is kept and not made again; --table only prints what there is. All see the
+same rows in as many steps; where a row goes through the trunk once for each task that reads it, steps take longer. Run it on a machine that does nothing else.
 """
 import argparse, json, os, pathlib, statistics, subprocess, sys, tempfile
 
@@ -31,7 +31,8 @@ def main():
     a.add_argument("--runs", type=pathlib.Path, default=ROOT / "target/bench/schemes")
     a.add_argument("--only", default=",".join(SETTINGS))
     a.add_argument("--seeds", default="17,18")
-    a.add_argument("--steps", type=int, default=500)
+    a.add_argument("--epochs", type=float, default=1)
+    a.add_argument("--steps", type=int, help="so many steps in place of epochs")
     a.add_argument("--binary", default=str(ROOT / "target/release/polytask"))
     a.add_argument("--threads", type=int, default=os.cpu_count())
     a.add_argument("--table", action="store_true")
@@ -58,7 +59,7 @@ def make(o, scheme, seed):
         return
     o.runs.mkdir(parents=True, exist_ok=True)
     table = ", ".join(f"{key}={json.dumps(value)}" for key, value in SETTINGS[scheme].items())
-    sets = [f"sharing.{scheme}={{{table}}}", f"train.max_steps={o.steps}", f"train.seed={seed}", f"train.threads={o.threads}", "train.eval_steps=100000"]
+    sets = [f"sharing.{scheme}={{{table}}}", f"train.max_steps={o.steps}" if o.steps else f"train.epochs={o.epochs:g}", f"train.seed={seed}", f"train.threads={o.threads}", "train.eval_steps=100000"]
     if scheme in RATES:
         sets.append(f"optimizer.adamw.adapter_learning_rate={RATES[scheme]}")
     places = ["--define", f"data={o.data.resolve()}", "--define", f"model={o.model.resolve()}"]
