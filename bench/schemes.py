@@ -12,7 +12,7 @@ import argparse, json, os, pathlib, statistics, subprocess, sys, tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # The metric of each task that the table has.
-METRICS = {"intent": "accuracy", "slots": "f1", "polarity": "macro_f1", "entities": "f1"}
+METRICS = {"intent": "accuracy", "slots": "span_f1", "polarity": "macro_f1", "entities": "span_f1"}
 
 # What is set beside `sharing.NAME={...}`: a learning rate where the scheme's documentation asks for another one.
 SETTINGS = {
@@ -31,7 +31,7 @@ def main():
     a.add_argument("--runs", type=pathlib.Path, default=ROOT / "target/bench/schemes")
     a.add_argument("--only", default=",".join(SETTINGS))
     a.add_argument("--seeds", default="17,18")
-    a.add_argument("--epochs", type=float, default=1)
+    a.add_argument("--epochs", type=int, default=1)
     a.add_argument("--steps", type=int, help="so many steps in place of epochs")
     a.add_argument("--binary", default=str(ROOT / "target/release/polytask"))
     a.add_argument("--threads", type=int, default=os.cpu_count())
@@ -59,7 +59,7 @@ def make(o, scheme, seed):
         return
     o.runs.mkdir(parents=True, exist_ok=True)
     table = ", ".join(f"{key}={json.dumps(value)}" for key, value in SETTINGS[scheme].items())
-    sets = [f"sharing.{scheme}={{{table}}}", f"train.max_steps={o.steps}" if o.steps else f"train.epochs={o.epochs:g}", f"train.seed={seed}", f"train.threads={o.threads}", "train.eval_steps=100000"]
+    sets = [f"sharing.{scheme}={{{table}}}", f"train.max_steps={o.steps}" if o.steps else f"train.epochs={o.epochs}", f"train.seed={seed}", f"train.threads={o.threads}", "train.eval_steps=100000"]
     if scheme in RATES:
         sets.append(f"optimizer.adamw.adapter_learning_rate={RATES[scheme]}")
     places = ["--define", f"data={o.data.resolve()}", "--define", f"model={o.model.resolve()}"]
@@ -87,7 +87,7 @@ def of_run(run):
     started = next(e for e in events if e["event"] == "started")
     # The first steps wait for the first batches.
     seconds = [e["seconds"] for e in events if e["event"] == "step"][10:]
-    tasks = {task["task"]: task for task in json.loads((run / "test.json").read_text())["tasks"]}
+    tasks = json.loads((run / "test.json").read_text())["tasks"]
     scores = {task: 100 * tasks[task]["scores"][metric] for task, metric in METRICS.items()}
     of_task = statistics.mean(started["head_parameters"].values())
     return scores, started["trunk_parameters"], of_task, 1000 * statistics.median(seconds), json.loads((run / "memory.json").read_text())
