@@ -196,10 +196,7 @@ impl Sharing for AdapterFusion {
         let seen = side_by_side([vec![y.clone()], of_adapters].concat());
         let update = context.by_task(seen, false, |task, seen| {
             let [query, key, value] = *self.attentions.get(&(layer, task?))?;
-            let linear = |x: Tensor<2>, weight: MatrixId| {
-                let zeros = Tensor::zeros([width], &x.device());
-                kernels::linear(x, context.matrix(weight), zeros, context.precision())
-            };
+            let linear = |x: Tensor<2>, weight: MatrixId| context.product(x, context.matrix(weight));
             let block = |at: usize| kernels::take_columns(seen.clone(), at * width..(at + 1) * width);
             let count = adapters.len();
             let keys = side_by_side((1..=count).map(|at| linear(block(at), key)).collect());

@@ -53,7 +53,7 @@ impl SchemeParameters<'_> {
         init: Init,
     ) -> ParameterSpec<'s> {
         ParameterSpec {
-            name: parameter_name(self.scheme, task, name).into(),
+            name: parameter_name(self.scheme, task.as_deref(), name).into(),
             shape,
             owner: task.clone().map_or(Owner::Trunk, Owner::task),
             role,
@@ -64,9 +64,8 @@ impl SchemeParameters<'_> {
 }
 
 /// `sharing.SCHEME.TASK.NAME`; dots of the task's name are doubled, so that no two names are the same.
-pub(super) fn parameter_name(scheme: &str, task: &OfTask, name: &str) -> String {
-    let of = task.as_deref().unwrap_or_default();
-    format!("sharing.{scheme}.{}.{name}", of.replace('.', ".."))
+pub(super) fn parameter_name(scheme: &str, task: Option<&str>, name: &str) -> String {
+    format!("sharing.{scheme}.{}.{name}", task.unwrap_or_default().replace('.', ".."))
 }
 
 /// That a layer is one of the backbone's.

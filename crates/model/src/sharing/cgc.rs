@@ -13,7 +13,7 @@
 //! Paper: Tang et al. 2020, "Progressive layered extraction (PLE)", of which this is one level.
 
 use super::build::owners;
-use super::experts::{Gate, GateInput, StateExperts};
+use super::experts::{Gate, GateInput, StateExperts, split};
 use super::targets::refused;
 use super::{Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
@@ -116,9 +116,7 @@ impl Sharing for Cgc {
 
     /// The states, and what every shared expert makes of them.
     fn finish(&self, context: &LayerContext<'_>, states: Tensor<2>, _rows: &RowOffsets) -> Tensor<2> {
-        let mut all = vec![states.clone()];
-        all.extend(self.shared.run(context, &states));
-        kernels::join_columns(all)
+        self.shared.beside(context, states, &vec![true; self.shared.len()])
     }
 
     fn reads_out(&self) -> bool {
@@ -133,10 +131,9 @@ impl Sharing for Cgc {
         rows: &RowOffsets,
     ) -> Tensor<2> {
         let shared = self.config.shared_experts;
-        let width = states.dims()[1] / (shared + 1);
-        let x = kernels::take_columns(states.clone(), 0..width);
+        let [x, of_shared] = split(states, shared);
         let Some(OfTask { experts, gate }) = task.and_then(|task| self.tasks.get(task)) else { return x };
-        let mut all = vec![kernels::take_columns(states, width..(shared + 1) * width)];
+        let mut all = vec![of_shared];
         all.extend(experts.run(context, &x));
         let weights = gate.weights(context, x, rows);
         kernels::mix(kernels::join_columns(all), weights, shared + self.config.task_experts)

@@ -1,4 +1,4 @@
-//! WeightCopies of the backbone's weights that tasks, or groups of tasks, have for themselves.
+//! Copies of the backbone's weights that tasks, or groups of tasks, have for themselves.
 
 use super::TrunkShape;
 use super::build::parameter_name;
@@ -12,7 +12,28 @@ use std::collections::BTreeMap;
 pub struct WeightCopies(BTreeMap<String, BTreeMap<usize, usize>>);
 
 impl WeightCopies {
-    /// WeightCopies what `wanted` names of the backbone for a task or a group of tasks.
+    /// Copies of `wanted` for each task, or with `shared` none. With `frozen` nothing else of the backbone is trained.
+    pub(super) fn for_tasks(
+        scheme: &'static str,
+        (tasks, shared, frozen): (&[String], bool, bool),
+        wanted: &[usize],
+        parameters: &mut Parameters,
+    ) -> Self {
+        let mut copies = WeightCopies::default();
+        if !shared {
+            for task in tasks {
+                copies.add(scheme, std::slice::from_ref(task), wanted, parameters);
+            }
+        }
+        if frozen {
+            freeze_base(parameters);
+        }
+        // What has copies is read by nobody.
+        wanted.iter().for_each(|index| parameters.set_trainable(*index, shared));
+        copies
+    }
+
+    /// Copies what `wanted` names of the backbone for a task or a group of tasks.
     pub(super) fn add(
         &mut self,
         scheme: &'static str,
@@ -23,7 +44,7 @@ impl WeightCopies {
         let Some(first) = tasks.first() else { return };
         let of = self.0.entry(first.clone()).or_default();
         for index in wanted {
-            let name = parameter_name(scheme, &Some(first.clone()), &parameters.parameter(*index).name);
+            let name = parameter_name(scheme, Some(first), &parameters.parameter(*index).name);
             of.insert(*index, parameters.add_copy(*index, name, Owner::Tasks(tasks.to_vec())));
         }
     }
@@ -91,27 +112,4 @@ pub(super) fn parameters_from(first: usize, trunk: &TrunkShape, parameters: &Par
             }
     };
     (0..parameters.len()).filter(is_there).collect()
-}
-
-impl WeightCopies {
-    /// Copies of `wanted` for each task, or with `shared` none. With `frozen` nothing else of the backbone is trained.
-    pub(super) fn for_tasks(
-        scheme: &'static str,
-        (tasks, shared, frozen): (&[String], bool, bool),
-        wanted: &[usize],
-        parameters: &mut Parameters,
-    ) -> Self {
-        let mut copies = WeightCopies::default();
-        if !shared {
-            for task in tasks {
-                copies.add(scheme, std::slice::from_ref(task), wanted, parameters);
-            }
-        }
-        if frozen {
-            freeze_base(parameters);
-        }
-        // What has copies is read by nobody.
-        wanted.iter().for_each(|index| parameters.set_trainable(*index, shared));
-        copies
-    }
 }

@@ -17,7 +17,7 @@
 use super::build::SchemeParameters;
 use super::columns::{Columns, half_of_the_layers};
 use super::targets::refused;
-use super::{LayerPass, Sharing, SharingConfig, TrunkShape, WeightCopies};
+use super::{Sharing, SharingConfig, TrunkShape, WeightCopies};
 use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::init::Init;
@@ -65,7 +65,7 @@ impl CrossStitch {
 }
 
 /// The weights of a unit: `own` for a task's own states, and the rest for the others.
-pub(super) fn first_weights(tasks: usize, own: f64) -> Init {
+fn first_weights(tasks: usize, own: f64) -> Init {
     let (own, other) = if tasks > 1 { (own, (1.0 - own) / (tasks - 1) as f64) } else { (1.0, 0.0) };
     let weight = |at: usize| to_f32(if at / tasks == at % tasks { own } else { other });
     Init::Data((0..tasks * tasks).map(weight).collect())
@@ -105,10 +105,6 @@ impl Sharing for CrossStitch {
 
     fn columns(&self) -> &[String] {
         &self.columns.tasks
-    }
-
-    fn layer_pass(&self, _level: Level) -> LayerPass {
-        LayerPass::PerColumn
     }
 
     fn copies(&self) -> Option<&WeightCopies> {

@@ -16,7 +16,7 @@
 //! Paper: Hazimeh et al. 2021, "DSelect-k: differentiable selection in the mixture of experts with applications to multi-task learning".
 
 use super::build::{SchemeParameters, owners};
-use super::experts::{GateInput, StateExperts};
+use super::experts::{GateInput, StateExperts, split};
 use super::targets::refused;
 use super::{Sharing, SharingConfig, TrunkShape};
 use crate::cast::to_f32;
@@ -177,10 +177,7 @@ impl Sharing for DselectK {
 
     /// The states, and what every expert makes of them that some task selects.
     fn finish(&self, context: &LayerContext<'_>, states: Tensor<2>, _rows: &RowOffsets) -> Tensor<2> {
-        let selected = self.selected(context);
-        let mut all = vec![states.clone()];
-        all.extend(self.experts.run_some(context, &states, &selected));
-        kernels::join_columns(all)
+        self.experts.beside(context, states, &self.selected(context))
     }
 
     fn reads_out(&self) -> bool {
@@ -195,8 +192,7 @@ impl Sharing for DselectK {
         rows: &RowOffsets,
     ) -> Tensor<2> {
         let experts = self.config.experts;
-        let width = states.dims()[1] / (experts + 1);
-        let x = kernels::take_columns(states.clone(), 0..width);
+        let [x, of_experts] = split(states, experts);
         let Some(gate) = task.and_then(|task| self.gates.get(task)) else { return x };
         let (bits, weights) = (context.matrix(gate.bits), context.matrix(gate.weights));
         let weights = match self.config.gate {
@@ -207,7 +203,7 @@ impl Sharing for DselectK {
                 super::experts::by_token(of_rows, rows)
             }
         };
-        kernels::mix(kernels::take_columns(states, width..(experts + 1) * width), weights, experts)
+        kernels::mix(of_experts, weights, experts)
     }
 }
 

@@ -16,8 +16,9 @@
 //! Errors: as LoRA; no experts.
 //! Paper: Tian et al. 2024, "HydraLoRA: An asymmetric LoRA architecture for efficient fine-tuning" (arXiv:2404.19245).
 
+use super::build::parameter_name;
 use super::low_rank::{FactorBuilder, Sites, kaiming};
-use super::targets::{Targets, freeze_base, name, positive, rank_fits, refused};
+use super::targets::{Targets, freeze_base, positive, rank_fits, refused};
 use super::{Map, Sharing, SharingConfig, Site, TrunkShape};
 use crate::cast::to_f32;
 use crate::error::ModelError;
@@ -99,7 +100,7 @@ impl Sharing for HydraLora {
         for (site, weight) in self.sites(trunk)? {
             let (outputs, inputs) = (weight.rows.len(), weight.inputs);
             let router = parameters.add_matrix(ParameterSpec {
-                name: name("hydra_lora", None, site, "router").into(),
+                name: parameter_name("hydra_lora", None, &format!("{site}.router")).into(),
                 shape: &[experts, inputs],
                 owner: Owner::Trunk,
                 role: Role::Gate,

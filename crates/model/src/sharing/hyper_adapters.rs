@@ -87,9 +87,7 @@ impl HyperAdapters {
         let ((w1, b1), (w2, b2)) = (weights(inside), weights(outside));
         let what = kernels::ffn(known, w1, b1, w2, b2, context.precision());
         let made = |generator: MatrixId, shape: [usize; 2]| {
-            let generator = context.matrix(generator);
-            let zeros = Tensor::zeros([generator.dims()[0]], &generator.device());
-            kernels::linear(what.clone(), generator, zeros, context.precision()).reshape(shape)
+            context.product(what.clone(), context.matrix(generator)).reshape(shape)
         };
         let hidden = context.matrix(down).dims()[0] / self.bottleneck;
         Some([made(down, [self.bottleneck, hidden]), made(up, [hidden, self.bottleneck])])

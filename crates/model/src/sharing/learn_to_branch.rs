@@ -23,7 +23,7 @@
 use super::build::SchemeParameters;
 use super::columns::{Columns, half_of_the_layers};
 use super::targets::refused;
-use super::{BranchLevel, LayerPass, Sharing, SharingConfig, TrunkShape, WeightCopies};
+use super::{BranchLevel, Sharing, SharingConfig, TrunkShape, WeightCopies};
 use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::init::Init;
@@ -77,7 +77,7 @@ impl LearnToBranch {
         let logits = context.matrix(logits).reshape([k, k]);
         let flat =
             |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [k, k]), &logits.device());
-        let Some(seed) = context.noise(layer as u64) else {
+        let Some(seed) = context.noise_seed(layer as u64) else {
             let values: Vec<f32> = logits.into_data().iter::<f32>().collect();
             let device = context.parameters().device();
             return Tensor::from_data(TensorData::new(one_hot(&values, k), [1, k * k]), device);
@@ -154,10 +154,6 @@ impl Sharing for LearnToBranch {
 
     fn columns(&self) -> &[String] {
         &self.columns.tasks
-    }
-
-    fn layer_pass(&self, _level: Level) -> LayerPass {
-        LayerPass::PerColumn
     }
 
     fn copies(&self) -> Option<&WeightCopies> {

@@ -255,7 +255,7 @@ impl FactorBuilder<'_> {
         init: Init,
     ) -> ParameterSpec<'s> {
         ParameterSpec {
-            name: super::targets::name(self.scheme, task, site, part).into(),
+            name: super::build::parameter_name(self.scheme, task, &format!("{site}.{part}")).into(),
             shape,
             owner: task.map_or(Owner::Trunk, Owner::task),
             role: Role::Adapter,

@@ -17,7 +17,7 @@
 //! Paper: Ma et al. 2018, "Modeling task relationships in multi-task learning with multi-gate mixture-of-experts".
 
 use super::build::owners;
-use super::experts::{Gate, GateInput, StateExperts};
+use super::experts::{Gate, GateInput, StateExperts, split};
 use super::targets::refused;
 use super::{Sharing, SharingConfig, TrunkShape};
 use crate::error::ModelError;
@@ -98,9 +98,7 @@ impl Sharing for Mmoe {
 
     /// The states, and what every expert makes of them.
     fn finish(&self, context: &LayerContext<'_>, states: Tensor<2>, _rows: &RowOffsets) -> Tensor<2> {
-        let mut all = vec![states.clone()];
-        all.extend(self.experts.run(context, &states));
-        kernels::join_columns(all)
+        self.experts.beside(context, states, &vec![true; self.experts.len()])
     }
 
     fn reads_out(&self) -> bool {
@@ -115,10 +113,8 @@ impl Sharing for Mmoe {
         rows: &RowOffsets,
     ) -> Tensor<2> {
         let experts = self.config.experts;
-        let width = states.dims()[1] / (experts + 1);
-        let x = kernels::take_columns(states.clone(), 0..width);
+        let [x, of_experts] = split(states, experts);
         let Some(gate) = task.and_then(|task| self.gates.get(task)) else { return x };
-        let of_experts = kernels::take_columns(states, width..(experts + 1) * width);
         kernels::mix(of_experts, gate.weights(context, x, rows), experts)
     }
 }

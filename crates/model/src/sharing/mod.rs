@@ -369,7 +369,7 @@ pub trait Sharing: Send + Sync + fmt::Debug {
 
     /// How tokens go through a layer, or through what follows the last one ([`Level::Output`]).
     fn layer_pass(&self, _level: Level) -> LayerPass {
-        LayerPass::Joint
+        if self.columns().is_empty() { LayerPass::Joint } else { LayerPass::PerColumn }
     }
 
     /// The copies of the backbone's weights that stand for these in the lane or column of a task ([`LayerPass`]).

@@ -131,11 +131,7 @@ impl Sharing for Pals {
         input: &EncoderInput<'_>,
         selection: Option<&TokenSelection<'_>>,
     ) -> Option<Tensor<2>> {
-        let linear = |x: Tensor<2>, weight: MatrixId| {
-            let weight = context.matrix(weight);
-            let zeros = Tensor::zeros([weight.dims()[0]], &weight.device());
-            kernels::linear(x, weight, zeros, context.precision())
-        };
+        let linear = |x: Tensor<2>, weight: MatrixId| context.product(x, context.matrix(weight));
         let of = |task: Option<String>| self.tasks.get(&task?);
         let qkv = context.by_task(x.clone(), false, |task, x| {
             let own = of(task)?;

@@ -20,7 +20,7 @@
 use super::build::{SchemeParameters, owners};
 use super::columns::{Columns, half_of_the_layers};
 use super::targets::refused;
-use super::{LayerPass, Map, Penalty, Sharing, SharingConfig, TrunkShape, WeightCopies};
+use super::{Map, Penalty, Sharing, SharingConfig, TrunkShape, WeightCopies};
 use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::init::Init;
@@ -175,10 +175,6 @@ impl Sharing for Sluice {
 
     fn columns(&self) -> &[String] {
         &self.columns.tasks
-    }
-
-    fn layer_pass(&self, _level: Level) -> LayerPass {
-        LayerPass::PerColumn
     }
 
     fn keeps_layers(&self) -> bool {

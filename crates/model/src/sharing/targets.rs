@@ -105,8 +105,3 @@ pub(super) fn freeze_base(parameters: &mut Parameters) {
         }
     }
 }
-
-/// What the parameter of a scheme is called. Dots of the task's name are doubled, as in names of heads.
-pub(super) fn name(scheme: &str, task: Option<&str>, site: Site, part: &str) -> String {
-    format!("sharing.{scheme}.{}.{site}.{part}", task.unwrap_or_default().replace('.', ".."))
-}

@@ -199,7 +199,7 @@ impl<'a> LayerContext<'a> {
     }
 
     /// A seed of noise that a sharing scheme draws at a site; `None` outside of training.
-    pub fn noise(&self, site: u64) -> Option<u64> {
+    pub fn noise_seed(&self, site: u64) -> Option<u64> {
         Some(site_seed(self.noise_seed?, !site))
     }
 
@@ -251,6 +251,12 @@ impl<'a> LayerContext<'a> {
         let x = self.enter(layer, maps, x);
         let y = kernels::linear(x.clone(), weight, bias, self.precision);
         self.adapt(layer, maps, x, y)
+    }
+
+    /// A product with a weight that a sharing scheme has, without bias: `x` `[n, in]`, `weight` `[out, in]`, result `[n, out]`.
+    pub fn product(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+        let zeros = Tensor::zeros([weight.dims()[0]], &weight.device());
+        kernels::linear(x, weight, zeros, self.precision)
     }
 
     /// As [`LayerContext::linear`] with the rows `rows` of the weight alone; `maps` are those of these rows.

@@ -42,7 +42,7 @@ pub(super) fn longer_offsets(offsets: &[usize], length: usize) -> RowOffsets {
 }
 
 /// Where the tokens of sequences stand among those of the longer ones.
-pub(super) fn places(offsets: &[usize], length: usize) -> Vec<u32> {
+pub(super) fn token_indices(offsets: &[usize], length: usize) -> Vec<u32> {
     let of = |(sequence, bounds): (usize, &[usize])| {
         (bounds[0]..bounds[1]).map(move |token| to_u32(token + (sequence + 1) * length)).collect::<Vec<u32>>()
     };
@@ -93,8 +93,8 @@ pub(super) fn prompted_tokens(
     offsets: &[usize],
     length: usize,
 ) -> (Vec<u32>, PackOffset) {
-    let places = places(offsets, length);
-    let tokens = selection.tokens.iter().map(|token| places[*token as usize]).collect();
+    let indices = token_indices(offsets, length);
+    let tokens = selection.tokens.iter().map(|token| indices[*token as usize]).collect();
     let offset = selection.offset;
     (tokens, PackOffset { scores: offset.scores + length * offset.tokens, ..offset })
 }
@@ -106,6 +106,6 @@ mod tests {
     #[test]
     fn tokens_stand_behind_the_prompts_of_their_sequences() {
         assert_eq!(&*longer_offsets(&[0, 2, 3], 4), [0, 6, 11]);
-        assert_eq!(places(&[0, 2, 3], 4), [4, 5, 10]);
+        assert_eq!(token_indices(&[0, 2, 3], 4), [4, 5, 10]);
     }
 }

@@ -89,7 +89,9 @@ impl Trunk {
             None => {
                 let states = self.backbone.layer(index, &own, x, &prompted.input(), None);
                 match index + 1 == self.layers() {
-                    true => kernels::gather_rows(states, &inserted_rows::places(input.offsets, length)),
+                    true => {
+                        kernels::gather_rows(states, &inserted_rows::token_indices(input.offsets, length))
+                    }
                     false => states,
                 }
             }

@@ -63,10 +63,7 @@ impl Gate {
         rows: &RowOffsets,
     ) -> Tensor<2> {
         let scores = context.matrix(self.scores);
-        let linear = |x: Tensor<2>| {
-            let bias = Tensor::zeros([scores.dims()[0]], &scores.device());
-            kernels::softmax(kernels::linear(x, scores.clone(), bias, context.precision()))
-        };
+        let linear = |x: Tensor<2>| kernels::softmax(context.product(x, scores.clone()));
         match self.input {
             GateInput::Task => kernels::softmax(scores),
             GateInput::Token => linear(x),

@@ -67,6 +67,18 @@ impl StateExperts {
         }
     }
 
+    /// The states, and beside them what each expert makes of them: what [`split`] takes apart.
+    pub(super) fn beside(&self, context: &LayerContext<'_>, states: Tensor<2>, wanted: &[bool]) -> Tensor<2> {
+        let mut all = vec![states.clone()];
+        all.extend(self.run_some(context, &states, wanted));
+        kernels::join_columns(all)
+    }
+
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// What each makes of the states `x` `[n, hidden]`.
     pub(super) fn run(&self, context: &LayerContext<'_>, x: &Tensor<2>) -> Vec<Tensor<2>> {
         self.run_some(context, x, &vec![true; self.0.len()])
@@ -91,4 +103,11 @@ impl StateExperts {
         };
         self.0.iter().zip(wanted).map(of_expert).collect()
     }
+}
+
+/// The states, and what so many experts made of them, side by side.
+pub(super) fn split(all: Tensor<2>, experts: usize) -> [Tensor<2>; 2] {
+    let width = all.dims()[1] / (experts + 1);
+    let states = kernels::take_columns(all.clone(), 0..width);
+    [states, kernels::take_columns(all, width..(experts + 1) * width)]
 }

@@ -7,7 +7,7 @@
 //! DIR/refit/        a run that has fitted the heads again on the merged trunk, where that was asked for
 //! ```
 
-mod base;
+mod common_checkpoint;
 mod inputs;
 mod joint;
 mod refit;
@@ -29,8 +29,8 @@ use ::train::{
     Model, ModelManifest, NamedValues, Outcome, RunDir, ScoreTable, joint_manifest, merge_trunks,
     squared_gradients,
 };
-use base::Base;
 use burn::tensor::Device;
+use common_checkpoint::Base;
 use data::Split;
 use inputs::Input;
 use joint::JointConfigs;
@@ -58,7 +58,7 @@ pub fn merge(args: &cli::Merge) -> Result<u8, Failure> {
     let device = open_device(args.device)?;
     let mut inputs = Input::open_all(&args.runs, &device)?;
     set_weights(&mut inputs, args.weights.as_deref())?;
-    let base = base::find(args.base.as_deref(), &inputs, method.needs_base(), &device)?;
+    let base = common_checkpoint::find(args.base.as_deref(), &inputs, method.needs_base(), &device)?;
     let configs = joint::join(&mut inputs);
     if let (true, Err(reason)) = (args.refit, &configs.all) {
         return Err(Failure::refused([format!("--refit needs the training rows of all runs: {reason}")]));
