@@ -1,6 +1,6 @@
 //! Activations, element by element, and their gradients.
 
-pub mod geglu;
 pub mod gelu;
+pub mod glu;
 pub mod relu;
 pub mod sigmoid_gate;

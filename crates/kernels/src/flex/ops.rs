@@ -4,15 +4,16 @@
 use super::affine::{GroupedScale, Mixture, ScaleRows, WeightedMix};
 use super::attention::{Attention, CrossAttention, RelativeAttention};
 use super::blocks::{JoinColumns, TakeColumns, TakeRows};
-use super::cross_entropy::CrossEntropy;
-use super::elementwise::{Add, GegluTanh, Gelu, Relu};
+use super::cross_entropy::{CrossEntropy, LinearCrossEntropy};
+use super::elementwise::{Add, GatedLinearUnit, Gelu, Relu};
 use super::embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
 use super::linear::{BatchedMatvec, Ffn, Linear, LinearGelu};
 use super::low_rank::{GatedLowRank, LowRank};
 use super::mix::{AddGradient, Mix, SigmoidGate, Softmax};
 use super::node::{FusedOp, as_f32_slice, contiguous, forward_autograd, forward_inference, whole};
 use super::norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
-use crate::settings::{AttentionRows, EmbedSettings};
+use super::rotary::Rotary;
+use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
 use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets, reference};
 use burn::backend::{
     Autodiff, Backend, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, backend_extension,
@@ -20,7 +21,7 @@ use burn::backend::{
 };
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
-use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups, Mixing, MixtureWeights};
+use cpu::{AffineGroups, GatedLowRankShape, Glu, LowRankGroups, Mixing, MixtureWeights};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -42,7 +43,8 @@ macro_rules! fused_ops {
             fused_rms_norm(x, gamma; eps: f32) = RmsNorm(eps);
             fused_embed_norm(a, b, c, gamma, beta; settings: EmbedSettings) = EmbedNorm(settings);
             fused_gelu(x;) = Gelu(());
-            fused_geglu_tanh(a, b;) = GegluTanh(());
+            fused_glu(a, b; activation: Glu) = GatedLinearUnit(activation);
+            fused_rotary(x; settings: RotarySettings) = Rotary(settings);
             fused_relu(x; slope: f32) = Relu(slope);
             fused_batched_matvec(a, x;) = BatchedMatvec(());
             fused_low_rank(y, x, a, b; groups: LowRankGroups) = LowRank(groups);
@@ -64,6 +66,7 @@ macro_rules! fused_ops {
             fused_join_columns(a, b;) = JoinColumns(());
             fused_segment_mean(x; rows: RowOffsets) = SegmentMean(rows);
             fused_cross_entropy(logits; classes: CrossEntropyTargets) = CrossEntropy(classes);
+            fused_linear_cross_entropy(x, table; classes: CrossEntropyTargets) = LinearCrossEntropy(classes);
         }
     };
 }

@@ -134,6 +134,7 @@ impl Bert {
             token_embedding: word,
             layers: layers.iter().map(|layer| layer.site_weights(&settings)).collect(),
             takes_prefixes: true,
+            language_model: None,
             names,
             config_json: settings.json.clone(),
             passthrough: Vec::new(),
@@ -258,9 +259,8 @@ impl Backbone for Bert {
         let (s, layer) = (&self.settings, &self.layers[index]);
         let site = |site| 1 + SITES * index as u64 + site;
         let attention = |context: &LayerContext<'_>| AttentionSettings {
-            heads: s.sizes.heads,
-            causal: false,
             dropout: context.attention_dropout(s.attention_dropout, site(0)),
+            ..AttentionSettings::new(s.sizes.heads)
         };
         let narrowed;
         let own = context;

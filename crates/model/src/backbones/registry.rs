@@ -3,6 +3,7 @@
 use super::Backbone;
 use super::bag::{self, BagConfig};
 use super::bert::{self, BertConfig};
+use super::llama::{self, LlamaConfig};
 use super::t5::{self, T5Config};
 use crate::error::ModelError;
 use crate::io::Checkpoint;
@@ -10,10 +11,10 @@ use crate::parameters::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Makes, of `name: Config, "file", from scratch, model types, open` lines, the table of `[model] backbone`, [`CATALOGUE`] and
+/// Makes, of `name: Config, "file", from scratch, model types, open, causal` lines, the table of `[model] backbone`, [`CATALOGUE`] and
 /// [`OPENERS`].
 macro_rules! backbones {
-    ($($(#[$doc:meta])* $variant:ident($config:ty) $name:literal, $file:literal, $scratch:expr, $types:expr, $open:path;)+) => {
+    ($($(#[$doc:meta])* $variant:ident($config:ty) $name:literal, $file:literal, $scratch:expr, $types:expr, $open:path, $causal:literal;)+) => {
         /// A backbone from scratch: exactly one table.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         pub enum FromScratch {
@@ -26,7 +27,15 @@ macro_rules! backbones {
         /// What opens a checkpoint, by its `model_type`.
         pub(crate) const OPENERS: &[(&[&str], Opener)] = &[$(($types, $open),)+];
 
+        /// The `model_type`s of networks in which a token sees none after it.
+        const DECODERS: &[&[&str]] = &[$(if $causal { $types } else { &[] },)+];
+
         impl FromScratch {
+            /// Whether a token sees none after it.
+            pub fn is_causal(&self) -> bool {
+                match self { $(FromScratch::$variant(_) => $causal,)+ }
+            }
+
             /// Its name in the catalogue.
             pub fn name(&self) -> &'static str {
                 match self { $(FromScratch::$variant(_) => $name,)+ }
@@ -72,15 +81,19 @@ backbones! {
     /// Embeddings that look at their neighbours: small, fast, no pretraining needed.
     Bag(BagConfig) "bag", "bag.rs",
         |config, vocabulary, _, parameters| boxed(bag::Bag::new(config, vocabulary, parameters)),
-        &[bag::MODEL_TYPE], bag::open;
+        &[bag::MODEL_TYPE], bag::open, false;
     /// A BERT encoder.
     Bert(BertConfig) "bert", "bert.rs",
         |config, vocabulary, _, parameters| boxed(bert::Bert::from_scratch(config, vocabulary, parameters)),
-        bert::MODEL_TYPES, bert::open;
+        bert::MODEL_TYPES, bert::open, false;
+    /// A decoder: Llama and its relatives.
+    Llama(LlamaConfig) "llama", "llama.rs",
+        |config, vocabulary, ends, parameters| boxed(llama::Llama::from_scratch(config, vocabulary, ends, parameters)),
+        llama::MODEL_TYPES, llama::open, true;
     /// An encoder and a decoder as in T5.
     T5(T5Config) "t5", "t5.rs",
         |config, vocabulary, ends, parameters| boxed(t5::T5::from_scratch(config, vocabulary, ends, parameters)),
-        &t5::MODEL_TYPES, t5::open;
+        &t5::MODEL_TYPES, t5::open, false;
 }
 
 /// Where the backbone comes from.
@@ -91,6 +104,11 @@ pub enum BackboneConfig {
     Pretrained(String),
     /// Built from scratch by sizes.
     FromScratch(FromScratch),
+}
+
+/// Whether a token sees none after it in a network of a `model_type`.
+pub(crate) fn is_decoder(model_type: &str) -> bool {
+    DECODERS.iter().any(|types| types.contains(&model_type))
 }
 
 /// What `model_type` may be, for messages.

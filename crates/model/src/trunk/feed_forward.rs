@@ -2,7 +2,7 @@
 
 use crate::parameters::{MatrixId, VectorId};
 use burn::tensor::Tensor;
-use kernels::Precision;
+use kernels::{Glu, Precision};
 
 /// The weights of a linear layer.
 #[derive(Debug, Clone, Copy)]
@@ -18,10 +18,25 @@ pub struct LinearId {
 pub enum Activation {
     /// The exact GELU.
     Gelu,
-    /// The tanh approximation of the GELU, times the gate.
-    GegluTanh,
+    /// The activation of what `ffn_in` gives, times what the gate gives (T5).
+    Glu(Glu),
+    /// The activation of what the gate gives, times what `ffn_in` gives (Llama).
+    GluOfGate(Glu),
     /// ReLU.
     Relu,
+}
+
+impl Activation {
+    /// What is inside a block `[n, ffn]`, of what the maps into it give.
+    pub(super) fn apply(self, inner: Tensor<2>, gate: Option<Tensor<2>>) -> Tensor<2> {
+        match (self, gate) {
+            (Activation::Gelu, _) => kernels::gelu(inner),
+            (Activation::Relu, _) => kernels::relu(inner),
+            (Activation::Glu(activation), Some(gate)) => kernels::glu(inner, gate, activation),
+            (Activation::GluOfGate(activation), Some(gate)) => kernels::glu(gate, inner, activation),
+            (Activation::Glu(_) | Activation::GluOfGate(_), None) => unreachable!("a gated block has a gate"),
+        }
+    }
 }
 
 /// The weights of a feed-forward block.
@@ -29,7 +44,7 @@ pub enum Activation {
 pub struct FeedForwardId {
     /// `[ffn, hidden]`
     pub ffn_in: LinearId,
-    /// `[ffn, hidden]`, for [`Activation::GegluTanh`].
+    /// `[ffn, hidden]`, for [`Activation::Glu`] and [`Activation::GluOfGate`].
     pub gate: Option<LinearId>,
     /// `[hidden, ffn]`
     pub ffn_out: LinearId,
@@ -89,12 +104,7 @@ impl FeedForwardWeights {
     ) -> Tensor<2> {
         let linear = |(w, b): &Linear| kernels::linear(x.clone(), w.clone(), b.clone(), precision);
         let inner = of_in(linear(&self.ffn_in));
-        match (self.activation, &self.gate) {
-            (Activation::Gelu, _) => kernels::gelu(inner),
-            (Activation::GegluTanh, Some(gate)) => kernels::geglu_tanh(inner, of_gate(linear(gate))),
-            (Activation::GegluTanh, None) => unreachable!("a gated block has a gate"),
-            (Activation::Relu, _) => kernels::relu(inner),
-        }
+        self.activation.apply(inner, self.gate.as_ref().map(|gate| of_gate(linear(gate))))
     }
 
     /// The output `[n, hidden]` of what is inside.

@@ -3,16 +3,17 @@
 use crate::fixture::{devices, pass, positions, states};
 use burn::tensor::Device;
 use polytask_model::{
-    BagConfig, BertConfig, EncoderInput, FromScratch, PackOffset, ParameterTensor, Parameters, T5Config,
+    BagConfig, BertConfig, EncoderInput, FromScratch, LlamaConfig, PackOffset, ParameterTensor, Parameters, T5Config,
     Trunk, build,
 };
 use std::sync::Arc;
 
-fn scratches() -> [FromScratch; 4] {
+fn scratches() -> [FromScratch; 5] {
     let bag = |window| FromScratch::Bag(BagConfig { width: 16, window, ..Default::default() });
     let bert = BertConfig { layers: 2, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 2, hidden: 16, heads: 2, ..Default::default() };
-    [bag(0), bag(2), FromScratch::Bert(bert), FromScratch::T5(t5)]
+    let llama = LlamaConfig { layers: 2, hidden: 16, heads: 4, kv_heads: Some(2), ..Default::default() };
+    [bag(0), bag(2), FromScratch::Bert(bert), FromScratch::Llama(llama), FromScratch::T5(t5)]
 }
 
 fn make(scratch: &FromScratch, device: &Device) -> (Trunk, Parameters) {

@@ -3,8 +3,8 @@
 use crate::fixture::{devices, largest_difference, pass, positions};
 use burn::tensor::{Device, Tensor, TensorData};
 use polytask_model::{
-    BagConfig, BertConfig, EncoderInput, FromScratch, PackOffset, Parameter, ParameterTensor, Parameters,
-    Stack, T5Config, TokenSelection, Trunk, build,
+    BagConfig, BertConfig, EncoderInput, FromScratch, LlamaConfig, PackOffset, Parameter, ParameterTensor,
+    Parameters, Stack, T5Config, TokenSelection, Trunk, build,
 };
 use std::sync::Arc;
 
@@ -21,11 +21,12 @@ const SELECTIONS: [(&[u32], [usize; 5]); 4] = [
     (&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], OFFSETS),
 ];
 
-fn networks() -> [FromScratch; 3] {
+fn networks() -> [FromScratch; 4] {
     let bag = BagConfig { width: 16, window: 2, ..Default::default() };
     let bert = BertConfig { layers: 2, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 2, hidden: 16, heads: 2, ..Default::default() };
-    [FromScratch::Bag(bag), FromScratch::Bert(bert), FromScratch::T5(t5)]
+    let llama = LlamaConfig { layers: 2, hidden: 16, heads: 4, kv_heads: Some(2), ..Default::default() };
+    [FromScratch::Bag(bag), FromScratch::Bert(bert), FromScratch::Llama(llama), FromScratch::T5(t5)]
 }
 
 fn make(network: &FromScratch, device: &Device) -> (Trunk, Parameters) {

@@ -3,7 +3,7 @@
 use crate::fixture::{CHECKPOINTS, Expected, folder, opened, states};
 use burn::tensor::Device;
 use polytask_model::{
-    BagConfig, BertConfig, FromScratch, Init, ModelError, Owner, Parameters, T5Config, Trunk, build,
+    BagConfig, BertConfig, FromScratch, Init, LlamaConfig, ModelError, Owner, Parameters, T5Config, Trunk, build,
     load_heads, open, save, save_heads,
 };
 use safetensors::SafeTensors;
@@ -87,7 +87,8 @@ fn backbones_from_scratch_open_with_the_same_states() {
     let bag = |window| FromScratch::Bag(BagConfig { width: 24, window, ..Default::default() });
     let bert = BertConfig { layers: 2, hidden: 32, heads: 4, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 2, hidden: 32, heads: 4, ..Default::default() };
-    for scratch in [bag(0), bag(2), FromScratch::Bert(bert), FromScratch::T5(t5)] {
+    let llama = LlamaConfig { layers: 2, hidden: 32, heads: 4, kv_heads: Some(2), ..Default::default() };
+    for scratch in [bag(0), bag(2), FromScratch::Bert(bert), FromScratch::Llama(llama), FromScratch::T5(t5)] {
         let mut parameters = Parameters::new(&Device::flex(), 5);
         let trunk = Trunk::new(build(&scratch, 50, [0, 1], &mut parameters).unwrap());
         let (ids, offsets) = ([4, 8, 49, 0, 7, 7], [0, 4, 4, 6]);

@@ -547,7 +547,7 @@ fn updates_of_one_map_are_those_of_the_formulas() {
             init: Init::Zeros,
         });
         let map = SiteWeight { map: Map::Query, weight, bias: None, rows: 0..2, inputs: 3 };
-        let shape = TrunkShape { hidden: 3, layers: vec![vec![map]], takes_prefixes: false };
+        let shape = TrunkShape { hidden: 3, layers: vec![vec![map]], takes_prefixes: false, causal: false };
         let scheme: SharingConfig = serde_json::from_value(config).unwrap();
         let mut sharing = scheme.build();
         sharing.build(&shape, &["t".to_owned()], &mut parameters).unwrap();
