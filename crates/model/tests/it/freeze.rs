@@ -3,8 +3,8 @@
 use crate::fixture::{pass, positions};
 use burn::tensor::{Device, Tensor};
 use polytask_model::{
-    BagConfig, BertConfig, EncoderInput, Freeze, FromScratch, LlamaConfig, PackOffset, Parameter, ParameterTensor,
-    Parameters, Stack, T5Config, TokenSelection, Trunk, TrunkPass, build,
+    BagConfig, BertConfig, EncoderInput, Freeze, FromScratch, LlamaConfig, PackOffset, Parameter,
+    ParameterTensor, Parameters, Stack, T5Config, TokenSelection, Trunk, TrunkPass, build,
 };
 use std::sync::Arc;
 
@@ -14,7 +14,14 @@ fn backbones() -> [FromScratch; 5] {
     let bag = |window| FromScratch::Bag(BagConfig { width: 16, window, ..Default::default() });
     let bert = BertConfig { layers: 3, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 3, hidden: 16, heads: 2, ..Default::default() };
-    let llama = LlamaConfig { layers: 3, hidden: 16, heads: 4, kv_heads: Some(2), ..Default::default() };
+    let llama = LlamaConfig {
+        layers: 3,
+        hidden: 16,
+        heads: 4,
+        kv_heads: Some(2),
+        dropout: 0.1,
+        ..Default::default()
+    };
     [bag(0), bag(2), FromScratch::Bert(bert), FromScratch::Llama(llama), FromScratch::T5(t5)]
 }
 

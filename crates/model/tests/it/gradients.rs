@@ -3,8 +3,8 @@
 use crate::fixture::{devices, pass, positions, states};
 use burn::tensor::Device;
 use polytask_model::{
-    BagConfig, BertConfig, EncoderInput, FromScratch, LlamaConfig, PackOffset, ParameterTensor, Parameters, T5Config,
-    Trunk, build,
+    BagConfig, BertConfig, EncoderInput, FromScratch, LlamaConfig, PackOffset, ParameterTensor, Parameters,
+    T5Config, Trunk, build,
 };
 use std::sync::Arc;
 

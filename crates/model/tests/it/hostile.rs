@@ -162,7 +162,7 @@ fn config_json_is_checked() {
         (
             "model_type",
             json!("gpt2"),
-            &["found \"gpt2\"", "bert, distilbert, roberta, xlm-roberta, t5, mt5", "polytask-bag"],
+            &["found \"gpt2\"", "bert, distilbert, roberta, xlm-roberta, llama", "t5, mt5", "polytask-bag"],
         ),
         ("model_type", Value::Null, &["expected one of", "bert"]),
         ("hidden_act", json!("relu"), &["found \"relu\"", "expected \"gelu\""]),

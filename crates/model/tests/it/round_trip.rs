@@ -3,8 +3,8 @@
 use crate::fixture::{CHECKPOINTS, Expected, folder, opened, states};
 use burn::tensor::Device;
 use polytask_model::{
-    BagConfig, BertConfig, FromScratch, Init, LlamaConfig, ModelError, Owner, Parameters, T5Config, Trunk, build,
-    load_heads, open, save, save_heads,
+    BagConfig, BertConfig, FromScratch, Init, LlamaConfig, ModelError, Owner, Parameters, T5Config, Trunk,
+    build, load_heads, open, save, save_heads,
 };
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
