@@ -1,6 +1,7 @@
 """Writes the GGUF files that the tests of crates/gguf and crates/model compare with.
 
     python scripts/make_gguf_fixtures.py
+    python scripts/make_gguf_fixtures.py --gguf FILE OUT    # the tensors that transformers reads of any file, for a comparison by hand
 
 Needs gguf (of llama.cpp), numpy, torch, transformers and safetensors.
 
@@ -14,6 +15,7 @@ that transformers itself reads from that file, which are those of the model; NAM
 `llama3.gguf` has no model, but the factors of another Llama 3 scaling.
 """
 
+import argparse
 import json
 import pathlib
 
@@ -22,7 +24,7 @@ import torch
 from gguf import GGMLQuantizationType as Type
 from gguf import MODEL_ARCH, GGUFWriter, dequantize, get_tensor_name_map, quantize
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import AutoConfig, AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Qwen2Config, Qwen3Config
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
@@ -289,6 +291,22 @@ def models():
     write(folder / "llama3.gguf", fill)
 
 
+def of_file(file, out):
+    """All tensors of a file, as `tensors.safetensors`, with transformers' names."""
+    config = AutoConfig.from_pretrained(str(pathlib.Path(file).parent), gguf_file=pathlib.Path(file).name)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    tensors = load_gguf_checkpoint(file, return_tensors=True, model_to_load=model)["tensors"]
+    tensors = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+    save_file(tensors, str(pathlib.Path(out) / "tensors.safetensors"))
+
+
 if __name__ == "__main__":
-    quants()
-    models()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--gguf", nargs=2)
+    arguments = parser.parse_args()
+    if arguments.gguf:
+        of_file(*arguments.gguf)
+    else:
+        quants()
+        models()

@@ -3,11 +3,13 @@
 mod absent;
 pub(crate) mod beginning;
 mod cache;
+mod convert;
 mod decode;
 mod pairs;
 mod windows;
 
 pub use cache::encode_cached;
+pub use convert::GgufTokenizer;
 pub use decode::SpecialTokens;
 
 use std::io::ErrorKind;

@@ -30,6 +30,23 @@ fn tensors_are_those_that_transformers_reads() {
     }
 }
 
+/// Of any file, by hand: `GGUF=FILE EXPECTED=DIR cargo test ... -- --ignored`, with the tensors that the script writes for it.
+#[test]
+#[ignore = "needs a file that is not committed"]
+fn a_real_file() {
+    let [file, expected] = ["GGUF", "EXPECTED"].map(|name| PathBuf::from(std::env::var_os(name).unwrap()));
+    let (reader, config) = GgufReader::open(&file).unwrap();
+    println!("{config:#}");
+    let expected = SafetensorsReader::open_file(&expected.join("tensors.safetensors")).unwrap();
+    for tensor in TensorReader::names(&reader) {
+        let [mut found, mut wanted] = [vec![], vec![]];
+        assert_eq!(reader.append(tensor, &mut found).unwrap(), None);
+        expected.append(tensor, &mut wanted).unwrap();
+        assert!(found == wanted, "{tensor}");
+    }
+    println!("{} tensors are equal to the bit", TensorReader::names(&reader).len());
+}
+
 #[test]
 fn the_config_is_that_of_the_model() {
     for name in ARCHITECTURES {
