@@ -104,7 +104,12 @@ const CHECKED: [(&str, &str, i32, &[&str]); 34] = [
         0,
         &["there is no tokenizer.json; it was made of", "vocab.txt, a WordPiece vocabulary"],
     ),
-    ("checkpoint-files", "spm", 0, &["sentencepiece.bpe.model, a SentencePiece model"]),
+    (
+        "checkpoint-files",
+        "spm",
+        2,
+        &["sentencepiece.bpe.model: found no SentencePiece model: the file is not one, or is cut off"],
+    ),
     ("checkpoint-files", "prefix", 2, &["the weights are there under `encoder_model.roberta.`"]),
     (
         "blank-after-comma",

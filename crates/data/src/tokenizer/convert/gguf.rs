@@ -140,7 +140,7 @@ impl<'a> Metadata<'a> {
         let token = |id: Option<u32>| id.map(|id| tokens[id as usize]);
         let mut added = self.added(&tokens)?;
         // Runs of spaces are found by merges, as in Gemma's own tokenizer.
-        added.retain(|token| token.special || !is_gemma || token.content.trim_matches('▁') != "");
+        added.retain(|token| token.special || !is_gemma || !token.content.trim_matches('▁').is_empty());
         added.extend([bos, eos, pad, unk].into_iter().filter_map(token).map(Added::special));
         let (bos_token, eos_token, unk_token) = (token(bos), token(eos), token(unk));
         let words = Vocabulary { ids: ids(tokens.iter().copied()), tokens: tokens.clone(), added };

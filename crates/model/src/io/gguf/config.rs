@@ -152,10 +152,21 @@ fn windows(
             )),
         };
     }
-    let pattern = "attention.sliding_window_pattern";
-    let pattern = keys.whole(pattern)?.unwrap_or(GEMMA3_PATTERN);
-    let is_full = |layer: u64| window.is_none() || pattern == 0 || (layer + 1) % pattern == 0;
-    let kind = |layer| if is_full(layer) { "full_attention" } else { "sliding_attention" };
+    let key = "attention.sliding_window_pattern";
+    // A truth value for each layer, or the distance between full ones.
+    let has_window: Box<dyn Fn(u64) -> bool> = match keys.get(key) {
+        Some(Value::Array(Array::Bool(layers))) => {
+            Box::new(|layer| usize::try_from(layer).ok().and_then(|layer| layers.get(layer)) == Some(&true))
+        }
+        _ => {
+            let pattern = keys.whole(key)?.unwrap_or(GEMMA3_PATTERN);
+            Box::new(move |layer| pattern > 0 && !(layer + 1).is_multiple_of(pattern))
+        }
+    };
+    let kind = |layer| match window.is_some() && has_window(layer) {
+        true => "sliding_attention",
+        false => "full_attention",
+    };
     if let Some(window) = window {
         config.insert("sliding_window".into(), json!(window));
     }

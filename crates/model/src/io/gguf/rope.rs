@@ -3,6 +3,7 @@
 
 use super::config::{Keys, wrong};
 use super::from_gguf;
+use crate::cast::to_u64;
 use crate::error::ModelError;
 use serde_json::{Value as Json, json};
 use std::f64::consts::TAU;
@@ -129,6 +130,6 @@ fn llama3(factors: &[f64], base: f64) -> Option<Json> {
         "factor": factor,
         "low_freq_factor": LOW,
         "high_freq_factor": high,
-        "original_max_position_embeddings": original as u64,
+        "original_max_position_embeddings": to_u64(original),
     }))
 }
