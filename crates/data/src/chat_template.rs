@@ -9,7 +9,7 @@ use minijinja::{Environment, Error, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::{DataError, foreign};
+use crate::{DataError, GgufTokenizer, Tokenizer, foreign};
 
 /// A template, and the tokens that it names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,12 +39,15 @@ const FUEL: u64 = 10_000_000;
 const MARKERS: [char; 2] = ['\u{F_0001}', '\u{F_0002}'];
 
 impl ChatTemplate {
-    /// The template of a model's folder: `chat_template.jinja`, else `chat_template` in `tokenizer_config.json` (a text, or a list of named ones
+    /// The template of a model: of a GGUF file `tokenizer.chat_template`; of a folder `chat_template.jinja`, else `chat_template` in `tokenizer_config.json` (a text, or a list of named ones
     /// of which `default` is taken). `None` where it has neither.
     ///
     /// # Errors
     /// Files that cannot be read; a template that is none.
-    pub fn of_folder(dir: &Path) -> Result<Option<ChatTemplate>, DataError> {
+    pub fn of_model(dir: &Path) -> Result<Option<ChatTemplate>, DataError> {
+        if let Ok(Some(file)) = gguf::of_model(dir) {
+            return Self::of_gguf(&file);
+        }
         let config_path = dir.join("tokenizer_config.json");
         let config: Json = match files::read(&config_path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| DataError::Format {
@@ -69,6 +72,17 @@ impl ChatTemplate {
             token.as_str().or(token["content"].as_str()).unwrap_or_default().to_owned()
         };
         let template = ChatTemplate { source, bos_token: token("bos_token"), eos_token: token("eos_token") };
+        template.check().map_err(|reason| DataError::Format { path, reason })?;
+        Ok(Some(template))
+    }
+
+    fn of_gguf(file: &Path) -> Result<Option<ChatTemplate>, DataError> {
+        let found = GgufTokenizer::open(file)?;
+        let Some(source) = found.chat_template else { return Ok(None) };
+        let tokenizer = Tokenizer::from_json(&found.json)?;
+        let token = |id: Option<u32>| id.map(|id| tokenizer.tokens(&[id]).concat()).unwrap_or_default();
+        let template = ChatTemplate { source, bos_token: token(found.bos), eos_token: token(found.eos) };
+        let path = file.to_owned();
         template.check().map_err(|reason| DataError::Format { path, reason })?;
         Ok(Some(template))
     }

@@ -280,14 +280,14 @@ impl Normalizer {
 }
 
 /// The value of a field of a protocol buffer.
-enum Field<'a> {
+pub(crate) enum Field<'a> {
     Number(u64),
     Fixed(u32),
     Bytes(&'a [u8]),
 }
 
 /// The fields of a message, by their numbers; `None` where it is broken.
-fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u64, Field<'_>)>> {
+pub(crate) fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u64, Field<'_>)>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
             return None;

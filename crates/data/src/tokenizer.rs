@@ -5,12 +5,14 @@ pub(crate) mod beginning;
 mod cache;
 mod chat;
 mod completion;
+mod convert;
 mod decode;
 mod pairs;
 mod windows;
 
 pub use cache::encode_cached;
 pub use completion::Completion;
+pub use convert::GgufTokenizer;
 pub use decode::SpecialTokens;
 
 use std::io::ErrorKind;

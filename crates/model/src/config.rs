@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// A folder in Hugging Face layout (config.json, model.safetensors, tokenizer.json), "hf:owner/name@revision" for one
-    /// from the Hugging Face Hub, or a table that builds one from scratch, such as { bert = {} }: `polytask list backbones` has them all.
+    /// A folder in Hugging Face layout (config.json, model.safetensors, and tokenizer.json or the files of another tokenizer), a GGUF
+    /// file, "hf:owner/name@revision" for a model from the Hugging Face Hub, or a table that builds one from scratch, such as { bert = {} }: `polytask list backbones` has them all.
     pub backbone: BackboneConfig,
     /// Dropout of a pretrained backbone, everywhere in it, instead of what its config.json says. A backbone from scratch
     /// has its own.

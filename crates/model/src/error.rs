@@ -192,6 +192,8 @@ pub enum TensorProblem {
         name: String,
         /// The type in the file.
         found: String,
+        /// The types that are read.
+        expected: String,
     },
     /// It stands where only the network's own tensors stand, and the network has none of that name.
     Unknown {
@@ -218,8 +220,8 @@ impl fmt::Display for TensorProblem {
             Self::Shape { name, found, expected } => {
                 write!(f, "{name}: found shape {found:?}, expected {expected:?}")
             }
-            Self::Type { name, found } => {
-                write!(f, "{name}: found numbers of type {found}, expected F32, F16 or BF16")
+            Self::Type { name, found, expected } => {
+                write!(f, "{name}: found numbers of type {found}, expected {expected}")
             }
             Self::Unknown { name, found } => {
                 write!(

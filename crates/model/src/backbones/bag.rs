@@ -25,7 +25,7 @@ use crate::checks::{rate, size};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
-use crate::io::{self, Checkpoint, SafetensorsReader};
+use crate::io::{self, Checkpoint};
 use crate::parameters::{Depth, Level, MatrixId, Parameters, Role, VectorId};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
@@ -186,7 +186,7 @@ pub(super) fn open(
     checkpoint: Checkpoint<'_>,
     parameters: &mut Parameters,
 ) -> Result<Box<dyn Backbone>, ModelError> {
-    let Checkpoint { dir, path, mut json, dropout } = checkpoint;
+    let Checkpoint { weights, path, mut json, dropout } = checkpoint;
     let wrong = |key: &str, found: String, expected: &str| {
         let expected = expected.to_owned();
         ModelError::Config { path: path.to_owned(), key: key.to_owned(), found, expected }
@@ -203,7 +203,7 @@ pub(super) fn open(
     config.dropout = dropout.unwrap_or(config.dropout);
     let names = Bag::names(&config, vocabulary)
         .map_err(|error| wrong("the sizes", error.to_string(), "what polytask writes"))?;
-    let (values, _) = io::read(&SafetensorsReader::open(dir)?, &names, io::PLAIN)?;
+    let (values, _) = io::read(&*weights.open()?, &names, io::PLAIN)?;
     Ok(Box::new(Bag::assemble(&config, vocabulary, names, parameters, &mut io::first_values(values))))
 }
 

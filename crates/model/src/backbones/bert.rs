@@ -30,7 +30,7 @@ use crate::cast::to_u32;
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
-use crate::io::{self, Checkpoint, SafetensorsReader};
+use crate::io::{self, Checkpoint};
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{
@@ -185,10 +185,10 @@ pub(super) fn open(
     checkpoint: Checkpoint<'_>,
     parameters: &mut Parameters,
 ) -> Result<Box<dyn Backbone>, ModelError> {
-    let Checkpoint { dir, path, json, dropout } = checkpoint;
+    let Checkpoint { weights, path, json, dropout } = checkpoint;
     let settings = Settings::from_json(path, json, dropout)?;
     let names = settings.names();
-    let (values, rest) = io::read(&SafetensorsReader::open(dir)?, &names, settings.architecture.naming())?;
+    let (values, rest) = io::read(&*weights.open()?, &names, settings.architecture.naming())?;
     let mut bert = Bert::assemble(settings, names, parameters, &mut io::first_values(values));
     (bert.spec.passthrough, bert.spec.notes) = (rest.passthrough, rest.notes);
     Ok(Box::new(bert))

@@ -12,8 +12,8 @@
 //! Shapes: states `[tokens, hidden]`; Wq `[heads head_dim, hidden]`, Wk and Wv `[kv_heads head_dim, hidden]` in one matrix, Wo
 //! `[hidden, heads head_dim]`, Wg and W1 `[intermediate_size, hidden]`, W2 `[hidden, intermediate_size]`. Norms are RMS norms. Positions
 //! rotate pairs of columns and restart with every row.
-//! From a folder in Hugging Face layout: Llama 2 and 3, SmolLM2, Mistral, Qwen 2, 2.5 and 3, Gemma 3 (text); f32, f16 or bf16 safetensors,
-//! one file or shards; rotary scaling `linear`, `dynamic`, `yarn` and `llama3`, with the keys of transformers 4 and 5. The result is
+//! From a folder in Hugging Face layout or a GGUF file: Llama 2 and 3, SmolLM2, Mistral, Qwen 2, 2.5 and 3, Gemma 3 (text); f32, f16 or
+//! bf16 safetensors, one file or shards, or any quantization of GGUF that is common, computed with in f32; rotary scaling `linear`, `dynamic`, `yarn` and `llama3`, with the keys of transformers 4 and 5. The result is
 //! saved in f32 in the same layout and opens with transformers.
 //! From scratch: `{ llama = { layers = 8, hidden = 512, heads = 8 } }`; kv_heads as many as heads, intermediate_size 8/3 hidden, max_length
 //! 2048, no dropout, tied output. Use it with `[tokenizer]`.
@@ -33,7 +33,7 @@ use super::{Backbone, BackboneSpec, LanguageModel};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
-use crate::io::{self, Checkpoint, SafetensorsReader, TensorNaming};
+use crate::io::{self, Checkpoint, TensorNaming};
 use crate::layers::lecun_normal;
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Half, Map, SiteWeight};
@@ -260,9 +260,9 @@ pub(super) fn open(
     checkpoint: Checkpoint<'_>,
     parameters: &mut Parameters,
 ) -> Result<Box<dyn Backbone>, ModelError> {
-    let Checkpoint { dir, path, json, dropout } = checkpoint;
-    let reader = SafetensorsReader::open(dir)?;
-    let has = |name: &str| reader.names().any(|found| found == name);
+    let Checkpoint { weights, path, json, dropout } = checkpoint;
+    let reader = weights.open()?;
+    let has = |name: &str| reader.shape(name).is_some();
     let mut settings = Settings::from_json(path, json, dropout)?;
     // Saved without what makes logits, the network's names have no prefix.
     let bare = has("embed_tokens.weight") && !has("model.embed_tokens.weight");
@@ -276,7 +276,7 @@ pub(super) fn open(
     // Of a tied output a file may hold a copy. Older files have the frequencies of rotary positions.
     let copies = if output { &[][..] } else { &["lm_head.weight"] };
     let naming = TensorNaming { prefix: "", own, copies };
-    let (values, rest) = io::read(&reader, &names, naming)?;
+    let (values, rest) = io::read(&*reader, &names, naming)?;
     let mut llama = Llama::assemble(settings, names, output, parameters, &mut io::first_values(values));
     (llama.spec.passthrough, llama.spec.notes) = (rest.passthrough, rest.notes);
     Ok(Box::new(llama))

@@ -32,7 +32,7 @@ use crate::decoder::{Decoder, Generator};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
-use crate::io::{self, Checkpoint, SafetensorsReader, TensorNaming};
+use crate::io::{self, Checkpoint, TensorNaming};
 use crate::layers::{Attention, FeedForward, longest};
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::trunk::{EncoderInput, LayerContext, TokenSelection};
@@ -130,14 +130,14 @@ pub(super) fn open(
     checkpoint: Checkpoint<'_>,
     parameters: &mut Parameters,
 ) -> Result<Box<dyn Backbone>, ModelError> {
-    let Checkpoint { dir, path, json, dropout } = checkpoint;
-    let reader = SafetensorsReader::open(dir)?;
-    let output = reader.names().any(|name| name == "lm_head.weight");
+    let Checkpoint { weights, path, json, dropout } = checkpoint;
+    let reader = weights.open()?;
+    let output = reader.shape("lm_head.weight").is_some();
     let settings = Settings::from_json(path, json, output, dropout)?;
     let names = settings.names();
     let own = &["encoder.", "decoder.", "shared.", "lm_head."];
     let naming = TensorNaming { prefix: "", own, copies: settings.copies() };
-    let (values, rest) = io::read(&reader, &names, naming)?;
+    let (values, rest) = io::read(&*reader, &names, naming)?;
     let mut t5 = T5::assemble(settings, names, parameters, &mut io::first_values(values));
     (t5.spec.passthrough, t5.spec.notes) = (rest.passthrough, rest.notes);
     Ok(Box::new(t5))

@@ -28,6 +28,19 @@ pub const ENDPOINT: &str = "https://huggingface.co";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
+/// The files of a tokenizer, of which a model has one sort: those that `data::Tokenizer::of_model` reads, in its order.
+const TOKENIZERS: &[&[&str]] = &[
+    &["tokenizer.json"],
+    &["vocab.json", "merges.txt"],
+    &["sentencepiece.bpe.model"],
+    &["spiece.model"],
+    &["spm.model"],
+    &["tokenizer.model"],
+    &["vocab.txt"],
+];
+/// What is said of a tokenizer beside tokenizer.json.
+const TOKENIZER_SETTINGS: &[&str] = &["tokenizer_config.json", "special_tokens_map.json"];
+
 /// A model on the Hub: `owner/name@revision`; without a revision it is `main`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubModelId {
@@ -64,8 +77,8 @@ impl HubModelId {
     }
 }
 
-/// Fetches what of a model is not in the cache yet (config.json, tokenizer.json, and model.safetensors or its index and
-/// shards) and gives the folder of its snapshot, for [`crate::open`]. `spec` is `owner/name@revision`, `cache` the Hub's cache
+/// Fetches what of a model is not in the cache yet (config.json, tokenizer.json or the files of another tokenizer, and model.safetensors
+/// or its index and shards) and gives the folder of its snapshot, for [`crate::open`]. `spec` is `owner/name@revision`, `cache` the Hub's cache
 /// (usually `~/.cache/huggingface/hub`), `endpoint` an address such as [`ENDPOINT`].
 ///
 /// A commit whose files are all in the cache is not asked for again. Where the Hub cannot be reached, the commit that the
@@ -99,15 +112,17 @@ pub fn fetch(spec: &str, cache: &Path, endpoint: &str) -> Result<PathBuf, ModelE
         Ok(link)
     };
     let has = |file: &str| files.iter().any(|f| f == file);
-    for file in ["config.json", "tokenizer.json"] {
-        if !has(file) {
-            let remedy = if file == "tokenizer.json" {
-                "a model with a fast tokenizer, or saving one in Python: AutoTokenizer.from_pretrained(NAME).save_pretrained(DIR)"
-            } else {
-                "another model: this one is in no format of transformers"
-            };
-            return Err(client.error(format!("the model has no {file}"), remedy).error);
-        }
+    if !has("config.json") {
+        let remedy = "another model: this one is in no format of transformers";
+        return Err(client.error("the model has no config.json".into(), remedy).error);
+    }
+    get("config.json")?;
+    let Some(tokenizer) = TOKENIZERS.iter().find(|files| files.iter().all(|file| has(file))) else {
+        let remedy = "a model with a tokenizer of a known format, or saving one in Python: AutoTokenizer.from_pretrained(NAME).save_pretrained(DIR)";
+        return Err(client.error("the model has no tokenizer.json".into(), remedy).error);
+    };
+    let own = *tokenizer == TOKENIZERS[0];
+    for file in TOKENIZER_SETTINGS.iter().filter(|file| !own && has(file)).chain(*tokenizer) {
         get(file)?;
     }
     if has(WEIGHTS) {

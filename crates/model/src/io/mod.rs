@@ -1,13 +1,16 @@
-//! Folders in Hugging Face layout: `config.json`, `model.safetensors` (or shards with an index), and our `heads.safetensors`.
+//! Folders in Hugging Face layout: `config.json`, `model.safetensors` (or shards with an index), and our `heads.safetensors`; and GGUF
+//! files as if they were such folders.
 
 mod adapters;
 pub(crate) mod config_reader;
+mod gguf;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub(crate) mod names;
 mod safetensors_reader;
 mod saved_adapters;
 mod saved_tensors;
+mod tensor_reader;
 mod write;
 
 use crate::backbones::{Backbone, OPENERS, is_decoder, supported};
@@ -16,6 +19,7 @@ use crate::init::Init;
 use crate::parameters::{Parameters, Role};
 use crate::trunk::Trunk;
 pub use adapters::{adapter_folder, load_adapters, save_adapters};
+use gguf::GgufReader;
 use names::NameTable;
 pub(crate) use safetensors_reader::SafetensorsReader;
 pub(crate) use saved_adapters::SavedAdapters;
@@ -25,6 +29,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+pub(crate) use tensor_reader::{TensorReader, Weights};
 
 /// A tensor of a checkpoint that the backbone does not use: carried from file to file as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +54,11 @@ const CONFIG: &str = "config.json";
 /// No sensible config.json is longer.
 const MAX_JSON_BYTES: u64 = 16 << 20;
 
-/// A folder in Hugging Face layout whose config.json has been read.
+/// A folder in Hugging Face layout whose config.json has been read, or a GGUF file whose metadata has.
 pub(crate) struct Checkpoint<'a> {
-    /// The folder.
-    pub dir: &'a Path,
-    /// Its config.json.
+    /// Where its tensors are.
+    pub weights: Weights<'a>,
+    /// Its config.json, or the GGUF file.
     pub path: &'a Path,
     /// What that says.
     pub json: Value,
@@ -61,8 +66,8 @@ pub(crate) struct Checkpoint<'a> {
     pub dropout: Option<f32>,
 }
 
-/// Opens a folder in Hugging Face layout and adds its weights to the table as f32. `dropout` overrides what its
-/// config.json says. Weights of task heads in the file are left out and told in [`crate::BackboneSpec::notes`].
+/// Opens a folder in Hugging Face layout, a GGUF file (`*.gguf`), or a folder without config.json that holds exactly one, and adds its
+/// weights to the table as f32. `dropout` overrides what its config.json says. Weights of task heads in the file are left out and told in [`crate::BackboneSpec::notes`].
 ///
 /// # Errors
 /// [`ModelError`]: a missing or unreadable file, an unsupported architecture or option, broken bytes, and every tensor that is
@@ -73,27 +78,43 @@ pub fn open(
     parameters: &mut Parameters,
     dropout: Option<f32>,
 ) -> Result<Box<dyn Backbone>, ModelError> {
-    let path = dir.join(CONFIG);
-    if !path.is_file() {
-        let remedy =
-            "a folder that holds config.json, model.safetensors and tokenizer.json, or \"hf:owner/name\" \
-                      for a model of the Hugging Face Hub"
-                .into();
-        let reason = if dir.is_dir() { "the folder has no config.json" } else { "there is no such folder" };
-        return Err(ModelError::NotAModel { path: dir.to_owned(), reason: reason.into(), remedy });
-    }
-    let json = read_json(&path)?;
+    let gguf = ::gguf::of_model(dir).map_err(|error| gguf::from_gguf(dir, error))?;
+    let (weights, json, path) = match gguf {
+        Some(file) => {
+            let (reader, json) = GgufReader::open(&file)?;
+            (Weights::Gguf(reader), json, file)
+        }
+        None => {
+            let path = dir.join(CONFIG);
+            if !path.is_file() {
+                return Err(no_config(dir));
+            }
+            (Weights::Folder(dir), read_json(&path)?, path)
+        }
+    };
     let found = json.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let Some((_, open)) = OPENERS.iter().find(|(types, _)| types.contains(&found)) else {
         let reader = config_reader::ConfigReader { path: &path, json: &json };
         return Err(reader.error("model_type", format!("one of {}", supported())));
     };
-    open(Checkpoint { dir, path: &path, json, dropout }, parameters)
+    open(Checkpoint { weights, path: &path, json, dropout }, parameters)
 }
 
-/// Whether a folder holds a network in which a token sees none after it, as far as its config.json says so: [`open`] tells what is wrong
+fn no_config(dir: &Path) -> ModelError {
+    let remedy = "a folder that holds config.json, model.safetensors and tokenizer.json, a GGUF file, or \"hf:owner/name\" for a \
+                  model of the Hugging Face Hub"
+        .into();
+    let reason = if dir.is_dir() { "the folder has no config.json" } else { "there is no such folder" };
+    ModelError::NotAModel { path: dir.to_owned(), reason: reason.into(), remedy }
+}
+
+/// Whether a folder or a GGUF file holds a network in which a token sees none after it, as far as it says so: [`open`] tells what is wrong
 /// with one that cannot be read.
 pub fn is_causal(dir: &Path) -> bool {
+    if let Ok(Some(_)) = ::gguf::of_model(dir) {
+        // There are decoders alone.
+        return true;
+    }
     let json = read_json(&dir.join(CONFIG)).unwrap_or_default();
     json.get("model_type").and_then(Value::as_str).is_some_and(is_decoder)
 }
@@ -126,7 +147,7 @@ pub(crate) struct UnusedTensors {
 
 /// Reads every parameter of the table; all problems with tensors are reported at once.
 pub(crate) fn read(
-    reader: &SafetensorsReader,
+    reader: &dyn TensorReader,
     names: &NameTable,
     layout: TensorNaming,
 ) -> Result<(HashMap<String, Vec<f32>>, UnusedTensors), ModelError> {
@@ -136,11 +157,11 @@ pub(crate) fn read(
     for entry in names.entries() {
         let expected = entry.part_shape();
         for name in &entry.hf_names {
-            match found.real.get(name.as_str()).and_then(|real| reader.info(real).map(|info| (real, info))) {
+            match found.real.get(name.as_str()) {
                 None => {
                     problems.push(TensorProblem::Missing { name: name.clone(), expected: expected.clone() })
                 }
-                Some((real, info)) => problems.extend(safetensors_reader::check(real, info, &expected)),
+                Some(real) => problems.extend(reader.check(real, &expected)),
             }
         }
     }
@@ -176,7 +197,7 @@ pub(crate) fn read(
     Ok((values, rest))
 }
 
-fn weights(reader: &SafetensorsReader, names: &NameTable, problems: Vec<TensorProblem>) -> ModelError {
+fn weights(reader: &dyn TensorReader, names: &NameTable, problems: Vec<TensorProblem>) -> ModelError {
     let damaged = problems.iter().all(|p| matches!(p, TensorProblem::NotFinite { .. }));
     let missing = problems.iter().filter(|p| matches!(p, TensorProblem::Missing { .. })).count();
     let elsewhere = other_prefix(reader, names).filter(|_| missing * 2 > names.hf_names().count());
@@ -193,10 +214,11 @@ fn weights(reader: &SafetensorsReader, names: &NameTable, problems: Vec<TensorPr
 }
 
 /// The prefix under which a file has every name of the table, where that is none of the architecture's.
-fn other_prefix(reader: &SafetensorsReader, names: &NameTable) -> Option<String> {
+fn other_prefix(reader: &dyn TensorReader, names: &NameTable) -> Option<String> {
     let first = names.hf_names().next()?;
-    let prefixes = reader.names().filter_map(|real| modern(real).strip_suffix(first).map(str::to_owned));
-    let real: HashSet<String> = reader.names().map(modern).collect();
+    let prefixes =
+        reader.names().into_iter().filter_map(|real| modern(real).strip_suffix(first).map(str::to_owned));
+    let real: HashSet<String> = reader.names().into_iter().map(modern).collect();
     let has_all = |prefix: &String| names.hf_names().all(|name| real.contains(&format!("{prefix}{name}")));
     prefixes.filter(|prefix| prefix.ends_with('.')).find(has_all)
 }
@@ -210,7 +232,7 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn resolve(reader: &SafetensorsReader, names: &'a NameTable, layout: TensorNaming) -> Self {
+    fn resolve(reader: &dyn TensorReader, names: &'a NameTable, layout: TensorNaming) -> Self {
         let mut found = Self { real: HashMap::new(), kept: vec![], left_out: vec![], problems: vec![] };
         let wanted: HashMap<&str, &'a str> = names.hf_names().map(|name| (name, name)).collect();
         for real in reader.names() {
@@ -228,7 +250,7 @@ impl<'a> Found<'a> {
             } else if layout.copies.contains(&bare) {
                 // Tied to another tensor, which is read.
             } else if layout.own.iter().any(|own| bare.starts_with(own)) {
-                let shape = reader.info(real).map(|info| info.shape.clone()).unwrap_or_default();
+                let shape = reader.shape(real).unwrap_or_default().to_vec();
                 found.problems.push(TensorProblem::Unknown { name: real.to_owned(), found: shape });
             } else {
                 found.left_out.push(real.to_owned());

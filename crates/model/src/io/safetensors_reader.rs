@@ -4,6 +4,7 @@
 //! safetensors crate), and tensors are read one at a time, so that no memory is reserved for what is not there.
 
 use super::read_json;
+use super::tensor_reader::not_finite;
 use crate::error::{ModelError, TensorProblem};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -138,12 +139,7 @@ impl SafetensorsReader {
             }
             _ => values.extend(bytes.as_chunks().0.iter().map(|b| half(u16::from_le_bytes(*b)))),
         }
-        let bad = values[first..].iter().position(|value| !value.is_finite());
-        Ok(bad.map(|index| TensorProblem::NotFinite {
-            name: name.to_owned(),
-            index,
-            found: values[first + index].to_string(),
-        }))
+        Ok(not_finite(name, values, first))
     }
 }
 
@@ -154,7 +150,11 @@ pub(crate) fn check(name: &str, info: &TensorInfo, expected: &[usize]) -> Option
         return Some(TensorProblem::Shape { name: name.to_owned(), found, expected });
     }
     let readable = matches!(info.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16);
-    (!readable).then(|| TensorProblem::Type { name: name.to_owned(), found: format!("{:?}", info.dtype) })
+    (!readable).then(|| TensorProblem::Type {
+        name: name.to_owned(),
+        found: format!("{:?}", info.dtype),
+        expected: "F32, F16 or BF16".into(),
+    })
 }
 
 /// Whether a name is that of a file in the same folder: an index may not lead elsewhere.

@@ -1,29 +1,33 @@
 //! The weights of a saved model's trunk, tensor by tensor, so that nobody has to hold several models at once.
 
 use super::names::Entry;
-use super::safetensors_reader::{SafetensorsReader, check};
-use super::{DECODER, SHARING};
+use super::tensor_reader::TensorReader;
+use super::{DECODER, GgufReader, SHARING, SafetensorsReader};
 use crate::error::ModelError;
 use std::path::{Path, PathBuf};
 
-/// The files with the weights of a trunk that [`super::save`] wrote, opened.
+/// The files with the weights of a trunk that [`super::save`] wrote, or of a checkpoint that [`super::open`] opens.
 #[derive(Debug)]
 pub struct SavedTensors {
     dir: PathBuf,
-    files: Vec<SafetensorsReader>,
+    files: Vec<Box<dyn TensorReader>>,
 }
 
 impl SavedTensors {
-    /// Opens the files in `dir`: the backbone's, and the sharing scheme's and the decoder's where they are there.
+    /// Opens the GGUF file that `dir` stands for, or the files in `dir`: the backbone's, and the sharing scheme's and the decoder's where they are there.
     ///
     /// # Errors
     /// [`ModelError`]: a file that cannot be read, or is broken.
     pub fn open(dir: &Path) -> Result<Self, ModelError> {
-        let mut files = vec![SafetensorsReader::open(dir)?];
+        if let Some(file) = gguf::of_model(dir).map_err(|error| super::gguf::from_gguf(dir, error))? {
+            let (reader, _) = GgufReader::open(&file)?;
+            return Ok(SavedTensors { dir: dir.to_owned(), files: vec![Box::new(reader)] });
+        }
+        let mut files: Vec<Box<dyn TensorReader>> = vec![Box::new(SafetensorsReader::open(dir)?)];
         for name in [SHARING, DECODER] {
             let path = dir.join(name);
             if path.is_file() {
-                files.push(SafetensorsReader::open_file(&path)?);
+                files.push(Box::new(SafetensorsReader::open_file(&path)?));
             }
         }
         Ok(SavedTensors { dir: dir.to_owned(), files })
@@ -36,9 +40,10 @@ impl SavedTensors {
     pub fn values(&self, entry: &Entry) -> Result<Option<Vec<f32>>, ModelError> {
         let mut stacked = Vec::with_capacity(entry.shape.iter().product());
         for name in &entry.hf_names {
-            let mut files = self.files.iter().filter_map(|file| Some((file, file.info(name)?)));
-            let Some((file, info)) = files.next() else { return Ok(None) };
-            if check(name, info, &entry.part_shape()).is_some() {
+            let Some(file) = self.files.iter().find(|file| file.shape(name).is_some()) else {
+                return Ok(None);
+            };
+            if file.check(name, &entry.part_shape()).is_some() {
                 return Ok(None);
             }
             if let Some(problem) = file.append(name, &mut stacked)? {

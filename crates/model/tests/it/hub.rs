@@ -252,3 +252,24 @@ fn models_without_what_is_needed_are_refused() {
     let error = fetch("not a name", Path::new("x"), "http://127.0.0.1:9").unwrap_err().to_string();
     assert!(error.contains("expected owner/name@revision"), "{error}");
 }
+
+#[test]
+fn the_files_of_another_tokenizer_are_fetched_where_there_is_no_tokenizer_json() {
+    let mut answers = model("bert", "main");
+    let describe = answers.get_mut("/api/models/team/model/revision/main").unwrap();
+    let names = "vocab.txt\"},{\"rfilename\":\"tokenizer_config.json";
+    describe.2 = String::from_utf8(describe.2.clone()).unwrap().replace("tokenizer.json", names).into_bytes();
+    for name in ["vocab.txt", "tokenizer_config.json"] {
+        let answer = (200, vec![("ETag", format!("\"{}\"", git_hash(name)))], b"{}".to_vec());
+        answers.insert(format!("/team/model/resolve/{COMMIT}/{name}"), answer);
+    }
+    let (hub, cache) = (Hub::start(answers), tempfile::tempdir().unwrap());
+    let dir = fetch("team/model", cache.path(), &hub.endpoint).unwrap();
+    assert!(["vocab.txt", "tokenizer_config.json"].iter().all(|name| dir.join(name).is_file()));
+    drop(hub);
+    assert_eq!(
+        fetch("team/model", cache.path(), "http://127.0.0.1:9").unwrap(),
+        dir,
+        "it is whole without the Hub"
+    );
+}

@@ -146,7 +146,7 @@ fn configured_tasks(config: &Config) -> Result<Vec<ConfiguredTask<'_>>, Failure>
 fn chat_template(backbone: &BackboneConfig) -> Result<Option<ChatTemplate>, Failure> {
     match backbone {
         BackboneConfig::Pretrained(name) => {
-            ChatTemplate::of_folder(&checkpoint_dir(name)?).map_err(|e| Failure::refused([e]))
+            ChatTemplate::of_model(&checkpoint_dir(name)?).map_err(|e| Failure::refused([e]))
         }
         BackboneConfig::FromScratch(_) => Ok(None),
     }
@@ -234,20 +234,25 @@ fn open_pretrained(
     parameters: &mut Parameters,
 ) -> Result<(Box<dyn Backbone>, Tokenizer), Failure> {
     let dir = checkpoint_dir(name)?;
-    if !dir.is_dir() {
+    if !dir.exists() {
         return Err(Failure::refused([format!(
-            "model.backbone: {} is not a folder; it must hold config.json, model.safetensors and tokenizer.json",
+            "model.backbone: {} is not there; expected a folder that holds config.json, model.safetensors and a tokenizer, or a GGUF file",
             dir.display()
         )]));
     }
-    train::check_model_files(&dir).map_err(|e| Failure::refused([e]))?;
+    if dir.is_dir() {
+        train::check_model_files(&dir).map_err(|e| Failure::refused([e]))?;
+    }
     if model::has_sharing(&dir) {
         let dir = dir.display();
         output::error(format_args!(
             "warning: {dir}: its dataset embeddings and sharing scheme are left out; what it learned by them alone is lost"
         ));
     }
-    let tokenizer = Tokenizer::from_file(&dir.join("tokenizer.json")).map_err(|e| Failure::refused([e]))?;
+    let (tokenizer, note) = Tokenizer::of_model(&dir).map_err(|e| Failure::refused([e]))?;
+    if let Some(note) = note {
+        output::error(format_args!("{note}"));
+    }
     let backbone = model::open(&dir, parameters, config.model.dropout).map_err(|e| Failure::refused([e]))?;
     let known = backbone.spec().vocabulary;
     if tokenizer.vocabulary() > known {
@@ -255,7 +260,7 @@ fn open_pretrained(
         let named: Vec<String> = without.iter().take(5).map(|token| format!("{token:?}")).collect();
         let more = if without.len() > named.len() { ", ..." } else { "" };
         return Err(Failure::refused([format!(
-            "{}: tokenizer.json has {} tokens, the model's embeddings {known} rows: {} tokens have none ({}{more}). If they were added, \
+            "{}: the tokenizer has {} tokens, the model's embeddings {known} rows: {} tokens have none ({}{more}). If they were added, \
              grow the table once, in Python: model.resize_token_embeddings(len(tokenizer)); model.save_pretrained(DIR). Else the two do \
              not belong together",
             dir.display(),

@@ -1,6 +1,6 @@
 //! The Hub's cache on disk: blobs, links to them, and refs.
 
-use super::{INDEX, WEIGHTS, shards};
+use super::{INDEX, TOKENIZERS, WEIGHTS, shards};
 use crate::error::ModelError;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,8 @@ impl Repository {
     pub fn complete(&self, revision: &str) -> Result<Option<PathBuf>, ModelError> {
         let snapshot = self.snapshot(revision);
         let has = |file: &str| snapshot.join(file).is_file();
-        if !is_commit(revision) || !has("config.json") || !has("tokenizer.json") {
+        let has_tokenizer = || TOKENIZERS.iter().any(|files| files.iter().all(|file| has(file)));
+        if !is_commit(revision) || !has("config.json") || !has_tokenizer() {
             return Ok(None);
         }
         let weights =

@@ -106,20 +106,20 @@ pub fn find(
 fn open(dir: &Path, inputs: &[Input], seed: u64, device: &Device) -> Result<Base, Failure> {
     let refuse =
         |reason: String| Failure::refused([format!("the common checkpoint {}: {reason}", dir.display())]);
-    if !dir.is_dir() {
+    if !dir.exists() {
         return Err(refuse("there is no such folder; name it with --base FOLDER".into()));
     }
-    train::check_model_files(dir).map_err(|e| Failure::refused([e]))?;
+    if dir.is_dir() {
+        train::check_model_files(dir).map_err(|e| Failure::refused([e]))?;
+    }
     let mut parameters = Parameters::new(device, seed);
     let backbone = model::open(dir, &mut parameters, None).map_err(|e| Failure::refused([e]))?;
-    let file = dir.join("tokenizer.json");
-    let tokenizer = file.is_file().then(|| Tokenizer::from_file(&file)).transpose();
-    let tokenizer = tokenizer.map_err(|e| Failure::refused([e]))?;
+    let tokenizer = Tokenizer::of_model_if_any(dir).map_err(|e| Failure::refused([e]))?;
     let spec = backbone.spec();
     let network = Network {
         backbone: spec.name,
         json: spec.config_json.clone(),
-        tokenizer: tokenizer.map(|tokenizer| tokenizer.to_json().to_owned()),
+        tokenizer: tokenizer.map(|(tokenizer, _)| tokenizer.to_json().to_owned()),
         decoder: None,
     };
     for input in inputs {
