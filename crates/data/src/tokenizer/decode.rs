@@ -26,10 +26,14 @@ impl Tokenizer {
     /// as one. A vocabulary that puts punctuation by itself without noting whether a space stood before it, as BERT's and
     /// those of [`Tokenizer::train`] without `spaces`, gives it back with one.
     pub fn decode(&self, ids: &[u32]) -> String {
+        self.decode_untrimmed(ids).trim().to_owned()
+    }
+
+    /// As [`Tokenizer::decode`], with the spaces at the ends.
+    pub fn decode_untrimmed(&self, ids: &[u32]) -> String {
         // A decoder of the file that fails on these tokens leaves the tokens themselves.
         let text = foreign::caught(|| self.inner.decode(ids, true).ok()).ok().flatten();
-        let text = text.unwrap_or_else(|| self.tokens(ids).join(" "));
-        text.trim().to_owned()
+        text.unwrap_or_else(|| self.tokens(ids).join(" "))
     }
 
     /// The ids of a text, without the tokens that frame a row and without a limit.

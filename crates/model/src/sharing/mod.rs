@@ -80,6 +80,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
 
+/// Whether a scheme's settings have `freeze_base = true`.
+fn says_freeze_base(config: &impl Serialize) -> bool {
+    serde_json::to_value(config).is_ok_and(|config| config["freeze_base"] == true)
+}
+
 /// Makes, of `Scheme(Config), "name", "file"` lines, the table `[sharing.NAME]` and [`CATALOGUE`].
 macro_rules! schemes {
     ($($(#[$doc:meta])* $scheme:ident($config:ty), $name:literal, $file:literal;)+) => {
@@ -101,6 +106,13 @@ macro_rules! schemes {
             /// The scheme, to be put on a trunk ([`crate::Trunk::set_sharing`]).
             pub fn build(&self) -> Box<dyn Sharing> {
                 match self { $(SharingConfig::$scheme(config) => Box::new(<$scheme>::new(config.clone())),)+ }
+            }
+
+            /// Whether it says that nothing of the network itself is trained.
+            pub fn freezes_base(&self) -> bool {
+                match self {
+                    $(SharingConfig::$scheme(config) => says_freeze_base(config),)+
+                }
             }
 
             /// Every scheme with its default settings.

@@ -9,6 +9,7 @@
 
 mod command_line_keys;
 mod default_rates;
+mod default_scope;
 pub mod diagnostic;
 pub mod document;
 mod groups_file;
@@ -200,7 +201,9 @@ pub fn parse(text: &str, context: &Context<'_>) -> Result<Loaded, Report> {
             if let Err(error) = groups_file::read(&mut config, &root) {
                 return Err(Report::new(sources, vec![error]));
             }
-            let report = Report::new(sources, rules::check(&config, &root));
+            let mut found = rules::check(&config, &root);
+            found.extend(default_scope::set(&mut config, &root));
+            let report = Report::new(sources, found);
             if report.errors() > 0 {
                 return Err(report);
             }

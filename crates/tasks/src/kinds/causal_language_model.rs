@@ -294,12 +294,13 @@ impl CausalLanguageModelHead {
         let prompts: Vec<Prompt> = batch.rows.iter().map(prompt).collect();
         let tokens = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
         let mut text = writer.trunk.write(parameters, writer.task, writer.dataset, tokens);
-        let found = search(prompts, &self.kind.decoding, &self.eos, |from, ids| {
-            head::to_host_vec(text.step(from, ids))
-        });
+        let decoding = &self.kind.decoding;
+        let stops = decoding.stops(&self.tokenizer);
+        let found =
+            search(prompts, decoding, &self.eos, &stops, |from, ids| head::to_host_vec(text.step(from, ids)));
         let answer = |found: super::seq2seq::Hypothesis| {
             let mean = found.log_probability / found.steps.max(1) as f32;
-            let (text, probability) = (self.tokenizer.decode(&found.tokens), mean.exp());
+            let (text, probability) = (decoding.text_of(&self.tokenizer, &found.tokens), mean.exp());
             Prediction::Text(TextAnswer { text, probability, likelihood: None })
         };
         found.into_iter().map(answer).collect()

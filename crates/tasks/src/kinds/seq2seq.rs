@@ -327,10 +327,12 @@ impl Head for Seq2SeqHead {
             return Vec::new();
         }
         let likelihoods = self.network.likelihoods(parameters, batch, targets);
-        let found = self.network.write(parameters, batch, targets, &self.kind.decoding);
+        let decoding = &self.kind.decoding;
+        let stops = decoding.stops(&self.tokenizer);
+        let found = self.network.write(parameters, batch, targets, decoding, &stops);
         let answer = |(hypothesis, likelihood): (Hypothesis, Option<(f64, usize)>)| {
             let mean = hypothesis.log_probability / hypothesis.steps.max(1) as f32;
-            let (text, probability) = (self.tokenizer.decode(&hypothesis.tokens), mean.exp());
+            let (text, probability) = (decoding.text_of(&self.tokenizer, &hypothesis.tokens), mean.exp());
             Prediction::Text(TextAnswer { text, probability, likelihood })
         };
         found.into_iter().zip(likelihoods).map(answer).collect()

@@ -161,6 +161,7 @@ impl WritingNetwork for Causal {
         batch: &Batch<'_>,
         texts: &Texts,
         decoding: &Decoding,
+        stops: &(dyn Fn(&[u32]) -> bool + Sync),
     ) -> Vec<Hypothesis> {
         let writer = batch.writer.expect("outside of training a batch has the trunk");
         let prompt = |at: &BatchRow| {
@@ -171,6 +172,8 @@ impl WritingNetwork for Causal {
         let prompts: Vec<Prompt> = batch.rows.iter().map(prompt).collect();
         let tokens = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
         let mut text = writer.trunk.write(parameters, writer.task, writer.dataset, tokens);
-        search(prompts, decoding, &self.eos_token_ids, |from, ids| head::to_host_vec(text.step(from, ids)))
+        search(prompts, decoding, &self.eos_token_ids, stops, |from, ids| {
+            head::to_host_vec(text.step(from, ids))
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! Settings of decoding: `decoding = { beams = 4 }`.
 
+use data::Tokenizer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub struct Decoding {
     pub max_length: usize,
     /// The length of n-grams that may not occur twice in a text; 0 allows every repetition.
     pub no_repeat_ngram: usize,
+    /// Strings that end a text, of which they are no part.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
     /// Samples tokens instead of taking the most probable; only with one beam.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<Sampling>,
@@ -53,6 +57,7 @@ impl Default for Decoding {
             min_length: 0,
             max_length: 128,
             no_repeat_ngram: 0,
+            stop: Vec::new(),
             sample: None,
         }
     }
@@ -76,6 +81,22 @@ impl Default for Sampling {
 }
 
 impl Decoding {
+    /// Whether tokens that were written have a string that ends texts.
+    pub(crate) fn stops<'a>(&'a self, tokenizer: &'a Tokenizer) -> impl Fn(&[u32]) -> bool + Sync + 'a {
+        |tokens| !self.stop.is_empty() && self.stop_at(&tokenizer.decode_untrimmed(tokens)).is_some()
+    }
+
+    /// The text of tokens, up to a string that ends texts.
+    pub(crate) fn text_of(&self, tokenizer: &Tokenizer, tokens: &[u32]) -> String {
+        let text = tokenizer.decode_untrimmed(tokens);
+        text[..self.stop_at(&text).unwrap_or(text.len())].trim().to_owned()
+    }
+
+    /// Where a text ends before a string that ends texts.
+    fn stop_at(&self, text: &str) -> Option<usize> {
+        self.stop.iter().filter_map(|stop| text.find(stop.as_str())).min()
+    }
+
     /// Checks the settings; `key` is that of the table.
     pub(crate) fn check(&self, key: &str) -> Result<(), TaskError> {
         let error = |name: &str, found: String, expected: &str| {
@@ -90,6 +111,9 @@ impl Decoding {
         if !(1..=MAX_LENGTH).contains(&self.max_length) || self.min_length > self.max_length {
             let expected = "1 to 65536, and no less than min_length";
             return error("max_length", self.max_length.to_string(), expected);
+        }
+        if self.stop.iter().any(String::is_empty) {
+            return error("stop", "an empty string".into(), "strings that may occur in a text");
         }
         let Some(sample) = &self.sample else { return Ok(()) };
         if self.beams != 1 {

@@ -151,6 +151,7 @@ impl WritingNetwork for EncoderDecoder {
         batch: &Batch<'_>,
         _texts: &Texts,
         decoding: &Decoding,
+        stops: &(dyn Fn(&[u32]) -> bool + Sync),
     ) -> Vec<Hypothesis> {
         let (states, rows) = Self::encoder_states(batch);
         let generator = &self.generator;
@@ -158,7 +159,7 @@ impl WritingNetwork for EncoderDecoder {
         let start = generator.decoder_start_token_id();
         let prompt = |at: &BatchRow| Prompt { row: at.row.into(), tokens: vec![start] };
         let prompts = batch.rows.iter().map(prompt).collect();
-        search(prompts, decoding, &[generator.eos_token_id()], |from, ids| {
+        search(prompts, decoding, &[generator.eos_token_id()], stops, |from, ids| {
             let start = self.start_vector(parameters);
             head::to_host_vec(generator.step(parameters, &mut cache, from, ids, start))
         })

@@ -23,12 +23,13 @@ pub(super) trait WritingNetwork: Send + Sync {
         texts: &Texts,
     ) -> Vec<Option<(f64, usize)>>;
 
-    /// A text for each row of the batch.
+    /// A text for each row of the batch. `stops` says whether tokens that were written end a text.
     fn write(
         &self,
         parameters: &Parameters,
         batch: &Batch<'_>,
         texts: &Texts,
         decoding: &Decoding,
+        stops: &(dyn Fn(&[u32]) -> bool + Sync),
     ) -> Vec<Hypothesis>;
 }

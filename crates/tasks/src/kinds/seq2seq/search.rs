@@ -29,6 +29,9 @@ pub(crate) struct Prompt {
     pub tokens: Vec<u32>,
 }
 
+/// The tokens that end a text, and whether what is written does.
+type Ends<'a> = (&'a [u32], &'a (dyn Fn(&[u32]) -> bool + Sync));
+
 /// An unfinished text.
 #[derive(Debug, Clone)]
 struct Beam {
@@ -62,11 +65,12 @@ struct Candidate {
 
 /// The best text of each prompt. `next(from, ids)` gives the logits `[texts, vocabulary]` of the next token when text `i` extends text
 /// `from[i]` of the call before (in the first call: prompt `from[i]`, whose last token comes with it) by token `ids[i]`. Each of `ends` ends
-/// a text.
+/// a text, and so does a token after which `stops` is true of what was written.
 pub(crate) fn search(
     prompts: Vec<Prompt>,
     settings: &Decoding,
     ends: &[u32],
+    stops: &(dyn Fn(&[u32]) -> bool + Sync),
     mut next: impl FnMut(&[u32], &[u32]) -> Vec<f32>,
 ) -> Vec<Hypothesis> {
     let row = |(index, Prompt { row, tokens }): (u32, Prompt)| Row {
@@ -94,8 +98,8 @@ pub(crate) fn search(
             let logits = &logits[begin * width..][..row.beams.len() * width];
             (0..).zip(&mut row.beams).for_each(|(i, beam)| beam.index = begin as u32 + i);
             match &settings.sample {
-                Some(sampling) => row.sample(logits, settings, sampling, ends),
-                None => row.expand(logits, settings, ends),
+                Some(sampling) => row.sample(logits, settings, sampling, (ends, stops)),
+                None => row.expand(logits, settings, (ends, stops)),
             }
         });
     }
@@ -105,7 +109,7 @@ pub(crate) fn search(
 
 impl Row {
     /// One step of beam search: keeps the best candidates.
-    fn expand(&mut self, logits: &[f32], settings: &Decoding, ends: &[u32]) {
+    fn expand(&mut self, logits: &[f32], settings: &Decoding, (ends, stops): Ends<'_>) {
         let width = logits.len() / self.beams.len();
         let length = self.next_length(&self.beams[0]);
         let mut best: Vec<Candidate> = Vec::new();
@@ -124,8 +128,9 @@ impl Row {
         let last = length == settings.max_length;
         let mut beams = Vec::new();
         for (rank, candidate) in best.into_iter().enumerate() {
-            let is_end = last || ends.contains(&candidate.token);
             let text = &self.beams[candidate.beam];
+            let is_end =
+                last || ends.contains(&candidate.token) || stops(&self.written(text, candidate.token));
             if is_end && rank < settings.beams {
                 self.finish(text.clone(), candidate, ends, settings);
             } else if !is_end && beams.len() < settings.beams {
@@ -147,6 +152,11 @@ impl Row {
         };
     }
 
+    /// What is written of a text with one more token.
+    fn written(&self, text: &Beam, token: u32) -> Vec<u32> {
+        text.tokens[self.prompt..].iter().copied().chain([token]).collect()
+    }
+
     /// The tokens that a text will have beside the prompt when one more is written.
     fn next_length(&self, text: &Beam) -> usize {
         text.tokens.len() - self.prompt + 1
@@ -165,7 +175,7 @@ impl Row {
     }
 
     /// Extends the text by a sampled token.
-    fn sample(&mut self, logits: &[f32], settings: &Decoding, sampling: &Sampling, ends: &[u32]) {
+    fn sample(&mut self, logits: &[f32], settings: &Decoding, sampling: &Sampling, (ends, stops): Ends<'_>) {
         let mut text = self.beams.remove(0);
         let length = self.next_length(&text);
         let mut scores = logits.to_vec();
@@ -173,7 +183,7 @@ impl Row {
         forbid(&mut scores, &text.tokens, length, settings, ends);
         let token = sampled_token(&scores, sampling, self.index, length);
         let log_probability = text.log_probability + scores[token as usize];
-        if ends.contains(&token) || length == settings.max_length {
+        if ends.contains(&token) || length == settings.max_length || stops(&self.written(&text, token)) {
             self.finish(text, Candidate { log_probability, beam: 0, token }, ends, settings);
             self.done = true;
         } else {

@@ -53,7 +53,7 @@ impl Fixture {
         let states = self.trunk.states(&pass);
         let generator = self.trunk.generator().unwrap();
         let mut cache = generator.start(parameters, &states, &self.rows);
-        search(prompts(5), settings, &[1], |from, ids| {
+        search(prompts(5), settings, &[1], &|_| false, |from, ids| {
             let logits = generator.step(parameters, &mut cache, from, ids, None);
             logits.into_data().try_into_vec().unwrap()
         })
@@ -110,7 +110,7 @@ fn a_decoder_writes_after_a_prompt_what_transformers_writes() {
         for (what, settings) in [("greedy", &greedy), ("beams", &beams), ("strict", &strict)] {
             let mut writer = trunk.write(&parameters, "text", None, read.clone());
             let prompts = (0..).zip(&read).map(|(row, tokens)| Prompt { row, tokens: tokens.clone() });
-            let found = search(prompts.collect(), settings, &ends, |from, ids| {
+            let found = search(prompts.collect(), settings, &ends, &|_| false, |from, ids| {
                 writer.step(from, ids).into_data().try_into_vec().unwrap()
             });
             let written = rows(what, &format!("{what}_offsets"));
@@ -154,7 +154,7 @@ fn many_beams_find_the_best_of_all_texts() {
     for length_penalty in [0.0, 1.0, 2.0] {
         let rules = Decoding { beams: 64, length_penalty, max_length: 4, ..Decoding::default() };
         let mut last = vec![0u32; 2];
-        let found = search(prompts(2), &rules, &[1], |from, ids| {
+        let found = search(prompts(2), &rules, &[1], &|_| false, |from, ids| {
             assert!(from.iter().all(|text| (*text as usize) < last.len()));
             last = ids.to_vec();
             ids.iter().flat_map(|id| &table[*id as usize * 4..][..4]).copied().collect()
@@ -170,6 +170,29 @@ fn many_beams_find_the_best_of_all_texts() {
     }
 }
 
+/// Greedily token 2 follows 0, then 3, then 2 again and again: the text ends where it has both.
+#[test]
+fn what_is_written_can_end_a_text() {
+    let next = |ids: &[u32]| -> Vec<f32> {
+        ids.iter().flat_map(|id| if *id == 2 { [0.0, 0.0, 0.0, 9.0] } else { [0.0, 0.0, 9.0, 0.0] }).collect()
+    };
+    for settings in [
+        Decoding { max_length: 9, ..Decoding::default() },
+        Decoding { max_length: 9, beams: 2, ..Decoding::default() },
+        Decoding {
+            max_length: 9,
+            sample: Some(Sampling { top_k: 1, ..Sampling::default() }),
+            ..Decoding::default()
+        },
+    ] {
+        let stops = |tokens: &[u32]| tokens.ends_with(&[2, 3]);
+        let found = search(prompts(2), &settings, &[1], &stops, |_, ids| next(ids));
+        assert!(found.iter().all(|text| text.tokens == [2, 3]), "{found:?}");
+        let whole = search(prompts(1), &settings, &[1], &|_| false, |_, ids| next(ids));
+        assert_eq!(whole[0].tokens, [2, 3, 2, 3, 2, 3, 2, 3, 2]);
+    }
+}
+
 #[test]
 fn drawn_tokens_are_as_frequent_as_they_are_probable() {
     // Tokens 2 and 3 with probabilities 0.25 and 0.75; one token a text.
@@ -181,6 +204,7 @@ fn drawn_tokens_are_as_frequent_as_they_are_probable() {
             numbers.iter().map(|row| Prompt { row: *row, tokens: vec![0] }).collect(),
             &rules,
             &[1],
+            &|_| false,
             |_, ids| ids.iter().flat_map(|_| scores).collect(),
         );
         found.iter().filter(|text| text.tokens == [3]).count() as f64 / 4000.0
