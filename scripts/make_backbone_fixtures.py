@@ -20,13 +20,24 @@ import pathlib
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AlbertConfig,
+    AlbertForPreTraining,
+    AlbertModel,
     AutoModel,
     AutoTokenizer,
     BertConfig,
     BertForPreTraining,
     BertModel,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
+    DebertaV2Model,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    ElectraConfig,
+    ElectraForPreTraining,
+    ElectraModel,
+    MPNetConfig,
+    MPNetModel,
     RobertaConfig,
     RobertaModel,
     T5Config,
@@ -174,10 +185,30 @@ def small():
     write("roberta", RobertaModel(RobertaConfig(**sizes, **after, layer_norm_eps=1e-5)), 6)
     xlm = XLMRobertaForMaskedLM(XLMRobertaConfig(**sizes, **after))
     write("xlm-roberta", xlm, 7, base="roberta", shard="40KB")
+    more_encoders()
     t5()
     for folder in sorted(FIXTURES.iterdir()):
         if folder.is_dir():
             print(folder.name, sum(f.stat().st_size for f in folder.iterdir()), "bytes", [f.name for f in folder.iterdir()])
+
+
+def more_encoders():
+    sizes = dict(vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4, intermediate_size=48)
+    few = dict(num_hidden_layers=2, max_position_embeddings=40)
+    write("electra", ElectraForPreTraining(ElectraConfig(**sizes, **few, embedding_size=12)), 10, base="electra")
+    write("electra-wide", ElectraModel(ElectraConfig(**sizes, **few, embedding_size=32, hidden_act="relu")), 11)
+    write("mpnet", MPNetModel(MPNetConfig(**sizes, **few)), 12)
+    shared = dict(num_hidden_layers=4, max_position_embeddings=40, embedding_size=12)
+    write("albert", AlbertModel(AlbertConfig(**sizes, **shared)), 13)
+    groups = dict(num_hidden_groups=2, inner_group_num=2, hidden_act="gelu")
+    write("albert-groups", AlbertForPreTraining(AlbertConfig(**sizes, **shared | {"num_hidden_layers": 3}, **groups)), 14, base="albert")
+    # As version 3, with ranges of distances that the rows reach.
+    v3 = dict(type_vocab_size=0, relative_attention=True, pos_att_type=["p2c", "c2p"], position_biased_input=False)
+    v3 |= dict(position_buckets=8, max_relative_positions=-1, norm_rel_ebd="layer_norm", share_att_key=True)
+    write("deberta", DebertaV2Model(DebertaV2Config(**sizes, **few, **v3)), 15)
+    v2 = dict(type_vocab_size=2, relative_attention=True, pos_att_type="c2p|p2c", position_biased_input=True)
+    v2 |= dict(max_relative_positions=12, share_att_key=False)
+    write("deberta-own", DebertaV2ForSequenceClassification(DebertaV2Config(**sizes, **few, **v2)), 16, base="deberta")
 
 
 def t5():
@@ -199,6 +230,9 @@ def minilm(directory):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--t5", action="store_true", help="only the folders of T5")
+    parser.add_argument("--more", action="store_true", help="only the folders of ELECTRA, MPNet, ALBERT and DeBERTa")
     parser.add_argument("--minilm", metavar="DIR", help="all-MiniLM-L6-v2 in Hugging Face layout")
     arguments = parser.parse_args()
-    minilm(arguments.minilm) if arguments.minilm else t5() if arguments.t5 else small()
+    parts = {"t5": t5, "more": more_encoders}
+    wanted = [part for name, part in parts.items() if getattr(arguments, name)]
+    minilm(arguments.minilm) if arguments.minilm else [part() for part in wanted] if wanted else small()

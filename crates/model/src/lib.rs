@@ -26,6 +26,7 @@ mod trunk;
 
 pub use backbones::bag::BagConfig;
 pub use backbones::bert::BertConfig;
+pub use backbones::deberta::DebertaConfig;
 pub use backbones::t5::T5Config;
 pub use backbones::{Backbone, BackboneConfig, BackboneSpec, CATALOGUE, FromScratch, build};
 pub use config::ModelConfig;

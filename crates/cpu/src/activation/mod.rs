@@ -2,5 +2,6 @@
 
 pub mod geglu;
 pub mod gelu;
+pub mod gelu_tanh;
 pub mod relu;
 pub mod sigmoid_gate;

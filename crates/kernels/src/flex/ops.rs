@@ -5,7 +5,8 @@ use super::affine::{GroupedScale, Mixture, ScaleRows, WeightedMix};
 use super::attention::{Attention, CrossAttention, RelativeAttention};
 use super::blocks::{JoinColumns, TakeColumns, TakeRows};
 use super::cross_entropy::CrossEntropy;
-use super::elementwise::{Add, GegluTanh, Gelu, Relu};
+use super::disentangled_attention::DisentangledAttention;
+use super::elementwise::{Add, GegluTanh, Gelu, GeluTanh, Relu};
 use super::embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
 use super::linear::{BatchedMatvec, Ffn, Linear, LinearGelu};
 use super::low_rank::{GatedLowRank, LowRank};
@@ -13,7 +14,10 @@ use super::mix::{AddGradient, Mix, SigmoidGate, Softmax};
 use super::node::{FusedOp, as_f32_slice, contiguous, forward_autograd, forward_inference, whole};
 use super::norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
 use crate::settings::{AttentionRows, EmbedSettings};
-use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets, reference};
+use crate::{
+    AdamW, AttentionSettings, CrossEntropyTargets, DisentangledSettings, Dropout, Precision, RowOffsets,
+    reference,
+};
 use burn::backend::{
     Autodiff, Backend, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, backend_extension,
     tensor::FloatTensor,
@@ -36,12 +40,15 @@ macro_rules! fused_ops {
                 = CrossAttention((rows, settings));
             fused_relative_attention(q, kv, bias; rows: AttentionRows, settings: AttentionSettings)
                 = RelativeAttention((rows, settings));
+            fused_disentangled_attention(q, kv, keys, queries; rows: AttentionRows, settings: DisentangledSettings)
+                = DisentangledAttention((rows, settings));
             fused_add_norm(y, residual, gamma, beta; eps: f32, dropout: Option<Dropout>) = AddNorm((eps, dropout));
             fused_norm(x, gamma, beta; eps: f32) = Norm(eps);
             fused_add_rms_norm(y, residual, gamma; eps: f32, dropout: Option<Dropout>) = AddRmsNorm((eps, dropout));
             fused_rms_norm(x, gamma; eps: f32) = RmsNorm(eps);
             fused_embed_norm(a, b, c, gamma, beta; settings: EmbedSettings) = EmbedNorm(settings);
             fused_gelu(x;) = Gelu(());
+            fused_gelu_tanh(x;) = GeluTanh(());
             fused_geglu_tanh(a, b;) = GegluTanh(());
             fused_relu(x; slope: f32) = Relu(slope);
             fused_batched_matvec(a, x;) = BatchedMatvec(());

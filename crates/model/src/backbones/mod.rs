@@ -2,6 +2,7 @@
 
 pub mod bag;
 pub mod bert;
+pub mod deberta;
 mod registry;
 pub mod t5;
 
@@ -30,7 +31,7 @@ pub struct BackboneSpec {
     pub max_length: usize,
     /// How many token ids it knows.
     pub vocabulary: usize,
-    /// The table `[vocabulary, hidden]` of which [`Backbone::embed`] looks up the rows of the pack's ids, and no others. Logits
+    /// The table `[vocabulary, hidden]`, or narrower where a projection follows, of which [`Backbone::embed`] looks up the rows of the pack's ids, and no others. Logits
     /// may be made with it too.
     pub token_embedding: MatrixId,
     /// For each layer its linear maps.

@@ -3,6 +3,7 @@
 use super::Backbone;
 use super::bag::{self, BagConfig};
 use super::bert::{self, BertConfig};
+use super::deberta::{self, DebertaConfig};
 use super::t5::{self, T5Config};
 use crate::error::ModelError;
 use crate::io::Checkpoint;
@@ -77,6 +78,10 @@ backbones! {
     Bert(BertConfig) "bert", "bert.rs",
         |config, vocabulary, _, parameters| boxed(bert::Bert::from_scratch(config, vocabulary, parameters)),
         bert::MODEL_TYPES, bert::open;
+    /// A DeBERTa-v3 encoder.
+    Deberta(DebertaConfig) "deberta", "deberta.rs",
+        |config, vocabulary, _, parameters| boxed(deberta::Deberta::from_scratch(config, vocabulary, parameters)),
+        deberta::MODEL_TYPES, deberta::open;
     /// An encoder and a decoder as in T5.
     T5(T5Config) "t5", "t5.rs",
         |config, vocabulary, ends, parameters| boxed(t5::T5::from_scratch(config, vocabulary, ends, parameters)),

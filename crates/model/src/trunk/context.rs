@@ -109,6 +109,21 @@ impl<'a> LayerContext<'a> {
         }
     }
 
+    /// The same for some rows of a table in the place of tokens, with the updates of a task where it has any.
+    pub fn of_table(&self, task: Option<&str>, rows: Range<usize>) -> LayerContext<'a> {
+        let lanes = Lanes::new(task.map(|task| (task.to_owned(), rows.len())));
+        LayerContext {
+            lanes,
+            offset: PackOffset { tokens: rows.start, ..PackOffset::default() },
+            ..self.copy()
+        }
+    }
+
+    /// Whether the sharing scheme changes what one of some maps of a layer gives.
+    pub fn hooks(&self, layer: usize, maps: &[Map]) -> bool {
+        maps.iter().any(|map| self.site(Some(layer), *map).is_some())
+    }
+
     /// The same for tokens that come after so much of the pack, and are in no lane.
     pub(super) fn at(&self, offset: PackOffset) -> LayerContext<'a> {
         LayerContext { offset, lanes: Lanes::default(), ..self.copy() }
@@ -294,6 +309,7 @@ impl<'a> LayerContext<'a> {
         let inner = self.linear(layer, &[Map::FfnIn], x.clone(), w.ffn_in);
         let active = match (w.activation, w.gate) {
             (Activation::Gelu, _) => kernels::gelu(inner),
+            (Activation::GeluTanh, _) => kernels::gelu_tanh(inner),
             (Activation::GegluTanh, Some(gate)) => {
                 kernels::geglu_tanh(inner, self.linear(layer, &[Map::FfnGate], x, gate))
             }

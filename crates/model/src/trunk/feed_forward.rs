@@ -18,6 +18,8 @@ pub struct LinearId {
 pub enum Activation {
     /// The exact GELU.
     Gelu,
+    /// The tanh approximation of the GELU.
+    GeluTanh,
     /// The tanh approximation of the GELU, times the gate.
     GegluTanh,
     /// ReLU.
@@ -91,6 +93,7 @@ impl FeedForwardWeights {
         let inner = of_in(linear(&self.ffn_in));
         match (self.activation, &self.gate) {
             (Activation::Gelu, _) => kernels::gelu(inner),
+            (Activation::GeluTanh, _) => kernels::gelu_tanh(inner),
             (Activation::GegluTanh, Some(gate)) => kernels::geglu_tanh(inner, of_gate(linear(gate))),
             (Activation::GegluTanh, None) => unreachable!("a gated block has a gate"),
             (Activation::Relu, _) => kernels::relu(inner),

@@ -158,15 +158,18 @@ fn flipped_bytes_never_panic() {
 
 #[test]
 fn config_json_is_checked() {
-    let cases: [(&str, Value, &[&str]); 14] = [
+    let cases: [(&str, Value, &[&str]); 13] = [
         (
             "model_type",
             json!("gpt2"),
-            &["found \"gpt2\"", "bert, distilbert, roberta, xlm-roberta, t5, mt5", "polytask-bag"],
+            &[
+                "found \"gpt2\"",
+                "bert, distilbert, roberta, xlm-roberta, electra, mpnet, albert, deberta-v2, t5, mt5",
+                "polytask-bag",
+            ],
         ),
         ("model_type", Value::Null, &["expected one of", "bert"]),
-        ("hidden_act", json!("relu"), &["found \"relu\"", "expected \"gelu\""]),
-        ("hidden_act", json!("gelu_new"), &["found \"gelu_new\"", "the exact gelu"]),
+        ("hidden_act", json!("silu"), &["found \"silu\"", "expected one of \"gelu\", \"gelu_python\""]),
         ("position_embedding_type", json!("relative_key"), &["expected \"absolute\""]),
         ("is_decoder", json!(true), &["only encoders"]),
         ("hidden_size", json!(0), &["expected a whole number from 1"]),
@@ -185,7 +188,29 @@ fn config_json_is_checked() {
         ("eos_token_id", json!(60), &["expected an id below vocab_size = 60"]),
         ("d_kv", json!(0), &["expected a whole number from 1"]),
     ];
+    let of_others: [(&str, (&str, Value, &[&str])); 19] = [
+        ("electra", ("embedding_size", json!(0), &["expected a whole number from 1"])),
+        ("electra", ("embedding_size", json!(16), &["embeddings_project.weight: found shape [32, 12]"])),
+        ("electra", ("is_decoder", json!(true), &["only encoders"])),
+        ("mpnet", ("relative_attention_num_buckets", json!(16), &["found 16", "32: transformers' code"])),
+        ("mpnet", ("hidden_act", json!("swish"), &["found \"swish\""])),
+        ("albert", ("num_hidden_groups", json!(5), &["expected a whole number from 1 to 4"])),
+        ("albert", ("num_hidden_groups", json!(2), &["encoder.albert_layer_groups.1.albert_layers.0"])),
+        ("albert", ("inner_group_num", json!(251), &["expected a whole number from 1 to 250"])),
+        ("albert-groups", ("num_hidden_groups", json!(1), &["leave no place for it"])),
+        ("deberta", ("conv_kernel_size", json!(3), &["found 3", "the convolution of DeBERTa-v2-xlarge"])),
+        ("deberta", ("relative_attention", json!(false), &["attention without distances"])),
+        ("deberta", ("pos_att_type", json!("p2p"), &["found \"p2p\"", "\"c2p\", \"p2c\" or both"])),
+        ("deberta", ("pos_att_type", json!([3]), &["\"c2p\", \"p2c\" or both"])),
+        ("deberta", ("norm_rel_ebd", json!("rms"), &["found \"rms\""])),
+        ("deberta", ("embedding_size", json!(16), &["expected 32"])),
+        ("deberta", ("attention_head_size", json!(4), &["expected 8"])),
+        ("deberta", ("max_relative_positions", json!(5), &["position_buckets: found 8"])),
+        ("deberta", ("position_buckets", json!(9), &["encoder.rel_embeddings.weight: found shape [16, 32]"])),
+        ("deberta", ("share_att_key", json!("yes"), &["expected true or false"])),
+    ];
     let cases = cases.map(|case| ("bert", case)).into_iter().chain(of_t5.map(|case| ("t5", case)));
+    let cases = cases.chain(of_others);
     for (folder, (key, value, parts)) in cases {
         let error = error_of(folder, |dir| config(dir, |json| json[key] = value));
         check(&error, parts);
