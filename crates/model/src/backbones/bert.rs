@@ -1,26 +1,29 @@
 //! BERT and its relatives: a transformer encoder that sees the whole row at once; usually pretrained.
 //!
 //! ```text
-//! x   = dropout(norm(E_word[id] + E_position[p] + E_type[segment]))
+//! x   = dropout(norm(E_word[id] + E_position[p] + E_type[segment]))                 ELECTRA, ALBERT: narrow, then x We^T + be
 //! for every layer:
 //!   a = attention(x Wqkv^T + bqkv)                  inside each row; softmax(q k^T / sqrt(hidden / heads)) v, with dropout
+//!                                                   MPNet: softmax(q k^T / sqrt(hidden / heads) + bias) v, a bias by distance
 //!   x = norm(dropout(a Wo^T + bo) + x)
 //!   x = norm(dropout(gelu(x W1^T + b1) W2^T + b2) + x)
 //! ```
 //!
 //! Shapes: states `[tokens, hidden]`; Wqkv `[3 hidden, hidden]` (query, key and value above one another), Wo
-//! `[hidden, hidden]`, W1 `[intermediate_size, hidden]`, W2 `[hidden, intermediate_size]`. gelu is the exact one.
-//! From a folder in Hugging Face layout: BERT (MiniLM and most sentence encoders are BERTs), DistilBERT, RoBERTa and XLM-R;
-//! f32, f16 or bf16 safetensors, one file or shards; with or without pooler; saved from the bare encoder or from inside a
+//! `[hidden, hidden]`, W1 `[intermediate_size, hidden]`, W2 `[hidden, intermediate_size]`, We `[hidden, embedding_size]`. gelu is the
+//! exact one, or the one with tanh, or relu, as `hidden_act` says. ALBERT's layers have the same parameters, or groups of them have.
+//! From a folder in Hugging Face layout: BERT (MiniLM and most sentence encoders are BERTs), DistilBERT, RoBERTa, XLM-R,
+//! ELECTRA, MPNet and ALBERT; f32, f16 or bf16 safetensors, one file or shards; with or without pooler; saved from the bare encoder or from inside a
 //! larger model, whose heads are left out. The result is saved in f32 in the same layout and opens with transformers.
 //! From scratch: `{ bert = { layers = 4, hidden = 256, heads = 4 } }`; intermediate_size is 4 hidden, max_length 512, dropout 0.1.
 //! Cost: about 2 layers (4 hidden^2 + 2 hidden intermediate_size) + 4 layers hidden length operations a token, three times that in
 //! training. MiniLM-L6: 22.7 M parameters, of them 10.6 M in the layers.
 //! When to use: whenever a pretrained checkpoint for the language exists. From scratch only with much data.
-//! Errors: an activation other than gelu, relative positions, a decoder, and weights that do not fit config.json are refused
+//! Errors: another activation, other relative positions than MPNet's, a decoder, and weights that do not fit config.json are refused
 //! with what was found and expected.
 //! Papers: Devlin et al. 2019, "BERT"; Sanh et al. 2019, "DistilBERT"; Liu et al. 2019, "RoBERTa"; Conneau et al. 2020,
-//! "Unsupervised cross-lingual representation learning at scale" (XLM-R).
+//! "Unsupervised cross-lingual representation learning at scale" (XLM-R); Clark et al. 2020, "ELECTRA"; Song et al. 2020, "MPNet"; Lan et al.
+//! 2020, "ALBERT".
 
 pub mod architecture;
 mod settings;

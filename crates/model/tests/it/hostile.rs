@@ -156,9 +156,12 @@ fn flipped_bytes_never_panic() {
     }
 }
 
+/// A key of config.json, a value that it may not have, and what the error says.
+type Case<'a> = (&'a str, Value, &'a [&'a str]);
+
 #[test]
 fn config_json_is_checked() {
-    let cases: [(&str, Value, &[&str]); 13] = [
+    let cases: [Case<'_>; 13] = [
         (
             "model_type",
             json!("gpt2"),
@@ -181,14 +184,14 @@ fn config_json_is_checked() {
         ("hidden_dropout_prob", json!(1.0), &["expected a rate"]),
         ("pad_token_id", json!(60), &["expected an id below vocab_size = 60"]),
     ];
-    let of_t5: [(&str, Value, &[&str]); 5] = [
+    let of_t5: [Case<'_>; 5] = [
         ("feed_forward_proj", json!("gated-silu"), &["found \"gated-silu\"", "\"gated-gelu\""]),
         ("relative_attention_num_buckets", json!(6), &["found 6", "a multiple of 4"]),
         ("relative_attention_max_distance", json!(4), &["relative_attention_num_buckets: found 8"]),
         ("eos_token_id", json!(60), &["expected an id below vocab_size = 60"]),
         ("d_kv", json!(0), &["expected a whole number from 1"]),
     ];
-    let of_others: [(&str, (&str, Value, &[&str])); 19] = [
+    let of_others: [(&str, Case<'_>); 19] = [
         ("electra", ("embedding_size", json!(0), &["expected a whole number from 1"])),
         ("electra", ("embedding_size", json!(16), &["embeddings_project.weight: found shape [32, 12]"])),
         ("electra", ("is_decoder", json!(true), &["only encoders"])),

@@ -34,6 +34,10 @@ pub fn bert() -> Json {
     json!({"bert": {"layers": 2, "hidden": 16, "heads": 2, "dropout": 0.1}})
 }
 
+pub fn deberta() -> Json {
+    json!({"deberta": {"layers": 2, "hidden": 16, "heads": 2, "dropout": 0.1}})
+}
+
 pub fn settings(json: Json) -> Settings {
     let part = |name: &str| json.get(name).cloned();
     Settings {
