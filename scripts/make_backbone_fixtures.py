@@ -36,6 +36,9 @@ from transformers import (
     ElectraConfig,
     ElectraForPreTraining,
     ElectraModel,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    ModernBertModel,
     MPNetConfig,
     MPNetModel,
     RobertaConfig,
@@ -209,6 +212,23 @@ def more_encoders():
     v2 = dict(type_vocab_size=2, relative_attention=True, pos_att_type="c2p|p2c", position_biased_input=True)
     v2 |= dict(max_relative_positions=12, share_att_key=False)
     write("deberta-own", DebertaV2ForSequenceClassification(DebertaV2Config(**sizes, **few, **v2)), 16, base="deberta")
+    modern_bert()
+
+
+def modern_bert():
+    sizes = dict(vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4, intermediate_size=24)
+    sizes |= dict(max_position_embeddings=40, local_attention=8)
+    sizes |= dict(pad_token_id=0, bos_token_id=None, eos_token_id=None, cls_token_id=None, sep_token_id=None)
+    # The keys that transformers 4 wrote: the same network.
+    old = dict(global_attn_every_n_layers=3, global_rope_theta=160000.0, local_rope_theta=100.0)
+    folder = write("modernbert", ModernBertModel(ModernBertConfig(**sizes, num_hidden_layers=4, **old)), 17)
+    config = json.loads((folder / "config.json").read_text())
+    for key in ("layer_types", "rope_parameters"):
+        del config[key]
+    (folder / "old-config.json").write_text(json.dumps(config | old, indent=2) + "\n")
+    biases = dict(attention_bias=True, mlp_bias=True, norm_bias=True, num_hidden_layers=2)
+    types = dict(layer_types=["sliding_attention", "full_attention"])
+    write("modernbert-biases", ModernBertForMaskedLM(ModernBertConfig(**sizes, **biases, **types)), 18, base="model")
 
 
 def t5():
@@ -230,9 +250,10 @@ def minilm(directory):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--t5", action="store_true", help="only the folders of T5")
-    parser.add_argument("--more", action="store_true", help="only the folders of ELECTRA, MPNet, ALBERT and DeBERTa")
+    parser.add_argument("--modern", action="store_true", help="only the folders of ModernBERT")
+    parser.add_argument("--more", action="store_true", help="only the folders of ELECTRA, MPNet, ALBERT, DeBERTa and ModernBERT")
     parser.add_argument("--minilm", metavar="DIR", help="all-MiniLM-L6-v2 in Hugging Face layout")
     arguments = parser.parse_args()
-    parts = {"t5": t5, "more": more_encoders}
+    parts = {"t5": t5, "more": more_encoders, "modern": modern_bert}
     wanted = [part for name, part in parts.items() if getattr(arguments, name)]
     minilm(arguments.minilm) if arguments.minilm else [part() for part in wanted] if wanted else small()

@@ -2,9 +2,10 @@
 //! the heads of a row one by one.
 
 use crate::dropout::DropoutMask;
-use crate::matmul::{MatRef, Parallelism, product_into};
+use crate::matmul::{MatRef, Parallelism, add_product, product_into};
 use crate::simd;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Tokens of a pack, laid out as rows of `width` numbers; the wanted ones begin at `column`.
 #[derive(Clone, Copy)]
@@ -42,12 +43,18 @@ impl<'a> QkvView<'a> {
 pub struct AttentionArgs<'a> {
     /// `h` columns of queries.
     pub q: QkvView<'a>,
-    /// `h` columns of keys, `h` of values. As many rows as there are of queries.
+    /// `d kv_heads` columns of keys, as many of values, where `d = h / heads`. As many rows as there are of queries.
     pub kv: QkvView<'a>,
     /// Number of heads.
     pub heads: usize,
+    /// Heads of keys and values, which divide `heads`: each is that of as many heads in a row.
+    pub kv_heads: usize,
     /// Columns of all heads together.
     pub h: usize,
+    /// A query sees only keys that are at most so far from it.
+    pub window: Option<usize>,
+    /// What scores are multiplied by; `None`: one over the root of a head's columns, or 1 where there is a bias.
+    pub scale: Option<f32>,
     /// Whether a query sees only the keys up to its own position.
     pub causal: bool,
     /// `[queries]`: the position of each query among the keys of its row; `None`: the queries are the last ones.
@@ -87,9 +94,26 @@ impl<'a> AttentionArgs<'a> {
         self.h / self.heads
     }
 
+    /// Columns of the keys.
+    fn kv_h(&self) -> usize {
+        self.d() * self.kv_heads
+    }
+
+    /// Heads that have the same keys and values.
+    fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// Keys and values of a head in a row.
+    fn keys_and_values(&self, row: usize, head: usize) -> [MatRef<'a>; 2] {
+        let (d, column) = (self.d(), head / self.group() * self.d());
+        [0, self.kv_h()].map(|part| self.kv.block(row, part + column, d))
+    }
+
     /// What scores are multiplied by.
     fn factor(&self) -> f32 {
-        if self.bias.is_some() { 1.0 } else { 1.0 / (self.d() as f32).sqrt() }
+        let usual = if self.bias.is_some() { 1.0 } else { 1.0 / (self.d() as f32).sqrt() };
+        self.scale.unwrap_or(usual)
     }
 
     /// Queries and keys of a row.
@@ -113,16 +137,19 @@ impl<'a> AttentionArgs<'a> {
     fn causal_mask(&self, row: usize) -> CausalMask<'a> {
         let (queries, keys) = self.lengths(row);
         let positions = self.positions.map(|positions| &positions[self.q.rows[row]..self.q.rows[row + 1]]);
-        CausalMask { queries, keys, causal: self.causal, positions }
+        CausalMask { queries, keys, causal: self.causal, window: self.window, positions }
     }
 }
 
-/// Queries and keys of a row, and whether a query sees the keys after its own position.
+/// Queries and keys of a row, and which keys a query sees.
 #[derive(Clone, Copy)]
 struct CausalMask<'a> {
     queries: usize,
     keys: usize,
+    /// Whether a query sees no key after its own position.
     causal: bool,
+    /// How far away a key may be.
+    window: Option<usize>,
     positions: Option<&'a [u32]>,
 }
 
@@ -136,10 +163,19 @@ impl CausalMask<'_> {
         }
     }
 
-    /// How many keys a query sees, from the first on.
+    /// The keys that a query sees.
     #[inline(always)]
-    fn visible_keys(&self, query: usize) -> usize {
-        if self.causal { usize::try_from(self.position(query) + 1).unwrap_or(0) } else { self.keys }
+    fn visible_keys(&self, query: usize) -> Range<usize> {
+        let position = self.position(query);
+        let at = |key: isize| key.clamp(0, self.keys as isize) as usize;
+        let window = self.window.map(|window| isize::try_from(window).unwrap_or(isize::MAX));
+        let begin = window.map_or(0, |window| at(position.saturating_sub(window)));
+        let end = match (self.causal, window) {
+            (true, _) => at(position + 1),
+            (false, Some(window)) => at(position.saturating_add(window).saturating_add(1)),
+            (false, None) => self.keys,
+        };
+        begin..end.max(begin)
     }
 
     /// How many distances there are between the queries and the keys, and the least of them.
@@ -180,7 +216,7 @@ pub fn forward(shape: AttentionArgs, mask: Option<DropoutMask>, keep: bool) -> (
         let mut scratch = vec![0.0; if keep && mask.is_none() { 0 } else { size }];
         for head in 0..heads {
             let q = shape.q.block(row, head * d, d);
-            let [k, v] = [0, h].map(|part| shape.kv.block(row, part + head * d, d));
+            let [k, v] = shape.keys_and_values(row, head);
             let at = start + head * size;
             let p = if keep { &mut kept[head * size..][..size] } else { &mut scratch[..] };
             product_into(p, keys, q, k.t(), shape.factor(), Parallelism::Serial);
@@ -206,9 +242,11 @@ pub fn forward(shape: AttentionArgs, mask: Option<DropoutMask>, keep: bool) -> (
     (context, keep.then_some(kept))
 }
 
-/// Gradient of queries, keys and values that lie side by side, `[n, 3h]`, from that of the context, `dy` `[n, h]`.
+/// Gradient of queries, keys and values that lie side by side, `[n, 3h]`, from that of the context, `dy` `[n, h]`. Every head has its
+/// own keys.
 pub fn self_backward(dy: &[f32], kept: &[f32], shape: AttentionArgs, mask: Option<DropoutMask>) -> Vec<f32> {
     let h = shape.h;
+    assert_eq!(shape.heads, shape.kv_heads, "side by side every head has its own keys");
     let mut gradient = vec![0.0; shape.q.data.len()];
     let outputs = shape.q.cut(&mut gradient, 3 * h);
     backward(outputs, dy, kept, shape, mask, |out, head| {
@@ -222,29 +260,28 @@ pub fn self_backward(dy: &[f32], kept: &[f32], shape: AttentionArgs, mask: Optio
     gradient
 }
 
-/// Gradients of the queries `[queries, h]` and of keys and values `[keys, 2h]` from that of the context.
+/// Gradients of the queries `[queries, h]` and of keys and values `[keys, 2 kv_heads d]` from that of the context.
 pub fn cross_backward(
     dy: &[f32],
     kept: &[f32],
     shape: AttentionArgs,
     mask: Option<DropoutMask>,
 ) -> [Vec<f32>; 2] {
-    let h = shape.h;
     let (mut d_q, mut d_kv) = (vec![0.0; shape.q.data.len()], vec![0.0; shape.kv.data.len()]);
-    let outputs = shape.q.cut(&mut d_q, h).into_iter().zip(shape.kv.cut(&mut d_kv, 2 * h)).collect();
-    backward(outputs, dy, kept, shape, mask, |(d_q, d_kv), head| {
-        product_into(&mut d_q[head.column..], h, head.d_scores, head.k, 1.0, Parallelism::Serial);
-        product_into(&mut d_kv[head.column..], 2 * h, head.d_scores.t(), head.q, 1.0, Parallelism::Serial);
-        product_into(
-            &mut d_kv[h + head.column..],
-            2 * h,
-            head.dropped_probs.t(),
-            head.dy,
-            1.0,
-            Parallelism::Serial,
-        );
-    });
+    let kv_width = 2 * shape.kv_h();
+    let outputs = shape.q.cut(&mut d_q, shape.h).into_iter().zip(shape.kv.cut(&mut d_kv, kv_width)).collect();
+    backward(outputs, dy, kept, shape, mask, |(d_q, d_kv), head| write_gradients(shape, d_q, d_kv, &head));
     [d_q, d_kv]
+}
+
+/// Writes the gradient of a head's queries into a row's, and adds that of its keys and values, which heads of a group share.
+fn write_gradients(shape: AttentionArgs, d_q: &mut [f32], d_kv: &mut [f32], head: &Head<'_>) {
+    let (kv_h, first) = (shape.kv_h(), head.index.is_multiple_of(shape.group()));
+    product_into(&mut d_q[head.column..], shape.h, head.d_scores, head.k, 1.0, Parallelism::Serial);
+    let column = head.index / shape.group() * shape.d();
+    let write = if first { product_into } else { add_product };
+    write(&mut d_kv[column..], 2 * kv_h, head.d_scores.t(), head.q, 1.0, Parallelism::Serial);
+    write(&mut d_kv[kv_h + column..], 2 * kv_h, head.dropped_probs.t(), head.dy, 1.0, Parallelism::Serial);
 }
 
 /// [`cross_backward`] of an attention with a bias, and the gradient of the bias, `[heads, 2 max_distance + 1]`.
@@ -255,25 +292,16 @@ pub fn relative_backward(
     bias: Bias<'_>,
     mask: Option<DropoutMask>,
 ) -> [Vec<f32>; 3] {
-    let h = shape.h;
+    let (h, kv_width) = (shape.h, 2 * shape.kv_h());
     let (mut d_q, mut d_kv) = (vec![0.0; shape.q.data.len()], vec![0.0; shape.kv.data.len()]);
     // Of each row and head a number for each distance that occurs in it.
     let wide = |row| shape.causal_mask(row).distances().0;
     let rows = shape.q.rows.len() - 1;
     let mut parts = vec![0.0; (0..rows).map(|row| shape.heads * wide(row)).sum()];
     let pieces = cut(&mut parts, (0..rows).map(|row| shape.heads * wide(row)));
-    let outputs = shape.q.cut(&mut d_q, h).into_iter().zip(shape.kv.cut(&mut d_kv, 2 * h)).zip(pieces);
+    let outputs = shape.q.cut(&mut d_q, h).into_iter().zip(shape.kv.cut(&mut d_kv, kv_width)).zip(pieces);
     backward(outputs.collect(), dy, kept, shape, mask, |((d_q, d_kv), part), head| {
-        product_into(&mut d_q[head.column..], h, head.d_scores, head.k, 1.0, Parallelism::Serial);
-        product_into(&mut d_kv[head.column..], 2 * h, head.d_scores.t(), head.q, 1.0, Parallelism::Serial);
-        product_into(
-            &mut d_kv[h + head.column..],
-            2 * h,
-            head.dropped_probs.t(),
-            head.dy,
-            1.0,
-            Parallelism::Serial,
-        );
+        write_gradients(shape, d_q, d_kv, &head);
         let (distances, least) = head.causal_mask.distances();
         let part = &mut part[head.index * distances..];
         for (query, d) in head.d_numbers.chunks_exact(head.causal_mask.keys).enumerate() {
@@ -339,7 +367,7 @@ fn backward<T: Send>(
         for head in 0..shape.heads {
             let column = head * d;
             let (q, dy) = (shape.q.block(row, column, d), dy.block(row, column, d));
-            let [k, v] = [0, h].map(|part| shape.kv.block(row, part + column, d));
+            let [k, v] = shape.keys_and_values(row, head);
             let at = start + head * size;
             let p = &kept[at..][..size];
             // d of the dropped-out probabilities, then of the scores.
@@ -368,8 +396,10 @@ simd::simd! {
     /// Softmax of each query's scores, over the keys that it sees; zeros for the others.
     fn softmax(scores: &mut [f32], causal_mask: CausalMask<'_>) {
         for (query, row) in scores.chunks_exact_mut(causal_mask.keys).enumerate() {
-            let (row, unseen) = row.split_at_mut(causal_mask.visible_keys(query));
-            unseen.fill(0.0);
+            let seen = causal_mask.visible_keys(query);
+            row[..seen.start].fill(0.0);
+            row[seen.end..].fill(0.0);
+            let row = &mut row[seen];
             let most = simd::max(row);
             for x in row.iter_mut() {
                 *x = simd::exp(*x - most);

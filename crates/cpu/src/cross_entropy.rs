@@ -1,8 +1,12 @@
 //! Cross-entropy of a softmax, with class weights and label smoothing.
 
+use crate::matmul::{MatRef, Parallelism, add_product, product, product_into};
 use crate::{ROWS, simd};
 use rayon::prelude::*;
 use std::sync::Arc;
+
+/// Logits that [`forward_of_states`] holds at once, at most; but those of one row.
+const LOGITS: usize = 1 << 24;
 
 /// The targets of a cross-entropy and how they count.
 #[derive(Clone, Debug)]
@@ -67,6 +71,89 @@ pub fn forward(logits: &[f32], classes: &CrossEntropyTargets, keep: bool) -> (f3
     });
     let loss: f64 = parts.collect::<Vec<f64>>().iter().sum();
     ((loss / total) as f32, keep.then_some(gradient))
+}
+
+/// States whose logits are made by a product with a table.
+#[derive(Clone, Copy)]
+pub struct States<'a> {
+    /// `[n, h]`
+    pub x: &'a [f32],
+    /// `[C, h]`
+    pub table: &'a [f32],
+    /// The columns of both.
+    pub h: usize,
+}
+
+impl<'a> States<'a> {
+    fn rows(&self) -> usize {
+        self.x.len().checked_div(self.h).unwrap_or(0)
+    }
+
+    fn classes(&self) -> usize {
+        self.table.len().checked_div(self.h).unwrap_or(0)
+    }
+
+    fn table(&self) -> MatRef<'a> {
+        MatRef::new(self.table, self.classes(), self.h)
+    }
+
+    /// Some rows at a time, so that their logits fit: what comes before, and these.
+    fn chunks(self) -> impl Iterator<Item = (usize, MatRef<'a>)> {
+        let rows = (LOGITS / self.classes().max(1)).max(1);
+        let x = MatRef::new(self.x, self.rows(), self.h);
+        (0..self.rows()).step_by(rows).map(move |first| (first, x.rows(first, rows.min(self.rows() - first))))
+    }
+}
+
+/// [`forward`] of the logits `x table^T`, which are never held all at once. Gives the mean loss, and the gradients of `x` and of the table
+/// where they are asked for.
+pub fn forward_of_states(
+    states: States<'_>,
+    classes: &CrossEntropyTargets,
+    keep: [bool; 2],
+) -> (f32, [Option<Vec<f32>>; 2]) {
+    let States { x, table, h } = states;
+    let mut d_x = keep[0].then(|| vec![0.0; x.len()]);
+    let mut d_table = keep[1].then(|| vec![0.0; table.len()]);
+    let (total, mut loss) = (classes.total(), 0.0);
+    for (first, chunk) in states.chunks() {
+        let rows = chunk.shape()[0];
+        let of_chunk =
+            CrossEntropyTargets { target: classes.target[first..first + rows].into(), ..classes.clone() };
+        // The loss of a chunk is a mean of its own.
+        let part = of_chunk.total();
+        if part == 0.0 {
+            continue;
+        }
+        let logits = product(chunk, states.table().t());
+        let (mean, gradient) = forward(&logits, &of_chunk, keep.contains(&true));
+        loss += f64::from(mean) * part;
+        let Some(gradient) = gradient else { continue };
+        let (gradient, share) = (MatRef::new(&gradient, rows, states.classes()), (part / total) as f32);
+        if let Some(d_x) = &mut d_x {
+            let out = &mut d_x[first * h..(first + rows) * h];
+            product_into(out, h, gradient, states.table(), share, Parallelism::Parallel);
+        }
+        if let Some(d_table) = &mut d_table {
+            add_product(d_table, h, gradient.t(), chunk, share, Parallelism::Parallel);
+        }
+    }
+    (if total == 0.0 { 0.0 } else { (loss / total) as f32 }, [d_x, d_table])
+}
+
+/// The negative log-likelihood of each row's target, and whether the target is the class with the greatest logit, of the logits `x table^T`.
+pub fn likelihoods(states: States<'_>, target: &[u32]) -> Vec<(f32, bool)> {
+    let mut found = Vec::with_capacity(target.len());
+    for (first, chunk) in states.chunks() {
+        let logits = product(chunk, states.table().t());
+        let rows = logits.par_chunks(states.classes()).zip(&target[first..]);
+        found.par_extend(rows.map(|(z, &target)| {
+            let most = simd::max(z);
+            let here = z[target as usize];
+            (most + sum_exp(z, most).ln() - here, here >= most)
+        }));
+    }
+    found
 }
 
 simd::simd! {

@@ -29,9 +29,11 @@ pub mod mean_squares;
 pub mod mix;
 pub mod mixture;
 pub mod norm;
+pub mod rotary;
 mod simd;
 mod uninit;
 
+pub use activation::glu::Glu;
 pub use adamw::AdamW;
 pub use affine::AffineGroups;
 pub use cross_entropy::CrossEntropyTargets;
@@ -41,6 +43,7 @@ pub use gemm::{GemmKernel, bf16, matmul};
 pub use low_rank::LowRankGroups;
 pub use mix::Mixing;
 pub use mixture::MixtureWeights;
+pub use rotary::RotaryAngles;
 
 /// Rows that one parallel task takes at a time.
 const ROWS: usize = 64;

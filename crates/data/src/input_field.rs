@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, EntityMarkers, ErrorList, Input, Row, TextWindows, Value, is_blank, split_words};
+use crate::{
+    Completion, DataError, EntityMarkers, ErrorList, Input, Row, TextWindows, Value, is_blank, split_words,
+};
 
 /// The input of a task: which fields of a row it reads, and how. A saved model says it in these words.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,6 +46,17 @@ pub enum InputField {
         input: Box<InputField>,
         /// The windows.
         windows: TextWindows,
+    },
+    /// A text and what a decoder is to write after it, in one row.
+    Completion {
+        /// What is read: a text, with a prefix or not.
+        prompt: Box<InputField>,
+        /// The text between the two.
+        separator: String,
+        /// The field with the text that follows, or with several, of which the first is read. A row may lack it.
+        target: String,
+        /// The maximum number of its tokens.
+        max_target_length: usize,
     },
     /// A field of text or words with two spans marked in it. The words of its tokens are pieces ([`crate::SpanRole`]).
     Marked(EntityMarkers),
@@ -102,7 +115,9 @@ impl InputField {
             | InputField::SplitText(field) => vec![field],
             InputField::Pair(first, second) | InputField::Choices(first, second) => vec![first, second],
             InputField::Windows { fields: [first, second], .. } => vec![first, second],
-            InputField::Windowed { input, .. } => input.fields(),
+            InputField::Windowed { input, .. } | InputField::Completion { prompt: input, .. } => {
+                input.fields()
+            }
             InputField::Marked(marked) => marked.fields().to_vec(),
         }
     }
@@ -142,6 +157,17 @@ pub enum RowInput<'a> {
         /// The windows.
         windows: TextWindows,
     },
+    /// A prompt and what follows it: see [`Completion`].
+    Completion {
+        /// The text that is read.
+        prompt: String,
+        /// What stands between the two.
+        separator: String,
+        /// The text that is to be written, where it is known.
+        target: Option<String>,
+        /// Tokens of the target that are kept, at most.
+        max_target_length: usize,
+    },
 }
 
 impl RowInput<'_> {
@@ -166,6 +192,7 @@ impl RowInput<'_> {
                 [text.to_string()].into_iter().chain(choices.iter().cloned()).collect()
             }
             RowInput::Windowed { input, .. } => input.texts(),
+            RowInput::Completion { prompt, .. } => vec![prompt.clone()],
         }
     }
 
@@ -178,6 +205,14 @@ impl RowInput<'_> {
             RowInput::Choices(text, choices) => Input::Choices(text, choices),
             RowInput::Windows { texts: [first, second], overlap, most } => {
                 Input::Windows { first, second, overlap: *overlap, most: *most }
+            }
+            RowInput::Completion { prompt, separator, target, max_target_length } => {
+                Input::Completion(Completion {
+                    prompt,
+                    separator,
+                    target: target.as_deref(),
+                    max_target_length: *max_target_length,
+                })
             }
             RowInput::Windowed { input, windows } => match input.as_input() {
                 Input::Text(text) => Input::LongText(text, *windows),
@@ -233,6 +268,25 @@ impl InputField {
             InputField::Windowed { input, windows } => {
                 input.read(row)?.map(|input| RowInput::Windowed { input: Box::new(input), windows: *windows })
             }
+            InputField::Completion { prompt, separator, target, max_target_length } => {
+                let prompt = prompt.read(row)?.map(|prompt| prompt.texts().concat());
+                let first = match row.get(target) {
+                    // What is no text is refused where targets are read.
+                    Some(Value::List(items)) => items
+                        .iter()
+                        .filter_map(Value::as_text)
+                        .find(|text| !is_blank(text))
+                        .map(Cow::into_owned),
+                    _ => text(target)?.map(Cow::into_owned),
+                };
+                let completion = |prompt| RowInput::Completion {
+                    prompt,
+                    separator: separator.clone(),
+                    target: first,
+                    max_target_length: *max_target_length,
+                };
+                prompt.map(completion)
+            }
             InputField::Marked(marked)
                 if marked.fields().iter().any(|field| row.get(field).is_none_or(Value::is_blank)) =>
             {
@@ -253,6 +307,12 @@ impl InputField {
             InputField::Windowed { input, windows } => {
                 RowInput::Windowed { input: Box::new(input.blank()), windows: *windows }
             }
+            InputField::Completion { separator, max_target_length, .. } => RowInput::Completion {
+                prompt: String::new(),
+                separator: separator.clone(),
+                target: None,
+                max_target_length: *max_target_length,
+            },
             InputField::Pair(..) => RowInput::Pair(empty(), empty()),
             InputField::Choices(..) => RowInput::Choices(empty(), vec![String::new(); 2]),
             InputField::Windows { overlap, most, .. } => {

@@ -60,7 +60,7 @@ pub use sentence_piece::SentencePiece;
 pub use stream::{CorpusDraws, CorpusRows, Draw, PackStream, Packing, StreamState};
 pub use text_windows::TextWindows;
 pub use token_masking::{NOT_MASKED, TokenMasking};
-pub use tokenizer::{Encoded, Input, NO_WORD_ID, SpecialTokens, Tokenizer, encode_cached};
+pub use tokenizer::{Completion, Encoded, Input, NO_WORD_ID, SpecialTokens, Tokenizer, encode_cached};
 pub use tokenizer_training::{TokenizerConfig, TokenizerKind};
 pub use validation_split::validation_rows;
 pub use value::{Place, Row, Value, is_blank};

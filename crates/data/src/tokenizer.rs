@@ -3,11 +3,13 @@
 mod absent;
 pub(crate) mod beginning;
 mod cache;
+mod completion;
 mod decode;
 mod pairs;
 mod windows;
 
 pub use cache::encode_cached;
+pub use completion::Completion;
 pub use decode::SpecialTokens;
 
 use std::io::ErrorKind;
@@ -53,6 +55,8 @@ pub enum Input<'a> {
     LongText(&'a str, TextWindows),
     /// Given words that may be too many for one sequence: one row, a sequence for each window of their tokens.
     LongWords(&'a [String], TextWindows),
+    /// A prompt and the text that follows it, whose tokens alone have a word id.
+    Completion(Completion<'a>),
 }
 
 /// Tokens of many rows, end to end. With `r` rows and `n` tokens:
@@ -281,7 +285,9 @@ impl Tokenizer {
     /// When `max_length` is not above the number of special tokens, or the tokenizer fails on a row.
     pub fn encode(&self, inputs: &[Input<'_>], max_length: usize) -> Result<Encoded, DataError> {
         let is_long = |input: &Input<'_>| matches!(input, Input::LongText(..) | Input::LongWords(..));
-        let single = |input: &Input<'_>| matches!(input, Input::Text(_) | Input::Words(_)) || is_long(input);
+        let single = |input: &Input<'_>| {
+            matches!(input, Input::Text(_) | Input::Words(_) | Input::Completion(_)) || is_long(input)
+        };
         let several =
             |input: &Input<'_>| matches!(input, Input::Choices(..) | Input::Windows { .. }) || is_long(input);
         let (pairs, several) = (!inputs.iter().all(single), inputs.iter().any(several));
@@ -335,6 +341,7 @@ impl Tokenizer {
             Input::Text(text) => self.beginning_of_text(text, true, max_length)?,
             Input::Words(words) => self.beginning_of_words(words, true, max_length)?,
             Input::Pair(first, second) => return self.append_pair(part, [first, second], max_length),
+            Input::Completion(completion) => return self.append_completion(part, completion, max_length),
             Input::Choices(text, choices) => return self.append_choices(part, text, choices, max_length),
             Input::Windows { first, second, overlap, most } => {
                 return self.append_windows(part, [first, second], [*overlap, *most], max_length);

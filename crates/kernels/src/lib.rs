@@ -17,6 +17,7 @@ mod cube;
 mod elementwise;
 mod flex;
 mod jacobian;
+mod kv_cache;
 mod low_rank;
 mod memory_limit;
 mod precision;
@@ -25,9 +26,10 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use cpu::{AdamW, CrossEntropyTargets, Dropout, MixtureWeights, matmul, splitmix};
+pub use cpu::{AdamW, CrossEntropyTargets, Dropout, Glu, MixtureWeights, RotaryAngles, matmul, splitmix};
 pub use elementwise::{Element, Formula, elementwise};
 pub use jacobian::{accumulate_gramian, map_rows_in_place, weighted_sum};
+pub use kv_cache::KvCache;
 pub use low_rank::{
     gated_low_rank, grouped_low_rank, grouped_scale, low_rank_row_norms, mixture_weights, scale_rows,
     weighted_mix,
@@ -40,7 +42,7 @@ use burn::backend::Dispatch;
 use burn::tensor::{Device, Gradients, IndexingUpdateOp, Int, Tensor, TensorData};
 use cpu::Mixing;
 use flex::PackOps;
-use settings::{AttentionRows, EmbedSettings};
+use settings::{AttentionRows, EmbedSettings, RotarySettings};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -112,11 +114,24 @@ pub fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::fused_gelu_tanh(x.into_dispatch()))
 }
 
-/// The gated GELU (Shazeer 2020, "GLU variants improve transformer"): `gelu(a) b`, where the GELU is the approximation with
-/// tanh, as in T5. `a`, `b` and the result `[n, f]`.
-pub fn geglu_tanh(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
-    assert_eq!(a.dims(), b.dims(), "geglu_tanh: both factors must have the same shape");
-    Tensor::from_dispatch(Dispatch::fused_geglu_tanh(a.into_dispatch(), b.into_dispatch()))
+/// A gated linear unit (Shazeer 2020, "GLU variants improve transformer"): `activation(a) b`. `a`, `b` and the result `[n, f]`.
+pub fn glu(a: Tensor<2>, b: Tensor<2>, activation: Glu) -> Tensor<2> {
+    assert_eq!(a.dims(), b.dims(), "glu: both factors must have the same shape");
+    Tensor::from_dispatch(Dispatch::fused_glu(a.into_dispatch(), b.into_dispatch(), activation))
+}
+
+/// Rotary positions (Su et al. 2021, "RoFormer"): in each head of the first `heads` `d` columns, `d` twice the angles of a position, the
+/// pair of columns `i` and `i + d / 2` is rotated by the angle `i` of the token's position. The other columns stay.
+///
+/// `x` `[n, w]`, `positions` `[n]` below [`RotaryAngles::positions`], result `[n, w]`.
+pub fn rotary(x: Tensor<2>, heads: usize, positions: &[u32], angles: &Arc<RotaryAngles>) -> Tensor<2> {
+    let [n, width] = x.dims();
+    assert_eq!(positions.len(), n, "rotary: a position for each token");
+    assert!(heads * 2 * angles.half() <= width, "rotary: {heads} heads in {width} columns");
+    let known = positions.iter().all(|position| (*position as usize) < angles.positions());
+    assert!(known, "rotary: positions below {}", angles.positions());
+    let settings = RotarySettings { heads, positions: positions.into(), angles: angles.clone() };
+    Tensor::from_dispatch(Dispatch::fused_rotary(x.into_dispatch(), settings))
 }
 
 /// Feed-forward block: `gelu(x w1^T + b1) w2^T + b2`, with the exact GELU `x Phi(x)` (Hendrycks and Gimpel 2016).
@@ -233,8 +248,9 @@ pub fn take_rows(x: Tensor<2>, rows: Range<usize>) -> Tensor<2> {
 /// result `[n, h]`.
 pub fn attention(qkv: Tensor<2>, rows: &RowOffsets, settings: AttentionSettings) -> Tensor<2> {
     let [n, width] = qkv.dims();
-    let heads = settings.heads;
+    let AttentionSettings { heads, kv_heads, .. } = settings;
     assert!(heads > 0 && width.is_multiple_of(3 * heads), "attention: {width} columns, {heads} heads");
+    assert_eq!(heads, kv_heads, "attention: side by side every head has its own keys");
     check_rows("attention", rows, n);
     Tensor::from_dispatch(Dispatch::fused_attention(qkv.into_dispatch(), rows.clone(), settings))
 }
@@ -242,8 +258,8 @@ pub fn attention(qkv: Tensor<2>, rows: &RowOffsets, settings: AttentionSettings)
 /// Attention from the queries of each row to keys and values of the row of the same number in another pack: what a
 /// decoder reads of the encoder, or some tokens of all of their row. See [`attention`].
 ///
-/// `q` `[m, h]` in rows `q_rows`, `kv` `[n, 2h]`, keys before values, in as many rows `kv_rows`; result `[m, h]`, zeros for
-/// queries whose row has no keys. `positions` `[m]` are those of the queries among the keys of their row, from 0; without them the
+/// `q` `[m, h]` in rows `q_rows`, `kv` `[n, 2 kv_heads d]` with `d = h / heads`, keys before values, in as many rows `kv_rows`; result
+/// `[m, h]`, zeros for queries whose row has no keys. `positions` `[m]` are those of the queries among the keys of their row, from 0; without them the
 /// queries are the last ones of their row. They matter to a causal attention and to a bias by distance.
 pub fn cross_attention(
     q: Tensor<2>,
@@ -252,9 +268,9 @@ pub fn cross_attention(
     positions: Option<&[u32]>,
     settings: AttentionSettings,
 ) -> Tensor<2> {
-    let ([m, h], [n, width], heads) = (q.dims(), kv.dims(), settings.heads);
-    assert!(heads > 0 && h.is_multiple_of(heads), "cross_attention: {h} columns, {heads} heads");
-    assert_eq!(width, 2 * h, "cross_attention: keys and values must fit the queries");
+    let ([m, h], [n, width]) = (q.dims(), kv.dims());
+    settings.check("cross_attention", h);
+    assert_eq!(width, settings.kv_width(h), "cross_attention: keys and values must fit the queries");
     assert_eq!(q_rows.len(), kv_rows.len(), "cross_attention: both sides must have the same rows");
     check_rows("cross_attention", q_rows, m);
     check_rows("cross_attention", kv_rows, n);
@@ -281,9 +297,9 @@ pub fn relative_attention(
     settings: AttentionSettings,
 ) -> Tensor<2> {
     let ([m, h], [n, width], [distances, heads]) = (q.dims(), kv.dims(), bias.dims());
-    assert!(settings.heads > 0 && h.is_multiple_of(settings.heads), "relative_attention: {h} columns");
+    settings.check("relative_attention", h);
     assert_eq!(heads, settings.heads, "relative_attention: a column of the bias for each head");
-    assert_eq!(width, 2 * h, "relative_attention: keys and values must fit the queries");
+    assert_eq!(width, settings.kv_width(h), "relative_attention: keys and values must fit the queries");
     assert_eq!(q_rows.len(), kv_rows.len(), "relative_attention: both sides must have the same rows");
     check_rows("relative_attention", q_rows, m);
     check_rows("relative_attention", kv_rows, n);
@@ -540,6 +556,41 @@ pub fn cross_entropy(logits: Tensor<2>, target: &[u32], weight: Option<&[f32]>, 
     }
     let classes = CrossEntropyTargets { target: target.into(), weight: weight.map(Arc::from), smoothing };
     Tensor::from_dispatch(Dispatch::fused_cross_entropy(logits.into_dispatch(), classes))
+}
+
+/// The mean [`cross_entropy`] of the logits `x table^T`, which are not held all at once on the CPU: a vocabulary of 150,000 tokens would
+/// need gigabytes. `x` `[n, h]`, `table` `[C, h]`, `target` `[n]` below `C`; result `[1]`, 0 for no rows.
+pub fn linear_cross_entropy(x: Tensor<2>, table: Tensor<2>, target: &[u32], smoothing: f32) -> Tensor<1> {
+    check_targets("linear_cross_entropy", [&x, &table], target);
+    let classes = CrossEntropyTargets { target: target.into(), weight: None, smoothing };
+    Tensor::from_dispatch(Dispatch::fused_linear_cross_entropy(
+        x.into_dispatch(),
+        table.into_dispatch(),
+        classes,
+    ))
+}
+
+/// The negative log-likelihood of each row's target in a softmax of the logits `x table^T`, and whether no class has a greater logit. Shapes
+/// as in [`linear_cross_entropy`]; without a graph.
+pub fn likelihoods(x: Tensor<2>, table: Tensor<2>, target: &[u32]) -> Vec<(f32, bool)> {
+    check_targets("likelihoods", [&x, &table], target);
+    let h = x.dims()[1];
+    let [x, table] = [x, table].map(to_host);
+    cpu::cross_entropy::likelihoods(cpu::cross_entropy::States { x: &x, table: &table, h }, target)
+}
+
+/// The numbers of a tensor, row after row.
+fn to_host(x: Tensor<2>) -> Vec<f32> {
+    x.into_data().convert::<f32>().try_into_vec().expect("the tensor is f32 now")
+}
+
+fn check_targets(operation: &str, [x, table]: [&Tensor<2>; 2], target: &[u32]) {
+    let ([n, h], [classes, width]) = (x.dims(), table.dims());
+    assert_eq!(h, width, "{operation}: states as wide as the table");
+    assert_eq!(target.len(), n, "{operation}: one target for each row");
+    if let Some(outside) = target.iter().find(|&&t| t as usize >= classes) {
+        panic!("{operation}: target {outside} is outside the {classes} classes");
+    }
 }
 
 /// One step of AdamW (Loshchilov and Hutter 2019): returns the new weights and both moments.

@@ -1,7 +1,7 @@
 //! Every operation out of the engine's own ones: what devices without hand-written kernels run, and what the
 //! hand-written kernels are tested against. Generic, so that any backend can fall back to it.
 
-use crate::settings::{AttentionRows, EmbedSettings};
+use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
 use crate::{
     AdamW, AttentionSettings, CrossEntropyTargets, DisentangledSettings, Dropout, Precision, RowOffsets,
 };
@@ -10,7 +10,7 @@ use burn::backend::{
     tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
 };
 use burn::tensor::{FloatDType, Shape, TensorData};
-use cpu::{AffineGroups, DropoutMask, GatedLowRankShape, LowRankGroups, Mixing, MixtureWeights};
+use cpu::{AffineGroups, DropoutMask, GatedLowRankShape, Glu, LowRankGroups, Mixing, MixtureWeights};
 use std::ops::Range;
 
 pub(crate) fn linear<B: Backend>(
@@ -63,18 +63,52 @@ pub(crate) fn ffn<B: Backend>(
     linear::<B>(linear_gelu::<B>(x, w1, b1, precision), w2, b2, precision)
 }
 
-/// `a (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) / 2 b`
-pub(crate) fn geglu_tanh<B: Backend>(a: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_mul(gelu_tanh::<B>(a), b)
+/// `activation(a) b`
+pub(crate) fn glu<B: Backend>(a: FloatTensor<B>, b: FloatTensor<B>, activation: Glu) -> FloatTensor<B> {
+    let active = match activation {
+        Glu::Gelu => gelu::<B>(a),
+        Glu::GeluTanh => gelu_tanh::<B>(a),
+        Glu::Silu => B::float_mul(B::sigmoid(a.clone()), a),
+    };
+    B::float_mul(active, b)
 }
 
-/// `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`
-pub(crate) fn gelu_tanh<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    let cube = B::float_mul(B::float_mul(x.clone(), x.clone()), x.clone());
-    let z = B::float_add(x.clone(), B::float_mul_scalar(cube, 0.044_715.into()));
+/// `a (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) / 2`
+pub(crate) fn gelu_tanh<B: Backend>(a: FloatTensor<B>) -> FloatTensor<B> {
+    let cube = B::float_mul(B::float_mul(a.clone(), a.clone()), a.clone());
+    let z = B::float_add(a.clone(), B::float_mul_scalar(cube, 0.044_715.into()));
     let tanh = B::float_tanh(B::float_mul_scalar(z, std::f64::consts::FRAC_2_PI.sqrt().into()));
-    let half = B::float_mul_scalar(x, 0.5.into());
-    B::float_mul(half, B::float_add_scalar(tanh, 1.0.into()))
+    B::float_mul(B::float_mul_scalar(a, 0.5.into()), B::float_add_scalar(tanh, 1.0.into()))
+}
+
+/// `[x1 cos - x2 sin, x2 cos + x1 sin]` of the halves of each head.
+pub(crate) fn rotary<B: Backend>(x: FloatTensor<B>, settings: &RotarySettings) -> FloatTensor<B> {
+    let RotarySettings { heads, positions, angles } = settings;
+    let ([n, width], half) = (x.shape().dims(), angles.half());
+    if n == 0 || half == 0 {
+        return x;
+    }
+    let columns = heads * 2 * half;
+    let of_tokens = |table: &[f32]| {
+        let of = |at: &u32| table[*at as usize * half..][..half].to_vec();
+        host::<B>(positions.iter().flat_map(of).collect(), [n, 1, half], &x)
+    };
+    let [cos, sin] = angles.tables().map(of_tokens);
+    let head = B::float_slice(x.clone(), &[Slice::from(0..n), Slice::from(0..columns)]);
+    let head = B::float_reshape(head, Shape::new([n, *heads, 2 * half]));
+    let part = |columns: Range<usize>| {
+        B::float_slice(head.clone(), &[Slice::from(0..n), Slice::from(0..*heads), Slice::from(columns)])
+    };
+    let (a, b) = (part(0..half), part(half..2 * half));
+    let times = |x: &FloatTensor<B>, by: &FloatTensor<B>| B::float_mul(x.clone(), by.clone());
+    let first = B::float_sub(times(&a, &cos), times(&b, &sin));
+    let second = B::float_add(times(&b, &cos), times(&a, &sin));
+    let rotated = B::float_reshape(B::float_cat(vec![first, second], 2), Shape::new([n, columns]));
+    if columns == width {
+        return rotated;
+    }
+    let rest = B::float_slice(x, &[Slice::from(0..n), Slice::from(columns..width)]);
+    B::float_cat(vec![rotated, rest], 1)
 }
 
 /// `x (1 + erf(x / sqrt(2))) / 2`. Not the engine's, whose gradient is that of an approximation on most devices.
@@ -143,7 +177,8 @@ fn attend<B: Backend>(
     rows: &AttentionRows,
     settings: AttentionSettings,
 ) -> FloatTensor<B> {
-    let (h, heads) = (q.shape()[1], settings.heads);
+    let (h, heads, kv_heads) = (q.shape()[1], settings.heads, settings.kv_heads);
+    let (d, group) = (h / heads, heads / kv_heads);
     let lengths = |rows: &RowOffsets| rows.windows(2).map(|row| row[1] - row[0]).collect::<Vec<usize>>();
     let AttentionRows { offsets, positions } = rows;
     let (queries, keys) = (lengths(&offsets[0]), lengths(&offsets[1]));
@@ -152,24 +187,32 @@ fn attend<B: Backend>(
     // `batch` rows of equal lengths from row `row` on, whose probabilities begin at `at`.
     let part = |row: usize, at: usize, batch: usize| {
         let (m, n) = (queries[row], keys[row]);
-        let heads_of = |x: &FloatTensor<B>, rows: &RowOffsets, t: usize, column: usize| {
+        let heads_of = |x: &FloatTensor<B>, rows: &RowOffsets, t: usize, column: usize, heads: usize| {
             let tokens = Slice::from(rows[row]..rows[row] + batch * t);
-            let x = B::float_slice(x.clone(), &[tokens, Slice::from(column..column + h)]);
-            B::float_swap_dims(B::float_reshape(x, Shape::new([batch, t, heads, h / heads])), 1, 2)
+            let x = B::float_slice(x.clone(), &[tokens, Slice::from(column..column + heads * d)]);
+            B::float_swap_dims(B::float_reshape(x, Shape::new([batch, t, heads, d])), 1, 2)
         };
-        let (q, k, v) = (
-            heads_of(&q, &offsets[0], m, 0),
-            heads_of(&kv, &offsets[1], n, 0),
-            heads_of(&kv, &offsets[1], n, h),
-        );
+        // Keys and values for each head, where heads share them.
+        let repeated = |x: FloatTensor<B>| {
+            let x = B::float_reshape(x, Shape::new([batch, kv_heads, 1, n * d]));
+            let x = B::float_expand(x, Shape::new([batch, kv_heads, group, n * d]));
+            B::float_reshape(x, Shape::new([batch, heads, n, d]))
+        };
+        let q = heads_of(&q, &offsets[0], m, 0, heads);
+        let [k, v] =
+            [0, kv_heads * d].map(|column| repeated(heads_of(&kv, &offsets[1], n, column, kv_heads)));
         let at_query = |query| position(rows, offsets[0][row], query, m, n);
         let positions: Vec<isize> = (0..m).map(at_query).collect();
         let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
         let mut scores = match &bias {
-            Some(bias) => B::float_add(scores, of_distances::<B>(bias, &positions, n)),
-            None => B::float_mul_scalar(scores, (1.0 / ((h / heads) as f32).sqrt()).into()),
+            Some(bias) => {
+                let scaled = B::float_mul_scalar(scores, settings.scale.unwrap_or(1.0).into());
+                B::float_add(scaled, of_distances::<B>(bias, &positions, n))
+            }
+            None => B::float_mul_scalar(scores, settings.scale.unwrap_or(1.0 / (d as f32).sqrt()).into()),
         };
-        let hidden = settings.causal.then(|| hidden(&positions, n));
+        let masked = settings.causal || settings.window.is_some();
+        let hidden = masked.then(|| hidden(&positions, n, &settings));
         if let Some(hidden) = &hidden {
             let far = hidden.iter().map(|hidden| if *hidden { -1e30 } else { 0.0 }).collect();
             scores = B::float_add(scores, host::<B>(far, [1, 1, m, n], &kv));
@@ -266,9 +309,14 @@ pub(crate) fn disentangled_attention<B: Backend>(
     if parts.is_empty() { q } else { B::float_cat(parts, 0) }
 }
 
-/// `[queries, keys]`: which keys the queries of a causal attention, at these positions, do not see.
-fn hidden(positions: &[isize], keys: usize) -> Vec<bool> {
-    positions.iter().flat_map(|at| (0..keys as isize).map(move |key| key > *at)).collect()
+/// `[queries, keys]`: which keys the queries of an attention, at these positions, do not see.
+fn hidden(positions: &[isize], keys: usize, settings: &AttentionSettings) -> Vec<bool> {
+    let AttentionSettings { causal, window, .. } = *settings;
+    let is_hidden = |at: isize, key: usize| {
+        let far = window.is_some_and(|window| at.abs_diff(key as isize) > window);
+        far || causal && key as isize > at
+    };
+    positions.iter().flat_map(|at| (0..keys).map(move |key| is_hidden(*at, key))).collect()
 }
 
 pub(crate) fn add_norm<B: Backend>(

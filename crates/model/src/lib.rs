@@ -27,8 +27,10 @@ mod trunk;
 pub use backbones::bag::BagConfig;
 pub use backbones::bert::BertConfig;
 pub use backbones::deberta::DebertaConfig;
+pub use backbones::llama::LlamaConfig;
+pub use backbones::modernbert::ModernBertConfig;
 pub use backbones::t5::T5Config;
-pub use backbones::{Backbone, BackboneConfig, BackboneSpec, CATALOGUE, FromScratch, build};
+pub use backbones::{Backbone, BackboneConfig, BackboneSpec, CATALOGUE, FromScratch, LanguageModel, build};
 pub use config::ModelConfig;
 pub use decoder::{Decoder, DecoderConfig, Generator, KvCache};
 pub use device::{DeviceError, DeviceName, device_model_name};
@@ -38,8 +40,8 @@ pub use init::Init;
 pub use io::hub;
 pub use io::names::{Entry, NameTable};
 pub use io::{
-    PassthroughTensor, SavedTensors, adapter_folder, has_sharing, load_adapters, load_decoder, load_heads,
-    load_sharing, open, save, save_adapters, save_decoder, save_heads,
+    PassthroughTensor, SavedTensors, adapter_folder, has_sharing, is_causal, load_adapters, load_decoder,
+    load_heads, load_sharing, open, save, save_adapters, save_decoder, save_heads,
 };
 pub use kernels::Precision;
 pub use parameters::{
@@ -60,5 +62,5 @@ pub use sharing::{
 };
 pub use trunk::{
     Activation, EncoderInput, FeedForwardId, FeedForwardWeights, Freeze, Lane, Lanes, LayerContext, LinearId,
-    PackOffset, TokenSelection, Trunk, TrunkPass,
+    PackOffset, TextWriter, TokenSelection, Trunk, TrunkPass,
 };

@@ -38,6 +38,7 @@ const BACKBONE_ALIASES: &[(&str, &[&str])] = &[
     ("bag", &["DAN", "deep averaging network"]),
     ("bert", &["RoBERTa", "XLM-R", "XLM-RoBERTa", "DistilBERT", "ELECTRA", "MPNet", "ALBERT"]),
     ("deberta", &["DeBERTa-v2", "DeBERTa-v3", "mDeBERTa", "disentangled attention"]),
+    ("modernbert", &["ModernBertModel", "alternating attention"]),
     ("t5", &["Flan-T5", "mT5"]),
 ];
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 use data::{Pack, Split};
+use model::Trunk;
 
 /// The token states of a pack, and the rows of it that belong to the task.
 #[derive(Debug, Clone, Copy)]
@@ -20,12 +21,25 @@ pub struct Batch<'a> {
     pub dropout_seed: Option<u64>,
     /// The completed fraction of the run, 0 to 1, for schedules; 1 in evaluation.
     pub progress: f64,
+    /// What writes after prompts; `None` in training.
+    pub writer: Option<Writer<'a>>,
+}
+
+/// The trunk, for a head that writes texts with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Writer<'a> {
+    /// The network.
+    pub trunk: &'a Trunk,
+    /// The task that it writes as.
+    pub task: &'a str,
+    /// The corpus of the rows, a row of the dataset embedding, where there is one.
+    pub dataset: Option<u32>,
 }
 
 impl<'a> Batch<'a> {
     /// A batch for evaluation: without dropout.
     pub fn evaluated(states: &'a Tensor<2>, pack: &'a Pack, split: Split, rows: &'a [BatchRow]) -> Self {
-        Batch { states, pack, split, rows, dropout_seed: None, progress: 1.0 }
+        Batch { states, pack, split, rows, dropout_seed: None, progress: 1.0, writer: None }
     }
 }
 

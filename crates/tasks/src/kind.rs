@@ -13,6 +13,9 @@ pub trait Kind: Send + Sync {
     /// The fields of a row that the model reads.
     fn input(&self) -> InputField;
 
+    /// Makes it a task of a network in which a token sees none after it. Called before anything else, if at all.
+    fn set_causal(&mut self) {}
+
     /// The percentage of each row's tokens that are masked, to be predicted ([`data::TokenMasking`]); `None` for tasks without
     /// masking. A task with masking has a view of its own, so that no other task sees masked rows.
     fn mask_percent(&self) -> Option<u32> {

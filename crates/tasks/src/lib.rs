@@ -31,7 +31,7 @@ mod targets;
 mod task_head;
 mod trunk;
 
-pub use batch::{Batch, BatchRow};
+pub use batch::{Batch, BatchRow, Writer};
 pub use error::TaskError;
 pub use heads::pooling::Pooling;
 pub use heads::thresholds::{NamedThresholds, Thresholds};

@@ -70,13 +70,13 @@ fn erf(x: f32) -> f32 {
 
 /// The normal distribution function.
 #[inline(always)]
-fn normal_cdf(x: f32) -> f32 {
+pub(super) fn normal_cdf(x: f32) -> f32 {
     0.5 + 0.5 * erf(x * std::f32::consts::FRAC_1_SQRT_2)
 }
 
 /// `x` times the normal density; beyond 13 it is less than 1e-35, whatever `x`.
 #[inline(always)]
-fn times_density(x: f32) -> f32 {
+pub(super) fn times_density(x: f32) -> f32 {
     let x = x.clamp(-13.0, 13.0);
     0.398_942_3 * x * simd::exp(-0.5 * x * x)
 }

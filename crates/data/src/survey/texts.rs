@@ -39,7 +39,9 @@ fn texts(input: &InputField, row: &Row) -> Vec<String> {
             text(field).into_iter().collect()
         }
         InputField::Words(field) => words(field).into_iter().collect(),
-        InputField::Windowed { input, .. } => texts(input, row),
+        InputField::Windowed { input, .. } | InputField::Completion { prompt: input, .. } => {
+            texts(input, row)
+        }
         InputField::Pair(first, second) | InputField::Windows { fields: [first, second], .. } => {
             [text(first), text(second)].into_iter().flatten().collect()
         }

@@ -86,6 +86,13 @@ fn key(tokenizer: &Tokenizer, inputs: &[Input<'_>], max_length: usize) -> blake3
                 text(&words.len().to_string());
                 words.iter().for_each(|word| text(word));
             }
+            Input::Completion(completion) => {
+                text("completion");
+                text(completion.prompt);
+                text(completion.separator);
+                text(&format!("{} {}", completion.target.is_some(), completion.max_target_length));
+                text(completion.target.unwrap_or_default());
+            }
             Input::LongText(one, windows) => {
                 text("long text");
                 text(&format!("{} {}", windows.overlap, windows.most));
@@ -200,7 +207,7 @@ fn can_encode(encoded: &Encoded, inputs: &[Input<'_>], max_length: usize) -> boo
 fn can_encode_row(encoded: &Encoded, row: usize, input: &Input<'_>) -> bool {
     let sequences = encoded.sequences(row).count();
     let has_sequences = match input {
-        Input::Text(_) | Input::Words(_) | Input::Pair(..) => sequences == 1,
+        Input::Text(_) | Input::Words(_) | Input::Pair(..) | Input::Completion(_) => sequences == 1,
         Input::Choices(_, choices) => sequences == choices.len(),
         Input::Windows { most, .. } => (1..=(*most).max(1)).contains(&sequences),
         Input::LongText(_, windows) | Input::LongWords(_, windows) => {
@@ -214,6 +221,7 @@ fn can_encode_row(encoded: &Encoded, row: usize, input: &Input<'_>) -> bool {
                 Input::Words(words) | Input::LongWords(words, _) => (words.len(), 0),
                 Input::Pair(_, second) | Input::Windows { second, .. } => (max_words(second), second.len()),
                 Input::Choices(_, choices) => (max_words(&choices[sequence]), choices[sequence].len()),
+                Input::Completion(_) => (1, 0),
             };
             let word_ids = encoded.word_ids[tokens.clone()].iter().filter(|id| **id != NO_WORD_ID);
             let ranges = encoded.offset_mapping.get(tokens).unwrap_or_default();

@@ -24,8 +24,18 @@ fn beside<'a>(
 ) -> attention::AttentionArgs<'a> {
     let h = dim(qkv, 1) / 3;
     let side = |column| attention::QkvView { data: as_f32_slice(qkv), rows, width: 3 * h, column };
-    let (heads, causal) = (settings.heads, settings.causal);
-    attention::AttentionArgs { q: side(0), kv: side(h), heads, h, causal, positions: None, bias: None }
+    args([side(0), side(h)], h, None, settings)
+}
+
+/// An attention with settings.
+fn args<'a>(
+    [q, kv]: [attention::QkvView<'a>; 2],
+    h: usize,
+    positions: Option<&'a [u32]>,
+    settings: &AttentionSettings,
+) -> attention::AttentionArgs<'a> {
+    let AttentionSettings { heads, kv_heads, causal, window, scale, dropout: _ } = *settings;
+    attention::AttentionArgs { q, kv, heads, kv_heads, h, window, scale, causal, positions, bias: None }
 }
 
 impl FusedOp<1> for Attention {
@@ -65,22 +75,17 @@ pub(super) struct CrossAttention {
     settings: AttentionSettings,
 }
 
-/// The shape of an attention from `[m, h]` to `[n, 2h]`.
+/// The shape of an attention from `[m, h]` to keys and values side by side.
 fn across<'a>(
     [q, kv]: &'a [FlexTensor; 2],
     rows: &'a AttentionRows,
     settings: &AttentionSettings,
 ) -> attention::AttentionArgs<'a> {
-    let h = dim(q, 1);
-    attention::AttentionArgs {
-        q: attention::QkvView { data: as_f32_slice(q), rows: &rows.offsets[0], width: h, column: 0 },
-        kv: attention::QkvView { data: as_f32_slice(kv), rows: &rows.offsets[1], width: 2 * h, column: 0 },
-        heads: settings.heads,
-        h,
-        causal: settings.causal,
-        positions: rows.positions.as_deref(),
-        bias: None,
-    }
+    let (h, kv_width) = (dim(q, 1), dim(kv, 1));
+    let q = attention::QkvView { data: as_f32_slice(q), rows: &rows.offsets[0], width: h, column: 0 };
+    let kv =
+        attention::QkvView { data: as_f32_slice(kv), rows: &rows.offsets[1], width: kv_width, column: 0 };
+    args([q, kv], h, rows.positions.as_deref(), settings)
 }
 
 impl FusedOp<2> for CrossAttention {

@@ -1,6 +1,6 @@
 //! The loss of a softmax.
 
-use super::node::{FusedOp, as_f32_slice, like, tensor};
+use super::node::{FusedOp, as_f32_slice, dim, like, tensor};
 use crate::{CrossEntropyTargets, reference};
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
@@ -28,6 +28,44 @@ impl FusedOp<1> for CrossEntropy {
     }
 
     fn reference<B: Backend>(classes: CrossEntropyTargets, [logits]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
+        reference::cross_entropy::<B>(logits, &classes)
+    }
+}
+
+/// `x, table -> mean loss` of the logits `x table^T`; saves both gradients, and no logits.
+pub(super) struct LinearCrossEntropy([Option<FlexTensor>; 2]);
+
+impl FusedOp<2> for LinearCrossEntropy {
+    type Settings = CrossEntropyTargets;
+
+    fn forward(
+        classes: CrossEntropyTargets,
+        [x, table]: [FlexTensor; 2],
+        requires_grad: [bool; 2],
+    ) -> (FlexTensor, Option<Self>) {
+        let states =
+            cross_entropy::States { x: as_f32_slice(&x), table: as_f32_slice(&table), h: dim(&x, 1) };
+        let (loss, [d_x, d_table]) = cross_entropy::forward_of_states(states, &classes, requires_grad);
+        let saved = [d_x.map(|d| like(d, &x)), d_table.map(|d| like(d, &table))];
+        (tensor(vec![loss], [1]), requires_grad.contains(&true).then_some(LinearCrossEntropy(saved)))
+    }
+
+    fn backward(&self, d: FlexTensor, _: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let factor = as_f32_slice(&d)[0];
+        self.0.each_ref().map(|gradient| {
+            let gradient = gradient.as_ref()?;
+            if factor == 1.0 {
+                return Some(gradient.clone());
+            }
+            Some(like(as_f32_slice(gradient).iter().map(|gradient| gradient * factor).collect(), gradient))
+        })
+    }
+
+    fn reference<B: Backend>(
+        classes: CrossEntropyTargets,
+        [x, table]: [FloatTensor<B>; 2],
+    ) -> FloatTensor<B> {
+        let logits = B::float_matmul(x, B::float_swap_dims(table, 0, 1));
         reference::cross_entropy::<B>(logits, &classes)
     }
 }

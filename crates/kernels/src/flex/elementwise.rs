@@ -5,7 +5,8 @@ use super::node::{FusedOp, as_f32_slice, dim, like, whole};
 use crate::reference;
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
-use cpu::activation::{geglu, gelu, gelu_tanh, relu};
+use cpu::Glu;
+use cpu::activation::{gelu, gelu_tanh, glu, relu};
 
 /// `x -> gelu(x)`; saves the activation's derivative at each place.
 pub(super) struct Gelu(FlexTensor);
@@ -58,25 +59,29 @@ impl FusedOp<1> for GeluTanh {
     }
 }
 
-/// `a, b -> gelu(a) b`
-pub(super) struct GegluTanh([FlexTensor; 2]);
+/// `a, b -> activation(a) b`
+pub(super) struct GatedLinearUnit([FlexTensor; 2], Glu);
 
-impl FusedOp<2> for GegluTanh {
-    type Settings = ();
+impl FusedOp<2> for GatedLinearUnit {
+    type Settings = Glu;
 
-    fn forward((): (), [a, b]: [FlexTensor; 2], requires_grad: [bool; 2]) -> (FlexTensor, Option<Self>) {
-        let y = like(geglu::forward(as_f32_slice(&a), as_f32_slice(&b)), &a);
-        (y, requires_grad.contains(&true).then_some(GegluTanh([a, b])))
+    fn forward(
+        activation: Glu,
+        [a, b]: [FlexTensor; 2],
+        requires_grad: [bool; 2],
+    ) -> (FlexTensor, Option<Self>) {
+        let y = like(glu::forward(as_f32_slice(&a), as_f32_slice(&b), activation), &a);
+        (y, requires_grad.contains(&true).then_some(GatedLinearUnit([a, b], activation)))
     }
 
     fn backward(&self, d: FlexTensor, requires_grad: [bool; 2]) -> [Option<FlexTensor>; 2] {
-        let [a, b] = &self.0;
-        let [d_a, d_b] = geglu::backward(as_f32_slice(&d), as_f32_slice(a), as_f32_slice(b));
+        let GatedLinearUnit([a, b], activation) = self;
+        let [d_a, d_b] = glu::backward(as_f32_slice(&d), as_f32_slice(a), as_f32_slice(b), *activation);
         [requires_grad[0].then(|| like(d_a, a)), requires_grad[1].then(|| like(d_b, a))]
     }
 
-    fn reference<B: Backend>((): (), [a, b]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
-        reference::geglu_tanh::<B>(a, b)
+    fn reference<B: Backend>(activation: Glu, [a, b]: [FloatTensor<B>; 2]) -> FloatTensor<B> {
+        reference::glu::<B>(a, b, activation)
     }
 }
 

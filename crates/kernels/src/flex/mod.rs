@@ -14,6 +14,7 @@ mod mix;
 mod node;
 mod norm;
 mod ops;
+mod rotary;
 
 use crate::AdamW;
 use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind};

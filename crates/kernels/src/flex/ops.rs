@@ -4,16 +4,17 @@
 use super::affine::{GroupedScale, Mixture, ScaleRows, WeightedMix};
 use super::attention::{Attention, CrossAttention, RelativeAttention};
 use super::blocks::{JoinColumns, TakeColumns, TakeRows};
-use super::cross_entropy::CrossEntropy;
+use super::cross_entropy::{CrossEntropy, LinearCrossEntropy};
 use super::disentangled_attention::DisentangledAttention;
-use super::elementwise::{Add, GegluTanh, Gelu, GeluTanh, Relu};
+use super::elementwise::{Add, GatedLinearUnit, Gelu, GeluTanh, Relu};
 use super::embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
 use super::linear::{BatchedMatvec, Ffn, Linear, LinearGelu};
 use super::low_rank::{GatedLowRank, LowRank};
 use super::mix::{AddGradient, Mix, SigmoidGate, Softmax};
 use super::node::{FusedOp, as_f32_slice, contiguous, forward_autograd, forward_inference, whole};
 use super::norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
-use crate::settings::{AttentionRows, EmbedSettings};
+use super::rotary::Rotary;
+use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
 use crate::{
     AdamW, AttentionSettings, CrossEntropyTargets, DisentangledSettings, Dropout, Precision, RowOffsets,
     reference,
@@ -24,7 +25,7 @@ use burn::backend::{
 };
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
-use cpu::{AffineGroups, GatedLowRankShape, LowRankGroups, Mixing, MixtureWeights};
+use cpu::{AffineGroups, GatedLowRankShape, Glu, LowRankGroups, Mixing, MixtureWeights};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -49,7 +50,8 @@ macro_rules! fused_ops {
             fused_embed_norm(a, b, c, gamma, beta; settings: EmbedSettings) = EmbedNorm(settings);
             fused_gelu(x;) = Gelu(());
             fused_gelu_tanh(x;) = GeluTanh(());
-            fused_geglu_tanh(a, b;) = GegluTanh(());
+            fused_glu(a, b; activation: Glu) = GatedLinearUnit(activation);
+            fused_rotary(x; settings: RotarySettings) = Rotary(settings);
             fused_relu(x; slope: f32) = Relu(slope);
             fused_batched_matvec(a, x;) = BatchedMatvec(());
             fused_low_rank(y, x, a, b; groups: LowRankGroups) = LowRank(groups);
@@ -71,6 +73,7 @@ macro_rules! fused_ops {
             fused_join_columns(a, b;) = JoinColumns(());
             fused_segment_mean(x; rows: RowOffsets) = SegmentMean(rows);
             fused_cross_entropy(logits; classes: CrossEntropyTargets) = CrossEntropy(classes);
+            fused_linear_cross_entropy(x, table; classes: CrossEntropyTargets) = LinearCrossEntropy(classes);
         }
     };
 }

@@ -113,7 +113,7 @@ fn attention_with_dropout() {
             attend(&q.concat(), &kv.concat(), [&offsets, &offsets], (heads, d), causal)
         };
         let qkv: Vec<f32> = numbers(9 * 3 * h, 3).iter().map(|x| x * 2.0).collect();
-        let settings = AttentionSettings { heads, causal, dropout: DROPOUT };
+        let settings = AttentionSettings { causal, dropout: DROPOUT, ..AttentionSettings::new(heads) };
         let fused = |x: &[Tensor<2>]| crate::attention(x[0].clone(), &offsets, settings);
         check("attention", &[(qkv, [9, 3 * h])], &fused, &math);
     }
@@ -127,7 +127,7 @@ fn cross_attention_with_dropout() {
         let math = |x: &[Vec<f64>]| attend(&x[0], &x[1], [&q_rows, &kv_rows], (heads, d), causal);
         let q: Vec<f32> = numbers(8 * h, 3).iter().map(|x| x * 3.0).collect();
         let inputs = [(q, [8, h]), (numbers(14 * 2 * h, 4), [14, 2 * h])];
-        let settings = AttentionSettings { heads, causal, dropout: DROPOUT };
+        let settings = AttentionSettings { causal, dropout: DROPOUT, ..AttentionSettings::new(heads) };
         let fused = |x: &[Tensor<2>]| {
             crate::cross_attention(x[0].clone(), x[1].clone(), [&q_rows, &kv_rows], None, settings)
         };

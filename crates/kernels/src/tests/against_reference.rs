@@ -1,11 +1,14 @@
 //! Every operation, forward and every gradient, on every device against the engine's own operations on the processor.
 
 use super::{devices, dispatched, flat, numbers, relative, rows, run, to_f64, vector};
-use crate::settings::{AttentionRows, EmbedSettings};
-use crate::{AttentionSettings, CrossEntropyTargets, Dropout, Precision::F32, RowOffsets, reference};
+use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
+use crate::{
+    AttentionSettings, CrossEntropyTargets, Dropout, Glu, Precision::F32, RotaryAngles, RowOffsets, reference,
+};
 use burn::backend::{Dispatch, ops::ActivationOps};
 use burn::tensor::{Device, Tensor};
 use cpu::Mixing;
+use std::sync::Arc;
 
 pub(super) type Operation<'a> = dyn Fn(&[Tensor<2>]) -> Tensor<2> + 'a;
 
@@ -93,20 +96,34 @@ fn linear_gelu() {
 }
 
 #[test]
-fn geglu_tanh() {
-    for shape in [[1, 1], [7, 13], [300, 129], [0, 3]] {
-        // Farther out the plain version loses digits: 1 + tanh is almost nothing there.
-        for far in [1.0, 3.0] {
-            check(
-                "gated_gelu",
-                &[shape, shape],
-                &|x| crate::geglu_tanh(x[0].clone() * far, x[1].clone()),
-                &|x| {
-                    let a = (x[0].clone() * far).into_dispatch();
-                    Tensor::from_dispatch(reference::geglu_tanh::<Dispatch>(a, dispatched(&x[1])))
-                },
-            );
+fn glu() {
+    for activation in [Glu::Gelu, Glu::GeluTanh, Glu::Silu] {
+        for shape in [[1, 1], [7, 13], [300, 129], [0, 3]] {
+            // Farther out the plain version loses digits: 1 + tanh is almost nothing there.
+            for far in [1.0, 3.0] {
+                check(
+                    "glu",
+                    &[shape, shape],
+                    &|x| crate::glu(x[0].clone() * far, x[1].clone(), activation),
+                    &|x| {
+                        let a = (x[0].clone() * far).into_dispatch();
+                        Tensor::from_dispatch(reference::glu::<Dispatch>(a, dispatched(&x[1]), activation))
+                    },
+                );
+            }
         }
+    }
+}
+
+#[test]
+fn rotary() {
+    let angles = Arc::new(RotaryAngles::new(&[1.0, 0.3, 0.01], 1.2, 40));
+    for ([n, width], heads) in [([1, 6], 1), ([7, 20], 2), ([300, 24], 4), ([5, 8], 0), ([0, 12], 2)] {
+        let positions: Arc<[u32]> = (0..n as u32).map(|i| i * 7 % 40).collect();
+        let settings = RotarySettings { heads, positions: positions.clone(), angles: angles.clone() };
+        check("rotary", &[[n, width]], &|x| crate::rotary(x[0].clone(), heads, &positions, &angles), &|x| {
+            Tensor::from_dispatch(reference::rotary::<Dispatch>(dispatched(&x[0]), &settings))
+        });
     }
 }
 
@@ -130,9 +147,21 @@ fn attentions() -> impl Iterator<Item = (usize, AttentionSettings)> {
     let shapes = [(1, 3), (4, 20), (2, 64)];
     let of = |(heads, h)| {
         let settings = [(None, false), (DROPOUT, false), (None, true), (DROPOUT, true)];
-        settings.map(|(dropout, causal)| (h, AttentionSettings { heads, causal, dropout }))
+        settings.map(|(dropout, causal)| {
+            (h, AttentionSettings { causal, dropout, ..AttentionSettings::new(heads) })
+        })
     };
     shapes.into_iter().flat_map(of)
+}
+
+/// Keys and values for several heads, windows, and a factor of their own.
+fn grouped_attentions() -> impl Iterator<Item = (usize, AttentionSettings)> {
+    let of = |(h, settings): (usize, AttentionSettings)| {
+        let heads = settings.heads;
+        [(1, None, None), (heads, Some(1), None), (1, Some(0), Some(0.3)), (heads.div_ceil(2), Some(3), None)]
+            .map(|(kv_heads, window, scale)| (h, AttentionSettings { kv_heads, window, scale, ..settings }))
+    };
+    attentions().flat_map(of)
 }
 
 #[test]
@@ -204,9 +233,9 @@ fn relative_attention() {
 #[test]
 fn cross_attention() {
     for (queries, keys) in ACROSS {
-        for (h, settings) in attentions() {
+        for (h, settings) in attentions().chain(grouped_attentions()) {
             let (q_rows, kv_rows) = (rows(queries), rows(keys));
-            let shapes = [[q_rows[queries.len()], h], [kv_rows[keys.len()], 2 * h]];
+            let shapes = [[q_rows[queries.len()], h], [kv_rows[keys.len()], settings.kv_width(h)]];
             check(
                 "cross_attention",
                 &shapes,
@@ -232,7 +261,7 @@ fn queries_do_not_depend_on_each_other() {
     let qkv = super::matrix(numbers(11 * 3 * h, 5), [11, 3 * h], &device);
     let (q, kv) = (qkv.clone().slice([0..11, 0..h]), qkv.clone().slice([0..11, h..3 * h]));
     let some = [0, 3, 4, 9, 10];
-    let settings = AttentionSettings { heads: 2, causal: false, dropout: None };
+    let settings = AttentionSettings::new(2);
     let whole = crate::gather_rows(crate::attention(qkv, &all, settings), &some);
     let q_rows = rows(&[2, 1, 2]);
     let part =
@@ -251,7 +280,7 @@ fn narrowed_queries_keep_their_positions() {
     let (some, q_rows) = ([0, 3, 4, 6, 9], rows(&[2, 1, 2]));
     let positions = [0, 3, 0, 1, 4];
     for causal in [false, true] {
-        let settings = AttentionSettings { heads: 2, causal, dropout: None };
+        let settings = AttentionSettings { causal, ..AttentionSettings::new(2) };
         let attend = |q: Tensor<2>, rows: &RowOffsets, positions: Option<&[u32]>| {
             crate::relative_attention(q, kv.clone(), bias.clone(), [rows, &all], positions, settings)
         };
@@ -266,8 +295,8 @@ fn narrowed_queries_keep_their_positions() {
 fn relative_attention_at_positions() {
     let (q_rows, kv_rows) = (rows(&[2, 0, 3]), rows(&[5, 2, 4]));
     let positions = [1, 4, 0, 2, 3];
-    for (h, settings) in attentions() {
-        let shapes = [[5, h], [11, 2 * h], [11, settings.heads]];
+    for (h, settings) in attentions().chain(grouped_attentions()) {
+        let shapes = [[5, h], [11, settings.kv_width(h)], [11, settings.heads]];
         check(
             "relative_attention",
             &shapes,
@@ -565,5 +594,47 @@ fn cross_entropy() {
                 },
             );
         }
+    }
+}
+
+/// In several chunks where there are many classes.
+#[test]
+fn linear_cross_entropy() {
+    for [n, h, classes] in [[1, 1, 2], [7, 5, 11], [0, 3, 4], [40, 3, 500_000]] {
+        let target: Vec<u32> = (0..n as u32).map(|i| i * 7919 % classes as u32).collect();
+        for smoothing in [0.0, 0.1] {
+            let targets = CrossEntropyTargets { target: target.clone().into(), weight: None, smoothing };
+            check(
+                "linear_cross_entropy",
+                &[[n, h], [classes, h]],
+                &|x| {
+                    let loss = crate::linear_cross_entropy(x[0].clone(), x[1].clone(), &target, smoothing);
+                    loss.reshape([1, 1])
+                },
+                &|x| {
+                    let logits = x[0].clone().matmul(x[1].clone().transpose()).into_dispatch();
+                    let loss = reference::cross_entropy::<Dispatch>(logits, &targets);
+                    Tensor::<1>::from_dispatch(loss).reshape([1, 1])
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn likelihoods() {
+    let device = Device::flex();
+    let (x, table) = (
+        super::matrix(numbers(4 * 3, 1), [4, 3], &device),
+        super::matrix(numbers(5 * 3, 2), [5, 3], &device),
+    );
+    let target = [0, 3, 4, 3];
+    let found = crate::likelihoods(x.clone(), table.clone(), &target);
+    let logits = super::values(x.matmul(table.transpose()));
+    for ((logits, target), (nats, best)) in logits.chunks(5).zip(target).zip(found) {
+        let sum: f64 = logits.iter().map(|z| f64::from(*z).exp()).sum();
+        let here = logits[target as usize];
+        assert!((f64::from(nats) - (sum.ln() - f64::from(here))).abs() < 1e-5);
+        assert_eq!(best, logits.iter().all(|z| *z <= here));
     }
 }

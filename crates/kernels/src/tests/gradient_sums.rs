@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 fn network(x: Tensor<2>, one: Tensor<1>) -> Tensor<1> {
     let x = crate::norm(x, one.clone(), one.clone(), 1e-5);
     let y = crate::add_norm(x.clone(), x.clone(), one.clone(), one.clone(), 1e-5, None);
-    let z = crate::add(y.clone(), crate::geglu_tanh(y.clone(), x.clone() * 3.0));
+    let z = crate::add(y.clone(), crate::glu(y.clone(), x.clone() * 3.0, crate::Glu::GeluTanh));
     let parts = x.dims()[0] / 3;
     let taken = crate::join_columns(vec![
         crate::take_columns(z.clone(), 1..3),

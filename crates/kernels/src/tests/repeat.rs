@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 fn layer(x: &[Tensor<2>], lengths: &[usize], dropout: Option<Dropout>) -> Tensor<2> {
     let h = x[0].dims()[1];
     let qkv = crate::linear(x[0].clone(), x[1].clone(), vector(&x[2]), F32);
-    let settings = AttentionSettings { heads: 4, causal: false, dropout };
+    let settings = AttentionSettings { dropout, ..AttentionSettings::new(4) };
     let a = crate::attention(qkv, &rows(lengths), settings);
     let one = vector(&x[2]).narrow(0, 0, h);
     let x1 = crate::add_norm(a, x[0].clone(), one.clone(), one.clone(), 1e-5, dropout);

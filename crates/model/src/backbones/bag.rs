@@ -164,6 +164,7 @@ impl Bag {
             token_embedding: embeddings,
             layers: mixing.iter().map(sites).collect(),
             takes_prefixes: false,
+            language_model: None,
             names,
             config_json: json!({
                 "model_type": MODEL_TYPE,

@@ -148,6 +148,7 @@ impl Bert {
             layers: layers.iter().map(|layer| layer.site_weights(&settings)).collect(),
             // Keys before those of a sequence are at no distance.
             takes_prefixes: distances.is_none(),
+            language_model: None,
             names,
             config_json: settings.json.clone(),
             passthrough: Vec::new(),
@@ -183,13 +184,6 @@ impl Bert {
         let distances = self.distances?;
         let reach = longest(input.offsets).max(1) - 1;
         Some(context.once(|| DISTANCES.bias(context.parameters(), distances, reach)))
-    }
-
-    /// Queries by the root of a head's width: an attention with a bias does not divide.
-    fn divided(&self, q: Tensor<2>) -> Tensor<2> {
-        let d = (self.settings.sizes.hidden / self.settings.sizes.heads) as f32;
-        let factor = Tensor::full([q.dims()[0]], d.powf(-0.5), &q.device());
-        kernels::scale_rows(q, factor)
     }
 
     /// `norm(dropout(y) + residual)`
@@ -296,9 +290,8 @@ impl Backbone for Bert {
         let (s, layer) = (&self.settings, &self.layers[index]);
         let site = |site| 1 + SITES * index as u64 + site;
         let attention = |context: &LayerContext<'_>| AttentionSettings {
-            heads: s.sizes.heads,
-            causal: false,
             dropout: context.attention_dropout(s.attention_dropout, site(0)),
+            ..AttentionSettings::new(s.sizes.heads)
         };
         let narrowed;
         let own = context;
@@ -310,15 +303,10 @@ impl Backbone for Bert {
         let across = |context: &LayerContext<'_>, q: Tensor<2>, rows: &RowOffsets, at: Option<&[u32]>| {
             let kv = keys_and_values();
             if let Some(bias) = self.bias(own, input) {
-                let settings = attention(context);
-                return kernels::relative_attention(
-                    self.divided(q),
-                    kv,
-                    bias,
-                    [rows, input.offsets],
-                    at,
-                    settings,
-                );
+                // With a bias scores are not divided by themselves.
+                let d = (s.sizes.hidden / s.sizes.heads) as f32;
+                let settings = AttentionSettings { scale: Some(d.powf(-0.5)), ..attention(context) };
+                return kernels::relative_attention(q, kv, bias, [rows, input.offsets], at, settings);
             }
             // The lanes of the keys are those of all tokens.
             match own.with_prefixes(index, &kv, input.offsets) {

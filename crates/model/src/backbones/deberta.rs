@@ -171,6 +171,7 @@ impl Deberta {
             layers: layers.iter().map(|layer| layer.site_weights(s)).collect(),
             // Keys before those of a sequence are at no distance.
             takes_prefixes: false,
+            language_model: None,
             names,
             config_json: s.json.clone(),
             passthrough: Vec::new(),

@@ -3,11 +3,13 @@
 pub mod bag;
 pub mod bert;
 pub mod deberta;
+pub mod llama;
+pub mod modernbert;
 mod registry;
 pub mod t5;
 
 pub use registry::{BackboneConfig, CATALOGUE, FromScratch, build};
-pub(crate) use registry::{OPENERS, supported};
+pub(crate) use registry::{OPENERS, is_decoder, supported};
 
 use crate::decoder::Generator;
 use crate::io::PassthroughTensor;
@@ -38,6 +40,8 @@ pub struct BackboneSpec {
     pub layers: Vec<Vec<SiteWeight>>,
     /// Whether its layers ask for keys and values that stand before those of a sequence ([`LayerContext::with_prefixes`]).
     pub takes_prefixes: bool,
+    /// What predicts the next token from a state, of a network in which a token sees none after it; `None` of an encoder.
+    pub language_model: Option<LanguageModel>,
     /// The names of its parameters here and in `model.safetensors`.
     pub names: NameTable,
     /// `config.json`: what [`crate::open`] needs to build it again.
@@ -48,10 +52,29 @@ pub struct BackboneSpec {
     pub notes: Vec<String>,
 }
 
+/// What predicts the next token of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LanguageModel {
+    /// The table `[vocabulary, hidden]` that logits are made with; `None` where the checkpoint has none.
+    pub output: Option<MatrixId>,
+    /// The tokens that end a text.
+    pub eos_token_ids: Vec<u32>,
+}
+
 impl BackboneSpec {
+    /// Whether a token sees none after it.
+    pub fn is_causal(&self) -> bool {
+        self.language_model.is_some()
+    }
+
     /// What a sharing scheme is told of it.
     pub fn shape(&self) -> TrunkShape {
-        TrunkShape { hidden: self.hidden, layers: self.layers.clone(), takes_prefixes: self.takes_prefixes }
+        TrunkShape {
+            hidden: self.hidden,
+            layers: self.layers.clone(),
+            takes_prefixes: self.takes_prefixes,
+            causal: self.is_causal(),
+        }
     }
 }
 

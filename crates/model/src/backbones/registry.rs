@@ -4,6 +4,8 @@ use super::Backbone;
 use super::bag::{self, BagConfig};
 use super::bert::{self, BertConfig};
 use super::deberta::{self, DebertaConfig};
+use super::llama::{self, LlamaConfig};
+use super::modernbert::{self, ModernBertConfig};
 use super::t5::{self, T5Config};
 use crate::error::ModelError;
 use crate::io::Checkpoint;
@@ -11,10 +13,10 @@ use crate::parameters::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Makes, of `name: Config, "file", from scratch, model types, open` lines, the table of `[model] backbone`, [`CATALOGUE`] and
+/// Makes, of `name: Config, "file", from scratch, model types, open, causal` lines, the table of `[model] backbone`, [`CATALOGUE`] and
 /// [`OPENERS`].
 macro_rules! backbones {
-    ($($(#[$doc:meta])* $variant:ident($config:ty) $name:literal, $file:literal, $scratch:expr, $types:expr, $open:path;)+) => {
+    ($($(#[$doc:meta])* $variant:ident($config:ty) $name:literal, $file:literal, $scratch:expr, $types:expr, $open:path, $causal:literal;)+) => {
         /// A backbone from scratch: exactly one table.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         pub enum FromScratch {
@@ -27,7 +29,15 @@ macro_rules! backbones {
         /// What opens a checkpoint, by its `model_type`.
         pub(crate) const OPENERS: &[(&[&str], Opener)] = &[$(($types, $open),)+];
 
+        /// The `model_type`s of networks in which a token sees none after it.
+        const DECODERS: &[&[&str]] = &[$(if $causal { $types } else { &[] },)+];
+
         impl FromScratch {
+            /// Whether a token sees none after it.
+            pub fn is_causal(&self) -> bool {
+                match self { $(FromScratch::$variant(_) => $causal,)+ }
+            }
+
             /// Its name in the catalogue.
             pub fn name(&self) -> &'static str {
                 match self { $(FromScratch::$variant(_) => $name,)+ }
@@ -73,19 +83,27 @@ backbones! {
     /// Embeddings that look at their neighbours: small, fast, no pretraining needed.
     Bag(BagConfig) "bag", "bag.rs",
         |config, vocabulary, _, parameters| boxed(bag::Bag::new(config, vocabulary, parameters)),
-        &[bag::MODEL_TYPE], bag::open;
+        &[bag::MODEL_TYPE], bag::open, false;
     /// A BERT encoder.
     Bert(BertConfig) "bert", "bert.rs",
         |config, vocabulary, _, parameters| boxed(bert::Bert::from_scratch(config, vocabulary, parameters)),
-        bert::MODEL_TYPES, bert::open;
+        bert::MODEL_TYPES, bert::open, false;
     /// A DeBERTa-v3 encoder.
     Deberta(DebertaConfig) "deberta", "deberta.rs",
         |config, vocabulary, _, parameters| boxed(deberta::Deberta::from_scratch(config, vocabulary, parameters)),
-        deberta::MODEL_TYPES, deberta::open;
+        deberta::MODEL_TYPES, deberta::open, false;
+    /// A decoder: Llama and its relatives.
+    Llama(LlamaConfig) "llama", "llama.rs",
+        |config, vocabulary, ends, parameters| boxed(llama::Llama::from_scratch(config, vocabulary, ends, parameters)),
+        llama::MODEL_TYPES, llama::open, true;
+    /// A ModernBERT encoder.
+    ModernBert(ModernBertConfig) "modernbert", "modernbert.rs",
+        |config, vocabulary, _, parameters| boxed(modernbert::ModernBert::from_scratch(config, vocabulary, parameters)),
+        modernbert::MODEL_TYPES, modernbert::open, false;
     /// An encoder and a decoder as in T5.
     T5(T5Config) "t5", "t5.rs",
         |config, vocabulary, ends, parameters| boxed(t5::T5::from_scratch(config, vocabulary, ends, parameters)),
-        &t5::MODEL_TYPES, t5::open;
+        &t5::MODEL_TYPES, t5::open, false;
 }
 
 /// Where the backbone comes from.
@@ -96,6 +114,11 @@ pub enum BackboneConfig {
     Pretrained(String),
     /// Built from scratch by sizes.
     FromScratch(FromScratch),
+}
+
+/// Whether a token sees none after it in a network of a `model_type`.
+pub(crate) fn is_decoder(model_type: &str) -> bool {
+    DECODERS.iter().any(|types| types.contains(&model_type))
 }
 
 /// What `model_type` may be, for messages.

@@ -115,6 +115,7 @@ impl T5 {
             token_embedding: table,
             layers: layers.iter().map(sites).collect(),
             takes_prefixes: false,
+            language_model: None,
             names,
             config_json: settings.json.clone(),
             passthrough: Vec::new(),
@@ -189,7 +190,7 @@ impl Backbone for T5 {
         };
         let q = attention.queries(context, normed.clone());
         let dropout = context.attention_dropout(s.dropout, site(0));
-        let settings = AttentionSettings { heads: s.heads, causal: false, dropout };
+        let settings = AttentionSettings { dropout, ..AttentionSettings::new(s.heads) };
         let offsets = [offsets, input.offsets];
         let attended = kernels::relative_attention(q, kv, bias, offsets, positions.as_deref(), settings);
         let dropout = context.dropout(s.dropout, site(1));

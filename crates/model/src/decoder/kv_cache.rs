@@ -66,7 +66,7 @@ impl Decoder {
         let read = cache.source_offsets();
         let distance = cache.length.max(1) - 1;
         let bias = self.settings.buckets.bias(parameters, self.relative_position_bias, distance);
-        let settings = |causal| AttentionSettings { heads: s.heads, causal, dropout: None };
+        let settings = |causal| AttentionSettings { causal, ..AttentionSettings::new(s.heads) };
         let mut x = self.embed(parameters, (ids, &one), start.filter(|_| cache.length == 1));
         for (layer, kept) in self.layers.iter().zip(&mut cache.layers) {
             let Layer { self_attention, cross_attention, feed_forward } = layer;

@@ -261,7 +261,8 @@ impl Generator for Decoder {
         for (i, layer) in self.layers.iter().enumerate() {
             let Layer { self_attention, cross_attention, feed_forward } = layer;
             let dropout = |site| context.dropout(s.dropout, 1 + SITES * i as u64 + site);
-            let attend = |causal, site| AttentionSettings { heads: s.heads, causal, dropout: dropout(site) };
+            let heads = AttentionSettings::new(s.heads);
+            let attend = |causal, site| AttentionSettings { causal, dropout: dropout(site), ..heads };
             let n = self_attention.pre_norm(&context, x.clone(), s);
             let q = self_attention.queries(&context, n.clone());
             let kv = self_attention.keys_and_values(&context, n);

@@ -40,6 +40,22 @@ impl ConfigReader<'_> {
             .ok_or_else(|| self.error(key, format!("a whole number from 1 to {most}")))
     }
 
+    /// A whole number from 1 on, or nothing, or null.
+    pub fn size_or_null(&self, key: &str, default: usize, most: usize) -> Result<usize, ModelError> {
+        match self.json.get(key) {
+            Some(Value::Null) => Ok(default),
+            _ => self.size(key, Some(default), most),
+        }
+    }
+
+    /// True or false.
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool, ModelError> {
+        match self.json.get(key) {
+            None | Some(Value::Null) => Ok(default),
+            Some(value) => value.as_bool().ok_or_else(|| self.error(key, "true or false".into())),
+        }
+    }
+
     /// A number.
     pub fn number(&self, key: &str, default: f64) -> Result<f64, ModelError> {
         match self.json.get(key) {
@@ -73,14 +89,6 @@ impl ConfigReader<'_> {
             let names: Vec<String> = ACTIVATIONS.iter().map(|(name, _)| format!("\"{name}\"")).collect();
             self.error(key, format!("one of {}", names.join(", ")))
         })
-    }
-
-    /// A switch.
-    pub fn flag(&self, key: &str, default: bool) -> Result<bool, ModelError> {
-        match self.json.get(key) {
-            None | Some(Value::Null) => Ok(default),
-            Some(value) => value.as_bool().ok_or_else(|| self.error(key, "true or false".into())),
-        }
     }
 
     /// A small number that a norm adds to a variance.

@@ -10,7 +10,7 @@ mod saved_adapters;
 mod saved_tensors;
 mod write;
 
-use crate::backbones::{Backbone, OPENERS, supported};
+use crate::backbones::{Backbone, OPENERS, is_decoder, supported};
 use crate::error::{ModelError, TensorProblem};
 use crate::init::Init;
 use crate::parameters::{Parameters, Role};
@@ -89,6 +89,13 @@ pub fn open(
         return Err(reader.error("model_type", format!("one of {}", supported())));
     };
     open(Checkpoint { dir, path: &path, json, dropout }, parameters)
+}
+
+/// Whether a folder holds a network in which a token sees none after it, as far as its config.json says so: [`open`] tells what is wrong
+/// with one that cannot be read.
+pub fn is_causal(dir: &Path) -> bool {
+    let json = read_json(&dir.join(CONFIG)).unwrap_or_default();
+    json.get("model_type").and_then(Value::as_str).is_some_and(is_decoder)
 }
 
 /// First values that were read, by the names of the parameters.

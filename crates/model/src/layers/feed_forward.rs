@@ -7,7 +7,7 @@ use crate::parameters::VectorId;
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, FeedForwardId, LayerContext, LinearId};
 use burn::tensor::Tensor;
-use kernels::Dropout;
+use kernels::{Dropout, Glu};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ impl FeedForward {
             ffn_in: linear(format!("{name}.wide"), s.hidden),
             gate: s.gated.then(|| linear(format!("{name}.gate"), s.hidden)),
             ffn_out: linear(format!("{name}.narrow"), s.intermediate_size),
-            activation: if s.gated { Activation::GegluTanh } else { Activation::Relu },
+            activation: if s.gated { Activation::Glu(Glu::GeluTanh) } else { Activation::Relu },
         };
         Self { norm, maps, layer }
     }

@@ -254,6 +254,8 @@ pub struct TrunkShape {
     pub layers: Vec<Vec<SiteWeight>>,
     /// Whether keys and values may stand before those of a sequence ([`Sharing::prefix`]).
     pub takes_prefixes: bool,
+    /// Whether a token sees none after it.
+    pub causal: bool,
 }
 
 impl TrunkShape {
@@ -466,6 +468,11 @@ pub trait Sharing: Send + Sync + fmt::Debug {
 
     /// Whether the scheme looks at all tokens of a row, also at those whose states no head reads.
     fn reads_all_tokens(&self) -> bool {
+        false
+    }
+
+    /// Whether the scheme lets tokens of a row attend to each other by itself, so that what it makes of a token needs those before it.
+    fn attends(&self) -> bool {
         false
     }
 

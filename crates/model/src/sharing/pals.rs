@@ -64,13 +64,15 @@ struct Projected {
 pub struct Pals {
     config: PalsConfig,
     tasks: BTreeMap<String, Projected>,
+    /// Whether a token sees none after it.
+    causal: bool,
 }
 
 const NAME: &str = "pals";
 
 impl Pals {
     pub(super) fn new(config: PalsConfig) -> Self {
-        Pals { config, tasks: BTreeMap::new() }
+        Pals { config, tasks: BTreeMap::new(), causal: false }
     }
 }
 
@@ -95,6 +97,7 @@ impl Sharing for Pals {
         if width == 0 || width > 65_536 || !width.is_multiple_of(heads) {
             return Err(refused(NAME, "width", width, format!("a multiple of {heads}, the heads")));
         }
+        self.causal = trunk.causal;
         let mut make = SchemeParameters { scheme: NAME, parameters };
         for owner in owners(tasks, false) {
             let Some(task) = &owner else { continue };
@@ -123,6 +126,10 @@ impl Sharing for Pals {
         self.config.first_layer
     }
 
+    fn attends(&self) -> bool {
+        true
+    }
+
     fn beside_layer(
         &self,
         layer: usize,
@@ -137,7 +144,7 @@ impl Sharing for Pals {
             let own = of(task)?;
             Some(linear(linear(x, own.up), *own.qkv.get(&layer)?))
         })?;
-        let settings = AttentionSettings { heads: self.config.heads, causal: false, dropout: None };
+        let settings = AttentionSettings { causal: self.causal, ..AttentionSettings::new(self.config.heads) };
         let attended = kernels::attention(qkv, input.offsets, settings);
         let narrowed;
         let (context, attended) = match selection {

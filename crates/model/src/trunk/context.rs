@@ -11,7 +11,7 @@ use super::lanes::{Lane, Lanes};
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Half, Hard, Map, Sharing, Site, WeightCopies};
 use burn::tensor::Tensor;
-use kernels::{Dropout, Precision, RowOffsets};
+use kernels::{Dropout, KvCache, Precision, RowOffsets};
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -36,6 +36,7 @@ pub struct LayerContext<'a> {
     noise_seed: Option<u64>,
     progress: f64,
     share: f64,
+    cache: Option<&'a KvCache>,
     offset: PackOffset,
     dataset_embedding: Option<MatrixId>,
     /// The task whose own weights stand for the backbone's.
@@ -58,6 +59,7 @@ impl<'a> LayerContext<'a> {
             noise_seed: None,
             progress: 1.0,
             share: 0.0,
+            cache: None,
             offset: PackOffset::default(),
             dataset_embedding: None,
             weights_of: None,
@@ -73,7 +75,7 @@ impl<'a> LayerContext<'a> {
         sharing: &'a dyn Sharing,
         dataset_embedding: Option<MatrixId>,
     ) -> Self {
-        let TrunkPass { lanes, progress, share, dropout_seed, .. } = *pass;
+        let TrunkPass { lanes, progress, share, dropout_seed, cache, .. } = *pass;
         let (lanes, offset) = (lanes.clone(), pass.input.offset);
         LayerContext {
             sharing,
@@ -82,6 +84,7 @@ impl<'a> LayerContext<'a> {
             dataset_embedding,
             progress,
             share,
+            cache,
             noise_seed: dropout_seed,
             ..self
         }
@@ -218,6 +221,11 @@ impl<'a> LayerContext<'a> {
         Some(site_seed(self.noise_seed?, !site))
     }
 
+    /// Keys and values of what comes before the tokens in their texts ([`TrunkPass::cache`]).
+    pub fn cache(&self) -> Option<&'a KvCache> {
+        self.cache
+    }
+
     /// How much of the training lies behind, 0 to 1; 1 outside of it.
     pub fn progress(&self) -> f64 {
         self.progress
@@ -306,16 +314,13 @@ impl<'a> LayerContext<'a> {
             let ((w1, b1), (w2, b2)) = (self.linear_weights(w.ffn_in), self.linear_weights(w.ffn_out));
             return kernels::ffn(x, w1, b1, w2, b2, self.precision);
         }
-        let inner = self.linear(layer, &[Map::FfnIn], x.clone(), w.ffn_in);
-        let active = match (w.activation, w.gate) {
-            (Activation::Gelu, _) => kernels::gelu(inner),
-            (Activation::GeluTanh, _) => kernels::gelu_tanh(inner),
-            (Activation::GegluTanh, Some(gate)) => {
-                kernels::geglu_tanh(inner, self.linear(layer, &[Map::FfnGate], x, gate))
-            }
-            (Activation::GegluTanh, None) => unreachable!("a gated block has a gate"),
-            (Activation::Relu, _) => kernels::relu(inner),
+        let maps: &[Map] = match w.activation {
+            Activation::GluOfHalves(_) => &[Map::FfnIn, Map::FfnGate],
+            _ => &[Map::FfnIn],
         };
+        let inner = self.linear(layer, maps, x.clone(), w.ffn_in);
+        let gate = w.gate.map(|gate| self.linear(layer, &[Map::FfnGate], x, gate));
+        let active = w.activation.apply(inner, gate);
         self.linear(layer, &[Map::FfnOut], kernels::dropout(active, inside), w.ffn_out)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::parameters::{MatrixId, VectorId};
 use burn::tensor::Tensor;
-use kernels::Precision;
+use kernels::{Glu, Precision};
 
 /// The weights of a linear layer.
 #[derive(Debug, Clone, Copy)]
@@ -20,18 +20,46 @@ pub enum Activation {
     Gelu,
     /// The tanh approximation of the GELU.
     GeluTanh,
-    /// The tanh approximation of the GELU, times the gate.
-    GegluTanh,
+    /// The activation of what `ffn_in` gives, times what the gate gives (T5).
+    Glu(Glu),
+    /// The activation of what the gate gives, times what `ffn_in` gives (Llama).
+    GluOfGate(Glu),
+    /// The activation of the first half of what `ffn_in` gives, times the second: the gate is in the same weight (ModernBERT).
+    GluOfHalves(Glu),
     /// ReLU.
     Relu,
+}
+
+impl Activation {
+    /// What is inside a block `[n, ffn]`, of what the maps into it give.
+    pub(super) fn apply(self, inner: Tensor<2>, gate: Option<Tensor<2>>) -> Tensor<2> {
+        match (self, gate) {
+            (Activation::Gelu, _) => kernels::gelu(inner),
+            (Activation::GeluTanh, _) => kernels::gelu_tanh(inner),
+            (Activation::Relu, _) => kernels::relu(inner),
+            (Activation::GluOfHalves(activation), _) => {
+                let [a, b] = halves(inner);
+                kernels::glu(a, b, activation)
+            }
+            (Activation::Glu(activation), Some(gate)) => kernels::glu(inner, gate, activation),
+            (Activation::GluOfGate(activation), Some(gate)) => kernels::glu(gate, inner, activation),
+            (Activation::Glu(_) | Activation::GluOfGate(_), None) => unreachable!("a gated block has a gate"),
+        }
+    }
+}
+
+/// The columns of a matrix in two.
+fn halves(x: Tensor<2>) -> [Tensor<2>; 2] {
+    let width = x.dims()[1];
+    [0..width / 2, width / 2..width].map(|columns| kernels::take_columns(x.clone(), columns))
 }
 
 /// The weights of a feed-forward block.
 #[derive(Debug, Clone, Copy)]
 pub struct FeedForwardId {
-    /// `[ffn, hidden]`
+    /// `[ffn, hidden]`; `[2 ffn, hidden]` for [`Activation::GluOfHalves`].
     pub ffn_in: LinearId,
-    /// `[ffn, hidden]`, for [`Activation::GegluTanh`].
+    /// `[ffn, hidden]`, for [`Activation::Glu`] and [`Activation::GluOfGate`].
     pub gate: Option<LinearId>,
     /// `[hidden, ffn]`
     pub ffn_out: LinearId,
@@ -90,14 +118,13 @@ impl FeedForwardWeights {
         of_gate: impl FnOnce(Tensor<2>) -> Tensor<2>,
     ) -> Tensor<2> {
         let linear = |(w, b): &Linear| kernels::linear(x.clone(), w.clone(), b.clone(), precision);
-        let inner = of_in(linear(&self.ffn_in));
-        match (self.activation, &self.gate) {
-            (Activation::Gelu, _) => kernels::gelu(inner),
-            (Activation::GeluTanh, _) => kernels::gelu_tanh(inner),
-            (Activation::GegluTanh, Some(gate)) => kernels::geglu_tanh(inner, of_gate(linear(gate))),
-            (Activation::GegluTanh, None) => unreachable!("a gated block has a gate"),
-            (Activation::Relu, _) => kernels::relu(inner),
+        let inner = linear(&self.ffn_in);
+        if let Activation::GluOfHalves(activation) = self.activation {
+            let [a, b] = halves(inner);
+            return kernels::glu(of_in(a), of_gate(b), activation);
         }
+        let inner = of_in(inner);
+        self.activation.apply(inner, self.gate.as_ref().map(|gate| of_gate(linear(gate))))
     }
 
     /// The output `[n, hidden]` of what is inside.

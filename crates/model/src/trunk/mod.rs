@@ -9,6 +9,7 @@ mod input;
 mod inserted_rows;
 mod lanes;
 mod passes;
+mod text_writer;
 
 pub use context::{LayerContext, Prefixed};
 pub use feed_forward::{Activation, FeedForwardId, FeedForwardWeights, LinearId};
@@ -16,6 +17,7 @@ pub use freeze::Freeze;
 pub use input::{EncoderInput, PackOffset, TokenSelection};
 pub use lanes::{Lane, Lanes};
 pub(crate) use passes::{from_zero, sequences_of};
+pub use text_writer::TextWriter;
 
 use crate::backbones::{Backbone, BackboneSpec};
 use crate::decoder::Generator;
@@ -23,7 +25,7 @@ use crate::error::ModelError;
 use crate::parameters::{Depth, Level, MatrixId, Parameters, Role, Stack};
 use crate::sharing::{Hard, LanePolicy, Sharing};
 use burn::tensor::Tensor;
-use kernels::{Precision, RowOffsets};
+use kernels::{KvCache, Precision, RowOffsets};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -56,12 +58,22 @@ pub struct TrunkPass<'a> {
     pub progress: f64,
     /// Which share of a step the pass is: what losses that a sharing scheme adds are multiplied by; 0 outside of training.
     pub share: f64,
+    /// Keys and values of what comes before the tokens in their texts, to which theirs are added: texts that are written token by token.
+    pub cache: Option<&'a KvCache>,
 }
 
 impl<'a> TrunkPass<'a> {
     /// A pass outside of training, of tokens that have no private parameters.
     pub fn evaluation(parameters: &'a Parameters, input: EncoderInput<'a>) -> Self {
-        TrunkPass { parameters, input, lanes: Lanes::NONE, dropout_seed: None, progress: 1.0, share: 0.0 }
+        TrunkPass {
+            parameters,
+            input,
+            lanes: Lanes::NONE,
+            dropout_seed: None,
+            progress: 1.0,
+            share: 0.0,
+            cache: None,
+        }
     }
 }
 
@@ -135,6 +147,14 @@ impl Trunk {
         tasks: &[String],
         parameters: &mut Parameters,
     ) -> Result<(), ModelError> {
+        if self.spec().is_causal() && scheme.reads_all_tokens() {
+            return Err(ModelError::Sharing {
+                key: format!("{}.gate", scheme.config().name()),
+                found: "\"row\", of a network in which a token sees none after it".into(),
+                expected: "\"token\" or \"task\": the mean of a row would tell every token what follows"
+                    .into(),
+            });
+        }
         scheme.build(&self.spec().shape(), tasks, parameters)?;
         self.sharing = scheme;
         Ok(())

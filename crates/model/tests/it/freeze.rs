@@ -3,19 +3,31 @@
 use crate::fixture::{Network, pass, positions};
 use burn::tensor::{Device, Tensor};
 use polytask_model::{
-    BagConfig, BertConfig, DebertaConfig, EncoderInput, Freeze, FromScratch, PackOffset, Parameter,
-    ParameterTensor, Parameters, Stack, T5Config, TokenSelection, Trunk, TrunkPass, build,
+    BagConfig, BertConfig, DebertaConfig, EncoderInput, Freeze, FromScratch, LlamaConfig, ModernBertConfig,
+    PackOffset, Parameter, ParameterTensor, Parameters, Stack, T5Config, TokenSelection, Trunk, TrunkPass,
+    build,
 };
 use std::sync::Arc;
 
 const IDS: [u32; 6] = [4, 8, 49, 0, 7, 7];
 
-fn backbones() -> [FromScratch; 5] {
+fn backbones() -> [FromScratch; 7] {
     let bag = |window| FromScratch::Bag(BagConfig { width: 16, window, ..Default::default() });
     let bert = BertConfig { layers: 3, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 3, hidden: 16, heads: 2, ..Default::default() };
+    let llama = LlamaConfig { layers: 3, hidden: 16, heads: 4, kv_heads: Some(2), ..Default::default() };
+    let modern =
+        ModernBertConfig { layers: 3, hidden: 16, heads: 2, local_attention: 4, ..Default::default() };
     let deberta = DebertaConfig { layers: 3, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
-    [bag(0), bag(2), FromScratch::Bert(bert), FromScratch::Deberta(deberta), FromScratch::T5(t5)]
+    [
+        bag(0),
+        bag(2),
+        FromScratch::Bert(bert),
+        FromScratch::Deberta(deberta),
+        FromScratch::ModernBert(modern),
+        FromScratch::Llama(llama),
+        FromScratch::T5(t5),
+    ]
 }
 
 fn make(scratch: &FromScratch, layers: Option<usize>, device: &Device) -> (Trunk, Parameters) {

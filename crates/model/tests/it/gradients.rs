@@ -3,7 +3,8 @@
 use crate::fixture::{Network, devices, pass, positions, states};
 use burn::tensor::Device;
 use polytask_model::{
-    BagConfig, BertConfig, DebertaConfig, EncoderInput, FromScratch, PackOffset, ParameterTensor, T5Config,
+    BagConfig, BertConfig, DebertaConfig, EncoderInput, FromScratch, LlamaConfig, ModernBertConfig,
+    PackOffset, ParameterTensor, T5Config,
 };
 use std::sync::Arc;
 
@@ -11,9 +12,20 @@ fn networks() -> Vec<Network> {
     let bag = |window| FromScratch::Bag(BagConfig { width: 16, window, ..Default::default() });
     let bert = BertConfig { layers: 2, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 2, hidden: 16, heads: 2, ..Default::default() };
+    let llama = LlamaConfig { layers: 2, hidden: 16, heads: 4, kv_heads: Some(2), ..Default::default() };
+    let modern =
+        ModernBertConfig { layers: 2, hidden: 16, heads: 2, local_attention: 4, ..Default::default() };
     let deberta = DebertaConfig { layers: 2, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
     let (bert, deberta) = (FromScratch::Bert(bert), FromScratch::Deberta(deberta));
-    Network::all(vec![bag(0), bag(2), bert, deberta, FromScratch::T5(t5)])
+    Network::all(vec![
+        bag(0),
+        bag(2),
+        bert,
+        deberta,
+        FromScratch::ModernBert(modern),
+        FromScratch::Llama(llama),
+        FromScratch::T5(t5),
+    ])
 }
 
 #[test]

@@ -167,7 +167,8 @@ fn config_json_is_checked() {
             json!("gpt2"),
             &[
                 "found \"gpt2\"",
-                "bert, distilbert, roberta, xlm-roberta, electra, mpnet, albert, deberta-v2, t5, mt5",
+                "bert, distilbert, roberta, xlm-roberta, electra, mpnet, albert, deberta-v2",
+                "modernbert, t5, mt5",
                 "polytask-bag",
             ],
         ),
@@ -191,7 +192,7 @@ fn config_json_is_checked() {
         ("eos_token_id", json!(60), &["expected an id below vocab_size = 60"]),
         ("d_kv", json!(0), &["expected a whole number from 1"]),
     ];
-    let of_others: [(&str, Case<'_>); 19] = [
+    let of_others: [(&str, Case<'_>); 31] = [
         ("electra", ("embedding_size", json!(0), &["expected a whole number from 1"])),
         ("electra", ("embedding_size", json!(16), &["embeddings_project.weight: found shape [32, 12]"])),
         ("electra", ("is_decoder", json!(true), &["only encoders"])),
@@ -210,6 +211,25 @@ fn config_json_is_checked() {
         ("deberta", ("attention_head_size", json!(4), &["expected 8"])),
         ("deberta", ("max_relative_positions", json!(5), &["position_buckets: found 8"])),
         ("deberta", ("position_buckets", json!(9), &["encoder.rel_embeddings.weight: found shape [16, 32]"])),
+        ("modernbert", ("hidden_activation", json!("relu"), &["found \"relu\"", "\"gelu\", "])),
+        ("modernbert", ("num_attention_heads", json!(32), &["a divisor of half of hidden_size = 32"])),
+        ("modernbert", ("layer_types", json!(["full_attention"]), &["for each of the 4 layers"])),
+        ("modernbert", ("layer_types", json!(["a", "b", "c", "d"]), &["\"sliding_attention\" for each"])),
+        ("modernbert", ("local_attention", json!(0), &["expected a whole number from 1"])),
+        ("modernbert", ("global_attn_every_n_layers", json!(0), &["expected a whole number from 1"])),
+        ("modernbert", ("global_rope_theta", json!(-1), &["expected a number above 0"])),
+        ("modernbert", ("rope_scaling", json!({"factor": 2}), &["expected null"])),
+        ("modernbert", ("rope_parameters", json!({"rope_theta": 3.0}), &["with full_attention and sliding"])),
+        (
+            "modernbert",
+            (
+                "rope_parameters",
+                json!({"full_attention": {"rope_type": "longrope"}}),
+                &["rope_parameters.full_attention.rope_type: found \"longrope\""],
+            ),
+        ),
+        ("modernbert", ("attention_bias", json!(true), &["layers.0.attn.Wqkv.bias: missing"])),
+        ("modernbert-biases", ("norm_bias", json!(false), &["embeddings.norm.bias"])),
         ("deberta", ("share_att_key", json!("yes"), &["expected true or false"])),
     ];
     let cases = cases.map(|case| ("bert", case)).into_iter().chain(of_t5.map(|case| ("t5", case)));

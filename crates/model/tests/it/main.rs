@@ -10,6 +10,7 @@ mod gradients;
 mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
+mod llama;
 mod narrowing;
 mod parity;
 mod round_trip;

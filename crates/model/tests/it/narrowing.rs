@@ -3,8 +3,8 @@
 use crate::fixture::{Network, devices, largest_difference, pass, positions};
 use burn::tensor::{Device, Tensor, TensorData};
 use polytask_model::{
-    BagConfig, BertConfig, DebertaConfig, EncoderInput, FromScratch, PackOffset, Parameter, ParameterTensor,
-    Parameters, Stack, T5Config, TokenSelection, Trunk,
+    BagConfig, BertConfig, DebertaConfig, EncoderInput, FromScratch, LlamaConfig, ModernBertConfig,
+    PackOffset, Parameter, ParameterTensor, Parameters, Stack, T5Config, TokenSelection, Trunk,
 };
 use std::sync::Arc;
 
@@ -25,11 +25,16 @@ fn networks() -> Vec<Network> {
     let bag = BagConfig { width: 16, window: 2, ..Default::default() };
     let bert = BertConfig { layers: 2, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 2, hidden: 16, heads: 2, ..Default::default() };
+    let modern =
+        ModernBertConfig { layers: 2, hidden: 16, heads: 2, local_attention: 4, ..Default::default() };
     let deberta = DebertaConfig { layers: 2, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
+    let llama = LlamaConfig { layers: 2, hidden: 16, heads: 4, kv_heads: Some(2), ..Default::default() };
     Network::all(vec![
         FromScratch::Bag(bag),
         FromScratch::Bert(bert),
         FromScratch::Deberta(deberta),
+        FromScratch::ModernBert(modern),
+        FromScratch::Llama(llama),
         FromScratch::T5(t5),
     ])
 }

@@ -3,8 +3,8 @@
 use crate::fixture::{CHECKPOINTS, Expected, folder, opened, states};
 use burn::tensor::Device;
 use polytask_model::{
-    BagConfig, BertConfig, DebertaConfig, FromScratch, Init, ModelError, Owner, Parameters, T5Config, Trunk,
-    build, load_heads, open, save, save_heads,
+    BagConfig, BertConfig, DebertaConfig, FromScratch, Init, LlamaConfig, ModelError, ModernBertConfig,
+    Owner, Parameters, T5Config, Trunk, build, load_heads, open, save, save_heads,
 };
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -37,14 +37,23 @@ fn opening_and_saving_keeps_every_byte() {
         let prefix = match name {
             "bert-inside" => "bert.".to_owned(),
             "xlm-roberta" => "roberta.".to_owned(),
+            "modernbert" | "modernbert-biases" => "model.".to_owned(),
             name => format!("{}.", name.split('-').next().unwrap()),
         };
         let mut before = tensors(&folder(name), &prefix);
         let after = tensors(dir.path(), "");
         before.retain(|name, _| {
-            ["embeddings.", "embeddings_project.", "encoder.", "transformer.", "pooler."]
-                .iter()
-                .any(|own| name.starts_with(own))
+            [
+                "embeddings.",
+                "embeddings_project.",
+                "encoder.",
+                "transformer.",
+                "layers.",
+                "final_norm.",
+                "pooler.",
+            ]
+            .iter()
+            .any(|own| name.starts_with(own))
                 && !name.ends_with("position_ids")
                 || trunk.spec().name == "t5"
         });
@@ -93,9 +102,20 @@ fn backbones_from_scratch_open_with_the_same_states() {
     let bag = |window| FromScratch::Bag(BagConfig { width: 24, window, ..Default::default() });
     let bert = BertConfig { layers: 2, hidden: 32, heads: 4, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 2, hidden: 32, heads: 4, ..Default::default() };
+    let llama = LlamaConfig { layers: 2, hidden: 32, heads: 4, kv_heads: Some(2), ..Default::default() };
+    let modern =
+        ModernBertConfig { layers: 2, hidden: 32, heads: 4, local_attention: 4, ..Default::default() };
     let deberta = DebertaConfig { layers: 2, hidden: 32, heads: 4, max_length: 20, ..Default::default() };
     let (bert, deberta) = (FromScratch::Bert(bert), FromScratch::Deberta(deberta));
-    for scratch in [bag(0), bag(2), bert, deberta, FromScratch::T5(t5)] {
+    for scratch in [
+        bag(0),
+        bag(2),
+        bert,
+        deberta,
+        FromScratch::ModernBert(modern),
+        FromScratch::Llama(llama),
+        FromScratch::T5(t5),
+    ] {
         let mut parameters = Parameters::new(&Device::flex(), 5);
         let trunk = Trunk::new(build(&scratch, 50, [0, 1], &mut parameters).unwrap());
         let (ids, offsets) = ([4, 8, 49, 0, 7, 7], [0, 4, 4, 6]);

@@ -14,11 +14,12 @@ const IDS: [u32; 9] = [3, 7, 1, 4, 4, 9, 2, 11, 5];
 const POSITIONS: [u32; 9] = [0, 1, 2, 0, 1, 0, 1, 2, 3];
 const OFFSETS: [usize; 4] = [0, 3, 5, 9];
 
-fn backbones() -> [FromScratch; 4] {
+fn backbones() -> [FromScratch; 5] {
     [
         json!({"bag": {"width": 8, "window": 1, "dropout": 0.0}}),
         json!({"bert": {"layers": 2, "hidden": 8, "heads": 2, "dropout": 0.0}}),
         json!({"deberta": {"layers": 2, "hidden": 8, "heads": 2, "max_length": 20, "dropout": 0.0}}),
+        json!({"modernbert": {"layers": 2, "hidden": 8, "heads": 2, "local_attention": 2, "dropout": 0.0}}),
         json!({"t5": {"layers": 2, "decoder_layers": 1, "hidden": 8, "heads": 2, "dropout": 0.0}}),
     ]
     .map(|config| serde_json::from_value(config).unwrap())
@@ -156,7 +157,7 @@ fn fits(scheme: &SharingConfig, backbone: &FromScratch) -> bool {
     match backbone.name() {
         "bag" => !needs_attention && scheme.name() != "prefix",
         "deberta" => scheme.name() != "prefix",
-        "t5" => !["bitfit", "prefix"].contains(&scheme.name()),
+        "modernbert" | "t5" => !["bitfit", "prefix"].contains(&scheme.name()),
         _ => true,
     }
 }
@@ -401,7 +402,7 @@ fn what_a_scheme_adds_is_saved_apart_and_read_again() {
 
 #[test]
 fn settings_that_do_not_fit_are_refused_with_the_key() {
-    let [bag, bert, deberta, t5] = &backbones();
+    let [bag, bert, deberta, _, t5] = &backbones();
     let without_window = serde_json::from_value(json!({"bag": {"width": 8, "window": 0}})).unwrap();
     for (backbone, config, says) in [
         (bert, json!({"lora": {"rank": 9}}), "sharing.lora.rank: found 9, expected from 1 to 8"),
@@ -550,7 +551,7 @@ fn updates_of_one_map_are_those_of_the_formulas() {
             init: Init::Zeros,
         });
         let map = SiteWeight { map: Map::Query, weight, bias: None, rows: 0..2, inputs: 3 };
-        let shape = TrunkShape { hidden: 3, layers: vec![vec![map]], takes_prefixes: false };
+        let shape = TrunkShape { hidden: 3, layers: vec![vec![map]], takes_prefixes: false, causal: false };
         let scheme: SharingConfig = serde_json::from_value(config).unwrap();
         let mut sharing = scheme.build();
         sharing.build(&shape, &["t".to_owned()], &mut parameters).unwrap();

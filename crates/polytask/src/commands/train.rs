@@ -339,6 +339,7 @@ fn line(config: &Config) -> String {
         InputField::Text(_)
         | InputField::Windowed { .. }
         | InputField::Prefixed { .. }
+        | InputField::Completion { .. }
         | InputField::Words(_)
         | InputField::SplitText(_) => None,
     };

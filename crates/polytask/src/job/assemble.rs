@@ -119,13 +119,27 @@ struct ConfiguredTask<'a> {
 
 fn configured_tasks(config: &Config) -> Result<Vec<ConfiguredTask<'_>>, Failure> {
     let (mut tasks, mut errors) = (Vec::new(), Vec::new());
+    let causal = is_causal(&config.model.backbone)?;
     for (name, table) in &config.task {
         match table.build(name) {
-            Ok(kind) => tasks.push(ConfiguredTask { name, table, kind }),
+            Ok(mut kind) => {
+                if causal {
+                    kind.set_causal();
+                }
+                tasks.push(ConfiguredTask { name, table, kind });
+            }
             Err(error) => errors.push(error.to_string()),
         }
     }
     if errors.is_empty() { Ok(tasks) } else { Err(Failure::refused(errors)) }
+}
+
+/// Whether a token sees none after it in the network.
+fn is_causal(backbone: &BackboneConfig) -> Result<bool, Failure> {
+    Ok(match backbone {
+        BackboneConfig::Pretrained(name) => model::is_causal(&checkpoint_dir(name)?),
+        BackboneConfig::FromScratch(scratch) => scratch.is_causal(),
+    })
 }
 
 /// The label space of each task's training rows.

@@ -93,6 +93,7 @@ pub fn compare(sides: &[Side<'_>], model: &Model, config: &Config, features: Fea
 fn unmarked<'a>(view: &'a View, model: &Model) -> Cow<'a, View> {
     let input = match &view.input {
         InputField::Prefixed { field, .. } => InputField::Text(field.clone()),
+        InputField::Completion { prompt, .. } => InputField::Text(prompt.fields().concat()),
         InputField::Marked(marked) if marked.words => InputField::Words(marked.text.clone()),
         InputField::Marked(marked) => InputField::Text(marked.text.clone()),
         _ => return Cow::Borrowed(view),

@@ -68,9 +68,10 @@ pub struct ClassificationConfig {
     pub windows: Option<TextWindows>,
     /// The field with the label: text, a number, or true/false.
     pub label: String,
-    /// The pooling of a row's token states: their mean, or the first token's state.
-    #[serde(default)]
-    pub pooling: Pooling,
+    /// The pooling of a row's token states: their mean, or the state of the first or the last token. `mean` by default; `last` on a
+    /// decoder, in which only the last token sees all of the row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
     /// The weight of each label in the loss: `"none"` (all equal), `"balanced"` (rare labels more, by
     /// rows / (labels * rows with the label)), or a table of label = weight (1 for labels that are not named).
     #[serde(default)]
@@ -129,6 +130,10 @@ struct Classification {
 }
 
 impl Classification {
+    fn pooling(&self) -> Pooling {
+        self.config.pooling.unwrap_or_default()
+    }
+
     /// The label of a row.
     fn label(&self, row: &Row) -> Result<Option<String>, DataError> {
         labels::of_row(row, &self.config.label, &self.task)
@@ -153,6 +158,10 @@ impl Classification {
 }
 
 impl Kind for Classification {
+    fn set_causal(&mut self) {
+        self.config.pooling.get_or_insert(Pooling::Last);
+    }
+
     fn input(&self) -> InputField {
         self.input.clone()
     }
@@ -181,6 +190,7 @@ impl Kind for Classification {
         trunk: &TrunkHandles<'_>,
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
+        self.pooling().check(&format!("task.{}.classification.pooling", self.task), trunk)?;
         let labels = Labels::from_json(&self.task, label_space)?;
         if let Some((key, expected)) = self.unknown_weight(&labels) {
             let found = "a label that the model does not have".into();
@@ -226,7 +236,7 @@ impl Head for ClassificationHead {
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
-        self.kind.config.pooling.mark_used_tokens(pack, rows, used);
+        self.kind.pooling().mark_used_tokens(pack, rows, used);
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
@@ -244,8 +254,7 @@ impl Head for ClassificationHead {
             return None;
         }
         let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
-        let logits =
-            self.linear.logits(parameters, self.kind.config.pooling.pool(batch, &pack_rows), dropout);
+        let logits = self.linear.logits(parameters, self.kind.pooling().pool(batch, &pack_rows), dropout);
         let weights = self.weights.as_deref();
         let mean = match self.kind.config.focal {
             0.0 => kernels::cross_entropy(logits, &ids, weights, self.kind.config.label_smoothing),
@@ -264,7 +273,7 @@ impl Head for ClassificationHead {
             return Vec::new();
         }
         let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
-        let logits = self.linear.logits(parameters, self.kind.config.pooling.pool(batch, &pack_rows), None);
+        let logits = self.linear.logits(parameters, self.kind.pooling().pool(batch, &pack_rows), None);
         let rows = head::probabilities(logits);
         rows.chunks(self.labels.len()).map(|row| Prediction::Label(row.to_vec())).collect()
     }

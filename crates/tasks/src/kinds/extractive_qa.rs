@@ -216,6 +216,7 @@ impl Kind for ExtractiveQa {
         trunk: &TrunkHandles<'_>,
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
+        trunk.needs_both_sides("extractive_qa", &self.task, "`no answer` is read off the first token")?;
         TaskError::no_labels(&self.task, label_space, "answers")?;
         let linear = LinearHead::new(parameters, &self.task, trunk.hidden, 2);
         Ok(EncodedHead::boxed(ExtractiveQaHead { kind: self.clone(), linear }))

@@ -127,6 +127,11 @@ impl Kind for MaskedLanguageModel {
         trunk: &TrunkHandles<'_>,
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
+        trunk.needs_both_sides(
+            "masked_language_model",
+            &self.task,
+            "a masked token is predicted from those after it too",
+        )?;
         TaskError::no_labels(&self.task, label_space, "masked tokens")?;
         let mask = trunk.tokenizer.mask().ok_or_else(|| TaskError::Setting {
             key: format!("task.{}", self.task),

@@ -79,9 +79,10 @@ pub struct MultiLabelConfig {
     /// The separator of the labels if they are one text, such as "," in CSV.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<String>,
-    /// The pooling of a row's token states: their mean, or the first token's state.
-    #[serde(default)]
-    pub pooling: Pooling,
+    /// The pooling of a row's token states: their mean, or the state of the first or the last token. `mean` by default; `last` on a
+    /// decoder, in which only the last token sees all of the row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
     /// The weight of positive targets in the loss: `"none"` (1), `"balanced"` (rows without the label / rows with it), or a table
     /// of label = weight (1 for labels that are not named).
     #[serde(default)]
@@ -214,6 +215,10 @@ struct MultiLabel {
 }
 
 impl MultiLabel {
+    fn pooling(&self) -> Pooling {
+        self.config.pooling.unwrap_or_default()
+    }
+
     fn key(&self, name: &str) -> String {
         format!("task.{}.multi_label.{name}", self.task)
     }
@@ -337,6 +342,10 @@ impl MultiLabel {
 }
 
 impl Kind for MultiLabel {
+    fn set_causal(&mut self) {
+        self.config.pooling.get_or_insert(Pooling::Last);
+    }
+
     fn input(&self) -> InputField {
         self.input.clone()
     }
@@ -393,6 +402,7 @@ impl Kind for MultiLabel {
         trunk: &TrunkHandles<'_>,
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
+        self.pooling().check(&format!("task.{}.multi_label.pooling", self.task), trunk)?;
         let space = LabelSpace::from_json(&self.task, label_space)?;
         if let Some((key, expected)) = self.unknown_weight(&space.labels) {
             let found = "a label that the model does not have".into();
@@ -491,7 +501,7 @@ impl Head for MultiLabelHead {
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
-        self.kind.config.pooling.mark_used_tokens(pack, rows, used);
+        self.kind.pooling().mark_used_tokens(pack, rows, used);
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
@@ -508,8 +518,7 @@ impl Head for MultiLabelHead {
             known.for_each(|id| holds[*id as usize] = 1.0);
         }
         let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
-        let logits =
-            self.linear.logits(parameters, self.kind.config.pooling.pool(batch, &pack_rows), dropout);
+        let logits = self.linear.logits(parameters, self.kind.pooling().pool(batch, &pack_rows), dropout);
         let gamma = self.kind.config.focal;
         let factors = (gamma > 0.0).then(|| focal::of_answers(logits.clone(), &holds, gamma));
         let each = binary::cross_entropy(logits, holds, self.weights.as_deref());
@@ -530,7 +539,7 @@ impl Head for MultiLabelHead {
             return Vec::new();
         }
         let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
-        let logits = self.linear.logits(parameters, self.kind.config.pooling.pool(batch, &pack_rows), None);
+        let logits = self.linear.logits(parameters, self.kind.pooling().pool(batch, &pack_rows), None);
         let rows = head::sigmoids(logits);
         rows.chunks(self.space.labels.len()).map(|row| Prediction::Labels(row.to_vec())).collect()
     }

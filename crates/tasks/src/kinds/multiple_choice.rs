@@ -55,9 +55,10 @@ pub struct MultipleChoiceConfig {
     /// What the labels are: by default (`"auto"`) the choice's text where every training row has it, else the index, else the letter.
     #[serde(default)]
     pub label_is: LabelIs,
-    /// The pooling of a sequence's token states: their mean, or the first token's state.
-    #[serde(default)]
-    pub pooling: Pooling,
+    /// The pooling of a sequence's token states: their mean, or the state of the first or the last token. `mean` by default; `last` on a
+    /// decoder, in which only the last token sees all of the sequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
     /// Dropout before the last layer, 0 to below 1.
     #[serde(default = "head::default_dropout")]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -162,6 +163,10 @@ struct MultipleChoice {
 }
 
 impl MultipleChoice {
+    fn pooling(&self) -> Pooling {
+        self.config.pooling.unwrap_or_default()
+    }
+
     /// A row's label and choices; `None` for a row that is not labelled.
     fn label<'a>(&self, row: &'a Row) -> Result<Option<(&'a Value, Vec<String>)>, DataError> {
         let Some(label) = row.get(&self.config.label).filter(|label| !label.is_blank()) else {
@@ -218,6 +223,10 @@ impl MultipleChoice {
 }
 
 impl Kind for MultipleChoice {
+    fn set_causal(&mut self) {
+        self.config.pooling.get_or_insert(Pooling::Last);
+    }
+
     fn input(&self) -> InputField {
         InputField::Choices(self.config.text.clone(), self.config.choices.clone())
     }
@@ -258,6 +267,7 @@ impl Kind for MultipleChoice {
         trunk: &TrunkHandles<'_>,
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
+        self.pooling().check(&format!("task.{}.multiple_choice.pooling", self.task), trunk)?;
         let reading = self.stored_reading(label_space)?;
         let linear = LinearHead::new(parameters, &self.task, trunk.hidden, 1);
         Ok(EncodedHead::boxed(MultipleChoiceHead { kind: self.clone(), reading, linear }))
@@ -283,7 +293,7 @@ impl MultipleChoiceHead {
         let sequences = rows.iter().map(|at| batch.pack.sequences_of(at.pack_row as usize));
         let lengths = sequences.clone().map(|of_row| of_row.len()).collect();
         let sequences: Vec<u32> = sequences.flatten().map(|sequence| sequence as u32).collect();
-        let states = self.kind.config.pooling.pool_of(batch.states, &batch.pack.sequences, &sequences);
+        let states = self.kind.pooling().pool_of(batch.states, &batch.pack.sequences, &sequences);
         let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
         (self.linear.logits(parameters, states, dropout), lengths)
     }
@@ -313,7 +323,7 @@ impl Head for MultipleChoiceHead {
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
         let sequences = rows.iter().flat_map(|at| at.sequences(pack));
-        sequences.for_each(|tokens| self.kind.config.pooling.mark_used(&mut used[tokens]));
+        sequences.for_each(|tokens| self.kind.pooling().mark_used(&mut used[tokens]));
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {

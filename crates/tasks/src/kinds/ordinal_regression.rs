@@ -65,9 +65,10 @@ pub struct OrdinalRegressionConfig {
     pub label: String,
     /// All classes as text, from the lowest to the highest.
     pub order: Vec<String>,
-    /// The pooling of a row's token states: their mean, or the first token's state.
-    #[serde(default)]
-    pub pooling: Pooling,
+    /// The pooling of a row's token states: their mean, or the state of the first or the last token. `mean` by default; `last` on a
+    /// decoder, in which only the last token sees all of the row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
     /// Dropout before the last layer, 0 to below 1.
     #[serde(default = "head::default_dropout")]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -120,6 +121,10 @@ struct OrdinalRegression {
 }
 
 impl OrdinalRegression {
+    fn pooling(&self) -> Pooling {
+        self.config.pooling.unwrap_or_default()
+    }
+
     /// The class of a row.
     fn class(&self, row: &Row) -> Result<Option<String>, DataError> {
         let Some(value) = row.get(&self.config.label) else { return Ok(None) };
@@ -148,6 +153,10 @@ impl OrdinalRegression {
 }
 
 impl Kind for OrdinalRegression {
+    fn set_causal(&mut self) {
+        self.config.pooling.get_or_insert(Pooling::Last);
+    }
+
     fn input(&self) -> InputField {
         self.input.clone()
     }
@@ -184,6 +193,7 @@ impl Kind for OrdinalRegression {
         trunk: &TrunkHandles<'_>,
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
+        self.pooling().check(&format!("task.{}.ordinal_regression.pooling", self.task), trunk)?;
         let error = |reason: &str| TaskError::Space { task: self.task.clone(), reason: reason.into() };
         if label_space["labels"] != json!(self.config.order) {
             return Err(error("they are not those of `order`"));
@@ -231,7 +241,7 @@ impl OrdinalRegressionHead {
     /// The logits of the cutpoints, `[rows, classes - 1]`.
     fn logits(&self, parameters: &Parameters, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
         let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
-        let states = kernels::dropout(self.kind.config.pooling.pool(batch, pack_rows), dropout);
+        let states = kernels::dropout(self.kind.pooling().pool(batch, pack_rows), dropout);
         // The same weights for every cutpoint.
         let weight = parameters.matrix(self.weight).repeat_dim(0, self.labels.len() - 1);
         kernels::linear(states, weight, parameters.vector(self.bias), kernels::Precision::F32)
@@ -279,7 +289,7 @@ impl Head for OrdinalRegressionHead {
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
-        self.kind.config.pooling.mark_used_tokens(pack, rows, used);
+        self.kind.pooling().mark_used_tokens(pack, rows, used);
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {

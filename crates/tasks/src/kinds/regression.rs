@@ -59,9 +59,10 @@ pub struct RegressionConfig {
     pub windows: Option<TextWindows>,
     /// The field with the number.
     pub value: String,
-    /// The pooling of a row's token states: their mean, or the first token's state.
-    #[serde(default)]
-    pub pooling: Pooling,
+    /// The pooling of a row's token states: their mean, or the state of the first or the last token. `mean` by default; `last` on a
+    /// decoder, in which only the last token sees all of the row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
     /// The loss of an error.
     #[serde(default)]
     pub loss: RegressionLoss,
@@ -165,6 +166,10 @@ struct Regression {
 }
 
 impl Regression {
+    fn pooling(&self) -> Pooling {
+        self.config.pooling.unwrap_or_default()
+    }
+
     /// The number of a row.
     fn value(&self, row: &Row) -> Result<Option<f64>, DataError> {
         row.number(&self.config.value)
@@ -191,6 +196,10 @@ impl Regression {
 }
 
 impl Kind for Regression {
+    fn set_causal(&mut self) {
+        self.config.pooling.get_or_insert(Pooling::Last);
+    }
+
     fn input(&self) -> InputField {
         self.input.clone()
     }
@@ -229,6 +238,7 @@ impl Kind for Regression {
         trunk: &TrunkHandles<'_>,
         parameters: &mut Parameters,
     ) -> Result<Box<dyn TaskHead>, TaskError> {
+        self.pooling().check(&format!("task.{}.regression.pooling", self.task), trunk)?;
         let error = |reason: String| TaskError::Space { task: self.task.clone(), reason };
         let expected = "expected the numbers \"mean\" and \"deviation\"";
         let scale: Scale = serde_json::from_value(label_space.clone())
@@ -252,7 +262,7 @@ impl RegressionHead {
     /// The outputs of the head, `[rows, 1]`.
     fn outputs(&self, parameters: &Parameters, batch: &Batch<'_>, pack_rows: &[u32]) -> Tensor<2> {
         let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
-        self.linear.logits(parameters, self.kind.config.pooling.pool(batch, pack_rows), dropout)
+        self.linear.logits(parameters, self.kind.pooling().pool(batch, pack_rows), dropout)
     }
 }
 
@@ -274,7 +284,7 @@ impl Head for RegressionHead {
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
-        self.kind.config.pooling.mark_used_tokens(pack, rows, used);
+        self.kind.pooling().mark_used_tokens(pack, rows, used);
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {

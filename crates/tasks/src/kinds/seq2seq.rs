@@ -1,35 +1,41 @@
 //! What all kinds that generate text have in common: encoding of target texts, teacher forcing, decoding. The kinds are
 //! `translation.rs` and `generation.rs`.
 
+mod causal;
 mod decoding;
+mod encoder_decoder;
+mod network;
 mod search;
 #[cfg(test)]
 mod tests;
 mod text_metrics;
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use causal::{Causal, Prompts};
 use data::{
     DataError, ErrorList, InputField, Pack, Row, SentencePiece, Split, Tokenizer, Value, View, is_blank,
 };
 pub use decoding::{Decoding, Sampling};
-use model::{Generator, Init, MatrixId, Parameters};
+use encoder_decoder::EncoderDecoder;
+use model::Parameters;
+use network::WritingNetwork;
 use rayon::prelude::*;
-use search::{Hypothesis, search};
+use search::Hypothesis;
 use serde_json::json;
 pub use text_metrics::{SmoothingMethod, TextMetrics, Tokenization};
 pub(crate) use text_metrics::{TextScores, texts};
 
-use crate::heads::head;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
     Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
     TaskHead, TextAnswer, TrunkHandles,
 };
+
+/// What stands between the input and the target on a decoder, where the config says nothing.
+const SEPARATOR: &str = "\n";
 
 /// A task that generates text.
 #[derive(Clone)]
@@ -42,8 +48,12 @@ pub(crate) struct Seq2Seq {
     /// The field with the target text, or with several references.
     pub target: String,
     pub max_target_length: usize,
-    pub label_smoothing: f32,
+    /// What stands between the input and the target on a decoder.
+    pub separator: Option<String>,
+    pub label_smoothing: Option<f32>,
     pub start_vector: bool,
+    /// Whether the trunk is a decoder, so that both texts are one row.
+    pub causal: bool,
     pub decoding: Decoding,
     pub metrics: &'static [&'static str],
     pub primary: &'static str,
@@ -69,7 +79,7 @@ impl Seq2Seq {
     /// Checks the settings and makes the task.
     pub fn build(self) -> Result<Box<dyn Kind>, TaskError> {
         let key = |name: &str| format!("{}.{name}", self.key);
-        TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.into())?;
+        TaskError::fraction(|| key("label_smoothing"), self.label_smoothing.unwrap_or_default().into())?;
         self.decoding.check(&key("decoding"))?;
         self.text_metrics.check(&key("metrics"))?;
         if self.max_target_length == 0 {
@@ -110,6 +120,8 @@ struct Texts {
     /// The tokens of the first reference, without start and end token; row `i` has `offsets[i]..offsets[i + 1]`.
     ids: Vec<u32>,
     offsets: Vec<usize>,
+    /// On a decoder the tokens that are read of each row.
+    prompts: Prompts,
     /// The model of `metrics.sentencepiece`.
     pieces: Option<Arc<SentencePiece>>,
 }
@@ -120,16 +132,21 @@ impl Texts {
     }
 }
 
-/// Decoder inputs and targets, texts end to end: the target of a token is the token after it.
-struct TeacherForcing {
-    inputs: Vec<u32>,
-    targets: Vec<u32>,
-    rows: kernels::RowOffsets,
-}
-
 impl Kind for Seq2Seq {
+    fn set_causal(&mut self) {
+        self.causal = true;
+    }
+
     fn input(&self) -> InputField {
-        self.input.clone()
+        if !self.causal {
+            return self.input.clone();
+        }
+        InputField::Completion {
+            prompt: Box::new(self.input.clone()),
+            separator: self.separator.clone().unwrap_or_else(|| SEPARATOR.to_owned()),
+            target: self.target.clone(),
+            max_target_length: self.max_target_length,
+        }
     }
 
     fn metrics(&self) -> &'static [&'static str] {
@@ -174,105 +191,34 @@ impl Kind for Seq2Seq {
             let reason = "expected an empty table".into();
             return Err(TaskError::Space { task: self.task.clone(), reason });
         }
-        let Some(generator) = trunk.decoder.cloned() else {
-            let expected = "a model that writes: `decoder = { layers = 3 }` in [model], or a T5".into();
-            let found = "a backbone without a decoder".into();
-            return Err(TaskError::Setting { key: self.key.clone(), found, expected });
+        let network: Box<dyn WritingNetwork> = match (trunk.language_model, trunk.decoder) {
+            (Some(language_model), _) => Box::new(Causal::new(self, language_model)?),
+            (None, Some(generator)) => {
+                Box::new(EncoderDecoder::new(self, generator.clone(), trunk.hidden, parameters)?)
+            }
+            (None, None) => {
+                let expected = "a model that writes: a Llama or another decoder, a T5, or `decoder = { layers = 3 }` in [model]";
+                let found = "a backbone without a decoder".into();
+                return Err(TaskError::Setting { key: self.key.clone(), found, expected: expected.into() });
+            }
         };
-        let mut head = parameters.head(&self.task);
-        let make = || head.matrix("start", [1, trunk.hidden], Init::Normal(0.02));
-        let start = self.start_vector.then(make);
         let (kind, tokenizer) = (self.clone(), trunk.tokenizer.clone());
-        Ok(EncodedHead::boxed(Seq2SeqHead { kind, generator, tokenizer, start }))
+        Ok(EncodedHead::boxed(Seq2SeqHead { kind, network, tokenizer }))
     }
 }
 
-/// The head of a task that generates text: the decoder does the work.
+/// The head of a task that generates text: the network does the work.
 struct Seq2SeqHead {
     kind: Seq2Seq,
-    generator: Arc<dyn Generator>,
+    network: Box<dyn WritingNetwork>,
     tokenizer: Tokenizer,
-    /// The embedding `[1, hidden]` of the task's own start token, where it has one.
-    start: Option<MatrixId>,
-}
-
-impl Seq2SeqHead {
-    /// The encoder states `[n, hidden]` of a batch's rows, and the rows' offsets.
-    fn encoder_states(batch: &Batch<'_>) -> (Tensor<2>, kernels::RowOffsets) {
-        let ranges: Vec<Range<usize>> = batch.rows.iter().map(|at| at.tokens(batch.pack)).collect();
-        let rows = kernels::offsets_from_lengths(ranges.iter().map(Range::len));
-        if rows == batch.pack.offsets {
-            return (batch.states.clone(), rows);
-        }
-        let tokens: Vec<u32> = ranges.into_iter().flatten().map(|token| token as u32).collect();
-        (kernels::gather_rows(batch.states.clone(), &tokens), rows)
-    }
-
-    fn teacher_forcing(&self, texts: &Texts, rows: &[BatchRow]) -> TeacherForcing {
-        let (mut inputs, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-        for at in rows {
-            let ids = texts.row(at.row as usize);
-            inputs.push(self.generator.decoder_start_token_id());
-            inputs.extend_from_slice(ids);
-            targets.extend_from_slice(ids);
-            targets.push(self.generator.eos_token_id());
-            lengths.push(ids.len() + 1);
-        }
-        TeacherForcing { inputs, targets, rows: kernels::offsets_from_lengths(lengths) }
-    }
-
-    /// Logits `[tokens, vocabulary]` of the token after each decoder input.
-    fn logits(
-        &self,
-        parameters: &Parameters,
-        teacher_forcing: &TeacherForcing,
-        (states, rows): (Tensor<2>, &kernels::RowOffsets),
-        dropout_seed: Option<u64>,
-    ) -> Tensor<2> {
-        let seed = dropout_seed.map(|seed| data::random::derive_seed(seed, "decoder", 0));
-        let texts = (&teacher_forcing.inputs[..], &teacher_forcing.rows);
-        self.generator.logits(parameters, texts, (states, rows), self.start_vector(parameters), seed)
-    }
-
-    fn start_vector(&self, parameters: &Parameters) -> Option<Tensor<2>> {
-        self.start.map(|start| parameters.matrix(start))
-    }
-
-    /// The negative log-likelihood of each row's first reference, and its number of tokens; `None` for rows without one.
-    fn likelihoods(
-        &self,
-        parameters: &Parameters,
-        batch: &Batch<'_>,
-        texts: &Texts,
-        (states, rows): (&Tensor<2>, &kernels::RowOffsets),
-    ) -> Vec<Option<(f64, usize)>> {
-        let labelled = |at: &BatchRow| Self::labelled(texts, at.row as usize);
-        if !batch.rows.iter().any(labelled) {
-            return vec![None; batch.rows.len()];
-        }
-        let teacher_forcing = self.teacher_forcing(texts, batch.rows);
-        let logits = self.logits(parameters, &teacher_forcing, (states.clone(), rows), None);
-        let logits = head::to_host_vec(logits);
-        let width = logits.len() / teacher_forcing.targets.len();
-        let of_token = |token: usize| {
-            let logits = &logits[token * width..][..width];
-            let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = logits.iter().map(|logit| f64::from(logit - max).exp()).sum();
-            sum.ln() - f64::from(logits[teacher_forcing.targets[token] as usize] - max)
-        };
-        let of_row = |(i, at): (usize, &BatchRow)| {
-            let tokens = teacher_forcing.rows[i]..teacher_forcing.rows[i + 1];
-            labelled(at).then(|| (tokens.clone().map(of_token).sum(), tokens.len()))
-        };
-        batch.rows.par_iter().enumerate().map(of_row).collect()
-    }
 }
 
 impl Head for Seq2SeqHead {
     type Targets = Texts;
 
     fn needs_full_embedding(&self) -> bool {
-        // The decoder embeds tokens that are not in the pack, and its logits are over the whole vocabulary.
+        // Logits are over the whole vocabulary.
         true
     }
 
@@ -312,7 +258,11 @@ impl Head for Seq2SeqHead {
         };
         errors.finish(())?;
         report.missing = report.rows - report.labelled;
-        Ok((Texts { rows: view.rows.clone(), references, ids, offsets, pieces }, report))
+        let prompts = match self.kind.causal {
+            true => Prompts::of(&view.encoded),
+            false => Prompts::default(),
+        };
+        Ok((Texts { rows: view.rows.clone(), references, ids, offsets, prompts, pieces }, report))
     }
 
     fn labelled(targets: &Self::Targets, row: usize) -> bool {
@@ -320,22 +270,14 @@ impl Head for Seq2SeqHead {
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
-        rows.iter().flat_map(|at| at.tokens(pack)).for_each(|token| used[token] = true);
+        self.network.mark_used_tokens(pack, rows, used);
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss> {
         if targets.rows.is_empty() {
             return None;
         }
-        let teacher_forcing = self.teacher_forcing(targets, batch.rows);
-        if teacher_forcing.targets.is_empty() {
-            return None;
-        }
-        let (states, rows) = Self::encoder_states(batch);
-        let logits = self.logits(parameters, &teacher_forcing, (states, &rows), batch.dropout_seed);
-        let gold = &teacher_forcing.targets;
-        let mean = kernels::cross_entropy(logits, gold, None, self.kind.label_smoothing);
-        Some(Loss { mean, num_targets: gold.len() })
+        self.network.loss(parameters, batch, targets)
     }
 
     fn predict(
@@ -347,16 +289,8 @@ impl Head for Seq2SeqHead {
         if batch.rows.is_empty() {
             return Vec::new();
         }
-        let (states, rows) = Self::encoder_states(batch);
-        let likelihoods = self.likelihoods(parameters, batch, targets, (&states, &rows));
-        let generator = &self.generator;
-        let mut cache = generator.start(parameters, &states, &rows);
-        let indices: Vec<u64> = batch.rows.iter().map(|at| at.row.into()).collect();
-        let special_tokens = [generator.decoder_start_token_id(), generator.eos_token_id()];
-        let found = search(&indices, &self.kind.decoding, special_tokens, |from, ids| {
-            let start = self.start_vector(parameters);
-            head::to_host_vec(generator.step(parameters, &mut cache, from, ids, start))
-        });
+        let likelihoods = self.network.likelihoods(parameters, batch, targets);
+        let found = self.network.write(parameters, batch, targets, &self.kind.decoding);
         let answer = |(hypothesis, likelihood): (Hypothesis, Option<(f64, usize)>)| {
             let mean = hypothesis.log_probability / hypothesis.steps.max(1) as f32;
             let (text, probability) = (self.tokenizer.decode(&hypothesis.tokens), mean.exp());

@@ -56,10 +56,13 @@ pub struct TranslationConfig {
     #[serde(default = "max_target_length")]
     #[schemars(range(min = 1))]
     pub max_target_length: usize,
-    /// Share of the target that is spread over all tokens, 0 to below 1.
-    #[serde(default = "label_smoothing")]
+    /// What stands between the source and the target in a row of a decoder; a line break by default. Only on a decoder such as Llama.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
+    /// Share of the target that is spread over all tokens, 0 to below 1. 0.1 by default, on a decoder 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub label_smoothing: f32,
+    pub label_smoothing: Option<f32>,
     /// How texts are decoded.
     #[serde(default)]
     pub decoding: Decoding,
@@ -72,10 +75,6 @@ pub(crate) fn max_target_length() -> usize {
     128
 }
 
-pub(crate) fn label_smoothing() -> f32 {
-    0.1
-}
-
 impl TranslationConfig {
     /// Checks the settings and makes the task.
     pub(crate) fn build(&self, task: &str, metric: Option<&str>) -> Result<Box<dyn Kind>, TaskError> {
@@ -85,6 +84,8 @@ impl TranslationConfig {
             input: InputField::text(&self.source, self.prefix.as_deref()),
             target: self.target.clone(),
             max_target_length: self.max_target_length,
+            separator: self.separator.clone(),
+            causal: false,
             label_smoothing: self.label_smoothing,
             start_vector: self.start_vector,
             decoding: self.decoding.clone(),

@@ -87,8 +87,15 @@ fn loss_at(heads: &Heads, others: Json, seed: u64, progress: f64) -> f32 {
     head.encode_targets(Split::Train, &view).unwrap();
     let (pack, states, rows) = (pack(&view), heads.states(&device), same(&[0, 1, 2, 3]));
     let dropout_seed = Some(seed);
-    let batch =
-        Batch { states: &states, pack: &pack, split: Split::Train, rows: &rows, dropout_seed, progress };
+    let batch = Batch {
+        states: &states,
+        pack: &pack,
+        split: Split::Train,
+        rows: &rows,
+        dropout_seed,
+        progress,
+        writer: None,
+    };
     head.loss(&parameters, &batch).unwrap().mean.into_scalar::<f32>()
 }
 

@@ -58,7 +58,8 @@ pub fn init_head(
 ) -> Result<Box<dyn TaskHead>, TaskError> {
     let mut others = Parameters::new(&Device::flex(), 1);
     let token_embedding = others.add_matrix(token_embedding("table", &[1, hidden]));
-    let handles = TrunkHandles { hidden, tokenizer: &TOKENIZER, token_embedding, decoder: None };
+    let handles =
+        TrunkHandles { hidden, tokenizer: &TOKENIZER, token_embedding, decoder: None, language_model: None };
     kind.init_head(label_space, &handles, parameters)
 }
 
@@ -198,7 +199,13 @@ impl Heads {
             // The kind also uses the trunk's token embedding.
             Ok(shape) => {
                 let token_embedding = parameters.add_matrix(token_embedding("head.t.table", &shape));
-                let handles = TrunkHandles { hidden, tokenizer: &TOKENIZER, token_embedding, decoder: None };
+                let handles = TrunkHandles {
+                    hidden,
+                    tokenizer: &TOKENIZER,
+                    token_embedding,
+                    decoder: None,
+                    language_model: None,
+                };
                 task.kind.init_head(space, &handles, &mut parameters)
             }
             Err(_) => init_head(&*task.kind, space, hidden, &mut parameters),

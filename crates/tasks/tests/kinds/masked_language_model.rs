@@ -133,7 +133,8 @@ fn a_vocabulary_without_a_mask_token_is_refused() {
     let without = Tokenizer::from_json(&settings.to_string()).unwrap();
     let mut parameters = model::Parameters::new(&Device::flex(), 1);
     let token_embedding = parameters.add_matrix(token_embedding("table", &[3, 2]));
-    let handles = TrunkHandles { hidden: 2, tokenizer: &without, token_embedding, decoder: None };
+    let handles =
+        TrunkHandles { hidden: 2, tokenizer: &without, token_embedding, decoder: None, language_model: None };
     let error = masked().init_head(&json!({}), &handles, &mut parameters).err().expect("an error");
     let says = "task.t: found a vocabulary without a mask token, expected one with [MASK] or <mask>";
     assert!(error.to_string().starts_with(says), "{error}");

@@ -122,6 +122,7 @@ impl<'m, 'p, 'a> PassInput<'m, 'p, 'a> {
             dropout_seed: self.dropout_seed,
             progress: self.progress,
             share: self.share,
+            cache: None,
         }
     }
 

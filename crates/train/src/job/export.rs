@@ -207,7 +207,10 @@ impl Model {
         let decoder = ModelDecoder::of(&trunk, manifest.decoder.as_ref(), &tokenizer, &mut parameters)?;
         let mut tasks = Vec::with_capacity(manifest.tasks.len());
         for task in &manifest.tasks {
-            let kind = task.table.build(&task.name)?;
+            let mut kind = task.table.build(&task.name)?;
+            if trunk.spec().is_causal() {
+                kind.set_causal();
+            }
             let TaskManifest { name, table, label_space, .. } = task.clone();
             tasks.push(HeadlessTask { name, table, kind, label_space, view: 0 });
         }

@@ -131,6 +131,11 @@ impl Model {
         of_tokens
     }
 
+    /// The row of the dataset embedding that a corpus has, where there is such a table.
+    pub(crate) fn dataset_of(&self, corpus: &str) -> Option<u32> {
+        self.datasets.iter().position(|known| known == corpus).map(|dataset| dataset as u32)
+    }
+
     /// The device of the weights.
     pub fn device(&self) -> &Device {
         self.parameters.device()

@@ -84,7 +84,8 @@ impl HeadlessTask {
     ) -> Result<TaskSlot, TaskError> {
         let (hidden, token_embedding) = (trunk.hidden(), trunk.spec().token_embedding);
         let decoder = decoder.map(|decoder| &decoder.network);
-        let handles = TrunkHandles { hidden, tokenizer, token_embedding, decoder };
+        let language_model = trunk.spec().language_model.as_ref();
+        let handles = TrunkHandles { hidden, tokenizer, token_embedding, decoder, language_model };
         let init = |parameters: &mut Parameters| self.kind.init_head(&self.label_space, &handles, parameters);
         let head = match &self.table.config.head {
             None => init(parameters)?,

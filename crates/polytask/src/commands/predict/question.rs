@@ -132,6 +132,23 @@ impl Question {
             let TaskInput { input, source } = self.prepared(trained, located, *input);
             return TaskInput { input: RowInput::Windowed { input: Box::new(input), windows }, source };
         }
+        if let (
+            InputField::Completion { prompt: trained, .. },
+            InputField::Completion { prompt: located, separator, max_target_length, .. },
+        ) = (trained, located)
+        {
+            // What follows is to be written, also where the row has it.
+            let RowInput::Completion { prompt, .. } = &read else { unreachable!("it was read as such") };
+            let source = self.source(located, &RowInput::Text(prompt.clone().into()));
+            let (separator, max_target_length) = (separator.clone(), *max_target_length);
+            let prompt = match (&**trained, &**located) {
+                // Words that are given where a text was trained on, are that text.
+                (InputField::Prefixed { prefix, .. }, InputField::Words(_)) => format!("{prefix}{prompt}"),
+                _ => prompt.clone(),
+            };
+            let input = RowInput::Completion { prompt, separator, target: None, max_target_length };
+            return TaskInput { input, source };
+        }
         let source = self.source(located, &read);
         let input = match (trained, read) {
             // Words that are given where a text was trained on, are that text.
@@ -172,6 +189,7 @@ impl Question {
             },
             (_, RowInput::Words(words)) => Source::Words(words.clone()),
             (_, RowInput::Text(text)) => Source::Text(text.to_string(), split_words(text)),
+            (_, RowInput::Completion { prompt, .. }) => Source::Text(prompt.clone(), split_words(prompt)),
         }
     }
 
@@ -202,6 +220,14 @@ impl Question {
             },
             InputField::Windowed { input, windows } => {
                 self.located(input, trained)?.in_windows(Some(*windows))
+            }
+            InputField::Completion { prompt, separator, target, max_target_length } => {
+                InputField::Completion {
+                    prompt: Box::new(self.located(prompt, trained)?),
+                    separator: separator.clone(),
+                    target: target.clone(),
+                    max_target_length: *max_target_length,
+                }
             }
             InputField::Choices(text, choices) => {
                 InputField::Choices(named(text, &["text"])?, named(choices, &["choices"])?)
@@ -251,6 +277,9 @@ fn owned(read: RowInput<'_>) -> RowInput<'static> {
         RowInput::Choices(one, choices) => RowInput::Choices(text(one), choices),
         RowInput::Windows { texts, overlap, most } => {
             RowInput::Windows { texts: texts.map(text), overlap, most }
+        }
+        RowInput::Completion { prompt, separator, target, max_target_length } => {
+            RowInput::Completion { prompt, separator, target, max_target_length }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::decoding::{Decoding, Sampling};
 /// A finished text.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Hypothesis {
-    /// Its tokens without the start token and the end token.
+    /// Its tokens without the prompt and the end token.
     pub tokens: Vec<u32>,
     /// The sum of the tokens' log-probabilities, that of the end token included.
     pub log_probability: f32,
@@ -20,9 +20,19 @@ pub(crate) struct Hypothesis {
     pub steps: usize,
 }
 
+/// What a text is written after.
+#[derive(Debug, Clone)]
+pub(crate) struct Prompt {
+    /// The index of the row, which seeds its sampling.
+    pub row: u64,
+    /// At least one token: of an encoder-decoder the start token, else the tokens that are read.
+    pub tokens: Vec<u32>,
+}
+
 /// An unfinished text.
 #[derive(Debug, Clone)]
 struct Beam {
+    /// Those of the prompt, and what was written.
     tokens: Vec<u32>,
     log_probability: f32,
     /// Its index among the texts of the step before.
@@ -33,6 +43,8 @@ struct Beam {
 struct Row {
     /// The index of the row, which seeds its sampling.
     index: u64,
+    /// Tokens of the prompt.
+    prompt: usize,
     beams: Vec<Beam>,
     /// Hypotheses with their scores, the best first.
     finished: Vec<(f32, Hypothesis)>,
@@ -48,22 +60,23 @@ struct Candidate {
     token: u32,
 }
 
-/// The best text of each row; `rows` are the rows' indices. `next(from, ids)` gives the logits `[texts, vocabulary]` of the next
-/// token when text `i` extends text `from[i]` of the call before (in the first call: begins row `from[i]`) by token `ids[i]`.
+/// The best text of each prompt. `next(from, ids)` gives the logits `[texts, vocabulary]` of the next token when text `i` extends text
+/// `from[i]` of the call before (in the first call: prompt `from[i]`, whose last token comes with it) by token `ids[i]`. Each of `ends` ends
+/// a text.
 pub(crate) fn search(
-    rows: &[u64],
+    prompts: Vec<Prompt>,
     settings: &Decoding,
-    [start, end]: [u32; 2],
+    ends: &[u32],
     mut next: impl FnMut(&[u32], &[u32]) -> Vec<f32>,
 ) -> Vec<Hypothesis> {
-    let begin = |index| Beam { tokens: vec![start], log_probability: 0.0, index };
-    let row = |(beam, index): (u32, &u64)| Row {
-        index: *index,
-        beams: vec![begin(beam)],
+    let row = |(index, Prompt { row, tokens }): (u32, Prompt)| Row {
+        index: row,
+        prompt: tokens.len(),
+        beams: vec![Beam { tokens, log_probability: 0.0, index }],
         finished: Vec::new(),
         done: false,
     };
-    let mut rows: Vec<Row> = (0..).zip(rows).map(row).collect();
+    let mut rows: Vec<Row> = (0..).zip(prompts).map(row).collect();
     while rows.iter().any(|row| !row.done) {
         let beams = || rows.iter().filter(|row| !row.done).flat_map(|row| &row.beams);
         let from: Vec<u32> = beams().map(|beam| beam.index).collect();
@@ -81,8 +94,8 @@ pub(crate) fn search(
             let logits = &logits[begin * width..][..row.beams.len() * width];
             (0..).zip(&mut row.beams).for_each(|(i, beam)| beam.index = begin as u32 + i);
             match &settings.sample {
-                Some(sampling) => row.sample(logits, settings, sampling, end),
-                None => row.expand(logits, settings, end),
+                Some(sampling) => row.sample(logits, settings, sampling, ends),
+                None => row.expand(logits, settings, ends),
             }
         });
     }
@@ -92,30 +105,30 @@ pub(crate) fn search(
 
 impl Row {
     /// One step of beam search: keeps the best candidates.
-    fn expand(&mut self, logits: &[f32], settings: &Decoding, end: u32) {
+    fn expand(&mut self, logits: &[f32], settings: &Decoding, ends: &[u32]) {
         let width = logits.len() / self.beams.len();
-        let length = self.beams[0].tokens.len();
+        let length = self.next_length(&self.beams[0]);
         let mut best: Vec<Candidate> = Vec::new();
         for (beam, (text, logits)) in self.beams.iter().zip(logits.chunks_exact(width)).enumerate() {
             let mut scores = logits.to_vec();
             log_softmax(&mut scores);
-            forbid(&mut scores, &text.tokens, settings, end);
+            forbid(&mut scores, &text.tokens, self.next_length(text), settings, ends);
             let of = |(token, score): (u32, &f32)| Candidate {
                 log_probability: text.log_probability + score,
                 beam,
                 token,
             };
             best.extend((0..).zip(&scores).map(of));
-            keep_best(&mut best, 2 * settings.beams);
+            keep_best(&mut best, (1 + ends.len()).max(2) * settings.beams);
         }
         let last = length == settings.max_length;
         let mut beams = Vec::new();
         for (rank, candidate) in best.into_iter().enumerate() {
-            let ends = last || candidate.token == end;
+            let is_end = last || ends.contains(&candidate.token);
             let text = &self.beams[candidate.beam];
-            if ends && rank < settings.beams {
-                self.finish(text.clone(), candidate, end, settings);
-            } else if !ends && beams.len() < settings.beams {
+            if is_end && rank < settings.beams {
+                self.finish(text.clone(), candidate, ends, settings);
+            } else if !is_end && beams.len() < settings.beams {
                 let mut text = text.clone();
                 text.tokens.push(candidate.token);
                 text.log_probability = candidate.log_probability;
@@ -134,13 +147,17 @@ impl Row {
         };
     }
 
+    /// The tokens that a text will have beside the prompt when one more is written.
+    fn next_length(&self, text: &Beam) -> usize {
+        text.tokens.len() - self.prompt + 1
+    }
+
     /// Adds a text that ends with a candidate to the finished hypotheses.
-    fn finish(&mut self, text: Beam, by: Candidate, end: u32, settings: &Decoding) {
-        let steps = text.tokens.len();
+    fn finish(&mut self, text: Beam, by: Candidate, ends: &[u32], settings: &Decoding) {
+        let steps = self.next_length(&text);
         let score = by.log_probability / penalty(steps, settings);
-        let mut tokens = text.tokens;
-        tokens.remove(0);
-        tokens.extend((by.token != end).then_some(by.token));
+        let mut tokens = text.tokens[self.prompt..].to_vec();
+        tokens.extend((!ends.contains(&by.token)).then_some(by.token));
         let hypothesis = Hypothesis { tokens, log_probability: by.log_probability, steps };
         let rank = self.finished.partition_point(|(other, _)| *other >= score);
         self.finished.insert(rank, (score, hypothesis));
@@ -148,15 +165,16 @@ impl Row {
     }
 
     /// Extends the text by a sampled token.
-    fn sample(&mut self, logits: &[f32], settings: &Decoding, sampling: &Sampling, end: u32) {
+    fn sample(&mut self, logits: &[f32], settings: &Decoding, sampling: &Sampling, ends: &[u32]) {
         let mut text = self.beams.remove(0);
+        let length = self.next_length(&text);
         let mut scores = logits.to_vec();
         log_softmax(&mut scores);
-        forbid(&mut scores, &text.tokens, settings, end);
-        let token = sampled_token(&scores, sampling, self.index, text.tokens.len());
+        forbid(&mut scores, &text.tokens, length, settings, ends);
+        let token = sampled_token(&scores, sampling, self.index, length);
         let log_probability = text.log_probability + scores[token as usize];
-        if token == end || text.tokens.len() == settings.max_length {
-            self.finish(text, Candidate { log_probability, beam: 0, token }, end, settings);
+        if ends.contains(&token) || length == settings.max_length {
+            self.finish(text, Candidate { log_probability, beam: 0, token }, ends, settings);
             self.done = true;
         } else {
             text.tokens.push(token);
@@ -178,10 +196,11 @@ fn log_softmax(scores: &mut [f32]) {
     scores.iter_mut().for_each(|score| *score -= all);
 }
 
-/// Gives probability 0 to the end token of a text that is too short, and to tokens that would repeat an n-gram.
-fn forbid(scores: &mut [f32], tokens: &[u32], settings: &Decoding, end: u32) {
-    if tokens.len() <= settings.min_length {
-        scores[end as usize] = f32::NEG_INFINITY;
+/// Gives probability 0 to the end tokens of a text that would be too short with `length` tokens, and to tokens that would repeat an
+/// n-gram, of the prompt too.
+fn forbid(scores: &mut [f32], tokens: &[u32], length: usize, settings: &Decoding, ends: &[u32]) {
+    if length <= settings.min_length {
+        ends.iter().for_each(|end| scores[*end as usize] = f32::NEG_INFINITY);
     }
     let n = settings.no_repeat_ngram;
     if n > 0 && tokens.len() + 1 >= n {

@@ -1,7 +1,7 @@
 //! Decoded texts equal those of transformers with the same weights, and those of an exhaustive search.
 
 use super::decoding::{Decoding, Sampling};
-use super::search::{Hypothesis, search};
+use super::search::{Hypothesis, Prompt, search};
 use burn::tensor::{Device, Tensor, TensorData};
 use model::{EncoderInput, PackOffset, Parameters, Trunk, TrunkPass};
 use std::path::Path;
@@ -53,11 +53,16 @@ impl Fixture {
         let states = self.trunk.states(&pass);
         let generator = self.trunk.generator().unwrap();
         let mut cache = generator.start(parameters, &states, &self.rows);
-        search(&[0, 1, 2, 3, 4], settings, [0, 1], |from, ids| {
+        search(prompts(5), settings, &[1], |from, ids| {
             let logits = generator.step(parameters, &mut cache, from, ids, None);
             logits.into_data().try_into_vec().unwrap()
         })
     }
+}
+
+/// So many texts that begin after token 0.
+fn prompts(count: u64) -> Vec<Prompt> {
+    (0..count).map(|row| Prompt { row, tokens: vec![0] }).collect()
 }
 
 /// Whole numbers of a safetensors file.
@@ -80,6 +85,40 @@ fn texts_are_those_of_transformers() {
             let found = fixture.decoded(settings).into_iter().map(|text| text.tokens);
             let found: Vec<Vec<u32>> = found.collect();
             assert_eq!(found, fixture.texts(what), "{name}, {what}");
+        }
+    }
+}
+
+#[test]
+fn a_decoder_writes_after_a_prompt_what_transformers_writes() {
+    let greedy = Decoding { max_length: 12, ..Decoding::default() };
+    let beams = Decoding { beams: 4, length_penalty: 0.8, ..greedy.clone() };
+    let strict =
+        Decoding { beams: 3, length_penalty: 1.3, min_length: 6, no_repeat_ngram: 2, ..greedy.clone() };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/llama");
+    for name in ["plain", "linear", "llama3", "yarn", "mistral", "qwen2", "qwen3", "gemma3"] {
+        let dir = folder.join(name);
+        let mut parameters = Parameters::new(&Device::flex(), 1);
+        let trunk = Trunk::new(model::open(&dir, &mut parameters, None).unwrap());
+        let ends = trunk.spec().language_model.as_ref().unwrap().eos_token_ids.clone();
+        let bytes = std::fs::read(dir.join("states.safetensors")).unwrap();
+        let rows = |name: &str, offsets: &str| -> Vec<Vec<u32>> {
+            let (ids, offsets) = (ints(&bytes, name), ints(&bytes, offsets));
+            offsets.windows(2).map(|at| ids[at[0] as usize..at[1] as usize].to_vec()).collect()
+        };
+        let read = rows("ids", "offsets");
+        for (what, settings) in [("greedy", &greedy), ("beams", &beams), ("strict", &strict)] {
+            let mut writer = trunk.write(&parameters, "text", None, read.clone());
+            let prompts = (0..).zip(&read).map(|(row, tokens)| Prompt { row, tokens: tokens.clone() });
+            let found = search(prompts.collect(), settings, &ends, |from, ids| {
+                writer.step(from, ids).into_data().try_into_vec().unwrap()
+            });
+            let written = rows(what, &format!("{what}_offsets"));
+            for (row, (found, written)) in found.iter().zip(&written).enumerate() {
+                // `generate` pads what ends early with token 0.
+                let end = written.iter().position(|token| ends.contains(token)).unwrap_or(written.len());
+                assert_eq!(found.tokens, written[..end], "{name}, {what}, row {row}");
+            }
         }
     }
 }
@@ -115,7 +154,7 @@ fn many_beams_find_the_best_of_all_texts() {
     for length_penalty in [0.0, 1.0, 2.0] {
         let rules = Decoding { beams: 64, length_penalty, max_length: 4, ..Decoding::default() };
         let mut last = vec![0u32; 2];
-        let found = search(&[0, 1], &rules, [0, 1], |from, ids| {
+        let found = search(prompts(2), &rules, &[1], |from, ids| {
             assert!(from.iter().all(|text| (*text as usize) < last.len()));
             last = ids.to_vec();
             ids.iter().flat_map(|id| &table[*id as usize * 4..][..4]).copied().collect()
@@ -138,7 +177,12 @@ fn drawn_tokens_are_as_frequent_as_they_are_probable() {
     let share = |sampling: Sampling| {
         let rules = Decoding { max_length: 1, sample: Some(sampling), ..Decoding::default() };
         let numbers: Vec<u64> = (0..4000).collect();
-        let found = search(&numbers, &rules, [0, 1], |_, ids| ids.iter().flat_map(|_| scores).collect());
+        let found = search(
+            numbers.iter().map(|row| Prompt { row: *row, tokens: vec![0] }).collect(),
+            &rules,
+            &[1],
+            |_, ids| ids.iter().flat_map(|_| scores).collect(),
+        );
         found.iter().filter(|text| text.tokens == [3]).count() as f64 / 4000.0
     };
     let plain = Sampling { seed: 5, ..Sampling::default() };

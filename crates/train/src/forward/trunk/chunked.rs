@@ -183,6 +183,7 @@ impl<'m> ChunkedForward<'m> {
             dropout_seed: self.dropout_seed,
             progress: self.progress,
             share: self.share * of_pack,
+            cache: None,
         }
     }
 
