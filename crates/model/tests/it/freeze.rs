@@ -15,7 +15,14 @@ fn backbones() -> [FromScratch; 7] {
     let bag = |window| FromScratch::Bag(BagConfig { width: 16, window, ..Default::default() });
     let bert = BertConfig { layers: 3, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 3, hidden: 16, heads: 2, ..Default::default() };
-    let llama = LlamaConfig { layers: 3, hidden: 16, heads: 4, kv_heads: Some(2), ..Default::default() };
+    let llama = LlamaConfig {
+        layers: 3,
+        hidden: 16,
+        heads: 4,
+        kv_heads: Some(2),
+        dropout: 0.1,
+        ..Default::default()
+    };
     let modern =
         ModernBertConfig { layers: 3, hidden: 16, heads: 2, local_attention: 4, ..Default::default() };
     let deberta = DebertaConfig { layers: 3, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
