@@ -1,13 +1,17 @@
 //! The input of a task: which fields of a row it reads, how, and when there is nothing to read.
 
+pub(crate) mod chat;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::chat::ChatSource;
 use crate::{
-    Completion, DataError, EntityMarkers, ErrorList, Input, Row, TextWindows, Value, is_blank, split_words,
+    ChatTemplate, Completion, DataError, EntityMarkers, ErrorList, Input, RenderedChat, Row, TextWindows,
+    Value, is_blank, split_words,
 };
 
 /// The input of a task: which fields of a row it reads, and how. A saved model says it in these words.
@@ -57,6 +61,15 @@ pub enum InputField {
         target: String,
         /// The maximum number of its tokens.
         max_target_length: usize,
+    },
+    /// A field with the messages of a conversation, of which what the assistant says is to be written.
+    Chat {
+        /// The fields.
+        source: ChatSource,
+        /// How they are written.
+        template: ChatTemplate,
+        /// Whether the assistant's last turn alone is learned, in place of all of them.
+        last_turn: bool,
     },
     /// A field of text or words with two spans marked in it. The words of its tokens are pieces ([`crate::SpanRole`]).
     Marked(EntityMarkers),
@@ -115,6 +128,7 @@ impl InputField {
             | InputField::SplitText(field) => vec![field],
             InputField::Pair(first, second) | InputField::Choices(first, second) => vec![first, second],
             InputField::Windows { fields: [first, second], .. } => vec![first, second],
+            InputField::Chat { source, .. } => vec![source.field()],
             InputField::Windowed { input, .. } | InputField::Completion { prompt: input, .. } => {
                 input.fields()
             }
@@ -168,6 +182,8 @@ pub enum RowInput<'a> {
         /// Tokens of the target that are kept, at most.
         max_target_length: usize,
     },
+    /// A conversation.
+    Chat(RenderedChat),
 }
 
 impl RowInput<'_> {
@@ -193,6 +209,7 @@ impl RowInput<'_> {
             }
             RowInput::Windowed { input, .. } => input.texts(),
             RowInput::Completion { prompt, .. } => vec![prompt.clone()],
+            RowInput::Chat(chat) => vec![chat.text.clone()],
         }
     }
 
@@ -206,6 +223,7 @@ impl RowInput<'_> {
             RowInput::Windows { texts: [first, second], overlap, most } => {
                 Input::Windows { first, second, overlap: *overlap, most: *most }
             }
+            RowInput::Chat(chat) => Input::Chat(chat),
             RowInput::Completion { prompt, separator, target, max_target_length } => {
                 Input::Completion(Completion {
                     prompt,
@@ -268,6 +286,12 @@ impl InputField {
             InputField::Windowed { input, windows } => {
                 input.read(row)?.map(|input| RowInput::Windowed { input: Box::new(input), windows: *windows })
             }
+            InputField::Chat { source, template, last_turn } => match row.get(source.field()) {
+                Some(value) if !value.is_blank() => {
+                    Some(RowInput::Chat(chat::read(row, source, template, *last_turn)?))
+                }
+                _ => None,
+            },
             InputField::Completion { prompt, separator, target, max_target_length } => {
                 let prompt = prompt.read(row)?.map(|prompt| prompt.texts().concat());
                 let first = match row.get(target) {
@@ -313,6 +337,7 @@ impl InputField {
                 target: None,
                 max_target_length: *max_target_length,
             },
+            InputField::Chat { .. } => RowInput::Chat(RenderedChat::default()),
             InputField::Pair(..) => RowInput::Pair(empty(), empty()),
             InputField::Choices(..) => RowInput::Choices(empty(), vec![String::new(); 2]),
             InputField::Windows { overlap, most, .. } => {

@@ -23,6 +23,7 @@
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
 mod cast;
+mod chat_template;
 mod corpus;
 mod entity_markers;
 mod error;
@@ -45,9 +46,11 @@ mod value;
 mod view;
 mod words;
 
+pub use chat_template::{ChatTemplate, RenderedChat};
 pub use corpus::{CorpusConfig, Format, Paths, Split};
 pub use entity_markers::{EntityMarkers, SpanRole, span};
 pub use error::{DataError, ErrorList};
+pub use input_field::chat::ChatSource;
 pub use input_field::{InputField, RowInput};
 pub use order::{Curriculum, Difficulty, Order, OrderConfig};
 pub use pack::{Pack, RowRef};

@@ -3,6 +3,7 @@
 mod absent;
 pub(crate) mod beginning;
 mod cache;
+mod chat;
 mod completion;
 mod decode;
 mod pairs;
@@ -24,7 +25,7 @@ use tokenizers::EncodeInput;
 use self::beginning::Beginning;
 use crate::cast::to_u32;
 use crate::read::{LFS_POINTER, LFS_REMEDY};
-use crate::{DataError, TextWindows, foreign};
+use crate::{DataError, RenderedChat, TextWindows, foreign};
 
 /// Word index of a token that belongs to no word, such as a special token.
 pub const NO_WORD_ID: u32 = u32::MAX;
@@ -57,6 +58,8 @@ pub enum Input<'a> {
     LongWords(&'a [String], TextWindows),
     /// A prompt and the text that follows it, whose tokens alone have a word id.
     Completion(Completion<'a>),
+    /// A conversation. What the assistant says has word ids: the number of the turn.
+    Chat(&'a RenderedChat),
 }
 
 /// Tokens of many rows, end to end. With `r` rows and `n` tokens:
@@ -286,7 +289,8 @@ impl Tokenizer {
     pub fn encode(&self, inputs: &[Input<'_>], max_length: usize) -> Result<Encoded, DataError> {
         let is_long = |input: &Input<'_>| matches!(input, Input::LongText(..) | Input::LongWords(..));
         let single = |input: &Input<'_>| {
-            matches!(input, Input::Text(_) | Input::Words(_) | Input::Completion(_)) || is_long(input)
+            matches!(input, Input::Text(_) | Input::Words(_) | Input::Completion(_) | Input::Chat(_))
+                || is_long(input)
         };
         let several =
             |input: &Input<'_>| matches!(input, Input::Choices(..) | Input::Windows { .. }) || is_long(input);
@@ -342,6 +346,7 @@ impl Tokenizer {
             Input::Words(words) => self.beginning_of_words(words, true, max_length)?,
             Input::Pair(first, second) => return self.append_pair(part, [first, second], max_length),
             Input::Completion(completion) => return self.append_completion(part, completion, max_length),
+            Input::Chat(chat) => return self.append_chat(part, chat, max_length),
             Input::Choices(text, choices) => return self.append_choices(part, text, choices, max_length),
             Input::Windows { first, second, overlap, most } => {
                 return self.append_windows(part, [first, second], [*overlap, *most], max_length);

@@ -1,6 +1,6 @@
 //! The interface of every kind of task before its labels are known.
 
-use data::{DataError, InputField, Row};
+use data::{ChatTemplate, DataError, InputField, Row};
 use model::Parameters;
 
 use crate::{TaskError, TaskHead, TrunkHandles};
@@ -13,8 +13,19 @@ pub trait Kind: Send + Sync {
     /// The fields of a row that the model reads.
     fn input(&self) -> InputField;
 
-    /// Makes it a task of a network in which a token sees none after it. Called before anything else, if at all.
-    fn set_causal(&mut self) {}
+    /// Makes it a task of a network in which a token sees none after it, whose tokenizer has this chat template. Called before anything
+    /// else, if at all.
+    ///
+    /// # Errors
+    /// A task that lacks something there.
+    fn set_causal(&mut self, _chat_template: Option<&ChatTemplate>) -> Result<(), TaskError> {
+        Ok(())
+    }
+
+    /// Whether there is such a task only on a network in which a token sees none after it.
+    fn needs_causal(&self) -> bool {
+        false
+    }
 
     /// The percentage of each row's tokens that are masked, to be predicted ([`data::TokenMasking`]); `None` for tasks without
     /// masking. A task with masking has a view of its own, so that no other task sees masked rows.

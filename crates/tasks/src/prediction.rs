@@ -23,6 +23,15 @@ pub enum Prediction {
     Tree(Vec<Option<WordArc>>),
     /// The predictions for the masked tokens, in their order.
     Tokens(Vec<FoundToken>),
+    /// How well each next token of a row was predicted.
+    NextTokens {
+        /// The negative log-likelihood of all of them.
+        nats: f64,
+        /// How many had the greatest logit.
+        right: usize,
+        /// How many there are.
+        tokens: usize,
+    },
 }
 
 impl Prediction {
@@ -32,7 +41,7 @@ impl Prediction {
             Prediction::Label(probabilities) | Prediction::Labels(probabilities) => {
                 probabilities.iter().all(|probability| probability.is_finite())
             }
-            Prediction::Number(number) => number.is_finite(),
+            Prediction::Number(number) | Prediction::NextTokens { nats: number, .. } => number.is_finite(),
             Prediction::Span(answer) => answer.probability.is_finite(),
             Prediction::Text(answer) => {
                 answer.probability.is_finite() && answer.likelihood.is_none_or(|(nats, _)| nats.is_finite())

@@ -39,6 +39,14 @@ fn texts(input: &InputField, row: &Row) -> Vec<String> {
             text(field).into_iter().collect()
         }
         InputField::Words(field) => words(field).into_iter().collect(),
+        InputField::Chat { source, .. } => {
+            let messages = source.messages(row).unwrap_or_default();
+            messages
+                .iter()
+                .filter(|message| message["role"] == "user")
+                .filter_map(|message| message["content"].as_str().map(str::to_owned))
+                .collect()
+        }
         InputField::Windowed { input, .. } | InputField::Completion { prompt: input, .. } => {
             texts(input, row)
         }

@@ -86,6 +86,11 @@ fn key(tokenizer: &Tokenizer, inputs: &[Input<'_>], max_length: usize) -> blake3
                 text(&words.len().to_string());
                 words.iter().for_each(|word| text(word));
             }
+            Input::Chat(chat) => {
+                text("chat");
+                text(&chat.text);
+                text(&format!("{:?}", chat.assistant));
+            }
             Input::Completion(completion) => {
                 text("completion");
                 text(completion.prompt);
@@ -207,7 +212,9 @@ fn can_encode(encoded: &Encoded, inputs: &[Input<'_>], max_length: usize) -> boo
 fn can_encode_row(encoded: &Encoded, row: usize, input: &Input<'_>) -> bool {
     let sequences = encoded.sequences(row).count();
     let has_sequences = match input {
-        Input::Text(_) | Input::Words(_) | Input::Pair(..) | Input::Completion(_) => sequences == 1,
+        Input::Text(_) | Input::Words(_) | Input::Pair(..) | Input::Completion(_) | Input::Chat(_) => {
+            sequences == 1
+        }
         Input::Choices(_, choices) => sequences == choices.len(),
         Input::Windows { most, .. } => (1..=(*most).max(1)).contains(&sequences),
         Input::LongText(_, windows) | Input::LongWords(_, windows) => {
@@ -222,6 +229,7 @@ fn can_encode_row(encoded: &Encoded, row: usize, input: &Input<'_>) -> bool {
                 Input::Pair(_, second) | Input::Windows { second, .. } => (max_words(second), second.len()),
                 Input::Choices(_, choices) => (max_words(&choices[sequence]), choices[sequence].len()),
                 Input::Completion(_) => (1, 0),
+                Input::Chat(chat) => (chat.assistant.len(), 0),
             };
             let word_ids = encoded.word_ids[tokens.clone()].iter().filter(|id| **id != NO_WORD_ID);
             let ranges = encoded.offset_mapping.get(tokens).unwrap_or_default();

@@ -600,7 +600,7 @@ fn cross_entropy() {
 /// In several chunks where there are many classes.
 #[test]
 fn linear_cross_entropy() {
-    for [n, h, classes] in [[1, 1, 2], [7, 5, 11], [0, 3, 4], [40, 3, 500_000]] {
+    for [n, h, classes] in [[1, 1, 2], [7, 5, 11], [0, 3, 4], [300, 3, 60_000]] {
         let target: Vec<u32> = (0..n as u32).map(|i| i * 7919 % classes as u32).collect();
         for smoothing in [0.0, 0.1] {
             let targets = CrossEntropyTargets { target: target.clone().into(), weight: None, smoothing };

@@ -50,7 +50,7 @@ impl DecoderConfig {
         [start, end]: [u32; 2],
         parameters: &mut Parameters,
     ) -> Result<Decoder, ModelError> {
-        if trunk.generator().is_some() {
+        if trunk.generator().is_some() || trunk.spec().is_causal() {
             let found = format!("{} has one of its own", trunk.spec().name);
             let expected = "a backbone without a decoder".into();
             return Err(ModelError::Decoder { key: "decoder".into(), found, expected });

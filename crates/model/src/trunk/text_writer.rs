@@ -96,6 +96,11 @@ impl TextWriter<'_> {
         self.trunk.logits(self.parameters, states).expect("the network predicts tokens")
     }
 
+    /// Whether keys and values of earlier tokens are kept; otherwise the sharing scheme makes every step read the whole text again.
+    pub fn keeps_states(&self) -> bool {
+        self.cache.is_some()
+    }
+
     /// States `[texts, hidden]` of the last token of each text, as the task reads them.
     fn states_of_last(&self) -> Tensor<2> {
         let new = |text: &Text| text.cached..text.tokens.len();

@@ -167,7 +167,7 @@ fn config_json_is_checked() {
             json!("gpt2"),
             &[
                 "found \"gpt2\"",
-                "bert, distilbert, roberta, xlm-roberta, electra, mpnet, albert, deberta-v2",
+                "bert, distilbert, roberta, xlm-roberta, electra, mpnet, albert, deberta-v2, llama",
                 "modernbert, t5, mt5",
                 "polytask-bag",
             ],

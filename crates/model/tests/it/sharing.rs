@@ -14,12 +14,13 @@ const IDS: [u32; 9] = [3, 7, 1, 4, 4, 9, 2, 11, 5];
 const POSITIONS: [u32; 9] = [0, 1, 2, 0, 1, 0, 1, 2, 3];
 const OFFSETS: [usize; 4] = [0, 3, 5, 9];
 
-fn backbones() -> [FromScratch; 5] {
+fn backbones() -> [FromScratch; 6] {
     [
         json!({"bag": {"width": 8, "window": 1, "dropout": 0.0}}),
         json!({"bert": {"layers": 2, "hidden": 8, "heads": 2, "dropout": 0.0}}),
         json!({"deberta": {"layers": 2, "hidden": 8, "heads": 2, "max_length": 20, "dropout": 0.0}}),
         json!({"modernbert": {"layers": 2, "hidden": 8, "heads": 2, "local_attention": 2, "dropout": 0.0}}),
+        json!({"llama": {"layers": 2, "hidden": 8, "heads": 2}}),
         json!({"t5": {"layers": 2, "decoder_layers": 1, "hidden": 8, "heads": 2, "dropout": 0.0}}),
     ]
     .map(|config| serde_json::from_value(config).unwrap())
@@ -158,6 +159,7 @@ fn fits(scheme: &SharingConfig, backbone: &FromScratch) -> bool {
         "bag" => !needs_attention && scheme.name() != "prefix",
         "deberta" => scheme.name() != "prefix",
         "modernbert" | "t5" => !["bitfit", "prefix"].contains(&scheme.name()),
+        "llama" => !["bitfit", "prefix"].contains(&scheme.name()) && !scheme.build().reads_all_tokens(),
         _ => true,
     }
 }
@@ -402,7 +404,7 @@ fn what_a_scheme_adds_is_saved_apart_and_read_again() {
 
 #[test]
 fn settings_that_do_not_fit_are_refused_with_the_key() {
-    let [bag, bert, deberta, _, t5] = &backbones();
+    let [bag, bert, deberta, _, _, t5] = &backbones();
     let without_window = serde_json::from_value(json!({"bag": {"width": 8, "window": 0}})).unwrap();
     for (backbone, config, says) in [
         (bert, json!({"lora": {"rank": 9}}), "sharing.lora.rank: found 9, expected from 1 to 8"),
@@ -648,4 +650,47 @@ fn layers_with_the_same_weights_have_own_ones_together() {
         let (own, parameters) = on(&serde_json::from_value(scheme.clone()).unwrap()).unwrap();
         assert!(close(&values(states(&own, &parameters)), &expected), "{scheme}");
     }
+}
+
+/// Under every scheme on a decoder no token sees one after it, and a text that is written token by token gets the logits of the whole
+/// text, whether keys and values are kept or not.
+#[test]
+fn on_a_decoder_texts_are_written_as_they_are_read() {
+    let of_llama = cases().filter(|(backbone, _)| backbone.name() == "llama");
+    let mut kept = 0;
+    for (backbone, scheme) in of_llama {
+        let (trunk, mut parameters) = trunk(&backbone, &scheme);
+        stir(&mut parameters);
+        let text = [3, 7, 1, 4, 9, 2, 11];
+        let logits = |text: &[u32]| {
+            let mut writer = trunk.write(&parameters, "b.c", None, vec![text.to_vec()]);
+            values(writer.step(&[0], &text[text.len() - 1..]))
+        };
+        let mut writer = trunk.write(&parameters, "b.c", None, vec![text[..3].to_vec()]);
+        kept += usize::from(writer.keeps_states());
+        for length in 3..=text.len() {
+            let found = values(writer.step(&[0], &text[length - 1..length]));
+            assert!(close(&found, &logits(&text[..length])), "{scheme:?}, {length} tokens");
+        }
+        // What comes after a token leaves its state as it is.
+        let states = |ids: &[u32; 9]| {
+            let (offsets, lanes): (RowOffsets, _) = (OFFSETS.into(), lanes(&trunk));
+            let input = EncoderInput {
+                ids,
+                positions: &POSITIONS,
+                segments: &[0; 9],
+                offsets: &offsets,
+                datasets: &[],
+                offset: PackOffset::default(),
+            };
+            let pass = TrunkPass { lanes: &lanes, ..TrunkPass::evaluation(&parameters, input) };
+            let all = values(trunk.states(&pass));
+            let width = all.len() / 9;
+            [all[..2 * width].to_vec(), all[5 * width..8 * width].to_vec()].concat()
+        };
+        let mut other = IDS;
+        (other[2], other[8]) = (17, 13);
+        assert!(close(&states(&IDS), &states(&other)), "{scheme:?}");
+    }
+    assert!(kept > 20, "keys and values are kept under most schemes: {kept}");
 }

@@ -16,7 +16,7 @@ use crate::study::dir::is_study;
 use crate::survey::{Survey, gravest};
 use crate::terminal::{figures::count, figures::counted, output, progress::Detail};
 use burn::tensor::Device;
-use data::{EntityMarkers, InputField};
+use data::{ChatSource, EntityMarkers, InputField};
 use model::DeviceName;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -336,6 +336,10 @@ fn line(config: &Config) -> String {
             let [first, second] = spans.map(|[start, end]| format!("[{start}, {end}]"));
             Some(format!(r#"{{"{text}": {value}, "{head}": {first}, "{tail}": {second}}}"#))
         }
+        InputField::Chat { source: ChatSource::Messages(field), .. } => {
+            Some(format!(r#"{{"{field}": [{{"role": "user", "content": "a text"}}]}}"#))
+        }
+        InputField::Chat { source: ChatSource::Turn { .. }, .. } => None,
         InputField::Text(_)
         | InputField::Windowed { .. }
         | InputField::Prefixed { .. }

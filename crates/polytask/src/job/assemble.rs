@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::terminal::output;
 use burn::tensor::Device;
-use data::{Split, Tokenizer};
+use data::{ChatTemplate, Split, Tokenizer};
 use model::{Backbone, BackboneConfig, FromScratch, Parameters, Trunk};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -120,11 +120,19 @@ struct ConfiguredTask<'a> {
 fn configured_tasks(config: &Config) -> Result<Vec<ConfiguredTask<'_>>, Failure> {
     let (mut tasks, mut errors) = (Vec::new(), Vec::new());
     let causal = is_causal(&config.model.backbone)?;
+    let template = chat_template(&config.model.backbone)?;
     for (name, table) in &config.task {
         match table.build(name) {
             Ok(mut kind) => {
-                if causal {
-                    kind.set_causal();
+                if !causal && kind.needs_causal() {
+                    errors.push(format!(
+                        "task.{name}: there is such a task only on a decoder; `[model] backbone` is none: a Llama, a Qwen, .."
+                    ));
+                    continue;
+                }
+                if causal && let Err(error) = kind.set_causal(template.as_ref()) {
+                    errors.push(error.to_string());
+                    continue;
                 }
                 tasks.push(ConfiguredTask { name, table, kind });
             }
@@ -132,6 +140,16 @@ fn configured_tasks(config: &Config) -> Result<Vec<ConfiguredTask<'_>>, Failure>
         }
     }
     if errors.is_empty() { Ok(tasks) } else { Err(Failure::refused(errors)) }
+}
+
+/// How the model wants conversations to be written, where its folder says so.
+fn chat_template(backbone: &BackboneConfig) -> Result<Option<ChatTemplate>, Failure> {
+    match backbone {
+        BackboneConfig::Pretrained(name) => {
+            ChatTemplate::of_folder(&checkpoint_dir(name)?).map_err(|e| Failure::refused([e]))
+        }
+        BackboneConfig::FromScratch(_) => Ok(None),
+    }
 }
 
 /// Whether a token sees none after it in the network.

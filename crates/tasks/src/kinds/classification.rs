@@ -30,7 +30,7 @@
 //!
 //! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable labels.
 
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
+use data::{ChatTemplate, DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
 use model::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -158,8 +158,9 @@ impl Classification {
 }
 
 impl Kind for Classification {
-    fn set_causal(&mut self) {
+    fn set_causal(&mut self, _chat_template: Option<&ChatTemplate>) -> Result<(), TaskError> {
         self.config.pooling.get_or_insert(Pooling::Last);
+        Ok(())
     }
 
     fn input(&self) -> InputField {

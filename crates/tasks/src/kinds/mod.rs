@@ -1,5 +1,7 @@
 //! The kinds of task, one file or folder each, and their register: one line for each kind.
 
+mod causal_language_model;
+mod chat;
 mod classification;
 mod dependency_parsing;
 mod entities_relations;
@@ -20,6 +22,8 @@ use schemars::JsonSchema;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
 
+pub use causal_language_model::CausalLanguageModelConfig;
+pub use chat::{ChatConfig, LearnedTurns};
 pub use classification::ClassificationConfig;
 pub use dependency_parsing::DependencyParsingConfig;
 pub use entities_relations::{EntitiesRelationsConfig, Objective, Scheduled, ScheduledSampling};
@@ -72,7 +76,10 @@ macro_rules! kinds {
     /// A key or value that decoding does not have, in words.
     pub fn set_decoding(&mut self, key: &str, value: &serde_json::Value) -> Result<bool, String> {
         let decoding = self.generation.as_mut().map(|config| &mut config.decoding);
-        let Some(decoding) = decoding.or(self.translation.as_mut().map(|config| &mut config.decoding)) else {
+        let decoding = decoding.or(self.translation.as_mut().map(|config| &mut config.decoding));
+        let decoding = decoding.or(self.chat.as_mut().map(|config| &mut config.decoding));
+        let decoding = decoding.or(self.causal_language_model.as_mut().map(|config| &mut config.decoding));
+        let Some(decoding) = decoding else {
             return Ok(false);
         };
         *decoding = decoding.with(key, value)?;
@@ -107,6 +114,10 @@ macro_rules! kinds {
 }
 
 kinds! {
+    /// Kind: the prediction of the next token, on a decoder.
+    causal_language_model: CausalLanguageModelConfig, "causal_language_model.rs";
+    /// Kind: the answers of an assistant in a conversation, on a decoder.
+    chat: ChatConfig, "chat.rs";
     /// Kind: one label per row.
     classification: ClassificationConfig, "classification.rs";
     /// Kind: the syntactic head of each word, and the word's relation to it.

@@ -30,7 +30,9 @@
 
 use std::collections::BTreeMap;
 
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, Value, View, is_blank};
+use data::{
+    ChatTemplate, DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, Value, View, is_blank,
+};
 use model::Parameters;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -342,8 +344,9 @@ impl MultiLabel {
 }
 
 impl Kind for MultiLabel {
-    fn set_causal(&mut self) {
+    fn set_causal(&mut self, _chat_template: Option<&ChatTemplate>) -> Result<(), TaskError> {
         self.config.pooling.get_or_insert(Pooling::Last);
+        Ok(())
     }
 
     fn input(&self) -> InputField {

@@ -22,7 +22,7 @@
 //! Answer: `{"choice", "index", "probability", "probabilities"}`, the last in the order of the choices.
 
 use burn::tensor::Tensor;
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, Value, View};
+use data::{ChatTemplate, DataError, ErrorList, InputField, Pack, Row, Split, Value, View};
 use model::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -223,8 +223,9 @@ impl MultipleChoice {
 }
 
 impl Kind for MultipleChoice {
-    fn set_causal(&mut self) {
+    fn set_causal(&mut self, _chat_template: Option<&ChatTemplate>) -> Result<(), TaskError> {
         self.config.pooling.get_or_insert(Pooling::Last);
+        Ok(())
     }
 
     fn input(&self) -> InputField {

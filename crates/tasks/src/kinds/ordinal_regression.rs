@@ -25,7 +25,7 @@
 //! Answer: `{"label", "probability", "probabilities"}`, the last with the five most probable classes.
 
 use burn::tensor::Tensor;
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
+use data::{ChatTemplate, DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
 use model::{Init, MatrixId, Parameters, VectorId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -153,8 +153,9 @@ impl OrdinalRegression {
 }
 
 impl Kind for OrdinalRegression {
-    fn set_causal(&mut self) {
+    fn set_causal(&mut self, _chat_template: Option<&ChatTemplate>) -> Result<(), TaskError> {
         self.config.pooling.get_or_insert(Pooling::Last);
+        Ok(())
     }
 
     fn input(&self) -> InputField {

@@ -23,7 +23,7 @@
 //! Answer: `{"value"}`.
 
 use burn::tensor::{Tensor, TensorData};
-use data::{DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
+use data::{ChatTemplate, DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
 use model::Parameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -196,8 +196,9 @@ impl Regression {
 }
 
 impl Kind for Regression {
-    fn set_causal(&mut self) {
+    fn set_causal(&mut self, _chat_template: Option<&ChatTemplate>) -> Result<(), TaskError> {
         self.config.pooling.get_or_insert(Pooling::Last);
+        Ok(())
     }
 
     fn input(&self) -> InputField {

@@ -16,14 +16,15 @@ use std::sync::Arc;
 
 use causal::{Causal, Prompts};
 use data::{
-    DataError, ErrorList, InputField, Pack, Row, SentencePiece, Split, Tokenizer, Value, View, is_blank,
+    ChatSource, ChatTemplate, DataError, ErrorList, InputField, Pack, Row, SentencePiece, Split, Tokenizer,
+    Value, View, is_blank,
 };
 pub use decoding::{Decoding, Sampling};
 use encoder_decoder::EncoderDecoder;
 use model::Parameters;
 use network::WritingNetwork;
 use rayon::prelude::*;
-use search::Hypothesis;
+pub(crate) use search::{Hypothesis, Prompt, search};
 use serde_json::json;
 pub use text_metrics::{SmoothingMethod, TextMetrics, Tokenization};
 pub(crate) use text_metrics::{TextScores, texts};
@@ -54,12 +55,25 @@ pub(crate) struct Seq2Seq {
     pub start_vector: bool,
     /// Whether the trunk is a decoder, so that both texts are one row.
     pub causal: bool,
+    /// Rows are conversations.
+    pub chat: Option<Chat>,
     pub decoding: Decoding,
     pub metrics: &'static [&'static str],
     pub primary: &'static str,
     pub text_metrics: TextMetrics,
     /// Computes the scores of the kind alone, beside those of `text_metrics`.
     pub score: Arc<Score>,
+}
+
+/// How conversations are read.
+#[derive(Debug, Clone)]
+pub(crate) struct Chat {
+    /// Where a row has them.
+    pub source: ChatSource,
+    /// That of the config, else the model's.
+    pub template: Option<ChatTemplate>,
+    /// Whether the assistant's last turn alone is learned.
+    pub last_turn: bool,
 }
 
 /// Scores of generated texts, by name.
@@ -86,7 +100,7 @@ impl Seq2Seq {
             let expected = "1 or more".into();
             return Err(TaskError::Setting { key: key("max_target_length"), found: "0".into(), expected });
         }
-        if self.input.fields().contains(&self.target.as_str()) {
+        if self.chat.is_none() && self.input.fields().contains(&self.target.as_str()) {
             let found = format!("{:?}, the same field as the source", self.target);
             let expected = "the field with the text to be generated".into();
             return Err(TaskError::Setting { key: key("target"), found, expected });
@@ -97,6 +111,9 @@ impl Seq2Seq {
     /// The references of a row, without empty ones; none for a row that has no target.
     fn references(&self, row: &Row) -> Result<Vec<String>, DataError> {
         let field = &self.target;
+        if let Some(chat) = &self.chat {
+            return Ok(chat.source.last_answer(row)?.filter(|text| !is_blank(text)).into_iter().collect());
+        }
         let texts = match row.get(field) {
             Some(Value::List(items)) => items
                 .iter()
@@ -133,11 +150,31 @@ impl Texts {
 }
 
 impl Kind for Seq2Seq {
-    fn set_causal(&mut self) {
+    fn set_causal(&mut self, chat_template: Option<&ChatTemplate>) -> Result<(), TaskError> {
         self.causal = true;
+        if let Some(chat) = &mut self.chat
+            && chat.template.is_none()
+        {
+            let found = || TaskError::Setting {
+                key: format!("{}.template", self.key),
+                found: "none, and the model's tokenizer has no chat template".into(),
+                expected: "a Jinja template of `messages`, as in tokenizer_config.json of a chat model"
+                    .into(),
+            };
+            chat.template = Some(chat_template.ok_or_else(found)?.clone());
+        }
+        Ok(())
+    }
+
+    fn needs_causal(&self) -> bool {
+        self.chat.is_some()
     }
 
     fn input(&self) -> InputField {
+        if let Some(Chat { source, template: Some(template), last_turn }) = &self.chat {
+            let (source, template, last_turn) = (source.clone(), template.clone(), *last_turn);
+            return InputField::Chat { source, template, last_turn };
+        }
         if !self.causal {
             return self.input.clone();
         }

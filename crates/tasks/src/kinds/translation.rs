@@ -86,6 +86,7 @@ impl TranslationConfig {
             max_target_length: self.max_target_length,
             separator: self.separator.clone(),
             causal: false,
+            chat: None,
             label_smoothing: self.label_smoothing,
             start_vector: self.start_vector,
             decoding: self.decoding.clone(),

@@ -209,7 +209,11 @@ impl Model {
         for task in &manifest.tasks {
             let mut kind = task.table.build(&task.name)?;
             if trunk.spec().is_causal() {
-                kind.set_causal();
+                let template = match &task.input {
+                    InputField::Chat { template, .. } => Some(template),
+                    _ => None,
+                };
+                kind.set_causal(template)?;
             }
             let TaskManifest { name, table, label_space, .. } = task.clone();
             tasks.push(HeadlessTask { name, table, kind, label_space, view: 0 });

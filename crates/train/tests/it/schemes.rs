@@ -15,6 +15,10 @@ fn t5() -> Json {
     json!({"t5": {"layers": 2, "decoder_layers": 1, "hidden": 16, "heads": 2, "dropout": 0.1}})
 }
 
+fn llama() -> Json {
+    json!({"llama": {"layers": 2, "hidden": 16, "heads": 4, "kv_heads": 2, "dropout": 0.1}})
+}
+
 /// Every scheme, with settings for small networks where the defaults are for large ones, and variants that take other ways.
 fn schemes() -> Vec<SharingConfig> {
     let small = |scheme: SharingConfig| -> SharingConfig {
@@ -48,10 +52,11 @@ fn schemes() -> Vec<SharingConfig> {
 /// Whether a scheme goes with a backbone.
 fn fits(scheme: &SharingConfig, backbone: &Json) -> bool {
     match scheme.name() {
-        // T5 has no biases.
-        "bitfit" => backbone.get("t5").is_none(),
+        // T5 and Llama have no biases.
+        "bitfit" => backbone.get("t5").or(backbone.get("llama")).is_none(),
         "prefix" => backbone.get("bert").is_some(),
-        _ => true,
+        // The mean of a row tells a token what comes after it.
+        _ => backbone.get("llama").is_none() || !scheme.build().reads_all_tokens(),
     }
 }
 
@@ -106,7 +111,7 @@ impl MemoryLimit for FailingLimit {
 
 #[test]
 fn what_a_scheme_trains_is_moved_and_answers_from_a_folder_as_before() {
-    for backbone in [bag(), bert(), deberta(), t5()] {
+    for backbone in [bag(), bert(), deberta(), llama(), t5()] {
         for scheme in schemes().iter().filter(|scheme| fits(scheme, &backbone)) {
             let mut job = job_of(backbone.clone(), scheme, 0.1);
             let before = weights(&job);

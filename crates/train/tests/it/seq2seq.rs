@@ -13,6 +13,10 @@ fn t5() -> Value {
     json!({"t5": {"layers": 2, "hidden": 16, "heads": 2, "intermediate_size": 32, "dropout": 0.1}})
 }
 
+fn llama() -> Value {
+    json!({"llama": {"layers": 2, "hidden": 16, "heads": 2, "kv_heads": 1, "dropout": 0.1}})
+}
+
 /// The rows of a view with their words in lower case and in reverse order.
 fn reversed(view: &View) -> Arc<[Row]> {
     let of = |row: &Row| {
@@ -30,19 +34,29 @@ fn writing_job(backbone: Value, writing: Value) -> Job {
     let mut job = job_with(&Device::flex(), backbone, 5, 0.1);
     let Model { trunk, tokenizer, parameters, .. } = &mut job.model;
     let fresh = DecoderConfig { layers: 1, heads: Some(2), ..DecoderConfig::default() };
-    let fresh = trunk.generator().is_none().then_some(&fresh);
+    let causal = trunk.spec().is_causal();
+    let fresh = (trunk.generator().is_none() && !causal).then_some(&fresh);
     let decoder = ModelDecoder::of(trunk, fresh, tokenizer, parameters).unwrap();
     let mut config = json!({"source": "text", "target": "reversed", "decoding": {"max_length": 60}});
     config.as_object_mut().unwrap().extend(writing.as_object().unwrap().clone());
     let table: TaskTable =
         serde_json::from_value(json!({"corpus": "reviews", "generation": config})).unwrap();
-    let kind = table.build("write").unwrap();
+    let mut kind = table.build("write").unwrap();
+    if causal {
+        kind.set_causal(None).unwrap();
+    }
+    let input = kind.input();
     let task = HeadlessTask { name: "write".into(), table, kind, label_space: json!({}), view: 2 };
     let mut slot = task.build(trunk, decoder.as_ref(), tokenizer, parameters).unwrap();
     for (split, views) in
         [(Split::Train, &mut job.views.train), (Split::Validation, &mut job.views.validation)]
     {
-        views.push(View { rows: reversed(&views[1]), ..views[1].clone() });
+        let rows = reversed(&views[1]);
+        views.push(match causal {
+            // Both texts in one row.
+            true => View::new("reviews", input.clone(), rows, tokenizer, 200, None).unwrap(),
+            false => View { rows, ..views[1].clone() },
+        });
         slot.head.encode_targets(split, &views[2]).unwrap();
     }
     job.model.decoder = decoder;
@@ -58,13 +72,17 @@ fn ran(mut job: Job, json: Value) -> (Job, Vec<StepEvent>) {
     (job, events.into_iter().filter_map(step).collect())
 }
 
-/// On a T5, on a fresh decoder over a bag and over a transformer; by methods that look at losses, at gradients task by task, at
+/// On a T5, on a fresh decoder over a bag and over a transformer, on a decoder alone; by methods that look at losses, at gradients task by task, at
 /// halves of the rows and ahead at validation rows; with a start vector of the task.
 #[test]
 fn writing_trains_beside_other_tasks_under_every_sort_of_method() {
-    for (backbone, writing) in
-        [(t5(), json!({})), (bag(), json!({"start_vector": true})), (bert(), json!({"label_smoothing": 0.0}))]
-    {
+    let without = json!({"label_smoothing": 0.0});
+    for (backbone, writing) in [
+        (t5(), json!({})),
+        (bag(), json!({"start_vector": true})),
+        (bert(), without),
+        (llama(), json!({"label_smoothing": 0.1})),
+    ] {
         for method in ["equal", "upgrad", "modo", "auto_lambda"] {
             let job = writing_job(backbone.clone(), writing.clone());
             let before = bits(&job.model);
@@ -84,7 +102,7 @@ fn writing_trains_beside_other_tasks_under_every_sort_of_method() {
 
 #[test]
 fn runs_go_on_bit_for_bit() {
-    for (backbone, method) in [(t5(), "equal"), (bert(), "upgrad")] {
+    for (backbone, method) in [(t5(), "equal"), (bert(), "upgrad"), (llama(), "upgrad")] {
         let settings = settings(json!({
             "train": {"epochs": 9, "max_steps": 12, "tokens_per_batch": 120,
                       "gradient_accumulation_steps": 2, "seed": 11},
@@ -117,7 +135,7 @@ fn texts(model: &Model, view: &View) -> Vec<String> {
 /// What is written after enough training is right, and a saved model writes the same.
 #[test]
 fn words_are_learned_in_reverse_order_and_a_saved_model_writes_them() {
-    for (backbone, epochs, least) in [(t5(), 90, 0.9), (bert(), 10, 0.0)] {
+    for (backbone, epochs, least) in [(t5(), 90, 0.9), (bert(), 10, 0.0), (llama(), 90, 0.9)] {
         let train = json!({"epochs": epochs, "tokens_per_batch": 100, "seed": 3, "eval_steps": 100_000});
         let optimizer = json!({"adamw": {"learning_rate": 5e-3}});
         let job = writing_job(backbone.clone(), json!({"label_smoothing": 0.0}));
@@ -137,7 +155,8 @@ fn words_are_learned_in_reverse_order_and_a_saved_model_writes_them() {
         let folder = dir.path().join("model");
         job.model.save(&folder, 1, Default::default()).unwrap();
         let (again, manifest, _) = Model::open(&folder, &Device::flex()).unwrap();
-        assert_eq!(manifest.decoder.is_some(), job.model.trunk.generator().is_none());
+        let trunk = &job.model.trunk;
+        assert_eq!(manifest.decoder.is_some(), trunk.generator().is_none() && !trunk.spec().is_causal());
         assert_eq!(texts(&again, view), written);
     }
 }
@@ -155,6 +174,6 @@ fn a_model_that_cannot_write_is_refused() {
     assert_eq!(
         error.to_string(),
         "task.write.generation: found a backbone without a decoder, expected a model that writes: \
-         `decoder = { layers = 3 }` in [model], or a T5"
+         a Llama or another decoder, a T5, or `decoder = { layers = 3 }` in [model]"
     );
 }

@@ -4,7 +4,7 @@
 //! and `tail` serve instead, unless another task was trained on a field of that name in the same corpus: then the field is something
 //! else, and this task gets an error. A line of plain text serves every task that reads one text.
 
-use data::{EntityMarkers, InputField, Row, RowInput, Value, split_words};
+use data::{ChatSource, EntityMarkers, InputField, RenderedChat, Row, RowInput, Value, split_words};
 use std::borrow::Cow;
 use std::ops::Range;
 use tasks::ModelInput;
@@ -150,6 +150,12 @@ impl Question {
             return TaskInput { input, source };
         }
         let source = self.source(located, &read);
+        if let RowInput::Chat(chat) = read {
+            // What the assistant says last is to be written, also where the row has it.
+            let end = chat.assistant.last().map_or(chat.text.len(), |turn| turn.start);
+            let chat = RenderedChat { text: chat.text[..end].to_owned(), assistant: Vec::new() };
+            return TaskInput { input: RowInput::Chat(chat), source };
+        }
         let input = match (trained, read) {
             // Words that are given where a text was trained on, are that text.
             (InputField::Text(_), RowInput::Words(words)) => RowInput::Text(words.join(" ").into()),
@@ -189,6 +195,7 @@ impl Question {
             },
             (_, RowInput::Words(words)) => Source::Words(words.clone()),
             (_, RowInput::Text(text)) => Source::Text(text.to_string(), split_words(text)),
+            (_, RowInput::Chat(chat)) => Source::Text(chat.text.clone(), Vec::new()),
             (_, RowInput::Completion { prompt, .. }) => Source::Text(prompt.clone(), split_words(prompt)),
         }
     }
@@ -220,6 +227,17 @@ impl Question {
             },
             InputField::Windowed { input, windows } => {
                 self.located(input, trained)?.in_windows(Some(*windows))
+            }
+            InputField::Chat { source, template, .. } => {
+                let source = match source {
+                    ChatSource::Messages(field) => ChatSource::Messages(named(field, &["messages"])?),
+                    ChatSource::Turn { system, user, assistant } => ChatSource::Turn {
+                        system: system.clone(),
+                        user: named(user, &["text"])?,
+                        assistant: assistant.clone(),
+                    },
+                };
+                InputField::Chat { source, template: template.clone(), last_turn: true }
             }
             InputField::Completion { prompt, separator, target, max_target_length } => {
                 InputField::Completion {
@@ -278,6 +296,7 @@ fn owned(read: RowInput<'_>) -> RowInput<'static> {
         RowInput::Windows { texts, overlap, most } => {
             RowInput::Windows { texts: texts.map(text), overlap, most }
         }
+        RowInput::Chat(chat) => RowInput::Chat(chat),
         RowInput::Completion { prompt, separator, target, max_target_length } => {
             RowInput::Completion { prompt, separator, target, max_target_length }
         }

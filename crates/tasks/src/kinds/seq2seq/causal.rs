@@ -1,6 +1,5 @@
-//! The trunk itself writes the texts, a decoder: a row is the prompt and then the target, whose tokens alone have word ids.
-
-use std::ops::Range;
+//! The trunk itself writes the texts, a decoder: a row is the prompt and then the target, or a conversation. The
+//! tokens that are to be written have word ids, all others none.
 
 use burn::tensor::Tensor;
 use data::{Encoded, NO_WORD_ID, Pack};
@@ -18,6 +17,8 @@ pub(super) struct Causal {
     /// The table `[vocabulary, hidden]` that logits are made with.
     output: MatrixId,
     eos_token_ids: Vec<u32>,
+    /// What is predicted after the last token of a row.
+    end_of_row: Option<u32>,
     label_smoothing: f32,
 }
 
@@ -46,9 +47,11 @@ impl Prompts {
     }
 }
 
-/// The tokens of a row before those that are predicted.
+/// The tokens of a row before the last text that is predicted: those of its first turns are part of the prompt of the last.
 fn prompt_len(word_ids: &[u32]) -> usize {
-    word_ids.iter().take_while(|word_id| **word_id == NO_WORD_ID).count()
+    let last = word_ids.iter().rev().find(|word_id| **word_id != NO_WORD_ID);
+    let begins = |word_id: &u32| last == Some(word_id);
+    word_ids.iter().position(begins).unwrap_or(word_ids.len())
 }
 
 impl Causal {
@@ -73,21 +76,24 @@ impl Causal {
         Ok(Causal {
             output,
             eos_token_ids: language_model.eos_token_ids.clone(),
+            // A chat template ends turns itself.
+            end_of_row: language_model.eos_token_ids.first().copied().filter(|_| kind.chat.is_none()),
             label_smoothing: kind.label_smoothing.unwrap_or(0.0),
         })
     }
 
-    /// Tokens of the pack whose states predict a token of a row, the last of the prompt to the last of the target; and these tokens. Where
-    /// a token ends texts, the last state predicts it.
-    fn predicted(&self, pack: &Pack, at: BatchRow) -> (Range<usize>, Vec<u32>) {
+    /// Tokens of the pack whose states predict a token of a row, and these tokens: a token with a word id is predicted by the one before it,
+    /// and, of a row that does not end its text itself, the end of the text by its last token.
+    fn predicted(&self, pack: &Pack, at: BatchRow) -> (Vec<u32>, Vec<u32>) {
         let tokens = at.tokens(pack);
-        let first = tokens.start + prompt_len(&pack.word_ids[tokens.clone()]);
-        if first == tokens.end || first == tokens.start {
-            return (tokens.end..tokens.end, Vec::new());
+        let is_text = |token: &usize| pack.word_ids[*token] != NO_WORD_ID;
+        let texts = || tokens.clone().skip(1).filter(is_text);
+        let mut states: Vec<u32> = texts().map(|token| token as u32 - 1).collect();
+        let mut targets: Vec<u32> = texts().map(|token| pack.ids[token]).collect();
+        if let (Some(eos), false) = (self.end_of_row, targets.is_empty()) {
+            states.push(tokens.end as u32 - 1);
+            targets.push(eos);
         }
-        let mut targets = pack.ids[first..tokens.end].to_vec();
-        targets.extend(self.eos_token_ids.first());
-        let states = first - 1..first - 1 + targets.len();
         (states, targets)
     }
 
@@ -96,7 +102,7 @@ impl Causal {
         let (mut tokens, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
         for at in batch.rows {
             let (states, of_row) = self.predicted(batch.pack, *at);
-            tokens.extend(states.map(|token| token as u32));
+            tokens.extend(states);
             lengths.push(of_row.len());
             targets.extend(of_row);
         }
@@ -111,8 +117,11 @@ impl WritingNetwork for Causal {
             if targets.is_empty() {
                 // The row is a prompt, all of which is read again.
                 used[at.tokens(pack)].fill(true);
-            } else {
-                used[states.start..at.tokens(pack).end].fill(true);
+            }
+            // The tokens that are predicted stand behind the states.
+            let end = at.tokens(pack).end;
+            for state in states {
+                used[state as usize..(state as usize + 2).min(end)].fill(true);
             }
         }
     }
