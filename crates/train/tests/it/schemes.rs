@@ -130,7 +130,7 @@ fn what_a_scheme_trains_is_moved_and_answers_from_a_folder_as_before() {
             for (tasks, view) in [(vec![0, 1], 0), (vec![2], 1)] {
                 let view = &job.views.validation[view];
                 let answers = |model: &Model| predict(model, &tasks, view, 64);
-                assert_eq!(answers(&opened), answers(&job.model), "{scheme:?}");
+                assert_eq!(answers(&opened), answers(&job.model), "{backbone} {scheme:?}");
             }
         }
     }
