@@ -20,13 +20,27 @@ import pathlib
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AlbertConfig,
+    AlbertForPreTraining,
+    AlbertModel,
     AutoModel,
     AutoTokenizer,
     BertConfig,
     BertForPreTraining,
     BertModel,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
+    DebertaV2Model,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    ElectraConfig,
+    ElectraForPreTraining,
+    ElectraModel,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    ModernBertModel,
+    MPNetConfig,
+    MPNetModel,
     RobertaConfig,
     RobertaModel,
     T5Config,
@@ -174,10 +188,47 @@ def small():
     write("roberta", RobertaModel(RobertaConfig(**sizes, **after, layer_norm_eps=1e-5)), 6)
     xlm = XLMRobertaForMaskedLM(XLMRobertaConfig(**sizes, **after))
     write("xlm-roberta", xlm, 7, base="roberta", shard="40KB")
+    more_encoders()
     t5()
     for folder in sorted(FIXTURES.iterdir()):
         if folder.is_dir():
             print(folder.name, sum(f.stat().st_size for f in folder.iterdir()), "bytes", [f.name for f in folder.iterdir()])
+
+
+def more_encoders():
+    sizes = dict(vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4, intermediate_size=48)
+    few = dict(num_hidden_layers=2, max_position_embeddings=40)
+    write("electra", ElectraForPreTraining(ElectraConfig(**sizes, **few, embedding_size=12)), 10, base="electra")
+    write("electra-wide", ElectraModel(ElectraConfig(**sizes, **few, embedding_size=32, hidden_act="relu")), 11)
+    write("mpnet", MPNetModel(MPNetConfig(**sizes, **few)), 12)
+    shared = dict(num_hidden_layers=4, max_position_embeddings=40, embedding_size=12)
+    write("albert", AlbertModel(AlbertConfig(**sizes, **shared)), 13)
+    groups = dict(num_hidden_groups=2, inner_group_num=2, hidden_act="gelu")
+    write("albert-groups", AlbertForPreTraining(AlbertConfig(**sizes, **shared | {"num_hidden_layers": 3}, **groups)), 14, base="albert")
+    # As version 3, with ranges of distances that the rows reach.
+    v3 = dict(type_vocab_size=0, relative_attention=True, pos_att_type=["p2c", "c2p"], position_biased_input=False)
+    v3 |= dict(position_buckets=8, max_relative_positions=-1, norm_rel_ebd="layer_norm", share_att_key=True)
+    write("deberta", DebertaV2Model(DebertaV2Config(**sizes, **few, **v3)), 15)
+    v2 = dict(type_vocab_size=2, relative_attention=True, pos_att_type="c2p|p2c", position_biased_input=True)
+    v2 |= dict(max_relative_positions=12, share_att_key=False)
+    write("deberta-own", DebertaV2ForSequenceClassification(DebertaV2Config(**sizes, **few, **v2)), 16, base="deberta")
+    modern_bert()
+
+
+def modern_bert():
+    sizes = dict(vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4, intermediate_size=24)
+    sizes |= dict(max_position_embeddings=40, local_attention=8)
+    sizes |= dict(pad_token_id=0, bos_token_id=None, eos_token_id=None, cls_token_id=None, sep_token_id=None)
+    # The keys that transformers 4 wrote: the same network.
+    old = dict(global_attn_every_n_layers=3, global_rope_theta=160000.0, local_rope_theta=100.0)
+    folder = write("modernbert", ModernBertModel(ModernBertConfig(**sizes, num_hidden_layers=4, **old)), 17)
+    config = json.loads((folder / "config.json").read_text())
+    for key in ("layer_types", "rope_parameters"):
+        del config[key]
+    (folder / "old-config.json").write_text(json.dumps(config | old, indent=2) + "\n")
+    biases = dict(attention_bias=True, mlp_bias=True, norm_bias=True, num_hidden_layers=2)
+    types = dict(layer_types=["sliding_attention", "full_attention"])
+    write("modernbert-biases", ModernBertForMaskedLM(ModernBertConfig(**sizes, **biases, **types)), 18, base="model")
 
 
 def t5():
@@ -199,6 +250,10 @@ def minilm(directory):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--t5", action="store_true", help="only the folders of T5")
+    parser.add_argument("--modern", action="store_true", help="only the folders of ModernBERT")
+    parser.add_argument("--more", action="store_true", help="only the folders of ELECTRA, MPNet, ALBERT, DeBERTa and ModernBERT")
     parser.add_argument("--minilm", metavar="DIR", help="all-MiniLM-L6-v2 in Hugging Face layout")
     arguments = parser.parse_args()
-    minilm(arguments.minilm) if arguments.minilm else t5() if arguments.t5 else small()
+    parts = {"t5": t5, "more": more_encoders, "modern": modern_bert}
+    wanted = [part for name, part in parts.items() if getattr(arguments, name)]
+    minilm(arguments.minilm) if arguments.minilm else [part() for part in wanted] if wanted else small()

@@ -22,18 +22,18 @@ pub struct QkvView<'a> {
 
 impl<'a> QkvView<'a> {
     /// Tokens of a row.
-    fn tokens(&self, row: usize) -> usize {
+    pub(crate) fn tokens(&self, row: usize) -> usize {
         self.rows[row + 1] - self.rows[row]
     }
 
     /// `d` columns of each of the row's tokens, from `column` of the wanted ones on.
-    fn block(&self, row: usize, column: usize, d: usize) -> MatRef<'a> {
+    pub(crate) fn block(&self, row: usize, column: usize, d: usize) -> MatRef<'a> {
         let begin = self.rows[row] * self.width + self.column + column;
         MatRef::block(&self.data[begin..], self.tokens(row), d, self.width)
     }
 
     /// Cuts a buffer with `width` numbers a token into the pack's rows.
-    fn cut<'b>(&self, buffer: &'b mut [f32], width: usize) -> Vec<&'b mut [f32]> {
+    pub(crate) fn cut<'b>(&self, buffer: &'b mut [f32], width: usize) -> Vec<&'b mut [f32]> {
         cut(buffer, self.rows.windows(2).map(|row| (row[1] - row[0]) * width))
     }
 }
@@ -189,7 +189,7 @@ impl CausalMask<'_> {
 }
 
 /// Cuts a buffer into pieces of the given sizes.
-fn cut(mut buffer: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
+pub(crate) fn cut(mut buffer: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
     let piece = |size| {
         let piece;
         (piece, buffer) = std::mem::take(&mut buffer).split_at_mut(size);
@@ -412,7 +412,7 @@ simd::simd! {
     }
 
     /// `d := (d - d.p) p factor` for each row.
-    fn softmax_backward(d: &mut [f32], p: &[f32], keys: usize, factor: f32) {
+    pub(crate) fn softmax_backward(d: &mut [f32], p: &[f32], keys: usize, factor: f32) {
         for (d, p) in d.chunks_exact_mut(keys).zip(p.chunks_exact(keys)) {
             let along = simd::dot(d, p);
             for (d, p) in d.iter_mut().zip(p) {
@@ -421,13 +421,13 @@ simd::simd! {
         }
     }
 
-    fn drop_out(x: &mut [f32], mask: DropoutMask, at: usize) {
+    pub(crate) fn drop_out(x: &mut [f32], mask: DropoutMask, at: usize) {
         for (i, x) in x.iter_mut().enumerate() {
             *x *= mask.factor(at + i);
         }
     }
 
-    fn copy_dropped(to: &mut [f32], from: &[f32], mask: DropoutMask, at: usize) {
+    pub(crate) fn copy_dropped(to: &mut [f32], from: &[f32], mask: DropoutMask, at: usize) {
         for (i, (to, from)) in to.iter_mut().zip(from).enumerate() {
             *to = from * mask.factor(at + i);
         }

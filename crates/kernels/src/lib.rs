@@ -36,7 +36,7 @@ pub use low_rank::{
 };
 pub use memory_limit::{MemoryLimit, OutOfMemory, check_memory, release_autograd_graph, with_memory_limit};
 pub use precision::Precision;
-pub use settings::AttentionSettings;
+pub use settings::{AttentionSettings, DisentangledSettings};
 
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Gradients, IndexingUpdateOp, Int, Tensor, TensorData};
@@ -107,6 +107,11 @@ pub fn linear_gelu(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>, precision: Precisio
 /// The exact GELU `x Phi(x)` (Hendrycks and Gimpel 2016). `x` and the result `[n, f]`.
 pub fn gelu(x: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::fused_gelu(x.into_dispatch()))
+}
+
+/// The approximation of the GELU with tanh (Hendrycks and Gimpel 2016, equation 2). `x` and the result `[n, f]`.
+pub fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::fused_gelu_tanh(x.into_dispatch()))
 }
 
 /// A gated linear unit (Shazeer 2020, "GLU variants improve transformer"): `activation(a) b`. `a`, `b` and the result `[n, f]`.
@@ -305,6 +310,46 @@ pub fn relative_attention(
     let rows = AttentionRows::new("relative_attention", [q_rows, kv_rows], positions);
     let [q, kv, bias] = [q, kv, bias].map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::fused_relative_attention(q, kv, bias, rows, settings))
+}
+
+/// Disentangled attention (He et al. 2021, "DeBERTa", equations 2 to 4): per head `dropout(softmax(scores)) v` with
+///
+/// `score[i, j] = (q_i k_j + q_i Pk[r] + k_j Pq[r]) / sqrt(d terms)`, `r = index[j - i]`.
+///
+/// `q` `[m, h]`, `kv` `[n, 2h]` and their rows as in [`cross_attention`], no row with more queries than keys; `Pk`, `Pq` are the
+/// `tables` `[distances, h]`, keys and queries of relative positions. A term without its table is left out; `terms` counts those
+/// that are there, 1 to 3. Result `[m, h]`.
+pub fn disentangled_attention(
+    q: Tensor<2>,
+    kv: Tensor<2>,
+    tables: [Option<Tensor<2>>; 2],
+    [q_rows, kv_rows]: [&RowOffsets; 2],
+    positions: Option<&[u32]>,
+    settings: DisentangledSettings,
+) -> Tensor<2> {
+    let ([m, h], [n, width], heads) = (q.dims(), kv.dims(), settings.heads);
+    assert!(heads > 0 && h.is_multiple_of(heads), "disentangled_attention: {h} columns, {heads} heads");
+    assert_eq!(width, 2 * h, "disentangled_attention: keys and values must fit the queries");
+    assert_eq!(q_rows.len(), kv_rows.len(), "disentangled_attention: both sides must have the same rows");
+    check_rows("disentangled_attention", q_rows, m);
+    check_rows("disentangled_attention", kv_rows, n);
+    let lengths = |rows: &RowOffsets| rows.windows(2).map(|row| row[1] - row[0]).collect::<Vec<_>>();
+    let (queries, keys) = (lengths(q_rows), lengths(kv_rows));
+    let fits = queries.iter().zip(&keys).all(|(queries, keys)| queries <= keys);
+    assert!(fits, "disentangled_attention: no row with more queries than keys");
+    let (distances, least) = (settings.index.len(), keys.iter().max().map_or(0, |keys| keys.max(&1) - 1));
+    let fits = distances % 2 == 1 && distances / 2 >= least;
+    assert!(fits, "disentangled_attention: {distances} distances for rows of {} tokens", least + 1);
+    for table in tables.iter().flatten() {
+        assert_eq!(table.dims()[1], h, "disentangled_attention: tables must fit the queries");
+        check_index("disentangled_attention", &settings.index, table.dims()[0]);
+    }
+    let rows = AttentionRows::new("disentangled_attention", [q_rows, kv_rows], positions);
+    let device = q.device();
+    let [keys, queries] =
+        tables.map(|table| table.unwrap_or_else(|| Tensor::zeros([0, h], &device)).into_dispatch());
+    let (q, kv) = (q.into_dispatch(), kv.into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused_disentangled_attention(q, kv, keys, queries, rows, settings))
 }
 
 /// End of a post-norm block: `norm(dropout(y) + residual)`.

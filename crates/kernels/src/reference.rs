@@ -2,7 +2,9 @@
 //! hand-written kernels are tested against. Generic, so that any backend can fall back to it.
 
 use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
-use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets};
+use crate::{
+    AdamW, AttentionSettings, CrossEntropyTargets, DisentangledSettings, Dropout, Precision, RowOffsets,
+};
 use burn::backend::{
     Backend, Slice, TensorMetadata, get_or_init_device_settings,
     tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
@@ -72,7 +74,7 @@ pub(crate) fn glu<B: Backend>(a: FloatTensor<B>, b: FloatTensor<B>, activation: 
 }
 
 /// `a (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) / 2`
-fn gelu_tanh<B: Backend>(a: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn gelu_tanh<B: Backend>(a: FloatTensor<B>) -> FloatTensor<B> {
     let cube = B::float_mul(B::float_mul(a.clone(), a.clone()), a.clone());
     let z = B::float_add(a.clone(), B::float_mul_scalar(cube, 0.044_715.into()));
     let tanh = B::float_tanh(B::float_mul_scalar(z, std::f64::consts::FRAC_2_PI.sqrt().into()));
@@ -246,6 +248,63 @@ fn attend<B: Backend>(
             _ => parts.push(part(row, at, 1)),
         }
         at += size;
+    }
+    if parts.is_empty() { q } else { B::float_cat(parts, 0) }
+}
+
+/// Row by row: the tables' products with all rows, of which each pair takes that of its distance.
+pub(crate) fn disentangled_attention<B: Backend>(
+    [q, kv, keys, queries]: [FloatTensor<B>; 4],
+    rows: &AttentionRows,
+    settings: &DisentangledSettings,
+) -> FloatTensor<B> {
+    let (h, heads) = (q.shape()[1], settings.heads);
+    let [q_rows, kv_rows] = &rows.offsets;
+    let sizes = q_rows.windows(2).zip(kv_rows.windows(2)).map(|(q, k)| heads * (q[1] - q[0]) * (k[1] - k[0]));
+    let factors = DropoutMask::of(settings.dropout, heads).map(|mask| mask.factors(sizes.sum()));
+    let of_heads = |x: &FloatTensor<B>, rows: Range<usize>, column: usize| {
+        let count = rows.len();
+        let x = B::float_slice(x.clone(), &[Slice::from(rows), Slice::from(column..column + h)]);
+        B::float_swap_dims(B::float_reshape(x, Shape::new([count, heads, h / heads])), 0, 1)
+    };
+    let terms = 1 + [&keys, &queries].iter().filter(|table| table.shape()[0] > 0).count();
+    let factor = 1.0 / ((h / heads * terms) as f32).sqrt();
+    let (mut at, mut parts) = (0, vec![]);
+    for row in 0..q_rows.len() - 1 {
+        let (of_q, of_kv) = (q_rows[row]..q_rows[row + 1], kv_rows[row]..kv_rows[row + 1]);
+        let (m, n) = (of_q.len(), of_kv.len());
+        if m * n == 0 {
+            continue; // No row has more queries than keys.
+        }
+        let (first, reach) = (of_q.start, (settings.index.len() / 2) as isize);
+        let (q, k) = (of_heads(&q, of_q, 0), of_heads(&kv, of_kv.clone(), 0));
+        let index = |query: usize, key: usize| {
+            let distance = key as isize - position(rows, first, query, m, n);
+            i64::from(settings.index[(reach + distance) as usize])
+        };
+        let mut scores = B::float_matmul(q.clone(), B::float_swap_dims(k.clone(), 1, 2));
+        if keys.shape()[0] > 0 {
+            let table = of_heads(&keys, 0..keys.shape()[0], 0);
+            let product = B::float_matmul(q, B::float_swap_dims(table, 1, 2));
+            let index = (0..heads * m).flat_map(|i| (0..n).map(move |j| index(i % m, j))).collect();
+            let index = host_index::<B>(index, [heads, m, n], &kv);
+            scores = B::float_add(scores, B::float_gather(2, product, index));
+        }
+        if queries.shape()[0] > 0 {
+            let table = of_heads(&queries, 0..queries.shape()[0], 0);
+            let product = B::float_matmul(k, B::float_swap_dims(table, 1, 2));
+            let index = (0..heads * n).flat_map(|j| (0..m).map(move |i| index(i, j % n))).collect();
+            let index = host_index::<B>(index, [heads, n, m], &kv);
+            scores = B::float_add(scores, B::float_swap_dims(B::float_gather(2, product, index), 1, 2));
+        }
+        let mut p = B::softmax(B::float_mul_scalar(scores, factor.into()), 2);
+        if let Some(factors) = &factors {
+            let own = factors[at..at + heads * m * n].to_vec();
+            p = B::float_mul(p, host::<B>(own, [heads, m, n], &kv));
+        }
+        at += heads * m * n;
+        let context = B::float_swap_dims(B::float_matmul(p, of_heads(&kv, of_kv, h)), 0, 1);
+        parts.push(B::float_reshape(context, Shape::new([m, h])));
     }
     if parts.is_empty() { q } else { B::float_cat(parts, 0) }
 }

@@ -75,6 +75,18 @@ impl AttentionSettings {
     }
 }
 
+/// What a disentangled attention needs besides tensors and rows.
+#[derive(Clone, Debug)]
+pub struct DisentangledSettings {
+    /// Heads, which divide the columns evenly.
+    pub heads: usize,
+    /// The row of the tables for each distance, the key's position less the query's, from `-reach` to `reach`, which is at least the
+    /// longest row's tokens less one.
+    pub index: Arc<[u32]>,
+    /// Drops attention probabilities, as [`AttentionSettings::dropout`].
+    pub dropout: Option<Dropout>,
+}
+
 /// What embeddings need besides their tables.
 #[derive(Clone, Debug)]
 pub(crate) struct EmbedSettings {

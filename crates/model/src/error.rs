@@ -87,6 +87,16 @@ pub enum ModelError {
         /// How many there are.
         most: usize,
     },
+    /// Layers are to be frozen whose weights others have, too.
+    #[error(
+        "model.freeze.layers: found {found}: layers of this backbone above and below have the same weights; freeze 0 layers, which are the embeddings, or all {most}"
+    )]
+    RepeatedLayers {
+        /// How many are to be frozen.
+        found: usize,
+        /// How many there are.
+        most: usize,
+    },
     /// Vectors of corpora stand below every layer, among what is to be frozen.
     #[error(
         "model.freeze: the embeddings are to be frozen, and the vectors of corpora with them; leave out `freeze` or `dataset_embeddings`"

@@ -26,7 +26,9 @@ mod trunk;
 
 pub use backbones::bag::BagConfig;
 pub use backbones::bert::BertConfig;
+pub use backbones::deberta::DebertaConfig;
 pub use backbones::llama::LlamaConfig;
+pub use backbones::modernbert::ModernBertConfig;
 pub use backbones::t5::T5Config;
 pub use backbones::{Backbone, BackboneConfig, BackboneSpec, CATALOGUE, FromScratch, LanguageModel, build};
 pub use config::ModelConfig;

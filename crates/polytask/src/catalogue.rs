@@ -36,7 +36,9 @@ const KIND_ALIASES: &[(&str, &[&str])] = &[
 /// Those of the backbones.
 const BACKBONE_ALIASES: &[(&str, &[&str])] = &[
     ("bag", &["DAN", "deep averaging network"]),
-    ("bert", &["RoBERTa", "XLM-R", "XLM-RoBERTa", "DistilBERT"]),
+    ("bert", &["RoBERTa", "XLM-R", "XLM-RoBERTa", "DistilBERT", "ELECTRA", "MPNet", "ALBERT"]),
+    ("deberta", &["DeBERTa-v2", "DeBERTa-v3", "mDeBERTa", "disentangled attention"]),
+    ("modernbert", &["ModernBertModel", "alternating attention"]),
     ("t5", &["Flan-T5", "mT5"]),
 ];
 

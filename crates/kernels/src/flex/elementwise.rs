@@ -6,7 +6,7 @@ use crate::reference;
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn_flex::FlexTensor;
 use cpu::Glu;
-use cpu::activation::{gelu, glu, relu};
+use cpu::activation::{gelu, gelu_tanh, glu, relu};
 
 /// `x -> gelu(x)`; saves the activation's derivative at each place.
 pub(super) struct Gelu(FlexTensor);
@@ -33,6 +33,29 @@ impl FusedOp<1> for Gelu {
 
     fn reference<B: Backend>((): (), [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
         reference::gelu::<B>(x)
+    }
+}
+
+/// `x -> gelu(x)`, the approximation with tanh; saves `x`.
+pub(super) struct GeluTanh(FlexTensor);
+
+impl FusedOp<1> for GeluTanh {
+    type Settings = ();
+
+    fn forward((): (), [x]: [FlexTensor; 1], requires_grad: [bool; 1]) -> (FlexTensor, Option<Self>) {
+        let mut y = as_f32_slice(&x).to_vec();
+        gelu_tanh::forward(&mut y);
+        (like(y, &x), requires_grad[0].then_some(GeluTanh(x)))
+    }
+
+    fn backward(&self, d: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let mut d = whole(d);
+        gelu_tanh::backward(d.storage_mut(), as_f32_slice(&self.0));
+        [Some(d)]
+    }
+
+    fn reference<B: Backend>((): (), [x]: [FloatTensor<B>; 1]) -> FloatTensor<B> {
+        reference::gelu_tanh::<B>(x)
     }
 }
 

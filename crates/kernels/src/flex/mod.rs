@@ -4,6 +4,7 @@ mod affine;
 mod attention;
 mod blocks;
 mod cross_entropy;
+mod disentangled_attention;
 mod elementwise;
 mod embed;
 mod gradient_sums;

@@ -5,7 +5,8 @@ use super::affine::{GroupedScale, Mixture, ScaleRows, WeightedMix};
 use super::attention::{Attention, CrossAttention, RelativeAttention};
 use super::blocks::{JoinColumns, TakeColumns, TakeRows};
 use super::cross_entropy::{CrossEntropy, LinearCrossEntropy};
-use super::elementwise::{Add, GatedLinearUnit, Gelu, Relu};
+use super::disentangled_attention::DisentangledAttention;
+use super::elementwise::{Add, GatedLinearUnit, Gelu, GeluTanh, Relu};
 use super::embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
 use super::linear::{BatchedMatvec, Ffn, Linear, LinearGelu};
 use super::low_rank::{GatedLowRank, LowRank};
@@ -14,7 +15,10 @@ use super::node::{FusedOp, as_f32_slice, contiguous, forward_autograd, forward_i
 use super::norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
 use super::rotary::Rotary;
 use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
-use crate::{AdamW, AttentionSettings, CrossEntropyTargets, Dropout, Precision, RowOffsets, reference};
+use crate::{
+    AdamW, AttentionSettings, CrossEntropyTargets, DisentangledSettings, Dropout, Precision, RowOffsets,
+    reference,
+};
 use burn::backend::{
     Autodiff, Backend, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, backend_extension,
     tensor::FloatTensor,
@@ -37,12 +41,15 @@ macro_rules! fused_ops {
                 = CrossAttention((rows, settings));
             fused_relative_attention(q, kv, bias; rows: AttentionRows, settings: AttentionSettings)
                 = RelativeAttention((rows, settings));
+            fused_disentangled_attention(q, kv, keys, queries; rows: AttentionRows, settings: DisentangledSettings)
+                = DisentangledAttention((rows, settings));
             fused_add_norm(y, residual, gamma, beta; eps: f32, dropout: Option<Dropout>) = AddNorm((eps, dropout));
             fused_norm(x, gamma, beta; eps: f32) = Norm(eps);
             fused_add_rms_norm(y, residual, gamma; eps: f32, dropout: Option<Dropout>) = AddRmsNorm((eps, dropout));
             fused_rms_norm(x, gamma; eps: f32) = RmsNorm(eps);
             fused_embed_norm(a, b, c, gamma, beta; settings: EmbedSettings) = EmbedNorm(settings);
             fused_gelu(x;) = Gelu(());
+            fused_gelu_tanh(x;) = GeluTanh(());
             fused_glu(a, b; activation: Glu) = GatedLinearUnit(activation);
             fused_rotary(x; settings: RotarySettings) = Rotary(settings);
             fused_relu(x; slope: f32) = Relu(slope);

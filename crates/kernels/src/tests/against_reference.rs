@@ -381,6 +381,18 @@ fn gelu() {
 }
 
 #[test]
+fn gelu_tanh() {
+    for shape in [[1, 1], [7, 13], [300, 129], [0, 3]] {
+        // Farther out the plain version loses digits: 1 + tanh is almost nothing there.
+        for far in [1.0, 3.0] {
+            check("gelu_tanh", &[shape], &|x| crate::gelu_tanh(x[0].clone() * far), &|x| {
+                Tensor::from_dispatch(reference::gelu_tanh::<Dispatch>((x[0].clone() * far).into_dispatch()))
+            });
+        }
+    }
+}
+
+#[test]
 fn add() {
     for shape in [[1, 1], [7, 13], [300, 129], [0, 3]] {
         check("add", &[shape, shape], &|x| crate::add(x[0].clone(), x[1].clone()), &|x| {

@@ -5,6 +5,7 @@ mod against_f64;
 mod against_reference;
 mod against_torch;
 mod bf16;
+mod disentangled_attention;
 mod elementwise;
 mod gradient_sums;
 mod jacobian;

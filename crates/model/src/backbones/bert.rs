@@ -1,26 +1,29 @@
 //! BERT and its relatives: a transformer encoder that sees the whole row at once; usually pretrained.
 //!
 //! ```text
-//! x   = dropout(norm(E_word[id] + E_position[p] + E_type[segment]))
+//! x   = dropout(norm(E_word[id] + E_position[p] + E_type[segment]))                 ELECTRA, ALBERT: narrow, then x We^T + be
 //! for every layer:
 //!   a = attention(x Wqkv^T + bqkv)                  inside each row; softmax(q k^T / sqrt(hidden / heads)) v, with dropout
+//!                                                   MPNet: softmax(q k^T / sqrt(hidden / heads) + bias) v, a bias by distance
 //!   x = norm(dropout(a Wo^T + bo) + x)
 //!   x = norm(dropout(gelu(x W1^T + b1) W2^T + b2) + x)
 //! ```
 //!
 //! Shapes: states `[tokens, hidden]`; Wqkv `[3 hidden, hidden]` (query, key and value above one another), Wo
-//! `[hidden, hidden]`, W1 `[intermediate_size, hidden]`, W2 `[hidden, intermediate_size]`. gelu is the exact one.
-//! From a folder in Hugging Face layout: BERT (MiniLM and most sentence encoders are BERTs), DistilBERT, RoBERTa and XLM-R;
-//! f32, f16 or bf16 safetensors, one file or shards; with or without pooler; saved from the bare encoder or from inside a
+//! `[hidden, hidden]`, W1 `[intermediate_size, hidden]`, W2 `[hidden, intermediate_size]`, We `[hidden, embedding_size]`. gelu is the
+//! exact one, or the one with tanh, or relu, as `hidden_act` says. ALBERT's layers have the same parameters, or groups of them have.
+//! From a folder in Hugging Face layout: BERT (MiniLM and most sentence encoders are BERTs), DistilBERT, RoBERTa, XLM-R,
+//! ELECTRA, MPNet and ALBERT; f32, f16 or bf16 safetensors, one file or shards; with or without pooler; saved from the bare encoder or from inside a
 //! larger model, whose heads are left out. The result is saved in f32 in the same layout and opens with transformers.
 //! From scratch: `{ bert = { layers = 4, hidden = 256, heads = 4 } }`; intermediate_size is 4 hidden, max_length 512, dropout 0.1.
 //! Cost: about 2 layers (4 hidden^2 + 2 hidden intermediate_size) + 4 layers hidden length operations a token, three times that in
 //! training. MiniLM-L6: 22.7 M parameters, of them 10.6 M in the layers.
 //! When to use: whenever a pretrained checkpoint for the language exists. From scratch only with much data.
-//! Errors: an activation other than gelu, relative positions, a decoder, and weights that do not fit config.json are refused
+//! Errors: another activation, other relative positions than MPNet's, a decoder, and weights that do not fit config.json are refused
 //! with what was found and expected.
 //! Papers: Devlin et al. 2019, "BERT"; Sanh et al. 2019, "DistilBERT"; Liu et al. 2019, "RoBERTa"; Conneau et al. 2020,
-//! "Unsupervised cross-lingual representation learning at scale" (XLM-R).
+//! "Unsupervised cross-lingual representation learning at scale" (XLM-R); Clark et al. 2020, "ELECTRA"; Song et al. 2020, "MPNet"; Lan et al.
+//! 2020, "ALBERT".
 
 pub mod architecture;
 mod settings;
@@ -31,11 +34,11 @@ use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint};
+use crate::layers::longest;
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Half, Map, SiteWeight};
-use crate::trunk::{
-    Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, Prefixed, TokenSelection,
-};
+use crate::trunk::{EncoderInput, FeedForwardId, LayerContext, LinearId, Prefixed, TokenSelection};
+use architecture::DISTANCES;
 use burn::tensor::Tensor;
 use kernels::{AttentionSettings, RowOffsets};
 pub use settings::{BertConfig, Settings};
@@ -49,6 +52,8 @@ pub struct Bert {
     position: MatrixId,
     types: Option<MatrixId>,
     norm: Norm,
+    projection: Option<LinearId>,
+    distances: Option<MatrixId>,
     layers: Vec<Layer>,
 }
 
@@ -58,7 +63,7 @@ struct Norm {
     beta: VectorId,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Layer {
     qkv: LinearId,
     output: LinearId,
@@ -110,6 +115,12 @@ impl Bert {
             bias: Some(make.vector(&format!("{name}.bias"), Init::Zeros)),
         };
         let embedding_norm = norm(&mut make, "backbone.embeddings.norm");
+        let projection = settings
+            .architecture
+            .projection_of(&settings.sizes)
+            .map(|_| linear(&mut make, "backbone.embeddings.projection"));
+        let distances = (settings.architecture.relative_bias)
+            .map(|_| make.matrix("backbone.embeddings.distances", Init::Zeros));
         let layer = |i: usize| {
             let at = |part: &str| format!("backbone.layer.{i}.{part}");
             Layer {
@@ -120,12 +131,14 @@ impl Bert {
                     ffn_in: linear(&mut make, &at("feed_forward.in")),
                     gate: None,
                     ffn_out: linear(&mut make, &at("feed_forward.out")),
-                    activation: Activation::Gelu,
+                    activation: settings.activation,
                 },
                 norm: norm(&mut make, &at("feed_forward.norm")),
             }
         };
-        let layers: Vec<Layer> = (0..settings.sizes.layers).map(layer).collect();
+        let stacks: Vec<Layer> = (0..settings.sizes.stacks()).map(layer).collect();
+        let layers = (0..settings.sizes.layers).map(|i| stacks[settings.sizes.stack(i)].clone());
+        let layers: Vec<Layer> = layers.collect();
         let spec = BackboneSpec {
             name: "bert",
             hidden: settings.sizes.hidden,
@@ -133,14 +146,16 @@ impl Bert {
             vocabulary: settings.sizes.vocabulary,
             token_embedding: word,
             layers: layers.iter().map(|layer| layer.site_weights(&settings)).collect(),
-            takes_prefixes: true,
+            // Keys before those of a sequence are at no distance.
+            takes_prefixes: distances.is_none(),
             language_model: None,
             names,
             config_json: settings.json.clone(),
             passthrough: Vec::new(),
             notes: Vec::new(),
         };
-        Self { settings, spec, word, position, types, norm: embedding_norm, layers }
+        let norm = embedding_norm;
+        Self { settings, spec, word, position, types, norm, projection, distances, layers }
     }
 
     /// Rows of the position table for the pack's tokens.
@@ -164,6 +179,13 @@ impl Bert {
         positions
     }
 
+    /// The bias of attention scores `[2 max_distance + 1, heads]`, where there is one.
+    fn bias(&self, context: &LayerContext<'_>, input: &EncoderInput<'_>) -> Option<Tensor<2>> {
+        let distances = self.distances?;
+        let reach = longest(input.offsets).max(1) - 1;
+        Some(context.once(|| DISTANCES.bias(context.parameters(), distances, reach)))
+    }
+
     /// `norm(dropout(y) + residual)`
     fn add_norm(
         &self,
@@ -178,7 +200,8 @@ impl Bert {
 }
 
 /// Every `model_type` of the family.
-pub(super) const MODEL_TYPES: &[&str] = &["bert", "distilbert", "roberta", "xlm-roberta"];
+pub(super) const MODEL_TYPES: &[&str] =
+    &["bert", "distilbert", "roberta", "xlm-roberta", "electra", "mpnet", "albert"];
 
 /// Opens a checkpoint.
 pub(super) fn open(
@@ -229,14 +252,16 @@ impl Backbone for Bert {
         let positions = self.positions(input);
         let types = match self.types {
             Some(types) => context.matrix(types),
-            None => Tensor::zeros([1, s.sizes.hidden], context.parameters().device()),
+            None => Tensor::zeros([1, s.sizes.embedding], context.parameters().device()),
         };
-        let (types, segments) = match context.dataset_vectors(input) {
-            Some(datasets) => {
+        let datasets = context.dataset_vectors(input);
+        let (types, segments) = match (datasets.clone(), self.projection) {
+            (Some(datasets), None) => {
                 let sum = kernels::add(kernels::gather_rows(types, &segments), datasets);
                 (sum, (0..to_u32(input.ids.len())).collect())
             }
-            None => (types, segments),
+            // Vectors of corpora are as wide as states.
+            _ => (types, segments),
         };
         let ids = context.parameters().local_row_indices(self.word, input.ids);
         let tables = [
@@ -245,7 +270,13 @@ impl Backbone for Bert {
             (types, &segments[..]),
         ];
         let (gamma, beta) = (context.vector(self.norm.gamma), context.vector(self.norm.beta));
-        kernels::embed_norm(tables, gamma, beta, s.eps, context.dropout(s.dropout, 0))
+        let x = kernels::embed_norm(tables, gamma, beta, s.eps, context.dropout(s.dropout, 0));
+        let Some(projection) = self.projection else { return x };
+        let x = context.linear(None, &[], x, projection);
+        match datasets {
+            Some(datasets) => kernels::add(x, datasets),
+            None => x,
+        }
     }
 
     fn layer(
@@ -269,8 +300,14 @@ impl Backbone for Bert {
         let queries = |context: &LayerContext<'_>, x: &Tensor<2>| {
             context.linear_part(Some(index), &QKV[..1], x.clone(), layer.qkv, 0..h)
         };
-        let across = |context: &LayerContext<'_>, q: Tensor<2>, rows: &RowOffsets| {
+        let across = |context: &LayerContext<'_>, q: Tensor<2>, rows: &RowOffsets, at: Option<&[u32]>| {
             let kv = keys_and_values();
+            if let Some(bias) = self.bias(own, input) {
+                // With a bias scores are not divided by themselves.
+                let d = (s.sizes.hidden / s.sizes.heads) as f32;
+                let settings = AttentionSettings { scale: Some(d.powf(-0.5)), ..attention(context) };
+                return kernels::relative_attention(q, kv, bias, [rows, input.offsets], at, settings);
+            }
             // The lanes of the keys are those of all tokens.
             match own.with_prefixes(index, &kv, input.offsets) {
                 Some(Prefixed { kv, offsets, length }) => {
@@ -282,8 +319,8 @@ impl Backbone for Bert {
             }
         };
         let (context, attended, x) = match selection {
-            None if context.has_prefixes(index) => {
-                let attended = across(context, queries(context, &x), input.offsets);
+            None if self.distances.is_some() || context.has_prefixes(index) => {
+                let attended = across(context, queries(context, &x), input.offsets, None);
                 (context, attended, x.clone())
             }
             None => {
@@ -294,7 +331,9 @@ impl Backbone for Bert {
             Some(selection) => {
                 narrowed = context.select(selection);
                 let selected = kernels::gather_rows(x.clone(), selection.tokens);
-                let attended = across(&narrowed, queries(&narrowed, &selected), selection.offsets);
+                let positions = selection.positions(input);
+                let q = queries(&narrowed, &selected);
+                let attended = across(&narrowed, q, selection.offsets, Some(&positions));
                 (&narrowed, attended, selected)
             }
         };
@@ -304,7 +343,8 @@ impl Backbone for Bert {
         let (y, dropout) = context.after_half(Some(index), Half::Attention, &x, y, dropout);
         let x = self.add_norm(context, [y, x], layer.attention_norm, dropout);
         let y = context.feed_forward(Some(index), x.clone(), &layer.feed_forward, None);
-        let dropout = context.dropout(s.dropout, site(2));
+        let feed_forward_rate = if s.architecture.feed_forward_dropout { s.dropout } else { 0.0 };
+        let dropout = context.dropout(feed_forward_rate, site(2));
         let (y, dropout) = context.after_half(Some(index), Half::FeedForward, &x, y, dropout);
         self.add_norm(context, [y, x], layer.norm, dropout)
     }

@@ -26,7 +26,7 @@
 //! al. 2024, "Qwen2 technical report"; Gemma team 2025, "Gemma 3 technical report".
 
 mod family;
-mod rope;
+pub(super) mod rope;
 mod settings;
 
 use super::{Backbone, BackboneSpec, LanguageModel};

@@ -2,7 +2,9 @@
 
 pub mod bag;
 pub mod bert;
+pub mod deberta;
 pub mod llama;
+pub mod modernbert;
 mod registry;
 pub mod t5;
 
@@ -31,7 +33,7 @@ pub struct BackboneSpec {
     pub max_length: usize,
     /// How many token ids it knows.
     pub vocabulary: usize,
-    /// The table `[vocabulary, hidden]` of which [`Backbone::embed`] looks up the rows of the pack's ids, and no others. Logits
+    /// The table `[vocabulary, hidden]`, or narrower where a projection follows, of which [`Backbone::embed`] looks up the rows of the pack's ids, and no others. Logits
     /// may be made with it too.
     pub token_embedding: MatrixId,
     /// For each layer its linear maps.

@@ -3,7 +3,9 @@
 use super::Backbone;
 use super::bag::{self, BagConfig};
 use super::bert::{self, BertConfig};
+use super::deberta::{self, DebertaConfig};
 use super::llama::{self, LlamaConfig};
+use super::modernbert::{self, ModernBertConfig};
 use super::t5::{self, T5Config};
 use crate::error::ModelError;
 use crate::io::Checkpoint;
@@ -86,10 +88,18 @@ backbones! {
     Bert(BertConfig) "bert", "bert.rs",
         |config, vocabulary, _, parameters| boxed(bert::Bert::from_scratch(config, vocabulary, parameters)),
         bert::MODEL_TYPES, bert::open, false;
+    /// A DeBERTa-v3 encoder.
+    Deberta(DebertaConfig) "deberta", "deberta.rs",
+        |config, vocabulary, _, parameters| boxed(deberta::Deberta::from_scratch(config, vocabulary, parameters)),
+        deberta::MODEL_TYPES, deberta::open, false;
     /// A decoder: Llama and its relatives.
     Llama(LlamaConfig) "llama", "llama.rs",
         |config, vocabulary, ends, parameters| boxed(llama::Llama::from_scratch(config, vocabulary, ends, parameters)),
         llama::MODEL_TYPES, llama::open, true;
+    /// A ModernBERT encoder.
+    ModernBert(ModernBertConfig) "modernbert", "modernbert.rs",
+        |config, vocabulary, _, parameters| boxed(modernbert::ModernBert::from_scratch(config, vocabulary, parameters)),
+        modernbert::MODEL_TYPES, modernbert::open, false;
     /// An encoder and a decoder as in T5.
     T5(T5Config) "t5", "t5.rs",
         |config, vocabulary, ends, parameters| boxed(t5::T5::from_scratch(config, vocabulary, ends, parameters)),

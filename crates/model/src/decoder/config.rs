@@ -55,6 +55,12 @@ impl DecoderConfig {
             let expected = "a backbone without a decoder".into();
             return Err(ModelError::Decoder { key: "decoder".into(), found, expected });
         }
+        let embedding = parameters.shape(trunk.spec().token_embedding.index())[1];
+        if embedding != trunk.hidden() {
+            let found = format!("{} with embeddings of width {embedding}", trunk.spec().name);
+            let expected = format!("a backbone with embeddings as wide as its states, {}", trunk.hidden());
+            return Err(ModelError::Decoder { key: "decoder".into(), found, expected });
+        }
         let settings = self.settings(trunk.hidden(), [start, end]).map_err(ModelError::of_decoder)?;
         let mut names = NameTable::default();
         settings.name(&mut names);

@@ -2,8 +2,19 @@
 
 use crate::cast::to_f32;
 use crate::error::ModelError;
+use crate::trunk::Activation;
 use serde_json::{Value, json};
 use std::path::Path;
+
+/// Activations by the names of transformers. Some are the same function, written in other ways.
+const ACTIVATIONS: [(&str, Activation); 6] = [
+    ("gelu", Activation::Gelu),
+    ("gelu_python", Activation::Gelu),
+    ("gelu_new", Activation::GeluTanh),
+    ("gelu_pytorch_tanh", Activation::GeluTanh),
+    ("gelu_fast", Activation::GeluTanh),
+    ("relu", Activation::Relu),
+];
 
 /// A config.json, and where it is.
 pub(crate) struct ConfigReader<'a> {
@@ -55,11 +66,38 @@ impl ConfigReader<'_> {
 
     /// A rate from 0 to below 1; 0.1 where none is given.
     pub fn rate(&self, key: &str) -> Result<f32, ModelError> {
-        let found = self.number(key, 0.1)?;
+        self.rate_or(key, 0.1)
+    }
+
+    /// A rate from 0 to below 1.
+    pub fn rate_or(&self, key: &str, default: f64) -> Result<f32, ModelError> {
+        let found = self.number(key, default)?;
         if (0.0..1.0).contains(&found) {
             return Ok(to_f32(found));
         }
         Err(self.error(key, "a rate from 0 to below 1".into()))
+    }
+
+    /// The activation of a feed-forward block without a gate, by the names that transformers has for it.
+    pub fn activation(&self, key: &str, default: &str) -> Result<Activation, ModelError> {
+        let found = match self.json.get(key) {
+            None | Some(Value::Null) => Some(default),
+            Some(found) => found.as_str(),
+        };
+        let known = |name| ACTIVATIONS.iter().find(|(known, _)| *known == name);
+        found.and_then(known).map(|(_, activation)| *activation).ok_or_else(|| {
+            let names: Vec<String> = ACTIVATIONS.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+            self.error(key, format!("one of {}", names.join(", ")))
+        })
+    }
+
+    /// A small number that a norm adds to a variance.
+    pub fn eps(&self, key: &str, default: f64) -> Result<f32, ModelError> {
+        let eps = self.number(key, default)?;
+        match (0.0..0.1).contains(&eps) {
+            true => Ok(to_f32(eps)),
+            false => Err(self.error(key, format!("a small positive number such as {default:e}"))),
+        }
     }
 
     /// Nothing, or one of the allowed words.

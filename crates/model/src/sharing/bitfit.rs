@@ -12,7 +12,7 @@
 //! Errors: a network without biases (T5), a layer that the backbone does not have, frozen layers above `first_layer`.
 //! Paper: Ben Zaken et al. 2022, "BitFit: simple parameter-efficient fine-tuning for transformer-based masked language-models".
 
-use super::build::check_first_layer;
+use super::build::check_own_layers;
 use super::copies::{WeightCopies, parameters_from};
 use super::targets::refused;
 use super::{LanePolicy, LayerPass, Sharing, SharingConfig, TrunkShape};
@@ -66,7 +66,7 @@ impl Sharing for Bitfit {
         parameters: &mut Parameters,
     ) -> Result<(), ModelError> {
         let BitfitConfig { first_layer, shared, freeze_base: frozen } = self.config;
-        check_first_layer(NAME, first_layer, trunk)?;
+        check_own_layers(NAME, first_layer, trunk)?;
         let is_bias =
             |index: &usize| matches!(parameters.parameter(*index).role, Role::Bias | Role::NormShift);
         let mut biases = parameters_from(first_layer, trunk, parameters);

@@ -17,7 +17,7 @@
 //! Papers: Lu et al. 2017, "Fully-adaptive feature sharing in multi-task networks"; Vandenhende et al. 2020, "Branched multi-task
 //! networks"; Fifty et al. 2021, "Efficiently identifying task groupings for multi-task learning".
 
-use super::build::check_first_layer;
+use super::build::check_own_layers;
 use super::copies::{WeightCopies, parameters_from};
 use super::targets::refused;
 use super::{LanePolicy, LayerPass, Sharing, SharingConfig, TrunkShape};
@@ -103,7 +103,7 @@ impl Branch {
         let mut before: Option<&BranchLevel> = None;
         for level in &levels {
             check_groups(&level.groups, tasks)?;
-            check_first_layer(NAME, level.first_layer, trunk)?;
+            check_own_layers(NAME, level.first_layer, trunk)?;
             if let Some(before) = before {
                 if before.first_layer >= level.first_layer {
                     let expected = format!("above {}, the level before", before.first_layer);

@@ -68,6 +68,19 @@ pub(super) fn parameter_name(scheme: &str, task: Option<&str>, name: &str) -> St
     format!("sharing.{scheme}.{}.{name}", task.unwrap_or_default().replace('.', ".."))
 }
 
+/// That a layer is one of the backbone's, from which on tasks can have weights of their own: none that is read below it, too.
+pub(super) fn check_own_layers(scheme: &str, layer: usize, trunk: &TrunkShape) -> Result<(), ModelError> {
+    check_first_layer(scheme, layer, trunk)?;
+    match trunk.repeats_across(layer) {
+        true => {
+            let expected =
+                "0: this backbone's layers have the same weights, which tasks have for themselves or share";
+            Err(refused(scheme, "first_layer", layer, expected))
+        }
+        false => Ok(()),
+    }
+}
+
 /// That a layer is one of the backbone's.
 pub(super) fn check_first_layer(scheme: &str, layer: usize, trunk: &TrunkShape) -> Result<(), ModelError> {
     let layers = trunk.layers.len();

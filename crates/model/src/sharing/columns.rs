@@ -1,7 +1,7 @@
 //! A trunk for each task from a layer on, all of which run on all rows: the states of the tasks lie side by side.
 
 use super::TrunkShape;
-use super::build::check_first_layer;
+use super::build::check_own_layers;
 use super::copies::{WeightCopies, parameters_from};
 use crate::error::ModelError;
 use crate::parameters::{Owner, Parameters};
@@ -33,7 +33,7 @@ impl Columns {
         tasks: &[String],
         parameters: &mut Parameters,
     ) -> Result<Self, ModelError> {
-        check_first_layer(scheme, first_layer, trunk)?;
+        check_own_layers(scheme, first_layer, trunk)?;
         let wanted = parameters_from(first_layer, trunk, parameters);
         let mut copies = WeightCopies::default();
         for task in tasks.iter().skip(1) {

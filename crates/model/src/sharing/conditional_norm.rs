@@ -13,7 +13,7 @@
 //! Papers: Perez et al. 2018, "FiLM: visual reasoning with a general conditioning layer"; Pilault et al. 2021, "Conditionally adaptive
 //! multi-task learning" (CA-MTL).
 
-use super::build::check_first_layer;
+use super::build::check_own_layers;
 use super::copies::{WeightCopies, parameters_from};
 use super::targets::refused;
 use super::{LanePolicy, LayerPass, Sharing, SharingConfig, TrunkShape};
@@ -59,7 +59,7 @@ impl Sharing for ConditionalNorm {
         parameters: &mut Parameters,
     ) -> Result<(), ModelError> {
         let ConditionalNormConfig { first_layer, freeze_base } = self.config;
-        check_first_layer(NAME, first_layer, trunk)?;
+        check_own_layers(NAME, first_layer, trunk)?;
         let is_norm =
             |index: &usize| matches!(parameters.parameter(*index).role, Role::Norm | Role::NormShift);
         let mut norms = parameters_from(first_layer, trunk, parameters);

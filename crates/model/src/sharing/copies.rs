@@ -44,6 +44,10 @@ impl WeightCopies {
         let Some(first) = tasks.first() else { return };
         let of = self.0.entry(first.clone()).or_default();
         for index in wanted {
+            // Layers that have the same weights name them again.
+            if of.contains_key(index) {
+                continue;
+            }
             let name = parameter_name(scheme, Some(first), &parameters.parameter(*index).name);
             of.insert(*index, parameters.add_copy(*index, name, Owner::Tasks(tasks.to_vec())));
         }

@@ -77,6 +77,7 @@ use burn::tensor::Tensor;
 use kernels::RowOffsets;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -273,6 +274,18 @@ impl TrunkShape {
     /// How many numbers a map of a layer reads; `None` where the layer has none.
     pub fn inputs_of(&self, layer: usize, map: Map) -> Option<usize> {
         self.layers.get(layer)?.iter().find(|site| site.map == map).map(|site| site.inputs)
+    }
+
+    /// In how many layers a weight stands: more than one where layers have the same (ALBERT).
+    pub fn uses(&self, weight: usize) -> usize {
+        self.layers.iter().filter(|maps| maps.iter().any(|map| map.weight.index() == weight)).count()
+    }
+
+    /// Whether a weight stands both below a layer, and in it or above.
+    pub fn repeats_across(&self, layer: usize) -> bool {
+        let (below, above) = self.layers.split_at(layer.min(self.layers.len()));
+        let below: BTreeSet<usize> = below.iter().flatten().map(|map| map.weight.index()).collect();
+        above.iter().flatten().any(|map| below.contains(&map.weight.index()))
     }
 
     /// Every linear map of every layer.

@@ -17,7 +17,7 @@
 //! Papers: Duong et al. 2015, "Low resource dependency parsing: cross-lingual parameter sharing in a neural network parser" (l2); Yang and
 //! Hospedales 2017, "Trace norm regularised deep multi-task learning".
 
-use super::build::check_first_layer;
+use super::build::check_own_layers;
 use super::copies::{WeightCopies, parameters_from};
 use super::targets::refused;
 use super::{LanePolicy, LayerPass, Penalty, Sharing, SharingConfig, TrunkShape};
@@ -103,7 +103,7 @@ impl Sharing for Soft {
         parameters: &mut Parameters,
     ) -> Result<(), ModelError> {
         let SoftConfig { strength, first_layer, .. } = self.config;
-        check_first_layer(NAME, first_layer, trunk)?;
+        check_own_layers(NAME, first_layer, trunk)?;
         if !(strength.is_finite() && strength >= 0.0) {
             return Err(refused(NAME, "strength", strength, "a number, 0 or more"));
         }

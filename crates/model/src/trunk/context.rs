@@ -112,6 +112,21 @@ impl<'a> LayerContext<'a> {
         }
     }
 
+    /// The same for some rows of a table in the place of tokens, with the updates of a task where it has any.
+    pub fn of_table(&self, task: Option<&str>, rows: Range<usize>) -> LayerContext<'a> {
+        let lanes = Lanes::new(task.map(|task| (task.to_owned(), rows.len())));
+        LayerContext {
+            lanes,
+            offset: PackOffset { tokens: rows.start, ..PackOffset::default() },
+            ..self.copy()
+        }
+    }
+
+    /// Whether the sharing scheme changes what one of some maps of a layer gives.
+    pub fn hooks(&self, layer: usize, maps: &[Map]) -> bool {
+        maps.iter().any(|map| self.site(Some(layer), *map).is_some())
+    }
+
     /// The same for tokens that come after so much of the pack, and are in no lane.
     pub(super) fn at(&self, offset: PackOffset) -> LayerContext<'a> {
         LayerContext { offset, lanes: Lanes::default(), ..self.copy() }
@@ -299,7 +314,11 @@ impl<'a> LayerContext<'a> {
             let ((w1, b1), (w2, b2)) = (self.linear_weights(w.ffn_in), self.linear_weights(w.ffn_out));
             return kernels::ffn(x, w1, b1, w2, b2, self.precision);
         }
-        let inner = self.linear(layer, &[Map::FfnIn], x.clone(), w.ffn_in);
+        let maps: &[Map] = match w.activation {
+            Activation::GluOfHalves(_) => &[Map::FfnIn, Map::FfnGate],
+            _ => &[Map::FfnIn],
+        };
+        let inner = self.linear(layer, maps, x.clone(), w.ffn_in);
         let gate = w.gate.map(|gate| self.linear(layer, &[Map::FfnGate], x, gate));
         let active = w.activation.apply(inner, gate);
         self.linear(layer, &[Map::FfnOut], kernels::dropout(active, inside), w.ffn_out)

@@ -18,10 +18,14 @@ pub struct LinearId {
 pub enum Activation {
     /// The exact GELU.
     Gelu,
+    /// The tanh approximation of the GELU.
+    GeluTanh,
     /// The activation of what `ffn_in` gives, times what the gate gives (T5).
     Glu(Glu),
     /// The activation of what the gate gives, times what `ffn_in` gives (Llama).
     GluOfGate(Glu),
+    /// The activation of the first half of what `ffn_in` gives, times the second: the gate is in the same weight (ModernBERT).
+    GluOfHalves(Glu),
     /// ReLU.
     Relu,
 }
@@ -31,7 +35,12 @@ impl Activation {
     pub(super) fn apply(self, inner: Tensor<2>, gate: Option<Tensor<2>>) -> Tensor<2> {
         match (self, gate) {
             (Activation::Gelu, _) => kernels::gelu(inner),
+            (Activation::GeluTanh, _) => kernels::gelu_tanh(inner),
             (Activation::Relu, _) => kernels::relu(inner),
+            (Activation::GluOfHalves(activation), _) => {
+                let [a, b] = halves(inner);
+                kernels::glu(a, b, activation)
+            }
             (Activation::Glu(activation), Some(gate)) => kernels::glu(inner, gate, activation),
             (Activation::GluOfGate(activation), Some(gate)) => kernels::glu(gate, inner, activation),
             (Activation::Glu(_) | Activation::GluOfGate(_), None) => unreachable!("a gated block has a gate"),
@@ -39,10 +48,16 @@ impl Activation {
     }
 }
 
+/// The columns of a matrix in two.
+fn halves(x: Tensor<2>) -> [Tensor<2>; 2] {
+    let width = x.dims()[1];
+    [0..width / 2, width / 2..width].map(|columns| kernels::take_columns(x.clone(), columns))
+}
+
 /// The weights of a feed-forward block.
 #[derive(Debug, Clone, Copy)]
 pub struct FeedForwardId {
-    /// `[ffn, hidden]`
+    /// `[ffn, hidden]`; `[2 ffn, hidden]` for [`Activation::GluOfHalves`].
     pub ffn_in: LinearId,
     /// `[ffn, hidden]`, for [`Activation::Glu`] and [`Activation::GluOfGate`].
     pub gate: Option<LinearId>,
@@ -103,7 +118,12 @@ impl FeedForwardWeights {
         of_gate: impl FnOnce(Tensor<2>) -> Tensor<2>,
     ) -> Tensor<2> {
         let linear = |(w, b): &Linear| kernels::linear(x.clone(), w.clone(), b.clone(), precision);
-        let inner = of_in(linear(&self.ffn_in));
+        let inner = linear(&self.ffn_in);
+        if let Activation::GluOfHalves(activation) = self.activation {
+            let [a, b] = halves(inner);
+            return kernels::glu(of_in(a), of_gate(b), activation);
+        }
+        let inner = of_in(inner);
         self.activation.apply(inner, self.gate.as_ref().map(|gate| of_gate(linear(gate))))
     }
 

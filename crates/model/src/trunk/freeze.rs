@@ -24,7 +24,8 @@ impl Freeze {
     /// Freezes the lower part of a trunk.
     ///
     /// # Errors
-    /// [`ModelError::Layers`] if it has fewer layers; [`ModelError::FrozenDatasets`] if corpora have vectors;
+    /// [`ModelError::Layers`] if it has fewer layers; [`ModelError::RepeatedLayers`] if
+    /// layers above have the same weights; [`ModelError::FrozenDatasets`] if corpora have vectors;
     /// [`ModelError::FrozenSharing`] if the sharing scheme trains what would be frozen.
     pub fn apply(&self, trunk: &mut Trunk, parameters: &mut Parameters) -> Result<(), ModelError> {
         if trunk.dataset_embedding().is_some() {
@@ -33,6 +34,9 @@ impl Freeze {
         let (found, most) = (self.layers, trunk.layers());
         if found > most {
             return Err(ModelError::Layers { found, most });
+        }
+        if !trunk.can_freeze(found) {
+            return Err(ModelError::RepeatedLayers { found, most });
         }
         // Layers that tasks have for themselves would never differ.
         let most = trunk.sharing().first_layer();

@@ -16,6 +16,7 @@ pub use feed_forward::{Activation, FeedForwardId, FeedForwardWeights, LinearId};
 pub use freeze::Freeze;
 pub use input::{EncoderInput, PackOffset, TokenSelection};
 pub use lanes::{Lane, Lanes};
+pub(crate) use passes::{from_zero, sequences_of};
 pub use text_writer::TextWriter;
 
 use crate::backbones::{Backbone, BackboneSpec};
@@ -189,6 +190,11 @@ impl Trunk {
                 parameters.set_trainable(index, false);
             }
         }
+    }
+
+    /// Whether the first `layers` layers can be frozen without those above: not where these have the same weights (ALBERT).
+    pub fn can_freeze(&self, layers: usize) -> bool {
+        !self.spec().shape().repeats_across(layers)
     }
 
     /// Takes the embeddings and the first layers as frozen for a while: there is no dropout in them. Whoever calls it sees to the

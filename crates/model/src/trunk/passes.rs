@@ -204,13 +204,13 @@ fn by_lane(
 }
 
 /// The sequences that some tokens are.
-fn sequences_of(offsets: &[usize], tokens: &Range<usize>) -> Range<usize> {
+pub(crate) fn sequences_of(offsets: &[usize], tokens: &Range<usize>) -> Range<usize> {
     let at = |token: usize| offsets.partition_point(|offset| *offset < token);
     at(tokens.start)..at(tokens.end)
 }
 
 /// The offsets of some sequences, counted from their beginning.
-fn from_zero(offsets: &[usize], sequences: &Range<usize>) -> RowOffsets {
+pub(crate) fn from_zero(offsets: &[usize], sequences: &Range<usize>) -> RowOffsets {
     offsets[sequences.start..=sequences.end].iter().map(|offset| offset - offsets[sequences.start]).collect()
 }
 

@@ -1,16 +1,17 @@
 //! A frozen lower part: no gradients, no dropout, and the same states as ever.
 
-use crate::fixture::{pass, positions};
+use crate::fixture::{Network, pass, positions};
 use burn::tensor::{Device, Tensor};
 use polytask_model::{
-    BagConfig, BertConfig, EncoderInput, Freeze, FromScratch, LlamaConfig, PackOffset, Parameter,
-    ParameterTensor, Parameters, Stack, T5Config, TokenSelection, Trunk, TrunkPass, build,
+    BagConfig, BertConfig, DebertaConfig, EncoderInput, Freeze, FromScratch, LlamaConfig, ModernBertConfig,
+    PackOffset, Parameter, ParameterTensor, Parameters, Stack, T5Config, TokenSelection, Trunk, TrunkPass,
+    build,
 };
 use std::sync::Arc;
 
 const IDS: [u32; 6] = [4, 8, 49, 0, 7, 7];
 
-fn backbones() -> [FromScratch; 5] {
+fn backbones() -> [FromScratch; 7] {
     let bag = |window| FromScratch::Bag(BagConfig { width: 16, window, ..Default::default() });
     let bert = BertConfig { layers: 3, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 3, hidden: 16, heads: 2, ..Default::default() };
@@ -22,7 +23,18 @@ fn backbones() -> [FromScratch; 5] {
         dropout: 0.1,
         ..Default::default()
     };
-    [bag(0), bag(2), FromScratch::Bert(bert), FromScratch::Llama(llama), FromScratch::T5(t5)]
+    let modern =
+        ModernBertConfig { layers: 3, hidden: 16, heads: 2, local_attention: 4, ..Default::default() };
+    let deberta = DebertaConfig { layers: 3, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
+    [
+        bag(0),
+        bag(2),
+        FromScratch::Bert(bert),
+        FromScratch::Deberta(deberta),
+        FromScratch::ModernBert(modern),
+        FromScratch::Llama(llama),
+        FromScratch::T5(t5),
+    ]
 }
 
 fn make(scratch: &FromScratch, layers: Option<usize>, device: &Device) -> (Trunk, Parameters) {
@@ -173,4 +185,36 @@ fn more_layers_than_there_are_cannot_be_frozen() {
         error.to_string(),
         "model.freeze.layers: found 4, expected at most 3, the layers of the backbone"
     );
+}
+
+/// Layers that have the same weights are frozen together, or not at all.
+#[test]
+fn layers_with_the_same_weights_are_frozen_together() {
+    for (name, most, apart) in [("albert", 4, vec![0, 4]), ("albert-groups", 6, vec![0, 4, 5, 6])] {
+        for layers in 0..=most {
+            let (mut trunk, mut parameters) = Network::Checkpoint(name).make(&Device::flex().autodiff());
+            assert_eq!(trunk.layers(), most);
+            let frozen = Freeze { layers, cache: false }.apply(&mut trunk, &mut parameters);
+            if !apart.contains(&layers) {
+                let says = format!("found {layers}: layers of this backbone above and below have the same");
+                assert!(frozen.unwrap_err().to_string().contains(&says), "{name} {layers}");
+                continue;
+            }
+            frozen.unwrap();
+            let states = with_input(|input| trunk.states(&pass(&parameters, input, Some(3))));
+            let trained: Vec<bool> = parameters.iter().map(|p| p.trainable).collect();
+            assert_eq!(trained.contains(&true), layers < most);
+            if layers == most {
+                continue;
+            }
+            let gradients = states.powf_scalar(3.0).sum().backward();
+            for p in parameters.iter() {
+                let found = match p.value() {
+                    ParameterTensor::Vector(t) => t.grad(&gradients).is_some(),
+                    ParameterTensor::Matrix(t) => t.grad(&gradients).is_some(),
+                };
+                assert_eq!(found, p.trainable, "{} of {name} with {layers}", p.name);
+            }
+        }
+    }
 }

@@ -156,17 +156,24 @@ fn flipped_bytes_never_panic() {
     }
 }
 
+/// A key of config.json, a value that it may not have, and what the error says.
+type Case<'a> = (&'a str, Value, &'a [&'a str]);
+
 #[test]
 fn config_json_is_checked() {
-    let cases: [(&str, Value, &[&str]); 14] = [
+    let cases: [Case<'_>; 13] = [
         (
             "model_type",
             json!("gpt2"),
-            &["found \"gpt2\"", "bert, distilbert, roberta, xlm-roberta, llama", "t5, mt5", "polytask-bag"],
+            &[
+                "found \"gpt2\"",
+                "bert, distilbert, roberta, xlm-roberta, electra, mpnet, albert, deberta-v2, llama",
+                "modernbert, t5, mt5",
+                "polytask-bag",
+            ],
         ),
         ("model_type", Value::Null, &["expected one of", "bert"]),
-        ("hidden_act", json!("relu"), &["found \"relu\"", "expected \"gelu\""]),
-        ("hidden_act", json!("gelu_new"), &["found \"gelu_new\"", "the exact gelu"]),
+        ("hidden_act", json!("silu"), &["found \"silu\"", "expected one of \"gelu\", \"gelu_python\""]),
         ("position_embedding_type", json!("relative_key"), &["expected \"absolute\""]),
         ("is_decoder", json!(true), &["only encoders"]),
         ("hidden_size", json!(0), &["expected a whole number from 1"]),
@@ -178,14 +185,55 @@ fn config_json_is_checked() {
         ("hidden_dropout_prob", json!(1.0), &["expected a rate"]),
         ("pad_token_id", json!(60), &["expected an id below vocab_size = 60"]),
     ];
-    let of_t5: [(&str, Value, &[&str]); 5] = [
+    let of_t5: [Case<'_>; 5] = [
         ("feed_forward_proj", json!("gated-silu"), &["found \"gated-silu\"", "\"gated-gelu\""]),
         ("relative_attention_num_buckets", json!(6), &["found 6", "a multiple of 4"]),
         ("relative_attention_max_distance", json!(4), &["relative_attention_num_buckets: found 8"]),
         ("eos_token_id", json!(60), &["expected an id below vocab_size = 60"]),
         ("d_kv", json!(0), &["expected a whole number from 1"]),
     ];
+    let of_others: [(&str, Case<'_>); 31] = [
+        ("electra", ("embedding_size", json!(0), &["expected a whole number from 1"])),
+        ("electra", ("embedding_size", json!(16), &["embeddings_project.weight: found shape [32, 12]"])),
+        ("electra", ("is_decoder", json!(true), &["only encoders"])),
+        ("mpnet", ("relative_attention_num_buckets", json!(16), &["found 16", "32: transformers' code"])),
+        ("mpnet", ("hidden_act", json!("swish"), &["found \"swish\""])),
+        ("albert", ("num_hidden_groups", json!(5), &["expected a whole number from 1 to 4"])),
+        ("albert", ("num_hidden_groups", json!(2), &["encoder.albert_layer_groups.1.albert_layers.0"])),
+        ("albert", ("inner_group_num", json!(251), &["expected a whole number from 1 to 250"])),
+        ("albert-groups", ("num_hidden_groups", json!(1), &["leave no place for it"])),
+        ("deberta", ("conv_kernel_size", json!(3), &["found 3", "the convolution of DeBERTa-v2-xlarge"])),
+        ("deberta", ("relative_attention", json!(false), &["attention without distances"])),
+        ("deberta", ("pos_att_type", json!("p2p"), &["found \"p2p\"", "\"c2p\", \"p2c\" or both"])),
+        ("deberta", ("pos_att_type", json!([3]), &["\"c2p\", \"p2c\" or both"])),
+        ("deberta", ("norm_rel_ebd", json!("rms"), &["found \"rms\""])),
+        ("deberta", ("embedding_size", json!(16), &["expected 32"])),
+        ("deberta", ("attention_head_size", json!(4), &["expected 8"])),
+        ("deberta", ("max_relative_positions", json!(5), &["position_buckets: found 8"])),
+        ("deberta", ("position_buckets", json!(9), &["encoder.rel_embeddings.weight: found shape [16, 32]"])),
+        ("modernbert", ("hidden_activation", json!("relu"), &["found \"relu\"", "\"gelu\", "])),
+        ("modernbert", ("num_attention_heads", json!(32), &["a divisor of half of hidden_size = 32"])),
+        ("modernbert", ("layer_types", json!(["full_attention"]), &["for each of the 4 layers"])),
+        ("modernbert", ("layer_types", json!(["a", "b", "c", "d"]), &["\"sliding_attention\" for each"])),
+        ("modernbert", ("local_attention", json!(0), &["expected a whole number from 1"])),
+        ("modernbert", ("global_attn_every_n_layers", json!(0), &["expected a whole number from 1"])),
+        ("modernbert", ("global_rope_theta", json!(-1), &["expected a number above 0"])),
+        ("modernbert", ("rope_scaling", json!({"factor": 2}), &["expected null"])),
+        ("modernbert", ("rope_parameters", json!({"rope_theta": 3.0}), &["with full_attention and sliding"])),
+        (
+            "modernbert",
+            (
+                "rope_parameters",
+                json!({"full_attention": {"rope_type": "longrope"}}),
+                &["rope_parameters.full_attention.rope_type: found \"longrope\""],
+            ),
+        ),
+        ("modernbert", ("attention_bias", json!(true), &["layers.0.attn.Wqkv.bias: missing"])),
+        ("modernbert-biases", ("norm_bias", json!(false), &["embeddings.norm.bias"])),
+        ("deberta", ("share_att_key", json!("yes"), &["expected true or false"])),
+    ];
     let cases = cases.map(|case| ("bert", case)).into_iter().chain(of_t5.map(|case| ("t5", case)));
+    let cases = cases.chain(of_others);
     for (folder, (key, value, parts)) in cases {
         let error = error_of(folder, |dir| config(dir, |json| json[key] = value));
         check(&error, parts);

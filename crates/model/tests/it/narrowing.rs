@@ -1,10 +1,10 @@
 //! The last layer for selected tokens alone gives the states, and the gradients, that it gives among all tokens.
 
-use crate::fixture::{devices, largest_difference, pass, positions};
+use crate::fixture::{Network, devices, largest_difference, pass, positions};
 use burn::tensor::{Device, Tensor, TensorData};
 use polytask_model::{
-    BagConfig, BertConfig, EncoderInput, FromScratch, LlamaConfig, PackOffset, Parameter, ParameterTensor,
-    Parameters, Stack, T5Config, TokenSelection, Trunk, build,
+    BagConfig, BertConfig, DebertaConfig, EncoderInput, FromScratch, LlamaConfig, ModernBertConfig,
+    PackOffset, Parameter, ParameterTensor, Parameters, Stack, T5Config, TokenSelection, Trunk,
 };
 use std::sync::Arc;
 
@@ -21,23 +21,32 @@ const SELECTIONS: [(&[u32], [usize; 5]); 4] = [
     (&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], OFFSETS),
 ];
 
-fn networks() -> [FromScratch; 4] {
+fn networks() -> Vec<Network> {
     let bag = BagConfig { width: 16, window: 2, ..Default::default() };
     let bert = BertConfig { layers: 2, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 2, hidden: 16, heads: 2, ..Default::default() };
+    let modern =
+        ModernBertConfig { layers: 2, hidden: 16, heads: 2, local_attention: 4, ..Default::default() };
+    let deberta = DebertaConfig { layers: 2, hidden: 16, heads: 2, max_length: 20, ..Default::default() };
     let llama = LlamaConfig { layers: 2, hidden: 16, heads: 4, kv_heads: Some(2), ..Default::default() };
-    [FromScratch::Bag(bag), FromScratch::Bert(bert), FromScratch::Llama(llama), FromScratch::T5(t5)]
+    Network::all(vec![
+        FromScratch::Bag(bag),
+        FromScratch::Bert(bert),
+        FromScratch::Deberta(deberta),
+        FromScratch::ModernBert(modern),
+        FromScratch::Llama(llama),
+        FromScratch::T5(t5),
+    ])
 }
 
-fn make(network: &FromScratch, device: &Device) -> (Trunk, Parameters) {
-    let mut parameters = Parameters::new(device, 5);
-    let backbone = build(network, 50, [0, 1], &mut parameters).unwrap();
+fn make(network: &Network, device: &Device) -> (Trunk, Parameters) {
+    let (trunk, mut parameters) = network.make(device);
     // T5's bias by distance begins as zeros, which would hide a query at a wrong position.
-    if let Some(bias) = parameters.find("backbone.embeddings.distances") {
+    if let (Some(bias), Network::Scratch(_)) = (parameters.find("backbone.embeddings.distances"), network) {
         let values = numbers(parameters.parameter(bias).size());
         parameters.set_data(bias, values).unwrap();
     }
-    (Trunk::new(backbone), parameters)
+    (trunk, parameters)
 }
 
 /// Numbers within -1..1 that look random.
@@ -76,7 +85,9 @@ fn gradients(parameters: &Parameters, states: Tensor<2>) -> Vec<Option<Vec<f32>>
 
 #[test]
 fn selected_tokens_have_the_states_and_gradients_of_the_whole_pack() {
-    for (device, network) in devices().iter().flat_map(|d| networks().map(|n| (d.clone().autodiff(), n))) {
+    for (device, network) in
+        devices().iter().flat_map(|d| networks().into_iter().map(|n| (d.clone().autodiff(), n)))
+    {
         for (tokens, offsets) in SELECTIONS {
             let what = format!("{} on {device:?}, tokens {tokens:?}", network.name());
             let (trunk, parameters) = make(&network, &device);

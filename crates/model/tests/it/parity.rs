@@ -1,7 +1,8 @@
 //! States equal those of transformers: small random checkpoints of every architecture, and MiniLM.
 
 use crate::fixture::{
-    CHECKPOINTS, Expected, devices, folder, largest_difference, opened, opened_on, pass, positions, states,
+    CHECKPOINTS, Expected, copy, devices, folder, largest_difference, opened, opened_on, pass, positions,
+    states,
 };
 use polytask_model::{EncoderInput, PackOffset, Parameters, Trunk};
 use std::path::Path;
@@ -47,6 +48,17 @@ fn the_second_text_of_a_pair_has_the_second_type() {
         };
         assert_eq!(of(&expected.segments), of(&vec![0; expected.ids.len()]));
     }
+}
+
+#[test]
+fn keys_of_transformers_4_mean_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&folder("modernbert"), dir.path());
+    std::fs::copy(folder("modernbert/old-config.json"), dir.path().join("config.json")).unwrap();
+    let (trunk, parameters) = opened(dir.path());
+    let expected = Expected::read(&folder("modernbert/states.safetensors"));
+    let found = states(&trunk, &parameters, &expected.ids, &expected.offsets, None);
+    assert!(largest_difference(&found, &expected.states) < 1e-5);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use crate::fixture::{CHECKPOINTS, Expected, folder, opened, states};
 use burn::tensor::Device;
 use polytask_model::{
-    BagConfig, BertConfig, FromScratch, Init, LlamaConfig, ModelError, Owner, Parameters, T5Config, Trunk,
-    build, load_heads, open, save, save_heads,
+    BagConfig, BertConfig, DebertaConfig, FromScratch, Init, LlamaConfig, ModelError, ModernBertConfig,
+    Owner, Parameters, T5Config, Trunk, build, load_heads, open, save, save_heads,
 };
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -34,11 +34,26 @@ fn opening_and_saving_keeps_every_byte() {
         let (trunk, parameters) = opened(&folder(name));
         let dir = tempfile::tempdir().unwrap();
         save(dir.path(), &trunk, &parameters).unwrap();
-        let prefix = format!("{}.", name.split('-').next_back().unwrap().replace("inside", "bert"));
+        let prefix = match name {
+            "bert-inside" => "bert.".to_owned(),
+            "xlm-roberta" => "roberta.".to_owned(),
+            "modernbert" | "modernbert-biases" => "model.".to_owned(),
+            name => format!("{}.", name.split('-').next().unwrap()),
+        };
         let mut before = tensors(&folder(name), &prefix);
         let after = tensors(dir.path(), "");
         before.retain(|name, _| {
-            ["embeddings.", "encoder.", "transformer.", "pooler."].iter().any(|own| name.starts_with(own))
+            [
+                "embeddings.",
+                "embeddings_project.",
+                "encoder.",
+                "transformer.",
+                "layers.",
+                "final_norm.",
+                "pooler.",
+            ]
+            .iter()
+            .any(|own| name.starts_with(own))
                 && !name.ends_with("position_ids")
                 || trunk.spec().name == "t5"
         });
@@ -88,7 +103,19 @@ fn backbones_from_scratch_open_with_the_same_states() {
     let bert = BertConfig { layers: 2, hidden: 32, heads: 4, max_length: 20, ..Default::default() };
     let t5 = T5Config { layers: 2, hidden: 32, heads: 4, ..Default::default() };
     let llama = LlamaConfig { layers: 2, hidden: 32, heads: 4, kv_heads: Some(2), ..Default::default() };
-    for scratch in [bag(0), bag(2), FromScratch::Bert(bert), FromScratch::Llama(llama), FromScratch::T5(t5)] {
+    let modern =
+        ModernBertConfig { layers: 2, hidden: 32, heads: 4, local_attention: 4, ..Default::default() };
+    let deberta = DebertaConfig { layers: 2, hidden: 32, heads: 4, max_length: 20, ..Default::default() };
+    let (bert, deberta) = (FromScratch::Bert(bert), FromScratch::Deberta(deberta));
+    for scratch in [
+        bag(0),
+        bag(2),
+        bert,
+        deberta,
+        FromScratch::ModernBert(modern),
+        FromScratch::Llama(llama),
+        FromScratch::T5(t5),
+    ] {
         let mut parameters = Parameters::new(&Device::flex(), 5);
         let trunk = Trunk::new(build(&scratch, 50, [0, 1], &mut parameters).unwrap());
         let (ids, offsets) = ([4, 8, 49, 0, 7, 7], [0, 4, 4, 6]);

@@ -14,10 +14,12 @@ const IDS: [u32; 9] = [3, 7, 1, 4, 4, 9, 2, 11, 5];
 const POSITIONS: [u32; 9] = [0, 1, 2, 0, 1, 0, 1, 2, 3];
 const OFFSETS: [usize; 4] = [0, 3, 5, 9];
 
-fn backbones() -> [FromScratch; 4] {
+fn backbones() -> [FromScratch; 6] {
     [
         json!({"bag": {"width": 8, "window": 1, "dropout": 0.0}}),
         json!({"bert": {"layers": 2, "hidden": 8, "heads": 2, "dropout": 0.0}}),
+        json!({"deberta": {"layers": 2, "hidden": 8, "heads": 2, "max_length": 20, "dropout": 0.0}}),
+        json!({"modernbert": {"layers": 2, "hidden": 8, "heads": 2, "local_attention": 2, "dropout": 0.0}}),
         json!({"llama": {"layers": 2, "hidden": 8, "heads": 2}}),
         json!({"t5": {"layers": 2, "decoder_layers": 1, "hidden": 8, "heads": 2, "dropout": 0.0}}),
     ]
@@ -155,7 +157,8 @@ fn fits(scheme: &SharingConfig, backbone: &FromScratch) -> bool {
     let needs_attention = !settings["maps"].is_null() || settings["attention"] == true;
     match backbone.name() {
         "bag" => !needs_attention && scheme.name() != "prefix",
-        "t5" => !["bitfit", "prefix"].contains(&scheme.name()),
+        "deberta" => scheme.name() != "prefix",
+        "modernbert" | "t5" => !["bitfit", "prefix"].contains(&scheme.name()),
         "llama" => !["bitfit", "prefix"].contains(&scheme.name()) && !scheme.build().reads_all_tokens(),
         _ => true,
     }
@@ -401,7 +404,7 @@ fn what_a_scheme_adds_is_saved_apart_and_read_again() {
 
 #[test]
 fn settings_that_do_not_fit_are_refused_with_the_key() {
-    let [bag, bert, _, t5] = &backbones();
+    let [bag, bert, deberta, _, _, t5] = &backbones();
     let without_window = serde_json::from_value(json!({"bag": {"width": 8, "window": 0}})).unwrap();
     for (backbone, config, says) in [
         (bert, json!({"lora": {"rank": 9}}), "sharing.lora.rank: found 9, expected from 1 to 8"),
@@ -496,6 +499,7 @@ fn settings_that_do_not_fit_are_refused_with_the_key() {
         (bert, json!({"moe": {"balance": -1.0}}), "sharing.moe.balance: found -1"),
         (bert, json!({"mix_lora": {"rank": 9}}), "sharing.mix_lora.rank: found 9"),
         (bert, json!({"prefix": {"length": 0}}), "sharing.prefix.length: found 0"),
+        (deberta, json!({"prefix": {}}), "sharing.prefix.length: found 16, expected another scheme"),
         (t5, json!({"prefix": {}}), "sharing.prefix.length: found 16, expected another scheme"),
         (&without_window, json!({"prompt": {}}), "sharing.prompt.first_layer: found 0"),
         (bert, json!({"mmoe": {"experts": 0}}), "sharing.mmoe.experts: found 0"),
@@ -606,6 +610,45 @@ fn schemes_have_as_many_parameters_as_their_documentation_says() {
             [of_task, of_task, of_all],
             "{scheme:?}"
         );
+    }
+}
+
+/// ALBERT's layers have the same weights: tasks can have copies of all or of none, and each layer its own update.
+#[test]
+fn layers_with_the_same_weights_have_own_ones_together() {
+    let checkpoint = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/albert");
+    let on = |scheme: &SharingConfig| {
+        let mut parameters = Parameters::new(&Device::flex().autodiff(), 5);
+        let mut trunk = Trunk::new(open(&checkpoint, &mut parameters, Some(0.0)).unwrap());
+        trunk.set_sharing(scheme.build(), &tasks(), &mut parameters).map(|()| (trunk, parameters))
+    };
+    let (hard, of_hard) = on(&SharingConfig::default()).unwrap();
+    let expected = values(states(&hard, &of_hard));
+    for scheme in SharingConfig::all() {
+        let name = scheme.name();
+        match (name, on(&scheme)) {
+            ("branch" | "cross_stitch" | "sluice" | "learn_to_branch", Err(error)) => {
+                let says = format!("sharing.{name}.first_layer: found");
+                assert!(error.to_string().starts_with(&says), "{name}: {error}");
+                assert!(
+                    error.to_string().contains("0: this backbone's layers have the same weights"),
+                    "{name}"
+                );
+            }
+            ("adapter_fusion", Err(_)) => {}
+            (_, Err(error)) => panic!("{name}: {error}"),
+            (_, Ok((own, parameters))) => {
+                if neutral(scheme.clone()) == Some(scheme.clone()) {
+                    assert!(close(&values(states(&own, &parameters)), &expected), "{name}");
+                }
+            }
+        }
+    }
+    for scheme in
+        [json!({"branch": {"first_layer": 0}}), json!({"cross_stitch": {"first_layer": 0, "own": 0.7}})]
+    {
+        let (own, parameters) = on(&serde_json::from_value(scheme.clone()).unwrap()).unwrap();
+        assert!(close(&values(states(&own, &parameters)), &expected), "{scheme}");
     }
 }
 

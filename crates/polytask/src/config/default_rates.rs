@@ -5,8 +5,9 @@ use model::{BackboneConfig, FromScratch};
 use train::OptimizerConfig;
 
 /// The rate of each backbone from scratch, under AdamW and its schedule-free form. Measured by `bench/scratch_rates.py`, but those of
-/// `llama` and `t5`, which are what small networks that write usually take.
-const FROM_SCRATCH: [(&str, f64); 4] = [("bag", 1e-2), ("bert", 3e-3), ("llama", 1e-3), ("t5", 1e-3)];
+/// `llama` and `t5`, which are what small networks that write usually take, and of `deberta` and `modernbert`, which is that of `bert`.
+const FROM_SCRATCH: [(&str, f64); 6] =
+    [("bag", 1e-2), ("bert", 3e-3), ("deberta", 3e-3), ("llama", 1e-3), ("modernbert", 3e-3), ("t5", 1e-3)];
 
 /// Sets what the document does not: the rate of a backbone from scratch, and on a pretrained one that of new parts.
 pub(super) fn set(optimizer: &mut OptimizerConfig, backbone: &BackboneConfig, root: &Node) {

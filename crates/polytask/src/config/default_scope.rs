@@ -4,9 +4,9 @@
 use super::diagnostic::Diagnostic;
 use super::{Config, document::Node};
 use ::balance::Needs;
+use ::train::GradientScope;
 use model::BackboneConfig;
 use std::path::Path;
-use ::train::GradientScope;
 
 /// Sets the scope and says so.
 pub(super) fn set(config: &mut Config, root: &Node) -> Option<Diagnostic> {

@@ -30,5 +30,7 @@ fn products(model: &Model, index: usize) -> f64 {
     }
     // Private weights see the tokens of their task alone.
     let share = if p.is_shared() { 1.0 } else { 1.0 / model.tasks.len().max(1) as f64 };
-    p.size() as f64 * share * model.trunk.sharing().used_share(&model.parameters, index)
+    // What several layers have, a token meets in each.
+    let uses = model.trunk.spec().shape().uses(index).max(1) as f64;
+    p.size() as f64 * uses * share * model.trunk.sharing().used_share(&model.parameters, index)
 }

@@ -153,6 +153,11 @@ impl Model {
     /// The weights that the sharing scheme changes for a task, with its updates folded in, by name; `None` where that cannot be.
     pub fn folded_weights(&self, task: &str) -> Option<NamedValues> {
         let folded = self.trunk.sharing().merged(task, &self.parameters)?;
+        // Updates of layers that have the same weights differ, and a weight takes only one.
+        let (shape, copies) = (self.trunk.spec().shape(), self.trunk.sharing().copies());
+        if copies.is_none() && folded.iter().any(|(index, _)| shape.uses(*index) > 1) {
+            return None;
+        }
         let values = |(index, values): (usize, ParameterTensor)| {
             (self.parameters.parameter(index).name.clone(), values.values())
         };

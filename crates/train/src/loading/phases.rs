@@ -119,6 +119,10 @@ impl Phase {
                 format!("at most the {most} layers of the backbone"),
             ));
         }
+        if let Some(layers) = config.freeze.filter(|layers| !trunk.can_freeze(*layers)) {
+            let expected = format!("0 or {most}: layers above and below have the same weights");
+            return Err(error("freeze", layers.to_string(), expected));
+        }
         let cached = if settings.cache_frozen { trunk.middle_layers().start } else { 0 };
         if config.freeze.is_some_and(|layers| layers < cached) {
             let expected = "no fewer layers than model.freeze, whose states are cached".into();

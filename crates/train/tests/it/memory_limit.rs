@@ -1,6 +1,6 @@
 //! A step that exceeds the memory limit is repeated in smaller chunks, with the same result.
 
-use crate::job::{bag, bert, bits, job, record, record_in, settings};
+use crate::job::{bag, bert, bits, deberta, job, record, record_in, settings};
 use polytask_train::{Event, Job, MemoryLimit, Model, Start, TrainError};
 use serde_json::{Value as Json, json};
 use std::sync::{
@@ -88,7 +88,7 @@ fn a_step_in_chunks_learns_the_same() {
         json!({"train": {"gradient_scope": "last_layer"}, "balance": {"upgrad": {}}}),
         json!({"train": {"gradient_scope": "representation"}, "balance": {"upgrad": {}}}),
     ];
-    let cases = [bag(), bert(), t5()].map(|backbone| (backbone, plain.clone()));
+    let cases = [bag(), bert(), deberta(), t5()].map(|backbone| (backbone, plain.clone()));
     for (backbone, extra) in cases.into_iter().chain(methods.map(|extra| (bert(), extra))) {
         let what = format!("{backbone} {extra}");
         let whole = ran(job(backbone.clone(), 3), &extra, None);

@@ -1,6 +1,6 @@
 //! What every sharing scheme keeps in a run: each is in the catalogue, and so in these tests.
 
-use crate::job::{bag, bert, bits, job_with, record, record_in, settings};
+use crate::job::{bag, bert, bits, deberta, job_with, record, record_in, settings};
 use burn::tensor::Device;
 use model::{Freeze, SharingConfig};
 use polytask_train::{Event, Job, MemoryLimit, Model, Settings, Start, predict};
@@ -111,7 +111,7 @@ impl MemoryLimit for FailingLimit {
 
 #[test]
 fn what_a_scheme_trains_is_moved_and_answers_from_a_folder_as_before() {
-    for backbone in [bag(), bert(), llama(), t5()] {
+    for backbone in [bag(), bert(), deberta(), llama(), t5()] {
         for scheme in schemes().iter().filter(|scheme| fits(scheme, &backbone)) {
             let mut job = job_of(backbone.clone(), scheme, 0.1);
             let before = weights(&job);
@@ -130,7 +130,7 @@ fn what_a_scheme_trains_is_moved_and_answers_from_a_folder_as_before() {
             for (tasks, view) in [(vec![0, 1], 0), (vec![2], 1)] {
                 let view = &job.views.validation[view];
                 let answers = |model: &Model| predict(model, &tasks, view, 64);
-                assert_eq!(answers(&opened), answers(&job.model), "{scheme:?}");
+                assert_eq!(answers(&opened), answers(&job.model), "{backbone} {scheme:?}");
             }
         }
     }
@@ -142,9 +142,14 @@ fn chunks_train_what_whole_packs_train() {
         "train": {"max_steps": 2, "tokens_per_batch": 256, "seed": 4},
         "optimizer": {"sgd": {"learning_rate": 0.05}},
     }));
-    for scheme in schemes() {
-        let whole = trained(job_of(bert(), &scheme, 0.1), &settings);
-        let mut chunked = job_of(bert(), &scheme, 0.1);
+    // Under the second one an update of queries or keys is also one of the vectors of distances.
+    let cases = [bert(), deberta()].into_iter().flat_map(|backbone| {
+        let own = schemes().into_iter().filter(|scheme| fits(scheme, &backbone)).collect::<Vec<_>>();
+        own.into_iter().map(move |scheme| (backbone.clone(), scheme))
+    });
+    for (backbone, scheme) in cases {
+        let whole = trained(job_of(backbone.clone(), &scheme, 0.1), &settings);
+        let mut chunked = job_of(backbone.clone(), &scheme, 0.1);
         let limit: Arc<dyn MemoryLimit> =
             Arc::new(FailingLimit { attempts: 3, begun: 0.into(), checks: 0.into() });
         let dir = tempfile::tempdir().unwrap();
@@ -153,7 +158,7 @@ fn chunks_train_what_whole_packs_train() {
         outcome.unwrap();
         let reduced = events.iter().filter(|event| matches!(event, Event::ChunkSizeReduced(_))).count();
         assert_eq!(reduced, 3, "{scheme:?}");
-        assert_near(&whole, &chunked, &format!("{scheme:?}"));
+        assert_near(&whole, &chunked, &format!("{backbone} {scheme:?}"));
     }
 }
 

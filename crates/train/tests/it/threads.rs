@@ -1,6 +1,6 @@
 //! A run does not depend on how many threads compute it.
 
-use crate::job::{bag, bert, bits, job, record, settings};
+use crate::job::{bag, bert, bits, deberta, job, record, settings};
 use polytask_train::Start;
 use serde_json::json;
 
@@ -11,7 +11,8 @@ fn the_same_weights_for_every_number_of_threads() {
     let optimizer = |name: &str| settings(json!({"train": train, "optimizer": { name: {} }}));
     let others =
         ["sgd", "lion", "adafactor", "muon", "schedule_free_adamw"].map(|name| (bert(), optimizer(name)));
-    for (backbone, settings) in [(bag(), plain.clone()), (bert(), plain)].into_iter().chain(others) {
+    let cases = [bag(), bert(), deberta()].map(|backbone| (backbone, plain.clone()));
+    for (backbone, settings) in cases.into_iter().chain(others) {
         let trained = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {

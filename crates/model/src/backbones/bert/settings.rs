@@ -1,11 +1,12 @@
 //! A BERT's settings: from `[model]`, or from a checkpoint's config.json, checked either way.
 
-use super::architecture::{ALL, Architecture, BERT, Sizes};
+use super::architecture::{ALL, Architecture, BERT, DISTANCES, LayerNames, Projection, Sizes};
 use crate::cast::{to_f32, to_u32};
 use crate::checks::{rate, size};
 use crate::error::ModelError;
 use crate::io::config_reader::{ConfigReader, saved_json};
 use crate::io::names::NameTable;
+use crate::trunk::Activation;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub architecture: &'static Architecture,
     /// Its sizes.
     pub sizes: Sizes,
+    /// Inside the feed-forward part.
+    pub activation: Activation,
     /// Added to a norm's variance.
     pub eps: f32,
     /// Dropout of states.
@@ -77,7 +80,10 @@ impl Settings {
             positions: size("bert.max_length", config.max_length, 1, 1_000_000)?,
             types: 2,
             hidden: size("bert.hidden", config.hidden, 1, 65_536)?,
+            embedding: config.hidden,
             layers: size("bert.layers", config.layers, 1, 1000)?,
+            groups: config.layers,
+            inner: 1,
             heads: size("bert.heads", config.heads, 1, 65_536)?,
             intermediate_size: size(
                 "bert.intermediate_size",
@@ -110,7 +116,8 @@ impl Settings {
             "dtype": "float32",
         });
         let (attention_dropout, architecture) = (dropout, &BERT);
-        Ok(Self { architecture, sizes, eps: 1e-12, dropout, attention_dropout, padding: 0, json })
+        let activation = Activation::Gelu;
+        Ok(Self { architecture, sizes, activation, eps: 1e-12, dropout, attention_dropout, padding: 0, json })
     }
 
     /// Reads a config.json whose `model_type` is one of the family's; `dropout` overrides what it says.
@@ -125,23 +132,8 @@ impl Settings {
             return Err(read.error("model_type", format!("one of {}", crate::backbones::supported())));
         };
         let keys = &architecture.keys;
-        let sizes = Sizes {
-            vocabulary: read.size("vocab_size", None, i32::MAX as usize)?,
-            positions: read.size("max_position_embeddings", Some(512), 1_000_000)?,
-            types: if architecture.token_types { read.size("type_vocab_size", Some(2), 65_536)? } else { 0 },
-            hidden: read.size(keys.hidden, None, 65_536)?,
-            layers: read.size(keys.layers, None, 1000)?,
-            heads: read.size(keys.heads, None, 65_536)?,
-            intermediate_size: read.size(keys.intermediate_size, None, 1 << 20)?,
-        };
-        if !sizes.hidden.is_multiple_of(sizes.heads) {
-            return Err(read.error(keys.heads, format!("a divisor of {} = {}", keys.hidden, sizes.hidden)));
-        }
-        read.one_of(
-            keys.activation,
-            &["gelu", "gelu_python"],
-            "the exact gelu is the only activation that is supported",
-        )?;
+        let sizes = Self::read_sizes(&read, architecture)?;
+        let activation = read.activation(keys.activation, architecture.usual_activation)?;
         read.one_of("position_embedding_type", &["absolute"], "relative positions are not supported")?;
         for key in ["is_decoder", "add_cross_attention"] {
             if json.get(key).and_then(Value::as_bool) == Some(true) {
@@ -152,7 +144,7 @@ impl Settings {
         if !(0.0..0.1).contains(&eps) {
             return Err(read.error("layer_norm_eps", "a small positive number such as 1e-12".into()));
         }
-        let padding = match json.get("pad_token_id") {
+        let padding = match json.get("pad_token_id").filter(|_| architecture.padding_is_told) {
             None | Some(Value::Null) => architecture.padding,
             Some(found) => found
                 .as_u64()
@@ -166,20 +158,66 @@ impl Settings {
             let expected = format!("more than pad_token_id + 1 = {}", padding + 1);
             return Err(read.error("max_position_embeddings", expected));
         }
-        let (own_dropout, own_attention_dropout) =
-            (read.rate(keys.dropout)?, read.rate(keys.attention_dropout)?);
+        let [own_dropout, own_attention_dropout] = [
+            read.rate_or(keys.dropout, architecture.usual_dropout)?,
+            read.rate_or(keys.attention_dropout, architecture.usual_dropout)?,
+        ];
         if let Some(dropout) = dropout {
             rate("dropout", dropout)?;
         }
         Ok(Self {
             architecture,
             sizes,
+            activation,
             eps: to_f32(eps),
             dropout: dropout.unwrap_or(own_dropout),
             attention_dropout: dropout.unwrap_or(own_attention_dropout),
             padding: to_u32(padding),
             json: saved_json(json, architecture.class),
         })
+    }
+
+    fn read_sizes(read: &ConfigReader<'_>, architecture: &Architecture) -> Result<Sizes, ModelError> {
+        let keys = &architecture.keys;
+        let hidden = read.size(keys.hidden, None, 65_536)?;
+        let embedding = match architecture.projection {
+            Projection::Absent => hidden,
+            Projection::WhereNarrower(_) | Projection::Always(_) => {
+                read.size("embedding_size", Some(128), 65_536)?
+            }
+        };
+        let steps = read.size(keys.layers, None, 1000)?;
+        let (groups, inner) = match architecture.layer_names {
+            LayerNames::Numbered(_) => (steps, 1),
+            LayerNames::Groups(..) => (
+                read.size("num_hidden_groups", Some(1), steps)?,
+                read.size("inner_group_num", Some(1), 1000 / steps)?,
+            ),
+        };
+        let sizes = Sizes {
+            vocabulary: read.size("vocab_size", None, i32::MAX as usize)?,
+            positions: read.size("max_position_embeddings", Some(512), 1_000_000)?,
+            types: if architecture.token_types { read.size("type_vocab_size", Some(2), 65_536)? } else { 0 },
+            hidden,
+            embedding,
+            layers: steps * inner,
+            groups,
+            inner,
+            heads: read.size(keys.heads, None, 65_536)?,
+            intermediate_size: read.size(keys.intermediate_size, None, 1 << 20)?,
+        };
+        if !sizes.hidden.is_multiple_of(sizes.heads) {
+            return Err(read.error(keys.heads, format!("a divisor of {} = {}", keys.hidden, sizes.hidden)));
+        }
+        if architecture.relative_bias.is_some() {
+            let key = "relative_attention_num_buckets";
+            let found = read.size(key, Some(DISTANCES.count), 65_536)?;
+            if found != DISTANCES.count {
+                let expected = format!("{}: transformers' code uses no others", DISTANCES.count);
+                return Err(read.error(key, expected));
+            }
+        }
+        Ok(sizes)
     }
 
     /// Names and shapes of the network's parameters.

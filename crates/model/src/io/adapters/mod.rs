@@ -21,15 +21,19 @@ const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 const OF_MODULES: &str = "base_model.model.";
 const OF_MODEL: &str = "base_model.";
 
-/// The modules of transformers that the maps of a backbone are; `None` where transformers has no such model.
+/// The modules of transformers that the maps of a backbone are; `None` where transformers has no such model, or one module is several
+/// maps, of which PEFT would update all as one: layers that have the same weights, queries, keys and values in one tensor.
 fn modules(spec: &BackboneSpec, parameters: &Parameters) -> Option<BTreeMap<Site, String>> {
     spec.config_json.get("architectures")?;
-    let mut modules = BTreeMap::new();
+    let (mut modules, mut seen) = (BTreeMap::new(), BTreeSet::new());
     for (site, weight) in spec.shape().sites() {
         let name = &parameters.parameter(weight.weight.index()).name;
         let entry = spec.names.entries().iter().find(|entry| entry.name == *name)?;
         let part = weight.rows.start / entry.part_shape().first()?.max(&1);
         let module = entry.hf_names.get(part)?.strip_suffix(".weight")?;
+        if !seen.insert(module) {
+            return None;
+        }
         modules.insert(site, module.to_owned());
     }
     Some(modules)
@@ -108,7 +112,9 @@ pub fn load_adapters(trunk: &Trunk, parameters: &mut Parameters) -> Result<(), M
     let scheme = sharing.config().name();
     let Some(modules) = modules(trunk.spec(), parameters) else {
         let found = trunk.spec().name.to_owned();
-        let expected = "a backbone that transformers has: an adapter names its modules".to_owned();
+        let expected =
+            "a backbone that transformers has, with a module for each map: an adapter names modules"
+                .to_owned();
         return Err(ModelError::Sharing { key: format!("{scheme}.init_from"), found, expected });
     };
     let mut read_before: BTreeMap<usize, (PathBuf, Vec<f32>)> = BTreeMap::new();

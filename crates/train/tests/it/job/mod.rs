@@ -34,6 +34,10 @@ pub fn bert() -> Json {
     json!({"bert": {"layers": 2, "hidden": 16, "heads": 2, "dropout": 0.1}})
 }
 
+pub fn deberta() -> Json {
+    json!({"deberta": {"layers": 2, "hidden": 16, "heads": 2, "dropout": 0.1}})
+}
+
 pub fn settings(json: Json) -> Settings {
     let part = |name: &str| json.get(name).cloned();
     Settings {
@@ -139,7 +143,10 @@ pub fn job_with(device: &Device, backbone: Json, seed: u64, dropout: f64) -> Job
     let mut tasks = Vec::new();
     for (name, config) in configs {
         let table: TaskTable = serde_json::from_value(config).unwrap();
-        let kind = table.build(name).unwrap();
+        let mut kind = table.build(name).unwrap();
+        if trunk.spec().is_causal() {
+            kind.set_causal(None).unwrap();
+        }
         let view = usize::from(table.config.corpus == "reviews");
         let label_space = kind.fit_labels(&views.train[view].rows).unwrap();
         let task = HeadlessTask { name: name.into(), table, kind, label_space, view };
