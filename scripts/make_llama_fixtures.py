@@ -1,6 +1,7 @@
 """Writes the decoders that the tests of crates/model compare with: small random checkpoints of every family and every rotary scaling.
 
     python scripts/make_llama_fixtures.py
+    python scripts/make_llama_fixtures.py --model DIR --out FILE     # of a real checkpoint, for the tests that are run by hand
 
 Needs torch, transformers and safetensors. Each folder of crates/model/tests/fixtures/llama/ holds config.json (and, for some, with the keys
 of transformers 4: old-config.json), model.safetensors and states.safetensors: `ids` [tokens] and `offsets` [rows + 1] of a few rows
@@ -10,6 +11,7 @@ each row (twelve tokens at most; four beams, length penalty 0.8; three beams, le
 in the same order).
 """
 
+import argparse
 import json
 import pathlib
 import shutil
@@ -17,6 +19,8 @@ import shutil
 import torch
 from safetensors.torch import save_file
 from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     LlamaConfig,
@@ -80,8 +84,10 @@ def write(name, model, seed, old_keys=None, **save):
         (folder / "old-config.json").write_text(json.dumps(saved | old_keys | {"torch_dtype": "float32"}, indent=2) + "\n")
     if not hasattr(model, "lm_head"):
         return
-    model = model.float()
-    ids = rows(seed)
+    write_expected(folder / "states.safetensors", model.float(), rows(seed))
+
+
+def write_expected(path, model, ids):
     with torch.no_grad():
         ones = [torch.ones_like(r[None]) for r in ids]
         found = [model(r[None], attention_mask=m, output_hidden_states=True) for r, m in zip(ids, ones)]
@@ -94,7 +100,21 @@ def write(name, model, seed, old_keys=None, **save):
     tensors["states"] = torch.cat([f.hidden_states[-1][0] for f in found]).contiguous()
     tensors["scores"] = torch.cat([f.logits[0] for f in found]).contiguous()
     tensors |= end_to_end("greedy", greedy) | end_to_end("beams", beams) | end_to_end("strict", strict)
-    save_file(tensors, folder / "states.safetensors")
+    save_file(tensors, path)
+
+
+PROMPTS = [
+    "The capital of France is",
+    "def fibonacci(n):",
+    "Once upon a time, in a village by the sea, there lived a",
+    "<|im_start|>user\nName three colours.<|im_end|>\n<|im_start|>assistant\n",
+]
+
+
+def real(model, out):
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    ids = [torch.tensor(tokenizer(prompt)["input_ids"]) for prompt in PROMPTS]
+    write_expected(out, AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval(), ids)
 
 
 def main():
@@ -137,4 +157,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("--model", help="a checkpoint in Hugging Face layout, with its tokenizer")
+    a.add_argument("--out", help="the file to write")
+    o = a.parse_args()
+    real(o.model, o.out) if o.model else main()

@@ -6,7 +6,7 @@ use crate::cast::to_u32;
 
 impl Tokenizer {
     /// Appends a conversation, whose template has written all special tokens. Of a long one the beginning is cut. A token is part of a turn of
-    /// the assistant if it begins in it.
+    /// the assistant if it has a character of it: in many vocabularies a word's token begins with the space before it.
     pub(super) fn append_chat(
         &self,
         part: &mut Encoded,
@@ -17,8 +17,8 @@ impl Tokenizer {
         let (ids, offsets) = (encoding.get_ids(), encoding.get_offsets());
         let cut = ids.len().saturating_sub(max_length);
         let before = part.ids.len();
-        for (id, (start, _)) in ids.iter().zip(offsets).skip(cut) {
-            let turn = chat.assistant.iter().position(|turn| turn.contains(start));
+        for (id, (start, end)) in ids.iter().zip(offsets).skip(cut) {
+            let turn = chat.assistant.iter().position(|turn| *start < turn.end && turn.start < *end);
             part.ids.push(*id);
             part.word_ids.push(turn.map_or(NO_WORD_ID, to_u32));
         }

@@ -260,7 +260,10 @@ pub(super) fn open(
     checkpoint: Checkpoint<'_>,
     parameters: &mut Parameters,
 ) -> Result<Box<dyn Backbone>, ModelError> {
-    let Checkpoint { weights, path, json, dropout } = checkpoint;
+    let Checkpoint { weights, path, mut json, dropout } = checkpoint;
+    if let Some(ends) = settings::ends_of_generation(path) {
+        json["eos_token_id"] = ends;
+    }
     let reader = weights.open()?;
     let has = |name: &str| reader.shape(name).is_some();
     let mut settings = Settings::from_json(path, json, dropout)?;

@@ -36,6 +36,21 @@ fn states_and_logits_are_those_of_transformers() {
     }
 }
 
+#[test]
+#[ignore = "needs a decoder: set POLYTASK_DECODER to its folder or file, and POLYTASK_EXPECTED to what make_llama_fixtures.py --model wrote"]
+fn a_real_decoder_has_the_states_and_logits_of_transformers() {
+    let path = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} names a path"));
+    let (model, expected) = (path("POLYTASK_DECODER"), path("POLYTASK_EXPECTED"));
+    let (trunk, parameters) = opened(Path::new(&model));
+    let expected = Path::new(&expected);
+    let (expected, scores) = (Expected::read(expected), Expected::read_states(expected, "scores"));
+    let found = states(&trunk, &parameters, &expected.ids, &expected.offsets, None);
+    let far = largest_difference(&found, &expected.states);
+    let far_logits = largest_difference(&logits(&trunk, &parameters, found), &scores.states);
+    println!("{model}: states {far:.1e}, logits {far_logits:.1e}");
+    assert!(far < 1e-3 && far_logits < 1e-3, "{far} {far_logits}");
+}
+
 /// The keys of transformers 4 say the same as those of transformers 5.
 #[test]
 fn old_keys_make_the_same_network() {
@@ -112,6 +127,22 @@ fn kept_keys_and_values_say_the_same() {
             }
         }
     }
+}
+
+/// Chat models end with more tokens than their config.json says.
+#[test]
+fn texts_end_with_the_tokens_of_the_generation_config() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&at("qwen2"), dir.path());
+    let ends = |dir: &Path| opened(dir).0.spec().language_model.as_ref().unwrap().eos_token_ids.clone();
+    assert_eq!(ends(dir.path()), [2]);
+    std::fs::write(dir.path().join("generation_config.json"), r#"{"eos_token_id": [7, 2]}"#).unwrap();
+    assert_eq!(ends(dir.path()), [7, 2]);
+    // What is saved ends with them, too.
+    let (trunk, parameters) = opened(dir.path());
+    let saved = tempfile::tempdir().unwrap();
+    save(saved.path(), &trunk, &parameters).unwrap();
+    assert_eq!(ends(saved.path()), [7, 2]);
 }
 
 fn refused(change: impl Fn(&mut Value)) -> String {

@@ -5,6 +5,7 @@ mod bench;
 mod broken_inputs;
 mod closed_output;
 mod dataset_embeddings;
+mod decoders;
 mod devices;
 mod field;
 mod formats;

@@ -173,7 +173,7 @@ fn a_resolved_config_reads_the_same_again() {
     let config = parse(with("classification", json!({ "text": "t", "label": "y" }))).unwrap();
     let written = serde_json::to_value(&config).unwrap();
     let expected = json!({ "corpus": "c", "classification": {
-        "text": "t", "label": "y", "pooling": "mean", "class_weights": "none", "label_smoothing": 0.0,
+        "text": "t", "label": "y", "class_weights": "none", "label_smoothing": 0.0,
         "dropout": 0.1f32, "max_labels": 1000,
     } });
     assert_eq!(written, expected);

@@ -424,6 +424,14 @@ fn rotary(
     Ok([all, sliding])
 }
 
+/// The tokens that end a text by generation_config.json beside a config.json: what transformers' `generate` goes by, where chat models
+/// have more of them than config.json says.
+pub(super) fn ends_of_generation(config: &Path) -> Option<Value> {
+    let bytes = files::read(&config.with_file_name("generation_config.json")).ok()?;
+    let json: Value = serde_json::from_slice(&bytes).ok()?;
+    json.get("eos_token_id").filter(|ends| !ends.is_null()).cloned()
+}
+
 fn eos_token_ids(read: &ConfigReader<'_>, vocabulary: usize) -> Result<Vec<u32>, ModelError> {
     let id = |value: &Value| {
         let id = value.as_u64().and_then(|id| u32::try_from(id).ok());

@@ -91,34 +91,46 @@ fn texts_are_those_of_transformers() {
 
 #[test]
 fn a_decoder_writes_after_a_prompt_what_transformers_writes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/llama");
+    for name in ["plain", "linear", "llama3", "yarn", "mistral", "qwen2", "qwen3", "gemma3"] {
+        let dir = folder.join(name);
+        writes_as_transformers(&dir, &dir.join("states.safetensors"));
+    }
+}
+
+#[test]
+#[ignore = "needs a decoder: set POLYTASK_DECODER to its folder or file, and POLYTASK_EXPECTED to what make_llama_fixtures.py --model wrote"]
+fn a_real_decoder_writes_what_transformers_writes() {
+    let path = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} names a path"));
+    let (model, expected) = (path("POLYTASK_DECODER"), path("POLYTASK_EXPECTED"));
+    writes_as_transformers(Path::new(&model), Path::new(&expected));
+}
+
+fn writes_as_transformers(model: &Path, expected: &Path) {
     let greedy = Decoding { max_length: 12, ..Decoding::default() };
     let beams = Decoding { beams: 4, length_penalty: 0.8, ..greedy.clone() };
     let strict =
         Decoding { beams: 3, length_penalty: 1.3, min_length: 6, no_repeat_ngram: 2, ..greedy.clone() };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/llama");
-    for name in ["plain", "linear", "llama3", "yarn", "mistral", "qwen2", "qwen3", "gemma3"] {
-        let dir = folder.join(name);
-        let mut parameters = Parameters::new(&Device::flex(), 1);
-        let trunk = Trunk::new(model::open(&dir, &mut parameters, None).unwrap());
-        let ends = trunk.spec().language_model.as_ref().unwrap().eos_token_ids.clone();
-        let bytes = std::fs::read(dir.join("states.safetensors")).unwrap();
-        let rows = |name: &str, offsets: &str| -> Vec<Vec<u32>> {
-            let (ids, offsets) = (ints(&bytes, name), ints(&bytes, offsets));
-            offsets.windows(2).map(|at| ids[at[0] as usize..at[1] as usize].to_vec()).collect()
-        };
-        let read = rows("ids", "offsets");
-        for (what, settings) in [("greedy", &greedy), ("beams", &beams), ("strict", &strict)] {
-            let mut writer = trunk.write(&parameters, "text", None, read.clone());
-            let prompts = (0..).zip(&read).map(|(row, tokens)| Prompt { row, tokens: tokens.clone() });
-            let found = search(prompts.collect(), settings, &ends, &|_| false, |from, ids| {
-                writer.step(from, ids).into_data().try_into_vec().unwrap()
-            });
-            let written = rows(what, &format!("{what}_offsets"));
-            for (row, (found, written)) in found.iter().zip(&written).enumerate() {
-                // `generate` pads what ends early with token 0.
-                let end = written.iter().position(|token| ends.contains(token)).unwrap_or(written.len());
-                assert_eq!(found.tokens, written[..end], "{name}, {what}, row {row}");
-            }
+    let mut parameters = Parameters::new(&Device::flex(), 1);
+    let trunk = Trunk::new(model::open(model, &mut parameters, None).unwrap());
+    let ends = trunk.spec().language_model.as_ref().unwrap().eos_token_ids.clone();
+    let bytes = std::fs::read(expected).unwrap();
+    let rows = |name: &str, offsets: &str| -> Vec<Vec<u32>> {
+        let (ids, offsets) = (ints(&bytes, name), ints(&bytes, offsets));
+        offsets.windows(2).map(|at| ids[at[0] as usize..at[1] as usize].to_vec()).collect()
+    };
+    let read = rows("ids", "offsets");
+    for (what, settings) in [("greedy", &greedy), ("beams", &beams), ("strict", &strict)] {
+        let mut writer = trunk.write(&parameters, "text", None, read.clone());
+        let prompts = (0..).zip(&read).map(|(row, tokens)| Prompt { row, tokens: tokens.clone() });
+        let found = search(prompts.collect(), settings, &ends, &|_| false, |from, ids| {
+            writer.step(from, ids).into_data().try_into_vec().unwrap()
+        });
+        let written = rows(what, &format!("{what}_offsets"));
+        for (row, (found, written)) in found.iter().zip(&written).enumerate() {
+            // `generate` pads what ends early.
+            let end = written.iter().position(|token| ends.contains(token)).unwrap_or(written.len());
+            assert_eq!(found.tokens, written[..end], "{}, {what}, row {row}", model.display());
         }
     }
 }
