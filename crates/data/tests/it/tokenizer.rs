@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use polytask_data::{
-    Encoded, Input, NO_WORD_ID, TextWindows, Tokenizer, TokenizerConfig, TokenizerKind, encode_cached,
+    Completion, Encoded, Input, NO_WORD_ID, RenderedChat, TextWindows, Tokenizer, TokenizerConfig,
+    TokenizerKind, encode_cached,
 };
 use serde::Deserialize;
 
@@ -603,4 +604,57 @@ fn hostile_tokenizers_are_refused() {
         let error = with(&*change).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }
+}
+
+/// The tokens with a word id are the target's; what comes before is the same where the target is not known; a long prompt is cut at its end, so
+/// that the separator and the target stay.
+#[test]
+fn a_completion_is_a_prompt_and_a_target_in_one_row() {
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let ids = |text: &str| tokenizer.ids(text).unwrap();
+        let prompt = "the quick brown fox jumps over the lazy dog and the small cat";
+        let completion =
+            |target, max_target_length| Completion { prompt, separator: " = ", target, max_target_length };
+        let encode =
+            |completion, max_length| tokenizer.encode(&[Input::Completion(completion)], max_length).unwrap();
+        let target = "a slow red hen";
+        let [known, unknown] = [Some(target), None].map(|target| encode(completion(target, 99), 200));
+        let (before, after) = known.ids.split_at(unknown.ids.len());
+        assert_eq!((before, after), (&unknown.ids[..], &ids(target)[..]), "{name}");
+        assert!(known.word_ids[..before.len()].iter().all(|word_id| *word_id == NO_WORD_ID), "{name}");
+        assert!(known.word_ids[before.len()..].iter().all(|word_id| *word_id == 0), "{name}");
+        assert!(before.ends_with(&ids(" = ")), "{name}");
+        assert_eq!(known.truncated, [0]);
+
+        // Room for two tokens of the target.
+        let cut = encode(completion(Some(target), 2), before.len());
+        assert_eq!(cut.ids.len(), before.len(), "{name}");
+        let (before, after) = cut.ids.split_at(cut.ids.len() - 2);
+        assert_eq!(after, &ids(target)[..2], "{name}");
+        assert!(
+            before.ends_with(&ids(" = "))
+                && unknown.ids.starts_with(&before[..before.len() - ids(" = ").len()])
+        );
+        assert_eq!(cut.truncated[0] as usize, 2 + ids(target).len() - 2, "{name}");
+    }
+}
+
+/// What the assistant says has the number of its turn as word ids; of a long conversation the end is kept.
+#[test]
+fn a_conversation_is_one_row() {
+    let tokenizer = tokenizer("byte_level");
+    let text = "user: hello bot: good day user: again bot: yes".to_owned();
+    let said = |part: &str| text.find(part).unwrap()..text.find(part).unwrap() + part.len();
+    let chat = RenderedChat { assistant: vec![said("good day"), said("yes")], text: text.clone() };
+    let encoded = tokenizer.encode(&[Input::Chat(&chat)], 100).unwrap();
+    let of_turn = |turn: u32| -> String {
+        let tokens = encoded.ids.iter().zip(&encoded.word_ids).filter(|(_, word_id)| **word_id == turn);
+        tokenizer.decode(&tokens.map(|(id, _)| *id).collect::<Vec<u32>>())
+    };
+    assert_eq!((of_turn(0), of_turn(1)), ("good day".into(), "yes".into()));
+    assert_eq!(tokenizer.decode(&encoded.ids), text);
+    let cut = tokenizer.encode(&[Input::Chat(&chat)], 5).unwrap();
+    assert_eq!(cut.ids, encoded.ids[encoded.ids.len() - 5..]);
+    assert_eq!(cut.truncated[0] as usize, encoded.ids.len() - 5);
 }

@@ -20,7 +20,7 @@
 //! Paper: Radford et al. 2018, "Improving language understanding by generative pre-training".
 
 use burn::tensor::Tensor;
-use data::{ChatTemplate, DataError, InputField, Pack, Row, Split, TextWindows, Tokenizer, View};
+use data::{DataError, InputField, Pack, Row, Split, TextWindows, Tokenizer, View};
 use model::{LanguageModel, MatrixId, Parameters};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,10 +75,6 @@ struct CausalLanguageModel {
 }
 
 impl Kind for CausalLanguageModel {
-    fn set_causal(&mut self, _chat_template: Option<&ChatTemplate>) -> Result<(), TaskError> {
-        Ok(())
-    }
-
     fn needs_causal(&self) -> bool {
         true
     }
