@@ -60,7 +60,7 @@ def main():
     a.add_argument("--tokens", type=int, default=1024)
     a.add_argument("--threads", type=int, default=os.cpu_count())
     o = a.parse_args()
-    print(machine())
+    print(machine(o.threads))
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         texts = work / "texts.jsonl"
