@@ -5,7 +5,7 @@ use std::path::Path;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{Environment, Error, ErrorKind, Value, context};
+use minijinja::{Environment, Error, ErrorKind, Template, Value, context};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -92,8 +92,7 @@ impl ChatTemplate {
     /// # Errors
     /// In words.
     pub fn check(&self) -> Result<(), String> {
-        let source = with_markers(&self.source);
-        environment().template_from_str(&source).map(|_| ()).map_err(|error| in_words(&error))
+        self.compiled(|_| Ok(()))
     }
 
     /// The text of messages, each an object with `role` and `content`; with what begins an answer of the assistant behind them, if
@@ -102,8 +101,9 @@ impl ChatTemplate {
     /// # Errors
     /// In words: what the template says of messages that it does not allow, or why it fails.
     pub fn render(&self, messages: &[Json], add_generation_prompt: bool) -> Result<String, String> {
-        let text = self.render_marked(messages, add_generation_prompt)?;
-        Ok(text.replace(MARKERS, ""))
+        self.compiled(|template| {
+            Ok(self.render_marked(template, messages, add_generation_prompt)?.replace(MARKERS, ""))
+        })
     }
 
     /// The text of messages and what the assistant says in it. Where the template marks that (`{% generation %}`), it is as marked; else
@@ -113,14 +113,21 @@ impl ChatTemplate {
     /// In words, as [`ChatTemplate::render`]; a template without marks whose text of some messages does not begin as that of the messages
     /// before.
     pub fn render_turns(&self, messages: &[Json]) -> Result<RenderedChat, String> {
-        let marked = self.render_marked(messages, false)?;
+        self.compiled(|template| self.turns(template, messages))
+    }
+
+    fn turns(&self, template: &Template<'_, '_>, messages: &[Json]) -> Result<RenderedChat, String> {
+        let render = |messages: &[Json], add_generation_prompt| {
+            self.render_marked(template, messages, add_generation_prompt)
+        };
+        let marked = render(messages, false)?;
         if marked.contains(MARKERS) {
             return Ok(unmarked(&marked));
         }
         let mut assistant = Vec::new();
         for turn in (0..messages.len()).filter(|turn| messages[*turn]["role"] == "assistant") {
-            let before = self.render(&messages[..turn], true)?;
-            let whole = self.render(&messages[..=turn], false)?;
+            let before = render(&messages[..turn], true)?;
+            let whole = render(&messages[..=turn], false)?;
             if !(whole.starts_with(&before) && marked.starts_with(&whole)) {
                 return Err("the chat template writes earlier messages in another way once later ones follow, and does not mark what the \
                             assistant says: put {% generation %} and {% endgeneration %} around it in `template`"
@@ -136,11 +143,24 @@ impl ChatTemplate {
         Ok(RenderedChat { text: marked, assistant })
     }
 
-    fn render_marked(&self, messages: &[Json], add_generation_prompt: bool) -> Result<String, String> {
+    /// What `work` makes of the compiled template.
+    fn compiled<T>(&self, work: impl FnOnce(&Template<'_, '_>) -> Result<T, String>) -> Result<T, String> {
         let source = with_markers(&self.source);
         let environment = environment();
+        // A bug of the engine is a template that cannot be used.
+        let template =
+            foreign::caught(|| environment.template_from_str(&source))?.map_err(|error| in_words(&error))?;
+        work(&template)
+    }
+
+    fn render_marked(
+        &self,
+        template: &Template<'_, '_>,
+        messages: &[Json],
+        add_generation_prompt: bool,
+    ) -> Result<String, String> {
         let render = || {
-            environment.template_from_str(&source)?.render(context! {
+            template.render(context! {
                 messages => Value::from(Serde(messages)),
                 add_generation_prompt,
                 bos_token => self.bos_token.as_str(),
@@ -149,7 +169,6 @@ impl ChatTemplate {
                 documents => Value::from(()),
             })
         };
-        // A bug of the engine is a template that cannot be used.
         foreign::caught(render)?.map_err(|error| in_words(&error))
     }
 }

@@ -120,7 +120,9 @@ struct ConfiguredTask<'a> {
 fn configured_tasks(config: &Config) -> Result<Vec<ConfiguredTask<'_>>, Failure> {
     let (mut tasks, mut errors) = (Vec::new(), Vec::new());
     let causal = is_causal(&config.model.backbone)?;
-    let template = chat_template(&config.model.backbone)?;
+    // Whoever does not chat needs no template, nor the file that has it.
+    let chats = causal && config.task.values().any(|task| task.config.chat.is_some());
+    let template = if chats { chat_template(&config.model.backbone)? } else { None };
     for (name, table) in &config.task {
         match table.build(name) {
             Ok(mut kind) => {

@@ -26,8 +26,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::seq2seq::{Decoding, Prompt, search};
-use crate::heads::head;
+use super::seq2seq::{Decoding, Hypothesis, Prompt, continuations, states_and_targets};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
     Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
@@ -158,17 +157,10 @@ impl CausalLanguageModelHead {
         batch: &Batch<'_>,
         is_cut: &[Option<bool>],
     ) -> (Tensor<2>, Vec<u32>, Vec<usize>) {
-        let (mut tokens, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-        for at in batch.rows {
-            let (states, of_row) = match is_cut.get(at.row as usize).copied().flatten() {
-                Some(is_cut) => self.predicted(batch.pack, *at, is_cut),
-                None => (Vec::new(), Vec::new()),
-            };
-            tokens.extend(states);
-            lengths.push(of_row.len());
-            targets.extend(of_row);
-        }
-        (kernels::gather_rows(batch.states.clone(), &tokens), targets, lengths)
+        states_and_targets(batch, |at| match is_cut.get(at.row as usize).copied().flatten() {
+            Some(is_cut) => self.predicted(batch.pack, at, is_cut),
+            None => (Vec::new(), Vec::new()),
+        })
     }
 }
 
@@ -214,7 +206,7 @@ impl Head for CausalLanguageModelHead {
     ) -> Vec<Prediction> {
         // A row of a corpus is scored; any other goes on.
         if targets.is_empty() {
-            return self.continuations(parameters, batch);
+            return self.write(parameters, batch);
         }
         let (states, next, lengths) = self.states_and_targets(batch, targets);
         let mut found = kernels::likelihoods(states, parameters.matrix(self.output), &next).into_iter();
@@ -277,8 +269,7 @@ impl Head for CausalLanguageModelHead {
 
 impl CausalLanguageModelHead {
     /// How each row goes on.
-    fn continuations(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
-        let writer = batch.writer.expect("outside of training a batch has the trunk");
+    fn write(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
         let prompt = |at: &BatchRow| {
             let mut tokens = batch.pack.ids[at.tokens(batch.pack)].to_vec();
             // Without what a tokenizer ends rows with.
@@ -287,14 +278,11 @@ impl CausalLanguageModelHead {
             }
             Prompt { row: at.row.into(), tokens }
         };
-        let prompts: Vec<Prompt> = batch.rows.iter().map(prompt).collect();
-        let tokens = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
-        let mut text = writer.trunk.write(parameters, writer.task, writer.dataset, tokens);
+        let prompts = batch.rows.iter().map(prompt).collect();
         let decoding = &self.kind.decoding;
         let stops = decoding.stops(&self.tokenizer);
-        let found =
-            search(prompts, decoding, &self.eos, &stops, |from, ids| head::to_host_vec(text.step(from, ids)));
-        let answer = |found: super::seq2seq::Hypothesis| {
+        let found = continuations(batch, parameters, prompts, decoding, (&self.eos, &stops));
+        let answer = |found: Hypothesis| {
             let mean = found.log_probability / found.steps.max(1) as f32;
             let (text, probability) = (decoding.text_of(&self.tokenizer, &found.tokens), mean.exp());
             Prediction::Text(TextAnswer { text, probability, likelihood: None })

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use causal::{Causal, Prompts};
+pub(crate) use causal::{continuations, states_and_targets};
 use data::{
     ChatSource, ChatTemplate, DataError, ErrorList, InputField, Pack, Row, SentencePiece, Split, Tokenizer,
     Value, View, is_blank,
@@ -24,7 +25,7 @@ use encoder_decoder::EncoderDecoder;
 use model::Parameters;
 use network::WritingNetwork;
 use rayon::prelude::*;
-pub(crate) use search::{Hypothesis, Prompt, search};
+pub(crate) use search::{Hypothesis, Prompt};
 use serde_json::json;
 pub use text_metrics::{SmoothingMethod, TextMetrics, Tokenization};
 pub(crate) use text_metrics::{TextScores, texts};

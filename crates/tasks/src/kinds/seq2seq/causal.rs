@@ -6,7 +6,7 @@ use data::{Encoded, NO_WORD_ID, Pack};
 use model::{LanguageModel, MatrixId, Parameters};
 
 use super::network::WritingNetwork;
-use super::search::{Hypothesis, Prompt, search};
+use super::search::{Ends, Hypothesis, Prompt, search};
 use super::{Decoding, Seq2Seq, Seq2SeqHead, Texts};
 use crate::heads::head;
 use crate::task_head::Head;
@@ -97,17 +97,39 @@ impl Causal {
         (states, targets)
     }
 
-    /// The states `[n, hidden]` that predict, and what they predict, of all rows; and how many of each row.
     fn states_and_targets(&self, batch: &Batch<'_>) -> (Tensor<2>, Vec<u32>, Vec<usize>) {
-        let (mut tokens, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-        for at in batch.rows {
-            let (states, of_row) = self.predicted(batch.pack, *at);
-            tokens.extend(states);
-            lengths.push(of_row.len());
-            targets.extend(of_row);
-        }
-        (kernels::gather_rows(batch.states.clone(), &tokens), targets, lengths)
+        states_and_targets(batch, |at| self.predicted(batch.pack, at))
     }
+}
+
+/// What the trunk of a batch writes after prompts.
+pub(crate) fn continuations(
+    batch: &Batch<'_>,
+    parameters: &Parameters,
+    prompts: Vec<Prompt>,
+    decoding: &Decoding,
+    (ends, stops): Ends<'_>,
+) -> Vec<Hypothesis> {
+    let writer = batch.writer.expect("outside of training a batch has the trunk");
+    let tokens = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
+    let mut text = writer.trunk.write(parameters, writer.task, writer.dataset, tokens);
+    search(prompts, decoding, ends, stops, |from, ids| head::to_host_vec(text.step(from, ids)))
+}
+
+/// The states `[n, hidden]` that predict, and what they predict, of the rows of a batch; and how many of each row. `of_row` gives the
+/// tokens of the pack with the states of a row, and what they predict.
+pub(crate) fn states_and_targets(
+    batch: &Batch<'_>,
+    of_row: impl Fn(BatchRow) -> (Vec<u32>, Vec<u32>),
+) -> (Tensor<2>, Vec<u32>, Vec<usize>) {
+    let (mut tokens, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+    for at in batch.rows {
+        let (states, of_row) = of_row(*at);
+        tokens.extend(states);
+        lengths.push(of_row.len());
+        targets.extend(of_row);
+    }
+    (kernels::gather_rows(batch.states.clone(), &tokens), targets, lengths)
 }
 
 impl WritingNetwork for Causal {
@@ -163,17 +185,12 @@ impl WritingNetwork for Causal {
         decoding: &Decoding,
         stops: &(dyn Fn(&[u32]) -> bool + Sync),
     ) -> Vec<Hypothesis> {
-        let writer = batch.writer.expect("outside of training a batch has the trunk");
         let prompt = |at: &BatchRow| {
             let known = texts.prompts.row(at.row as usize).map(<[u32]>::to_vec);
             let tokens = known.unwrap_or_else(|| batch.pack.ids[at.tokens(batch.pack)].to_vec());
             Prompt { row: at.row.into(), tokens }
         };
-        let prompts: Vec<Prompt> = batch.rows.iter().map(prompt).collect();
-        let tokens = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
-        let mut text = writer.trunk.write(parameters, writer.task, writer.dataset, tokens);
-        search(prompts, decoding, &self.eos_token_ids, stops, |from, ids| {
-            head::to_host_vec(text.step(from, ids))
-        })
+        let prompts = batch.rows.iter().map(prompt).collect();
+        continuations(batch, parameters, prompts, decoding, (&self.eos_token_ids, stops))
     }
 }

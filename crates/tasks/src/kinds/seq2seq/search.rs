@@ -30,7 +30,7 @@ pub(crate) struct Prompt {
 }
 
 /// The tokens that end a text, and whether what is written does.
-type Ends<'a> = (&'a [u32], &'a (dyn Fn(&[u32]) -> bool + Sync));
+pub(crate) type Ends<'a> = (&'a [u32], &'a (dyn Fn(&[u32]) -> bool + Sync));
 
 /// An unfinished text.
 #[derive(Debug, Clone)]
