@@ -41,6 +41,12 @@ impl<'a> MatRef<'a> {
         }
     }
 
+    /// The numbers row by row, where they lie in memory like this without gaps.
+    pub(crate) fn rows_in_order(&self) -> Option<&'a [f32]> {
+        let [rows, columns] = self.shape;
+        (self.strides == [columns, 1]).then(|| &self.data[..rows * columns])
+    }
+
     /// An element.
     #[cfg(test)]
     pub(crate) fn at(&self, row: usize, column: usize) -> f32 {
