@@ -29,6 +29,7 @@ pub mod mean_squares;
 pub mod mix;
 pub mod mixture;
 pub mod norm;
+mod packed_matrix;
 pub mod rotary;
 mod simd;
 mod uninit;
@@ -43,6 +44,7 @@ pub use gemm::{GemmKernel, bf16, few_rows, matmul};
 pub use low_rank::LowRankGroups;
 pub use mix::Mixing;
 pub use mixture::MixtureWeights;
+pub use packed_matrix::PackedMatrix;
 pub use rotary::RotaryAngles;
 
 /// Rows that one parallel task takes at a time.

@@ -14,10 +14,17 @@ pub fn forward(
     products: GemmKernel,
 ) -> Vec<f32> {
     let mut y = products.product(MatRef::new(x, n, inputs), MatRef::new(w, outputs, inputs).t());
-    if let Some(b) = b.filter(|b| !b.is_empty()) {
-        y.par_chunks_mut(ROWS * outputs).for_each(|rows| add_bias(rows, b));
+    if let Some(b) = b {
+        add_bias(&mut y, b);
     }
     y
+}
+
+/// `y += b` for each row of `y`, which is as wide as `b`.
+pub fn add_bias(y: &mut [f32], b: &[f32]) {
+    if !b.is_empty() {
+        y.par_chunks_mut(ROWS * b.len()).for_each(|rows| add_to_rows(rows, b));
+    }
 }
 
 /// Gradient of the input: `dy w`.
@@ -55,7 +62,7 @@ pub fn bias_gradient(dy: &[f32], outputs: usize) -> Vec<f32> {
 }
 
 simd::simd! {
-    fn add_bias(rows: &mut [f32], b: &[f32]) {
+    fn add_to_rows(rows: &mut [f32], b: &[f32]) {
         for row in rows.chunks_exact_mut(b.len()) {
             for (y, b) in row.iter_mut().zip(b) {
                 *y += b;

@@ -26,7 +26,9 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use cpu::{AdamW, CrossEntropyTargets, Dropout, Glu, MixtureWeights, RotaryAngles, matmul, splitmix};
+pub use cpu::{
+    AdamW, CrossEntropyTargets, Dropout, Glu, MixtureWeights, PackedMatrix, RotaryAngles, matmul, splitmix,
+};
 pub use elementwise::{Element, Formula, elementwise};
 pub use jacobian::{accumulate_gramian, map_rows_in_place, weighted_sum};
 pub use kv_cache::KvCache;
@@ -86,6 +88,29 @@ pub fn linear_rows(
         x.into_dispatch(),
         w.into_dispatch(),
         b.into_dispatch(),
+        rows,
+        precision,
+    ))
+}
+
+/// [`linear_rows`] with a packed weight, which gets no gradient.
+///
+/// `x` `[n, in]`, `w` `[out, in]`, `b` `[out]`, result `[n, rows]`.
+pub fn packed_linear(
+    x: Tensor<2>,
+    w: &Arc<PackedMatrix>,
+    b: Tensor<1>,
+    rows: Range<usize>,
+    precision: Precision,
+) -> Tensor<2> {
+    let [outputs, inputs] = w.shape();
+    let fits = (x.dims()[1], b.dims()[0]) == (inputs, outputs);
+    assert!(fits, "packed_linear: weight and bias must fit the input");
+    assert!(rows.start <= rows.end && rows.end <= outputs, "packed_linear: rows of the weight");
+    Tensor::from_dispatch(Dispatch::fused_packed_linear(
+        x.into_dispatch(),
+        b.into_dispatch(),
+        w.clone(),
         rows,
         precision,
     ))

@@ -570,7 +570,11 @@ pub(crate) fn sum<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 const RUN: usize = 1024;
 
 /// Host numbers on the device and in the element type of `like`.
-fn host<B: Backend>(values: Vec<f32>, shape: impl Into<Shape>, like: &FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn host<B: Backend>(
+    values: Vec<f32>,
+    shape: impl Into<Shape>,
+    like: &FloatTensor<B>,
+) -> FloatTensor<B> {
     let data = TensorData::new(values, shape.into()).convert_dtype(like.dtype());
     B::float_from_data(data, &like.device())
 }

@@ -29,6 +29,27 @@ pub struct ModelConfig {
     /// The lower part of the backbone that stays as it is: `freeze = { layers = 4 }`. Off by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
+    /// The type in memory of the trunk's matrices that are not trained: `"f32"` by default; `"bf16"`, half the memory, to which they
+    /// are rounded, unless the checkpoint has them in it already. What is trained is f32, and so is all that is saved. On the processor.
+    #[serde(default, skip_serializing_if = "Dtype::is_default")]
+    pub dtype: Dtype,
+}
+
+/// The type of numbers in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits: f32 with eight bits of precision.
+    Bf16,
+}
+
+impl Dtype {
+    fn is_default(&self) -> bool {
+        *self == Dtype::default()
+    }
 }
 
 #[cfg(test)]

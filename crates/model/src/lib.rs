@@ -31,7 +31,7 @@ pub use backbones::llama::LlamaConfig;
 pub use backbones::modernbert::ModernBertConfig;
 pub use backbones::t5::T5Config;
 pub use backbones::{Backbone, BackboneConfig, BackboneSpec, CATALOGUE, FromScratch, LanguageModel, build};
-pub use config::ModelConfig;
+pub use config::{Dtype, ModelConfig};
 pub use decoder::{Decoder, DecoderConfig, Generator, KvCache};
 pub use device::{DeviceError, DeviceName, device_model_name};
 pub use error::{ModelError, TensorProblem};
@@ -46,7 +46,7 @@ pub use io::{
 pub use kernels::Precision;
 pub use parameters::{
     Depth, HeadBuilder, Level, MatrixId, Owner, Parameter, ParameterSpec, ParameterTensor, Parameters, Role,
-    Stack, VectorId, head_prefix,
+    Stack, VectorId, Weight, head_prefix,
 };
 pub use sharing::{
     AdapterFusion, AdapterFusionConfig, Adapters, AdaptersConfig, Bitfit, BitfitConfig, Branch, BranchConfig,

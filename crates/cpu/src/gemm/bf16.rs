@@ -107,7 +107,7 @@ fn add(out: &mut [MaybeUninit<f32>], first: bool, a: MatRef, b: MatRef, unit: Bf
 
 /// The bits of `x` as bf16, to nearest, ties to even; NaN stays NaN.
 #[inline(always)]
-fn rounded(x: f32) -> u32 {
+pub(crate) fn rounded(x: f32) -> u32 {
     let bits = x.to_bits();
     let near = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
     if x.is_nan() { (bits >> 16) | 0x40 } else { near }

@@ -11,7 +11,7 @@ use lanes::Lanes;
 use rayon::prelude::*;
 
 /// The most rows for which this is faster than a general product.
-const MOST_ROWS: usize = 64;
+pub(crate) const MOST_ROWS: usize = 64;
 /// The fewest weights for which it is worth it.
 const LEAST_WEIGHTS: usize = 1 << 16;
 /// About how many weights a thread takes at a time.

@@ -66,7 +66,7 @@ fn rows_of<'a>(matrix: &'a FlexTensor, rows: &Range<usize>, width: usize) -> &'a
 }
 
 /// Rows among zeros, in their places in a matrix with so many rows.
-fn among_zeros(part: Vec<f32>, rows: &Range<usize>, of: usize, width: usize) -> Vec<f32> {
+pub(super) fn among_zeros(part: Vec<f32>, rows: &Range<usize>, of: usize, width: usize) -> Vec<f32> {
     if rows.len() == of {
         return part;
     }

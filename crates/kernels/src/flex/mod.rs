@@ -14,6 +14,7 @@ mod mix;
 mod node;
 mod norm;
 mod ops;
+mod packed;
 mod rotary;
 
 use crate::AdamW;

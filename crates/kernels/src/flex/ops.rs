@@ -13,6 +13,7 @@ use super::low_rank::{GatedLowRank, LowRank};
 use super::mix::{AddGradient, Mix, SigmoidGate, Softmax};
 use super::node::{FusedOp, as_f32_slice, contiguous, forward_autograd, forward_inference, whole};
 use super::norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
+use super::packed::PackedLinear;
 use super::rotary::Rotary;
 use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
 use crate::{
@@ -25,7 +26,7 @@ use burn::backend::{
 };
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
-use cpu::{AffineGroups, GatedLowRankShape, Glu, LowRankGroups, Mixing, MixtureWeights};
+use cpu::{AffineGroups, GatedLowRankShape, Glu, LowRankGroups, Mixing, MixtureWeights, PackedMatrix};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ macro_rules! fused_ops {
     ($implement:ident) => {
         $implement! {
             fused_linear(x, w, b; rows: Range<usize>, precision: Precision) = Linear((rows, precision));
+            fused_packed_linear(x, b; w: Arc<PackedMatrix>, rows: Range<usize>, precision: Precision)
+                = PackedLinear((w, rows, precision));
             fused_linear_gelu(x, w, b; precision: Precision) = LinearGelu(precision);
             fused_ffn(x, w1, b1, w2, b2; precision: Precision) = Ffn(precision);
             fused_attention(qkv; rows: RowOffsets, settings: AttentionSettings) = Attention((rows, settings));

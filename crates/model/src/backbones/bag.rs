@@ -223,8 +223,7 @@ impl Backbone for Bag {
     }
 
     fn embed(&self, context: &LayerContext<'_>, input: &EncoderInput<'_>) -> Tensor<2> {
-        let ids = context.parameters().local_row_indices(self.embeddings, input.ids);
-        let x = kernels::embed(context.matrix(self.embeddings), &ids);
+        let x = context.token_vectors(self.embeddings, input.ids);
         let x = match context.dataset_vectors(input) {
             Some(datasets) => kernels::add(x, datasets),
             None => x,

@@ -291,8 +291,7 @@ impl Backbone for Llama {
     }
 
     fn embed(&self, context: &LayerContext<'_>, input: &EncoderInput<'_>) -> Tensor<2> {
-        let ids = context.parameters().local_row_indices(self.word, input.ids);
-        let x = kernels::embed(context.matrix(self.word), &ids);
+        let x = context.token_vectors(self.word, input.ids);
         let x = match self.settings.family.scales_embeddings {
             true => kernels::scale(x, f64::from((self.settings.hidden as f32).sqrt())),
             false => x,

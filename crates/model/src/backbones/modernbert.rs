@@ -233,8 +233,7 @@ impl Backbone for ModernBert {
     }
 
     fn embed(&self, context: &LayerContext<'_>, input: &EncoderInput<'_>) -> Tensor<2> {
-        let ids = context.parameters().local_row_indices(self.word, input.ids);
-        let x = kernels::embed(context.matrix(self.word), &ids);
+        let x = context.token_vectors(self.word, input.ids);
         let x = match context.dataset_vectors(input) {
             Some(datasets) => kernels::add(x, datasets),
             None => x,

@@ -153,8 +153,7 @@ impl Backbone for T5 {
     }
 
     fn embed(&self, context: &LayerContext<'_>, input: &EncoderInput<'_>) -> Tensor<2> {
-        let ids = context.parameters().local_row_indices(self.table, input.ids);
-        let x = kernels::embed(context.matrix(self.table), &ids);
+        let x = context.token_vectors(self.table, input.ids);
         let x = match context.dataset_vectors(input) {
             Some(datasets) => kernels::add(x, datasets),
             None => x,

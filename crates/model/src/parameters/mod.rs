@@ -12,8 +12,10 @@ use crate::cast::to_u32;
 use crate::error::ModelError;
 use crate::init::Init;
 use burn::tensor::{Device, Tensor, TensorData};
+use kernels::{PackedMatrix, Precision};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A parameter's tensor.
@@ -61,6 +63,49 @@ fn leaf<const D: usize>(tensor: Tensor<D>, autodiff: bool, trainable: bool) -> T
     if autodiff { tensor.autodiff().set_require_grad(trainable) } else { tensor }
 }
 
+/// A matrix as it is in memory.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large variant is the usual one, and lives for one product"
+)]
+pub enum Weight {
+    /// f32, with a graph where it is trained.
+    Dense(Tensor<2>),
+    /// Packed, and not trained.
+    Packed(Arc<PackedMatrix>),
+}
+
+impl Weight {
+    /// Rows and columns.
+    pub fn dims(&self) -> [usize; 2] {
+        match self {
+            Weight::Dense(tensor) => tensor.dims(),
+            Weight::Packed(packed) => packed.shape(),
+        }
+    }
+
+    /// A linear layer with some rows of the weight and of the bias: `x` `[n, in]`, result `[n, rows]`; see [`kernels::linear_rows`].
+    pub fn linear_rows(
+        self,
+        x: Tensor<2>,
+        b: Tensor<1>,
+        rows: Range<usize>,
+        precision: Precision,
+    ) -> Tensor<2> {
+        match self {
+            Weight::Dense(w) => kernels::linear_rows(x, w, b, rows, precision),
+            Weight::Packed(w) => kernels::packed_linear(x, &w, b, rows, precision),
+        }
+    }
+
+    /// A linear layer: `x` `[n, in]`, result `[n, out]`.
+    pub fn linear(self, x: Tensor<2>, b: Tensor<1>, precision: Precision) -> Tensor<2> {
+        let rows = 0..self.dims()[0];
+        self.linear_rows(x, b, rows, precision)
+    }
+}
+
 /// One parameter.
 #[derive(Debug, Clone)]
 pub struct Parameter {
@@ -78,7 +123,9 @@ pub struct Parameter {
     pub trainable: bool,
     is_copy: bool,
     shape: Vec<usize>,
+    /// A placeholder where `packed` has the numbers.
     value: ParameterTensor,
+    packed: Option<Arc<PackedMatrix>>,
     /// Which rows of the parameter these are, rising; `None` for all of it.
     rows: Option<Arc<[u32]>>,
 }
@@ -123,6 +170,14 @@ impl Parameter {
     /// Whether it is the weight of a linear layer inside the trunk.
     pub fn is_linear_weight(&self) -> bool {
         self.role == Role::Linear
+    }
+    /// What its numbers take of memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.packed.as_ref().map_or(4 * self.size(), |packed| packed.bytes())
+    }
+    /// Whether it is in memory in fewer bytes than f32 takes ([`Parameters::pack`]).
+    pub fn is_packed(&self) -> bool {
+        self.packed.is_some()
     }
     /// Its tensor, for looking at gradients: `tensor.grad(&gradients)`.
     pub fn value(&self) -> &ParameterTensor {
@@ -239,14 +294,50 @@ impl Parameters {
             is_copy: false,
             shape: shape.to_vec(),
             value,
+            packed: None,
             rows: None,
         });
         index
     }
 
-    /// The tensor behind a handle.
+    /// Rounds a matrix that is not trained to bf16, and from then on keeps it in half the memory.
+    ///
+    /// # Panics
+    /// If it is trained, or no matrix.
+    pub fn pack(&mut self, index: usize) {
+        let parameter = &mut self.table[index];
+        let (&[rows, columns], false) = (&parameter.shape[..], parameter.trainable) else {
+            panic!("{} is no matrix that stays as it is", parameter.name);
+        };
+        if parameter.packed.is_none() {
+            let packed = PackedMatrix::bf16(&parameter.value.values(), [rows, columns]);
+            parameter.packed = Some(Arc::new(packed));
+            self.take(index);
+        }
+    }
+
+    /// Whether bf16 has all numbers of a parameter as they are.
+    pub fn is_exactly_bf16(&self, index: usize) -> bool {
+        self.table[index].packed.is_some()
+            || self.data(index).iter().all(|value| value.to_bits().trailing_zeros() >= 16)
+    }
+
+    /// The weight behind a handle, as it is in memory.
+    pub fn weight(&self, handle: MatrixId) -> Weight {
+        match &self.table[handle.0].packed {
+            Some(packed) => Weight::Packed(packed.clone()),
+            None => Weight::Dense(self.matrix(handle)),
+        }
+    }
+
+    /// The tensor behind a handle; of a packed one a new tensor in f32.
     pub fn matrix(&self, handle: MatrixId) -> Tensor<2> {
-        match &self.table[handle.0].value {
+        let parameter = &self.table[handle.0];
+        if let Some(packed) = &parameter.packed {
+            let [rows, columns] = packed.shape();
+            return Tensor::from_data(TensorData::new(packed.rows(0..rows), [rows, columns]), &self.device);
+        }
+        match &parameter.value {
             ParameterTensor::Matrix(tensor) => tensor.clone(),
             ParameterTensor::Vector(_) => unreachable!("a matrix handle is only made with a matrix"),
         }
@@ -324,19 +415,31 @@ impl Parameters {
         parameter.value = weight.leaf(autodiff, parameter.trainable);
     }
 
-    /// Freezes a parameter, or thaws it.
+    /// Freezes a parameter, or thaws it; a packed one is then f32 again.
     pub fn set_trainable(&mut self, index: usize, trainable: bool) {
-        self.table[index].trainable = trainable;
-        let weight = self.take(index);
+        let parameter = &mut self.table[index];
+        parameter.trainable = trainable;
+        let weight = match parameter.packed.take_if(|_| trainable) {
+            Some(packed) => {
+                let values = packed.rows(0..packed.shape()[0]);
+                ParameterTensor::from_values(values, &parameter.shape, &self.device)
+            }
+            None if parameter.packed.is_some() => return,
+            None => self.take(index),
+        };
         self.put(index, weight);
     }
 
     /// A parameter's numbers, in row-major order.
     pub fn data(&self, index: usize) -> Vec<f32> {
-        self.table[index].value.values()
+        let parameter = &self.table[index];
+        match &parameter.packed {
+            Some(packed) => packed.rows(0..packed.shape()[0]),
+            None => parameter.value.values(),
+        }
     }
 
-    /// Replaces a parameter's numbers.
+    /// Replaces a parameter's numbers; those of a packed one are rounded.
     ///
     /// # Errors
     /// [`ModelError::Length`] if their number is not the parameter's.
@@ -346,7 +449,11 @@ impl Parameters {
             let (name, expected) = (parameter.name.clone(), parameter.size());
             return Err(ModelError::Length { name, found: values.len(), expected });
         }
-        let weight = ParameterTensor::from_values(values, &parameter.shape, &self.device);
+        if let Some(packed) = &mut self.table[index].packed {
+            *packed = Arc::new(PackedMatrix::bf16(&values, packed.shape()));
+            return Ok(());
+        }
+        let weight = ParameterTensor::from_values(values, &self.table[index].shape, &self.device);
         self.put(index, weight);
         Ok(())
     }
@@ -357,7 +464,13 @@ impl Parameters {
         let mut copy = self.clone();
         let autodiff = self.device.is_autodiff();
         let parameter = &mut copy.table[table.0];
-        let picked = kernels::gather_rows(self.matrix(table).inner(), rows);
+        let picked = match parameter.packed.take() {
+            Some(packed) => {
+                let shape = [rows.len(), packed.shape()[1]];
+                Tensor::from_data(TensorData::new(packed.gather(rows), shape), &self.device.clone().inner())
+            }
+            None => kernels::gather_rows(self.matrix(table).inner(), rows),
+        };
         parameter.value = ParameterTensor::Matrix(picked).leaf(autodiff, parameter.trainable);
         parameter.rows = Some(rows.into());
         copy

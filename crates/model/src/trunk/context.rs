@@ -8,9 +8,9 @@ use super::feed_forward::{Activation, FeedForwardId, LinearId};
 use super::input::{EncoderInput, PackOffset, TokenSelection};
 use super::inserted_rows;
 use super::lanes::{Lane, Lanes};
-use crate::parameters::{MatrixId, Parameters, VectorId};
+use crate::parameters::{MatrixId, Parameters, VectorId, Weight};
 use crate::sharing::{Half, Hard, Map, Sharing, Site, WeightCopies};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use kernels::{Dropout, KvCache, Precision, RowOffsets};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -190,6 +190,23 @@ impl<'a> LayerContext<'a> {
         own.unwrap_or_else(|| self.parameters.matrix(id))
     }
 
+    /// The vectors `[tokens, width]` of tokens in a table.
+    pub fn token_vectors(&self, table: MatrixId, ids: &[u32]) -> Tensor<2> {
+        match self.weight(table) {
+            Weight::Dense(vectors) => kernels::embed(vectors, &self.parameters.local_row_indices(table, ids)),
+            Weight::Packed(vectors) => {
+                let data = TensorData::new(vectors.gather(ids), [ids.len(), vectors.shape()[1]]);
+                Tensor::from_data(data, self.parameters.device())
+            }
+        }
+    }
+
+    /// A matrix as it is in memory, as [`LayerContext::matrix`].
+    fn weight(&self, id: MatrixId) -> Weight {
+        let own = self.own_weights().and_then(|(task, own)| own.matrix(task, id, self.parameters));
+        own.map_or_else(|| self.parameters.weight(id), Weight::Dense)
+    }
+
     /// A vector, as [`LayerContext::matrix`].
     pub fn vector(&self, id: VectorId) -> Tensor<1> {
         let own = self.own_weights().and_then(|(task, own)| own.vector(task, id, self.parameters));
@@ -272,7 +289,7 @@ impl<'a> LayerContext<'a> {
     pub fn linear(&self, layer: Option<usize>, maps: &[Map], x: Tensor<2>, w: LinearId) -> Tensor<2> {
         let (weight, bias) = self.linear_weights(w);
         let x = self.enter(layer, maps, x);
-        let y = kernels::linear(x.clone(), weight, bias, self.precision);
+        let y = weight.linear(x.clone(), bias, self.precision);
         self.adapt(layer, maps, x, y)
     }
 
@@ -293,7 +310,7 @@ impl<'a> LayerContext<'a> {
     ) -> Tensor<2> {
         let (weight, bias) = self.linear_weights(w);
         let x = self.enter(layer, maps, x);
-        let y = kernels::linear_rows(x.clone(), weight, bias, rows, self.precision);
+        let y = weight.linear_rows(x.clone(), bias, rows, self.precision);
         self.adapt(layer, maps, x, y)
     }
 
@@ -312,7 +329,9 @@ impl<'a> LayerContext<'a> {
         let hooked = [Map::FfnIn, Map::FfnOut].into_iter().any(|map| self.site(layer, map).is_some());
         if w.activation == Activation::Gelu && !hooked && inside.is_none() {
             let ((w1, b1), (w2, b2)) = (self.linear_weights(w.ffn_in), self.linear_weights(w.ffn_out));
-            return kernels::ffn(x, w1, b1, w2, b2, self.precision);
+            if let (Weight::Dense(w1), Weight::Dense(w2)) = (w1, w2) {
+                return kernels::ffn(x, w1, b1, w2, b2, self.precision);
+            }
         }
         let maps: &[Map] = match w.activation {
             Activation::GluOfHalves(_) => &[Map::FfnIn, Map::FfnGate],
@@ -349,11 +368,11 @@ impl<'a> LayerContext<'a> {
         (y, None)
     }
 
-    fn linear_weights(&self, w: LinearId) -> (Tensor<2>, Tensor<1>) {
-        let weight = self.matrix(w.weight);
+    fn linear_weights(&self, w: LinearId) -> (Weight, Tensor<1>) {
+        let weight = self.weight(w.weight);
         let bias = match w.bias {
             Some(bias) => self.vector(bias),
-            None => Tensor::zeros([weight.dims()[0]], &weight.device()),
+            None => Tensor::zeros([weight.dims()[0]], self.parameters.device()),
         };
         (weight, bias)
     }

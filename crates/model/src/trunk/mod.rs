@@ -192,6 +192,25 @@ impl Trunk {
         }
     }
 
+    /// Rounds the matrices of the trunk that are not trained to bf16 and keeps them in half the memory; those of `exactly` alone that this
+    /// does not change. How many numbers they are. A matrix that a sharing scheme has copied stays as it is.
+    pub fn pack(&self, parameters: &mut Parameters, exactly: bool) -> usize {
+        let table = self.spec().language_model.as_ref().and_then(|model| model.output);
+        let mut numbers = 0;
+        for index in 0..parameters.len() {
+            let parameter = parameters.parameter(index);
+            let is_wanted = parameter.is_base()
+                && (parameter.is_linear_weight() || table.is_some_and(|table| table.index() == index))
+                && parameter.shape().len() == 2
+                && !parameter.trainable;
+            if is_wanted && (!exactly || parameters.is_exactly_bf16(index)) {
+                numbers += parameters.parameter(index).size();
+                parameters.pack(index);
+            }
+        }
+        numbers
+    }
+
     /// Whether the first `layers` layers can be frozen without those above: not where these have the same weights (ALBERT).
     pub fn can_freeze(&self, layers: usize) -> bool {
         !self.spec().shape().repeats_across(layers)

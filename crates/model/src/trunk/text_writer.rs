@@ -23,9 +23,9 @@ pub struct TextWriter<'a> {
 impl Trunk {
     /// The logits `[n, vocabulary]` of what follows tokens with these states `[n, hidden]`, of a network that predicts tokens; `None` of others.
     pub fn logits(&self, parameters: &Parameters, states: Tensor<2>) -> Option<Tensor<2>> {
-        let table = parameters.matrix(self.spec().language_model.as_ref()?.output?);
-        let zeros = Tensor::zeros([table.dims()[0]], &table.device());
-        Some(kernels::linear(states, table, zeros, Precision::F32))
+        let table = parameters.weight(self.spec().language_model.as_ref()?.output?);
+        let zeros = Tensor::zeros([table.dims()[0]], &states.device());
+        Some(table.linear(states, zeros, Precision::F32))
     }
 
     /// Begins texts of a task after these prompts, none of which is empty; in the corpus of this number where corpora have vectors.

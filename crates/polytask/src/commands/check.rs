@@ -296,7 +296,8 @@ fn plan(config: &Config, job: &Job, planned: &Plan) -> String {
         config.optimizer.state_shapes(p).iter().map(|shape| shape.iter().product::<usize>()).sum::<usize>()
     };
     let kept: usize = trained.map(|p| p.size() + state(p)).sum();
-    let memory = 4 * (size(&|_| true) + kept);
+    let weights: usize = job.model.parameters.iter().map(Parameter::bytes).sum();
+    let memory = weights + 4 * kept;
     format!(
         "  plan\n\n  {} in {}, about {} tokens a step (batches of at most {}, {} to a step)\n  \
          about {work:.1} GFLOP a step in the products with the trunk's weights, forward and backward{}\n  \

@@ -8,6 +8,7 @@ mod question;
 use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
 use crate::terminal::{escape, output};
+use ::model::DeviceName;
 use data::{CorpusConfig, Row, Value as FieldValue};
 pub use input::InputFormat;
 use input::{Asked, Source};
@@ -31,11 +32,14 @@ pub fn predict(args: &cli::Predict) -> Result<u8, Failure> {
     }
     let (broken, missing) = super::with_threads(args.threads, || {
         let mut refused = None;
-        let model = super::open_model_changed(&args.run, &device, |manifest| {
+        let mut model = super::open_model_changed(&args.run, &device, |manifest| {
             refused = set_decoding(manifest, &args.decoding).err();
         })?;
         if let Some(reason) = refused {
             return Err(Failure::refused([reason]));
+        }
+        if args.device == DeviceName::Cpu {
+            model.pack_for_inference();
         }
         let answering = Answering::of(&model, &args.task, args.all_probabilities, &args.echo)?;
         let (mut broken, mut missing) = (0, 0);

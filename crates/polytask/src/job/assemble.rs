@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::terminal::output;
 use burn::tensor::Device;
 use data::{ChatTemplate, Split, Tokenizer};
-use model::{Backbone, BackboneConfig, FromScratch, Parameters, Trunk};
+use model::{Backbone, BackboneConfig, Dtype, FromScratch, Parameters, Trunk};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,11 @@ fn set_up_trunk(config: &Config, trunk: &mut Trunk, parameters: &mut Parameters)
     model::load_adapters(trunk, parameters).map_err(|e| Failure::refused([e]))?;
     if let Some(freeze) = &config.model.freeze {
         freeze.apply(trunk, parameters).map_err(|e| Failure::refused([e]))?;
+    }
+    if config.model.dtype == Dtype::Bf16 && trunk.pack(parameters, false) == 0 {
+        let error = "model.dtype = \"bf16\": it is for matrices that are not trained, and all are; leave it out, or freeze the network \
+                     with a sharing scheme such as `[sharing.lora]` or with `model.freeze`";
+        return Err(Failure::refused([error]));
     }
     trunk.set_precision(config.train.precision);
     trunk.set_activation_checkpointing(config.train.activation_checkpointing);

@@ -133,3 +133,45 @@ fn the_scope_of_gradients_is_said() {
     let found = bench.run(&["check", "job.toml"]);
     assert!(found.ok && !found.err.contains("the default on a decoder"), "{}", found.err);
 }
+
+#[test]
+fn weights_that_are_not_trained_may_be_bf16_in_memory() {
+    let bench = bench();
+    let short = CONFIG.replace("epochs = 60", "max_steps = 6");
+    bench.write("whole.toml", &short);
+    assert!(bench.run(&["train", "whole.toml", "--run", "whole"]).ok);
+    let of = |base: &str, dtype: &str| {
+        let own =
+            "backbone = { llama = { layers = 2, hidden = 48, heads = 4, kv_heads = 2, max_length = 64 } }";
+        let model = format!("backbone = \"{base}/model\"\ndtype = \"{dtype}\"");
+        let config = short.replace(own, &model).replace("[tokenizer]\nsize = 400\nspaces = true\n", "");
+        config + "\n[sharing.lora]\nrank = 4\n"
+    };
+    let losses = |run: &str| -> Vec<f64> {
+        let events = std::fs::read_to_string(bench.path(&format!("{run}/metrics.jsonl"))).unwrap();
+        let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events
+            .filter(|event| event["event"] == "step")
+            .map(|step| step["losses"]["text"].as_f64().unwrap())
+            .collect()
+    };
+    // The first of these rounds the weights; the two after it begin from the rounded ones.
+    for (base, dtype, run) in
+        [("whole", "bf16", "rounded"), ("rounded", "f32", "f32"), ("rounded", "bf16", "bf16")]
+    {
+        bench.write("job.toml", of(base, dtype));
+        let trained = bench.run(&["train", "job.toml", "--run", run]);
+        assert!(trained.ok, "{run}: {}", trained.err);
+    }
+    let (a, b) = (losses("f32"), losses("bf16"));
+    assert_eq!(a.len(), 6);
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "{a:?} {b:?}");
+    let base = |run: &str| std::fs::read(bench.path(&format!("{run}/model/model.safetensors"))).unwrap();
+    assert_eq!(base("bf16"), base("rounded"), "the base stays as it is");
+    let answer = bench.feed(&["predict", "bf16"], b"{\"en\": \"a red duck\"}\n");
+    assert!(answer.out.contains("animal"), "{}{}", answer.out, answer.err);
+
+    bench.write("job.toml", short.replace("[tokenizer]", "dtype = \"bf16\"\n\n[tokenizer]"));
+    let refused = bench.run(&["check", "job.toml"]);
+    assert!(!refused.ok && refused.err.contains("not trained"), "{}", refused.err);
+}

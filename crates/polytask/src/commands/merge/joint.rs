@@ -3,7 +3,7 @@
 use super::inputs::Input;
 use crate::config::Config;
 use data::SamplerConfig;
-use model::{BackboneConfig, ModelConfig, SharingConfig};
+use model::{BackboneConfig, Dtype, ModelConfig, SharingConfig};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -161,6 +161,7 @@ pub fn on_model(config: &Config, model: &Path, manifest: &ModelManifest) -> Conf
         decoder: manifest.decoder.clone(),
         dataset_embeddings: !manifest.datasets.is_empty(),
         freeze: None,
+        dtype: Dtype::default(),
     };
     config
 }

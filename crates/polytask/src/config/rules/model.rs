@@ -2,7 +2,7 @@
 
 use super::Rules;
 use crate::config::diagnostic::Diagnostic;
-use ::model::{BackboneConfig, FromScratch};
+use ::model::{BackboneConfig, DeviceName, Dtype, FromScratch};
 
 impl Rules<'_> {
     pub(super) fn model(&mut self) {
@@ -13,6 +13,17 @@ impl Rules<'_> {
                 self.tokenizer_file();
             }
             BackboneConfig::Pretrained(_) => self.tokenizer(),
+        }
+        self.dtype();
+    }
+
+    /// Kernels with weights in bf16 are the processor's.
+    fn dtype(&mut self) {
+        let (dtype, device) = (self.config.model.dtype, self.config.train.device);
+        if dtype == Dtype::Bf16 && device != DeviceName::Cpu {
+            let message = format!("`model.dtype = \"bf16\"` works on cpu, not on {device}");
+            let error = Diagnostic::error(message, self.at(&["model", "dtype"]));
+            self.push(error.help("remove it"));
         }
     }
 

@@ -1,0 +1,108 @@
+//! Weights that are not trained, in fewer bytes than f32 takes.
+
+use crate::bf16::rounded;
+use crate::gemm::few_rows;
+use crate::matmul::MatRef;
+use crate::{CHUNK, GemmKernel};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// A weight `[rows, columns]`, of a linear layer `[out, in]`, that is only read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackedMatrix {
+    shape: [usize; 2],
+    numbers: Numbers,
+}
+
+/// The numbers row by row.
+#[derive(Debug, Clone, PartialEq)]
+enum Numbers {
+    /// The upper halves of f32, rounded to nearest, ties to even.
+    Bf16(Vec<u16>),
+}
+
+impl PackedMatrix {
+    /// Rounds to bf16.
+    ///
+    /// # Panics
+    /// If the numbers do not fill the shape.
+    pub fn bf16(values: &[f32], shape: [usize; 2]) -> Self {
+        assert_eq!(values.len(), shape[0] * shape[1], "a matrix must fill its slice");
+        let numbers =
+            Numbers::Bf16(values.par_iter().with_min_len(CHUNK).map(|x| rounded(*x) as u16).collect());
+        PackedMatrix { shape, numbers }
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// What the numbers take of memory.
+    pub fn bytes(&self) -> usize {
+        match &self.numbers {
+            Numbers::Bf16(numbers) => size_of_val(&numbers[..]),
+        }
+    }
+
+    /// Some rows as f32.
+    pub fn rows(&self, rows: Range<usize>) -> Vec<f32> {
+        let width = self.shape[1];
+        let Numbers::Bf16(numbers) = &self.numbers;
+        let numbers = &numbers[rows.start * width..rows.end * width];
+        numbers.par_iter().with_min_len(CHUNK).map(|x| few_rows::Weight::widen(*x)).collect()
+    }
+
+    /// The rows of these numbers as f32, `[index, columns]`.
+    pub fn gather(&self, index: &[u32]) -> Vec<f32> {
+        let row = |id: &u32| self.rows(*id as usize..*id as usize + 1);
+        index.iter().flat_map(row).collect()
+    }
+
+    /// `x w^T` with some rows of the weight: `x` `[n, columns]`, result `[n, rows]`.
+    pub fn product(&self, x: &[f32], n: usize, rows: Range<usize>, products: GemmKernel) -> Vec<f32> {
+        let width = self.shape[1];
+        if n <= few_rows::MOST_ROWS {
+            let Numbers::Bf16(numbers) = &self.numbers;
+            let used = &numbers[rows.start * width..rows.end * width];
+            return few_rows::product(x, used, [n, width, rows.len()]);
+        }
+        let (outputs, w) = (rows.len(), self.rows(rows));
+        products.product(MatRef::new(x, n, width), MatRef::new(&w, outputs, width).t())
+    }
+
+    /// The gradient of `x` from that of the product, `dy` `[n, rows]`: `dy w`.
+    pub fn input_gradient(&self, dy: &[f32], n: usize, rows: Range<usize>, products: GemmKernel) -> Vec<f32> {
+        let (outputs, w) = (rows.len(), self.rows(rows));
+        products.product(MatRef::new(dy, n, outputs), MatRef::new(&w, outputs, self.shape[1]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_those_of_the_rounded_weight() {
+        let numbers = |len: usize, seed: f32| (0..len).map(|i| (i as f32 * seed).sin()).collect::<Vec<f32>>();
+        for n in [1, 7, 65] {
+            let (x, w, dy) = (numbers(n * 20, 0.37), numbers(12 * 20, 0.91), numbers(n * 5, 0.5));
+            let packed = PackedMatrix::bf16(&w, [12, 20]);
+            let rounded = packed.rows(0..12);
+            assert!(w.iter().zip(&rounded).all(|(a, b)| (a - b).abs() <= a.abs() / 256.0));
+            assert_eq!(
+                packed.gather(&[3, 0, 3]),
+                [&rounded[60..80], &rounded[..20], &rounded[60..80]].concat()
+            );
+            let y = packed.product(&x, n, 4..9, GemmKernel::F32);
+            let right =
+                |i: usize, j: usize| (0..20).map(|k| x[i * 20 + k] * rounded[(4 + j) * 20 + k]).sum::<f32>();
+            assert!((0..n * 5).all(|at| (y[at] - right(at / 5, at % 5)).abs() < 1e-4));
+            let dx = packed.input_gradient(&dy, n, 4..9, GemmKernel::F32);
+            let right =
+                |i: usize, k: usize| (0..5).map(|j| dy[i * 5 + j] * rounded[(4 + j) * 20 + k]).sum::<f32>();
+            assert!((0..n * 20).all(|at| (dx[at] - right(at / 20, at % 20)).abs() < 1e-4));
+        }
+        assert!(PackedMatrix::bf16(&[f32::NAN], [1, 1]).rows(0..1)[0].is_nan());
+    }
+}
