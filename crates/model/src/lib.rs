@@ -20,6 +20,7 @@ mod init;
 mod io;
 mod layers;
 pub mod merging;
+pub mod onnx;
 mod parameters;
 mod sharing;
 mod trunk;

@@ -3,7 +3,7 @@
 use crate::commands::affinity::By;
 use crate::commands::predict::InputFormat;
 use crate::study::derive::Budget;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::DeviceName;
 use std::path::PathBuf;
 
@@ -53,6 +53,8 @@ pub enum Command {
     Sweep(Sweep),
     /// Merge models that were trained from one checkpoint into one for all their tasks, without training
     Merge(Merge),
+    /// Write a trained model as a file for other programs: ONNX
+    Export(Export),
     /// Write a commented starter config
     Init(Init),
     /// List what can be configured: kinds, backbones, samplers, balancers, optimizers, schedules, lr_adaptation, sharing, merging, metrics
@@ -400,6 +402,52 @@ pub struct Sweep {
     /// Print one JSON object in place of the table
     #[arg(long)]
     pub json: bool,
+}
+
+/// `polytask export`
+#[derive(Args)]
+pub struct Export {
+    /// The run's directory, or a `model/` directory out of one
+    pub run: PathBuf,
+    /// The format: onnx
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// The folder to write, empty or not there
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// Only this task; may be repeated [default: all]
+    #[arg(long)]
+    pub task: Vec<String>,
+    /// The numbers of the trunk's weights
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: ExportPrecision,
+}
+
+/// A file format of other programs.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A graph for onnxruntime and others: the trunk and all heads
+    Onnx,
+}
+
+/// What an ONNX graph's large products are made of.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExportPrecision {
+    /// 32-bit floating point
+    #[default]
+    F32,
+    /// Bytes, with a scale for each output of a layer
+    Int8,
+}
+
+impl ExportPrecision {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExportPrecision::F32 => "f32",
+            ExportPrecision::Int8 => "int8",
+        }
+    }
 }
 
 /// `polytask merge`

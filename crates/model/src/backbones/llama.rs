@@ -26,6 +26,7 @@
 //! al. 2024, "Qwen2 technical report"; Gemma team 2025, "Gemma 3 technical report".
 
 mod family;
+mod onnx;
 pub(super) mod rope;
 mod settings;
 
@@ -35,6 +36,7 @@ use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint, TensorNaming};
 use crate::layers::lecun_normal;
+use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
@@ -350,6 +352,10 @@ impl Backbone for Llama {
 
     fn finish(&self, context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         self.rms_norm(context, x, self.norm)
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {
+        Ok(onnx::states(self, graph))
     }
 }
 

@@ -12,8 +12,10 @@ pub use registry::{BackboneConfig, CATALOGUE, FromScratch, build};
 pub(crate) use registry::{OPENERS, is_decoder, supported};
 
 use crate::decoder::Generator;
+use crate::error::ModelError;
 use crate::io::PassthroughTensor;
 use crate::io::names::NameTable;
+use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::MatrixId;
 use crate::sharing::{SiteWeight, TrunkShape};
 use crate::trunk::{EncoderInput, LayerContext, TokenSelection};
@@ -101,6 +103,17 @@ pub trait Backbone: Send + Sync + Debug {
     /// What follows the last layer: the last norm of a pre-norm network.
     fn finish(&self, _context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         x
+    }
+
+    /// Adds the whole network to an ONNX graph, and returns its states `[batch, length, hidden]` out of [`Backbone::finish`].
+    ///
+    /// # Errors
+    /// [`ModelError::NoOnnx`] of a network that has no graph.
+    fn onnx(&self, _graph: &mut OnnxGraph) -> Result<Value, ModelError> {
+        Err(ModelError::NoOnnx {
+            reason: format!("the backbone `{}` has no graph", self.spec().name),
+            remedy: "a model on one of bag, bert, llama, modernbert".into(),
+        })
     }
 
     /// What writes texts from the states, where the network has it, with products of such numbers.

@@ -8,6 +8,7 @@ mod freeze;
 mod input;
 mod inserted_rows;
 mod lanes;
+mod onnx;
 mod passes;
 mod text_writer;
 

@@ -3,6 +3,7 @@
 use crate::cast::to_f32;
 use crate::error::ModelError;
 use crate::io::config_reader::ConfigReader;
+use crate::onnx::{OnnxGraph, Value as OnnxValue};
 use kernels::RotaryAngles;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,11 @@ impl Rotary {
     fn new(frequencies: Vec<f32>, factor: f32) -> Self {
         let angles = Mutex::new(Arc::new(RotaryAngles::new(&frequencies, factor, 0)));
         Rotary { frequencies, factor, angles }
+    }
+
+    /// The same rotation in a graph: `x` `[batch, heads, length, head_dim]`. `sort` tells these rotary positions from others there.
+    pub fn onnx(&self, graph: &mut OnnxGraph, x: &OnnxValue, sort: &str) -> OnnxValue {
+        graph.rotary(x, sort, &self.frequencies, self.factor)
     }
 
     /// The angles of at least so many positions.
