@@ -80,7 +80,9 @@ pub trait TaskHead: Send + Sync {
     fn error_measure(&self) -> &'static str;
 
     /// Adds the head to an ONNX graph with the states `[batch, length, hidden]`; `None` for a head whose output has no fixed shape.
-    fn onnx(&self, graph: &mut OnnxGraph, states: &Value) -> Option<OnnxHead>;
+    fn onnx(&self, _graph: &mut OnnxGraph, _states: &Value) -> Option<OnnxHead> {
+        None
+    }
 }
 
 /// The head of one kind. [`EncodedHead`] makes a [`TaskHead`] of it, whose methods of the same names say what these do.
