@@ -134,9 +134,11 @@ pub enum ModelError {
         /// What may stand there.
         expected: String,
     },
-    /// A model that cannot be an ONNX graph.
-    #[error("ONNX: {reason}. Try: {remedy}")]
-    NoOnnx {
+    /// A model that cannot be written for other programs.
+    #[error("{format}: {reason}. Try: {remedy}")]
+    NoExport {
+        /// The format.
+        format: &'static str,
         /// What stands in the way.
         reason: String,
         /// What to do about it.

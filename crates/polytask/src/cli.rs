@@ -53,7 +53,7 @@ pub enum Command {
     Sweep(Sweep),
     /// Merge models that were trained from one checkpoint into one for all their tasks, without training
     Merge(Merge),
-    /// Write a trained model as a file for other programs: ONNX
+    /// Write a trained model as a file for other programs: ONNX, or GGUF of a decoder
     Export(Export),
     /// Write a commented starter config
     Init(Init),
@@ -409,18 +409,21 @@ pub struct Sweep {
 pub struct Export {
     /// The run's directory, or a `model/` directory out of one
     pub run: PathBuf,
-    /// The format: onnx
+    /// The format
     #[arg(long, value_enum)]
     pub format: ExportFormat,
-    /// The folder to write, empty or not there
+    /// What to write: of onnx a folder, empty or not there; of gguf a file that is not there
     #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
     /// Only this task; may be repeated [default: all]
     #[arg(long)]
     pub task: Vec<String>,
-    /// The numbers of the trunk's weights
-    #[arg(long, value_enum, default_value_t)]
-    pub precision: ExportPrecision,
+    /// The numbers of the trunk's weights, of onnx [default: f32]
+    #[arg(long, value_enum)]
+    pub precision: Option<ExportPrecision>,
+    /// The numbers of the matrices, of gguf [default: f16]
+    #[arg(long, value_enum)]
+    pub quantization: Option<ExportQuantization>,
 }
 
 /// A file format of other programs.
@@ -428,6 +431,27 @@ pub struct Export {
 pub enum ExportFormat {
     /// A graph for onnxruntime and others: the trunk and all heads
     Onnx,
+    /// A decoder for llama.cpp and what is built on it
+    Gguf,
+}
+
+/// What the matrices of a GGUF file are made of.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum ExportQuantization {
+    /// 32-bit floating point
+    F32,
+    /// 16-bit floating point
+    F16,
+    /// 8 bits, in blocks of 32
+    #[value(name = "q8_0")]
+    Q80,
+    /// 4 bits, in blocks of 32
+    #[value(name = "q4_0")]
+    Q40,
+    /// 4 bits, in blocks of 256
+    #[value(name = "q4_k")]
+    Q4K,
 }
 
 /// What an ONNX graph's large products are made of.

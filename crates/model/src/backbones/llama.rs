@@ -26,6 +26,7 @@
 //! al. 2024, "Qwen2 technical report"; Gemma team 2025, "Gemma 3 technical report".
 
 mod family;
+mod gguf;
 mod onnx;
 pub(super) mod rope;
 mod settings;
@@ -34,7 +35,7 @@ use super::{Backbone, BackboneSpec, LanguageModel};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
-use crate::io::{self, Checkpoint, TensorNaming};
+use crate::io::{self, Checkpoint, GgufModel, TensorNaming};
 use crate::layers::lecun_normal;
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
@@ -356,6 +357,14 @@ impl Backbone for Llama {
 
     fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {
         Ok(onnx::states(self, graph))
+    }
+
+    fn gguf(&self) -> Result<GgufModel, ModelError> {
+        gguf::described(&self.settings)
+    }
+
+    fn gguf_difference(&self, config: serde_json::Value) -> Option<String> {
+        gguf::difference(&self.settings, config)
     }
 }
 

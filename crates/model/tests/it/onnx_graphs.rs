@@ -152,7 +152,7 @@ fn schemes_take_part_by_their_weights_or_are_refused() {
         None,
         OnnxPrecision::F32,
     ) {
-        Err(error @ ModelError::NoOnnx { .. }) => error.to_string(),
+        Err(error @ ModelError::NoExport { .. }) => error.to_string(),
         _ => panic!("it was not refused"),
     };
     let (trunk, parameters) = with(SharingConfig::Adapters(Default::default()));

@@ -4,6 +4,7 @@
 mod architecture;
 mod config;
 mod rope;
+mod write;
 
 use super::tensor_reader::{TensorReader, not_finite};
 use crate::error::{ModelError, TensorProblem};
@@ -13,6 +14,8 @@ use safetensors::Dtype;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+pub(crate) use write::GgufModel;
+pub use write::{GgufQuantization, save_gguf};
 
 /// An opened file: its tensors by their names in Hugging Face layout.
 #[derive(Debug)]
@@ -68,6 +71,19 @@ fn unpermute(values: &mut [f32], rows: usize, heads: usize) {
     for row in 0..rows {
         let (head, within) = (row / of_head, row % of_head);
         let source = head * of_head + (within % half) * 2 + within / half;
+        ordered.extend_from_slice(&values[source * columns..][..columns]);
+    }
+    values.copy_from_slice(&ordered);
+}
+
+/// Lays rows as the converter does: the inverse of [`unpermute`].
+fn permute(values: &mut [f32], rows: usize, heads: usize) {
+    let (columns, of_head) = (values.len() / rows, rows / heads);
+    let half = of_head / 2;
+    let mut ordered = Vec::with_capacity(values.len());
+    for row in 0..rows {
+        let (head, within) = (row / of_head, row % of_head);
+        let source = head * of_head + (within % 2) * half + within / 2;
         ordered.extend_from_slice(&values[source * columns..][..columns]);
     }
     values.copy_from_slice(&ordered);

@@ -48,6 +48,77 @@ fn a_real_file() {
 }
 
 #[test]
+fn what_is_written_reads_as_it_was() {
+    for name in ARCHITECTURES {
+        let source = fixture(&format!("{name}.gguf"));
+        let mut parameters = Parameters::new(&burn::tensor::Device::flex(), 0);
+        let trunk = crate::Trunk::new(crate::open(&source, &mut parameters, None).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("again.gguf");
+        let tokens = ::gguf::Value::Array(::gguf::Array::String(vec!["a".into()]));
+        let tokenizer = || vec![("tokenizer.ggml.tokens".to_owned(), tokens.clone())];
+        let save = |kind| save_gguf(&path, &trunk, &parameters, &[], tokenizer(), kind).unwrap();
+        save(GgufQuantization::F32);
+        let [(first, config), (again, again_config)] =
+            [&source, &path].map(|path| GgufReader::open(path).unwrap());
+        assert_eq!(TensorReader::names(&again), TensorReader::names(&first), "{name}");
+        for tensor in TensorReader::names(&first) {
+            let [mut found, mut wanted] = [vec![], vec![]];
+            again.append(tensor, &mut found).unwrap();
+            first.append(tensor, &mut wanted).unwrap();
+            // A one was added to Gemma's norms, and taken away.
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= f32::EPSILON * (1.0 + b.abs());
+            let equal = if name == "gemma3" { found.iter().zip(&wanted).all(near) } else { found == wanted };
+            assert!(equal && found.len() == wanted.len(), "{name}: {tensor}");
+        }
+        for (key, value) in config.as_object().unwrap() {
+            let ids = key.ends_with("_token_id") || key == "layer_types" || key == "sliding_window";
+            assert!(
+                ids || again_config.get(key) == Some(value),
+                "{name}: {key}: {:?}",
+                again_config.get(key)
+            );
+        }
+        assert_eq!(again.file.metadata()["tokenizer.ggml.tokens"], tokens);
+        for (kind, expected) in [
+            (GgufQuantization::F16, "F16"),
+            (GgufQuantization::Q8_0, "Q8_0"),
+            (GgufQuantization::Q4_0, "Q4_0"),
+            (GgufQuantization::Q4_K, "Q5_0"),
+        ] {
+            save(kind);
+            let (again, _) = GgufReader::open(&path).unwrap();
+            let kind = |name: &str| again.file.tensors()[name].kind.name();
+            assert_eq!(kind("blk.0.ffn_up.weight"), expected, "rows of 32 numbers");
+            assert_eq!(kind("blk.0.attn_norm.weight"), "F32");
+            let output = if expected == "F16" { "F16" } else { "Q8_0" };
+            let name =
+                if again.file.tensors().contains_key("output.weight") { "output" } else { "token_embd" };
+            assert_eq!(kind(&format!("{name}.weight")), output);
+        }
+    }
+}
+
+#[test]
+fn what_llama_cpp_does_not_have_is_not_written() {
+    let refusal = |name: &str| {
+        let mut parameters = Parameters::new(&burn::tensor::Device::flex(), 0);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let trunk = crate::Trunk::new(crate::open(&folder, &mut parameters, None).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.gguf");
+        save_gguf(&path, &trunk, &parameters, &[], vec![], GgufQuantization::F32).map_err(|e| e.to_string())
+    };
+    for name in ["dynamic", "yarn-scaled", "linear", "plain", "qwen3"] {
+        assert_eq!(refusal(&format!("llama/{name}")), Ok(()), "{name}");
+    }
+    let error = refusal("bert").unwrap_err();
+    assert!(error.contains("the backbone `bert` is no decoder of llama.cpp"), "{error}");
+    let error = refusal("llama/mistral").unwrap_err();
+    assert!(error.contains("window"), "{error}");
+}
+
+#[test]
 fn the_config_is_that_of_the_model() {
     for name in ARCHITECTURES {
         let (_, config) = GgufReader::open(&fixture(&format!("{name}.gguf"))).unwrap();

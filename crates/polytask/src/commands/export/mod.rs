@@ -1,5 +1,6 @@
 //! `polytask export`: a trained model in a file format of other programs.
 
+mod gguf;
 mod onnx;
 
 use crate::cli::{self, ExportFormat};
@@ -11,10 +12,19 @@ use std::path::Path;
 /// Writes the model.
 pub fn export(args: &cli::Export) -> Result<u8, Failure> {
     let device = super::open_device(DeviceName::default())?;
+    let other = |option: &str, format: &str| {
+        Err(Failure::refused([format!("{option}: it belongs to --format {format}; leave it out")]))
+    };
     match args.format {
+        ExportFormat::Onnx if args.quantization.is_some() => return other("--quantization", "gguf"),
+        ExportFormat::Gguf if args.precision.is_some() => return other("--precision", "onnx"),
         ExportFormat::Onnx => {
             check_empty(&args.out)?;
             onnx::export(&super::open_model(&args.run, &device)?, args)?;
+        }
+        ExportFormat::Gguf => {
+            check_absent(&args.out)?;
+            gguf::export(&super::open_model(&args.run, &device)?, args)?;
         }
     }
     Ok(0)
@@ -34,6 +44,15 @@ fn check_empty(out: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => refused("a file"),
         _ => Ok(()),
     }
+}
+
+/// Refuses a file that is there, and one that cannot be written.
+fn check_absent(out: &Path) -> Result<(), Failure> {
+    if out.exists() {
+        let out = out.display();
+        return Err(Failure::refused([format!("--out {out}: it is there already, expected a new file")]));
+    }
+    super::check_writable(Some(out))
 }
 
 /// All tasks of a model, or those that are named, in the order of the model.

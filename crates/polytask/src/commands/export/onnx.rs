@@ -33,7 +33,8 @@ struct Output<'a> {
 /// Writes the folder.
 pub(super) fn export(model: &Model, args: &cli::Export) -> Result<(), Failure> {
     let tasks = chosen(model, &args.task)?;
-    let precision = match args.precision {
+    let numbers = args.precision.unwrap_or_default();
+    let precision = match numbers {
         ExportPrecision::F32 => OnnxPrecision::F32,
         ExportPrecision::Int8 => OnnxPrecision::Int8,
     };
@@ -49,7 +50,7 @@ pub(super) fn export(model: &Model, args: &cli::Export) -> Result<(), Failure> {
             bytes(most)
         )])
     })?;
-    let described = described(model, &outputs, args.precision);
+    let described = described(model, &outputs, numbers);
     let described = serde_json::to_vec_pretty(&described).map_err(Failure::failed)?;
     std::fs::create_dir_all(&args.out).map_err(|error| Failure::io("making", &args.out, error))?;
     // The graph last: where it is, the folder is whole.
