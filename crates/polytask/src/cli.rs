@@ -460,8 +460,11 @@ pub enum ExportPrecision {
     /// 32-bit floating point
     #[default]
     F32,
-    /// Bytes, with a scale for each output of a layer
+    /// Bytes, with a scale for each output of a layer; of the states one for the batch
     Int8,
+    /// The same, of the states one for each token
+    #[value(name = "int8_per_token")]
+    Int8PerToken,
 }
 
 impl ExportPrecision {
@@ -470,6 +473,7 @@ impl ExportPrecision {
         match self {
             ExportPrecision::F32 => "f32",
             ExportPrecision::Int8 => "int8",
+            ExportPrecision::Int8PerToken => "int8_per_token",
         }
     }
 }

@@ -13,7 +13,7 @@ impl OnnxGraph {
                 let table = self.matrix(table);
                 self.node("Gather", &[&table, ids], &[("axis", Attribute::Int(0))])
             }
-            OnnxPrecision::Int8 => self.quantized_embed(table, ids),
+            OnnxPrecision::Int8 | OnnxPrecision::Int8PerToken => self.quantized_embed(table, ids),
         }
     }
 
@@ -51,6 +51,7 @@ impl OnnxGraph {
         let y = match self.precision {
             OnnxPrecision::F32 => self.product(x, w.weight),
             OnnxPrecision::Int8 => self.quantized_product(x, w.weight),
+            OnnxPrecision::Int8PerToken => self.quantized_product_per_token(x, w.weight),
         };
         match w.bias {
             Some(bias) => {

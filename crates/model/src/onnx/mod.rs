@@ -28,8 +28,12 @@ pub enum OnnxPrecision {
     #[default]
     F32,
     /// In the trunk: weights as signed bytes with a scale for each output, and states as unsigned bytes with a scale that is found
-    /// when the graph runs, as onnxruntime's dynamic quantization has it. Embeddings as bytes with a scale for each row. Heads stay f32.
+    /// when the graph runs, as onnxruntime's dynamic quantization has it: one for the whole batch, so that answers depend on what else
+    /// is in it. Embeddings as bytes with a scale for each row. Heads stay f32.
     Int8,
+    /// The same with a scale for each token: nearer to f32, the same answer in every batch, and slower, since onnxruntime has no one
+    /// operator for it.
+    Int8PerToken,
 }
 
 /// How a parameter stands in the file.

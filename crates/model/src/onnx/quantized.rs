@@ -5,6 +5,7 @@
 //! x[n, i] ~ (x8[n, i] - z) a                                             DynamicQuantizeLinear, over the whole value
 //! y[n, o] = (sum_i (x8[n, i] - z) w[o, i]) a s[o]                        MatMulInteger in 32 bits
 //! ```
+//! With a scale for each token `a[n] = max |x[n]| / 127` and z = 128, by operators of their own.
 
 use super::{Attribute, Element, OnnxGraph, Value, transposed};
 use crate::parameters::MatrixId;
@@ -53,19 +54,54 @@ impl OnnxGraph {
 
     /// `x W^T`
     pub(super) fn quantized_product(&mut self, x: &Value, weight: MatrixId) -> Value {
-        let [x, scale, zero] = match self.quantized.states.get(x) {
-            Some(known) => known.clone(),
-            None => {
-                let made = self.graph.node_with("DynamicQuantizeLinear", &[x], &[]);
-                self.quantized.states.insert(x.clone(), made.clone());
-                made
-            }
-        };
+        let quantize = |g: &mut Self| g.graph.node_with("DynamicQuantizeLinear", &[x], &[]);
+        let [bytes, scale, zero] = self.quantized_states(x, quantize);
         let [w, scales] = self.quantized(weight, true);
-        let sum = self.node("MatMulInteger", &[&x, &w, &zero], &[]);
-        let sum = self.node("Cast", &[&sum], &[("to", Attribute::Int(Element::F32.number().into()))]);
+        let sum = self.integer_product([&bytes, &w, &zero]);
+        // In this order onnxruntime makes one operator of it, which knows one scale for all states.
         let scale = self.multiply(&scale, &scales);
         self.multiply(&sum, &scale)
+    }
+
+    /// `x W^T`, with a scale for each row of `x`.
+    pub(super) fn quantized_product_per_token(&mut self, x: &Value, weight: MatrixId) -> Value {
+        let [bytes, scale, zero] = self.quantized_states(x, |g| g.quantize_tokens(x));
+        let [w, scales] = self.quantized(weight, true);
+        let sum = self.integer_product([&bytes, &w, &zero]);
+        let y = self.multiply(&sum, &scales);
+        self.multiply(&y, &scale)
+    }
+
+    /// States as bytes, their scale and their zero, made once.
+    fn quantized_states(&mut self, x: &Value, make: impl FnOnce(&mut Self) -> [Value; 3]) -> [Value; 3] {
+        if let Some(known) = self.quantized.states.get(x) {
+            return known.clone();
+        }
+        let made = make(self);
+        self.quantized.states.insert(x.clone(), made.clone());
+        made
+    }
+
+    fn quantize_tokens(&mut self, x: &Value) -> [Value; 3] {
+        let zero =
+            self.once("zero of bytes", |g| g.graph.weight("zero_of_bytes", Element::U8, &[], vec![128]));
+        let size = self.node("Abs", &[x], &[]);
+        let last = [("axes", Attribute::Ints(vec![-1])), ("keepdims", Attribute::Int(1))];
+        let largest = self.node("ReduceMax", &[&size], &last);
+        let scale = self.scale(&largest, 1.0 / LARGEST);
+        let (least, shift) = (self.graph.number(f32::MIN_POSITIVE), self.graph.number(128.0));
+        let scale = self.node("Max", &[&scale, &least], &[]);
+        let steps = self.node("Div", &[x, &scale], &[]);
+        let steps = self.node("Round", &[&steps], &[]);
+        let steps = self.add(&steps, &shift);
+        let bytes = self.node("Cast", &[&steps], &[("to", Attribute::Int(Element::U8.number().into()))]);
+        [bytes, scale, zero]
+    }
+
+    /// Sums of products of bytes, as f32.
+    fn integer_product(&mut self, [x, w, zero]: [&Value; 3]) -> Value {
+        let sum = self.node("MatMulInteger", &[x, w, zero], &[]);
+        self.node("Cast", &[&sum], &[("to", Attribute::Int(Element::F32.number().into()))])
     }
 
     /// A matrix as bytes and its scales: a linear layer's `[in, out]` and `[out]`, or a table's `[rows, columns]` and `[rows, 1]`.

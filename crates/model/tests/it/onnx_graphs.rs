@@ -85,7 +85,7 @@ fn numbers(weight: &TensorProto) -> Vec<f32> {
 fn graphs_of_all_checkpoints_are_sound() {
     for (name, inputs) in WITH_GRAPH {
         let (trunk, parameters) = trunk(name);
-        for precision in [OnnxPrecision::F32, OnnxPrecision::Int8] {
+        for precision in [OnnxPrecision::F32, OnnxPrecision::Int8, OnnxPrecision::Int8PerToken] {
             let graph = graph(&trunk, &parameters, precision);
             check_sound(&graph, name);
             let found: Vec<&str> = graph.input.iter().map(|input| input.name()).collect();

@@ -43,7 +43,7 @@ const TAGS: (&str, &str) = ("tags", "tagging = { tokens = \"tokens\", tags = \"t
 #[test]
 fn a_folder_has_the_graph_the_tokenizer_and_what_outputs_mean() {
     let bench = run(HEAD, &[TOPIC, SCORE, TAGS]);
-    for (precision, out) in [("f32", "plain"), ("int8", "bytes")] {
+    for (precision, out) in [("f32", "plain"), ("int8", "bytes"), ("int8_per_token", "tokens")] {
         let ran = bench.run(&["export", "run", "--format", "onnx", "--precision", precision, "--out", out]);
         assert!(ran.ok && ran.out.contains("[batch, length, 3]"), "{}{}", ran.out, ran.err);
         let folder = bench.path(out);
@@ -71,7 +71,8 @@ fn a_folder_has_the_graph_the_tokenizer_and_what_outputs_mean() {
         let graph = fs::read(folder.join("model.onnx")).unwrap();
         let has = |text: &str| graph.windows(text.len()).any(|bytes| bytes == text.as_bytes());
         assert!(has("input_ids") && has("LayerNormalization") && !has("token_type_ids"));
-        assert_eq!(has("MatMulInteger"), precision == "int8");
+        assert_eq!(has("MatMulInteger"), precision != "f32");
+        assert_eq!(has("DynamicQuantizeLinear"), precision == "int8");
     }
     // The run's model folder alone, and one task of it.
     let ran = bench.run(&["export", "run/model", "--format", "onnx", "--task", "score", "--out", "one"]);

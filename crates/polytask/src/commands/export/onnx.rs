@@ -37,6 +37,7 @@ pub(super) fn export(model: &Model, args: &cli::Export) -> Result<(), Failure> {
     let precision = match numbers {
         ExportPrecision::F32 => OnnxPrecision::F32,
         ExportPrecision::Int8 => OnnxPrecision::Int8,
+        ExportPrecision::Int8PerToken => OnnxPrecision::Int8PerToken,
     };
     let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
     let dataset = dataset(model, &tasks)?;
