@@ -421,6 +421,9 @@ pub struct Export {
     /// The numbers of the trunk's weights, of onnx [default: f32]
     #[arg(long, value_enum)]
     pub precision: Option<ExportPrecision>,
+    /// Only the LoRA of the one task that --task names, of gguf: for a file of the frozen base
+    #[arg(long, conflicts_with_all = ["quantization", "precision"])]
+    pub adapter: bool,
     /// The numbers of the matrices, of gguf [default: f16]
     #[arg(long, value_enum)]
     pub quantization: Option<ExportQuantization>,

@@ -21,7 +21,7 @@ use crate::trunk::Trunk;
 pub use adapters::{adapter_folder, load_adapters, save_adapters};
 pub(crate) use gguf::GgufModel;
 use gguf::GgufReader;
-pub use gguf::{GgufQuantization, save_gguf};
+pub use gguf::{GgufQuantization, save_gguf, save_gguf_adapter};
 use names::NameTable;
 pub(crate) use safetensors_reader::SafetensorsReader;
 pub(crate) use saved_adapters::SavedAdapters;

@@ -1,6 +1,7 @@
 //! A GGUF file read as if it were a folder in Hugging Face layout: a config.json of its metadata, and tensors under the names that
 //! transformers gives them, with what llama.cpp's converter (`convert_hf_to_gguf.py`) did to them undone.
 
+mod adapter;
 mod architecture;
 mod config;
 mod rope;
@@ -8,6 +9,7 @@ mod write;
 
 use super::tensor_reader::{TensorReader, not_finite};
 use crate::error::{ModelError, TensorProblem};
+pub use adapter::save_gguf_adapter;
 use architecture::{Architecture, Place};
 use gguf::{Gguf, GgufError};
 use safetensors::Dtype;

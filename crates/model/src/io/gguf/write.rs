@@ -158,7 +158,7 @@ pub fn save_gguf(
     }
 }
 
-fn refused(reason: String, remedy: &str) -> ModelError {
+pub(super) fn refused(reason: String, remedy: &str) -> ModelError {
     ModelError::NoExport { format: "GGUF", reason, remedy: remedy.into() }
 }
 

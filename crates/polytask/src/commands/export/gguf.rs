@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::job::assemble::checkpoint_dir;
 use crate::terminal::{figures::bytes, output};
 use ::gguf::{Gguf, Value};
-use ::model::{BackboneConfig, GgufQuantization, head_prefix, save_gguf};
+use ::model::{BackboneConfig, GgufQuantization, head_prefix, save_gguf, save_gguf_adapter};
 use ::train::{Model, RunDir, TaskSlot};
 use data::{ChatTemplate, GgufTokenIds, GgufTokenizer, gguf_tokenizer};
 use std::path::{Path, PathBuf};
@@ -27,13 +27,23 @@ pub(super) fn export(model: &Model, args: &cli::Export) -> Result<(), Failure> {
         ExportQuantization::Q40 => GgufQuantization::Q4_0,
         ExportQuantization::Q4K => GgufQuantization::Q4_K,
     };
-    let tokenizer = tokenizer(model, base(&args.run).as_deref())?;
     let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    if args.adapter && names.len() != 1 {
+        let names = names.join(", ");
+        return Err(Failure::refused([format!(
+            "--adapter: it is of one task, named with --task; there are {names}"
+        )]));
+    }
     let io = |error| Failure::io("writing", &args.out, error);
     let temporary = tempfile::NamedTempFile::new_in(files::folder(&args.out)).map_err(io)?;
     let (trunk, parameters) = (&model.trunk, &model.parameters);
-    save_gguf(temporary.path(), trunk, parameters, &names, tokenizer, quantization)
-        .map_err(|error| Failure::refused([error]))?;
+    let saved = if args.adapter {
+        save_gguf_adapter(temporary.path(), trunk, parameters, names[0])
+    } else {
+        let tokenizer = tokenizer(model, base(&args.run).as_deref())?;
+        save_gguf(temporary.path(), trunk, parameters, &names, tokenizer, quantization)
+    };
+    saved.map_err(|error| Failure::refused([error]))?;
     let size = temporary.as_file().metadata().map_err(io)?.len();
     files::persist(temporary, &args.out).map_err(io)?;
     let size = bytes(usize::try_from(size).unwrap_or(usize::MAX));

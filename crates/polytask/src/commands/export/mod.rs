@@ -17,6 +17,7 @@ pub fn export(args: &cli::Export) -> Result<u8, Failure> {
     };
     match args.format {
         ExportFormat::Onnx if args.quantization.is_some() => return other("--quantization", "gguf"),
+        ExportFormat::Onnx if args.adapter => return other("--adapter", "gguf"),
         ExportFormat::Gguf if args.precision.is_some() => return other("--precision", "onnx"),
         ExportFormat::Onnx => {
             check_empty(&args.out)?;
