@@ -114,7 +114,7 @@ pub trait Backbone: Send + Sync + Debug {
         Err(ModelError::NoExport {
             format: "ONNX",
             reason: format!("the backbone `{}` has no graph", self.spec().name),
-            remedy: "a model on one of bag, bert, llama, modernbert".into(),
+            remedy: "a model on one of bag, bert, deberta, llama, modernbert".into(),
         })
     }
 

@@ -9,7 +9,7 @@ use prost::Message;
 use std::collections::HashSet;
 
 /// Checkpoints with a graph, and their inputs.
-const WITH_GRAPH: [(&str, &[&str]); 14] = [
+const WITH_GRAPH: [(&str, &[&str]); 16] = [
     ("bert", TYPED),
     ("bert-bf16", TYPED),
     ("distilbert", PLAIN),
@@ -20,6 +20,8 @@ const WITH_GRAPH: [(&str, &[&str]); 14] = [
     ("mpnet", PLAIN),
     ("albert", TYPED),
     ("albert-groups", TYPED),
+    ("deberta", PLAIN),
+    ("deberta-own", TYPED),
     ("modernbert", PLAIN),
     ("modernbert-biases", PLAIN),
     ("llama/llama3", PLAIN),
@@ -173,7 +175,7 @@ fn schemes_take_part_by_their_weights_or_are_refused() {
 
 #[test]
 fn backbones_without_a_graph_are_refused_by_name() {
-    for name in ["t5", "deberta"] {
+    for name in ["t5", "t5-gated"] {
         let (trunk, parameters) = trunk(name);
         let error = trunk.onnx(&parameters, &[], None, OnnxPrecision::F32).err().unwrap().to_string();
         assert!(error.contains(&format!("the backbone `{}` has no graph", trunk.spec().name)), "{error}");
