@@ -31,6 +31,21 @@ def sigmoid(x):
     return 1 / (1 + numpy.exp(-x))
 
 
+def marked(fields, row):
+    """The words of a row with markers around two spans, and the words whose states stand for these."""
+    words, spans = list(row[fields["text"]]), {side: row[fields[side]] for side in ("head", "tail")}
+    if not fields["markers"]:
+        return words, {side: range(*span) for side, span in spans.items()}
+    places = {}
+    # From the end, so that places before stay as they are.
+    for side, (begin, end) in sorted(spans.items(), key=lambda item: -item[1][0]):
+        marker = "$" if side == "head" else "#"
+        words[begin:end] = [marker, *words[begin:end], marker]
+        places = {other: place + 2 for other, place in places.items()}
+        places[side] = begin
+    return words, {side: range(place, place + 1) for side, place in places.items()}
+
+
 class Export:
     """The folder, and a session of its graph."""
 
@@ -44,6 +59,9 @@ class Export:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(self.about["max_length"], strategy="longest_first")
         self.tokenizer.no_padding()
+        # Any other token where the mask is 0 gives the same answers, but for RoBERTa's positions, which count padding ids.
+        known = [self.tokenizer.token_to_id(token) for token in ("[PAD]", "<pad>")]
+        self.pad_id = next((token for token in known if token is not None), 0)
         self.inputs = [i.name for i in self.session.get_inputs()]
         self.seconds = 0.0
 
@@ -63,8 +81,8 @@ class Export:
             return [self.tokenizer.encode(*(row[field] for field in fields["fields"]))]
         if form == "choices":
             return [self.tokenizer.encode(row[fields[0]], choice) for choice in row[fields[1]]]
-        if form == "marked" and fields.get("words") and not fields.get("markers"):
-            return [self.tokenizer.encode(row[fields["text"]], is_pretokenized=True)]
+        if form == "marked" and fields.get("words"):
+            return [self.tokenizer.encode(marked(fields, row)[0], is_pretokenized=True)]
         return None
 
     def run(self, task, spec, encodings, rows, batch):
@@ -74,16 +92,16 @@ class Export:
             part, own = encodings[begin:begin + batch], rows[begin:begin + batch]
             length = max(len(e.ids) for e in part)
             pad = lambda values, fill=0: numpy.array([v + [fill] * (length - len(v)) for v in values], numpy.int64)
-            # Whatever stands where the mask is 0 must not matter: here the row's own first token.
             given = {
-                "input_ids": numpy.array([e.ids + [e.ids[0] if self.any_padding else self.pad_id] * (length - len(e.ids)) for e in part], numpy.int64),
+                "input_ids": pad([e.ids for e in part], self.pad_id),
                 "attention_mask": pad([[1] * len(e.ids) for e in part]),
                 "token_type_ids": pad([e.type_ids for e in part]),
             }
             for side in ("head", "tail"):
-                span = lambda e, row: [int(w is not None and row[side][0] <= w < row[side][1]) for w in e.word_ids]
                 if f"{side}_mask" in self.about["tasks"][task].get("inputs", []):
-                    given[f"{side}_mask"] = pad([span(e, row) for e, row in zip(part, own)])
+                    of = lambda e, row: marked(spec["marked"], row)[1][side]
+                    given[f"{side}_mask"] = pad([[int(w is not None and w in of(e, row)) for w in e.word_ids]
+                                                 for e, row in zip(part, own)])
                 else:
                     given[f"{side}_mask"] = numpy.zeros_like(given["input_ids"])
             started = time.perf_counter()
@@ -208,10 +226,6 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     export = Export(args.export, args.threads)
-    padding = json.loads((args.export / "tokenizer.json").read_text()).get("padding") or {}
-    export.pad_id = padding.get("pad_id", export.tokenizer.token_to_id("<pad>") or 0)
-    # RoBERTa counts positions by padding ids, so that other ids would move nothing but are not what it expects.
-    export.any_padding = True
     lines = [line for line in args.rows.read_text().splitlines() if line][:args.most]
     rows = [json.loads(line) for line in lines]
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:

@@ -33,7 +33,7 @@ impl Trunk {
                 format,
                 reason: format!("[sharing.{scheme}] does more than change weights of the trunk"),
                 remedy:
-                    "a model with another scheme: hard, lora and its relatives, ia3, bitfit, branch, soft"
+                    "a model with hard, lora, mtl_lora, vera, poly, ia3, bitfit, branch, soft or conditional_norm"
                         .into(),
             })?;
             match &first {

@@ -193,3 +193,5 @@ pub(in crate::io) fn from_gguf(path: &Path, error: GgufError) -> ModelError {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod written_tests;
