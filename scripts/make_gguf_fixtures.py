@@ -7,7 +7,7 @@ Needs gguf (of llama.cpp), numpy, torch, transformers and safetensors.
 
 crates/gguf/tests/fixtures/: `quants.gguf` has a tensor [3, 256] of each type, quantized by the package gguf, or, of those that it only
 dequantizes, random blocks with small scales; and a value of each type of metadata. `quants_f32.gguf` has the same tensors as the
-package dequantizes them.
+package dequantizes them. `written.gguf` has numbers, and what the package makes of them.
 
 crates/model/tests/fixtures/gguf/: for each architecture NAME.gguf, a small random model of transformers as llama.cpp's
 convert_hf_to_gguf.py writes it (the permutation and the one in Gemma's norms are copies of its formulas); NAME.safetensors, the tensors
@@ -30,6 +30,8 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 QUANTIZED = [Type.F32, Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1]
+# What crates/gguf writes and the package quantizes.
+WRITTEN = [Type.F16, Type.Q8_0, Type.Q4_0, Type.Q5_0]
 # Bytes of a block, and where its f16 scales stand.
 RANDOM_BLOCKS = {
     Type.Q4_K: (144, [0, 2]),
@@ -101,6 +103,21 @@ def quants():
         for kind, data in tensors.items():
             writer.add_tensor(kind.name.lower(), dequantize(data, kind))
 
+    # What is written here: numbers, and what the package makes of them.
+    written = random.normal(0, 1, size=(6, 256)).astype(np.float32)
+    written[1] *= 1e-6
+    written[2] = np.abs(written[2]) + 3
+    written[3, :64] = 0
+    written[4] = np.round(written[4] * 4) / 2
+    written[5] *= np.exp(random.normal(0, 3, size=256)).astype(np.float32)
+
+    def to_write(writer):
+        writer.add_tensor("f32", written)
+        for kind in WRITTEN:
+            data = quantize(written, kind)
+            writer.add_tensor(kind.name.lower(), data, raw_dtype=None if kind == Type.F16 else kind)
+
+    write(folder / "written.gguf", to_write)
     write(folder / "quants.gguf", quantized)
     write(folder / "quants_f32.gguf", numbers)
 

@@ -64,7 +64,8 @@ pub use stream::{CorpusDraws, CorpusRows, Draw, PackStream, Packing, StreamState
 pub use text_windows::TextWindows;
 pub use token_masking::{NOT_MASKED, TokenMasking};
 pub use tokenizer::{
-    Completion, Encoded, GgufTokenizer, Input, NO_WORD_ID, SpecialTokens, Tokenizer, encode_cached,
+    Completion, Encoded, GgufTokenIds, GgufTokenizer, Input, NO_WORD_ID, SpecialTokens, Tokenizer,
+    encode_cached, gguf_tokenizer,
 };
 pub use tokenizer_training::{TokenizerConfig, TokenizerKind};
 pub use validation_split::validation_rows;

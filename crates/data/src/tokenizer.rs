@@ -12,7 +12,7 @@ mod windows;
 
 pub use cache::encode_cached;
 pub use completion::Completion;
-pub use convert::GgufTokenizer;
+pub use convert::{GgufTokenIds, GgufTokenizer, gguf_tokenizer};
 pub use decode::SpecialTokens;
 
 use std::io::ErrorKind;

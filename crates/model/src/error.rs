@@ -134,6 +134,16 @@ pub enum ModelError {
         /// What may stand there.
         expected: String,
     },
+    /// A model that cannot be written for other programs.
+    #[error("{format}: {reason}. Try: {remedy}")]
+    NoExport {
+        /// The format.
+        format: &'static str,
+        /// What stands in the way.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// Two heads that cannot be one.
     #[error(
         "the shared head has no such parameter {name}: found {}, expected the shape {expected:?}",

@@ -20,6 +20,7 @@ mod init;
 mod io;
 mod layers;
 pub mod merging;
+pub mod onnx;
 mod parameters;
 mod sharing;
 mod trunk;
@@ -40,8 +41,9 @@ pub use init::Init;
 pub use io::hub;
 pub use io::names::{Entry, NameTable};
 pub use io::{
-    PassthroughTensor, SavedTensors, adapter_folder, has_sharing, is_causal, load_adapters, load_decoder,
-    load_heads, load_sharing, open, save, save_adapters, save_decoder, save_heads,
+    GgufQuantization, PassthroughTensor, SavedTensors, adapter_folder, has_sharing, is_causal, load_adapters,
+    load_decoder, load_heads, load_sharing, open, save, save_adapters, save_decoder, save_gguf,
+    save_gguf_adapter, save_heads,
 };
 pub use kernels::Precision;
 pub use parameters::{

@@ -3,7 +3,7 @@
 use crate::commands::affinity::By;
 use crate::commands::predict::InputFormat;
 use crate::study::derive::Budget;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::DeviceName;
 use std::path::PathBuf;
 
@@ -53,6 +53,8 @@ pub enum Command {
     Sweep(Sweep),
     /// Merge models that were trained from one checkpoint into one for all their tasks, without training
     Merge(Merge),
+    /// Write a trained model as a file for other programs: ONNX, or GGUF of a decoder
+    Export(Export),
     /// Write a commented starter config
     Init(Init),
     /// List what can be configured: kinds, backbones, samplers, balancers, optimizers, schedules, lr_adaptation, sharing, merging, metrics
@@ -400,6 +402,83 @@ pub struct Sweep {
     /// Print one JSON object in place of the table
     #[arg(long)]
     pub json: bool,
+}
+
+/// `polytask export`
+#[derive(Args)]
+pub struct Export {
+    /// The run's directory, or a `model/` directory out of one
+    pub run: PathBuf,
+    /// The format
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// What to write: of onnx a folder, empty or not there; of gguf a file that is not there
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// Only this task; may be repeated [default: all]
+    #[arg(long)]
+    pub task: Vec<String>,
+    /// The numbers of the trunk's weights, of onnx [default: f32]
+    #[arg(long, value_enum)]
+    pub precision: Option<ExportPrecision>,
+    /// Only the LoRA of the one task that --task names, of gguf: for a file of the frozen base
+    #[arg(long, conflicts_with_all = ["quantization", "precision"])]
+    pub adapter: bool,
+    /// The numbers of the matrices, of gguf [default: f16]
+    #[arg(long, value_enum)]
+    pub quantization: Option<ExportQuantization>,
+}
+
+/// A file format of other programs.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A graph for onnxruntime and others: the trunk and all heads
+    Onnx,
+    /// A decoder for llama.cpp and what is built on it
+    Gguf,
+}
+
+/// What the matrices of a GGUF file are made of.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum ExportQuantization {
+    /// 32-bit floating point
+    F32,
+    /// 16-bit floating point
+    F16,
+    /// 8 bits, in blocks of 32
+    #[value(name = "q8_0")]
+    Q80,
+    /// 4 bits, in blocks of 32
+    #[value(name = "q4_0")]
+    Q40,
+    /// 4 bits, in blocks of 256
+    #[value(name = "q4_k")]
+    Q4K,
+}
+
+/// What an ONNX graph's large products are made of.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExportPrecision {
+    /// 32-bit floating point
+    #[default]
+    F32,
+    /// Bytes, with a scale for each output of a layer; of the states one for the batch
+    Int8,
+    /// The same, of the states one for each token
+    #[value(name = "int8_per_token")]
+    Int8PerToken,
+}
+
+impl ExportPrecision {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExportPrecision::F32 => "f32",
+            ExportPrecision::Int8 => "int8",
+            ExportPrecision::Int8PerToken => "int8_per_token",
+        }
+    }
 }
 
 /// `polytask merge`

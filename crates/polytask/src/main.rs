@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             | Command::Affinity(_)
             | Command::Sweep(_)
             | Command::Merge(_)
+            | Command::Export(_)
     );
     let done = match command {
         Command::Demo(args) => demo::demo(&args),
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Affinity(args) => commands::affinity::affinity(&args),
         Command::Compare(args) => commands::compare::compare(&args),
         Command::Sweep(args) => commands::sweep::sweep(&args),
+        Command::Export(args) => commands::export::export(&args),
         Command::Merge(args) => commands::merge::merge(&args),
         Command::Trial(args) => study::execute::trial(&args),
     };

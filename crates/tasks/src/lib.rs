@@ -23,6 +23,7 @@ mod kind;
 mod kinds;
 mod label_remarks;
 mod losses;
+mod onnx;
 mod prediction;
 mod report;
 mod row_comparison;
@@ -38,6 +39,7 @@ pub use heads::thresholds::{NamedThresholds, Thresholds};
 pub use kind::Kind;
 pub use kinds::*;
 pub use label_remarks::label_remarks;
+pub use onnx::OnnxHead;
 pub use prediction::{
     EntityAnswer, EntityGraph, FoundToken, ModelInput, Prediction, RelationAnswer, SpanAnswer, TextAnswer,
     WordArc, WordTag,

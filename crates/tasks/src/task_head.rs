@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use data::{DataError, Pack, Row, Split, View};
 use model::Parameters;
+use model::onnx::{OnnxGraph, Value};
 
-use crate::{Batch, BatchRow, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores};
+use crate::{Batch, BatchRow, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison, Scores};
 
 /// The head of a task, with its label space and the encoded targets of splits: from token states to a loss, predictions and
 /// scores.
@@ -77,6 +78,11 @@ pub trait TaskHead: Send + Sync {
 
     /// What the error of a [`RowComparison`] counts, in words.
     fn error_measure(&self) -> &'static str;
+
+    /// Adds the head to an ONNX graph with the states `[batch, length, hidden]`; `None` for a head whose output has no fixed shape.
+    fn onnx(&self, _graph: &mut OnnxGraph, _states: &Value) -> Option<OnnxHead> {
+        None
+    }
 }
 
 /// The head of one kind. [`EncodedHead`] makes a [`TaskHead`] of it, whose methods of the same names say what these do.
@@ -134,6 +140,10 @@ pub(crate) trait Head: Send + Sync {
 
     fn error_measure(&self) -> &'static str {
         "probability of the wrong answer"
+    }
+
+    fn onnx(&self, _graph: &mut OnnxGraph, _states: &Value) -> Option<OnnxHead> {
+        None
     }
 }
 
@@ -231,5 +241,9 @@ impl<H: Head> TaskHead for EncodedHead<H> {
 
     fn error_measure(&self) -> &'static str {
         self.head.error_measure()
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph, states: &Value) -> Option<OnnxHead> {
+        self.head.onnx(graph, states)
     }
 }

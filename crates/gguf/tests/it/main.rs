@@ -2,6 +2,7 @@
 
 mod dequantize;
 mod malformed;
+mod written;
 
 use polytask_gguf::Gguf;
 use std::path::{Path, PathBuf};

@@ -19,6 +19,8 @@
 //! Papers: Joulin et al. 2017, "Bag of tricks for efficient text classification" (the average); Collobert et al. 2011,
 //! "Natural language processing (almost) from scratch" (the window).
 
+mod onnx;
+
 use super::{Backbone, BackboneSpec};
 use crate::cast::to_u32;
 use crate::checks::{rate, size};
@@ -26,6 +28,7 @@ use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint};
+use crate::onnx::{OnnxGraph, Value as OnnxValue};
 use crate::parameters::{Depth, Level, MatrixId, Parameters, Role, VectorId};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
@@ -260,6 +263,10 @@ impl Backbone for Bag {
         let (y, dropout) = context.after_half(Some(index), Half::FeedForward, &x, y, dropout);
         let (gamma, beta) = (context.vector(m.gamma), context.vector(m.beta));
         kernels::add_norm(y, x, gamma, beta, EPS, dropout)
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph) -> Result<OnnxValue, ModelError> {
+        Ok(onnx::states(self, graph))
     }
 }
 

@@ -26,6 +26,7 @@
 //! 2020, "ALBERT".
 
 pub mod architecture;
+mod onnx;
 mod settings;
 
 use super::{Backbone, BackboneSpec};
@@ -35,6 +36,7 @@ use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint};
 use crate::layers::longest;
+use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{EncoderInput, FeedForwardId, LayerContext, LinearId, Prefixed, TokenSelection};
@@ -347,6 +349,10 @@ impl Backbone for Bert {
         let dropout = context.dropout(feed_forward_rate, site(2));
         let (y, dropout) = context.after_half(Some(index), Half::FeedForward, &x, y, dropout);
         self.add_norm(context, [y, x], layer.norm, dropout)
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {
+        Ok(onnx::states(self, graph))
     }
 }
 

@@ -27,6 +27,7 @@
 //! Papers: He et al. 2021, "DeBERTa: decoding-enhanced BERT with disentangled attention"; He, Gao and Chen 2023, "DeBERTaV3".
 
 mod distances;
+mod onnx;
 mod settings;
 
 use super::{Backbone, BackboneSpec};
@@ -35,6 +36,7 @@ use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint, TensorNaming};
+use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{
@@ -358,5 +360,9 @@ impl Backbone for Deberta {
         let dropout = context.dropout(s.dropout, site(index, 2));
         let (y, dropout) = context.after_half(Some(index), Half::FeedForward, &x, y, dropout);
         self.add_norm(context, [y, x], layer.norm, dropout)
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {
+        Ok(onnx::states(self, graph))
     }
 }

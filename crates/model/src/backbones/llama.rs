@@ -26,6 +26,8 @@
 //! al. 2024, "Qwen2 technical report"; Gemma team 2025, "Gemma 3 technical report".
 
 mod family;
+mod gguf;
+mod onnx;
 pub(super) mod rope;
 mod settings;
 
@@ -33,8 +35,9 @@ use super::{Backbone, BackboneSpec, LanguageModel};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
-use crate::io::{self, Checkpoint, TensorNaming};
+use crate::io::{self, Checkpoint, GgufModel, TensorNaming};
 use crate::layers::lecun_normal;
+use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
@@ -349,6 +352,18 @@ impl Backbone for Llama {
 
     fn finish(&self, context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         self.rms_norm(context, x, self.norm)
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {
+        Ok(onnx::states(self, graph))
+    }
+
+    fn gguf(&self) -> Result<GgufModel, ModelError> {
+        gguf::described(&self.settings)
+    }
+
+    fn gguf_difference(&self, config: serde_json::Value) -> Option<String> {
+        gguf::difference(&self.settings, config)
     }
 }
 

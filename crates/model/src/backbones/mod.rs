@@ -12,8 +12,11 @@ pub use registry::{BackboneConfig, CATALOGUE, FromScratch, build};
 pub(crate) use registry::{OPENERS, is_decoder, supported};
 
 use crate::decoder::Generator;
+use crate::error::ModelError;
+use crate::io::GgufModel;
 use crate::io::PassthroughTensor;
 use crate::io::names::NameTable;
+use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::MatrixId;
 use crate::sharing::{SiteWeight, TrunkShape};
 use crate::trunk::{EncoderInput, LayerContext, TokenSelection};
@@ -101,6 +104,35 @@ pub trait Backbone: Send + Sync + Debug {
     /// What follows the last layer: the last norm of a pre-norm network.
     fn finish(&self, _context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         x
+    }
+
+    /// Adds the whole network to an ONNX graph, and returns its states `[batch, length, hidden]` out of [`Backbone::finish`].
+    ///
+    /// # Errors
+    /// [`ModelError::NoExport`] of a network that has no graph.
+    fn onnx(&self, _graph: &mut OnnxGraph) -> Result<Value, ModelError> {
+        Err(ModelError::NoExport {
+            format: "ONNX",
+            reason: format!("the backbone `{}` has no graph", self.spec().name),
+            remedy: "a model on one of bag, bert, deberta, llama, modernbert".into(),
+        })
+    }
+
+    /// What the keys and tensors of a GGUF file are made of.
+    ///
+    /// # Errors
+    /// [`ModelError::NoExport`] of a network that llama.cpp does not have.
+    fn gguf(&self) -> Result<GgufModel, ModelError> {
+        Err(ModelError::NoExport {
+            format: "GGUF",
+            reason: format!("the backbone `{}` is no decoder of llama.cpp", self.spec().name),
+            remedy: "a model on a Llama, Mistral, Qwen 2 or 3, or Gemma 3; or --format onnx".into(),
+        })
+    }
+
+    /// What in the config.json that a GGUF file stands for is not as in this network.
+    fn gguf_difference(&self, _config: serde_json::Value) -> Option<String> {
+        None
     }
 
     /// What writes texts from the states, where the network has it, with products of such numbers.

@@ -24,6 +24,7 @@
 //! Papers: Warner et al. 2024, "Smarter, better, faster, longer: a modern bidirectional encoder"; Su et al. 2021, "RoFormer"; Shazeer
 //! 2020, "GLU variants improve transformer".
 
+mod onnx;
 mod settings;
 
 use super::llama::rope::Rotary;
@@ -32,6 +33,7 @@ use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint, TensorNaming};
+use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
@@ -291,5 +293,9 @@ impl Backbone for ModernBert {
 
     fn finish(&self, context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         self.layer_norm(context, x, self.final_norm)
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {
+        Ok(onnx::states(self, graph))
     }
 }

@@ -8,6 +8,8 @@ mod freeze;
 mod input;
 mod inserted_rows;
 mod lanes;
+mod one_for_all;
+mod onnx;
 mod passes;
 mod text_writer;
 
@@ -94,6 +96,11 @@ impl Trunk {
     /// What is constant about the backbone.
     pub fn spec(&self) -> &BackboneSpec {
         self.backbone.spec()
+    }
+
+    /// The network itself.
+    pub(crate) fn backbone(&self) -> &dyn Backbone {
+        &*self.backbone
     }
 
     /// The width of a state.

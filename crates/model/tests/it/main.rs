@@ -12,6 +12,8 @@ mod hostile;
 mod hub;
 mod llama;
 mod narrowing;
+mod onnx_graphs;
+
 mod parity;
 mod round_trip;
 mod sharing;

@@ -4,6 +4,7 @@ pub mod affinity;
 pub mod check;
 pub mod compare;
 pub mod evaluate;
+pub mod export;
 mod further;
 pub mod inspect;
 pub mod lr_find;

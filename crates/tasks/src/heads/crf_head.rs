@@ -1,7 +1,9 @@
 //! The parameters of a CRF, and its loss as part of the autodiff graph.
 
 use burn::tensor::{Tensor, TensorData};
+use model::onnx::OnnxGraph;
 use model::{Init, MatrixId, Parameters, VectorId};
+use serde_json::json;
 
 use crate::heads::crf::LinearChainCrf;
 use crate::heads::head::to_host_vec;
@@ -34,6 +36,14 @@ impl CrfHead {
             to_f64(parameters.matrix(self.transitions).into_data()),
             vector(self.end),
         )
+    }
+
+    /// Its scores as JSON, as a graph has them: lists `transitions` (from, to), `start` and `end`.
+    pub fn scores(&self, graph: &OnnxGraph) -> serde_json::Value {
+        let transitions = graph.weights().data(self.transitions.index());
+        let tags = graph.weights().data(self.start.index());
+        let rows: Vec<&[f32]> = transitions.chunks(tags.len()).collect();
+        json!({ "transitions": rows, "start": tags, "end": graph.weights().data(self.end.index()) })
     }
 
     /// Negative log-likelihood of the gold tags divided by `num_targets`, `[1]`. `logits` is `[words, tags]`, `rows` the word

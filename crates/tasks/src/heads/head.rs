@@ -2,6 +2,7 @@
 
 use burn::tensor::{Tensor, activation};
 use kernels::{Dropout, Precision};
+use model::onnx::{OnnxGraph, Value};
 use model::{Init, MatrixId, Parameters, VectorId};
 
 /// `logits = dropout(x) W^T + b`, `W` `[labels, hidden]`, `b` `[labels]`.
@@ -28,6 +29,11 @@ impl LinearHead {
     pub fn logits(&self, parameters: &Parameters, x: Tensor<2>, dropout: Option<Dropout>) -> Tensor<2> {
         let (weight, bias) = (parameters.matrix(self.weight), parameters.vector(self.bias));
         kernels::linear(kernels::dropout(x, dropout), weight, bias, Precision::F32)
+    }
+
+    /// The same in a graph, `[.., hidden]` to `[.., labels]`.
+    pub fn onnx(&self, graph: &mut OnnxGraph, x: &Value) -> Value {
+        graph.head_linear(x, self.weight, self.bias)
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use data::Pack;
 use kernels::RowOffsets;
+use model::onnx::{OnnxGraph, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,15 @@ impl Pooling {
                 expected: "\"last\", the default there, or \"mean\"".into(),
             }),
             _ => Ok(()),
+        }
+    }
+
+    /// The state of each row in a graph, `[batch, length, hidden]` to `[batch, hidden]`.
+    pub(crate) fn onnx(self, graph: &mut OnnxGraph, states: &Value) -> Value {
+        match self {
+            Pooling::Mean => graph.mean(states),
+            Pooling::First => graph.first(states),
+            Pooling::Last => graph.last(states),
         }
     }
 

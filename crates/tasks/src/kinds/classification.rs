@@ -32,6 +32,7 @@
 
 use data::{ChatTemplate, DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
 use model::Parameters;
+use model::onnx::{OnnxGraph, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +44,8 @@ use crate::targets::class_weights::ClassWeights;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels, Targets};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
-    TaskHead, TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison, Scores,
+    TaskError, TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["accuracy", "macro_f1", "micro_f1", "matthews"];
@@ -291,6 +292,11 @@ impl Head for ClassificationHead {
                 ("matthews".into(), metrics::matthews(&gold, &predicted)),
             ],
         )
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph, states: &Value) -> Option<OnnxHead> {
+        let pooled = self.kind.pooling().onnx(graph, states);
+        Some(OnnxHead::of_rows(self.linear.onnx(graph, &pooled), self.labels.len(), "softmax"))
     }
 
     fn label_space(&self) -> serde_json::Value {

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use data::{DataError, Encoded, ErrorList, InputField, NO_WORD_ID, Pack, Row, Split, View};
 use model::Parameters;
+use model::onnx::{OnnxGraph, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -44,8 +45,8 @@ use crate::row_comparison::NO_LABEL;
 use crate::targets::gold::{self, GoldAnswer, GoldAnswers, Misplaced};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores,
-    SpanAnswer, TaskError, TaskHead, TrunkHandles,
+    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison,
+    Scores, SpanAnswer, TaskError, TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["answer_f1", "exact_match"];
@@ -464,6 +465,10 @@ impl Head for ExtractiveQaHead {
                 ("exact_match".into(), metrics::exact_match(&gold, &predicted)),
             ],
         )
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph, states: &Value) -> Option<OnnxHead> {
+        Some(OnnxHead::of_tokens(self.linear.onnx(graph, states), 2, "softmax_over_context"))
     }
 
     fn label_space(&self) -> serde_json::Value {

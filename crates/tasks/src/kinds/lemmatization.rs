@@ -31,18 +31,20 @@ use std::sync::Arc;
 
 use data::{DataError, InputField, Pack, Row, Split, View};
 use model::Parameters;
+use model::onnx::{OnnxGraph, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::heads::head::{self, LinearHead};
+use crate::onnx::FIRST_TOKENS;
 use crate::row_comparison::{NO_LABEL, WordDifference};
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
 use crate::targets::words::{self, WordTargets, first_tokens};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
-    TaskHead, TrunkHandles, WordTag,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison, Scores,
+    TaskError, TaskHead, TrunkHandles, WordTag,
 };
 
 mod script;
@@ -278,6 +280,12 @@ impl Head for LemmatizationHead {
         }
         let accuracy = metrics::lemma_accuracy(&gold, &predicted);
         Scores::with_primary(self.kind.primary, vec![("lemma_accuracy".into(), accuracy)])
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph, states: &Value) -> Option<OnnxHead> {
+        let logits = self.linear.onnx(graph, states);
+        let head = OnnxHead::of_tokens(logits, self.labels.len(), "softmax");
+        Some(head.with("word", json!(FIRST_TOKENS)))
     }
 
     fn label_space(&self) -> serde_json::Value {

@@ -26,6 +26,7 @@
 use burn::tensor::{Tensor, activation};
 use data::{DataError, InputField, NO_WORD_ID, NOT_MASKED, Pack, Row, Split, Tokenizer, View};
 use kernels::Precision;
+use model::onnx::{OnnxGraph, Value};
 use model::{Init, MatrixId, Parameters, VectorId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,8 @@ use crate::heads::head;
 use crate::row_comparison::WordDifference;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, FoundToken, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores,
-    TaskError, TaskHead, TrunkHandles, input,
+    Batch, BatchRow, FoundToken, Kind, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison,
+    Scores, TaskError, TaskHead, TrunkHandles, input,
 };
 
 const METRICS: &[&str] = &["masked_accuracy"];
@@ -304,6 +305,16 @@ impl Head for MaskedLanguageModelHead {
             ("perplexity".into(), mean(loss).exp().min(1e12)),
         ];
         Scores::with_primary(self.primary, values)
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph, states: &Value) -> Option<OnnxHead> {
+        let Layers { dense, norm, bias } = self.layers;
+        let x = graph.head_linear(states, dense.0, dense.1);
+        let x = graph.gelu(&x);
+        let x = graph.layer_norm(&x, norm.0, Some(norm.1), EPS);
+        let logits = graph.head_linear(&x, self.table, bias);
+        let vocabulary = graph.weights().shape(self.table.index())[0];
+        Some(OnnxHead::of_tokens(logits, vocabulary, "softmax"))
     }
 
     fn label_space(&self) -> serde_json::Value {

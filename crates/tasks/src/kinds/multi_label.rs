@@ -34,6 +34,7 @@ use data::{
     ChatTemplate, DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, Value, View, is_blank,
 };
 use model::Parameters;
+use model::onnx::{OnnxGraph, Value as OnnxValue};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,8 +51,8 @@ use crate::targets::class_weights::ClassWeights;
 use crate::targets::labels::{self, Labels, SetTargets, as_label};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
-    TaskHead, TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison, Scores,
+    TaskError, TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["macro_f1", "micro_f1", "sample_f1"];
@@ -572,6 +573,15 @@ impl Head for MultiLabelHead {
                 ("sample_f1".into(), metrics::sample_f1(&gold, &predicted)),
             ],
         )
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph, states: &OnnxValue) -> Option<OnnxHead> {
+        let pooled = self.kind.pooling().onnx(graph, states);
+        let logits = self.linear.onnx(graph, &pooled);
+        let thresholds =
+            self.fixed_thresholds().unwrap_or_else(|| vec![thresholds::UNTUNED; self.space.labels.len()]);
+        let head = OnnxHead::of_rows(logits, self.space.labels.len(), "sigmoid");
+        Some(head.with("thresholds", json!(thresholds)))
     }
 
     fn label_space(&self) -> serde_json::Value {

@@ -24,6 +24,7 @@
 use burn::tensor::Tensor;
 use data::{ChatTemplate, DataError, ErrorList, InputField, Pack, Row, Split, Value, View};
 use model::Parameters;
+use model::onnx::{OnnxGraph, Value as OnnxValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -33,8 +34,8 @@ use crate::heads::pooling::Pooling;
 use crate::losses::ragged;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
-    TaskHead, TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison, Scores,
+    TaskError, TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["accuracy"];
@@ -370,6 +371,12 @@ impl Head for MultipleChoiceHead {
             self.kind.primary,
             vec![("accuracy".into(), metrics::accuracy(&gold, &predicted))],
         )
+    }
+
+    /// A row of the batch is a choice.
+    fn onnx(&self, graph: &mut OnnxGraph, states: &OnnxValue) -> Option<OnnxHead> {
+        let pooled = self.kind.pooling().onnx(graph, states);
+        Some(OnnxHead::of_rows(self.linear.onnx(graph, &pooled), 1, "softmax_over_choices"))
     }
 
     fn label_space(&self) -> serde_json::Value {

@@ -26,6 +26,7 @@
 
 use burn::tensor::Tensor;
 use data::{ChatTemplate, DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
+use model::onnx::{OnnxGraph, Value};
 use model::{Init, MatrixId, Parameters, VectorId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,8 +39,8 @@ use crate::losses::binary;
 use crate::targets::labels::{IGNORE_INDEX, Labels, Targets, as_label};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
-    TaskHead, TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison, Scores,
+    TaskError, TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["quadratic_kappa", "accuracy"];
@@ -350,6 +351,15 @@ impl Head for OrdinalRegressionHead {
                 ("mean_absolute_error".into(), metrics::mean_absolute_error(&gold, &predicted)),
             ],
         )
+    }
+
+    /// The logits of the cutpoints.
+    fn onnx(&self, graph: &mut OnnxGraph, states: &Value) -> Option<OnnxHead> {
+        let pooled = self.kind.pooling().onnx(graph, states);
+        let score = graph.product(&pooled, self.weight);
+        let bias = graph.vector(self.bias);
+        let logits = graph.add(&score, &bias);
+        Some(OnnxHead::of_rows(logits, self.labels.len() - 1, "cumulative_sigmoid"))
     }
 
     fn label_space(&self) -> serde_json::Value {

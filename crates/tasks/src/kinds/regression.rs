@@ -25,6 +25,7 @@
 use burn::tensor::{Tensor, TensorData};
 use data::{ChatTemplate, DataError, ErrorList, InputField, Pack, Row, Split, TextWindows, View};
 use model::Parameters;
+use model::onnx::{OnnxGraph, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -34,7 +35,7 @@ use crate::heads::pooling::Pooling;
 use crate::input;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison, Scores,
     SummaryStatistics, TaskError, TaskHead, TrunkHandles,
 };
 
@@ -337,6 +338,14 @@ impl Head for RegressionHead {
                 ("rmse".into(), metrics::rmse(&gold, &predicted)),
             ],
         )
+    }
+
+    /// In the unit of the corpus.
+    fn onnx(&self, graph: &mut OnnxGraph, states: &Value) -> Option<OnnxHead> {
+        let pooled = self.kind.pooling().onnx(graph, states);
+        let output = self.linear.onnx(graph, &pooled);
+        let value = graph.scaled(&output, [self.scale.deviation as f32, self.scale.mean as f32]);
+        Some(OnnxHead::of_rows(value, 1, "none"))
     }
 
     fn label_space(&self) -> serde_json::Value {

@@ -27,17 +27,19 @@
 use burn::tensor::Tensor;
 use data::{DataError, EntityMarkers, ErrorList, InputField, Pack, Row, SpanRole, Split, View};
 use kernels::Precision;
+use model::onnx::{Attribute, OnnxGraph, Value};
 use model::{Init, MatrixId, Parameters, VectorId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::heads::head::{self, LinearHead};
 use crate::heads::states;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels, Targets};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
-    TaskHead, TrunkHandles,
+    Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison, Scores,
+    TaskError, TaskHead, TrunkHandles,
 };
 
 const METRICS: &[&str] = &["directed_f1", "accuracy", "macro_f1", "micro_f1"];
@@ -331,6 +333,16 @@ impl Head for RelationClassificationHead {
                 ("micro_f1".into(), metrics::micro_f1(&gold, &predicted)),
             ],
         )
+    }
+
+    /// Two more inputs have a 1 for each token of a span, or for the marker before it.
+    fn onnx(&self, graph: &mut OnnxGraph, states: &Value) -> Option<OnnxHead> {
+        let [head, tail] = ["head_mask", "tail_mask"].map(|input| graph.mean_of(states, input));
+        let both = graph.node("Concat", &[&head, &tail], &[("axis", Attribute::Int(-1))]);
+        let hidden = graph.head_linear(&both, self.weight, self.bias);
+        let hidden = graph.node("Tanh", &[&hidden], &[]);
+        let output = OnnxHead::of_rows(self.out.onnx(graph, &hidden), self.labels.len(), "softmax");
+        Some(output.with("inputs", json!(["head_mask", "tail_mask"])))
     }
 
     fn label_space(&self) -> serde_json::Value {

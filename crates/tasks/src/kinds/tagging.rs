@@ -36,15 +36,18 @@
 
 use data::{DataError, InputField, Pack, Row, Split, TextWindows, View};
 use model::Parameters;
+use model::onnx::{OnnxGraph, Value};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::decode::answer::{self, OUTSIDE};
 use crate::decode::tag_decoder::TagDecoder;
 use crate::heads::crf_head::CrfHead;
 use crate::heads::head::{self, LinearHead};
 use crate::input;
+use crate::onnx::FIRST_TOKENS;
 use crate::row_comparison::WordDifference;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
 use crate::targets::tag_scheme::{self, Scheme};
@@ -52,8 +55,8 @@ use crate::targets::text_spans;
 use crate::targets::words::{self, WordTargets, first_tokens};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
-    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores,
-    TaskError, TaskHead, TrunkHandles, WordTag,
+    Batch, BatchRow, GoldIssue, Kind, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison,
+    Scores, TaskError, TaskHead, TrunkHandles, WordTag,
 };
 
 const SPAN_METRICS: &[&str] =
@@ -496,6 +499,18 @@ impl Head for TaggingHead {
             Some(scheme) => answer::span_scores(&gold, &predicted, strict.then_some(scheme)),
         };
         Scores::with_primary(self.kind.primary, values)
+    }
+
+    fn onnx(&self, graph: &mut OnnxGraph, states: &Value) -> Option<OnnxHead> {
+        let logits = self.linear.onnx(graph, states);
+        let activation = if self.crf.is_some() { "crf" } else { "softmax" };
+        let head =
+            OnnxHead::of_tokens(logits, self.labels.len(), activation).with("word", json!(FIRST_TOKENS));
+        let head = head.with("constrained", json!(self.kind.is_constrained()));
+        Some(match &self.crf {
+            Some(crf) => head.with("crf", crf.scores(graph)),
+            None => head,
+        })
     }
 
     fn label_space(&self) -> serde_json::Value {

@@ -28,19 +28,19 @@ pub struct GgufTokenizer {
 }
 
 /// How a byte-level BPE of a name in `tokenizer.ggml.pre` works.
-struct Pre {
-    names: &'static [&'static str],
-    split: Split,
+pub(super) struct Pre {
+    pub names: &'static [&'static str],
+    pub split: Split,
     /// Whether texts are composed first.
-    nfc: bool,
+    pub nfc: bool,
     /// Whether a word that is a token is that token, whatever the merges say; and whether a text begins with bos where the file does
     /// not say.
-    whole_words: bool,
+    pub whole_words: bool,
     adds_bos: bool,
 }
 
 const PLAIN: Pre = Pre { names: &[], split: Split::Gpt2, nfc: false, whole_words: false, adds_bos: false };
-const PRES: [Pre; 5] = [
+pub(super) const PRES: [Pre; 5] = [
     Pre { names: &["gpt-2", "default"], ..PLAIN },
     Pre { names: &["smollm", "starcoder", "refact"], split: Split::Gpt2Digits, ..PLAIN },
     Pre { names: &["qwen2", "deepseek-r1-qwen"], split: Split::Pattern(QWEN2), nfc: true, ..PLAIN },

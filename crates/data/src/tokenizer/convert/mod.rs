@@ -8,9 +8,11 @@ mod gguf;
 mod merges;
 mod sentence_piece;
 mod settings;
+mod to_gguf;
 mod wordpiece;
 
 pub use self::gguf::GgufTokenizer;
+pub use self::to_gguf::{GgufTokenIds, gguf_tokenizer};
 
 use self::settings::Settings;
 use super::{MOST_JSON, Tokenizer};

@@ -42,6 +42,12 @@ impl DistanceBuckets {
         far as isize * distance.signum()
     }
 
+    /// The vector of each distance, the key's position less the query's, from `-reach` to `reach`.
+    pub fn rows(&self, reach: usize) -> Vec<i64> {
+        let reach = reach as isize;
+        (-reach..=reach).map(|distance| self.row(-distance) as i64).collect()
+    }
+
     /// The distances between the tokens of sequences.
     pub fn of_rows(&self, offsets: &[usize]) -> Distances {
         let reach = longest(offsets).max(1) as isize - 1;
@@ -70,5 +76,6 @@ mod tests {
         assert_eq!((0..512).map(|distance| buckets.bucket(distance) * distance).sum::<isize>(), 27457213);
         let pack = buckets.of_rows(&[0, 3, 4]);
         assert_eq!((pack.rows, &*pack.index), (254..259, &[4, 3, 2, 1, 0][..]));
+        assert_eq!(buckets.rows(2), [258, 257, 256, 255, 254]);
     }
 }

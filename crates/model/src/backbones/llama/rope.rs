@@ -1,8 +1,10 @@
 //! Frequencies of rotary positions, as transformers computes them (`modeling_rope_utils.py`), in f32.
 
-use crate::cast::to_f32;
+use crate::cast::{to_f32, to_u64};
 use crate::error::ModelError;
 use crate::io::config_reader::ConfigReader;
+use crate::onnx::{OnnxGraph, Value as OnnxValue};
+use ::gguf::Value as GgufValue;
 use kernels::RotaryAngles;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +23,11 @@ impl Rotary {
     fn new(frequencies: Vec<f32>, factor: f32) -> Self {
         let angles = Mutex::new(Arc::new(RotaryAngles::new(&frequencies, factor, 0)));
         Rotary { frequencies, factor, angles }
+    }
+
+    /// The same rotation in a graph: `x` `[batch, heads, length, head_dim]`. `sort` tells these rotary positions from others there.
+    pub fn onnx(&self, graph: &mut OnnxGraph, x: &OnnxValue, sort: &str) -> OnnxValue {
+        graph.rotary(x, sort, &self.frequencies, self.factor)
     }
 
     /// The angles of at least so many positions.
@@ -155,6 +162,51 @@ impl RotarySettings {
             }
         };
         Ok(RotarySettings { theta, scaling })
+    }
+
+    /// The base of the frequencies.
+    pub fn theta(&self) -> f64 {
+        self.theta
+    }
+
+    /// What GGUF says of the scaling: keys below `rope.scaling.`, and what each frequency is divided by (`rope_freqs.weight`).
+    pub fn gguf(&self, head_dim: usize) -> (Vec<(&'static str, GgufValue)>, Option<Vec<f32>>) {
+        let (kind, number) =
+            (|name: &str| ("type", GgufValue::String(name.into())), |x| GgufValue::F32(to_f32(x)));
+        match self.scaling {
+            Scaling::None => (Vec::new(), None),
+            Scaling::Linear { factor } => (vec![kind("linear"), ("factor", number(factor))], None),
+            Scaling::Llama3 { .. } => {
+                let plain = RotarySettings::plain(self.theta).build(head_dim);
+                let scaled = self.build(head_dim);
+                let factors = plain.frequencies.iter().zip(&scaled.frequencies).map(|(a, b)| a / b);
+                (Vec::new(), Some(factors.collect()))
+            }
+            Scaling::Yarn { factor, fast, slow, original, attention, .. } => {
+                let usual = 1.0 + 0.1 * factor.ln();
+                let mut keys = vec![
+                    kind("yarn"),
+                    ("factor", number(factor)),
+                    ("original_context_length", GgufValue::Unsigned(to_u64(original))),
+                ];
+                // What the format says of itself.
+                let others = [
+                    ("yarn_beta_fast", fast, 32.0),
+                    ("yarn_beta_slow", slow, 1.0),
+                    ("attn_factor", attention / usual, 1.0),
+                ];
+                let said = others.into_iter().filter(|(_, own, default)| (own / default - 1.0).abs() > 1e-6);
+                keys.extend(said.map(|(key, own, _)| (key, number(own))));
+                (keys, None)
+            }
+        }
+    }
+
+    /// Whether heads of `head_dim` columns are rotated as by others, but for the rounding of numbers in files.
+    pub fn is_like(&self, other: &Self, head_dim: usize) -> bool {
+        let [own, other] = [self, other].map(|settings| settings.build(head_dim));
+        let near = |(a, b): (&f32, &f32)| (a / b - 1.0).abs() < 1e-4;
+        near((&own.factor, &other.factor)) && own.frequencies.iter().zip(&other.frequencies).all(near)
     }
 
     /// The rotary positions of heads of `head_dim` columns.

@@ -23,7 +23,7 @@ const OF_MODEL: &str = "base_model.";
 
 /// The modules of transformers that the maps of a backbone are; `None` where transformers has no such model, or one module is several
 /// maps, of which PEFT would update all as one: layers that have the same weights, queries, keys and values in one tensor.
-fn modules(spec: &BackboneSpec, parameters: &Parameters) -> Option<BTreeMap<Site, String>> {
+pub(in crate::io) fn modules(spec: &BackboneSpec, parameters: &Parameters) -> Option<BTreeMap<Site, String>> {
     spec.config_json.get("architectures")?;
     let (mut modules, mut seen) = (BTreeMap::new(), BTreeSet::new());
     for (site, weight) in spec.shape().sites() {

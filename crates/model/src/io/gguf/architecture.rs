@@ -11,6 +11,8 @@ pub(super) struct Architecture {
     pub name: &'static str,
     /// `model_type` in config.json.
     pub model_type: &'static str,
+    /// Others whose networks are the same.
+    relatives: &'static [&'static str],
     /// Its class in transformers.
     pub class: &'static str,
     /// The key of the activation in config.json, and its name.
@@ -80,6 +82,7 @@ const GEMMA3_LAYER: &[(&str, &str)] = &[
 const LLAMA: Architecture = Architecture {
     name: "llama",
     model_type: "llama",
+    relatives: &["mistral"],
     class: "LlamaForCausalLM",
     activation: ("hidden_act", "silu"),
     permuted: true,
@@ -94,6 +97,7 @@ const ALL: [Architecture; 4] = [
     Architecture {
         name: "qwen2",
         model_type: "qwen2",
+        relatives: &[],
         class: "Qwen2ForCausalLM",
         permuted: false,
         attention_bias: None,
@@ -102,6 +106,7 @@ const ALL: [Architecture; 4] = [
     Architecture {
         name: "qwen3",
         model_type: "qwen3",
+        relatives: &[],
         class: "Qwen3ForCausalLM",
         permuted: false,
         layer: QWEN3_LAYER,
@@ -110,6 +115,7 @@ const ALL: [Architecture; 4] = [
     Architecture {
         name: "gemma3",
         model_type: "gemma3_text",
+        relatives: &[],
         class: "Gemma3ForCausalLM",
         activation: ("hidden_activation", "gelu_pytorch_tanh"),
         permuted: false,
@@ -140,6 +146,25 @@ impl Architecture {
             let expected = KNOWN.iter().map(|one| one.name).collect::<Vec<_>>().join(", ");
             wrong(file, "general.architecture", found, &format!("one of {expected}"))
         })
+    }
+
+    /// That of a `model_type`.
+    pub fn of_model_type(model_type: &str) -> Option<&'static Architecture> {
+        const KNOWN: &[Architecture] = &ALL;
+        KNOWN.iter().find(|one| one.model_type == model_type || one.relatives.contains(&model_type))
+    }
+
+    /// The name in the file of a tensor with this name in Hugging Face layout, and what sort it is of.
+    pub fn name_of(&self, hf_name: &str) -> Option<(String, &'static str)> {
+        let (stem, end) = hf_name.rsplit_once('.')?;
+        let stem = stem.strip_prefix("model.").unwrap_or(stem);
+        let outside = OUTSIDE.iter().find(|(_, hf)| hf.strip_prefix("model.").unwrap_or(hf) == stem);
+        if let Some((sort, _)) = outside {
+            return Some((format!("{sort}.{end}"), sort));
+        }
+        let (number, stem) = stem.strip_prefix("layers.")?.split_once('.')?;
+        let (sort, _) = self.layer.iter().find(|(_, hf)| *hf == stem)?;
+        Some((format!("blk.{number}.{sort}.{end}"), sort))
     }
 
     /// Where a tensor of the file belongs.

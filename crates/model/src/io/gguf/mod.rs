@@ -1,18 +1,23 @@
 //! A GGUF file read as if it were a folder in Hugging Face layout: a config.json of its metadata, and tensors under the names that
 //! transformers gives them, with what llama.cpp's converter (`convert_hf_to_gguf.py`) did to them undone.
 
+mod adapter;
 mod architecture;
 mod config;
 mod rope;
+mod write;
 
 use super::tensor_reader::{TensorReader, not_finite};
 use crate::error::{ModelError, TensorProblem};
+pub use adapter::save_gguf_adapter;
 use architecture::{Architecture, Place};
 use gguf::{Gguf, GgufError};
 use safetensors::Dtype;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+pub(crate) use write::GgufModel;
+pub use write::{GgufQuantization, save_gguf};
 
 /// An opened file: its tensors by their names in Hugging Face layout.
 #[derive(Debug)]
@@ -68,6 +73,19 @@ fn unpermute(values: &mut [f32], rows: usize, heads: usize) {
     for row in 0..rows {
         let (head, within) = (row / of_head, row % of_head);
         let source = head * of_head + (within % half) * 2 + within / half;
+        ordered.extend_from_slice(&values[source * columns..][..columns]);
+    }
+    values.copy_from_slice(&ordered);
+}
+
+/// Lays rows as the converter does: the inverse of [`unpermute`].
+fn permute(values: &mut [f32], rows: usize, heads: usize) {
+    let (columns, of_head) = (values.len() / rows, rows / heads);
+    let half = of_head / 2;
+    let mut ordered = Vec::with_capacity(values.len());
+    for row in 0..rows {
+        let (head, within) = (row / of_head, row % of_head);
+        let source = head * of_head + (within % 2) * half + within / 2;
         ordered.extend_from_slice(&values[source * columns..][..columns]);
     }
     values.copy_from_slice(&ordered);
@@ -175,3 +193,5 @@ pub(in crate::io) fn from_gguf(path: &Path, error: GgufError) -> ModelError {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod written_tests;
