@@ -31,6 +31,7 @@ pub mod mixture;
 pub mod norm;
 pub mod rotary;
 mod simd;
+pub mod soft_cross_entropy;
 mod uninit;
 
 pub use activation::glu::Glu;
@@ -44,6 +45,7 @@ pub use low_rank::LowRankGroups;
 pub use mix::Mixing;
 pub use mixture::MixtureWeights;
 pub use rotary::RotaryAngles;
+pub use soft_cross_entropy::SoftCrossEntropyTargets;
 
 /// Rows that one parallel task takes at a time.
 const ROWS: usize = 64;
