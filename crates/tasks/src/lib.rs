@@ -16,6 +16,7 @@
 
 mod batch;
 mod decode;
+mod distillation;
 mod error;
 mod heads;
 mod input;
@@ -32,6 +33,7 @@ mod task_head;
 mod trunk;
 
 pub use batch::{Batch, BatchRow, Writer};
+pub use distillation::{SoftOutputs, SoftTargets, TeacherAnswers, TeacherWeight};
 pub use error::TaskError;
 pub use heads::pooling::Pooling;
 pub use heads::thresholds::{NamedThresholds, Thresholds};

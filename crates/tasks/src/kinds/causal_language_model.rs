@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::seq2seq::{Decoding, Hypothesis, Prompt, continuations, states_and_targets};
+use crate::distillation::SoftOutputs;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
     Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
@@ -196,6 +197,10 @@ impl Head for CausalLanguageModelHead {
         let table = parameters.matrix(self.output);
         let mean = kernels::linear_cross_entropy(states, table, &next, 0.0);
         Some(Loss { mean, num_targets: next.len() })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Err("an answer is a distribution over the whole vocabulary for every token, which is not kept".into())
     }
 
     fn predict(

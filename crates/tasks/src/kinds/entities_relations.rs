@@ -60,6 +60,7 @@ use std::collections::BTreeMap;
 use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
 use model::Parameters;
 
+use crate::distillation::SoftOutputs;
 use crate::heads::head;
 use crate::losses::binary;
 use crate::row_comparison::NO_LABEL;
@@ -287,6 +288,10 @@ impl Head for EntitiesRelationsHead {
             (one, other) => one.or(other)?,
         };
         Some(Loss { mean, num_targets: rows.len() })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Err("which spans and pairs it scores depends on its own answers, so that those of a teacher are others".into())
     }
 
     fn predict(

@@ -30,6 +30,7 @@ use serde_json::json;
 pub use text_metrics::{SmoothingMethod, TextMetrics, Tokenization};
 pub(crate) use text_metrics::{TextScores, texts};
 
+use crate::distillation::SoftOutputs;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
     Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
@@ -316,6 +317,10 @@ impl Head for Seq2SeqHead {
             return None;
         }
         self.network.loss(parameters, batch, targets)
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Err("an answer is a distribution over the whole vocabulary for every written token, which is not kept; have the teacher write the targets instead (`polytask predict`), and train on these".into())
     }
 
     fn predict(
