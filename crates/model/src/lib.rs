@@ -41,7 +41,7 @@ pub use io::hub;
 pub use io::names::{Entry, NameTable};
 pub use io::{
     PassthroughTensor, SavedTensors, adapter_folder, has_sharing, is_causal, load_adapters, load_decoder,
-    load_heads, load_sharing, open, save, save_adapters, save_decoder, save_heads,
+    load_heads, load_sharing, open, open_layers, save, save_adapters, save_decoder, save_heads,
 };
 pub use kernels::Precision;
 pub use parameters::{

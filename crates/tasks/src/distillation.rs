@@ -37,6 +37,22 @@ impl TeacherAnswers {
         is_whole.then_some(TeacherAnswers { offsets, values })
     }
 
+    /// Answers that are not known yet, to the rows of which it is true: they count as labelled, and nothing is learned of them.
+    pub fn expected(rows: impl IntoIterator<Item = bool>) -> TeacherAnswers {
+        let mut answers = TeacherAnswers::default();
+        let mut end = 0;
+        answers.offsets.extend(rows.into_iter().map(|is_answered| {
+            end += u64::from(is_answered);
+            end
+        }));
+        answers
+    }
+
+    /// Whether a row is answered, also where the answer is not known yet.
+    pub fn is_answered(&self, row: usize) -> bool {
+        self.offsets.get(row..row + 2).is_some_and(|ends| ends[0] < ends[1])
+    }
+
     /// Adds the answer to the next row.
     pub fn push(&mut self, answer: &[f32]) {
         self.values.extend(answer);
@@ -50,13 +66,13 @@ impl TeacherAnswers {
 
     /// How many rows are answered.
     pub fn answered(&self) -> usize {
-        self.offsets.windows(2).filter(|ends| ends[0] < ends[1]).count()
+        (0..self.rows()).filter(|row| self.is_answered(*row)).count()
     }
 
-    /// The answer to a row; empty where there is none, or no such row.
+    /// The answer to a row; empty where there is none, or it is not known yet.
     pub fn row(&self, row: usize) -> &[f32] {
         match self.offsets.get(row..row + 2) {
-            Some(&[start, end]) => &self.values[start as usize..end as usize],
+            Some(&[start, end]) => self.values.get(start as usize..end as usize).unwrap_or_default(),
             _ => &[],
         }
     }
@@ -64,7 +80,7 @@ impl TeacherAnswers {
     /// The answer to a row, to be changed in place.
     pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
         match self.offsets.get(row..row + 2) {
-            Some(&[start, end]) => &mut self.values[start as usize..end as usize],
+            Some(&[start, end]) => self.values.get_mut(start as usize..end as usize).unwrap_or_default(),
             _ => &mut [],
         }
     }
@@ -304,6 +320,8 @@ mod tests {
             (2, 1, 2, 0)
         );
         assert_eq!(TeacherAnswers::from_parts(offsets, values.clone()), Some(answers));
+        let expected = TeacherAnswers::expected([true, false, true]);
+        assert_eq!((expected.answered(), expected.is_answered(2), expected.row(2)), (2, true, &[][..]));
         assert_eq!(TeacherAnswers::from_parts(vec![0, 3], values.clone()), None);
         assert_eq!(TeacherAnswers::from_parts(vec![0, 2, 1, 2], values), None);
     }

@@ -57,8 +57,8 @@ pub trait TaskHead: Send + Sync {
     /// ([`SoftOutputs::places_in`]).
     fn reorder(&self, answer: &mut [f32], order: &[usize]);
 
-    /// Has [`TaskHead::loss`] on the training split go by these answers, too; their rows count as labelled there.
-    fn learn_from(&mut self, teacher: SoftTargets);
+    /// Has [`TaskHead::loss`] on the training split go by these answers, too; their rows count as labelled there. `None`: by labels alone.
+    fn learn_from(&mut self, teacher: Option<SoftTargets>);
 
     /// What [`TaskHead::learn_from`] was given.
     fn teacher(&self) -> Option<&SoftTargets>;
@@ -241,7 +241,7 @@ impl<H: Head> TaskHead for EncodedHead<H> {
 
     fn labelled(&self, split: Split, row: usize) -> bool {
         H::labelled(self.targets(split), row)
-            || self.taught(split).is_some_and(|teacher| !teacher.answers.row(row).is_empty())
+            || self.taught(split).is_some_and(|teacher| teacher.answers.is_answered(row))
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
@@ -275,8 +275,8 @@ impl<H: Head> TaskHead for EncodedHead<H> {
         self.head.reorder(answer, order);
     }
 
-    fn learn_from(&mut self, teacher: SoftTargets) {
-        self.teacher = Some(teacher);
+    fn learn_from(&mut self, teacher: Option<SoftTargets>) {
+        self.teacher = teacher;
     }
 
     fn teacher(&self) -> Option<&SoftTargets> {

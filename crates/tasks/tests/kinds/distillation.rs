@@ -139,7 +139,7 @@ fn taught(case: &Case, seed: u64) -> TeacherAnswers {
 fn learned(case: &Case, seed: u64, rows: &[u32], soft: Option<SoftTargets>) -> (f32, usize, f32) {
     let device = Device::flex().autodiff();
     let (parameters, mut head) = built(case, &device, seed);
-    soft.into_iter().for_each(|soft| head.learn_from(soft));
+    head.learn_from(soft);
     let (states, pack, rows) = (states(case, &device), pack(&case.view), same(rows));
     let batch = Batch { progress: 0.25, ..Batch::evaluated(&states, &pack, Split::Train, &rows) };
     let loss = head.loss(&parameters, &batch).unwrap_or_else(|| panic!("{}: targets", case.name));
@@ -209,7 +209,7 @@ fn rows_with_an_answer_are_trained_on_and_scored_as_before() {
         let mut answers = TeacherAnswers::default();
         let all = taught(&case, 1);
         [&[][..], &[], all.row(2)].iter().for_each(|answer| answers.push(answer));
-        head.learn_from(soft(&answers, 1.0, TeacherWeight::Constant(0.5)).unwrap());
+        head.learn_from(soft(&answers, 1.0, TeacherWeight::Constant(0.5)));
         assert!(head.labelled(Split::Train, 2) && !head.labelled(Split::Validation, 2), "{}", case.name);
         // Rows without an answer have their label's loss.
         let targets = soft(&answers, 1.0, TeacherWeight::Constant(1.0));
@@ -239,7 +239,7 @@ fn numbers_are_learned_at_the_mean_of_label_and_answer() {
     let states = Tensor::<2>::zeros([1, 1], &device);
     let (pack, rows) = (pack(&view), same(&[0]));
     for (lambda, expected) in [(0.0, 0.01), (0.25, 0.0225), (1.0, 0.09)] {
-        head.learn_from(soft(&answers, 3.0, TeacherWeight::Annealed).unwrap());
+        head.learn_from(soft(&answers, 3.0, TeacherWeight::Annealed));
         let batch = Batch { progress: lambda, ..Batch::evaluated(&states, &pack, Split::Train, &rows) };
         let loss: f32 = head.loss(&parameters, &batch).unwrap().mean.into_scalar();
         assert!((loss - expected).abs() < 1e-6, "{lambda}: {loss}");

@@ -53,7 +53,7 @@ impl TaskHead for Poisoned {
     fn reorder(&self, answer: &mut [f32], order: &[usize]) {
         self.inner.reorder(answer, order)
     }
-    fn learn_from(&mut self, teacher: SoftTargets) {
+    fn learn_from(&mut self, teacher: Option<SoftTargets>) {
         self.inner.learn_from(teacher)
     }
     fn teacher(&self) -> Option<&SoftTargets> {
