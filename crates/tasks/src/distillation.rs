@@ -8,6 +8,7 @@
 use burn::tensor::Tensor;
 use model::Parameters;
 
+use crate::losses::soft;
 use crate::task_head::Head;
 use crate::{Batch, BatchRow, Loss};
 
@@ -126,14 +127,17 @@ pub struct SoftTargets {
 pub struct SoftOutputs {
     /// The name of each output, such as a label. A student's may be in another order.
     pub columns: Vec<String>,
-    /// Whether an answer has numbers for each token, so that teacher and student need one tokenizer.
+    /// Whether an answer has numbers for each token, so that teacher and student need one tokenizer, and the teacher the encoded targets
+    /// of the rows.
     pub by_token: bool,
+    /// Whether only rows with a label are answered, since an answer is about the tokens of that.
+    pub needs_label: bool,
 }
 
 impl SoftOutputs {
     /// Outputs that belong to a row or to a word.
     pub(crate) fn of(names: &[String]) -> SoftOutputs {
-        SoftOutputs { columns: names.to_vec(), by_token: false }
+        SoftOutputs { columns: names.to_vec(), by_token: false, needs_label: false }
     }
 
     /// For each of these outputs its place among those of a teacher.
@@ -259,6 +263,31 @@ pub(crate) fn answers_of_words(logits: &[f32], firsts: &[Vec<(u32, u32)>], colum
         answer
     };
     firsts.iter().map(of_row).collect()
+}
+
+/// The loss at answers about the tokens of texts: `logits` are those of `lengths` tokens for each row. A token behind the end of an answer
+/// has none.
+pub(crate) fn loss_of_texts(
+    logits: Tensor<2>,
+    lengths: &[usize],
+    taught: &[TaughtRow<'_>],
+    temperature: f32,
+) -> Option<SoftLoss> {
+    let (mut rows, mut answers, mut weights, mut next) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for (row, length) in taught.iter().zip(lengths) {
+        for (token, answer) in (next..).zip(row.answer.chunks_exact(soft::TOKEN_ANSWER).take(*length)) {
+            rows.push(token as u32);
+            answers.extend(answer);
+            weights.push(row.weight);
+        }
+        next += length;
+    }
+    if rows.is_empty() {
+        return None;
+    }
+    let logits = if rows.len() == next { logits } else { kernels::gather_rows(logits, &rows) };
+    let sum = soft::tokens(logits, &answers, weights, temperature);
+    Some(SoftLoss { sum, num_targets: rows.len() })
 }
 
 /// The words of taught rows that have an answer: their tokens in the pack, the answers end to end, and the weight of each.

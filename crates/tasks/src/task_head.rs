@@ -50,7 +50,7 @@ pub trait TaskHead: Send + Sync {
     fn learnable_outputs(&self) -> Result<SoftOutputs, String>;
 
     /// As a teacher: the answer to each row of the batch, in their order, of which a student learns; empty for a row that it cannot
-    /// answer. None at all of a kind without [`TaskHead::soft_outputs`].
+    /// answer. None at all of a kind without [`TaskHead::soft_outputs`]. Where answers are about tokens, the split has to be encoded.
     fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>>;
 
     /// Puts an answer of a teacher into the order of this head's outputs: `order` gives for each the place in the teacher's
@@ -130,7 +130,13 @@ pub(crate) trait Head: Send + Sync {
         self.soft_outputs()
     }
 
-    fn teacher_answers(&self, _parameters: &Parameters, _batch: &Batch<'_>) -> Vec<Vec<f32>> {
+    /// Targets serve kinds whose answers are about tokens ([`SoftOutputs::by_token`]).
+    fn teacher_answers(
+        &self,
+        _parameters: &Parameters,
+        _batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
         Vec::new()
     }
 
@@ -268,7 +274,7 @@ impl<H: Head> TaskHead for EncodedHead<H> {
         if batch.rows.is_empty() {
             return Vec::new();
         }
-        self.head.teacher_answers(parameters, batch)
+        self.head.teacher_answers(parameters, batch, self.targets(batch.split))
     }
 
     fn reorder(&self, answer: &mut [f32], order: &[usize]) {

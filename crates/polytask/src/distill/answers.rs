@@ -1,13 +1,14 @@
 //! What the heads of a job learn from: the teachers' answers to the training rows, from the run's directory or computed now.
 
 use super::DistillConfig;
-use super::teachers::{Lesson, Teacher, TeacherPlan, identity, plans};
+use super::teachers::{Lesson, Teacher, TeacherPlan, identity, plans, shown};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::job::token_cache::TokenCache;
 use crate::terminal::figures::{counted, duration};
 use crate::terminal::output;
 use burn::tensor::Device;
+use data::Split;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use tasks::{SoftTargets, TeacherAnswers};
@@ -35,11 +36,13 @@ fn expect_for(distill: &DistillConfig, job: &mut Job, tasks: impl Fn(&str) -> bo
     let taught: Vec<String> = plans_of(distill, job).into_iter().flat_map(|plan| plan.tasks).collect();
     let views = &job.views.train;
     for slot in job.model.tasks.iter_mut().filter(|slot| taught.contains(&slot.name) && tasks(&slot.name)) {
-        let Some(view) = views.get(slot.view).filter(|_| slot.head.learnable_outputs().is_ok()) else {
+        let (Some(view), Ok(outputs)) = (views.get(slot.view), slot.head.learnable_outputs()) else {
             continue;
         };
-        let has_token = |row| view.encoded.length(row) > 0;
-        let answers = TeacherAnswers::expected((0..view.encoded.rows()).map(has_token));
+        let is_answered = |row: usize| {
+            view.encoded.length(row) > 0 && (!outputs.needs_label || slot.head.labelled(Split::Train, row))
+        };
+        let answers = TeacherAnswers::expected((0..view.encoded.rows()).map(is_answered));
         slot.head.learn_from(Some(targets(distill, answers)));
     }
 }
@@ -56,7 +59,7 @@ pub fn check(config: &Config, job: &mut Job, device: &Device) -> Result<String, 
             Ok(teacher) => {
                 for lesson in &teacher.lessons {
                     let name = &job.model.tasks[lesson.student].name;
-                    told += &format!("  {name} learns from {}\n", plan.folder.display());
+                    told += &format!("  {name} learns from {}\n", shown(&plan.folder));
                     taught.push(name.clone());
                 }
             }
@@ -92,7 +95,7 @@ pub fn learn(
     };
     job.model.tasks.iter_mut().for_each(|slot| slot.head.learn_from(None));
     for plan in plans_of(distill, job) {
-        let folder = plan.folder.display();
+        let folder = shown(&plan.folder);
         let key = |job: &Job, student: usize| -> Result<AnswersKey, Failure> {
             let slot = &job.model.tasks[student];
             let outputs = slot.head.learnable_outputs().map_err(|reason| {
@@ -128,7 +131,7 @@ pub fn learn(
         if missing.is_empty() {
             continue;
         }
-        let teacher = Teacher::open(&plan, &job.model, device)?;
+        let mut teacher = Teacher::open(&plan, &job.model, device)?;
         let cache = TokenCache::of(config.data.cache.as_deref());
         let is_missing = |lesson: &&Lesson| missing.contains(&job.model.tasks[lesson.student].name);
         let lessons: Vec<Lesson> = teacher.lessons.iter().filter(is_missing).cloned().collect();
@@ -137,6 +140,10 @@ pub fn learn(
             let name = job.model.tasks[lesson.student].name.clone();
             let rows = &job.views.train[job.model.tasks[lesson.student].view];
             let view = teacher.view(lesson, rows, &cache)?;
+            if lesson.by_token {
+                let head = &mut teacher.model.tasks[lesson.teacher].head;
+                head.encode_targets(Split::Train, &view).map_err(Failure::refused)?;
+            }
             let tokens = config.train.tokens_per_batch.max(2048);
             let found = teacher_answers(&teacher.model, lesson.teacher, &view, tokens, stop);
             let Some(mut answers) = found.map_err(Failure::failed)? else { return Ok(false) };

@@ -1,6 +1,6 @@
 //! A student beside its teachers: the score of each task, parameters, size on disk, and rows per second on the validation split.
 
-use super::teachers::{Teacher, plans};
+use super::teachers::{Teacher, plans, shown};
 use crate::commands::train::write as write_file;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -105,7 +105,7 @@ pub fn write(config: &Config, job: &Job, run: &RunDir, device: &Device, say: boo
     let text = serde_json::to_vec_pretty(&found).map_err(Failure::failed)?;
     write_file(&run.root().join("distill.json"), &text)?;
     if say {
-        output::line(format_args!("\n{}\n{}", tasks_table(&found), models_table(&found)));
+        output::text(format!("\n{}\n{}", tasks_table(&found), models_table(&found)));
     }
     Ok(())
 }
@@ -186,7 +186,7 @@ fn tasks_table(found: &Distilled) -> String {
     for row in &found.tasks {
         table.row([
             row.task.clone(),
-            row.teacher.display().to_string(),
+            shown(&row.teacher),
             row.metric.clone(),
             count(row.rows),
             row.of_teacher.map_or("-".into(), points),
@@ -207,7 +207,7 @@ fn models_table(found: &Distilled) -> String {
         table.row([name, short(of.parameters), bytes(of.bytes as usize), speed]);
     };
     for teacher in &found.teachers {
-        row(teacher.folder.display().to_string(), teacher);
+        row(shown(&teacher.folder), teacher);
     }
     let teachers = &found.teachers;
     let together = ModelRow {

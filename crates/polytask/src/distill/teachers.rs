@@ -47,6 +47,8 @@ pub struct Lesson {
     pub teacher: usize,
     /// For each output of the student its place among the teacher's.
     pub order: Vec<usize>,
+    /// Whether answers are about tokens, for which the teacher needs the targets.
+    pub by_token: bool,
 }
 
 /// A teacher that fits its tasks.
@@ -71,10 +73,8 @@ impl Teacher {
                 Ok(Some(lesson)) => lessons.push(lesson),
                 Ok(None) => {}
                 Err(reason) => {
-                    errors.push(format!(
-                        "distill: teacher {} of task `{task}`: {reason}",
-                        plan.folder.display()
-                    ));
+                    errors
+                        .push(format!("distill: teacher {} of task `{task}`: {reason}", shown(&plan.folder)));
                 }
             }
         }
@@ -84,7 +84,7 @@ impl Teacher {
             };
             errors.push(format!(
                 "distill.teacher: {} has none of the tasks {}; it has {}",
-                plan.folder.display(),
+                shown(&plan.folder),
                 names(student),
                 names(&model)
             ));
@@ -158,7 +158,7 @@ fn lesson(
         let known = model.datasets.join(", ");
         return Err(format!("it has an embedding for each of the corpora {known}, and none for `{corpus}`"));
     }
-    Ok(Some(Lesson { student: index, teacher, order }))
+    Ok(Some(Lesson { student: index, teacher, order, by_token: wanted.by_token }))
 }
 
 /// Refuses a teacher that reads other tokens than the student, of a kind whose answers are about tokens.
@@ -169,10 +169,19 @@ fn check_tokens(model: &Model, student: &Model, slot: &TaskSlot, own: &TaskSlot)
         format!("data.max_length = {} and not {}", model.max_length, student.max_length)
     } else if slot.kind.input() != own.kind.input() {
         format!("{} and not {}", slot.kind.input(), own.kind.input())
+    } else if slot.kind.target_fields() != own.kind.target_fields() {
+        let [theirs, ours] = [slot, own].map(|slot| slot.kind.target_fields().join(", "));
+        format!("its labels in {theirs} and not in {ours}")
     } else {
         return Ok(());
     };
     Err(format!("its answers are about tokens, and it has {difference}; teacher and student need the same"))
+}
+
+/// The folder of a teacher as people name it: from the current folder on, where it lies there.
+pub fn shown(folder: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    folder.strip_prefix(&here).unwrap_or(folder).display().to_string()
 }
 
 /// What a teacher is known by: the hash of its files, else the bytes of its polytask.json.

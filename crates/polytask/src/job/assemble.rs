@@ -290,7 +290,7 @@ fn open_backbone(
     output::line(format_args!(
         "  the student begins with the embeddings and {} of {}: {}",
         counted(kept.len(), "layer"),
-        dir.display(),
+        crate::distill::teachers::shown(dir),
         named.join(", ")
     ));
     Ok(backbone)

@@ -222,3 +222,56 @@ fn teachers_that_do_not_fit_are_refused_with_the_reason() {
     let told = refused(&bench, "check", &topic(TOPIC, "[distill]\nteacher = \"tags\"\n"));
     assert!(told.contains("has none of the tasks topic; it has tags"), "{told}");
 }
+
+/// A task that writes, and one of plain text on a decoder, on a network from scratch.
+fn writing(network: &str, tasks: &str, more: &str) -> String {
+    format!(
+        "[model]\n{network}\n\n[tokenizer]\nsize = 300\nspaces = true\n\n[data]\nmax_length = 32\n\n[corpus.pairs]\n\
+         train = \"pairs.jsonl\"\nvalidation = \"pairs.jsonl\"\n\n{tasks}\n[optimizer.adamw]\nlearning_rate = 0.02\n\n\
+         [train]\nepochs = 80\ntokens_per_batch = 128\nthreads = 1\neval_steps = 100000\n\n{more}"
+    )
+}
+
+/// With the teacher's answers alone (`weight = 1.0`) a student writes what its teacher writes, which no label has told it.
+#[test]
+fn written_tokens_are_learned_from_a_teacher() {
+    let bench = Bench::new();
+    let row = |i: usize| {
+        let (animal, colour) = (["duck", "cat", "horse"][i % 3], ["red", "blue"][i / 3 % 2]);
+        serde_json::json!({ "from": format!("{colour} {animal}"), "to": format!("the {animal} is {colour}") })
+            .to_string()
+    };
+    bench.write("pairs.jsonl", (0..24).map(row).collect::<Vec<_>>().join("\n"));
+    let generation = "[task.say]\ncorpus = \"pairs\"\ngeneration = { source = \"from\", target = \"to\", decoding = { max_length = 16 } }\n";
+    let beside = "backbone = { bert = { layers = 1, hidden = 16, heads = 2, max_length = 32, dropout = 0.0 } }\n\
+                  decoder = { layers = 1, heads = 2, dropout = 0.0 }";
+    let alone = "backbone = { llama = { layers = 1, hidden = 16, heads = 2, max_length = 64 } }";
+    let text = "[task.text]\ncorpus = \"pairs\"\ncausal_language_model = { text = \"to\" }\n";
+    for (name, network, tasks) in
+        [("beside", beside, generation.to_owned()), ("alone", alone, format!("{generation}\n{text}"))]
+    {
+        let (teacher, student) = (format!("{name}-teacher"), format!("{name}-student"));
+        train(&bench, &teacher, &writing(network, &tasks, ""));
+        let distill = format!("[distill]\nteacher = \"{teacher}\"\nweight = 1.0\n");
+        bench.write("student.toml", writing(network, &tasks, &distill));
+        let checked = succeed(&bench, &["check", "student.toml"]);
+        assert!(checked.contains("say learns from"), "{checked}");
+        succeed(&bench, &["distill", "student.toml", "--run", &student]);
+        let written = |run: &str| -> f64 {
+            let scored = succeed(&bench, &["evaluate", run, "--split", "validation", "--json"]);
+            let scores: Value = serde_json::from_str(&scored).unwrap();
+            scores["tasks"]["say"]["scores"]["rouge_l"].as_f64().unwrap()
+        };
+        let (of_teacher, of_student) = (written(&teacher), written(&student));
+        // Without a text of the teacher a student writes nothing that is right.
+        assert!(of_teacher > 0.7 && of_student > 0.5, "{name}: {of_teacher} {of_student}");
+    }
+    // Answers about tokens need the same tokens.
+    let other = writing(beside, generation, "[distill]\nteacher = \"beside-teacher\"\n")
+        .replace("max_length = 32\n\n[corpus", "max_length = 24\n\n[corpus");
+    let told = refused(&bench, "check", &other);
+    assert!(
+        told.contains("its answers are about tokens, and it has data.max_length = 32 and not 24"),
+        "{told}"
+    );
+}

@@ -330,7 +330,12 @@ impl Head for DependencyParsingHead {
         distillation::reorder_columns(&mut answer[relations..], order);
     }
 
-    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>> {
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
         let present = PresentWords::of(batch);
         if present.tokens.is_empty() {
             return vec![Vec::new(); batch.rows.len()];

@@ -418,13 +418,18 @@ impl Head for ExtractiveQaHead {
 
     /// Starts and ends are tokens, so that there are no outputs to be named.
     fn soft_outputs(&self) -> Result<SoftOutputs, String> {
-        Ok(SoftOutputs { columns: Vec::new(), by_token: true })
+        Ok(SoftOutputs { columns: Vec::new(), by_token: true, needs_label: false })
     }
 
     fn reorder(&self, _answer: &mut [f32], _order: &[usize]) {}
 
     /// The logits of start and end of each candidate of each sequence.
-    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>> {
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
         let tokens = |at: &BatchRow| -> Vec<u32> {
             let sequences = at.sequences(batch.pack).flat_map(|tokens| candidates(batch.pack, tokens));
             sequences.map(|(token, _)| token).collect()

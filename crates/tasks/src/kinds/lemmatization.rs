@@ -243,7 +243,12 @@ impl Head for LemmatizationHead {
         Ok(SoftOutputs::of(self.labels.names()))
     }
 
-    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>> {
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
         let firsts: Vec<Vec<(u32, u32)>> =
             batch.rows.iter().map(|at| first_tokens(batch.pack, *at).collect()).collect();
         let tokens: Vec<u32> = firsts.iter().flatten().map(|(token, _)| *token).collect();

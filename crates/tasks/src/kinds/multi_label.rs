@@ -536,7 +536,12 @@ impl Head for MultiLabelHead {
         Ok(SoftOutputs::of(self.space.labels.names()))
     }
 
-    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>> {
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
         let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
         let logits = self.linear.logits(parameters, self.kind.pooling().pool(batch, &pack_rows), None);
         head::to_host_vec(logits).chunks(self.space.labels.len()).map(<[f32]>::to_vec).collect()

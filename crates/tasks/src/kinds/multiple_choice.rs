@@ -340,12 +340,17 @@ impl Head for MultipleChoiceHead {
 
     /// A row has choices of its own: there are no outputs to be named.
     fn soft_outputs(&self) -> Result<SoftOutputs, String> {
-        Ok(SoftOutputs { columns: Vec::new(), by_token: false })
+        Ok(SoftOutputs { columns: Vec::new(), by_token: false, needs_label: false })
     }
 
     fn reorder(&self, _answer: &mut [f32], _order: &[usize]) {}
 
-    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>> {
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
         let (logits, lengths) = self.logits(parameters, batch, batch.rows);
         let logits = head::to_host_vec(logits);
         let mut left = logits.as_slice();

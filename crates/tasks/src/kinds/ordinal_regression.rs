@@ -319,10 +319,15 @@ impl Head for OrdinalRegressionHead {
         // An output is a cutpoint: the same labels in another order have other ones.
         let cutpoint = |pair: &[String]| format!("{} < {}", pair[0], pair[1]);
         let columns = self.labels.names().windows(2).map(cutpoint).collect();
-        Ok(SoftOutputs { columns, by_token: false })
+        Ok(SoftOutputs { columns, by_token: false, needs_label: false })
     }
 
-    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>> {
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
         let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
         let logits = head::to_host_vec(self.logits(parameters, batch, &pack_rows));
         logits.chunks(self.labels.len() - 1).map(<[f32]>::to_vec).collect()

@@ -328,7 +328,12 @@ impl Head for RegressionHead {
     }
 
     /// In the unit of the corpus, since a student has a scale of its own.
-    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>> {
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
         let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
         let outputs = head::to_host_vec(self.outputs(parameters, batch, &pack_rows));
         outputs.into_iter().map(|output| vec![self.scale.value(output) as f32]).collect()

@@ -308,7 +308,12 @@ impl Head for RelationClassificationHead {
     }
 
     /// None for a row of which a span is cut off.
-    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>> {
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
         let logits = head::to_host_vec(self.logits(parameters, batch, batch.rows));
         let rows = batch.rows.iter().zip(logits.chunks(self.labels.len()));
         let of_row = |(at, logits): (&BatchRow, &[f32])| {

@@ -460,7 +460,12 @@ impl Head for TaggingHead {
     }
 
     /// Logits; with a CRF the logarithms of the marginal probabilities, whose softmax these are.
-    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>> {
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
         let firsts: Vec<Vec<(u32, u32)>> =
             batch.rows.iter().map(|at| first_tokens(batch.pack, *at).collect()).collect();
         let tokens: Vec<u32> = firsts.iter().flatten().map(|(token, _)| *token).collect();
