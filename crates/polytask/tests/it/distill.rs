@@ -227,7 +227,7 @@ fn teachers_that_do_not_fit_are_refused_with_the_reason() {
 fn writing(network: &str, tasks: &str, more: &str) -> String {
     format!(
         "[model]\n{network}\n\n[tokenizer]\nsize = 300\nspaces = true\n\n[data]\nmax_length = 32\n\n[corpus.pairs]\n\
-         train = \"pairs.jsonl\"\nvalidation = \"pairs.jsonl\"\n\n{tasks}\n[optimizer.adamw]\nlearning_rate = 0.02\n\n\
+         train = \"pairs.jsonl\"\nvalidation = \"six.jsonl\"\n\n{tasks}\n[optimizer.adamw]\nlearning_rate = 0.02\n\n\
          [train]\nepochs = 80\ntokens_per_batch = 128\nthreads = 1\neval_steps = 100000\n\n{more}"
     )
 }
@@ -241,7 +241,9 @@ fn written_tokens_are_learned_from_a_teacher() {
         serde_json::json!({ "from": format!("{colour} {animal}"), "to": format!("the {animal} is {colour}") })
             .to_string()
     };
-    bench.write("pairs.jsonl", (0..24).map(row).collect::<Vec<_>>().join("\n"));
+    for (file, rows) in [("pairs.jsonl", 24), ("six.jsonl", 6)] {
+        bench.write(file, (0..rows).map(row).collect::<Vec<_>>().join("\n"));
+    }
     let generation = "[task.say]\ncorpus = \"pairs\"\ngeneration = { source = \"from\", target = \"to\", decoding = { max_length = 16 } }\n";
     let beside = "backbone = { bert = { layers = 1, hidden = 16, heads = 2, max_length = 32, dropout = 0.0 } }\n\
                   decoder = { layers = 1, heads = 2, dropout = 0.0 }";
