@@ -89,7 +89,15 @@ fn cases() -> Vec<Case> {
         { "tokens": "x y z w", "head": null, "deprel": null },
     ]);
     let lemmas = tagged("lemma", [json!("x yy z"), json!("x yy"), Json::Null]);
+    let span = |start: u32, end: u32, label: &str| json!({ "start": start, "end": end, "type": label });
+    let related = json!([{ "head": [0, 1], "tail": [1, 3], "type": "p" }, { "head": [1, 3], "tail": [0, 1], "type": "q" }]);
+    let graphs = json!([
+        { "tokens": "x y z", "entities": [span(0, 1, "a"), span(1, 3, "b")], "relations": related },
+        { "tokens": "x y", "entities": [span(0, 2, "b")], "relations": [] },
+        { "tokens": "x y z w", "entities": null, "relations": null },
+    ]);
     vec![
+        on_words("entities_relations", json!({ "max_width": 3, "span_dim": 6, "dropout": 0.0 }), graphs),
         on_rows("classification", by_label(), json!(["a", "b", null])),
         on_rows("multi_label", text(json!({ "labels": "labels" })), json!([["a", "b"], ["a"], null])),
         on_rows("ordinal_regression", order, json!(["high", "low", null])),
