@@ -22,7 +22,7 @@ pub fn lr_find(args: &cli::LrFind) -> Result<u8, Failure> {
     let range = LrRange { steps: args.steps, from: args.from, to: args.to };
     let (test, tasks) = super::with_threads(config.train.threads, || {
         let Assembled { mut job, .. } = assemble(&config, &device)?;
-        answers::learn(&config, &mut job, None, &device, (true, stop_flag()))?;
+        answers::learn(&config, &mut job, None, &device, (!args.json, stop_flag()))?;
         let test = train::lr_range_test(&mut job, &config.settings(), &range).map_err(refused)?;
         let tasks: Vec<String> = job.model.tasks.iter().map(|slot| slot.name.clone()).collect();
         Ok((test, tasks))

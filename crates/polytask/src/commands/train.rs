@@ -148,9 +148,10 @@ pub fn run_assembled(
     (start, detail): (Start, Detail),
     observe: &mut dyn FnMut(&Event),
 ) -> Result<Outcome, Failure> {
-    let Assembled { mut job, report } = assembled;
+    let Assembled { mut job, mut report } = assembled;
     let mut config = config.clone();
     answers::expect(&config, &mut job);
+    report.count_taught(&job);
     // Whether a run has become longer can be told only with what its heads learn from.
     if start == Start::Resume && !learn(&config, &mut job, run, device, detail)? {
         return Ok(untrained(run));
@@ -249,7 +250,10 @@ fn write_report(
     let is_finished = matches!(outcome, Some(Outcome::Finished { .. }));
     if is_finished {
         HeldOut::write(job, config.train.tokens_per_batch, run, stop_flag())?;
-        distill::report::write(config, job, run, device, detail != Detail::Warnings)?;
+        if let Err(failure) = distill::report::write(config, job, run, device, detail != Detail::Warnings) {
+            let reasons = failure.messages.join("; ");
+            output::error(format_args!("warning: the student is not held against its teachers: {reasons}"));
+        }
         write_branches(job, run, detail)?;
     }
     let read = run_report::RunFiles::read(run.root())?;

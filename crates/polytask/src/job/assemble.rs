@@ -287,7 +287,7 @@ fn open_backbone(
     let (backbone, kept) = model::open_layers(dir, parameters, dropout, layers)
         .map_err(|e| Failure::refused([format!("distill.layers: {e}")]))?;
     let named: Vec<String> = kept.iter().map(usize::to_string).collect();
-    output::line(format_args!(
+    output::error(format_args!(
         "  the student begins with the embeddings and {} of {}: {}",
         counted(kept.len(), "layer"),
         crate::distill::teachers::shown(dir),

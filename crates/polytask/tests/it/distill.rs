@@ -101,6 +101,12 @@ fn rows_without_labels_teach_a_student_what_its_teachers_know() {
         assert!((task["of_teacher"].as_f64().unwrap() - expected).abs() < 1e-9, "{task}");
     }
     assert!(found["student"]["rows"].as_u64() == Some(60), "{found}");
+    // Rows that a teacher alone answers are trained on.
+    let data: Value = serde_json::from_slice(&fs::read(bench.path("student/data.json")).unwrap()).unwrap();
+    let label =
+        data["labels"].as_array().unwrap().iter().find(|l| l["task"] == "topic" && l["split"] == "train");
+    assert_eq!([&label.unwrap()["labelled"], &label.unwrap()["taught"]], [2, 118]);
+    assert!(told.contains("  480     4.0  "), "four epochs of 120 rows: {told}");
     // It is a run as any other.
     let answered = bench.feed(&["predict", "student"], b"shares of Ada fell on the market\n");
     let answer: Value = serde_json::from_str(&answered.out).unwrap();
@@ -151,8 +157,10 @@ fn a_student_begins_with_some_layers_of_its_teacher() {
     train(&bench, "all", &config(BERT, "train.jsonl", &BOTH, ""));
     let distill = "[distill]\nteacher = \"all\"\nweight = 0.7\nlayers = 2\n";
     bench.write("student.toml", config("\"all/model\"", "train.jsonl", &BOTH, distill));
-    let told = succeed(&bench, &["distill", "student.toml", "--run", "student"]);
-    assert!(told.contains("the embeddings and 2 layers of") && told.contains(": 0, 1\n"), "{told}");
+    let ran = bench.run(&["distill", "student.toml", "--run", "student"]);
+    assert!(ran.ok, "{}", ran.err);
+    let told = "the student begins with the embeddings and 2 layers of all/model: 0, 1\n";
+    assert!(ran.err.contains(told), "{}", ran.err);
     let json: Value =
         serde_json::from_slice(&fs::read(bench.path("student/model/config.json")).unwrap()).unwrap();
     assert_eq!(json["num_hidden_layers"], 2);
