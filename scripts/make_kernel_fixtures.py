@@ -1,4 +1,5 @@
-"""Writes crates/kernels/tests/fixtures: PyTorch's cross-entropy (loss and gradient, float64) and an AdamW trajectory.
+"""Writes crates/kernels/tests/fixtures: PyTorch's cross-entropy with classes and with
+distributions as targets (loss and gradient, float64) and an AdamW trajectory.
 
   pip install torch
   python scripts/make_kernel_fixtures.py
@@ -22,6 +23,22 @@ def cross_entropy_case(generator, rows, classes, weighted, smoothing, spread):
         "classes": classes, "smoothing": smoothing,
         "logits": logits.detach().flatten().tolist(), "target": target.tolist(),
         "weight": None if weight is None else weight.tolist(),
+        "loss": loss.item(), "gradient": logits.grad.flatten().tolist(),
+    }
+
+
+def soft_cross_entropy_case(generator, rows, classes, temperature, spread):
+    logits = (torch.randn(rows, classes, generator=generator, dtype=torch.float64) * spread).float().double()
+    logits.requires_grad_(True)
+    teacher = torch.randn(rows, classes, generator=generator, dtype=torch.float64) * spread
+    target = torch.softmax(teacher / temperature, 1).float().double()
+    weight = torch.rand(rows, generator=generator, dtype=torch.float64).float().double()
+    loss = torch.nn.CrossEntropyLoss(reduction="none")(logits / temperature, target)
+    loss = (loss * weight).sum() * temperature**2
+    loss.backward()
+    return {
+        "classes": classes, "temperature": temperature,
+        "logits": logits.detach().flatten().tolist(), "target": target.flatten().tolist(), "weight": weight.tolist(),
         "loss": loss.item(), "gradient": logits.grad.flatten().tolist(),
     }
 
@@ -62,4 +79,10 @@ write("adamw.json", [
     adamw_case(generator, 9, 12, 1e-2, (0.9, 0.999), 1e-8, 0.01),
     adamw_case(generator, 5, 12, 2e-5, (0.8, 0.95), 1e-6, 0.1),
     adamw_case(generator, 5, 6, 1e-3, (0.9, 0.98), 1e-8, 0.0),
+])
+write("soft_cross_entropy.json", [
+    soft_cross_entropy_case(generator, rows, classes, temperature, spread)
+    for rows, classes in ((1, 2), (7, 3), (5, 19))
+    for temperature in (1.0, 2.0, 10.0)
+    for spread in (1.0, 20.0)
 ])

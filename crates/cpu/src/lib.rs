@@ -32,6 +32,7 @@ pub mod norm;
 mod packed_matrix;
 pub mod rotary;
 mod simd;
+pub mod soft_cross_entropy;
 mod uninit;
 
 pub use activation::glu::Glu;
@@ -46,6 +47,7 @@ pub use mix::Mixing;
 pub use mixture::MixtureWeights;
 pub use packed_matrix::PackedMatrix;
 pub use rotary::RotaryAngles;
+pub use soft_cross_entropy::SoftCrossEntropyTargets;
 
 /// Rows that one parallel task takes at a time.
 const ROWS: usize = 64;

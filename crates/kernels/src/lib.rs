@@ -27,7 +27,8 @@ mod settings;
 mod tests;
 
 pub use cpu::{
-    AdamW, CrossEntropyTargets, Dropout, Glu, MixtureWeights, PackedMatrix, RotaryAngles, matmul, splitmix,
+    AdamW, CrossEntropyTargets, Dropout, Glu, MixtureWeights, PackedMatrix, RotaryAngles,
+    SoftCrossEntropyTargets, matmul, splitmix,
 };
 pub use elementwise::{Element, Formula, elementwise};
 pub use jacobian::{accumulate_gramian, map_rows_in_place, weighted_sum};
@@ -581,6 +582,26 @@ pub fn cross_entropy(logits: Tensor<2>, target: &[u32], weight: Option<&[f32]>, 
     }
     let classes = CrossEntropyTargets { target: target.into(), weight: weight.map(Arc::from), smoothing };
     Tensor::from_dispatch(Dispatch::fused_cross_entropy(logits.into_dispatch(), classes))
+}
+
+/// Cross-entropy with a distribution as the target of each row, at a temperature `T`, as a student learns from the answers of a teacher
+/// (Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network"):
+///
+/// `sum_i w_i T^2 sum_c t_ic (-log softmax(z_i / T)_c)`, which is `T^2` times the KL divergence from `t` plus the entropy of `t`. The factor
+/// `T^2` keeps the size of gradients where the temperature is another.
+///
+/// `logits` `[n, C]`, `target` `[n C]` row after row, `weight` `[n]`, `temperature` above 0; result `[1]`, a sum: 0 without rows.
+pub fn soft_cross_entropy(
+    logits: Tensor<2>,
+    target: Vec<f32>,
+    weight: Vec<f32>,
+    temperature: f32,
+) -> Tensor<1> {
+    let [n, classes] = logits.dims();
+    assert_eq!(target.len(), n * classes, "soft_cross_entropy: a probability for each logit");
+    assert_eq!(weight.len(), n, "soft_cross_entropy: a weight for each row of logits");
+    let targets = SoftCrossEntropyTargets { target: target.into(), weight: weight.into(), temperature };
+    Tensor::from_dispatch(Dispatch::fused_soft_cross_entropy(logits.into_dispatch(), targets))
 }
 
 /// The mean [`cross_entropy`] of the logits `x table^T`, which are not held all at once on the CPU: a vocabulary of 150,000 tokens would

@@ -4,6 +4,7 @@
 use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
 use crate::{
     AdamW, AttentionSettings, CrossEntropyTargets, DisentangledSettings, Dropout, Precision, RowOffsets,
+    SoftCrossEntropyTargets,
 };
 use burn::backend::{
     Backend, Slice, TensorMetadata, get_or_init_device_settings,
@@ -521,6 +522,22 @@ pub(crate) fn cross_entropy<B: Backend>(
         return hit;
     }
     B::float_add(hit, sum::<B>(B::float_mul(log_p, of_all)))
+}
+
+pub(crate) fn soft_cross_entropy<B: Backend>(
+    logits: FloatTensor<B>,
+    targets: &SoftCrossEntropyTargets,
+) -> FloatTensor<B> {
+    let [n, count]: [usize; 2] = logits.shape().dims();
+    if n == 0 {
+        return B::float_mul_scalar(B::float_sum(logits), 0.0.into());
+    }
+    let (temperature, square) = (targets.temperature, targets.temperature * targets.temperature);
+    let weighted = targets.target.chunks(count).zip(targets.weight.iter());
+    let weighted = weighted.flat_map(|(row, weight)| row.iter().map(move |t| -t * weight * square)).collect();
+    let weighted = host::<B>(weighted, [n, count], &logits);
+    let log_p = B::log_softmax(B::float_mul_scalar(logits, (1.0 / temperature).into()), 1);
+    sum::<B>(B::float_mul(log_p, weighted))
 }
 
 pub(crate) fn adamw<B: Backend>(

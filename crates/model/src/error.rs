@@ -87,6 +87,14 @@ pub enum ModelError {
         /// How many there are.
         most: usize,
     },
+    /// Another number of layers is to be kept than can be.
+    #[error("layers: found {found}, expected {expected}")]
+    KeptLayers {
+        /// How many are to be kept.
+        found: usize,
+        /// How many can be.
+        expected: String,
+    },
     /// Layers are to be frozen whose weights others have, too.
     #[error(
         "model.freeze.layers: found {found}: layers of this backbone above and below have the same weights; freeze 0 layers, which are the embeddings, or all {most}"

@@ -29,6 +29,8 @@ pub enum Command {
     Demo(Demo),
     /// Train the model that a config describes
     Train(Train),
+    /// Train a student from the answers of models that were trained before, the teachers that a config's [distill] names
+    Distill(Distill),
     /// Show a run, or the runs in a directory, live in the terminal while they are trained
     Watch(Watch),
     /// Write the page of a run, or of several runs side by side: curves, scores, errors; and the curves as CSV
@@ -120,6 +122,26 @@ pub struct Train {
     pub resume: Option<PathBuf>,
     /// Show tables and curves on the whole screen while it is trained, as `polytask watch` does
     #[arg(long, conflicts_with = "groups")]
+    pub dashboard: bool,
+}
+
+/// `polytask distill`
+#[derive(Args, Clone)]
+pub struct Distill {
+    /// The config of the student, with a table `[distill]`
+    #[arg(value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    pub file: Option<PathBuf>,
+    /// How it is read
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// The run's directory, empty or not there [default: runs/ and the config's name, numbered if it exists]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub run: Option<PathBuf>,
+    /// Go on with an interrupted run, exactly where its last checkpoint stands; the teachers' answers that are there are taken
+    #[arg(long, value_name = "RUN", conflicts_with = "define")]
+    pub resume: Option<PathBuf>,
+    /// Show tables and curves on the whole screen while it is trained, as `polytask watch` does
+    #[arg(long)]
     pub dashboard: bool,
 }
 

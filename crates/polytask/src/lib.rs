@@ -14,6 +14,7 @@ pub mod commands;
 pub mod config;
 pub mod dashboard;
 pub mod demo;
+pub mod distill;
 pub mod event_sinks;
 pub mod failure;
 pub mod history;

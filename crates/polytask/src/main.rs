@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         command,
         Command::Demo(_)
             | Command::Train(_)
+            | Command::Distill(_)
             | Command::Report(_)
             | Command::Init(_)
             | Command::Trial(_)
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Demo(args) => demo::demo(&args),
         Command::Train(args) => commands::train::train(&args),
+        Command::Distill(args) => commands::distill::distill(&args),
         Command::Watch(args) => commands::watch::watch(&args),
         Command::Report(args) => commands::report::report(&args),
         Command::Evaluate(args) => commands::evaluate::evaluate(&args),

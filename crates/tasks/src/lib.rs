@@ -16,6 +16,7 @@
 
 mod batch;
 mod decode;
+mod distillation;
 mod error;
 mod heads;
 mod input;
@@ -30,9 +31,11 @@ mod row_comparison;
 mod shared_head;
 mod targets;
 mod task_head;
+mod teacher_answers;
 mod trunk;
 
 pub use batch::{Batch, BatchRow, Writer};
+pub use distillation::{SoftOutputs, SoftTargets, TeacherWeight};
 pub use error::TaskError;
 pub use heads::pooling::Pooling;
 pub use heads::thresholds::{NamedThresholds, Thresholds};
@@ -50,4 +53,5 @@ pub use shared_head::joint_label_spaces;
 pub use targets::class_weights::{ClassWeights, NamedWeights};
 pub use targets::tag_scheme::Scheme;
 pub use task_head::TaskHead;
+pub use teacher_answers::TeacherAnswers;
 pub use trunk::TrunkHandles;

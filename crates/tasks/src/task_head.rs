@@ -7,6 +7,7 @@ use data::{DataError, Pack, Row, Split, View};
 use model::Parameters;
 use model::onnx::{OnnxGraph, Value};
 
+use crate::distillation::{self, SoftLoss, SoftOutputs, SoftTargets, TaughtRow};
 use crate::{Batch, BatchRow, LabelReport, Loss, ModelInput, OnnxHead, Prediction, RowComparison, Scores};
 
 /// The head of a task, with its label space and the encoded targets of splits: from token states to a loss, predictions and
@@ -26,7 +27,7 @@ pub trait TaskHead: Send + Sync {
     /// Every row whose label cannot be read.
     fn encode_targets(&mut self, split: Split, view: &View) -> Result<LabelReport, Vec<DataError>>;
 
-    /// Whether a row of a split has a label of this task.
+    /// Whether a row of a split has a label of this task; or in training the answer of a teacher ([`TaskHead::learn_from`]).
     fn labelled(&self, split: Split, row: usize) -> bool;
 
     /// Marks in `used` `[tokens]` the tokens of the pack whose states [`TaskHead::loss`] and [`TaskHead::predict`] use for the given
@@ -36,6 +37,32 @@ pub trait TaskHead: Send + Sync {
     /// The mean loss over the targets (rows, words or tokens) of the batch; `None` where there are none. Only these go through
     /// the head.
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss>;
+
+    /// What the numbers of this head's answers are of ([`TaskHead::teacher_answers`]).
+    ///
+    /// # Errors
+    /// Why this kind has no such answers, as the end of a sentence.
+    fn soft_outputs(&self) -> Result<SoftOutputs, String>;
+
+    /// What it would learn from a teacher's answers; [`TaskHead::soft_outputs`] of the teacher has to name the same.
+    ///
+    /// # Errors
+    /// Why it cannot, as the end of a sentence.
+    fn learnable_outputs(&self) -> Result<SoftOutputs, String>;
+
+    /// As a teacher: the answer to each row of the batch, in their order, of which a student learns; empty for a row that it cannot
+    /// answer. None at all of a kind without [`TaskHead::soft_outputs`]. Where answers are about tokens, the split has to be encoded.
+    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>>;
+
+    /// Puts an answer of a teacher into the order of this head's outputs: `order` gives for each the place in the teacher's
+    /// ([`SoftOutputs::places_in`]).
+    fn reorder(&self, answer: &mut [f32], order: &[usize]);
+
+    /// Has [`TaskHead::loss`] on the training split go by these answers, too; their rows count as labelled there. `None`: by labels alone.
+    fn learn_from(&mut self, teacher: Option<SoftTargets>);
+
+    /// What [`TaskHead::learn_from`] was given.
+    fn teacher(&self) -> Option<&SoftTargets>;
 
     /// One prediction per row of the batch, in their order, whether labelled or not.
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction>;
@@ -103,6 +130,43 @@ pub(crate) trait Head: Send + Sync {
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets) -> Option<Loss>;
 
+    fn soft_outputs(&self) -> Result<SoftOutputs, String>;
+
+    fn learnable_outputs(&self) -> Result<SoftOutputs, String> {
+        self.soft_outputs()
+    }
+
+    /// Targets serve kinds whose answers are about tokens ([`SoftOutputs::by_token`]).
+    fn teacher_answers(
+        &self,
+        _parameters: &Parameters,
+        _batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        Vec::new()
+    }
+
+    fn reorder(&self, answer: &mut [f32], order: &[usize]) {
+        distillation::reorder_columns(answer, order);
+    }
+
+    /// The loss at a teacher's answers to some rows of the batch, at least one; `None` where none of them has a target.
+    fn soft_loss(
+        &self,
+        _parameters: &Parameters,
+        _batch: &Batch<'_>,
+        _targets: &Self::Targets,
+        _taught: &[TaughtRow<'_>],
+        _temperature: f32,
+    ) -> Option<SoftLoss> {
+        None
+    }
+
+    /// Whether [`Head::soft_loss`] mixes labels into its targets itself, so that their own loss is not added.
+    fn mixes_targets(&self) -> bool {
+        false
+    }
+
     /// Targets serve kinds whose predictions compare with them, or start from them.
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>, targets: &Self::Targets)
     -> Vec<Prediction>;
@@ -153,18 +217,30 @@ pub(crate) struct EncodedHead<H: Head> {
     splits: HashMap<Split, H::Targets>,
     /// The targets of a split that is not encoded.
     no_targets: H::Targets,
+    /// What is learned from a teacher.
+    teacher: Option<SoftTargets>,
 }
 
 impl<H: Head + 'static> EncodedHead<H> {
     /// A head without encoded splits.
     pub fn boxed(head: H) -> Box<dyn TaskHead> {
-        Box::new(EncodedHead { head, splits: HashMap::new(), no_targets: H::Targets::default() })
+        Box::new(EncodedHead {
+            head,
+            splits: HashMap::new(),
+            no_targets: H::Targets::default(),
+            teacher: None,
+        })
     }
 }
 
 impl<H: Head> EncodedHead<H> {
     fn targets(&self, split: Split) -> &H::Targets {
         self.splits.get(&split).unwrap_or(&self.no_targets)
+    }
+
+    /// What is learned from a teacher in a split.
+    fn taught(&self, split: Split) -> Option<&SoftTargets> {
+        self.teacher.as_ref().filter(|_| split == Split::Train)
     }
 }
 
@@ -181,6 +257,7 @@ impl<H: Head> TaskHead for EncodedHead<H> {
 
     fn labelled(&self, split: Split, row: usize) -> bool {
         H::labelled(self.targets(split), row)
+            || self.taught(split).is_some_and(|teacher| teacher.answers.is_answered(row))
     }
 
     fn mark_used_tokens(&self, pack: &Pack, rows: &[BatchRow], used: &mut [bool]) {
@@ -188,7 +265,38 @@ impl<H: Head> TaskHead for EncodedHead<H> {
     }
 
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>) -> Option<Loss> {
-        self.head.loss(parameters, batch, self.targets(batch.split))
+        let targets = self.targets(batch.split);
+        match self.taught(batch.split) {
+            None => self.head.loss(parameters, batch, targets),
+            Some(teacher) => distillation::loss(&self.head, parameters, batch, targets, teacher),
+        }
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        self.head.soft_outputs()
+    }
+
+    fn learnable_outputs(&self) -> Result<SoftOutputs, String> {
+        self.head.learnable_outputs()
+    }
+
+    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>> {
+        if batch.rows.is_empty() {
+            return Vec::new();
+        }
+        self.head.teacher_answers(parameters, batch, self.targets(batch.split))
+    }
+
+    fn reorder(&self, answer: &mut [f32], order: &[usize]) {
+        self.head.reorder(answer, order);
+    }
+
+    fn learn_from(&mut self, teacher: Option<SoftTargets>) {
+        self.teacher = teacher;
+    }
+
+    fn teacher(&self) -> Option<&SoftTargets> {
+        self.teacher.as_ref()
     }
 
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {

@@ -39,6 +39,14 @@ pub enum TrainError {
         /// What it may be.
         expected: String,
     },
+    /// A teacher whose answers are no numbers.
+    #[error(
+        "the answers of the teacher's task `{task}` are not finite: its weights have overflowed; take an earlier checkpoint of it"
+    )]
+    NonFiniteTeacher {
+        /// The teacher's task.
+        task: String,
+    },
     /// A phase without training rows.
     #[error("phase {number}: nothing to train: none of its tasks has a labelled row in its training split")]
     NothingInPhase {

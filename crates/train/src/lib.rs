@@ -46,6 +46,7 @@ pub use job::checksums::{Checked, check_model_files};
 pub use job::export::{ModelManifest, TaskManifest};
 pub use job::flops::{flops_per_token, forward_flops_per_token};
 pub use job::merge::{MergeReport, MergeSource, NamedValues, joint_manifest, merge_trunks};
+pub use job::teacher::{AnswersKey, read_teacher_answers, teacher_answers, write_teacher_answers};
 pub use job::{HeadlessTask, Job, Model, ModelDecoder, TaskSlot, Views};
 pub use kernels::MemoryLimit;
 pub use loading::phases::{PhaseConfig, Until};

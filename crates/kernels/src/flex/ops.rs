@@ -4,7 +4,7 @@
 use super::affine::{GroupedScale, Mixture, ScaleRows, WeightedMix};
 use super::attention::{Attention, CrossAttention, RelativeAttention};
 use super::blocks::{JoinColumns, TakeColumns, TakeRows};
-use super::cross_entropy::{CrossEntropy, LinearCrossEntropy};
+use super::cross_entropy::{CrossEntropy, LinearCrossEntropy, SoftCrossEntropy};
 use super::disentangled_attention::DisentangledAttention;
 use super::elementwise::{Add, GatedLinearUnit, Gelu, GeluTanh, Relu};
 use super::embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
@@ -18,7 +18,7 @@ use super::rotary::Rotary;
 use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
 use crate::{
     AdamW, AttentionSettings, CrossEntropyTargets, DisentangledSettings, Dropout, Precision, RowOffsets,
-    reference,
+    SoftCrossEntropyTargets, reference,
 };
 use burn::backend::{
     Autodiff, Backend, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, backend_extension,
@@ -76,6 +76,7 @@ macro_rules! fused_ops {
             fused_join_columns(a, b;) = JoinColumns(());
             fused_segment_mean(x; rows: RowOffsets) = SegmentMean(rows);
             fused_cross_entropy(logits; classes: CrossEntropyTargets) = CrossEntropy(classes);
+            fused_soft_cross_entropy(logits; targets: SoftCrossEntropyTargets) = SoftCrossEntropy(targets);
             fused_linear_cross_entropy(x, table; classes: CrossEntropyTargets) = LinearCrossEntropy(classes);
         }
     };

@@ -227,3 +227,28 @@ fn weighted_and_smoothed_cross_entropy() {
     };
     check("cross_entropy", &[(logits, [n, count])], &fused, &math);
 }
+
+#[test]
+fn soft_cross_entropy() {
+    let (n, count) = (6, 5);
+    let target: Vec<f32> = numbers(n * count, 3).iter().map(|t| (t + 1.0) / 4.0).collect();
+    let weight = vec![0.5f32, 1.0, 0.0, 2.0, 1.0, 0.25];
+    for temperature in [1.0f32, 2.5] {
+        let math = |x: &[Vec<f64>]| {
+            let t = f64::from(temperature);
+            let rows = x[0].chunks(count).zip(target.chunks(count)).zip(&weight);
+            let of_row = |((z, target), weight): ((&[f64], &[f32]), &f32)| {
+                let p = softmax(&z.iter().map(|z| z / t).collect::<Vec<_>>());
+                let each = target.iter().zip(p).map(|(target, p)| -f64::from(*target) * p.ln());
+                f64::from(*weight) * t * t * each.sum::<f64>()
+            };
+            vec![rows.map(of_row).sum()]
+        };
+        let logits: Vec<f32> = numbers(n * count, 8).iter().map(|x| x * 4.0).collect();
+        let fused = |x: &[Tensor<2>]| {
+            crate::soft_cross_entropy(x[0].clone(), target.clone(), weight.clone(), temperature)
+                .reshape([1, 1])
+        };
+        check("soft_cross_entropy", &[(logits, [n, count])], &fused, &math);
+    }
+}

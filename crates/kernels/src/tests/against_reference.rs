@@ -3,7 +3,8 @@
 use super::{devices, dispatched, flat, numbers, relative, rows, run, to_f64, vector};
 use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
 use crate::{
-    AttentionSettings, CrossEntropyTargets, Dropout, Glu, Precision::F32, RotaryAngles, RowOffsets, reference,
+    AttentionSettings, CrossEntropyTargets, Dropout, Glu, Precision::F32, RotaryAngles, RowOffsets,
+    SoftCrossEntropyTargets, reference,
 };
 use burn::backend::{Dispatch, ops::ActivationOps};
 use burn::tensor::{Device, Tensor};
@@ -590,6 +591,35 @@ fn cross_entropy() {
                 &|x| {
                     let loss =
                         reference::cross_entropy::<Dispatch>((x[0].clone() * 8.0).into_dispatch(), &classes);
+                    Tensor::<1>::from_dispatch(loss).reshape([1, 1])
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn soft_cross_entropy() {
+    for [n, count] in [[1, 1], [1, 2], [150, 7], [3, 40]] {
+        for temperature in [0.5, 1.0, 4.0] {
+            let target: Vec<f32> = numbers(n * count, 5).iter().map(|t| (t + 1.0) / count as f32).collect();
+            let weight: Vec<f32> = numbers(n, 6).iter().map(|w| w + 1.0).collect();
+            let targets = SoftCrossEntropyTargets {
+                target: target.clone().into(),
+                weight: weight.clone().into(),
+                temperature,
+            };
+            check(
+                "soft_cross_entropy",
+                &[[n, count]],
+                &|x| {
+                    let logits = x[0].clone() * 8.0;
+                    crate::soft_cross_entropy(logits, target.clone(), weight.clone(), temperature)
+                        .reshape([1, 1])
+                },
+                &|x| {
+                    let logits = (x[0].clone() * 8.0).into_dispatch();
+                    let loss = reference::soft_cross_entropy::<Dispatch>(logits, &targets);
                     Tensor::<1>::from_dispatch(loss).reshape([1, 1])
                 },
             );

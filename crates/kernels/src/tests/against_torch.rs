@@ -1,7 +1,7 @@
 //! Values from PyTorch (`scripts/make_kernel_fixtures.py`).
 
 use super::{devices, matrix, relative, values};
-use crate::{AdamW, adamw, cross_entropy};
+use crate::{AdamW, adamw, cross_entropy, soft_cross_entropy};
 use burn::tensor::{Tensor, TensorData};
 use serde_json::Value;
 
@@ -30,6 +30,22 @@ fn cross_entropy_and_its_gradient() {
         let logits = matrix(to_f32(&case["logits"]), shape, &device.clone().autodiff()).require_grad();
         let weight = (!case["weight"].is_null()).then(|| to_f32(&case["weight"]));
         let loss = cross_entropy(logits.clone(), &target, weight.as_deref(), number(&case["smoothing"]));
+        let gradients = loss.clone().backward();
+        assert!(relative(&values(loss), &[case["loss"].as_f64().unwrap()]) < 1e-5, "{case}");
+        let gradient = values(logits.grad(&gradients).unwrap());
+        assert!(relative(&gradient, &to_f64(&case["gradient"])) < 1e-5, "{case}");
+    }
+}
+
+#[test]
+fn soft_cross_entropy_and_its_gradient() {
+    let cases = cases(include_str!("../../tests/fixtures/soft_cross_entropy.json"));
+    for (device, case) in devices().iter().flat_map(|device| cases.iter().map(move |case| (device, case))) {
+        let weight = to_f32(&case["weight"]);
+        let shape = [weight.len(), case["classes"].as_u64().unwrap() as usize];
+        let logits = matrix(to_f32(&case["logits"]), shape, &device.clone().autodiff()).require_grad();
+        let temperature = number(&case["temperature"]);
+        let loss = soft_cross_entropy(logits.clone(), to_f32(&case["target"]), weight, temperature);
         let gradients = loss.clone().backward();
         assert!(relative(&values(loss), &[case["loss"].as_f64().unwrap()]) < 1e-5, "{case}");
         let gradient = values(logits.grad(&gradients).unwrap());

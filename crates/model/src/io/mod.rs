@@ -3,6 +3,7 @@
 
 mod adapters;
 pub(crate) mod config_reader;
+mod fewer_layers;
 mod gguf;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -29,7 +30,7 @@ pub use saved_tensors::SavedTensors;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 pub(crate) use tensor_reader::{TensorReader, Weights};
 
@@ -68,6 +69,23 @@ pub(crate) struct Checkpoint<'a> {
     pub dropout: Option<f32>,
 }
 
+/// As [`open`], with only `layers` of the layers, evenly spread; gives these, too. The network is a smaller one of the same sort: its
+/// config.json says so many layers.
+///
+/// # Errors
+/// Those of [`open`]; more layers than there are, or a network whose layers cannot be left out.
+pub fn open_layers(
+    dir: &Path,
+    parameters: &mut Parameters,
+    dropout: Option<f32>,
+    layers: usize,
+) -> Result<(Box<dyn Backbone>, Vec<usize>), ModelError> {
+    let (weights, mut json, path) = checkpoint(dir)?;
+    let kept = fewer_layers::reduce_config(&path, &mut json, layers)?;
+    let weights = Weights::Layers(Box::new(weights), kept.clone());
+    Ok((open_checkpoint(Checkpoint { weights, path: &path, json, dropout }, parameters)?, kept))
+}
+
 /// Opens a folder in Hugging Face layout, a GGUF file (`*.gguf`), or a folder without config.json that holds exactly one, and adds its
 /// weights to the table as f32. `dropout` overrides what its config.json says. Weights of task heads in the file are left out and told in [`crate::BackboneSpec::notes`].
 ///
@@ -80,26 +98,36 @@ pub fn open(
     parameters: &mut Parameters,
     dropout: Option<f32>,
 ) -> Result<Box<dyn Backbone>, ModelError> {
+    let (weights, json, path) = checkpoint(dir)?;
+    open_checkpoint(Checkpoint { weights, path: &path, json, dropout }, parameters)
+}
+
+/// The weights of a model, its config.json, and the file with the latter.
+fn checkpoint(dir: &Path) -> Result<(Weights<'_>, Value, PathBuf), ModelError> {
     let gguf = ::gguf::of_model(dir).map_err(|error| gguf::from_gguf(dir, error))?;
-    let (weights, json, path) = match gguf {
-        Some(file) => {
-            let (reader, json) = GgufReader::open(&file)?;
-            (Weights::Gguf(reader), json, file)
-        }
-        None => {
-            let path = dir.join(CONFIG);
-            if !path.is_file() {
-                return Err(no_config(dir));
-            }
-            (Weights::Folder(dir), read_json(&path)?, path)
-        }
-    };
+    if let Some(file) = gguf {
+        let (reader, json) = GgufReader::open(&file)?;
+        return Ok((Weights::Gguf(reader), json, file));
+    }
+    let path = dir.join(CONFIG);
+    if !path.is_file() {
+        return Err(no_config(dir));
+    }
+    let json = read_json(&path)?;
+    Ok((Weights::Folder(dir), json, path))
+}
+
+fn open_checkpoint(
+    checkpoint: Checkpoint<'_>,
+    parameters: &mut Parameters,
+) -> Result<Box<dyn Backbone>, ModelError> {
+    let json = &checkpoint.json;
     let found = json.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let Some((_, open)) = OPENERS.iter().find(|(types, _)| types.contains(&found)) else {
-        let reader = config_reader::ConfigReader { path: &path, json: &json };
+        let reader = config_reader::ConfigReader { path: checkpoint.path, json };
         return Err(reader.error("model_type", format!("one of {}", supported())));
     };
-    open(Checkpoint { weights, path: &path, json, dropout }, parameters)
+    open(checkpoint, parameters)
 }
 
 fn no_config(dir: &Path) -> ModelError {

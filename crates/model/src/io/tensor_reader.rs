@@ -1,5 +1,6 @@
 //! Where a checkpoint's tensors come from: names and shapes at once, numbers when they are asked for.
 
+use super::fewer_layers::FewerLayers;
 use super::gguf::GgufReader;
 use super::safetensors_reader::{self, SafetensorsReader};
 use crate::error::{ModelError, TensorProblem};
@@ -69,6 +70,8 @@ pub(crate) enum Weights<'a> {
     Folder(&'a Path),
     /// A GGUF file, whose header has been read.
     Gguf(GgufReader),
+    /// Only these layers of them.
+    Layers(Box<Weights<'a>>, Vec<usize>),
 }
 
 impl Weights<'_> {
@@ -77,6 +80,7 @@ impl Weights<'_> {
         Ok(match self {
             Weights::Folder(dir) => Box::new(SafetensorsReader::open(dir)?),
             Weights::Gguf(reader) => Box::new(reader),
+            Weights::Layers(all, kept) => Box::new(FewerLayers::new(all.open()?, &kept)),
         })
     }
 }

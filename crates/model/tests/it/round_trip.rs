@@ -4,7 +4,7 @@ use crate::fixture::{CHECKPOINTS, Expected, folder, opened, states};
 use burn::tensor::Device;
 use polytask_model::{
     BagConfig, BertConfig, DebertaConfig, FromScratch, Init, LlamaConfig, ModelError, ModernBertConfig,
-    Owner, Parameters, T5Config, Trunk, build, load_heads, open, save, save_heads,
+    Owner, Parameters, T5Config, Trunk, build, load_heads, open, open_layers, save, save_heads,
 };
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -183,4 +183,44 @@ fn the_order_of_tasks_does_not_change_the_first_weights() {
     let mut parameters = Parameters::new(&Device::flex().autodiff(), 5);
     open(&folder("bert"), &mut parameters, None).unwrap();
     assert!(parameters.iter().all(|p| p.name.starts_with("backbone.") && p.owner == Owner::Trunk));
+}
+
+/// A network with fewer layers has the tensors of those that are kept, and opens as any other.
+#[test]
+fn fewer_layers_are_those_of_the_checkpoint() {
+    for (name, layers, kept, prefix) in [
+        ("bert", 2, vec![0, 1], "bert."),
+        ("bert", 1, vec![0], "bert."),
+        ("bert-inside", 3, vec![0, 1, 2], "bert."),
+        ("distilbert", 2, vec![0, 1], "distilbert."),
+        ("modernbert", 2, vec![0, 2], "model."),
+        ("albert", 2, vec![0, 2], "albert."),
+        ("mpnet", 1, vec![0], "mpnet."),
+    ] {
+        let mut parameters = Parameters::new(&Device::flex(), 1);
+        let (backbone, found) = open_layers(&folder(name), &mut parameters, None, layers).unwrap();
+        assert_eq!(found, kept, "{name}");
+        let trunk = Trunk::new(backbone);
+        assert_eq!(trunk.spec().layers.len(), layers, "{name}");
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), &trunk, &parameters).unwrap();
+        let (before, after) = (tensors(&folder(name), prefix), tensors(dir.path(), ""));
+        for (tensor, values) in &after {
+            let source =
+                kept.iter().enumerate().rev().fold(tensor.clone(), |name, (place, layer)| {
+                    match name == *tensor {
+                        true => name
+                            .replace(&format!("layer.{place}."), &format!("layer.{layer}."))
+                            .replace(&format!("layers.{place}."), &format!("layers.{layer}.")),
+                        false => name,
+                    }
+                });
+            assert!(before.get(&source) == Some(values), "{name}: {tensor} is not {source}");
+        }
+        let (again, _) = opened(dir.path());
+        assert_eq!(again.spec().layers.len(), layers, "{name}");
+    }
+    let error =
+        open_layers(&folder("bert"), &mut Parameters::new(&Device::flex(), 1), None, 4).err().unwrap();
+    assert!(error.to_string().contains("found 4, expected 1 to 3"), "{error}");
 }

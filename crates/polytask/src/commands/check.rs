@@ -4,6 +4,7 @@ mod data_file;
 
 use crate::cli;
 use crate::config::Config;
+use crate::distill::answers;
 use crate::failure::Failure;
 use crate::job::assemble::{Assembled, assemble};
 use crate::job::corpora::{DataReport, TaskLabels};
@@ -32,7 +33,8 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
     let assembled = super::with_threads(config.train.threads, || assemble(&config, &device))?;
     let (findings, more) =
         gravest(&super::with_threads(config.train.threads, || Ok(Survey::brief(&assembled)))?);
-    let Assembled { job, report } = assembled;
+    let Assembled { mut job, report } = assembled;
+    let taught = super::with_threads(config.train.threads, || answers::check(&config, &mut job, &device))?;
     let fitted = super::with_threads(config.train.threads, || plan_batches(&mut config, &job))?;
     let planned = train::plan(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     let streams = train::streams(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
@@ -42,6 +44,9 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
         rows(&report)
     ));
     output::line(format_args!("  labels\n\n{}", labels(&report)));
+    if !taught.is_empty() {
+        output::line(format_args!("  teachers\n\n{taught}"));
+    }
     output::text(super::deserve_a_look(&findings, more, findings.len()));
     output::line(format_args!("  parameters\n\n{}", parameters(&job)));
     match &streams[..] {
@@ -66,7 +71,12 @@ pub fn check(args: &cli::Check) -> Result<u8, Failure> {
         1 => "can be trained; one thing above deserves a look".into(),
         n => format!("can be trained; {n} things above deserve a look"),
     };
-    output::line(format_args!("  {} {verdict}: polytask train {}", args.file.display(), args.file.display()));
+    let command = if config.distill.is_some() { "distill" } else { "train" };
+    output::line(format_args!(
+        "  {} {verdict}: polytask {command} {}",
+        args.file.display(),
+        args.file.display()
+    ));
     Ok(0)
 }
 

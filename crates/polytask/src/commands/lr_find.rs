@@ -1,8 +1,9 @@
 //! `polytask lr-find`: how the losses of a config move while the learning rate grows, and the rate that this proposes.
 
-use super::train::write;
+use super::train::{stop_flag, write};
 use crate::cli;
 use crate::config::Config;
+use crate::distill::answers;
 use crate::failure::{FAILED, Failure};
 use crate::job::assemble::{Assembled, assemble};
 use crate::terminal::{figures::count, output, table::Table};
@@ -21,6 +22,7 @@ pub fn lr_find(args: &cli::LrFind) -> Result<u8, Failure> {
     let range = LrRange { steps: args.steps, from: args.from, to: args.to };
     let (test, tasks) = super::with_threads(config.train.threads, || {
         let Assembled { mut job, .. } = assemble(&config, &device)?;
+        answers::learn(&config, &mut job, None, &device, (!args.json, stop_flag()))?;
         let test = train::lr_range_test(&mut job, &config.settings(), &range).map_err(refused)?;
         let tasks: Vec<String> = job.model.tasks.iter().map(|slot| slot.name.clone()).collect();
         Ok((test, tasks))

@@ -3,6 +3,7 @@
 pub mod affinity;
 pub mod check;
 pub mod compare;
+pub mod distill;
 pub mod evaluate;
 pub mod export;
 mod further;

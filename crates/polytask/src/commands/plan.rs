@@ -2,6 +2,7 @@
 
 use super::train::write;
 use crate::cli;
+use crate::distill::answers;
 use crate::failure::Failure;
 use crate::job::assemble::{Assembled, assemble};
 use crate::memory::memory_plan::plan_batches;
@@ -26,7 +27,8 @@ pub fn plan(args: &cli::Plan) -> Result<u8, Failure> {
     let device = super::open_device(config.train.device)?;
     super::check_writable(args.svg.as_deref())?;
     let (plan, costs, tasks) = super::with_threads(config.train.threads, || {
-        let Assembled { job, .. } = assemble(&config, &device)?;
+        let Assembled { mut job, .. } = assemble(&config, &device)?;
+        answers::expect(&config, &mut job);
         if let Some(found) = plan_batches(&mut config, &job)?.filter(|_| !args.json) {
             output::line(format_args!("\n  {found}"));
         }

@@ -5,6 +5,7 @@ use super::train_groups::train_groups;
 use crate::cli;
 use crate::config::Config;
 use crate::dashboard::{self, TrainingDashboard};
+use crate::distill::{self, answers};
 use crate::event_sinks::EventSinks;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::job::assemble::{Assembled, assemble};
@@ -147,8 +148,14 @@ pub fn run_assembled(
     (start, detail): (Start, Detail),
     observe: &mut dyn FnMut(&Event),
 ) -> Result<Outcome, Failure> {
-    let Assembled { mut job, report } = assembled;
+    let Assembled { mut job, mut report } = assembled;
     let mut config = config.clone();
+    answers::expect(&config, &mut job);
+    report.count_taught(&job);
+    // Whether a run has become longer can be told only with what its heads learn from.
+    if start == Start::Resume && !learn(&config, &mut job, run, device, detail)? {
+        return Ok(untrained(run));
+    }
     // A run that is resumed has its batch size already.
     if start == Start::Fresh
         && let Some(found) = plan_batches(&mut config, &job)?
@@ -165,6 +172,9 @@ pub fn run_assembled(
     if !run.data().exists() {
         let data = serde_json::to_vec_pretty(&report).map_err(Failure::failed)?;
         write(&run.data(), &data)?;
+    }
+    if start == Start::Fresh && !learn(&config, &mut job, run, device, detail)? {
+        return Ok(untrained(run));
     }
     Environment::begin(run, &config, device)?;
     let mut sinks = EventSinks::open(run, detail)?;
@@ -189,7 +199,7 @@ pub fn run_assembled(
     );
     let closed = sinks.close();
     if detail != Detail::Warnings
-        && let Err(failure) = write_report(&config, &job, run, outcome.as_ref().ok(), detail)
+        && let Err(failure) = write_report(&config, &job, run, outcome.as_ref().ok(), (device, detail))
     {
         // The model is there, or the checkpoint: what is told of them is not worth a failed run.
         output::error(format_args!(
@@ -199,6 +209,22 @@ pub fn run_assembled(
     }
     let outcome = outcome.map_err(Failure::failed)?;
     closed.map(|()| outcome)
+}
+
+/// Gives the heads the answers of their teachers; false where it was asked to stop before that.
+fn learn(
+    config: &Config,
+    job: &mut Job,
+    run: &RunDir,
+    device: &Device,
+    detail: Detail,
+) -> Result<bool, Failure> {
+    answers::learn(config, job, Some(run), device, (detail != Detail::Warnings, stop_flag()))
+}
+
+/// A run that was asked to stop before its first step. What it has is its config, which it begins with when it is resumed.
+fn untrained(run: &RunDir) -> Outcome {
+    Outcome::Interrupted { step: 0, checkpoint: run.checkpoint(0) }
 }
 
 /// Removes the scores that `evaluate` kept: they are of a model that this training replaces.
@@ -215,7 +241,7 @@ fn write_report(
     job: &Job,
     run: &RunDir,
     outcome: Option<&Outcome>,
-    detail: Detail,
+    (device, detail): (&Device, Detail),
 ) -> Result<(), Failure> {
     Environment::end(run)?;
     if matches!(outcome, Some(Outcome::AlreadyFinished { .. })) {
@@ -224,6 +250,10 @@ fn write_report(
     let is_finished = matches!(outcome, Some(Outcome::Finished { .. }));
     if is_finished {
         HeldOut::write(job, config.train.tokens_per_batch, run, stop_flag())?;
+        if let Err(failure) = distill::report::write(config, job, run, device, detail != Detail::Warnings) {
+            let reasons = failure.messages.join("; ");
+            output::error(format_args!("warning: the student is not held against its teachers: {reasons}"));
+        }
         write_branches(job, run, detail)?;
     }
     let read = run_report::RunFiles::read(run.root())?;

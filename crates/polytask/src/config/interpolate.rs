@@ -19,6 +19,8 @@ const PATHS: &[&[&str]] = &[
     &["corpus", "*", "test"],
     &["model", "backbone"],
     &["data", "cache"],
+    &["distill", "teacher"],
+    &["distill", "teachers", "*"],
     &["tokenizer", "file"],
     &["sharing", "*", "init_from"],
     &["sharing", "*", "init_from", "*"],

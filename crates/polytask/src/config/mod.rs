@@ -85,6 +85,9 @@ pub struct Config {
     /// How long to train, how much at once, how often to evaluate and to save.
     #[serde(default)]
     pub train: train::TrainConfig,
+    /// The teachers that the model learns from, for a student: `polytask distill`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distill: Option<crate::distill::DistillConfig>,
     /// What `polytask sweep` tries; other commands take the config without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<crate::study::SweepConfig>,

@@ -4,7 +4,7 @@ use super::corpora::{CorpusRows, DataReport, ViewPlan, ViewSpec, encode_targets}
 use super::token_cache::TokenCache;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::terminal::output;
+use crate::terminal::{figures::counted, output};
 use burn::tensor::Device;
 use data::{ChatTemplate, Split, Tokenizer};
 use model::{Backbone, BackboneConfig, Dtype, FromScratch, Parameters, Trunk};
@@ -260,7 +260,7 @@ fn open_pretrained(
     if let Some(note) = note {
         output::error(format_args!("{note}"));
     }
-    let backbone = model::open(&dir, parameters, config.model.dropout).map_err(|e| Failure::refused([e]))?;
+    let backbone = open_backbone(config, &dir, parameters)?;
     let known = backbone.spec().vocabulary;
     if tokenizer.vocabulary() > known {
         let without = tokenizer.tokens_beyond(known);
@@ -277,6 +277,28 @@ fn open_pretrained(
         )]));
     }
     Ok((backbone, tokenizer))
+}
+
+/// The network of a checkpoint; of a student only so many layers of it, which are said.
+fn open_backbone(
+    config: &Config,
+    dir: &Path,
+    parameters: &mut Parameters,
+) -> Result<Box<dyn Backbone>, Failure> {
+    let dropout = config.model.dropout;
+    let Some(layers) = config.distill.as_ref().and_then(|distill| distill.layers) else {
+        return model::open(dir, parameters, dropout).map_err(|e| Failure::refused([e]));
+    };
+    let (backbone, kept) = model::open_layers(dir, parameters, dropout, layers)
+        .map_err(|e| Failure::refused([format!("distill.layers: {e}")]))?;
+    let named: Vec<String> = kept.iter().map(usize::to_string).collect();
+    output::error(format_args!(
+        "  the student begins with the embeddings and {} of {}: {}",
+        counted(kept.len(), "layer"),
+        crate::distill::teachers::shown(dir),
+        named.join(", ")
+    ));
+    Ok(backbone)
 }
 
 /// Builds a backbone from scratch for a vocabulary, with first values by the seed of the table.

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use tasks::{GoldIssue, LabelReport, SummaryStatistics, label_remarks};
-use train::{TaskSlot, Views};
+use train::{Job, TaskSlot, Views};
 
 /// The rows of every corpus that some task uses, by split.
 pub struct CorpusRows {
@@ -282,6 +282,9 @@ pub struct TaskLabels {
     pub labelled: usize,
     /// Rows without: masked.
     pub missing: usize,
+    /// Of those rows in training the ones that a teacher answers, and that are trained on.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub taught: usize,
     /// Labels that training never shows, with counts.
     pub unseen: BTreeMap<String, usize>,
     /// Labels that are left out because training has them too seldom, or never.
@@ -312,6 +315,20 @@ pub struct TaskLabels {
 
 fn is_zero(count: &usize) -> bool {
     *count == 0
+}
+
+impl DataReport {
+    /// Counts the rows that are trained on for the answer of a teacher alone.
+    pub fn count_taught(&mut self, job: &Job) {
+        for found in self.labels.iter_mut().filter(|found| found.split == Split::Train) {
+            let slot = job.model.tasks.iter().find(|slot| slot.name == found.task);
+            let view = slot.and_then(|slot| job.views.train.get(slot.view));
+            let (Some(slot), Some(view)) = (slot, view) else { continue };
+            let trained =
+                (0..view.encoded.rows()).filter(|row| slot.head.labelled(Split::Train, *row)).count();
+            found.taught = trained.saturating_sub(found.labelled);
+        }
+    }
 }
 
 /// Encodes every task's targets in every split that was read, and reports what was found.
@@ -379,6 +396,7 @@ impl TaskLabels {
             split,
             labelled: found.labelled,
             missing: found.missing,
+            taught: 0,
             unseen: found.unseen,
             rare: found.rare,
             numbers: found.numbers,

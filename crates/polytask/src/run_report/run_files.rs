@@ -79,6 +79,8 @@ pub struct DataLabels {
     pub labelled: usize,
     /// See `labelled`.
     pub missing: usize,
+    /// Of the rows without a label in training those that a teacher answers.
+    pub taught: usize,
     /// How often each label occurs.
     pub counts: Vec<(String, usize)>,
     /// Labels that training never shows.
@@ -186,11 +188,11 @@ impl RunFiles {
         kind.cloned().unwrap_or_default()
     }
 
-    /// Training rows with a label of a task.
+    /// Training rows with a label of a task, or the answer of a teacher.
     pub fn labelled(&self, task: &str) -> Option<usize> {
         let labels = &self.data.as_ref()?.labels;
         let of_task = labels.iter().find(|found| found.task == task && found.split == "train")?;
-        Some(of_task.labelled).filter(|rows| *rows > 0)
+        Some(of_task.labelled + of_task.taught).filter(|rows| *rows > 0)
     }
 }
 

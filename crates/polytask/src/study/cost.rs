@@ -3,6 +3,7 @@
 use super::derive::Reference;
 use crate::commands::plan::expected_seconds;
 use crate::config::Config;
+use crate::distill::answers;
 use crate::failure::Failure;
 use crate::job::assemble::{Assembled, assemble};
 use crate::memory::{self, memory_plan::bytes_beside_probe};
@@ -30,7 +31,8 @@ impl Measured {
     /// # Errors
     /// Whatever a training would be refused for.
     pub fn of(config: &Config, device: &Device) -> Result<Measured, Failure> {
-        let Assembled { job, .. } = assemble(config, device)?;
+        let Assembled { mut job, .. } = assemble(config, device)?;
+        answers::expect(config, &mut job);
         let settings = config.settings();
         let plan = train::plan(&job, &settings).map_err(|e| Failure::refused([e]))?;
         let reference = Reference::of(config, &job, &plan);

@@ -310,6 +310,7 @@ pub fn for_tasks(config: &Config, tasks: &[String]) -> Config {
         fixed.weights.retain(|task, _| is_among(tasks, task));
     }
     config.sharing.retain_tasks(|task| is_among(tasks, task));
+    config.distill = config.distill.as_ref().and_then(|table| table.of_tasks(|task| is_among(tasks, task)));
     if tasks.len() == 1 {
         config.balance = balance::BalancerConfig::default();
         config.train.gradient_scope = train::GradientScope::default();

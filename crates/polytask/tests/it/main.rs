@@ -7,6 +7,7 @@ mod closed_output;
 mod dataset_embeddings;
 mod decoders;
 mod devices;
+mod distill;
 mod export;
 mod field;
 mod formats;

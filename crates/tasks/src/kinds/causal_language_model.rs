@@ -26,7 +26,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::seq2seq::{Decoding, Hypothesis, Prompt, continuations, states_and_targets};
+use super::seq2seq::{Decoding, Hypothesis, Prompt, continuations, states_and_targets, token_logits};
+use crate::distillation::{self, SoftLoss, SoftOutputs, TaughtRow};
+use crate::heads::head::to_host_vec;
+use crate::losses::soft;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
     Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
@@ -196,6 +199,53 @@ impl Head for CausalLanguageModelHead {
         let table = parameters.matrix(self.output);
         let mean = kernels::linear_cross_entropy(states, table, &next, 0.0);
         Some(Loss { mean, num_targets: next.len() })
+    }
+
+    /// Of the vocabulary, which teacher and student have in common.
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Ok(SoftOutputs { columns: Vec::new(), by_token: true, needs_label: false })
+    }
+
+    fn reorder(&self, _answer: &mut [f32], _order: &[usize]) {}
+
+    /// The most probable tokens after each token.
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let (states, predicted, lengths) = self.states_and_targets(batch, targets);
+        if predicted.is_empty() {
+            return vec![Vec::new(); batch.rows.len()];
+        }
+        let logits = token_logits(states, parameters.matrix(self.output));
+        let vocabulary = logits.dims()[1];
+        let answers = soft::most_probable_tokens(&to_host_vec(logits), vocabulary);
+        let mut left = answers.as_slice();
+        let of_row = |length: &usize| {
+            let (own, rest) = left.split_at(length * soft::TOKEN_ANSWER);
+            left = rest;
+            own.to_vec()
+        };
+        lengths.iter().map(of_row).collect()
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        let rows: Vec<BatchRow> = taught.iter().map(|row| row.at).collect();
+        let (states, predicted, lengths) = self.states_and_targets(&Batch { rows: &rows, ..*batch }, targets);
+        if predicted.is_empty() {
+            return None;
+        }
+        let logits = token_logits(states, parameters.matrix(self.output));
+        distillation::loss_of_texts(logits, &lengths, taught, temperature)
     }
 
     fn predict(

@@ -36,10 +36,11 @@ use model::onnx::{OnnxGraph, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::distillation::{self, SoftLoss, SoftOutputs, TaughtRow};
 use crate::heads::head::{self, LinearHead};
 use crate::heads::pooling::Pooling;
 use crate::input;
-use crate::losses::focal;
+use crate::losses::{focal, soft};
 use crate::targets::class_weights::ClassWeights;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels, Targets};
 use crate::task_head::{EncodedHead, Head};
@@ -263,6 +264,37 @@ impl Head for ClassificationHead {
             gamma => focal::of_classes(logits, &ids, weights, gamma),
         };
         Some(Loss { mean, num_targets: ids.len() })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Ok(SoftOutputs::of(self.labels.names()))
+    }
+
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
+        let logits = self.linear.logits(parameters, self.kind.pooling().pool(batch, &pack_rows), None);
+        head::to_host_vec(logits).chunks(self.labels.len()).map(<[f32]>::to_vec).collect()
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        let pack_rows: Vec<u32> = taught.iter().map(|row| row.at.pack_row).collect();
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
+        let logits = self.linear.logits(parameters, self.kind.pooling().pool(batch, &pack_rows), dropout);
+        let (answers, weights) = distillation::joined(taught);
+        let sum = soft::softmax(logits, &answers, weights, temperature);
+        Some(SoftLoss { sum, num_targets: taught.len() })
     }
 
     fn predict(

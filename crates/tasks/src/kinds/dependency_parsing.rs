@@ -40,6 +40,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::distillation::{self, SoftLoss, SoftOutputs, TaughtRow};
 use crate::row_comparison::{NO_LABEL, WordDifference};
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
 use crate::targets::words::{self, DroppedCounts};
@@ -49,6 +50,7 @@ use crate::{
     TaskError, TaskHead, TrunkHandles, WordArc,
 };
 
+mod answers;
 mod arcs;
 mod biaffine;
 mod decoding;
@@ -316,6 +318,49 @@ impl Head for DependencyParsingHead {
         let scores = self.biaffine.relations(parameters, &words, &arcs);
         let mean = kernels::cross_entropy(scores, &relations, None, 0.0) + sum? / num_targets as f32;
         Some(Loss { mean, num_targets })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Ok(SoftOutputs::of(self.labels.names()))
+    }
+
+    fn reorder(&self, answer: &mut [f32], order: &[usize]) {
+        let words = answers::words_of(answer.len(), self.labels.len());
+        let relations = answer.len() - words * self.labels.len();
+        distillation::reorder_columns(&mut answer[relations..], order);
+    }
+
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let present = PresentWords::of(batch);
+        if present.tokens.is_empty() {
+            return vec![Vec::new(); batch.rows.len()];
+        }
+        let words = self.words(parameters, &Batch { dropout_seed: None, ..*batch }, &present);
+        answers::of_rows(&self.biaffine, parameters, &words, &present, self.labels.len())
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        let rows: Vec<BatchRow> = taught.iter().map(|row| row.at).collect();
+        let batch = Batch { rows: &rows, ..*batch };
+        let present = PresentWords::of(&batch);
+        if present.tokens.is_empty() {
+            return None;
+        }
+        let words = self.words(parameters, &batch, &present);
+        let answered = answers::Answered { taught, present: &present, relations: self.labels.len() };
+        answered.loss(&self.biaffine, parameters, &words, temperature)
     }
 
     fn predict(

@@ -45,6 +45,7 @@
 //! from 0.
 
 mod annotation;
+mod answers;
 mod config;
 mod label_space;
 mod network;
@@ -60,6 +61,7 @@ use std::collections::BTreeMap;
 use data::{DataError, ErrorList, InputField, Pack, Row, Split, View};
 use model::Parameters;
 
+use crate::distillation::{SoftLoss, SoftOutputs, TaughtRow};
 use crate::heads::head;
 use crate::losses::binary;
 use crate::row_comparison::NO_LABEL;
@@ -287,6 +289,44 @@ impl Head for EntitiesRelationsHead {
             (one, other) => one.or(other)?,
         };
         Some(Loss { mean, num_targets: rows.len() })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        if !self.kind.config.learn.entities() {
+            return Err(
+                "with entities that are given there are no answers of its own to pairs of others".into()
+            );
+        }
+        let named = |what: &str, labels: &Labels| -> Vec<String> {
+            labels.names().iter().map(|name| format!("{what} {name}")).collect()
+        };
+        let mut columns = named("entity", &self.space.types);
+        columns.extend(named("relation", &self.space.relations));
+        Ok(SoftOutputs { columns, by_token: false, needs_label: false })
+    }
+
+    fn reorder(&self, answer: &mut [f32], order: &[usize]) {
+        answers::reorder(answer, self.space.types.len(), self.space.relations.len(), order);
+    }
+
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        self.answers(parameters, batch)
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        self.loss_of_answers(parameters, batch, taught, temperature)
     }
 
     fn predict(

@@ -39,6 +39,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::distillation::{SoftLoss, SoftOutputs, TaughtRow};
 use crate::heads::head::{self, LinearHead};
 use crate::losses::ragged;
 use crate::row_comparison::NO_LABEL;
@@ -414,6 +415,72 @@ impl Head for ExtractiveQaHead {
         }
         let logits = self.logits(parameters, batch, &all);
         Some(Loss { mean: ragged::cross_entropy(logits, &lengths, &gold), num_targets: lengths.len() })
+    }
+
+    /// Starts and ends are tokens, so that there are no outputs to be named.
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Ok(SoftOutputs { columns: Vec::new(), by_token: true, needs_label: false })
+    }
+
+    fn reorder(&self, _answer: &mut [f32], _order: &[usize]) {}
+
+    /// The logits of start and end of each candidate of each sequence.
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let tokens = |at: &BatchRow| -> Vec<u32> {
+            let sequences = at.sequences(batch.pack).flat_map(|tokens| candidates(batch.pack, tokens));
+            sequences.map(|(token, _)| token).collect()
+        };
+        let rows: Vec<Vec<u32>> = batch.rows.iter().map(tokens).collect();
+        let all: Vec<u32> = rows.iter().flatten().copied().collect();
+        if all.is_empty() {
+            return vec![Vec::new(); rows.len()];
+        }
+        let logits = head::to_host_vec(self.logits(parameters, batch, &all));
+        let mut left = logits.as_slice();
+        let of_row = |tokens: &Vec<u32>| {
+            let (own, rest) = left.split_at(2 * tokens.len());
+            left = rest;
+            own.to_vec()
+        };
+        rows.iter().map(of_row).collect()
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        let (mut all, mut lengths) = (Vec::new(), Vec::new());
+        let (mut answers, mut weights) = (Vec::new(), Vec::new());
+        for row in taught {
+            let mut left = row.answer;
+            for sequence in row.at.sequences(batch.pack) {
+                let tokens: Vec<u32> = candidates(batch.pack, sequence).map(|(token, _)| token).collect();
+                let Some((own, rest)) = left.split_at_checked(2 * tokens.len()) else { break };
+                left = rest;
+                if !tokens.is_empty() {
+                    lengths.push(tokens.len());
+                    answers.extend(own);
+                    // The mean of start and end, as of the loss at labels.
+                    weights.push(row.weight / 2.0);
+                    all.extend(tokens);
+                }
+            }
+        }
+        if lengths.is_empty() {
+            return None;
+        }
+        let logits = self.logits(parameters, batch, &all);
+        let sum = ragged::soft_cross_entropy(logits, &lengths, &answers, &weights, temperature);
+        Some(SoftLoss { sum, num_targets: lengths.len() })
     }
 
     fn predict(

@@ -36,7 +36,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::distillation::{self, SoftLoss, SoftOutputs, TaughtRow};
 use crate::heads::head::{self, LinearHead};
+use crate::losses::soft;
 use crate::onnx::FIRST_TOKENS;
 use crate::row_comparison::{NO_LABEL, WordDifference};
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
@@ -237,6 +239,46 @@ impl Head for LemmatizationHead {
         let states = kernels::gather_rows(batch.states.clone(), &tokens);
         let logits = self.linear.logits(parameters, states, dropout);
         Some(Loss { mean: kernels::cross_entropy(logits, &gold, None, 0.0), num_targets: gold.len() })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Ok(SoftOutputs::of(self.labels.names()))
+    }
+
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let firsts: Vec<Vec<(u32, u32)>> =
+            batch.rows.iter().map(|at| first_tokens(batch.pack, *at).collect()).collect();
+        let tokens: Vec<u32> = firsts.iter().flatten().map(|(token, _)| *token).collect();
+        if tokens.is_empty() {
+            return vec![Vec::new(); batch.rows.len()];
+        }
+        let states = kernels::gather_rows(batch.states.clone(), &tokens);
+        let logits = head::to_host_vec(self.linear.logits(parameters, states, None));
+        distillation::answers_of_words(&logits, &firsts, self.labels.len())
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        let (tokens, answers, weights) = distillation::taught_words(batch, taught, self.labels.len());
+        if tokens.is_empty() {
+            return None;
+        }
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
+        let states = kernels::gather_rows(batch.states.clone(), &tokens);
+        let logits = self.linear.logits(parameters, states, dropout);
+        let sum = soft::softmax(logits, &answers, weights, temperature);
+        Some(SoftLoss { sum, num_targets: tokens.len() })
     }
 
     fn predict(

@@ -32,6 +32,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::distillation::SoftOutputs;
 use crate::heads::head;
 use crate::row_comparison::WordDifference;
 use crate::task_head::{EncodedHead, Head};
@@ -260,6 +261,10 @@ impl Head for MaskedLanguageModelHead {
         let gold: Vec<u32> = tokens.iter().map(|token| batch.pack.masked_labels[*token as usize]).collect();
         let logits = self.logits(parameters, batch, &tokens);
         Some(Loss { mean: kernels::cross_entropy(logits, &gold, None, 0.0), num_targets: tokens.len() })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Err("which tokens are masked changes from step to step, and with them the answers".into())
     }
 
     fn predict(

@@ -40,12 +40,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::distillation::{self, SoftLoss, SoftOutputs, TaughtRow};
 use crate::heads::head::{self, LinearHead};
 use crate::heads::pooling::Pooling;
 use crate::heads::thresholds::{self, Thresholds};
 use crate::input;
-use crate::losses::binary;
-use crate::losses::focal;
+use crate::losses::{binary, focal, soft};
 use crate::row_comparison::NO_LABEL;
 use crate::targets::class_weights::ClassWeights;
 use crate::targets::labels::{self, Labels, SetTargets, as_label};
@@ -531,6 +531,38 @@ impl Head for MultiLabelHead {
             None => each.mean(),
         };
         Some(Loss { mean, num_targets: sets.len() })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Ok(SoftOutputs::of(self.space.labels.names()))
+    }
+
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
+        let logits = self.linear.logits(parameters, self.kind.pooling().pool(batch, &pack_rows), None);
+        head::to_host_vec(logits).chunks(self.space.labels.len()).map(<[f32]>::to_vec).collect()
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        let pack_rows: Vec<u32> = taught.iter().map(|row| row.at.pack_row).collect();
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
+        let logits = self.linear.logits(parameters, self.kind.pooling().pool(batch, &pack_rows), dropout);
+        let (answers, weights) = distillation::joined(taught);
+        // The mean over labels, as of the loss at labels.
+        let sum = soft::sigmoid(logits, &answers, &weights, temperature) / self.space.labels.len() as f32;
+        Some(SoftLoss { sum, num_targets: taught.len() })
     }
 
     fn predict(

@@ -29,6 +29,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::distillation::{SoftLoss, SoftOutputs, TaughtRow};
 use crate::heads::head::{self, LinearHead};
 use crate::heads::pooling::Pooling;
 use crate::losses::ragged;
@@ -336,6 +337,51 @@ impl Head for MultipleChoiceHead {
         }
         let (logits, lengths) = self.logits(parameters, batch, &rows);
         Some(Loss { mean: ragged::cross_entropy(logits, &lengths, &right), num_targets: rows.len() })
+    }
+
+    /// A row has choices of its own: there are no outputs to be named.
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Ok(SoftOutputs { columns: Vec::new(), by_token: false, needs_label: false })
+    }
+
+    fn reorder(&self, _answer: &mut [f32], _order: &[usize]) {}
+
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let (logits, lengths) = self.logits(parameters, batch, batch.rows);
+        let logits = head::to_host_vec(logits);
+        let mut left = logits.as_slice();
+        let of_row = |length: &usize| {
+            let (own, rest) = left.split_at(*length);
+            left = rest;
+            own.to_vec()
+        };
+        lengths.iter().map(of_row).collect()
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        let choices = |at: BatchRow| batch.pack.sequences_of(at.pack_row as usize).len();
+        let same = taught.iter().filter(|row| row.answer.len() == choices(row.at));
+        let rows: Vec<BatchRow> = same.clone().map(|row| row.at).collect();
+        if rows.is_empty() {
+            return None;
+        }
+        let (logits, lengths) = self.logits(parameters, batch, &rows);
+        let answers: Vec<f32> = same.clone().flat_map(|row| row.answer.iter().copied()).collect();
+        let weights: Vec<f32> = same.map(|row| row.weight).collect();
+        let sum = ragged::soft_cross_entropy(logits, &lengths, &answers, &weights, temperature);
+        Some(SoftLoss { sum, num_targets: rows.len() })
     }
 
     fn predict(

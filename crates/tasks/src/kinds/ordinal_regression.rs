@@ -32,10 +32,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::distillation::{self, SoftLoss, SoftOutputs, TaughtRow};
 use crate::heads::head;
 use crate::heads::pooling::Pooling;
 use crate::input;
-use crate::losses::binary;
+use crate::losses::{binary, soft};
 use crate::targets::labels::{IGNORE_INDEX, Labels, Targets, as_label};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
@@ -313,6 +314,39 @@ impl Head for OrdinalRegressionHead {
         // The sum over cutpoints is their mean times their number.
         let mean = binary::cross_entropy(logits, above, None).mean() * cutpoints as f32;
         Some(Loss { mean, num_targets: classes.len() })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        // An output is a cutpoint: the same labels in another order have other ones.
+        let cutpoint = |pair: &[String]| format!("{} < {}", pair[0], pair[1]);
+        let columns = self.labels.names().windows(2).map(cutpoint).collect();
+        Ok(SoftOutputs { columns, by_token: false, needs_label: false })
+    }
+
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
+        let logits = head::to_host_vec(self.logits(parameters, batch, &pack_rows));
+        logits.chunks(self.labels.len() - 1).map(<[f32]>::to_vec).collect()
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        let pack_rows: Vec<u32> = taught.iter().map(|row| row.at.pack_row).collect();
+        let logits = self.logits(parameters, batch, &pack_rows);
+        let (answers, weights) = distillation::joined(taught);
+        let sum = soft::sigmoid(logits, &answers, &weights, temperature);
+        Some(SoftLoss { sum, num_targets: taught.len() })
     }
 
     fn predict(

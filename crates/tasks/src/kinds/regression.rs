@@ -30,6 +30,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::distillation::{SoftLoss, SoftOutputs, TaughtRow};
 use crate::heads::head::{self, LinearHead};
 use crate::heads::pooling::Pooling;
 use crate::input;
@@ -268,6 +269,30 @@ impl RegressionHead {
     }
 }
 
+impl RegressionHead {
+    /// The loss of each row at a value in the unit of the corpus, `[rows, 1]`.
+    fn errors(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        pack_rows: &[u32],
+        values: &[f64],
+    ) -> Tensor<2> {
+        let outputs = self.outputs(parameters, batch, pack_rows);
+        let target: Vec<f32> = values.iter().map(|value| self.scale.target(*value)).collect();
+        let target = TensorData::new(target, [values.len(), 1]);
+        let error = outputs.clone() - Tensor::from_data(target, &outputs.device());
+        match self.kind.config.loss {
+            RegressionLoss::Mse => error.clone() * error,
+            RegressionLoss::Huber => {
+                let (distance, delta) = (error.abs(), self.kind.config.delta);
+                let quadratic = distance.clone().clamp_max(delta);
+                quadratic.clone() * quadratic.clone() * 0.5 + (distance - quadratic) * delta
+            }
+        }
+    }
+}
+
 impl Head for RegressionHead {
     /// The value of each row.
     type Targets = Vec<Option<f64>>;
@@ -295,19 +320,49 @@ impl Head for RegressionHead {
         if values.is_empty() {
             return None;
         }
-        let outputs = self.outputs(parameters, batch, &pack_rows);
-        let target: Vec<f32> = values.iter().map(|value| self.scale.target(*value)).collect();
-        let target = TensorData::new(target, [values.len(), 1]);
-        let error = outputs.clone() - Tensor::from_data(target, &outputs.device());
-        let mean = match self.kind.config.loss {
-            RegressionLoss::Mse => (error.clone() * error).mean(),
-            RegressionLoss::Huber => {
-                let (distance, delta) = (error.abs(), self.kind.config.delta);
-                let quadratic = distance.clone().clamp_max(delta);
-                (quadratic.clone() * quadratic.clone() * 0.5 + (distance - quadratic) * delta).mean()
-            }
-        };
+        let mean = self.errors(parameters, batch, &pack_rows, &values).mean();
         Some(Loss { mean, num_targets: values.len() })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Ok(SoftOutputs::of(&["value".to_owned()]))
+    }
+
+    /// In the unit of the corpus, since a student has a scale of its own.
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let pack_rows: Vec<u32> = batch.rows.iter().map(|at| at.pack_row).collect();
+        let outputs = head::to_host_vec(self.outputs(parameters, batch, &pack_rows));
+        outputs.into_iter().map(|output| vec![self.scale.value(output) as f32]).collect()
+    }
+
+    fn mixes_targets(&self) -> bool {
+        true
+    }
+
+    /// At the mean of label and answer, as in BAM.
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        _temperature: f32,
+    ) -> Option<SoftLoss> {
+        let mixed = |row: &TaughtRow<'_>| {
+            let answer = f64::from(row.answer[0]);
+            let label = targets.get(row.at.row as usize).copied().flatten().unwrap_or(answer);
+            let weight = f64::from(row.weight);
+            (1.0 - weight) * label + weight * answer
+        };
+        let pack_rows: Vec<u32> = taught.iter().map(|row| row.at.pack_row).collect();
+        let values: Vec<f64> = taught.iter().map(mixed).collect();
+        let sum = self.errors(parameters, batch, &pack_rows, &values).sum();
+        Some(SoftLoss { sum, num_targets: taught.len() })
     }
 
     fn predict(

@@ -33,8 +33,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::distillation::{self, SoftLoss, SoftOutputs, TaughtRow};
 use crate::heads::head::{self, LinearHead};
 use crate::heads::states;
+use crate::losses::soft;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels, Targets};
 use crate::task_head::{EncodedHead, Head};
 use crate::{
@@ -301,6 +303,46 @@ impl Head for RelationClassificationHead {
         }
         let logits = self.logits(parameters, batch, &rows);
         Some(Loss { mean: kernels::cross_entropy(logits, &ids, None, 0.0), num_targets: ids.len() })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Ok(SoftOutputs::of(self.labels.names()))
+    }
+
+    /// None for a row of which a span is cut off.
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let logits = head::to_host_vec(self.logits(parameters, batch, batch.rows));
+        let rows = batch.rows.iter().zip(logits.chunks(self.labels.len()));
+        let of_row = |(at, logits): (&BatchRow, &[f32])| {
+            let is_whole = self.kind.spans_in(batch.pack, *at).iter().all(|span| !span.is_empty());
+            if is_whole { logits.to_vec() } else { Vec::new() }
+        };
+        rows.map(of_row).collect()
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        let is_whole = |row: &&TaughtRow<'_>| targets.whole.get(row.at.row as usize) == Some(&true);
+        let whole = taught.iter().filter(is_whole);
+        let rows: Vec<BatchRow> = whole.clone().map(|row| row.at).collect();
+        if rows.is_empty() {
+            return None;
+        }
+        let (answers, weights) = distillation::joined(whole);
+        let logits = self.logits(parameters, batch, &rows);
+        let sum = soft::softmax(logits, &answers, weights, temperature);
+        Some(SoftLoss { sum, num_targets: rows.len() })
     }
 
     fn predict(

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use causal::{Causal, Prompts};
-pub(crate) use causal::{continuations, states_and_targets};
+pub(crate) use causal::{continuations, states_and_targets, token_logits};
 use data::{
     ChatSource, ChatTemplate, DataError, ErrorList, InputField, Pack, Row, SentencePiece, Split, Tokenizer,
     Value, View, is_blank,
@@ -30,6 +30,9 @@ use serde_json::json;
 pub use text_metrics::{SmoothingMethod, TextMetrics, Tokenization};
 pub(crate) use text_metrics::{TextScores, texts};
 
+use crate::distillation::{self, SoftLoss, SoftOutputs, TaughtRow};
+use crate::heads::head::to_host_vec;
+use crate::losses::soft;
 use crate::task_head::{EncodedHead, Head};
 use crate::{
     Batch, BatchRow, Kind, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskError,
@@ -316,6 +319,50 @@ impl Head for Seq2SeqHead {
             return None;
         }
         self.network.loss(parameters, batch, targets)
+    }
+
+    /// Of the vocabulary, which teacher and student have in common.
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Ok(SoftOutputs { columns: Vec::new(), by_token: true, needs_label: true })
+    }
+
+    fn reorder(&self, _answer: &mut [f32], _order: &[usize]) {}
+
+    /// The most probable tokens at each token of the reference; none for a row without one.
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let is_labelled = |at: &&BatchRow| Self::labelled(targets, at.row as usize);
+        let rows: Vec<BatchRow> = batch.rows.iter().filter(is_labelled).copied().collect();
+        let found = self.network.target_logits(parameters, &Batch { rows: &rows, ..*batch }, targets);
+        let Some((logits, lengths)) = found else { return vec![Vec::new(); batch.rows.len()] };
+        let vocabulary = logits.dims()[1];
+        let answers = soft::most_probable_tokens(&to_host_vec(logits), vocabulary);
+        let (mut left, mut lengths) = (answers.as_slice(), lengths.into_iter());
+        let of_row = |at: &BatchRow| {
+            let length = if Self::labelled(targets, at.row as usize) { lengths.next() } else { None };
+            let (own, rest) = left.split_at(length.unwrap_or(0) * soft::TOKEN_ANSWER);
+            left = rest;
+            own.to_vec()
+        };
+        batch.rows.iter().map(of_row).collect()
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        let rows: Vec<BatchRow> = taught.iter().map(|row| row.at).collect();
+        let batch = Batch { rows: &rows, ..*batch };
+        let (logits, lengths) = self.network.target_logits(parameters, &batch, targets)?;
+        distillation::loss_of_texts(logits, &lengths, taught, temperature)
     }
 
     fn predict(

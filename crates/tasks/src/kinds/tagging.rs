@@ -44,9 +44,11 @@ use serde_json::json;
 
 use crate::decode::answer::{self, OUTSIDE};
 use crate::decode::tag_decoder::TagDecoder;
+use crate::distillation::{self, SoftLoss, SoftOutputs, TaughtRow};
 use crate::heads::crf_head::CrfHead;
 use crate::heads::head::{self, LinearHead};
 use crate::input;
+use crate::losses::soft;
 use crate::onnx::FIRST_TOKENS;
 use crate::row_comparison::WordDifference;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
@@ -443,6 +445,69 @@ impl Head for TaggingHead {
             None => kernels::cross_entropy(logits, &gold, None, self.kind.config.label_smoothing),
         };
         Some(Loss { mean, num_targets })
+    }
+
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        Ok(SoftOutputs::of(self.labels.names()))
+    }
+
+    fn learnable_outputs(&self) -> Result<SoftOutputs, String> {
+        match self.crf {
+            Some(_) => Err(
+                "a CRF learns from whole sequences of tags, and a teacher answers word by word; leave out \
+                            `crf` (a teacher may have one)"
+                    .into(),
+            ),
+            None => self.soft_outputs(),
+        }
+    }
+
+    /// Logits; with a CRF the logarithms of the marginal probabilities, whose softmax these are.
+    fn teacher_answers(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+    ) -> Vec<Vec<f32>> {
+        let firsts: Vec<Vec<(u32, u32)>> =
+            batch.rows.iter().map(|at| first_tokens(batch.pack, *at).collect()).collect();
+        let tokens: Vec<u32> = firsts.iter().flatten().map(|(token, _)| *token).collect();
+        if tokens.is_empty() {
+            return vec![Vec::new(); batch.rows.len()];
+        }
+        let states = kernels::gather_rows(batch.states.clone(), &tokens);
+        let mut logits = head::to_host_vec(self.linear.logits(parameters, states, None));
+        if let Some(chain) = self.crf.map(|crf| crf.chain(parameters)) {
+            let mut left = logits.as_mut_slice();
+            for words in &firsts {
+                let (own, rest) = left.split_at_mut(words.len() * self.labels.len());
+                left = rest;
+                let emissions: Vec<f64> = own.iter().map(|logit| f64::from(*logit)).collect();
+                for (logit, p) in own.iter_mut().zip(chain.marginals(&emissions).unwrap_or_default()) {
+                    *logit = p.max(f64::from(f32::MIN_POSITIVE)).ln() as f32;
+                }
+            }
+        }
+        distillation::answers_of_words(&logits, &firsts, self.labels.len())
+    }
+
+    fn soft_loss(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _targets: &Self::Targets,
+        taught: &[TaughtRow<'_>],
+        temperature: f32,
+    ) -> Option<SoftLoss> {
+        let (tokens, answers, weights) = distillation::taught_words(batch, taught, self.labels.len());
+        if tokens.is_empty() {
+            return None;
+        }
+        let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
+        let states = kernels::gather_rows(batch.states.clone(), &tokens);
+        let logits = self.linear.logits(parameters, states, dropout);
+        let sum = soft::softmax(logits, &answers, weights, temperature);
+        Some(SoftLoss { sum, num_targets: tokens.len() })
     }
 
     fn predict(

@@ -3,3 +3,4 @@
 pub(crate) mod binary;
 pub(crate) mod focal;
 pub(crate) mod ragged;
+pub(crate) mod soft;

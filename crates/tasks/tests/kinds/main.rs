@@ -3,6 +3,7 @@
 mod classification;
 mod config;
 mod dependency_parsing;
+mod distillation;
 mod entities_relations;
 mod extractive_qa;
 mod fixture;

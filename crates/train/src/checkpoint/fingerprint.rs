@@ -2,7 +2,7 @@
 //!
 //! Left out, and so free to change between interruption and resumption: where files lie, and the keys of [`FREE`].
 
-use crate::{config::Settings, error::TrainError, job::Job, run::further::LENGTH_KEYS};
+use crate::{config::Settings, error::TrainError, job::Job, job::teacher, run::further::LENGTH_KEYS};
 use data::{Split, Value as FieldValue, View};
 use serde::Serialize;
 use serde_json::Value;
@@ -58,6 +58,9 @@ pub(crate) fn of(job: &Job, settings: &Settings) -> BTreeMap<String, Value> {
             format!("labels of task {}", task.name),
             hash(task.head.label_space().to_string().as_bytes()).into(),
         );
+        if let Some(found) = teacher::fingerprint_of(&*task.head) {
+            flatten(&format!("teacher of task {}", task.name), &found, &mut keys);
+        }
     }
     for split in [Split::Train, Split::Validation] {
         for view in job.views.of(split) {
@@ -149,7 +152,7 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 /// The hash of a view's fields and tokens; not of where its files lie.
-fn rows(view: &View) -> String {
+pub(crate) fn rows(view: &View) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = Vec::new();
     for row in view.rows.iter() {

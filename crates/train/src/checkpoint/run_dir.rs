@@ -49,6 +49,11 @@ impl RunDir {
         self.checkpoints().join(format!("{step:06}"))
     }
 
+    /// `teachers/TASK.answers`: the answers of a task's teacher to the training rows.
+    pub fn teacher_answers(&self, task: &str) -> PathBuf {
+        self.root.join("teachers").join(format!("{task}.answers"))
+    }
+
     /// `model/`: the result.
     pub fn model(&self) -> PathBuf {
         self.root.join("model")

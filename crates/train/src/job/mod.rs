@@ -6,6 +6,7 @@ pub(crate) mod flops;
 pub(crate) mod frozen_cache;
 pub(crate) mod merge;
 mod task_slot;
+pub(crate) mod teacher;
 
 use burn::tensor::Device;
 use data::{Pack, Split, Tokenizer, View};

@@ -7,7 +7,10 @@ use data::{DataError, Pack, Split, View};
 use model::Parameters;
 use polytask_train::{Event, RunDir, Start, TrainError, checkpoints};
 use serde_json::{Value, json};
-use tasks::{Batch, BatchRow, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, TaskHead};
+use tasks::{
+    Batch, BatchRow, LabelReport, Loss, ModelInput, Prediction, RowComparison, Scores, SoftOutputs,
+    SoftTargets, TaskHead,
+};
 
 /// A head whose loss is infinite wherever one of some rows is in the batch.
 struct Poisoned {
@@ -37,6 +40,24 @@ impl TaskHead for Poisoned {
     }
     fn predict(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Prediction> {
         self.inner.predict(parameters, batch)
+    }
+    fn soft_outputs(&self) -> Result<SoftOutputs, String> {
+        self.inner.soft_outputs()
+    }
+    fn learnable_outputs(&self) -> Result<SoftOutputs, String> {
+        self.inner.learnable_outputs()
+    }
+    fn teacher_answers(&self, parameters: &Parameters, batch: &Batch<'_>) -> Vec<Vec<f32>> {
+        self.inner.teacher_answers(parameters, batch)
+    }
+    fn reorder(&self, answer: &mut [f32], order: &[usize]) {
+        self.inner.reorder(answer, order)
+    }
+    fn learn_from(&mut self, teacher: Option<SoftTargets>) {
+        self.inner.learn_from(teacher)
+    }
+    fn teacher(&self) -> Option<&SoftTargets> {
+        self.inner.teacher()
     }
     fn calibrates(&self) -> bool {
         self.inner.calibrates()

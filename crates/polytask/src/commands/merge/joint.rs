@@ -133,7 +133,7 @@ fn whole(inputs: &[Input], own: &[Option<Config>]) -> Result<Config, String> {
         ));
     }
     let mut all = first.clone();
-    (all.paths, all.sweep, all.tokenizer) = (BTreeMap::new(), None, None);
+    (all.paths, all.sweep, all.distill, all.tokenizer) = (BTreeMap::new(), None, None, None);
     all.sharing = SharingConfig::default();
     (all.sampling, all.balance, all.phase) = (SamplerConfig::default(), Default::default(), Vec::new());
     all.data.max_length =

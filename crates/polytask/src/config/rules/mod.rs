@@ -2,6 +2,7 @@
 
 mod balance;
 mod dataset_embeddings;
+mod distill;
 mod heads;
 mod learning_rates;
 mod model;
@@ -30,6 +31,7 @@ pub fn check(config: &Config, root: &Node) -> Vec<Diagnostic> {
     rules.train();
     rules.learning_rates();
     rules.model();
+    rules.distill();
     rules.out
 }
 

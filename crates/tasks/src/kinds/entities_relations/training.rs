@@ -55,7 +55,7 @@ impl EntitiesRelationsHead {
     }
 
     /// All items that `must` be kept and, in a training step, a sample of the others.
-    fn sampled<T>(
+    pub(crate) fn sampled<T>(
         &self,
         what: &str,
         seed: Option<u64>,

@@ -3,6 +3,7 @@
 
 use burn::tensor::Tensor;
 use data::{Encoded, NO_WORD_ID, Pack};
+use kernels::Precision;
 use model::{LanguageModel, MatrixId, Parameters};
 
 use super::network::WritingNetwork;
@@ -102,6 +103,12 @@ impl Causal {
     }
 }
 
+/// Logits `[n, vocabulary]` of the tokens that states `[n, hidden]` predict.
+pub(crate) fn token_logits(states: Tensor<2>, table: Tensor<2>) -> Tensor<2> {
+    let none = Tensor::zeros([table.dims()[0]], &states.device());
+    kernels::linear(states, table, none, Precision::F32)
+}
+
 /// What the trunk of a batch writes after prompts.
 pub(crate) fn continuations(
     batch: &Batch<'_>,
@@ -158,6 +165,17 @@ impl WritingNetwork for Causal {
         let table = parameters.matrix(self.output);
         let mean = kernels::linear_cross_entropy(states, table, &targets, self.label_smoothing);
         Some(Loss { mean, num_targets: targets.len() })
+    }
+
+    fn target_logits(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        _texts: &Texts,
+    ) -> Option<(Tensor<2>, Vec<usize>)> {
+        let (states, targets, lengths) = self.states_and_targets(batch);
+        let table = parameters.matrix(self.output);
+        (!targets.is_empty()).then(|| (token_logits(states, table), lengths))
     }
 
     fn likelihoods(

@@ -117,6 +117,21 @@ impl WritingNetwork for EncoderDecoder {
         Some(Loss { mean, num_targets: gold.len() })
     }
 
+    fn target_logits(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        texts: &Texts,
+    ) -> Option<(Tensor<2>, Vec<usize>)> {
+        if batch.rows.is_empty() {
+            return None;
+        }
+        let teacher_forcing = self.teacher_forcing(texts, batch.rows);
+        let (states, rows) = Self::encoder_states(batch);
+        let logits = self.logits(parameters, &teacher_forcing, (states, &rows), batch.dropout_seed);
+        Some((logits, teacher_forcing.rows.windows(2).map(|ends| ends[1] - ends[0]).collect()))
+    }
+
     fn likelihoods(
         &self,
         parameters: &Parameters,

@@ -1,5 +1,6 @@
 //! What a network that writes texts does for a head, whichever sort it is of.
 
+use burn::tensor::Tensor;
 use data::Pack;
 use model::Parameters;
 
@@ -14,6 +15,15 @@ pub(super) trait WritingNetwork: Send + Sync {
 
     /// The mean cross-entropy of the target tokens of the batch, end tokens included; `None` where there are none.
     fn loss(&self, parameters: &Parameters, batch: &Batch<'_>, texts: &Texts) -> Option<Loss>;
+
+    /// The logits `[tokens, vocabulary]` of the target tokens of the batch's rows, end tokens included, and how many each row has; every
+    /// row has a reference. `None` where there are no rows.
+    fn target_logits(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        texts: &Texts,
+    ) -> Option<(Tensor<2>, Vec<usize>)>;
 
     /// For each row of the batch the negative log-likelihood of its first reference, and its number of tokens; `None` without one.
     fn likelihoods(
