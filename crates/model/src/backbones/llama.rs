@@ -28,9 +28,9 @@
 mod family;
 mod gguf;
 mod onnx;
-pub(super) mod rope;
 mod settings;
 
+use super::rope::Rotary;
 use super::{Backbone, BackboneSpec, LanguageModel};
 use crate::error::ModelError;
 use crate::init::Init;
@@ -43,7 +43,6 @@ use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
 use burn::tensor::Tensor;
 use kernels::AttentionSettings;
-use rope::Rotary;
 pub use settings::LlamaConfig;
 use settings::Settings;
 
@@ -181,9 +180,7 @@ impl Llama {
     }
 
     fn rotate(&self, index: usize, x: Tensor<2>, heads: usize, positions: &[u32]) -> Tensor<2> {
-        let rotary = &self.rotary[usize::from(self.settings.windows[index].is_some())];
-        let known = positions.iter().max().map_or(0, |last| *last as usize + 1);
-        kernels::rotary(x, heads, positions, &rotary.angles(known))
+        self.rotary[usize::from(self.settings.windows[index].is_some())].rotate(x, heads, positions)
     }
 
     /// The attention of a layer.

@@ -6,6 +6,7 @@ pub mod deberta;
 pub mod llama;
 pub mod modernbert;
 mod registry;
+mod rope;
 pub mod t5;
 
 pub use registry::{BackboneConfig, CATALOGUE, FromScratch, build};

@@ -27,7 +27,7 @@
 mod onnx;
 mod settings;
 
-use super::llama::rope::Rotary;
+use super::rope::Rotary;
 use super::{Backbone, BackboneSpec};
 use crate::error::ModelError;
 use crate::init::Init;
@@ -155,9 +155,7 @@ impl ModernBert {
 
     /// Rotates the first `heads` heads of tokens at these positions.
     fn rotate(&self, index: usize, x: Tensor<2>, heads: usize, positions: &[u32]) -> Tensor<2> {
-        let rotary = &self.rotary[usize::from(self.settings.windows[index].is_some())];
-        let known = positions.iter().max().map_or(0, |last| *last as usize + 1);
-        kernels::rotary(x, heads, positions, &rotary.angles(known))
+        self.rotary[usize::from(self.settings.windows[index].is_some())].rotate(x, heads, positions)
     }
 
     /// The attention of a layer.
