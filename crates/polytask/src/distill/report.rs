@@ -55,11 +55,18 @@ pub struct ModelRow {
     pub bytes: u64,
     /// Rows that were answered in `seconds`, once for each task.
     pub rows: usize,
+    /// Rows that went through the trunk: tasks that read a row alike share its pass.
+    pub passes: usize,
     /// How long that took.
     pub seconds: f64,
 }
 
 impl ModelRow {
+    /// Seconds of a row that is read once, for all tasks of the model that read it so.
+    fn seconds_per_pass(&self) -> f64 {
+        self.seconds / self.passes.max(1) as f64
+    }
+
     fn rows_per_second(&self) -> f64 {
         self.rows as f64 / self.seconds.max(1e-9)
     }
@@ -127,13 +134,16 @@ fn scored(
     let seconds = began.elapsed().as_secs_f64();
     let tasks = found.map(|(evaluation, _)| evaluation.tasks).unwrap_or_default();
     let rows = tasks.iter().map(|task| task.rows).sum();
+    let is_read = |index: usize| model.tasks.iter().any(|slot| wanted(&slot.name) && slot.view == index);
+    let passes = (0..views.len()).filter(|index| is_read(*index)).map(|i| views[i].encoded.rows()).sum();
     let scores = tasks.into_iter().map(|task| {
         let values = task.scores.values.iter().cloned().collect();
         (task.task, (task.scores.primary.clone(), task.rows, values))
     });
     let (trunk, heads) = model.sizes();
     let parameters = trunk + heads.values().sum::<usize>();
-    let row = ModelRow { folder: folder.into(), parameters, bytes: folder_bytes(folder), rows, seconds };
+    let row =
+        ModelRow { folder: folder.into(), parameters, bytes: folder_bytes(folder), rows, passes, seconds };
     (scores.collect(), row)
 }
 
@@ -215,6 +225,7 @@ fn models_table(found: &Distilled) -> String {
         parameters: teachers.iter().map(|teacher| teacher.parameters).sum(),
         bytes: teachers.iter().map(|teacher| teacher.bytes).sum(),
         rows: teachers.iter().map(|teacher| teacher.rows).sum(),
+        passes: teachers.iter().map(|teacher| teacher.passes).sum(),
         seconds: teachers.iter().map(|teacher| teacher.seconds).sum(),
     };
     if teachers.len() > 1 {
@@ -224,7 +235,14 @@ fn models_table(found: &Distilled) -> String {
     let size = |of: fn(&ModelRow) -> f64| of(&found.student) / of(&together).max(1e-9);
     let time = match found.student.rows.min(together.rows) {
         0 => String::new(),
-        _ => format!(", {:.2} of their time for a row", size(|m| m.seconds / m.rows.max(1) as f64)),
+        // All teachers have to read a row that shall be answered for all tasks.
+        _ => {
+            let theirs: f64 = teachers.iter().map(ModelRow::seconds_per_pass).sum();
+            format!(
+                ", {:.2} of their time to answer a row for all tasks",
+                found.student.seconds_per_pass() / theirs.max(1e-9)
+            )
+        }
     };
     let parts = format!(
         "  the student has {:.2} of the parameters of its teachers, {:.2} of their size on disk{time}\n",
