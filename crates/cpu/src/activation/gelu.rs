@@ -70,7 +70,7 @@ fn erf(x: f32) -> f32 {
 
 /// The normal distribution function.
 #[inline(always)]
-pub(super) fn normal_cdf(x: f32) -> f32 {
+pub(crate) fn normal_cdf(x: f32) -> f32 {
     0.5 + 0.5 * erf(x * std::f32::consts::FRAC_1_SQRT_2)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod bf16;
 pub mod few_rows;
+pub mod int8;
 pub mod matmul;
 
 use bf16::Bf16Backend;
