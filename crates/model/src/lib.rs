@@ -22,6 +22,7 @@ mod layers;
 pub mod merging;
 pub mod onnx;
 mod parameters;
+pub mod pruning;
 mod sharing;
 mod trunk;
 
