@@ -358,6 +358,20 @@ pub fn load_heads(dir: &Path, parameters: &mut Parameters) -> Result<(), ModelEr
     set(parameters, read(&SafetensorsReader::open_file(&dir.join(HEADS))?, &names, PLAIN)?.0)
 }
 
+/// As [`load_heads`], of the heads of some tasks; the file may hold others.
+///
+/// # Errors
+/// [`ModelError`]: as [`open`]. After an error the table is as it was.
+pub fn load_heads_of(dir: &Path, tasks: &[&str], parameters: &mut Parameters) -> Result<(), ModelError> {
+    let names = plain_names(parameters, |index| {
+        let parameter = parameters.parameter(index);
+        let is_wanted = parameter.owner.first_task().is_some_and(|task| tasks.contains(&task));
+        parameter.role == Role::Head && is_wanted
+    });
+    let others = TensorNaming { own: &[], ..PLAIN };
+    set(parameters, read(&SafetensorsReader::open_file(&dir.join(HEADS))?, &names, others)?.0)
+}
+
 fn names_of_heads(parameters: &Parameters) -> NameTable {
     plain_names(parameters, |index| parameters.parameter(index).role == Role::Head)
 }

@@ -127,7 +127,11 @@ fn what_has_no_importance_is_cut_without_a_change() {
         let ffn = gates.ffn.unwrap();
         let parameters = &mut job.model.parameters;
         let mut values = parameters.data(ffn.parameter);
-        values.iter_mut().enumerate().filter(|(at, _)| at % ffn.count % 3 == 0).for_each(|(_, value)| *value = 0.0);
+        values
+            .iter_mut()
+            .enumerate()
+            .filter(|(at, _)| at % ffn.count % 3 == 0)
+            .for_each(|(_, value)| *value = 0.0);
         parameters.set_data(ffn.parameter, values).unwrap();
     }
     let found = importance(&mut job, (Split::Train, 20), 17, &never).unwrap().unwrap();
