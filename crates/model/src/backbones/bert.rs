@@ -38,6 +38,7 @@ use crate::io::{self, Checkpoint};
 use crate::layers::longest;
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
+use crate::pruning::CuttableSizes;
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{EncoderInput, FeedForwardId, LayerContext, LinearId, Prefixed, TokenSelection};
 use architecture::DISTANCES;
@@ -349,6 +350,10 @@ impl Backbone for Bert {
         let dropout = context.dropout(feed_forward_rate, site(2));
         let (y, dropout) = context.after_half(Some(index), Half::FeedForward, &x, y, dropout);
         self.add_norm(context, [y, x], layer.norm, dropout)
+    }
+
+    fn cuttable(&self) -> CuttableSizes {
+        CuttableSizes::ffn_alone(self.settings.architecture.keys.intermediate_size)
     }
 
     fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {

@@ -38,6 +38,7 @@ use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint, TensorNaming};
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
+use crate::pruning::CuttableSizes;
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{
     EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection, from_zero, sequences_of,
@@ -360,6 +361,10 @@ impl Backbone for Deberta {
         let dropout = context.dropout(s.dropout, site(index, 2));
         let (y, dropout) = context.after_half(Some(index), Half::FeedForward, &x, y, dropout);
         self.add_norm(context, [y, x], layer.norm, dropout)
+    }
+
+    fn cuttable(&self) -> CuttableSizes {
+        CuttableSizes::ffn_alone("intermediate_size")
     }
 
     fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {

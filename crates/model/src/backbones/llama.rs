@@ -39,6 +39,7 @@ use crate::io::{self, Checkpoint, GgufModel, TensorNaming};
 use crate::layers::lecun_normal;
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
+use crate::pruning::{CuttableSizes, HeadSizes};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
 use burn::tensor::Tensor;
@@ -349,6 +350,28 @@ impl Backbone for Llama {
 
     fn finish(&self, context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         self.rms_norm(context, x, self.norm)
+    }
+
+    fn cuttable(&self) -> CuttableSizes {
+        let s = &self.settings;
+        let divide = s.family.heads_divide_hidden.then_some(s.hidden);
+        let heads = HeadSizes { heads: s.heads, kv_heads: s.kv_heads, head_dim: s.head_dim, divide };
+        CuttableSizes { ffn: Ok("intermediate_size"), heads: Ok(heads), first_layer_stays: false }
+    }
+
+    fn layer_gate(&self, index: usize) -> Vec<(usize, f64)> {
+        let layer = &self.layers[index];
+        let offset = f64::from(self.settings.family.norm_offset);
+        match layer.post_norms {
+            // A norm takes a factor before it out again.
+            Some(norms) => norms.map(|norm| (norm.index(), offset)).to_vec(),
+            None => [layer.output, layer.feed_forward.ffn_out]
+                .into_iter()
+                .flat_map(|linear| [Some(linear.weight.index()), linear.bias.map(VectorId::index)])
+                .flatten()
+                .map(|parameter| (parameter, 0.0))
+                .collect(),
+        }
     }
 
     fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {

@@ -18,8 +18,9 @@ use crate::io::GgufModel;
 use crate::io::PassthroughTensor;
 use crate::io::names::NameTable;
 use crate::onnx::{OnnxGraph, Value};
-use crate::parameters::MatrixId;
-use crate::sharing::{SiteWeight, TrunkShape};
+use crate::parameters::{MatrixId, VectorId};
+use crate::pruning::CuttableSizes;
+use crate::sharing::{Map, SiteWeight, TrunkShape};
 use crate::trunk::{EncoderInput, LayerContext, TokenSelection};
 use burn::tensor::Tensor;
 use kernels::Precision;
@@ -105,6 +106,23 @@ pub trait Backbone: Send + Sync + Debug {
     /// What follows the last layer: the last norm of a pre-norm network.
     fn finish(&self, _context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         x
+    }
+
+    /// Which of its sizes can be made smaller, so that its config.json says so.
+    fn cuttable(&self) -> CuttableSizes {
+        CuttableSizes::none("the backbone has none of its own in each layer that config.json could say")
+    }
+
+    /// The parameters whose sum of (offset + weight) times gradient is the derivative of a loss by a number that everything which layer
+    /// `index` adds to the states is multiplied by: index and offset. Those of the maps out of the layer's two halves, unless norms follow.
+    fn layer_gate(&self, index: usize) -> Vec<(usize, f64)> {
+        let out = self.spec().layers[index]
+            .iter()
+            .filter(|site| matches!(site.map, Map::AttentionOutput | Map::FfnOut));
+        out.flat_map(|site| [Some(site.weight.index()), site.bias.map(VectorId::index)])
+            .flatten()
+            .map(|parameter| (parameter, 0.0))
+            .collect()
     }
 
     /// Adds the whole network to an ONNX graph, and returns its states `[batch, length, hidden]` out of [`Backbone::finish`].

@@ -35,6 +35,7 @@ use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint, TensorNaming};
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
+use crate::pruning::CuttableSizes;
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
 use burn::tensor::Tensor;
@@ -291,6 +292,11 @@ impl Backbone for ModernBert {
 
     fn finish(&self, context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         self.layer_norm(context, x, self.final_norm)
+    }
+
+    fn cuttable(&self) -> CuttableSizes {
+        // The first layer has no norm before its attention.
+        CuttableSizes { first_layer_stays: true, ..CuttableSizes::ffn_alone("intermediate_size") }
     }
 
     fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {

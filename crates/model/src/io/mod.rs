@@ -20,6 +20,7 @@ use crate::init::Init;
 use crate::parameters::{Parameters, Role};
 use crate::trunk::Trunk;
 pub use adapters::{adapter_folder, load_adapters, save_adapters};
+pub(crate) use fewer_layers::keep_layers;
 pub(crate) use gguf::GgufModel;
 use gguf::GgufReader;
 pub use gguf::{GgufQuantization, save_gguf, save_gguf_adapter};
@@ -32,7 +33,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-pub(crate) use tensor_reader::{TensorReader, Weights};
+pub(crate) use tensor_reader::{TensorReader, Weights, not_finite};
 
 /// A tensor of a checkpoint that the backbone does not use: carried from file to file as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +118,7 @@ fn checkpoint(dir: &Path) -> Result<(Weights<'_>, Value, PathBuf), ModelError> {
     Ok((Weights::Folder(dir), json, path))
 }
 
-fn open_checkpoint(
+pub(crate) fn open_checkpoint(
     checkpoint: Checkpoint<'_>,
     parameters: &mut Parameters,
 ) -> Result<Box<dyn Backbone>, ModelError> {
@@ -355,6 +356,20 @@ pub fn save_heads(dir: &Path, parameters: &Parameters) -> Result<(), ModelError>
 pub fn load_heads(dir: &Path, parameters: &mut Parameters) -> Result<(), ModelError> {
     let names = names_of_heads(parameters);
     set(parameters, read(&SafetensorsReader::open_file(&dir.join(HEADS))?, &names, PLAIN)?.0)
+}
+
+/// As [`load_heads`], of the heads of some tasks; the file may hold others.
+///
+/// # Errors
+/// [`ModelError`]: as [`open`]. After an error the table is as it was.
+pub fn load_heads_of(dir: &Path, tasks: &[&str], parameters: &mut Parameters) -> Result<(), ModelError> {
+    let names = plain_names(parameters, |index| {
+        let parameter = parameters.parameter(index);
+        let is_wanted = parameter.owner.first_task().is_some_and(|task| tasks.contains(&task));
+        parameter.role == Role::Head && is_wanted
+    });
+    let others = TensorNaming { own: &[], ..PLAIN };
+    set(parameters, read(&SafetensorsReader::open_file(&dir.join(HEADS))?, &names, others)?.0)
 }
 
 fn names_of_heads(parameters: &Parameters) -> NameTable {

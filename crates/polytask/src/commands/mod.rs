@@ -12,6 +12,7 @@ pub mod lr_find;
 pub mod merge;
 pub mod plan;
 pub mod predict;
+pub mod prune;
 pub mod reference;
 pub mod report;
 pub mod sweep;

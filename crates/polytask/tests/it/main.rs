@@ -20,6 +20,7 @@ mod memory;
 mod merge;
 mod plan;
 mod program;
+mod prune;
 mod relations;
 mod report;
 mod run_folder;
