@@ -57,6 +57,8 @@ pub enum Command {
     Merge(Merge),
     /// Cut out of a trained model the layers, heads and feed-forward columns that its tasks depend on least
     Prune(Prune),
+    /// Write a trained model with int8 weights: a quarter of the size, faster on processors with instructions for it
+    Quantize(Quantize),
     /// Write a trained model as a file for other programs: ONNX, or GGUF of a decoder
     Export(Export),
     /// Write a commented starter config
@@ -562,6 +564,22 @@ pub struct Merge {
     /// What scores, and computes gradients: cpu, cuda or wgpu
     #[arg(long, value_parser = device, default_value_t)]
     pub device: DeviceName,
+    /// Print one JSON object in place of the tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `polytask prune`
+#[derive(Args)]
+pub struct Quantize {
+    /// The run's directory
+    pub run: PathBuf,
+    /// The directory of the result, empty or not there
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The most points of a hundred that a task's validation score may lose: layers stay f32 until all tasks are within
+    #[arg(long, value_name = "POINTS")]
+    pub keep_score: Option<f64>,
     /// Print one JSON object in place of the tables
     #[arg(long)]
     pub json: bool,

@@ -266,12 +266,9 @@ impl Backbone for Bert {
             // Vectors of corpora are as wide as states.
             _ => (types, segments),
         };
-        let ids = context.parameters().local_row_indices(self.word, input.ids);
-        let tables = [
-            (context.matrix(self.word), &*ids),
-            (context.matrix(self.position), &positions[..]),
-            (types, &segments[..]),
-        ];
+        let (words, ids) = context.token_table(self.word, input.ids);
+        let tables =
+            [(words, &*ids), (context.matrix(self.position), &positions[..]), (types, &segments[..])];
         let (gamma, beta) = (context.vector(self.norm.gamma), context.vector(self.norm.beta));
         let x = kernels::embed_norm(tables, gamma, beta, s.eps, context.dropout(s.dropout, 0));
         let Some(projection) = self.projection else { return x };

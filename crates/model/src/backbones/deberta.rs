@@ -325,8 +325,8 @@ impl Backbone for Deberta {
             Some(position) => (context.matrix(position), input.positions),
             None => (nothing(), &none[..]),
         };
-        let ids = context.parameters().local_row_indices(self.word, input.ids);
-        let tables = [(context.matrix(self.word), &*ids), positions, (types, &segments[..])];
+        let (words, ids) = context.token_table(self.word, input.ids);
+        let tables = [(words, &*ids), positions, (types, &segments[..])];
         let (gamma, beta) = (context.vector(self.norm.gamma), context.vector(self.norm.beta));
         kernels::embed_norm(tables, gamma, beta, s.eps, context.dropout(s.dropout, 0))
     }

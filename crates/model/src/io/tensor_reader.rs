@@ -2,7 +2,7 @@
 
 use super::fewer_layers::FewerLayers;
 use super::gguf::GgufReader;
-use super::safetensors_reader::{self, SafetensorsReader};
+use super::safetensors_reader::SafetensorsReader;
 use crate::error::{ModelError, TensorProblem};
 use crate::pruning::CutTensors;
 use safetensors::Dtype;
@@ -45,7 +45,7 @@ impl TensorReader for SafetensorsReader {
     }
 
     fn check(&self, name: &str, expected: &[usize]) -> Option<TensorProblem> {
-        safetensors_reader::check(name, self.info(name)?, expected)
+        self.problem(name, expected)
     }
 
     fn raw(&self, name: &str) -> Result<(Dtype, Vec<usize>, Vec<u8>), ModelError> {

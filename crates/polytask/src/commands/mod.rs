@@ -13,6 +13,7 @@ pub mod merge;
 pub mod plan;
 pub mod predict;
 pub mod prune;
+pub mod quantize;
 pub mod reference;
 pub mod report;
 pub mod sweep;

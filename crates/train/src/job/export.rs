@@ -162,6 +162,9 @@ impl Model {
             model::load_decoder(dir, &network.names(), &mut model.parameters)?;
         }
         model::load_heads(dir, &mut model.parameters)?;
+        if kernels::can_pack(device) {
+            model::pack_int8(dir, &model.trunk, &mut model.parameters)?;
+        }
         Ok((model, manifest, checked))
     }
 

@@ -56,6 +56,17 @@ pub fn prune(args: &cli::Prune) -> Result<u8, Failure> {
     Ok(code)
 }
 
+/// The config of a run on the model that a command has made of its own, beginning with its heads.
+pub(super) fn config_on(config: &Config, out: &RunDir) -> Result<Config, Failure> {
+    let dir = out.model();
+    let dir = std::path::absolute(&dir).map_err(|e| Failure::io("finding", &dir, e))?;
+    let (manifest, _): (ModelManifest, _) = Model::read_manifest(&dir).map_err(Failure::failed)?;
+    let mut config = on_model(config, &dir, &manifest);
+    config.model.heads = Some(dir.to_string_lossy().into_owned());
+    (config.sweep, config.distill, config.tokenizer) = (None, None, None);
+    Ok(config)
+}
+
 /// Everything that was checked before anything is measured.
 struct Prune<'a> {
     args: &'a cli::Prune,
@@ -104,13 +115,8 @@ impl Prune<'_> {
 
     /// The config that trains the pruned model further, beginning with its heads.
     fn config_of(&self, small: &Model) -> Result<Config, Failure> {
-        let dir = self.out.model();
-        let dir = std::path::absolute(&dir).map_err(|e| Failure::io("finding", &dir, e))?;
-        let (manifest, _): (ModelManifest, _) = Model::read_manifest(&dir).map_err(Failure::failed)?;
-        let mut config = on_model(&self.config, &dir, &manifest);
-        config.model.heads = Some(dir.to_string_lossy().into_owned());
+        let mut config = config_on(&self.config, &self.out)?;
         config.sharing = SharingConfig::default();
-        (config.sweep, config.distill, config.tokenizer) = (None, None, None);
         for phase in &mut config.phase {
             phase.freeze = phase.freeze.map(|layers| layers.min(small.trunk.layers()));
         }
