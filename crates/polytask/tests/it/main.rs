@@ -21,6 +21,7 @@ mod merge;
 mod plan;
 mod program;
 mod prune;
+mod quantize;
 mod relations;
 mod report;
 mod run_folder;
