@@ -350,7 +350,15 @@ impl Backbone for Bert {
     }
 
     fn cuttable(&self) -> CuttableSizes {
-        CuttableSizes::ffn_alone(self.settings.architecture.keys.intermediate_size)
+        let (sizes, keys) = (&self.settings.sizes, &self.settings.architecture.keys);
+        let cuttable = CuttableSizes::ffn_alone(keys.intermediate_size);
+        match sizes.stacks() < sizes.layers {
+            true => CuttableSizes {
+                layers: Err("layers have the same weights, so that none of them is more important"),
+                ..cuttable
+            },
+            false => cuttable,
+        }
     }
 
     fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {

@@ -31,7 +31,7 @@ mod onnx;
 mod settings;
 
 use super::rope::Rotary;
-use super::{Backbone, BackboneSpec, LanguageModel};
+use super::{Backbone, BackboneSpec, LanguageModel, types_of_windows};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
@@ -352,11 +352,21 @@ impl Backbone for Llama {
         self.rms_norm(context, x, self.norm)
     }
 
+    fn layer_types(&self) -> Option<Vec<&'static str>> {
+        let has_key = self.settings.family.keys.contains(&"layer_types");
+        has_key.then(|| types_of_windows(&self.settings.windows))
+    }
+
     fn cuttable(&self) -> CuttableSizes {
         let s = &self.settings;
         let divide = s.family.heads_divide_hidden.then_some(s.hidden);
         let heads = HeadSizes { heads: s.heads, kv_heads: s.kv_heads, head_dim: s.head_dim, divide };
-        CuttableSizes { ffn: Ok("intermediate_size"), heads: Ok(heads), first_layer_stays: false }
+        CuttableSizes {
+            ffn: Ok("intermediate_size"),
+            heads: Ok(heads),
+            layers: Ok(()),
+            first_layer_stays: false,
+        }
     }
 
     fn layer_gate(&self, index: usize) -> Vec<(usize, f64)> {

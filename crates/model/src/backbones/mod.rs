@@ -83,6 +83,12 @@ impl BackboneSpec {
     }
 }
 
+/// `layer_types` of layers with these windows.
+fn types_of_windows(windows: &[Option<usize>]) -> Vec<&'static str> {
+    let name = |window: &Option<usize>| if window.is_some() { "sliding_attention" } else { "full_attention" };
+    windows.iter().map(name).collect()
+}
+
 /// A network, layer by layer. It holds sizes and handles; it knows no freezing, no precision, no dataset embeddings and no
 /// sharing scheme: [`crate::Trunk`] does, and hands it a [`LayerContext`].
 pub trait Backbone: Send + Sync + Debug {
@@ -111,6 +117,12 @@ pub trait Backbone: Send + Sync + Debug {
     /// Which of its sizes can be made smaller, so that its config.json says so.
     fn cuttable(&self) -> CuttableSizes {
         CuttableSizes::none("the backbone has none of its own in each layer that config.json could say")
+    }
+
+    /// For each layer the keys that a token sees as config.json's `layer_types` says it, where layers differ in that; `None` where they do
+    /// not, or where config.json has no such key.
+    fn layer_types(&self) -> Option<Vec<&'static str>> {
+        None
     }
 
     /// The parameters whose sum of (offset + weight) times gradient is the derivative of a loss by a number that everything which layer

@@ -28,7 +28,7 @@ mod onnx;
 mod settings;
 
 use super::rope::Rotary;
-use super::{Backbone, BackboneSpec};
+use super::{Backbone, BackboneSpec, types_of_windows};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
@@ -292,6 +292,10 @@ impl Backbone for ModernBert {
 
     fn finish(&self, context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         self.layer_norm(context, x, self.final_norm)
+    }
+
+    fn layer_types(&self) -> Option<Vec<&'static str>> {
+        Some(types_of_windows(&self.settings.windows))
     }
 
     fn cuttable(&self) -> CuttableSizes {

@@ -45,7 +45,11 @@ pub fn cut(
     }
     let mut weights = Weights::Cut(CutTensors::new(spec, parameters, &removed, path));
     if let Some(layers) = &keep.layers {
-        check_layers(&spec.layers, layers, &sizes)?;
+        check_layers(spec.layers.len(), layers, &sizes)?;
+        if let Some(types) = trunk.backbone().layer_types() {
+            // Older files say it by the places of layers, which are no longer what they were.
+            json["layer_types"] = types.into();
+        }
         keep_layers(path, &mut json, layers)?;
         weights = Weights::Layers(Box::new(weights), layers.clone());
     }
@@ -57,21 +61,13 @@ fn not_cut(what: &'static str, reason: impl Into<String>) -> ModelError {
 }
 
 /// Refuses layers that are not there, or that cannot be left out.
-fn check_layers(layers: &[Vec<SiteWeight>], keep: &[usize], sizes: &CuttableSizes) -> Result<(), ModelError> {
-    check_kept("layers", std::slice::from_ref(&keep.to_vec()), layers.len())?;
+fn check_layers(layers: usize, keep: &[usize], sizes: &CuttableSizes) -> Result<(), ModelError> {
+    sizes.layers.map_err(|reason| not_cut("layers", reason))?;
+    check_kept("layers", std::slice::from_ref(&keep.to_vec()), layers)?;
     if sizes.first_layer_stays && keep[0] != 0 {
         return Err(not_cut("layers", "the first layer is made otherwise than the others, and has to stay"));
     }
-    let mut of_weights = BTreeMap::new();
-    for site in layers.iter().filter_map(|sites| sites.first()) {
-        *of_weights.entry((site.weight.index(), site.rows.start)).or_insert(0) += 1;
-    }
-    match of_weights.values().any(|uses| *uses > 1) {
-        true => {
-            Err(not_cut("layers", "layers have the same weights, so that none of them is more important"))
-        }
-        false => Ok(()),
-    }
+    Ok(())
 }
 
 /// Refuses lists that name structures that are not there, none, or not as many in each.

@@ -22,21 +22,23 @@ pub struct CuttableSizes {
     pub ffn: Result<&'static str, &'static str>,
     /// The heads, whose number `num_attention_heads`, `num_key_value_heads` and `head_dim` say.
     pub heads: Result<HeadSizes, &'static str>,
+    /// Layers.
+    pub layers: Result<(), &'static str>,
     /// Whether the first layer is made otherwise than the others, so that it stays.
     pub first_layer_stays: bool,
 }
 
 impl CuttableSizes {
-    /// Of a network of which nothing but layers can be cut, for a reason.
+    /// Of a network of which nothing can be cut, for a reason.
     pub(crate) const fn none(reason: &'static str) -> Self {
-        CuttableSizes { ffn: Err(reason), heads: Err(reason), first_layer_stays: false }
+        CuttableSizes { ffn: Err(reason), heads: Err(reason), layers: Err(reason), first_layer_stays: false }
     }
 
     /// Of a network whose heads are as wide as its states allow.
     pub(crate) const fn ffn_alone(key: &'static str) -> Self {
         const REASON: &str = "config.json has no size of a head: transformers takes hidden_size / num_attention_heads for it, \
                               so that fewer heads would be wider ones";
-        CuttableSizes { ffn: Ok(key), heads: Err(REASON), first_layer_stays: false }
+        CuttableSizes { ffn: Ok(key), heads: Err(REASON), layers: Ok(()), first_layer_stays: false }
     }
 }
 

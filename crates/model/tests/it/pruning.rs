@@ -1,7 +1,7 @@
 //! A network of which something was cut computes what the whole one does where the same is multiplied by zero, and is saved as a network
 //! of its own.
 
-use crate::fixture::{Expected, folder, largest_difference, opened, states};
+use crate::fixture::{Expected, copy, folder, largest_difference, opened, states};
 use burn::tensor::Device;
 use polytask_model::pruning::{Cut, cut, gates};
 use polytask_model::{ModelError, Parameters, Trunk, save};
@@ -119,6 +119,17 @@ fn a_layer_that_is_cut_adds_nothing_to_the_states() {
         let json = compare(name, (&trunk, &parameters), (&small, &fewer));
         assert_eq!(json["num_hidden_layers"], kept.len(), "{name}");
     }
+    // Files that say the sorts of layers by their places alone are pruned to one that names them.
+    let dir = tempfile::tempdir().unwrap();
+    copy(&folder("modernbert"), dir.path());
+    std::fs::rename(dir.path().join("old-config.json"), dir.path().join("config.json")).unwrap();
+    let (trunk, parameters) = opened(dir.path());
+    let cut = Cut { layers: Some(vec![0, 3]), ..Cut::default() };
+    let (small, _) = cut_out((&trunk, &parameters), &cut).unwrap();
+    assert_eq!(
+        small.spec().config_json["layer_types"],
+        serde_json::json!(["full_attention", "full_attention"])
+    );
     // Any may go, where layers are alike.
     let (trunk, parameters) = opened(&folder("bert"));
     let cut = Cut { layers: Some(vec![1]), ..Cut::default() };
@@ -168,7 +179,7 @@ fn what_cannot_be_cut_is_refused() {
     for (name, cut, told) in [
         ("bert", heads(&[&[0], &[0], &[0]]), "hidden_size / num_attention_heads"),
         ("t5", ffn(&[&[0], &[0]]), "config.json could say"),
-        ("t5", layers(&[0]), "one stack of layers"),
+        ("t5", layers(&[0]), "config.json could say"),
         ("bert", layers(&[0, 3]), "at least one of 3"),
         ("bert", layers(&[]), "at least one of 3"),
         ("bert", layers(&[1, 0]), "rising"),

@@ -88,6 +88,23 @@ fn a_pruned_encoder_is_a_model_that_is_trained_further_with_its_heads() {
     succeed(&bench, &["train", "small/config.toml", "--run", "tuned", "--set", "train.epochs=6"]);
     let sum = |run: &str| scores(&bench, run).iter().sum::<f64>();
     assert!(sum("tuned") >= sum("small") && sum("tuned") > 1.8, "{} {}", sum("tuned"), sum("small"));
+    // The whole model teaches it, and a task that both do not have begins afresh.
+    let more = ["--set", "distill.teacher=whole", "--set", "train.epochs=2"];
+    let told = succeed(&bench, &[&["distill", "small/config.toml", "--run", "taught"], &more[..]].concat());
+    assert!(told.contains("topic learns from") && told.contains("the student has 0."), "{told}");
+    let more = [
+        "--set",
+        "task.second={ corpus = \"news\", classification = { text = \"text\", label = \"topic\" } }",
+    ];
+    succeed(
+        &bench,
+        &[&["train", "small/config.toml", "--run", "more"], &more[..], &still, &head_rate].concat(),
+    );
+    let (of_small, of_more) = (scores(&bench, "small"), scores(&bench, "more"));
+    assert!(
+        of_more.len() == 3 && of_small.iter().all(|score| of_more.contains(score)),
+        "{of_small:?} {of_more:?}"
+    );
     // What is left can be cut again.
     succeed(&bench, &["prune", "tuned", "--out", "smaller", "--ffn", "0.5", "--rows", "8", "--json"]);
     assert_eq!(json(&bench, "smaller/model/config.json")["intermediate_size"], 16);
@@ -152,6 +169,8 @@ fn what_cannot_be_cut_is_refused_before_anything_is_written() {
     let bag = trained("{ bag = { width = 16, window = 1 } }", &["--set", "train.epochs=1"]);
     let found = refused(&bag, &["prune", "whole", "--out", "small", "--ffn", "0.5"]);
     assert!(found.contains("config.json could say"), "{found}");
+    let found = refused(&bag, &["prune", "whole", "--out", "small", "--layers", "1"]);
+    assert!(found.contains("--layers: the backbone"), "{found}");
 }
 
 #[test]

@@ -69,6 +69,9 @@ impl Wanted {
                 )]));
             }
         }
+        if let (Some(_), Err(reason)) = (self.layers, sizes.layers) {
+            return Err(Failure::refused([format!("--layers: {reason}")]));
+        }
         match self.layers {
             Some(found) if !(1..=layers).contains(&found) => Err(Failure::refused([format!(
                 "--layers {found}: expected 1 to {layers}, the layers of the model"
@@ -165,8 +168,12 @@ mod tests {
         TaskImportance { task: "t".into(), rows: 1, layers, heads: vec![vec![]; ffn.len()], ffn }
     }
 
-    const FREE: CuttableSizes =
-        CuttableSizes { ffn: Ok("intermediate_size"), heads: Err("none"), first_layer_stays: false };
+    const FREE: CuttableSizes = CuttableSizes {
+        ffn: Ok("intermediate_size"),
+        heads: Err("none"),
+        layers: Ok(()),
+        first_layer_stays: false,
+    };
 
     #[test]
     fn every_task_counts_by_its_importance_and_not_by_its_loss() {
