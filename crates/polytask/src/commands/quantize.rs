@@ -226,7 +226,7 @@ fn text(record: &Quantized, out: &RunDir) -> String {
         let mut table = Table::new(&header);
         for part in &record.sensitivity {
             let mut cells = vec![part.part.clone()];
-            cells.extend(part.lost.values().map(|lost| change(-lost / 100.0)));
+            cells.extend(part.lost.values().map(|lost| change((0.0 - lost) / 100.0)));
             table.row(cells);
         }
         text += &format!("  change of each task's score when a part alone is int8\n\n{}\n", table.render());
