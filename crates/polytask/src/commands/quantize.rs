@@ -8,9 +8,11 @@ use crate::config::Config;
 use crate::distill::teachers::shown;
 use crate::failure::Failure;
 use crate::job::assemble::assemble_saved;
-use crate::job::measured::{ModelRow, TaskScore, measure, models_table};
+use crate::job::measured::{
+    ModelRow, TaskChange, TaskScore, changes_table, measure, measure_change, models_table,
+};
 use crate::job::run_lock::RunLock;
-use crate::terminal::figures::{change, count, points};
+use crate::terminal::figures::change;
 use crate::terminal::{output, table::Table};
 use ::model::{DeviceName, Level, Parameters};
 use ::train::{Job, RunDir, ScoreTable};
@@ -18,11 +20,10 @@ use burn::tensor::Device;
 use data::Split;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// How a model was quantized, beside it.
 const RECORD: &str = "quantize.json";
-/// How often each of both models is timed, in turns; the least time counts.
-const TIMINGS: usize = 2;
 
 /// What was done, and what came of it.
 #[derive(Debug, Serialize)]
@@ -32,7 +33,7 @@ struct Quantized {
     sensitivity: Vec<Sensitivity>,
     /// Parts that stayed f32.
     kept: Vec<String>,
-    tasks: Vec<TaskRow>,
+    tasks: Vec<TaskChange>,
     before: ModelRow,
     after: ModelRow,
 }
@@ -42,15 +43,6 @@ struct Sensitivity {
     part: String,
     /// By task.
     lost: BTreeMap<String, f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct TaskRow {
-    task: String,
-    metric: String,
-    rows: usize,
-    before: f64,
-    after: f64,
 }
 
 /// Matrices that become int8, or stay, together: those of a layer, or the embeddings.
@@ -109,7 +101,10 @@ fn run_quantize(
     drop(job);
     // What is measured is what was written.
     let small = open(out)?;
-    let (tasks, before, after) = measured([&whole, &small], [run, out], config);
+    let folders = [run.model(), out.model()];
+    let tokens = tokens_at_once(config);
+    let (tasks, [before, after]) =
+        measure_change([&whole, &small], folders.each_ref().map(|dir| dir.as_path()), tokens);
     let record = Quantized { sensitivity, kept, tasks, before, after };
     let json = serde_json::to_vec_pretty(&record).map_err(Failure::failed)?;
     write(&out.root().join(RECORD), &json)?;
@@ -147,13 +142,13 @@ fn set_int8<'a>(job: &mut Job, first: &Parameters, parts: impl Iterator<Item = &
     }
 }
 
-fn scores_of(job: &Job, config: &Config) -> Scores {
-    measure_job(job, config, &RunDir::new(".")).0
+fn tokens_at_once(config: &Config) -> usize {
+    config.train.tokens_per_batch.max(2048)
 }
 
-fn measure_job(job: &Job, config: &Config, of: &RunDir) -> (Scores, ModelRow) {
-    let tokens = config.train.tokens_per_batch.max(2048);
-    measure(&job.model, |_| true, job.views.of(Split::Validation), tokens, &of.model())
+fn scores_of(job: &Job, config: &Config) -> Scores {
+    let views = job.views.of(Split::Validation);
+    measure(&job.model, |_| true, views, tokens_at_once(config), Path::new("")).0
 }
 
 /// The points of a hundred that each task loses.
@@ -197,27 +192,6 @@ fn kept_parts(
     (kept, sensitivity)
 }
 
-/// Scores both models, and says what they take.
-fn measured(jobs: [&Job; 2], dirs: [&RunDir; 2], config: &Config) -> (Vec<TaskRow>, ModelRow, ModelRow) {
-    let mut found: Vec<[(Scores, ModelRow); 2]> =
-        (0..TIMINGS).map(|_| [0, 1].map(|at| measure_job(jobs[at], config, dirs[at]))).collect();
-    let least = |at: usize| found.iter().map(|both| both[at].1.seconds).fold(f64::INFINITY, f64::min);
-    let seconds = [least(0), least(1)];
-    let [(before, mut whole), (after, mut small)] = found.swap_remove(0);
-    (whole.seconds, small.seconds) = (seconds[0], seconds[1]);
-    let row = |slot: &::train::TaskSlot| {
-        let (was, is) = (before.get(&slot.name)?, after.get(&slot.name)?);
-        Some(TaskRow {
-            task: slot.name.clone(),
-            metric: was.metric.clone(),
-            rows: was.rows,
-            before: was.values.get(&was.metric).copied()?,
-            after: is.values.get(&was.metric).copied()?,
-        })
-    };
-    (jobs[0].model.tasks.iter().filter_map(row).collect(), whole, small)
-}
-
 fn text(record: &Quantized, out: &RunDir) -> String {
     let mut text = String::new();
     if let Some(first) = record.sensitivity.first() {
@@ -234,15 +208,11 @@ fn text(record: &Quantized, out: &RunDir) -> String {
     if !record.kept.is_empty() {
         text += &format!("  stays f32: {}\n\n", record.kept.join(", "));
     }
-    let mut table = Table::new(&["task", "metric", "rows", "before", "after", "change"]);
-    for row in &record.tasks {
-        let numbers = [points(row.before), points(row.after), change(row.after - row.before)];
-        let [before, after, change] = numbers;
-        table.row([row.task.clone(), row.metric.clone(), count(row.rows), before, after, change]);
-    }
     text += &match record.tasks.is_empty() {
         true => "  no task has labelled validation rows: nothing was scored\n".to_owned(),
-        false => format!("  validation split, scores in points of a hundred\n\n{}", table.render()),
+        false => {
+            format!("  validation split, scores in points of a hundred\n\n{}", changes_table(&record.tasks))
+        }
     };
     let Quantized { before, after, .. } = record;
     let name = |row: &ModelRow| shown(row.folder.parent().unwrap_or(&row.folder));

@@ -1,7 +1,7 @@
 //! What a model is worth and what it takes: scores, parameters, size on disk, rows per second. One place measures them for all commands
 //! that hold models against each other.
 
-use crate::terminal::figures::{bytes, count, short};
+use crate::terminal::figures::{bytes, change, count, points, short};
 use crate::terminal::table::Table;
 use data::{Split, View};
 use model::Parameter;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use train::{Model, evaluate_tasks};
+use train::{Job, Model, TaskSlot, evaluate_tasks};
 
 /// What a model takes.
 #[derive(Debug, Clone, Serialize)]
@@ -115,6 +115,63 @@ fn folder_bytes(folder: &Path) -> u64 {
         }
     }
     sum
+}
+
+/// A task's score before and after a command has made a model smaller.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskChange {
+    /// The task.
+    pub task: String,
+    /// Its primary metric.
+    pub metric: String,
+    /// Labelled validation rows.
+    pub rows: usize,
+    /// The score of the model as it was.
+    pub before: f64,
+    /// That of the smaller one.
+    pub after: f64,
+}
+
+/// How often each of two models is timed, in turns; the least time counts.
+const TIMINGS: usize = 2;
+
+/// Measures a model before and after, on the validation split. `folders` are where their files are.
+pub fn measure_change(
+    jobs: [&Job; 2],
+    folders: [&Path; 2],
+    tokens: usize,
+) -> (Vec<TaskChange>, [ModelRow; 2]) {
+    let of = |at: usize| {
+        measure(&jobs[at].model, |_| true, jobs[at].views.of(Split::Validation), tokens, folders[at])
+    };
+    let mut found: Vec<[(BTreeMap<String, TaskScore>, ModelRow); 2]> =
+        (0..TIMINGS).map(|_| [of(0), of(1)]).collect();
+    let least = |at: usize| found.iter().map(|both| both[at].1.seconds).fold(f64::INFINITY, f64::min);
+    let seconds = [least(0), least(1)];
+    let [(before, mut first), (after, mut second)] = found.swap_remove(0);
+    (first.seconds, second.seconds) = (seconds[0], seconds[1]);
+    let change = |slot: &TaskSlot| {
+        let (was, is) = (before.get(&slot.name)?, after.get(&slot.name)?);
+        Some(TaskChange {
+            task: slot.name.clone(),
+            metric: was.metric.clone(),
+            rows: was.rows,
+            before: was.values.get(&was.metric).copied()?,
+            after: is.values.get(&was.metric).copied()?,
+        })
+    };
+    (jobs[0].model.tasks.iter().filter_map(change).collect(), [first, second])
+}
+
+/// A line for each task.
+pub fn changes_table(tasks: &[TaskChange]) -> String {
+    let mut table = Table::new(&["task", "metric", "rows", "before", "after", "change"]);
+    for row in tasks {
+        let by = change(row.after - row.before);
+        let [before, after] = [row.before, row.after].map(points);
+        table.row([row.task.clone(), row.metric.clone(), count(row.rows), before, after, by]);
+    }
+    table.render()
 }
 
 /// A line for each model.

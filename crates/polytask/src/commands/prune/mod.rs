@@ -11,7 +11,7 @@ use crate::commands::{config_of_run, evaluate, open_device, open_model, with_thr
 use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::job::assemble::assemble_saved;
-use crate::job::measured::{ModelRow, TaskScore, measure};
+use crate::job::measured::measure_change;
 use crate::job::run_lock::RunLock;
 use crate::terminal::output;
 use ::model::pruning::Cut;
@@ -20,15 +20,11 @@ use burn::tensor::Device;
 use choice::Wanted;
 use data::Split;
 use model::SharingConfig;
-use record::{Pruned, TaskRow, Text};
-use std::collections::BTreeMap;
+use record::{Pruned, Text};
 use std::path::{Path, PathBuf};
 
 /// How a model was pruned, beside it.
 const RECORD: &str = "prune.json";
-
-/// How often each of both models is timed, in turns; the least time counts.
-const TIMINGS: usize = 2;
 
 /// Whether a directory is that of a pruned model.
 pub fn is_pruned(root: &Path) -> bool {
@@ -125,30 +121,9 @@ impl Prune<'_> {
 
     /// Scores both models, and says what they take.
     fn measured(&self, tasks: Vec<TaskImportance>, cut: Cut, job: &Job, small: &Job) -> Pruned {
-        let tokens = self.config.train.tokens_per_batch.max(2048);
-        let of = |job: &Job, folder: &Path| {
-            measure(&job.model, |_| true, job.views.of(Split::Validation), tokens, folder)
-        };
-        let mut found: Vec<[(BTreeMap<String, TaskScore>, ModelRow); 2]> =
-            (0..TIMINGS).map(|_| [of(job, &self.dir), of(small, &self.out.model())]).collect();
-        let least = |at: usize| {
-            let times = found.iter().map(|both| both[at].1.seconds);
-            times.fold(f64::INFINITY, f64::min)
-        };
-        let seconds = [least(0), least(1)];
-        let [(before, mut whole), (after, mut pruned)] = found.swap_remove(0);
-        (whole.seconds, pruned.seconds) = (seconds[0], seconds[1]);
-        let row = |task: &TaskImportance| {
-            let (before, after) = (before.get(&task.task)?, after.get(&task.task)?);
-            Some(TaskRow {
-                task: task.task.clone(),
-                metric: before.metric.clone(),
-                rows: before.rows,
-                before: before.values.get(&before.metric).copied()?,
-                after: after.values.get(&before.metric).copied()?,
-            })
-        };
-        let scores = tasks.iter().filter_map(row).collect();
-        Pruned::new(self, (tasks, cut), scores, [whole, pruned])
+        let (tokens, out) = (self.config.train.tokens_per_batch.max(2048), self.out.model());
+        let (mut scores, models) = measure_change([job, small], [&self.dir, &out], tokens);
+        scores.retain(|row| tasks.iter().any(|task| task.task == row.task));
+        Pruned::new(self, (tasks, cut), scores, models)
     }
 }

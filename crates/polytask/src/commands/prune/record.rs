@@ -3,8 +3,8 @@
 use super::Prune;
 use super::choice::{Wanted, kept_share};
 use crate::distill::teachers::shown;
-use crate::job::measured::{ModelRow, models_table};
-use crate::terminal::figures::{change, count, points};
+use crate::job::measured::{ModelRow, TaskChange, changes_table, models_table};
+use crate::terminal::figures::{count, points};
 use crate::terminal::table::Table;
 use model::pruning::Cut;
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub struct Pruned {
     /// What each task depends on.
     importance: Vec<Importance>,
     /// Of each task with labelled validation rows.
-    tasks: Vec<TaskRow>,
+    tasks: Vec<TaskChange>,
     /// The model as it was.
     before: ModelRow,
     /// The pruned one.
@@ -57,26 +57,11 @@ struct Importance {
     ffn: Vec<Vec<f64>>,
 }
 
-/// A task before and after.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct TaskRow {
-    /// The task.
-    pub(super) task: String,
-    /// Its primary metric.
-    pub(super) metric: String,
-    /// Labelled validation rows.
-    pub(super) rows: usize,
-    /// The score of the model as it was.
-    pub(super) before: f64,
-    /// That of the pruned one.
-    pub(super) after: f64,
-}
-
 impl Pruned {
     pub(super) fn new(
         of: &Prune<'_>,
         (tasks, cut): (Vec<TaskImportance>, Cut),
-        scores: Vec<TaskRow>,
+        scores: Vec<TaskChange>,
         [before, after]: [ModelRow; 2],
     ) -> Self {
         let importance = |task: TaskImportance| Importance {
@@ -165,20 +150,9 @@ impl Text<'_> {
         if tasks.is_empty() {
             return "  no task has labelled validation rows: nothing was scored\n".into();
         }
-        let mut table = Table::new(&["task", "metric", "rows", "before", "after", "change"]);
-        for row in tasks {
-            table.row([
-                row.task.clone(),
-                row.metric.clone(),
-                count(row.rows),
-                points(row.before),
-                points(row.after),
-                change(row.after - row.before),
-            ]);
-        }
         format!(
             "  validation split, scores in points of a hundred, before any training of what is left\n\n{}",
-            table.render()
+            changes_table(tasks)
         )
     }
 
