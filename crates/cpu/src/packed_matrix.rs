@@ -41,6 +41,17 @@ impl PackedMatrix {
         PackedMatrix { shape: matrix.shape(), numbers: Numbers::Int8(matrix) }
     }
 
+    /// A matrix of this shape with other numbers, stored alike.
+    ///
+    /// # Panics
+    /// If the numbers do not fill the shape.
+    pub fn of_values(&self, values: &[f32]) -> Self {
+        match &self.numbers {
+            Numbers::Bf16(_) => PackedMatrix::bf16(values, self.shape),
+            Numbers::Int8(_) => PackedMatrix::int8(Int8Matrix::quantize(values, self.shape)),
+        }
+    }
+
     /// The int8 numbers and scales, where it has these.
     pub fn as_int8(&self) -> Option<&Int8Matrix> {
         match &self.numbers {

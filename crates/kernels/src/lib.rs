@@ -222,12 +222,16 @@ pub fn add_gradient(x: Tensor<2>, g: Vec<f32>) -> Tensor<2> {
 
 /// Whether [`add_gradient`] does on a device what it says.
 pub fn can_add_gradient(device: &Device) -> bool {
-    flex::as_flex(&Tensor::<1>::zeros([1], &device.clone().inner())).is_some()
+    is_processor(device)
 }
 
-/// Whether a device has products with packed weights ([`packed_linear`]): the processor.
+/// Whether a device has kernels for packed weights ([`packed_linear`]); others would make f32 of them in every product.
 pub fn can_pack(device: &Device) -> bool {
-    can_add_gradient(device)
+    is_processor(device)
+}
+
+fn is_processor(device: &Device) -> bool {
+    flex::as_flex(&Tensor::<1>::zeros([1], &device.clone().inner())).is_some()
 }
 
 /// Matrices with the same rows side by side: parts `[n, w]` of any widths, result `[n, sum of w]`.

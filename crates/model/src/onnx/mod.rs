@@ -160,7 +160,7 @@ impl OnnxGraph {
     /// The name, the shape and the numbers of a parameter.
     fn values(&self, index: usize) -> (String, Vec<usize>, Vec<f32>) {
         let parameter = self.weights.parameter(index);
-        (parameter.name.to_string(), parameter.shape().to_vec(), parameter.value().values())
+        (parameter.name.to_string(), parameter.shape().to_vec(), self.weights.data(index))
     }
 
     /// The file.

@@ -3,19 +3,20 @@
 //! Networks keep handles ([`MatrixId`], [`VectorId`]) and look their tensors up when they run; optimizers, checkpoints and
 //! files go through the table by index or name. So nothing but this table owns weights, and no code walks over modules.
 
+mod packed;
 mod shared_head;
 mod spec;
 
+pub use packed::Weight;
 pub use spec::{Depth, Level, Owner, ParameterSpec, Role, Stack, head_prefix};
 
 use crate::cast::to_u32;
 use crate::error::ModelError;
 use crate::init::Init;
 use burn::tensor::{Device, Tensor, TensorData};
-use kernels::{Int8Matrix, PackedMatrix, Precision};
+use kernels::PackedMatrix;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// A parameter's tensor.
@@ -61,49 +62,6 @@ impl ParameterTensor {
 fn leaf<const D: usize>(tensor: Tensor<D>, autodiff: bool, trainable: bool) -> Tensor<D> {
     let tensor = tensor.inner();
     if autodiff { tensor.autodiff().set_require_grad(trainable) } else { tensor }
-}
-
-/// A matrix as it is in memory.
-#[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large variant is the usual one, and lives for one product"
-)]
-pub enum Weight {
-    /// f32, with a graph where it is trained.
-    Dense(Tensor<2>),
-    /// Packed, and not trained.
-    Packed(Arc<PackedMatrix>),
-}
-
-impl Weight {
-    /// Rows and columns.
-    pub fn dims(&self) -> [usize; 2] {
-        match self {
-            Weight::Dense(tensor) => tensor.dims(),
-            Weight::Packed(packed) => packed.shape(),
-        }
-    }
-
-    /// A linear layer with some rows of the weight and of the bias: `x` `[n, in]`, result `[n, rows]`; see [`kernels::linear_rows`].
-    pub fn linear_rows(
-        self,
-        x: Tensor<2>,
-        b: Tensor<1>,
-        rows: Range<usize>,
-        precision: Precision,
-    ) -> Tensor<2> {
-        match self {
-            Weight::Dense(w) => kernels::linear_rows(x, w, b, rows, precision),
-            Weight::Packed(w) => kernels::packed_linear(x, &w, b, rows, precision),
-        }
-    }
-
-    /// A linear layer: `x` `[n, in]`, result `[n, out]`.
-    pub fn linear(self, x: Tensor<2>, b: Tensor<1>, precision: Precision) -> Tensor<2> {
-        let rows = 0..self.dims()[0];
-        self.linear_rows(x, b, rows, precision)
-    }
 }
 
 /// One parameter.
@@ -174,10 +132,6 @@ impl Parameter {
     /// What its numbers take of memory, in bytes.
     pub fn bytes(&self) -> usize {
         self.packed.as_ref().map_or(4 * self.size(), |packed| packed.bytes())
-    }
-    /// Whether it is in memory in fewer bytes than f32 takes ([`Parameters::pack`]).
-    pub fn is_packed(&self) -> bool {
-        self.packed.is_some()
     }
     /// Its tensor, for looking at gradients: `tensor.grad(&gradients)`.
     pub fn value(&self) -> &ParameterTensor {
@@ -300,56 +254,6 @@ impl Parameters {
         index
     }
 
-    /// Rounds a matrix that is not trained to bf16, and from then on keeps it in half the memory.
-    ///
-    /// # Panics
-    /// If it is trained, or no matrix.
-    pub fn pack(&mut self, index: usize) {
-        let parameter = &mut self.table[index];
-        let (&[rows, columns], false) = (&parameter.shape[..], parameter.trainable) else {
-            panic!("{} is no matrix that stays as it is", parameter.name);
-        };
-        if parameter.packed.is_none() {
-            let packed = PackedMatrix::bf16(&parameter.value.values(), [rows, columns]);
-            parameter.packed = Some(Arc::new(packed));
-            self.take(index);
-        }
-    }
-
-    /// Rounds a matrix that is not trained to int8 with a scale for each row, and keeps it like this.
-    ///
-    /// # Panics
-    /// As [`Parameters::pack`].
-    pub fn pack_int8(&mut self, index: usize) {
-        let values = self.data(index);
-        let parameter = &mut self.table[index];
-        let (&[rows, columns], false) = (&parameter.shape[..], parameter.trainable) else {
-            panic!("{} is no matrix that stays as it is", parameter.name);
-        };
-        let packed = PackedMatrix::int8(Int8Matrix::quantize(&values, [rows, columns]));
-        parameter.packed = Some(Arc::new(packed));
-        self.take(index);
-    }
-
-    /// The int8 numbers of a parameter, where it is kept in these.
-    pub fn int8(&self, index: usize) -> Option<&Int8Matrix> {
-        self.table[index].packed.as_ref()?.as_int8()
-    }
-
-    /// Whether bf16 has all numbers of a parameter as they are.
-    pub fn is_exactly_bf16(&self, index: usize) -> bool {
-        self.table[index].packed.is_some()
-            || self.data(index).iter().all(|value| value.to_bits().trailing_zeros() >= 16)
-    }
-
-    /// The weight behind a handle, as it is in memory.
-    pub fn weight(&self, handle: MatrixId) -> Weight {
-        match &self.table[handle.0].packed {
-            Some(packed) => Weight::Packed(packed.clone()),
-            None => Weight::Dense(self.matrix(handle)),
-        }
-    }
-
     /// The tensor behind a handle; of a packed one a new tensor in f32.
     pub fn matrix(&self, handle: MatrixId) -> Tensor<2> {
         let parameter = &self.table[handle.0];
@@ -432,7 +336,16 @@ impl Parameters {
             "{} must keep its shape",
             parameter.name
         );
+        parameter.packed = None;
         parameter.value = weight.leaf(autodiff, parameter.trainable);
+    }
+
+    /// Makes every parameter a fresh leaf, as [`Parameters::put`] does with what it is given.
+    pub fn renew_leaves(&mut self) {
+        let autodiff = self.device.is_autodiff();
+        for parameter in &mut self.table {
+            parameter.value = parameter.value.clone().leaf(autodiff, parameter.trainable);
+        }
     }
 
     /// Freezes a parameter, or thaws it; a packed one is then f32 again.
@@ -470,10 +383,7 @@ impl Parameters {
             return Err(ModelError::Length { name, found: values.len(), expected });
         }
         if let Some(packed) = &mut self.table[index].packed {
-            *packed = Arc::new(match packed.as_int8() {
-                Some(_) => PackedMatrix::int8(Int8Matrix::quantize(&values, packed.shape())),
-                None => PackedMatrix::bf16(&values, packed.shape()),
-            });
+            *packed = Arc::new(packed.of_values(&values));
             return Ok(());
         }
         let weight = ParameterTensor::from_values(values, &self.table[index].shape, &self.device);

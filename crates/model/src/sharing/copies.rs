@@ -65,6 +65,11 @@ impl WeightCopies {
         self.0.entry(task.to_owned()).or_default().extend(found);
     }
 
+    /// Whether a task has a copy of a parameter of the backbone.
+    pub fn has_copies_of(&self, index: usize) -> bool {
+        self.0.values().any(|copies| copies.contains_key(&index))
+    }
+
     /// The copy of a parameter.
     pub(super) fn get(&self, task: &str, index: usize) -> Option<usize> {
         self.0.get(task)?.get(&index).copied()

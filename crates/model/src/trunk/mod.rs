@@ -206,13 +206,10 @@ impl Trunk {
     /// does not change. How many numbers they are. A matrix that a sharing scheme has copied stays as it is.
     pub fn pack(&self, parameters: &mut Parameters, exactly: bool) -> usize {
         let table = self.spec().language_model.as_ref().and_then(|model| model.output);
+        let copied = |index: usize| self.sharing.copies().is_some_and(|copies| copies.has_copies_of(index));
         let mut numbers = 0;
-        for index in 0..parameters.len() {
-            let parameter = parameters.parameter(index);
-            let is_wanted = parameter.is_base()
-                && (parameter.is_linear_weight() || table.is_some_and(|table| table.index() == index))
-                && parameter.shape().len() == 2
-                && !parameter.trainable;
+        for index in self.matrices(parameters, table) {
+            let is_wanted = !parameters.parameter(index).trainable && !copied(index);
             if is_wanted && (!exactly || parameters.is_exactly_bf16(index)) {
                 numbers += parameters.parameter(index).size();
                 parameters.pack(index);
@@ -221,19 +218,25 @@ impl Trunk {
         numbers
     }
 
+    /// The matrices of the network's own linear layers, by index, and a table of token vectors.
+    fn matrices(&self, parameters: &Parameters, table: Option<MatrixId>) -> Vec<usize> {
+        let is_one = |index: &usize| {
+            let parameter = parameters.parameter(*index);
+            let is_table = table.is_some_and(|table| table.index() == *index);
+            parameter.is_base() && parameter.shape().len() == 2 && (parameter.is_linear_weight() || is_table)
+        };
+        (0..parameters.len()).filter(is_one).collect()
+    }
+
     /// The matrices that int8 may hold, by index: those of linear layers of the network itself, and the token table.
     pub fn int8_candidates(&self, parameters: &Parameters) -> Vec<usize> {
-        let table = self.spec().token_embedding.index();
         let is_candidate = |index: &usize| {
             let parameter = parameters.parameter(*index);
-            let inputs = parameter.shape().get(1).copied().unwrap_or(0);
             let is_known = self.spec().names.entries().iter().any(|entry| entry.name == parameter.name);
-            is_known
-                && parameter.is_base()
-                && (parameter.is_linear_weight() || *index == table)
-                && (1..=MOST_INT8_INPUTS).contains(&inputs)
+            is_known && (1..=MOST_INT8_INPUTS).contains(&parameter.shape()[1])
         };
-        (0..parameters.len()).filter(is_candidate).collect()
+        let matrices = self.matrices(parameters, Some(self.spec().token_embedding));
+        matrices.into_iter().filter(is_candidate).collect()
     }
 
     /// Whether the first `layers` layers can be frozen without those above: not where these have the same weights (ALBERT).

@@ -4,7 +4,7 @@
 use crate::fixture;
 use onnx::proto::{GraphProto, ModelProto, TensorProto};
 use polytask_model::onnx::{Dim, OnnxPrecision};
-use polytask_model::{LoraConfig, ModelError, Parameters, SharingConfig, Trunk};
+use polytask_model::{LoraConfig, ModelError, Parameters, Role, SharingConfig, Trunk};
 use prost::Message;
 use std::collections::HashSet;
 
@@ -46,6 +46,40 @@ fn graph(trunk: &Trunk, parameters: &Parameters, precision: OnnxPrecision) -> Gr
     let model = ModelProto::decode(&graph.into_bytes().unwrap()[..]).unwrap();
     assert_eq!((model.ir_version, model.opset_import[0].version), (Some(8), Some(17)));
     model.graph.unwrap()
+}
+
+/// A graph has the numbers of matrices that are packed, and a merged weight in the place of a packed one.
+#[test]
+fn packed_weights_are_written_as_what_they_stand_for() {
+    for (name, tasks) in [("bert", &[][..]), ("bert", &["a"])] {
+        let (mut trunk, mut packed) = trunk(name);
+        if !tasks.is_empty() {
+            let config = LoraConfig { rank: 2, ..LoraConfig::default() };
+            trunk.set_sharing(SharingConfig::Lora(config).build(), &["a".to_owned()], &mut packed).unwrap();
+            for index in 0..packed.len() {
+                // The second factors begin as zeros.
+                if packed.parameter(index).role == Role::Adapter {
+                    let size = packed.parameter(index).size();
+                    packed.set_data(index, (0..size).map(|i| (i as f32).sin()).collect()).unwrap();
+                }
+            }
+        }
+        for index in trunk.int8_candidates(&packed) {
+            packed.set_trainable(index, false);
+            packed.pack_int8(index);
+        }
+        let mut plain = packed.clone();
+        for index in trunk.int8_candidates(&plain) {
+            plain.set_trainable(index, true);
+        }
+        let of = |parameters: &Parameters| {
+            let tasks: Vec<&str> = tasks.to_vec();
+            let (mut graph, states) = trunk.onnx(parameters, &tasks, None, OnnxPrecision::F32).unwrap();
+            assert!(graph.output("states", &states, &[]));
+            graph.into_bytes().unwrap()
+        };
+        assert!(of(&packed) == of(&plain), "{name} {tasks:?}");
+    }
 }
 
 fn check_sound(graph: &GraphProto, name: &str) {

@@ -7,7 +7,6 @@ use crate::{
     config::Config, job::assemble, job::corpora::TaskLabels, job::out_of_domain::OtherDomains,
     job::scoring::score_tasks,
 };
-use ::model::DeviceName;
 use data::Split;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -20,13 +19,10 @@ pub fn evaluate(args: &cli::Evaluate) -> Result<u8, Failure> {
     let split = split(&args.split)?;
     let run = RunDir::new(&args.run);
     let config = super::config_of_run(&run)?;
-    let device_name = args.device.unwrap_or(config.train.device);
-    let device = super::open_device(device_name)?;
+    let device = super::open_device(args.device.unwrap_or(config.train.device))?;
     let (evaluation, elsewhere, model) = super::with_threads(config.train.threads, || {
         let mut model = super::open_model(&args.run, &device)?;
-        if device_name == DeviceName::Cpu {
-            model.pack_for_inference();
-        }
+        model.pack_for_inference();
         let (evaluation, model) = score(&config, model, split)?;
         match split {
             Split::Test => score_elsewhere(&config, model).map(|(found, model)| (evaluation, found, model)),

@@ -8,7 +8,6 @@ mod question;
 use crate::cli;
 use crate::failure::{Failure, SOME_LINES};
 use crate::terminal::{escape, output};
-use ::model::DeviceName;
 use data::{CorpusConfig, Row, Value as FieldValue};
 pub use input::InputFormat;
 use input::{Asked, Source};
@@ -42,9 +41,7 @@ pub fn predict(args: &cli::Predict) -> Result<u8, Failure> {
         if let Some(reason) = refused {
             return Err(Failure::refused([reason]));
         }
-        if args.device == DeviceName::Cpu {
-            model.pack_for_inference();
-        }
+        model.pack_for_inference();
         let answering = Answering::of(&model, &args.task, args.all_probabilities, &args.echo)?;
         let (mut broken, mut missing) = (0, 0);
         for (file, mut source) in input::sources(&args.files, io::stdin(), args.format, &corpus)? {

@@ -171,6 +171,11 @@ fn weights_that_are_not_trained_may_be_bf16_in_memory() {
     let answer = bench.feed(&["predict", "bf16"], b"{\"en\": \"a red duck\"}\n");
     assert!(answer.out.contains("animal"), "{}{}", answer.out, answer.err);
 
+    // What a scheme compares with its copies stays as it is; then nothing is left to round.
+    bench.write("job.toml", of("whole", "bf16").replace("[sharing.lora]\nrank = 4\n", "[sharing.soft]\n"));
+    let copied = bench.run(&["train", "job.toml", "--run", "soft"]);
+    assert!(!copied.ok && copied.err.contains("not trained"), "{}", copied.err);
+
     bench.write("job.toml", short.replace("[tokenizer]", "dtype = \"bf16\"\n\n[tokenizer]"));
     let refused = bench.run(&["check", "job.toml"]);
     assert!(!refused.ok && refused.err.contains("not trained"), "{}", refused.err);

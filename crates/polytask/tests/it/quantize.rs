@@ -55,6 +55,15 @@ fn an_int8_model_is_smaller_and_answers_nearly_alike() {
         let twice = bench.run(&["quantize", "small", "--out", "smaller"]);
         assert!(twice.code == 2 && twice.err.contains("already"), "{}", twice.err);
         succeed(&bench, &["train", "small/config.toml", "--run", "tuned", "--set", "train.epochs=1"]);
+
+        // What other commands read are the weights that the bytes stand for.
+        succeed(&bench, &["prune", "small", "--out", "cut", "--ffn", "0.5", "--rows", "20"]);
+        for task in json(&bench, "cut/prune.json")["importance"].as_array().unwrap() {
+            assert!(
+                task["layers"].as_array().unwrap().iter().all(|layer| layer.as_f64() > Some(0.0)),
+                "{task}"
+            );
+        }
     }
 }
 

@@ -162,7 +162,8 @@ impl Model {
             model::load_decoder(dir, &network.names(), &mut model.parameters)?;
         }
         model::load_heads(dir, &mut model.parameters)?;
-        if kernels::can_pack(device) {
+        // Who asks for gradients gets weights that have some.
+        if kernels::can_pack(device) && !device.is_autodiff() {
             model::pack_int8(dir, &model.trunk, &mut model.parameters)?;
         }
         Ok((model, manifest, checked))

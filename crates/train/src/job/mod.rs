@@ -106,8 +106,11 @@ pub struct Job {
 }
 
 impl Model {
-    /// From now on nothing is trained, and the trunk's matrices whose numbers bf16 has as they are take half the memory. On the processor.
+    /// From now on nothing is trained, and on the processor the trunk's matrices whose numbers bf16 has as they are take half the memory.
     pub fn pack_for_inference(&mut self) {
+        if !kernels::can_pack(self.parameters.device()) {
+            return;
+        }
         (0..self.parameters.len()).for_each(|index| self.parameters.set_trainable(index, false));
         self.trunk.pack(&mut self.parameters, true);
     }

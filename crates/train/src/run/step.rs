@@ -89,10 +89,7 @@ fn with_memory_limit<T>(
 
 /// Frees the graph of an aborted pass; the parameters, which are its leaves, become new ones for that.
 pub(crate) fn release_autograd_graph(parameters: &mut Parameters) {
-    for index in 0..parameters.len() {
-        let same = parameters.parameter(index).value().clone();
-        parameters.put(index, same);
-    }
+    parameters.renew_leaves();
     kernels::release_autograd_graph(parameters.device());
 }
 

@@ -1,0 +1,157 @@
+//! Matrices that are not trained, in fewer bytes than f32 takes.
+
+use super::{MatrixId, ParameterTensor, Parameters};
+use burn::tensor::Tensor;
+use kernels::{Int8Matrix, PackedMatrix, Precision};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows that are looked at together, when it is asked whether bf16 has all numbers.
+const ROWS: usize = 64;
+
+/// A matrix as it is in memory.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large variant is the usual one, and lives for one product"
+)]
+pub enum Weight {
+    /// f32, with a graph where it is trained.
+    Dense(Tensor<2>),
+    /// Packed, and not trained.
+    Packed(Arc<PackedMatrix>),
+}
+
+impl Weight {
+    /// Rows and columns.
+    pub fn dims(&self) -> [usize; 2] {
+        match self {
+            Weight::Dense(tensor) => tensor.dims(),
+            Weight::Packed(packed) => packed.shape(),
+        }
+    }
+
+    /// A linear layer with some rows of the weight and of the bias: `x` `[n, in]`, result `[n, rows]`; see [`kernels::linear_rows`].
+    pub fn linear_rows(
+        self,
+        x: Tensor<2>,
+        b: Tensor<1>,
+        rows: Range<usize>,
+        precision: Precision,
+    ) -> Tensor<2> {
+        match self {
+            Weight::Dense(w) => kernels::linear_rows(x, w, b, rows, precision),
+            Weight::Packed(w) => kernels::packed_linear(x, &w, b, rows, precision),
+        }
+    }
+
+    /// A linear layer: `x` `[n, in]`, result `[n, out]`.
+    pub fn linear(self, x: Tensor<2>, b: Tensor<1>, precision: Precision) -> Tensor<2> {
+        let rows = 0..self.dims()[0];
+        self.linear_rows(x, b, rows, precision)
+    }
+}
+
+impl Parameters {
+    /// Rounds a matrix that is not trained to bf16, and from then on keeps it in half the memory; one that is packed stays as it is.
+    ///
+    /// # Panics
+    /// If it is trained, or no matrix.
+    pub fn pack(&mut self, index: usize) {
+        if self.table[index].packed.is_none() {
+            self.set_packed(index, PackedMatrix::bf16);
+        }
+    }
+
+    /// Rounds a matrix that is not trained to int8 with a scale for each row, and keeps it like this.
+    ///
+    /// # Panics
+    /// As [`Parameters::pack`].
+    pub fn pack_int8(&mut self, index: usize) {
+        self.set_packed(index, |values, shape| PackedMatrix::int8(Int8Matrix::quantize(values, shape)));
+    }
+
+    fn set_packed(&mut self, index: usize, of: impl FnOnce(&[f32], [usize; 2]) -> PackedMatrix) {
+        let values = self.data(index);
+        let parameter = &mut self.table[index];
+        let (&[rows, columns], false) = (&parameter.shape[..], parameter.trainable) else {
+            panic!("{} is no matrix that stays as it is", parameter.name);
+        };
+        parameter.packed = Some(Arc::new(of(&values, [rows, columns])));
+        self.take(index);
+    }
+
+    /// The int8 numbers of a parameter, where it is kept in these.
+    pub fn int8(&self, index: usize) -> Option<&Int8Matrix> {
+        self.table[index].packed.as_ref()?.as_int8()
+    }
+
+    /// Whether bf16 has all numbers of a matrix as they are.
+    pub fn is_exactly_bf16(&self, index: usize) -> bool {
+        let parameter = &self.table[index];
+        let ParameterTensor::Matrix(matrix) = &parameter.value else { return false };
+        let is_exact = |first: usize| {
+            let rows = first..(first + ROWS).min(parameter.shape[0]);
+            let values = kernels::take_rows(matrix.clone().inner(), rows);
+            ParameterTensor::Matrix(values)
+                .values()
+                .iter()
+                .all(|value| value.to_bits().trailing_zeros() >= 16)
+        };
+        // Most matrices that have other numbers have them in the first rows, and are not read to their end.
+        parameter.packed.is_some() || (0..parameter.shape[0]).step_by(ROWS).all(is_exact)
+    }
+
+    /// The weight behind a handle, as it is in memory.
+    pub fn weight(&self, handle: MatrixId) -> Weight {
+        match &self.table[handle.0].packed {
+            Some(packed) => Weight::Packed(packed.clone()),
+            None => Weight::Dense(self.matrix(handle)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::Init;
+    use crate::parameters::{Owner, ParameterSpec, Role};
+    use burn::tensor::Device;
+
+    fn frozen(values: Vec<f32>) -> (Parameters, usize) {
+        let mut parameters = Parameters::new(&Device::flex().autodiff(), 0);
+        let shape = [values.len() / 2, 2];
+        let (name, owner, init) = ("w".into(), Owner::Trunk, Init::Data(values));
+        let spec = ParameterSpec { name, shape: &shape, owner, role: Role::Linear, depth: None, init };
+        let index = parameters.add_matrix(spec).index();
+        parameters.set_trainable(index, false);
+        (parameters, index)
+    }
+
+    #[test]
+    fn a_packed_matrix_keeps_its_rounded_numbers_until_it_gets_others() {
+        let (mut parameters, index) = frozen(vec![1.0, -0.5, 0.1, 3.0]);
+        assert!(!parameters.is_exactly_bf16(index));
+        parameters.pack(index);
+        let rounded = parameters.data(index);
+        assert!(rounded != [1.0, -0.5, 0.1, 3.0] && parameters.is_exactly_bf16(index));
+        // A graph that is given up takes no numbers along.
+        parameters.renew_leaves();
+        assert_eq!(parameters.data(index), rounded);
+        let (mut exact, same) = frozen(rounded.clone());
+        assert!(exact.is_exactly_bf16(same));
+        // Merged weights stand in the place of packed ones.
+        let ParameterTensor::Matrix(new) = exact.take(same) else { unreachable!() };
+        parameters.put(index, ParameterTensor::Matrix(new * 2.0));
+        assert_eq!(parameters.data(index), rounded.iter().map(|x| 2.0 * x).collect::<Vec<f32>>());
+        assert_eq!(parameters.parameter(index).bytes(), 16);
+    }
+
+    #[test]
+    fn numbers_in_late_rows_are_seen() {
+        let mut values = vec![0.5; 400];
+        values[399] = 0.1;
+        let (parameters, index) = frozen(values);
+        assert!(!parameters.is_exactly_bf16(index));
+    }
+}
