@@ -42,9 +42,9 @@ pub use init::Init;
 pub use io::hub;
 pub use io::names::{Entry, NameTable};
 pub use io::{
-    GgufQuantization, PassthroughTensor, SavedTensors, adapter_folder, has_sharing, is_causal, load_adapters,
-    load_decoder, load_heads, load_heads_of, load_sharing, open, open_layers, pack_int8, save, save_adapters,
-    save_decoder, save_gguf, save_gguf_adapter, save_heads,
+    GgufQuantization, PassthroughTensor, SavedTensors, adapter_folder, has_sharing, is_causal, kept_layers,
+    load_adapters, load_decoder, load_heads, load_heads_of, load_sharing, open, open_layers, pack_int8, save,
+    save_adapters, save_decoder, save_gguf, save_gguf_adapter, save_heads,
 };
 pub use kernels::Precision;
 pub use parameters::{

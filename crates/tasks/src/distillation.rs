@@ -213,8 +213,25 @@ pub(crate) fn loss_of_texts(
     Some(SoftLoss { sum, num_targets: rows.len() })
 }
 
+/// The loss at answers about words, `columns` numbers each. `logits` makes those of words, `[n, columns]`, of the states of their tokens.
+pub(crate) fn loss_of_words(
+    batch: &Batch<'_>,
+    taught: &[TaughtRow<'_>],
+    columns: usize,
+    temperature: f32,
+    logits: impl FnOnce(Tensor<2>) -> Tensor<2>,
+) -> Option<SoftLoss> {
+    let (tokens, answers, weights) = taught_words(batch, taught, columns);
+    if tokens.is_empty() {
+        return None;
+    }
+    let logits = logits(kernels::gather_rows(batch.states.clone(), &tokens));
+    let sum = soft::softmax(logits, &answers, weights, temperature);
+    Some(SoftLoss { sum, num_targets: tokens.len() })
+}
+
 /// The words of taught rows that have an answer: their tokens in the pack, the answers end to end, and the weight of each.
-pub(crate) fn taught_words(
+fn taught_words(
     batch: &Batch<'_>,
     taught: &[TaughtRow<'_>],
     columns: usize,

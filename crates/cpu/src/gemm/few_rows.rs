@@ -22,12 +22,11 @@ const PREFETCHING_ROWS: usize = 16;
 const OUTPUTS: usize = 4;
 
 /// A number of a weight as it is stored.
-pub trait Weight: Copy + Send + Sync {
+pub(crate) trait Weight: Copy + Send + Sync {
     /// Its value.
     fn widen(self) -> f32;
 
     /// The values of the first numbers of a slice, which has enough.
-    #[doc(hidden)]
     fn load<V: Lanes>(from: &[Self]) -> V;
 }
 
@@ -64,7 +63,7 @@ pub(crate) fn factors<'a>(a: &MatRef<'a>, b: &MatRef<'a>) -> Option<(&'a [f32], 
 }
 
 /// `x w^T` of `x` `[m, k]` and `w` `[n, k]` in a new buffer `[m, n]`, by all threads. Best where `m` is at most 64.
-pub fn product<W: Weight>(x: &[f32], w: &[W], [m, k, n]: [usize; 3]) -> Vec<f32> {
+pub(crate) fn product<W: Weight>(x: &[f32], w: &[W], [m, k, n]: [usize; 3]) -> Vec<f32> {
     assert!(x.len() == m * k && w.len() == n * k, "the factors of a product must fit");
     let mut y = vec![0.0; m * n];
     if y.is_empty() || k == 0 {

@@ -1,7 +1,7 @@
 //! Matrix products, by the kind of their operands.
 
 pub mod bf16;
-pub mod few_rows;
+pub(crate) mod few_rows;
 pub mod int8;
 pub mod matmul;
 

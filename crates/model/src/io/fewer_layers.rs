@@ -22,8 +22,8 @@ const MOST: usize = 1000;
 /// What stands before the number of a layer in the name of a tensor.
 const BEFORE_NUMBER: &[&str] = &["layer", "layers"];
 
-/// The layers that a network with `kept` of `layers` layers has, in order.
-pub(crate) fn kept_layers(layers: usize, kept: usize) -> Vec<usize> {
+/// The `kept` of `layers` layers that stay where they shall be evenly spread, in order.
+pub fn kept_layers(layers: usize, kept: usize) -> Vec<usize> {
     (0..kept).map(|layer| layer * layers / kept).collect()
 }
 

@@ -21,6 +21,7 @@ use crate::parameters::{Parameters, Role};
 use crate::trunk::Trunk;
 pub use adapters::{adapter_folder, load_adapters, save_adapters};
 pub(crate) use fewer_layers::keep_layers;
+pub use fewer_layers::kept_layers;
 pub(crate) use gguf::GgufModel;
 use gguf::GgufReader;
 pub use gguf::{GgufQuantization, save_gguf, save_gguf_adapter};

@@ -11,6 +11,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 
 /// A tensor to be written.
@@ -34,16 +35,20 @@ enum Source<'a> {
         indices: Vec<usize>,
     },
     Bytes(&'a [u8]),
-    /// Rows of int8 numbers, or their scales as f32.
-    Owned(Vec<u8>),
+    /// Rows of int8 numbers.
+    Int8(&'a Int8Matrix, Range<usize>),
+    /// The scales of such rows, as f32.
+    Scales(&'a [f32]),
 }
 
 impl Tensor<'_> {
     fn length(&self) -> usize {
         match &self.source {
             Source::Bytes(bytes) => bytes.len(),
-            Source::Owned(bytes) => bytes.len(),
-            Source::Parameter { .. } | Source::Parameters { .. } => 4 * self.shape.iter().product::<usize>(),
+            Source::Int8(..) => self.shape.iter().product(),
+            Source::Scales(_) | Source::Parameter { .. } | Source::Parameters { .. } => {
+                4 * self.shape.iter().product::<usize>()
+            }
         }
     }
 
@@ -54,7 +59,12 @@ impl Tensor<'_> {
         };
         match &self.source {
             Source::Bytes(bytes) => to.write_all(bytes),
-            Source::Owned(bytes) => to.write_all(bytes),
+            Source::Scales(scales) => numbers(scales),
+            Source::Int8(matrix, rows) => {
+                let bytes: Vec<u8> =
+                    matrix.numbers(rows.clone()).into_iter().map(i8::cast_unsigned).collect();
+                to.write_all(&bytes)
+            }
             Source::Parameter { parameters, index, part } => {
                 let size = self.length() / 4;
                 numbers(&parameters.data(*index)[part * size..(part + 1) * size])
@@ -70,7 +80,7 @@ impl Tensor<'_> {
         match &self.source {
             Source::Parameter { index, part: 0, .. } => vec![*index],
             Source::Parameters { indices, .. } => indices.clone(),
-            Source::Parameter { .. } | Source::Bytes(_) | Source::Owned(_) => Vec::new(),
+            Source::Parameter { .. } | Source::Bytes(_) | Source::Int8(..) | Source::Scales(_) => Vec::new(),
         }
     }
 }
@@ -116,26 +126,16 @@ pub(super) fn named<'a>(names: &NameTable, parameters: &'a Parameters) -> Vec<Te
 }
 
 /// The parts of an int8 matrix, and the scales of their rows.
-fn int8_tensors<'a>(entry: &Entry, matrix: &Int8Matrix) -> Vec<Tensor<'a>> {
+fn int8_tensors<'a>(entry: &Entry, matrix: &'a Int8Matrix) -> Vec<Tensor<'a>> {
     let (shape, mut tensors) = (entry.part_shape(), Vec::new());
     for (part, name) in entry.hf_names.iter().enumerate() {
         let rows = part * shape[0]..(part + 1) * shape[0];
-        let scales = matrix.scales()[rows.clone()].iter().flat_map(|scale| scale.to_le_bytes()).collect();
-        let numbers = matrix.numbers(rows).into_iter().map(i8::cast_unsigned).collect();
-        let name_of_scales = format!("{name}{SCALES}");
-        tensors.push(Tensor {
-            name: name.clone(),
-            dtype: Dtype::I8,
-            shape: shape.clone(),
-            source: Source::Owned(numbers),
-        });
-        let shape = vec![shape[0]];
-        tensors.push(Tensor {
-            name: name_of_scales,
-            dtype: Dtype::F32,
-            shape,
-            source: Source::Owned(scales),
-        });
+        let mut push = |name: String, dtype, shape: &[usize], source| {
+            tensors.push(Tensor { name, dtype, shape: shape.to_vec(), source });
+        };
+        let scales = Source::Scales(&matrix.scales()[rows.clone()]);
+        push(format!("{name}{SCALES}"), Dtype::F32, &shape[..1], scales);
+        push(name.clone(), Dtype::I8, &shape, Source::Int8(matrix, rows));
     }
     tensors
 }

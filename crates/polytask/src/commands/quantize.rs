@@ -80,7 +80,8 @@ fn run_quantize(
     let open = |root: &RunDir| -> Result<Job, Failure> {
         Ok(assemble_saved(config, open_model(root.root(), device)?, &[Split::Validation])?.job)
     };
-    let (whole, mut job) = (open(run)?, open(run)?);
+    let mut job = open(run)?;
+    let first = job.model.parameters.clone();
     let parts = parts(&job);
     if parts.is_empty()
         || parts.iter().flat_map(|part| &part.matrices).any(|i| job.model.parameters.int8(*i).is_some())
@@ -93,18 +94,18 @@ fn run_quantize(
     }
     let (kept, sensitivity) = match args.keep_score {
         None => (Vec::new(), Vec::new()),
-        Some(most) => kept_parts(&mut job, &parts, &scores_of(&whole, config), config, most),
+        Some(most) => kept_parts(&mut job, &parts, config, most),
     };
-    set_int8(&mut job, &whole.model.parameters, parts.iter().filter(|part| !kept.contains(&part.name)));
+    set_int8(&mut job, &first, parts.iter().filter(|part| !kept.contains(&part.name)));
     job.model.save(&out.model(), 0, ScoreTable::default()).map_err(Failure::failed)?;
     write(&out.config(), config_on(config, out)?.resolved_toml().as_bytes())?;
-    drop(job);
+    job.model.parameters = first;
     // What is measured is what was written.
     let small = open(out)?;
     let folders = [run.model(), out.model()];
-    let tokens = tokens_at_once(config);
+    let tokens = config.train.evaluation_tokens();
     let (tasks, [before, after]) =
-        measure_change([&whole, &small], folders.each_ref().map(|dir| dir.as_path()), tokens);
+        measure_change([&job, &small], folders.each_ref().map(|dir| dir.as_path()), tokens);
     let record = Quantized { sensitivity, kept, tasks, before, after };
     let json = serde_json::to_vec_pretty(&record).map_err(Failure::failed)?;
     write(&out.root().join(RECORD), &json)?;
@@ -142,13 +143,9 @@ fn set_int8<'a>(job: &mut Job, first: &Parameters, parts: impl Iterator<Item = &
     }
 }
 
-fn tokens_at_once(config: &Config) -> usize {
-    config.train.tokens_per_batch.max(2048)
-}
-
 fn scores_of(job: &Job, config: &Config) -> Scores {
     let views = job.views.of(Split::Validation);
-    measure(&job.model, |_| true, views, tokens_at_once(config), Path::new("")).0
+    measure(&job.model, |_| true, views, config.train.evaluation_tokens(), Path::new("")).0
 }
 
 /// The points of a hundred that each task loses.
@@ -165,26 +162,20 @@ fn worst(lost: &BTreeMap<String, f64>) -> f64 {
 }
 
 /// The parts that stay f32 so that no task loses more than `most` points, and what each part costs alone. The most costly one stays first.
-fn kept_parts(
-    job: &mut Job,
-    parts: &[Part],
-    before: &Scores,
-    config: &Config,
-    most: f64,
-) -> (Vec<String>, Vec<Sensitivity>) {
-    let first = job.model.parameters.clone();
+fn kept_parts(job: &mut Job, parts: &[Part], config: &Config, most: f64) -> (Vec<String>, Vec<Sensitivity>) {
+    let (first, before) = (job.model.parameters.clone(), scores_of(job, config));
     let mut sensitivity = Vec::new();
     for part in parts {
         set_int8(job, &first, std::iter::once(part));
         sensitivity
-            .push(Sensitivity { part: part.name.clone(), lost: lost(before, &scores_of(job, config)) });
+            .push(Sensitivity { part: part.name.clone(), lost: lost(&before, &scores_of(job, config)) });
     }
     let mut order: Vec<&Sensitivity> = sensitivity.iter().collect();
     order.sort_by(|a, b| worst(&b.lost).total_cmp(&worst(&a.lost)));
     let mut kept: Vec<String> = Vec::new();
     for next in order {
         set_int8(job, &first, parts.iter().filter(|part| !kept.contains(&part.name)));
-        if worst(&lost(before, &scores_of(job, config))) <= most {
+        if worst(&lost(&before, &scores_of(job, config))) <= most {
             break;
         }
         kept.push(next.part.clone());

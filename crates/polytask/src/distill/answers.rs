@@ -144,7 +144,7 @@ pub fn learn(
                 let head = &mut teacher.model.tasks[lesson.teacher].head;
                 head.encode_targets(Split::Train, &view).map_err(Failure::refused)?;
             }
-            let tokens = config.train.tokens_per_batch.max(2048);
+            let tokens = config.train.evaluation_tokens();
             let found = teacher_answers(&teacher.model, lesson.teacher, &view, tokens, stop);
             let Some(mut answers) = found.map_err(Failure::failed)? else { return Ok(false) };
             let head = &mut job.model.tasks[lesson.student].head;

@@ -50,7 +50,7 @@ pub fn write(config: &Config, job: &Job, run: &RunDir, device: &Device, say: boo
     let Some(distill) = &config.distill else { return Ok(()) };
     let names: Vec<&str> = job.model.tasks.iter().map(|slot| slot.name.as_str()).collect();
     let is_taught = |task: &str| job.model.tasks.iter().any(|s| s.name == task && s.head.teacher().is_some());
-    let tokens = config.train.tokens_per_batch.max(2048);
+    let tokens = config.train.evaluation_tokens();
     let (student_scores, student) = {
         let wanted = |task: &str| is_taught(task);
         let views = job.views.of(Split::Validation);
@@ -134,7 +134,7 @@ fn tasks_table(found: &Distilled) -> String {
 }
 
 fn sizes_table(found: &Distilled) -> String {
-    let together = ModelRow::together(&found.teachers);
+    let together = ModelRow::sum(&found.teachers);
     let mut models: Vec<(String, &ModelRow)> =
         found.teachers.iter().map(|teacher| (shown(&teacher.folder), teacher)).collect();
     if models.len() > 1 {

@@ -42,8 +42,8 @@ impl ModelRow {
         self.seconds / self.passes.max(1) as f64
     }
 
-    /// Several models as one.
-    pub fn together(models: &[ModelRow]) -> ModelRow {
+    /// The sum of several models, as if they were one.
+    pub fn sum(models: &[ModelRow]) -> ModelRow {
         ModelRow {
             folder: PathBuf::new(),
             parameters: models.iter().map(|model| model.parameters).sum(),

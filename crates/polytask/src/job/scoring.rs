@@ -16,7 +16,7 @@ pub fn score_tasks(
     split: Split,
     wanted: impl Fn(&TaskSlot) -> bool,
 ) -> Result<(Evaluation, TaskPredictions), Failure> {
-    let (never, tokens) = (AtomicBool::new(false), config.train.tokens_per_batch.max(2048));
+    let (never, tokens) = (AtomicBool::new(false), config.train.evaluation_tokens());
     let found = evaluate_tasks(&job.model, wanted, split, job.views.of(split), tokens, &never);
     let (evaluation, predictions) = found.ok_or_else(|| Failure::failed("the evaluation was stopped"))?;
     let nonfinite = evaluation.nonfinite();

@@ -118,7 +118,7 @@ fn points(
     let views = views.iter();
     match features {
         Features::States => {
-            let tokens = config.train.tokens_per_batch.max(2048);
+            let tokens = config.train.evaluation_tokens();
             views.zip(&rows).map(|(view, rows)| mean_pooled_states(model, view, rows, tokens)).collect()
         }
         Features::Tokens => {

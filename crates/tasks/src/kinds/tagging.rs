@@ -48,7 +48,6 @@ use crate::distillation::{self, SoftLoss, SoftOutputs, TaughtRow};
 use crate::heads::crf_head::CrfHead;
 use crate::heads::head::{self, LinearHead};
 use crate::input;
-use crate::losses::soft;
 use crate::onnx::FIRST_TOKENS;
 use crate::row_comparison::WordDifference;
 use crate::targets::labels::{self, IGNORE_INDEX, Labels};
@@ -499,15 +498,9 @@ impl Head for TaggingHead {
         taught: &[TaughtRow<'_>],
         temperature: f32,
     ) -> Option<SoftLoss> {
-        let (tokens, answers, weights) = distillation::taught_words(batch, taught, self.labels.len());
-        if tokens.is_empty() {
-            return None;
-        }
         let dropout = head::dropout(self.kind.config.dropout, &self.kind.task, batch.dropout_seed);
-        let states = kernels::gather_rows(batch.states.clone(), &tokens);
-        let logits = self.linear.logits(parameters, states, dropout);
-        let sum = soft::softmax(logits, &answers, weights, temperature);
-        Some(SoftLoss { sum, num_targets: tokens.len() })
+        let logits = |states| self.linear.logits(parameters, states, dropout);
+        distillation::loss_of_words(batch, taught, self.labels.len(), temperature, logits)
     }
 
     fn predict(

@@ -153,6 +153,13 @@ pub struct TrainConfig {
     pub max_nonfinite_steps: usize,
 }
 
+impl TrainConfig {
+    /// The most tokens that go through the trunk at once outside of training: a batch, or more where batches are small.
+    pub fn evaluation_tokens(&self) -> usize {
+        self.tokens_per_batch.max(2048)
+    }
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {

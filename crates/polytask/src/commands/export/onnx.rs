@@ -58,7 +58,7 @@ pub(super) fn export(model: &Model, args: &cli::Export) -> Result<(), Failure> {
     write(&args.out, TOKENIZER, model.tokenizer.to_json().as_bytes())?;
     write(&args.out, TASKS, &described)?;
     write(&args.out, MODEL, &graph)?;
-    tell(&args.out, &outputs, graph.len());
+    print_outputs(&args.out, &outputs, graph.len());
     Ok(())
 }
 
@@ -147,7 +147,7 @@ fn described(model: &Model, outputs: &[Output<'_>], precision: ExportPrecision) 
 }
 
 /// Says what is there.
-fn tell(folder: &Path, outputs: &[Output<'_>], size: usize) {
+fn print_outputs(folder: &Path, outputs: &[Output<'_>], size: usize) {
     let mut table = Table::new(&["output", "kind", "shape", "activation"]);
     for Output { task, kind, head } in outputs {
         let dims = head.shape.iter().map(|dim| match dim {

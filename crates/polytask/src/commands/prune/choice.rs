@@ -6,6 +6,7 @@
 
 use crate::cli::LayersBy;
 use crate::failure::Failure;
+use model::kept_layers;
 use model::pruning::{Cut, CuttableSizes};
 use serde::Serialize;
 use train::TaskImportance;
@@ -83,16 +84,17 @@ impl Wanted {
     /// What stays, by the importance of tasks that count for `weights`.
     pub fn choose(&self, tasks: &[TaskImportance], weights: &[f64], sizes: &CuttableSizes) -> Cut {
         let layers = self.layers.map(|kept| {
-            let by_layer =
-                together(tasks, weights, |task| task.layers.iter().map(|layer| vec![*layer]).collect());
+            let by_layer = weighted_importance(tasks, weights, |task| {
+                task.layers.iter().map(|layer| vec![*layer]).collect()
+            });
             let of: Vec<f64> = by_layer.into_iter().flatten().collect();
             match self.by {
                 LayersBy::Importance => greatest(&of, kept, sizes.first_layer_stays.then_some(0)),
-                LayersBy::Spacing => (0..kept).map(|layer| layer * of.len() / kept).collect(),
+                LayersBy::Spacing => kept_layers(of.len(), kept),
             }
         });
         let most = |of: fn(&TaskImportance) -> Vec<Vec<f64>>, kept: &dyn Fn(usize) -> usize| {
-            let all = together(tasks, weights, of);
+            let all = weighted_importance(tasks, weights, of);
             all.iter().map(|layer| greatest(layer, kept(layer.len()), None)).collect::<Vec<_>>()
         };
         Cut {
@@ -118,8 +120,8 @@ fn kept_columns(count: usize, share: f64) -> usize {
     (units * unit).clamp(unit.min(count), count)
 }
 
-/// The importance of structures for all tasks.
-fn together(
+/// The importance of structures for all tasks, the sum of their shares in each task's own.
+fn weighted_importance(
     tasks: &[TaskImportance],
     weights: &[f64],
     of: impl Fn(&TaskImportance) -> Vec<Vec<f64>>,

@@ -121,7 +121,7 @@ impl Prune<'_> {
 
     /// Scores both models, and says what they take.
     fn measured(&self, tasks: Vec<TaskImportance>, cut: Cut, job: &Job, small: &Job) -> Pruned {
-        let (tokens, out) = (self.config.train.tokens_per_batch.max(2048), self.out.model());
+        let (tokens, out) = (self.config.train.evaluation_tokens(), self.out.model());
         let (mut scores, models) = measure_change([job, small], [&self.dir, &out], tokens);
         scores.retain(|row| tasks.iter().any(|task| task.task == row.task));
         Pruned::new(self, (tasks, cut), scores, models)
