@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A step of a small decoder beside PyTorch: full fine-tuning and LoRA, rows of mixed length.
+"""A step of a small decoder beside PyTorch: full fine-tuning, LoRA, and one of 30 million parameters from scratch; rows of mixed length.
 
   python bench/decoder.py --data DIR --model DIR [--python PYTHON] [--rounds 3] [--steps 12] [--tokens 1024] [--threads 2]
 
@@ -15,8 +15,7 @@ from compare import machine
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = """
-[model]
-backbone = {model}
+{model}
 [data]
 max_length = 128
 [corpus.texts]
@@ -41,11 +40,18 @@ alpha = 32.0
 shared = true
 maps = ["query", "key", "value", "attention_output", "ffn_in", "ffn_gate", "ffn_out"]
 """
-# name, our sharing, what PyTorch does, how it batches, the least that is good
+PRETRAINED = "[model]\nbackbone = {folder}"
+# 33 million parameters with a vocabulary of 49,152; the same sizes stand in reference_decoder.py.
+SCRATCH = """[model]
+backbone = {{ llama = {{ layers = 8, hidden = 384, heads = 6, kv_heads = 2, intermediate_size = 1024 }} }}
+[tokenizer]
+file = {tokenizer}"""
+# name, our model and sharing, what PyTorch does, how it batches, the least that is good
 FIGURES = [
-    ("full fine-tuning, rows grouped by length", "", "full", "grouped", 1.3),
-    ("full fine-tuning, rows as they come", "", "full", "random", 2.0),
-    ("LoRA, rank 16, all linear maps, grouped", LORA, "lora", "grouped", 1.5),
+    ("full fine-tuning, rows grouped by length", (PRETRAINED, ""), "full", "grouped", 1.3),
+    ("full fine-tuning, rows as they come", (PRETRAINED, ""), "full", "random", 2.0),
+    ("LoRA, rank 16, all linear maps, grouped", (PRETRAINED, LORA), "lora", "grouped", 1.5),
+    ("from scratch, 33 M parameters, grouped", (SCRATCH, ""), "scratch", "grouped", 1.25),
 ]
 
 
@@ -68,13 +74,13 @@ def main():
         texts.write_text("".join(json.dumps({"text": json.loads(line)["text"]}) + "\n" for line in lines))
         ours, theirs = {}, {}
         for _ in range(o.rounds):
-            for sharing in ("", LORA):
-                ours.setdefault(sharing, []).append(step_of_ours(o, work, texts, sharing))
+            for what in dict.fromkeys(figure[1] for figure in FIGURES):
+                ours.setdefault(what, []).append(step_of_ours(o, work, texts, *what))
             for _, _, what, batches, _ in FIGURES:
                 theirs.setdefault((what, batches), []).append(step_of_torch(o, texts, what, batches))
     print("| what | ours, tokens/s | PyTorch, tokens/s | ratio | reach | MiB | PyTorch, MiB |\n|---|---:|---:|---:|---:|---:|---:|")
-    for name, sharing, what, batches, least in FIGURES:
-        mine, other = ours[sharing], theirs[what, batches]
+    for name, own, what, batches, least in FIGURES:
+        mine, other = ours[own], theirs[what, batches]
         ratios = [m[0] / t[0] for m, t in zip(mine, other)]
         middle = lambda values: statistics.median(values)
         spread = f"{middle(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
@@ -83,11 +89,12 @@ def main():
         print(f"| {name} | {cells[0]:.0f} | {cells[1]:.0f} | {spread} | {least} | {memory[0]:.0f} | {memory[1]:.0f} |")
 
 
-def step_of_ours(o, work, texts, sharing):
+def step_of_ours(o, work, texts, model, sharing):
     config, run = work / "job.toml", work / "run"
     subprocess.run(["rm", "-rf", str(run)], check=True)
     quoted = lambda path: json.dumps(str(pathlib.Path(path).resolve()))
-    config.write_text(CONFIG.format(model=quoted(o.model), texts=quoted(texts), sharing=sharing, steps=o.steps, tokens=o.tokens, threads=o.threads))
+    model = model.format(folder=quoted(o.model), tokenizer=quoted(o.model / "tokenizer.json"))
+    config.write_text(CONFIG.format(model=model, texts=quoted(texts), sharing=sharing, steps=o.steps, tokens=o.tokens, threads=o.threads))
     memory = peak([o.binary, "train", str(config), "--run", str(run)])
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     steps = [e for e in events if e["event"] == "step"][3:]

@@ -4,7 +4,7 @@ import argparse, json, os, random, resource, statistics, time
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 WARM = 3
 
@@ -13,7 +13,7 @@ def main():
     a = argparse.ArgumentParser(description=__doc__)
     a.add_argument("--model", required=True)
     a.add_argument("--texts", required=True)
-    a.add_argument("--what", choices=["full", "lora"], default="full")
+    a.add_argument("--what", choices=["full", "lora", "scratch"], default="full")
     a.add_argument("--batches", choices=["grouped", "random"], default="grouped")
     a.add_argument("--steps", type=int, default=12)
     a.add_argument("--tokens", type=int, default=1024)
@@ -25,7 +25,11 @@ def main():
     tokenizer = AutoTokenizer.from_pretrained(o.model)
     rows = [tokenizer(json.loads(line)["text"])["input_ids"][: o.max_length] for line in open(o.texts)]
     rows = [row for row in rows if len(row) > 1]
-    model = AutoModelForCausalLM.from_pretrained(o.model, dtype=torch.float32).train()
+    if o.what == "scratch":
+        sizes = dict(num_hidden_layers=8, hidden_size=384, num_attention_heads=6, num_key_value_heads=2, intermediate_size=1024)
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=True, **sizes)).train()
+    else:
+        model = AutoModelForCausalLM.from_pretrained(o.model, dtype=torch.float32).train()
     if o.what == "lora":
         from peft import LoraConfig, get_peft_model
 

@@ -2,8 +2,9 @@
 
 use crate::bf16::rounded;
 use crate::gemm::few_rows;
+use crate::int8::{Finish, Int8Matrix};
 use crate::matmul::MatRef;
-use crate::{CHUNK, GemmKernel};
+use crate::{CHUNK, GemmKernel, linear};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -19,6 +20,8 @@ pub struct PackedMatrix {
 enum Numbers {
     /// The upper halves of f32, rounded to nearest, ties to even.
     Bf16(Vec<u16>),
+    /// Bytes with a scale for each row, whose products quantize their inputs, too.
+    Int8(Int8Matrix),
 }
 
 impl PackedMatrix {
@@ -33,6 +36,19 @@ impl PackedMatrix {
         PackedMatrix { shape, numbers }
     }
 
+    /// Of int8 numbers.
+    pub fn int8(matrix: Int8Matrix) -> Self {
+        PackedMatrix { shape: matrix.shape(), numbers: Numbers::Int8(matrix) }
+    }
+
+    /// The int8 numbers and scales, where it has these.
+    pub fn as_int8(&self) -> Option<&Int8Matrix> {
+        match &self.numbers {
+            Numbers::Int8(matrix) => Some(matrix),
+            Numbers::Bf16(_) => None,
+        }
+    }
+
     /// Rows and columns.
     pub fn shape(&self) -> [usize; 2] {
         self.shape
@@ -42,14 +58,17 @@ impl PackedMatrix {
     pub fn bytes(&self) -> usize {
         match &self.numbers {
             Numbers::Bf16(numbers) => size_of_val(&numbers[..]),
+            Numbers::Int8(matrix) => matrix.bytes(),
         }
     }
 
     /// Some rows as f32.
     pub fn rows(&self, rows: Range<usize>) -> Vec<f32> {
         let width = self.shape[1];
-        let Numbers::Bf16(numbers) = &self.numbers;
-        let numbers = &numbers[rows.start * width..rows.end * width];
+        let numbers = match &self.numbers {
+            Numbers::Bf16(numbers) => &numbers[rows.start * width..rows.end * width],
+            Numbers::Int8(matrix) => return matrix.rows(rows),
+        };
         numbers.par_iter().with_min_len(CHUNK).map(|x| few_rows::Weight::widen(*x)).collect()
     }
 
@@ -59,16 +78,29 @@ impl PackedMatrix {
         index.iter().flat_map(row).collect()
     }
 
-    /// `x w^T` with some rows of the weight: `x` `[n, columns]`, result `[n, rows]`.
-    pub fn product(&self, x: &[f32], n: usize, rows: Range<usize>, products: GemmKernel) -> Vec<f32> {
+    /// `x w^T + b` with some rows of the weight and of the bias: `x` `[n, columns]`, `b` of all rows, result `[n, rows]`.
+    pub fn linear(
+        &self,
+        x: &[f32],
+        n: usize,
+        (rows, b): (Range<usize>, &[f32]),
+        products: GemmKernel,
+    ) -> Vec<f32> {
         let width = self.shape[1];
-        if n <= few_rows::MOST_ROWS {
-            let Numbers::Bf16(numbers) = &self.numbers;
-            let used = &numbers[rows.start * width..rows.end * width];
-            return few_rows::product(x, used, [n, width, rows.len()]);
-        }
-        let (outputs, w) = (rows.len(), self.rows(rows));
-        products.product(MatRef::new(x, n, width), MatRef::new(&w, outputs, width).t())
+        let bias = &b[rows.clone()];
+        let mut y = match &self.numbers {
+            Numbers::Int8(matrix) => return matrix.product(x, n, rows, b, Finish::Bias),
+            Numbers::Bf16(numbers) if n <= few_rows::MOST_ROWS => {
+                let used = &numbers[rows.start * width..rows.end * width];
+                few_rows::product(x, used, [n, width, rows.len()])
+            }
+            Numbers::Bf16(_) => {
+                let (outputs, w) = (rows.len(), self.rows(rows));
+                products.product(MatRef::new(x, n, width), MatRef::new(&w, outputs, width).t())
+            }
+        };
+        linear::add_bias(&mut y, bias);
+        y
     }
 
     /// The gradient of `x` from that of the product, `dy` `[n, rows]`: `dy w`.
@@ -94,7 +126,7 @@ mod tests {
                 packed.gather(&[3, 0, 3]),
                 [&rounded[60..80], &rounded[..20], &rounded[60..80]].concat()
             );
-            let y = packed.product(&x, n, 4..9, GemmKernel::F32);
+            let y = packed.linear(&x, n, (4..9, &[0.0; 12]), GemmKernel::F32);
             let right =
                 |i: usize, j: usize| (0..20).map(|k| x[i * 20 + k] * rounded[(4 + j) * 20 + k]).sum::<f32>();
             assert!((0..n * 5).all(|at| (y[at] - right(at / 5, at % 5)).abs() < 1e-4));

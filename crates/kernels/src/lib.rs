@@ -28,7 +28,7 @@ mod tests;
 
 pub use cpu::{
     AdamW, CrossEntropyTargets, Dropout, Glu, MixtureWeights, PackedMatrix, RotaryAngles,
-    SoftCrossEntropyTargets, matmul, splitmix,
+    SoftCrossEntropyTargets, int8::Int8Matrix, matmul, splitmix,
 };
 pub use elementwise::{Element, Formula, elementwise};
 pub use jacobian::{accumulate_gramian, map_rows_in_place, weighted_sum};
@@ -223,6 +223,11 @@ pub fn add_gradient(x: Tensor<2>, g: Vec<f32>) -> Tensor<2> {
 /// Whether [`add_gradient`] does on a device what it says.
 pub fn can_add_gradient(device: &Device) -> bool {
     flex::as_flex(&Tensor::<1>::zeros([1], &device.clone().inner())).is_some()
+}
+
+/// Whether a device has products with packed weights ([`packed_linear`]): the processor.
+pub fn can_pack(device: &Device) -> bool {
+    can_add_gradient(device)
 }
 
 /// Matrices with the same rows side by side: parts `[n, w]` of any widths, result `[n, sum of w]`.

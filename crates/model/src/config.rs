@@ -18,6 +18,10 @@ pub struct ModelConfig {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.95))]
     pub dropout: Option<f32>,
+    /// A trained model, such as "runs/a/model", whose heads the tasks of the same names begin with, and whose labels they keep; a decoder
+    /// beside the backbone is taken from it, too. For a trunk that is that model's, or was cut out of it. None by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<String>,
     /// A fresh decoder on the backbone, for tasks that write text; T5 has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoder: Option<DecoderConfig>,

@@ -142,6 +142,14 @@ pub enum ModelError {
         /// What may stand there.
         expected: String,
     },
+    /// Structures that cannot be cut out of a network.
+    #[error("{what}: {reason}")]
+    NotCut {
+        /// What was to be cut: layers, heads, ffn.
+        what: &'static str,
+        /// What stands in the way.
+        reason: String,
+    },
     /// A model that cannot be written for other programs.
     #[error("{format}: {reason}. Try: {remedy}")]
     NoExport {

@@ -22,6 +22,7 @@ mod layers;
 pub mod merging;
 pub mod onnx;
 mod parameters;
+pub mod pruning;
 mod sharing;
 mod trunk;
 
@@ -42,8 +43,8 @@ pub use io::hub;
 pub use io::names::{Entry, NameTable};
 pub use io::{
     GgufQuantization, PassthroughTensor, SavedTensors, adapter_folder, has_sharing, is_causal, load_adapters,
-    load_decoder, load_heads, load_sharing, open, open_layers, save, save_adapters, save_decoder, save_gguf,
-    save_gguf_adapter, save_heads,
+    load_decoder, load_heads, load_heads_of, load_sharing, open, open_layers, pack_int8, save, save_adapters,
+    save_decoder, save_gguf, save_gguf_adapter, save_heads,
 };
 pub use kernels::Precision;
 pub use parameters::{

@@ -55,6 +55,10 @@ pub enum Command {
     Sweep(Sweep),
     /// Merge models that were trained from one checkpoint into one for all their tasks, without training
     Merge(Merge),
+    /// Cut out of a trained model the layers, heads and feed-forward columns that its tasks depend on least
+    Prune(Prune),
+    /// Write a trained model with int8 weights: a quarter of the size, faster on processors with instructions for it
+    Quantize(Quantize),
     /// Write a trained model as a file for other programs: ONNX, or GGUF of a decoder
     Export(Export),
     /// Write a commented starter config
@@ -565,6 +569,79 @@ pub struct Merge {
     pub json: bool,
 }
 
+/// `polytask prune`
+#[derive(Args)]
+pub struct Quantize {
+    /// The run's directory
+    pub run: PathBuf,
+    /// The directory of the result, empty or not there
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The most points of a hundred that a task's validation score may lose: layers stay f32 until all tasks are within
+    #[arg(long, value_name = "POINTS")]
+    pub keep_score: Option<f64>,
+    /// Print one JSON object in place of the tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `polytask prune`
+#[derive(Args)]
+pub struct Prune {
+    /// The run's directory
+    pub run: PathBuf,
+    /// The directory of the result, empty or not there
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The share of feed-forward columns that stays in every layer
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub ffn: Option<f64>,
+    /// The share of attention heads that stays in every layer, with their keys and values; of decoders
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub heads: Option<f64>,
+    /// How many layers stay
+    #[arg(long, value_name = "N")]
+    pub layers: Option<usize>,
+    /// Which of them
+    #[arg(long, value_enum, default_value = "importance", requires = "layers")]
+    pub layers_by: LayersBy,
+    /// Rows of each task that importance is measured on
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = rows)]
+    pub rows: usize,
+    /// The split that they are of: train, validation or test
+    #[arg(long, default_value = "train")]
+    pub split: String,
+    /// The seed that they are drawn by
+    #[arg(long, default_value_t = 17)]
+    pub seed: u64,
+    /// What computes: cpu, cuda or wgpu [default: what the run was trained on]
+    #[arg(long, value_parser = device)]
+    pub device: Option<DeviceName>,
+    /// Print one JSON object in place of the tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which layers stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LayersBy {
+    /// The most important ones
+    #[default]
+    Importance,
+    /// Evenly spread ones, as a student of `distill.layers` has them
+    Spacing,
+}
+
+impl LayersBy {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            LayersBy::Importance => "importance",
+            LayersBy::Spacing => "spacing",
+        }
+    }
+}
+
 /// `polytask trial`
 #[derive(Args)]
 pub struct Trial {
@@ -592,6 +669,14 @@ pub struct Init {
     /// The file to write
     #[arg(default_value = "polytask.toml")]
     pub file: PathBuf,
+}
+
+/// A number of rows.
+fn rows(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|rows| *rows > 0)
+        .ok_or_else(|| "expected a number of rows, 1 or more".to_owned())
 }
 
 /// A device by its name.

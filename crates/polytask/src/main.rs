@@ -32,6 +32,8 @@ fn main() -> ExitCode {
             | Command::Affinity(_)
             | Command::Sweep(_)
             | Command::Merge(_)
+            | Command::Prune(_)
+            | Command::Quantize(_)
             | Command::Export(_)
     );
     let done = match command {
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
         Command::Compare(args) => commands::compare::compare(&args),
         Command::Sweep(args) => commands::sweep::sweep(&args),
         Command::Export(args) => commands::export::export(&args),
+        Command::Prune(args) => commands::prune::prune(&args),
+        Command::Quantize(args) => commands::quantize::quantize(&args),
         Command::Merge(args) => commands::merge::merge(&args),
         Command::Trial(args) => study::execute::trial(&args),
     };

@@ -47,6 +47,14 @@ pub enum TrainError {
         /// The teacher's task.
         task: String,
     },
+    /// A gradient of a row's loss that is no number.
+    #[error(
+        "a gradient of task `{task}` is not finite on its own rows: the weights of the model have overflowed; take an earlier checkpoint"
+    )]
+    NonFiniteImportance {
+        /// The task.
+        task: String,
+    },
     /// A phase without training rows.
     #[error("phase {number}: nothing to train: none of its tasks has a labelled row in its training split")]
     NothingInPhase {

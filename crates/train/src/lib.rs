@@ -54,6 +54,7 @@ pub use loading::step_plan::StepPlan;
 pub use optimizer::{AdamWConfig, OptimizerConfig, OptimizerState};
 pub use probe::chosen_steps::ChosenSteps;
 pub use probe::gradient_memory::GradientMemory;
+pub use probe::importance::{TaskImportance, importance};
 pub use probe::lr_range_test::{LrRange, LrRangeTest, LrTrial, lr_range_test};
 pub use probe::measure::{TaskCost, measure};
 pub use probe::plan::{Plan, PlanSegment, PlannedPhase, plan};

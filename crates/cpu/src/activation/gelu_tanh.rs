@@ -21,23 +21,29 @@ const CUBIC: f32 = 0.044_715;
 
 /// The share of `x` that the activation lets through.
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
+pub(super) fn share(x: f32) -> f32 {
     1.0 / (1.0 + simd::exp(-2.0 * ROOT * (x + CUBIC * x * x * x)))
+}
+
+/// The share, and the slope of the activation.
+#[inline(always)]
+pub(super) fn share_and_slope(x: f32) -> [f32; 2] {
+    let s = share(x);
+    // Far out the share is 0 or 1, and its slope 0: the limits keep infinities out of the product.
+    let near = x.clamp(-100.0, 100.0);
+    [s, s + 2.0 * ROOT * near * s * (1.0 - s) * (1.0 + 3.0 * CUBIC * near * near)]
 }
 
 simd::simd! {
     fn activate(x: &mut [f32]) {
         for x in x {
-            *x *= sigmoid(*x);
+            *x *= share(*x);
         }
     }
 
     fn differentiate(d: &mut [f32], x: &[f32]) {
         for (d, x) in d.iter_mut().zip(x) {
-            let s = sigmoid(*x);
-            // Far out the share is 0 or 1, and its slope 0: the limits keep infinities out of the product.
-            let near = x.clamp(-100.0, 100.0);
-            *d *= s + 2.0 * ROOT * near * s * (1.0 - s) * (1.0 + 3.0 * CUBIC * near * near);
+            *d *= share_and_slope(*x)[1];
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Gated linear units (Shazeer 2020): `activation(a) b`, where the activation is `x` times the share of it that passes.
 
 use super::gelu::{normal_cdf, times_density};
+use super::gelu_tanh;
 use crate::{CHUNK, simd};
 use rayon::prelude::*;
 
@@ -30,30 +31,12 @@ pub fn backward(d: &[f32], a: &[f32], b: &[f32], activation: Glu) -> [Vec<f32>; 
     [d_a, d_b]
 }
 
-/// `sqrt(2 / pi)`
-const ROOT: f32 = 0.797_884_6;
-const CUBIC: f32 = 0.044_715;
-
 #[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + simd::exp(-x))
 }
 
-/// The share of `x` that the GELU with tanh lets through.
-#[inline(always)]
-fn tanh_share(x: f32) -> f32 {
-    sigmoid(2.0 * ROOT * (x + CUBIC * x * x * x))
-}
-
-/// Shares and slopes of the activation: what `x` is multiplied by, and the derivative.
-#[inline(always)]
-fn gelu_tanh(x: f32) -> [f32; 2] {
-    let s = tanh_share(x);
-    // Far out the share is 0 or 1, and its slope 0: the limits keep infinities out of the product.
-    let near = x.clamp(-100.0, 100.0);
-    [s, s + 2.0 * ROOT * near * s * (1.0 - s) * (1.0 + 3.0 * CUBIC * near * near)]
-}
-
+/// The share and the slope of the activation: what `x` is multiplied by, and the derivative.
 #[inline(always)]
 fn silu(x: f32) -> [f32; 2] {
     let s = sigmoid(x);
@@ -89,7 +72,7 @@ simd::simd! {
     fn glu(y: &mut [f32], b: &[f32], activation: Glu) {
         match activation {
             Glu::Gelu => gate(y, b, normal_cdf),
-            Glu::GeluTanh => gate(y, b, tanh_share),
+            Glu::GeluTanh => gate(y, b, gelu_tanh::share),
             Glu::Silu => gate(y, b, sigmoid),
         }
     }
@@ -97,7 +80,7 @@ simd::simd! {
     fn glu_backward(d_a: &mut [f32], d_b: &mut [f32], d: &[f32], activation: Glu) {
         match activation {
             Glu::Gelu => gate_backward(d_a, d_b, d, gelu),
-            Glu::GeluTanh => gate_backward(d_a, d_b, d, gelu_tanh),
+            Glu::GeluTanh => gate_backward(d_a, d_b, d, gelu_tanh::share_and_slope),
             Glu::Silu => gate_backward(d_a, d_b, d, silu),
         }
     }

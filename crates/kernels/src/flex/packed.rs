@@ -26,8 +26,7 @@ impl FusedOp<2> for PackedLinear {
         requires_grad: [bool; 2],
     ) -> (FlexTensor, Option<Self>) {
         let n = dim(&x, 0);
-        let mut y = w.product(as_f32_slice(&x), n, rows.clone(), precision.kernel());
-        linear::add_bias(&mut y, &as_f32_slice(&b)[rows.clone()]);
+        let y = w.linear(as_f32_slice(&x), n, (rows.clone(), as_f32_slice(&b)), precision.kernel());
         let y = tensor(y, [n, rows.len()]);
         (y, requires_grad.contains(&true).then_some(PackedLinear { w, rows, n, precision }))
     }

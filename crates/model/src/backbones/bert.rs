@@ -38,6 +38,7 @@ use crate::io::{self, Checkpoint};
 use crate::layers::longest;
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
+use crate::pruning::CuttableSizes;
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{EncoderInput, FeedForwardId, LayerContext, LinearId, Prefixed, TokenSelection};
 use architecture::DISTANCES;
@@ -265,12 +266,9 @@ impl Backbone for Bert {
             // Vectors of corpora are as wide as states.
             _ => (types, segments),
         };
-        let ids = context.parameters().local_row_indices(self.word, input.ids);
-        let tables = [
-            (context.matrix(self.word), &*ids),
-            (context.matrix(self.position), &positions[..]),
-            (types, &segments[..]),
-        ];
+        let (words, ids) = context.token_table(self.word, input.ids);
+        let tables =
+            [(words, &*ids), (context.matrix(self.position), &positions[..]), (types, &segments[..])];
         let (gamma, beta) = (context.vector(self.norm.gamma), context.vector(self.norm.beta));
         let x = kernels::embed_norm(tables, gamma, beta, s.eps, context.dropout(s.dropout, 0));
         let Some(projection) = self.projection else { return x };
@@ -349,6 +347,18 @@ impl Backbone for Bert {
         let dropout = context.dropout(feed_forward_rate, site(2));
         let (y, dropout) = context.after_half(Some(index), Half::FeedForward, &x, y, dropout);
         self.add_norm(context, [y, x], layer.norm, dropout)
+    }
+
+    fn cuttable(&self) -> CuttableSizes {
+        let (sizes, keys) = (&self.settings.sizes, &self.settings.architecture.keys);
+        let cuttable = CuttableSizes::ffn_alone(keys.intermediate_size);
+        match sizes.stacks() < sizes.layers {
+            true => CuttableSizes {
+                layers: Err("layers have the same weights, so that none of them is more important"),
+                ..cuttable
+            },
+            false => cuttable,
+        }
     }
 
     fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {

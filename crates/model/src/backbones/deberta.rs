@@ -38,6 +38,7 @@ use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint, TensorNaming};
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
+use crate::pruning::CuttableSizes;
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{
     EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection, from_zero, sequences_of,
@@ -324,8 +325,8 @@ impl Backbone for Deberta {
             Some(position) => (context.matrix(position), input.positions),
             None => (nothing(), &none[..]),
         };
-        let ids = context.parameters().local_row_indices(self.word, input.ids);
-        let tables = [(context.matrix(self.word), &*ids), positions, (types, &segments[..])];
+        let (words, ids) = context.token_table(self.word, input.ids);
+        let tables = [(words, &*ids), positions, (types, &segments[..])];
         let (gamma, beta) = (context.vector(self.norm.gamma), context.vector(self.norm.beta));
         kernels::embed_norm(tables, gamma, beta, s.eps, context.dropout(s.dropout, 0))
     }
@@ -360,6 +361,10 @@ impl Backbone for Deberta {
         let dropout = context.dropout(s.dropout, site(index, 2));
         let (y, dropout) = context.after_half(Some(index), Half::FeedForward, &x, y, dropout);
         self.add_norm(context, [y, x], layer.norm, dropout)
+    }
+
+    fn cuttable(&self) -> CuttableSizes {
+        CuttableSizes::ffn_alone("intermediate_size")
     }
 
     fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {

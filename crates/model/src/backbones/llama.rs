@@ -28,10 +28,10 @@
 mod family;
 mod gguf;
 mod onnx;
-pub(super) mod rope;
 mod settings;
 
-use super::{Backbone, BackboneSpec, LanguageModel};
+use super::rope::Rotary;
+use super::{Backbone, BackboneSpec, LanguageModel, types_of_windows};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
@@ -39,11 +39,11 @@ use crate::io::{self, Checkpoint, GgufModel, TensorNaming};
 use crate::layers::lecun_normal;
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
+use crate::pruning::{CuttableSizes, HeadSizes};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
 use burn::tensor::Tensor;
 use kernels::AttentionSettings;
-use rope::Rotary;
 pub use settings::LlamaConfig;
 use settings::Settings;
 
@@ -181,9 +181,7 @@ impl Llama {
     }
 
     fn rotate(&self, index: usize, x: Tensor<2>, heads: usize, positions: &[u32]) -> Tensor<2> {
-        let rotary = &self.rotary[usize::from(self.settings.windows[index].is_some())];
-        let known = positions.iter().max().map_or(0, |last| *last as usize + 1);
-        kernels::rotary(x, heads, positions, &rotary.angles(known))
+        self.rotary[usize::from(self.settings.windows[index].is_some())].rotate(x, heads, positions)
     }
 
     /// The attention of a layer.
@@ -352,6 +350,38 @@ impl Backbone for Llama {
 
     fn finish(&self, context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         self.rms_norm(context, x, self.norm)
+    }
+
+    fn layer_types(&self) -> Option<Vec<&'static str>> {
+        let has_key = self.settings.family.keys.contains(&"layer_types");
+        has_key.then(|| types_of_windows(&self.settings.windows))
+    }
+
+    fn cuttable(&self) -> CuttableSizes {
+        let s = &self.settings;
+        let divide = s.family.heads_divide_hidden.then_some(s.hidden);
+        let heads = HeadSizes { heads: s.heads, kv_heads: s.kv_heads, head_dim: s.head_dim, divide };
+        CuttableSizes {
+            ffn: Ok("intermediate_size"),
+            heads: Ok(heads),
+            layers: Ok(()),
+            first_layer_stays: false,
+        }
+    }
+
+    fn layer_gate(&self, index: usize) -> Vec<(usize, f64)> {
+        let layer = &self.layers[index];
+        let offset = f64::from(self.settings.family.norm_offset);
+        match layer.post_norms {
+            // A norm takes a factor before it out again.
+            Some(norms) => norms.map(|norm| (norm.index(), offset)).to_vec(),
+            None => [layer.output, layer.feed_forward.ffn_out]
+                .into_iter()
+                .flat_map(|linear| [Some(linear.weight.index()), linear.bias.map(VectorId::index)])
+                .flatten()
+                .map(|parameter| (parameter, 0.0))
+                .collect(),
+        }
     }
 
     fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {

@@ -6,6 +6,7 @@ pub mod deberta;
 pub mod llama;
 pub mod modernbert;
 mod registry;
+mod rope;
 pub mod t5;
 
 pub use registry::{BackboneConfig, CATALOGUE, FromScratch, build};
@@ -17,8 +18,9 @@ use crate::io::GgufModel;
 use crate::io::PassthroughTensor;
 use crate::io::names::NameTable;
 use crate::onnx::{OnnxGraph, Value};
-use crate::parameters::MatrixId;
-use crate::sharing::{SiteWeight, TrunkShape};
+use crate::parameters::{MatrixId, VectorId};
+use crate::pruning::CuttableSizes;
+use crate::sharing::{Map, SiteWeight, TrunkShape};
 use crate::trunk::{EncoderInput, LayerContext, TokenSelection};
 use burn::tensor::Tensor;
 use kernels::Precision;
@@ -81,6 +83,12 @@ impl BackboneSpec {
     }
 }
 
+/// `layer_types` of layers with these windows.
+fn types_of_windows(windows: &[Option<usize>]) -> Vec<&'static str> {
+    let name = |window: &Option<usize>| if window.is_some() { "sliding_attention" } else { "full_attention" };
+    windows.iter().map(name).collect()
+}
+
 /// A network, layer by layer. It holds sizes and handles; it knows no freezing, no precision, no dataset embeddings and no
 /// sharing scheme: [`crate::Trunk`] does, and hands it a [`LayerContext`].
 pub trait Backbone: Send + Sync + Debug {
@@ -104,6 +112,29 @@ pub trait Backbone: Send + Sync + Debug {
     /// What follows the last layer: the last norm of a pre-norm network.
     fn finish(&self, _context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         x
+    }
+
+    /// Which of its sizes can be made smaller, so that its config.json says so.
+    fn cuttable(&self) -> CuttableSizes {
+        CuttableSizes::none("the backbone has none of its own in each layer that config.json could say")
+    }
+
+    /// For each layer the keys that a token sees as config.json's `layer_types` says it, where layers differ in that; `None` where they do
+    /// not, or where config.json has no such key.
+    fn layer_types(&self) -> Option<Vec<&'static str>> {
+        None
+    }
+
+    /// The parameters whose sum of (offset + weight) times gradient is the derivative of a loss by a number that everything which layer
+    /// `index` adds to the states is multiplied by: index and offset. Those of the maps out of the layer's two halves, unless norms follow.
+    fn layer_gate(&self, index: usize) -> Vec<(usize, f64)> {
+        let out = self.spec().layers[index]
+            .iter()
+            .filter(|site| matches!(site.map, Map::AttentionOutput | Map::FfnOut));
+        out.flat_map(|site| [Some(site.weight.index()), site.bias.map(VectorId::index)])
+            .flatten()
+            .map(|parameter| (parameter, 0.0))
+            .collect()
     }
 
     /// Adds the whole network to an ONNX graph, and returns its states `[batch, length, hidden]` out of [`Backbone::finish`].

@@ -27,14 +27,15 @@
 mod onnx;
 mod settings;
 
-use super::llama::rope::Rotary;
-use super::{Backbone, BackboneSpec};
+use super::rope::Rotary;
+use super::{Backbone, BackboneSpec, types_of_windows};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::io::names::{NameTable, ParameterBuilder};
 use crate::io::{self, Checkpoint, TensorNaming};
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
+use crate::pruning::CuttableSizes;
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
 use burn::tensor::Tensor;
@@ -155,9 +156,7 @@ impl ModernBert {
 
     /// Rotates the first `heads` heads of tokens at these positions.
     fn rotate(&self, index: usize, x: Tensor<2>, heads: usize, positions: &[u32]) -> Tensor<2> {
-        let rotary = &self.rotary[usize::from(self.settings.windows[index].is_some())];
-        let known = positions.iter().max().map_or(0, |last| *last as usize + 1);
-        kernels::rotary(x, heads, positions, &rotary.angles(known))
+        self.rotary[usize::from(self.settings.windows[index].is_some())].rotate(x, heads, positions)
     }
 
     /// The attention of a layer.
@@ -293,6 +292,15 @@ impl Backbone for ModernBert {
 
     fn finish(&self, context: &LayerContext<'_>, x: Tensor<2>) -> Tensor<2> {
         self.layer_norm(context, x, self.final_norm)
+    }
+
+    fn layer_types(&self) -> Option<Vec<&'static str>> {
+        Some(types_of_windows(&self.settings.windows))
+    }
+
+    fn cuttable(&self) -> CuttableSizes {
+        // The first layer has no norm before its attention.
+        CuttableSizes { first_layer_stays: true, ..CuttableSizes::ffn_alone("intermediate_size") }
     }
 
     fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {

@@ -27,25 +27,42 @@ pub(crate) fn kept_layers(layers: usize, kept: usize) -> Vec<usize> {
     (0..kept).map(|layer| layer * layers / kept).collect()
 }
 
-/// Lets a config.json say that only `kept` of its layers are there; gives these.
+/// Lets a config.json say that only `kept` of its layers are there, evenly spread; gives these.
 ///
 /// # Errors
 /// More layers than there are, none, or a network whose layers cannot be left out.
 pub(crate) fn reduce_config(path: &Path, json: &mut Value, kept: usize) -> Result<Vec<usize>, ModelError> {
-    let read = ConfigReader { path, json };
-    let Some(key) = COUNTS.iter().find(|key| json.get(**key).is_some()) else {
-        return Err(
-            read.error(COUNTS[0], "a network with one stack of layers, of which some can be kept".into())
-        );
-    };
-    let layers = read.size(key, None, MOST)?;
+    let (_, layers) = counted(path, json)?;
     if !(1..=layers).contains(&kept) {
         let expected = format!("1 to {layers}, the layers of {}", path.display());
         return Err(ModelError::KeptLayers { found: kept, expected });
     }
-    if kept == layers {
-        return Ok((0..layers).collect());
+    let of = kept_layers(layers, kept);
+    keep_layers(path, json, &of)?;
+    Ok(of)
+}
+
+/// The key that says how many layers there are, and how many.
+fn counted(path: &Path, json: &Value) -> Result<(&'static str, usize), ModelError> {
+    let read = ConfigReader { path, json };
+    match COUNTS.iter().find(|key| json.get(**key).is_some()) {
+        Some(key) => Ok((key, read.size(key, None, MOST)?)),
+        None => {
+            Err(read.error(COUNTS[0], "a network with one stack of layers, of which some can be kept".into()))
+        }
     }
+}
+
+/// Lets a config.json say that only these of its layers are there.
+///
+/// # Errors
+/// A network whose layers cannot be left out.
+pub(crate) fn keep_layers(path: &Path, json: &mut Value, of: &[usize]) -> Result<(), ModelError> {
+    let (key, layers) = counted(path, json)?;
+    if of.len() == layers {
+        return Ok(());
+    }
+    let read = ConfigReader { path, json };
     let is_set = |key: &str| json.get(key).is_some_and(|value| !value.is_null());
     let named =
         |key: &str, of: &[&str]| json.get(key).and_then(Value::as_str).is_some_and(|v| of.contains(&v));
@@ -57,13 +74,12 @@ pub(crate) fn reduce_config(path: &Path, json: &mut Value, kept: usize) -> Resul
     if read.json.get("num_hidden_groups").is_some_and(|groups| groups.as_u64() != Some(1)) {
         return Err(read.error("num_hidden_groups", "1, so that all layers have the same weights".into()));
     }
-    let of = kept_layers(layers, kept);
     if let Some(Value::Array(types)) = json.get_mut(TYPES) {
         let kept_types = of.iter().filter_map(|layer| types.get(*layer).cloned()).collect();
         *types = kept_types;
     }
-    json[*key] = kept.into();
-    Ok(of)
+    json[key] = of.len().into();
+    Ok(())
 }
 
 /// The tensors of a checkpoint without those of the layers that are left out.

@@ -20,6 +20,7 @@ use crate::init::Init;
 use crate::parameters::{Parameters, Role};
 use crate::trunk::Trunk;
 pub use adapters::{adapter_folder, load_adapters, save_adapters};
+pub(crate) use fewer_layers::keep_layers;
 pub(crate) use gguf::GgufModel;
 use gguf::GgufReader;
 pub use gguf::{GgufQuantization, save_gguf, save_gguf_adapter};
@@ -32,7 +33,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-pub(crate) use tensor_reader::{TensorReader, Weights};
+pub(crate) use tensor_reader::{TensorReader, Weights, not_finite};
 
 /// A tensor of a checkpoint that the backbone does not use: carried from file to file as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,9 @@ const SHARING: &str = "sharing.safetensors";
 /// The file of a decoder that is not part of a backbone.
 const DECODER: &str = "decoder.safetensors";
 const CONFIG: &str = "config.json";
+/// The key of config.json that says how weights are quantized, and what it says of ours: tensors of int8 with `NAME.scales` beside.
+const QUANTIZATION: &str = "quantization_config";
+const METHOD: &str = "polytask";
 /// No sensible config.json is longer.
 const MAX_JSON_BYTES: u64 = 16 << 20;
 
@@ -113,11 +117,16 @@ fn checkpoint(dir: &Path) -> Result<(Weights<'_>, Value, PathBuf), ModelError> {
     if !path.is_file() {
         return Err(no_config(dir));
     }
-    let json = read_json(&path)?;
+    let mut json = read_json(&path)?;
+    if is_quantized_by_us(&json)
+        && let Some(keys) = json.as_object_mut()
+    {
+        keys.remove(QUANTIZATION);
+    }
     Ok((Weights::Folder(dir), json, path))
 }
 
-fn open_checkpoint(
+pub(crate) fn open_checkpoint(
     checkpoint: Checkpoint<'_>,
     parameters: &mut Parameters,
 ) -> Result<Box<dyn Backbone>, ModelError> {
@@ -128,6 +137,33 @@ fn open_checkpoint(
         return Err(reader.error("model_type", format!("one of {}", supported())));
     };
     open(checkpoint, parameters)
+}
+
+/// Keeps the matrices in int8 that a folder has in it, none of which is trained from then on; how many there are. [`open`] alone has them
+/// as f32.
+///
+/// # Errors
+/// [`ModelError`]: as [`open`].
+pub fn pack_int8(dir: &Path, trunk: &Trunk, parameters: &mut Parameters) -> Result<usize, ModelError> {
+    let path = dir.join(CONFIG);
+    if !path.is_file() || !is_quantized_by_us(&read_json(&path)?) {
+        return Ok(0);
+    }
+    let reader = SafetensorsReader::open(dir)?;
+    let mut packed = 0;
+    for entry in trunk.spec().names.entries() {
+        let index = parameters.find(&entry.name).expect("its network made the parameters in this table");
+        if entry.hf_names.iter().all(|name| reader.is_int8(name)) {
+            parameters.set_trainable(index, false);
+            parameters.pack_int8(index);
+            packed += 1;
+        }
+    }
+    Ok(packed)
+}
+
+fn is_quantized_by_us(json: &Value) -> bool {
+    json.get(QUANTIZATION).and_then(|found| found.get("quant_method")).is_some_and(|method| method == METHOD)
 }
 
 fn no_config(dir: &Path) -> ModelError {
@@ -308,8 +344,13 @@ fn modern(name: &str) -> String {
 /// [`ModelError::Io`]; [`ModelError::Weights`] if a weight is not finite: such a model is never written.
 pub fn save(dir: &Path, trunk: &Trunk, parameters: &Parameters) -> Result<(), ModelError> {
     std::fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
-    let mut json =
-        serde_json::to_string_pretty(&trunk.spec().config_json).expect("a JSON value is always writable");
+    let mut json = trunk.spec().config_json.clone();
+    let is_int8 = (0..parameters.len()).any(|index| parameters.int8(index).is_some());
+    if let (true, Some(keys)) = (is_int8, json.as_object_mut()) {
+        // Who does not know the method must not take bytes for weights.
+        keys.insert(QUANTIZATION.into(), serde_json::json!({ "quant_method": METHOD, "bits": 8 }));
+    }
+    let mut json = serde_json::to_string_pretty(&json).expect("a JSON value is always writable");
     json.push('\n');
     let tensors = write::backbone(trunk.spec(), parameters);
     write::safetensors(&dir.join("model.safetensors"), parameters, tensors)?;
@@ -355,6 +396,20 @@ pub fn save_heads(dir: &Path, parameters: &Parameters) -> Result<(), ModelError>
 pub fn load_heads(dir: &Path, parameters: &mut Parameters) -> Result<(), ModelError> {
     let names = names_of_heads(parameters);
     set(parameters, read(&SafetensorsReader::open_file(&dir.join(HEADS))?, &names, PLAIN)?.0)
+}
+
+/// As [`load_heads`], of the heads of some tasks; the file may hold others.
+///
+/// # Errors
+/// [`ModelError`]: as [`open`]. After an error the table is as it was.
+pub fn load_heads_of(dir: &Path, tasks: &[&str], parameters: &mut Parameters) -> Result<(), ModelError> {
+    let names = plain_names(parameters, |index| {
+        let parameter = parameters.parameter(index);
+        let is_wanted = parameter.owner.first_task().is_some_and(|task| tasks.contains(&task));
+        parameter.role == Role::Head && is_wanted
+    });
+    let others = TensorNaming { own: &[], ..PLAIN };
+    set(parameters, read(&SafetensorsReader::open_file(&dir.join(HEADS))?, &names, others)?.0)
 }
 
 fn names_of_heads(parameters: &Parameters) -> NameTable {

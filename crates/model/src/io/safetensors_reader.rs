@@ -15,6 +15,8 @@ use std::path::{Component, Path, PathBuf};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+/// What is put behind the name of an int8 tensor `[rows, columns]` to name the f32 scales `[rows]` of its rows.
+pub(super) const SCALES: &str = ".scales";
 /// The format's own bound on a header.
 const LONGEST_HEADER: u64 = 100_000_000;
 
@@ -25,6 +27,8 @@ pub(crate) struct SafetensorsReader {
     shards: Vec<Shard>,
     /// By name: which shard.
     tensors: BTreeMap<String, usize>,
+    /// The scales of int8 tensors, which belong to these, by their own names.
+    scales: BTreeMap<String, usize>,
 }
 
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl SafetensorsReader {
     pub fn open_file(path: &Path) -> Result<Self, ModelError> {
         let shard = Shard::open(path)?;
         let tensors = shard.metadata.offset_keys().into_iter().map(|name| (name, 0)).collect();
-        Ok(Self { path: path.to_owned(), shards: vec![shard], tensors })
+        Ok(Self::new(path.to_owned(), vec![shard], tensors))
     }
 
     fn open_index(dir: &Path) -> Result<Self, ModelError> {
@@ -91,7 +95,41 @@ impl SafetensorsReader {
             }
             tensors.insert(name.clone(), number);
         }
-        Ok(Self { path, shards, tensors })
+        Ok(Self::new(path, shards, tensors))
+    }
+
+    fn new(path: PathBuf, shards: Vec<Shard>, mut tensors: BTreeMap<String, usize>) -> Self {
+        let is_int8 = |(name, shard): (&String, &usize)| {
+            let info = shards[*shard].metadata.info(name)?;
+            (info.dtype == Dtype::I8).then(|| format!("{name}{SCALES}"))
+        };
+        let names: Vec<String> = tensors.iter().filter_map(is_int8).collect();
+        let scales = names.iter().filter_map(|name| tensors.remove_entry(name)).collect();
+        Self { path, shards, tensors, scales }
+    }
+
+    /// Whether a tensor is int8 numbers with a scale for each row.
+    pub fn is_int8(&self, name: &str) -> bool {
+        self.info(name).is_some_and(|info| info.dtype == Dtype::I8)
+    }
+
+    /// The problem with the scales of an int8 tensor: there is one, finite, for each row.
+    fn scales_problem(&self, name: &str, rows: usize) -> Option<TensorProblem> {
+        let own = format!("{name}{SCALES}");
+        let shape = vec![rows];
+        match self.scales.get(&own).and_then(|shard| self.shards[*shard].metadata.info(&own)) {
+            None => Some(TensorProblem::Missing { name: own, expected: shape }),
+            Some(info) => check(&own, info, &shape),
+        }
+    }
+
+    /// The problem with a tensor's type or shape, if it is there and there is one.
+    pub fn problem(&self, name: &str, expected: &[usize]) -> Option<TensorProblem> {
+        let info = self.info(name)?;
+        if info.dtype != Dtype::I8 || info.shape != expected {
+            return check(name, info, expected);
+        }
+        self.scales_problem(name, expected.first().copied().unwrap_or(0))
     }
 
     /// The file, or the index of shards.
@@ -111,7 +149,8 @@ impl SafetensorsReader {
 
     /// A tensor as it stands in the file; the name must be one of [`SafetensorsReader::names`].
     pub fn raw(&self, name: &str) -> Result<(Dtype, Vec<usize>, Vec<u8>), ModelError> {
-        let shard = &self.shards[*self.tensors.get(name).expect("the name is one of the archive's")];
+        let found = self.tensors.get(name).or(self.scales.get(name));
+        let shard = &self.shards[*found.expect("the name is one of the archive's")];
         let info = shard.metadata.info(name).expect("the archive lists what its shards hold");
         let (from, to) = info.data_offsets;
         let mut file = File::open(&shard.path).map_err(ModelError::io(&shard.path, "read"))?;
@@ -124,9 +163,18 @@ impl SafetensorsReader {
     /// Appends a tensor's numbers as f32. A number that is not finite is a problem and not an error, so that all are
     /// reported at once.
     pub fn append(&self, name: &str, values: &mut Vec<f32>) -> Result<Option<TensorProblem>, ModelError> {
-        let (dtype, _, bytes) = self.raw(name)?;
+        let (dtype, shape, bytes) = self.raw(name)?;
         let first = values.len();
         match dtype {
+            Dtype::I8 => {
+                let mut scales = Vec::new();
+                let problem = self.append(&format!("{name}{SCALES}"), &mut scales)?;
+                let width = shape.get(1).copied().unwrap_or(1).max(1);
+                for (row, scale) in bytes.chunks(width).zip(&scales) {
+                    values.extend(row.iter().map(|byte| f32::from(byte.cast_signed()) * scale));
+                }
+                return Ok(problem);
+            }
             Dtype::F32 => values.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
             Dtype::BF16 => {
                 values.extend(

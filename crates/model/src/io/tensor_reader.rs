@@ -2,8 +2,9 @@
 
 use super::fewer_layers::FewerLayers;
 use super::gguf::GgufReader;
-use super::safetensors_reader::{self, SafetensorsReader};
+use super::safetensors_reader::SafetensorsReader;
 use crate::error::{ModelError, TensorProblem};
+use crate::pruning::CutTensors;
 use safetensors::Dtype;
 use std::path::Path;
 
@@ -44,7 +45,7 @@ impl TensorReader for SafetensorsReader {
     }
 
     fn check(&self, name: &str, expected: &[usize]) -> Option<TensorProblem> {
-        safetensors_reader::check(name, self.info(name)?, expected)
+        self.problem(name, expected)
     }
 
     fn raw(&self, name: &str) -> Result<(Dtype, Vec<usize>, Vec<u8>), ModelError> {
@@ -70,6 +71,8 @@ pub(crate) enum Weights<'a> {
     Folder(&'a Path),
     /// A GGUF file, whose header has been read.
     Gguf(GgufReader),
+    /// Those of a network of which something was cut.
+    Cut(CutTensors),
     /// Only these layers of them.
     Layers(Box<Weights<'a>>, Vec<usize>),
 }
@@ -80,6 +83,7 @@ impl Weights<'_> {
         Ok(match self {
             Weights::Folder(dir) => Box::new(SafetensorsReader::open(dir)?),
             Weights::Gguf(reader) => Box::new(reader),
+            Weights::Cut(tensors) => Box::new(tensors),
             Weights::Layers(all, kept) => Box::new(FewerLayers::new(all.open()?, &kept)),
         })
     }

@@ -1,9 +1,11 @@
 //! Writing tensors to a file in the format of safetensors.
 
-use super::names::NameTable;
+use super::names::{Entry, NameTable};
+use super::safetensors_reader::SCALES;
 use crate::backbones::BackboneSpec;
 use crate::error::{ModelError, TensorProblem};
 use crate::parameters::Parameters;
+use kernels::Int8Matrix;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::HashMap;
@@ -32,12 +34,15 @@ enum Source<'a> {
         indices: Vec<usize>,
     },
     Bytes(&'a [u8]),
+    /// Rows of int8 numbers, or their scales as f32.
+    Owned(Vec<u8>),
 }
 
 impl Tensor<'_> {
     fn length(&self) -> usize {
-        match self.source {
+        match &self.source {
             Source::Bytes(bytes) => bytes.len(),
+            Source::Owned(bytes) => bytes.len(),
             Source::Parameter { .. } | Source::Parameters { .. } => 4 * self.shape.iter().product::<usize>(),
         }
     }
@@ -49,6 +54,7 @@ impl Tensor<'_> {
         };
         match &self.source {
             Source::Bytes(bytes) => to.write_all(bytes),
+            Source::Owned(bytes) => to.write_all(bytes),
             Source::Parameter { parameters, index, part } => {
                 let size = self.length() / 4;
                 numbers(&parameters.data(*index)[part * size..(part + 1) * size])
@@ -64,7 +70,7 @@ impl Tensor<'_> {
         match &self.source {
             Source::Parameter { index, part: 0, .. } => vec![*index],
             Source::Parameters { indices, .. } => indices.clone(),
-            Source::Parameter { .. } | Source::Bytes(_) => Vec::new(),
+            Source::Parameter { .. } | Source::Bytes(_) | Source::Owned(_) => Vec::new(),
         }
     }
 }
@@ -97,10 +103,39 @@ pub(super) fn named<'a>(names: &NameTable, parameters: &'a Parameters) -> Vec<Te
     let mut tensors = Vec::new();
     for entry in names.entries() {
         let index = parameters.find(&entry.name).expect("its network made the parameters in this table");
+        if let Some(matrix) = parameters.int8(index) {
+            tensors.extend(int8_tensors(entry, matrix));
+            continue;
+        }
         for (part, name) in entry.hf_names.iter().enumerate() {
             let source = Source::Parameter { parameters, index, part };
             tensors.push(Tensor { name: name.clone(), dtype: Dtype::F32, shape: entry.part_shape(), source });
         }
+    }
+    tensors
+}
+
+/// The parts of an int8 matrix, and the scales of their rows.
+fn int8_tensors<'a>(entry: &Entry, matrix: &Int8Matrix) -> Vec<Tensor<'a>> {
+    let (shape, mut tensors) = (entry.part_shape(), Vec::new());
+    for (part, name) in entry.hf_names.iter().enumerate() {
+        let rows = part * shape[0]..(part + 1) * shape[0];
+        let scales = matrix.scales()[rows.clone()].iter().flat_map(|scale| scale.to_le_bytes()).collect();
+        let numbers = matrix.numbers(rows).into_iter().map(i8::cast_unsigned).collect();
+        let name_of_scales = format!("{name}{SCALES}");
+        tensors.push(Tensor {
+            name: name.clone(),
+            dtype: Dtype::I8,
+            shape: shape.clone(),
+            source: Source::Owned(numbers),
+        });
+        let shape = vec![shape[0]];
+        tensors.push(Tensor {
+            name: name_of_scales,
+            dtype: Dtype::F32,
+            shape,
+            source: Source::Owned(scales),
+        });
     }
     tensors
 }

@@ -12,7 +12,7 @@ use crate::cast::to_u32;
 use crate::error::ModelError;
 use crate::init::Init;
 use burn::tensor::{Device, Tensor, TensorData};
-use kernels::{PackedMatrix, Precision};
+use kernels::{Int8Matrix, PackedMatrix, Precision};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -316,6 +316,26 @@ impl Parameters {
         }
     }
 
+    /// Rounds a matrix that is not trained to int8 with a scale for each row, and keeps it like this.
+    ///
+    /// # Panics
+    /// As [`Parameters::pack`].
+    pub fn pack_int8(&mut self, index: usize) {
+        let values = self.data(index);
+        let parameter = &mut self.table[index];
+        let (&[rows, columns], false) = (&parameter.shape[..], parameter.trainable) else {
+            panic!("{} is no matrix that stays as it is", parameter.name);
+        };
+        let packed = PackedMatrix::int8(Int8Matrix::quantize(&values, [rows, columns]));
+        parameter.packed = Some(Arc::new(packed));
+        self.take(index);
+    }
+
+    /// The int8 numbers of a parameter, where it is kept in these.
+    pub fn int8(&self, index: usize) -> Option<&Int8Matrix> {
+        self.table[index].packed.as_ref()?.as_int8()
+    }
+
     /// Whether bf16 has all numbers of a parameter as they are.
     pub fn is_exactly_bf16(&self, index: usize) -> bool {
         self.table[index].packed.is_some()
@@ -450,7 +470,10 @@ impl Parameters {
             return Err(ModelError::Length { name, found: values.len(), expected });
         }
         if let Some(packed) = &mut self.table[index].packed {
-            *packed = Arc::new(PackedMatrix::bf16(&values, packed.shape()));
+            *packed = Arc::new(match packed.as_int8() {
+                Some(_) => PackedMatrix::int8(Int8Matrix::quantize(&values, packed.shape())),
+                None => PackedMatrix::bf16(&values, packed.shape()),
+            });
             return Ok(());
         }
         let weight = ParameterTensor::from_values(values, &self.table[index].shape, &self.device);

@@ -8,10 +8,12 @@ use super::feed_forward::{Activation, FeedForwardId, LinearId};
 use super::input::{EncoderInput, PackOffset, TokenSelection};
 use super::inserted_rows;
 use super::lanes::{Lane, Lanes};
+use crate::cast::to_u32;
 use crate::parameters::{MatrixId, Parameters, VectorId, Weight};
 use crate::sharing::{Half, Hard, Map, Sharing, Site, WeightCopies};
 use burn::tensor::{Tensor, TensorData};
 use kernels::{Dropout, KvCache, Precision, RowOffsets};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -198,6 +200,14 @@ impl<'a> LayerContext<'a> {
                 let data = TensorData::new(vectors.gather(ids), [ids.len(), vectors.shape()[1]]);
                 Tensor::from_data(data, self.parameters.device())
             }
+        }
+    }
+
+    /// A table with the vectors of tokens, and the row of each: of a packed table a new one that has these vectors alone.
+    pub fn token_table<'b>(&self, table: MatrixId, ids: &'b [u32]) -> (Tensor<2>, Cow<'b, [u32]>) {
+        match self.weight(table) {
+            Weight::Dense(vectors) => (vectors, self.parameters.local_row_indices(table, ids)),
+            Weight::Packed(_) => (self.token_vectors(table, ids), (0..to_u32(ids.len())).collect()),
         }
     }
 

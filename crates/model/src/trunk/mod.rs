@@ -31,6 +31,9 @@ use kernels::{KvCache, Precision, RowOffsets};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// The sums of longer rows of int8 could leave 32 bits.
+const MOST_INT8_INPUTS: usize = 1 << 16;
+
 /// A backbone with its settings: see the module. The weights are in [`Parameters`].
 #[derive(Debug)]
 pub struct Trunk {
@@ -216,6 +219,21 @@ impl Trunk {
             }
         }
         numbers
+    }
+
+    /// The matrices that int8 may hold, by index: those of linear layers of the network itself, and the token table.
+    pub fn int8_candidates(&self, parameters: &Parameters) -> Vec<usize> {
+        let table = self.spec().token_embedding.index();
+        let is_candidate = |index: &usize| {
+            let parameter = parameters.parameter(*index);
+            let inputs = parameter.shape().get(1).copied().unwrap_or(0);
+            let is_known = self.spec().names.entries().iter().any(|entry| entry.name == parameter.name);
+            is_known
+                && parameter.is_base()
+                && (parameter.is_linear_weight() || *index == table)
+                && (1..=MOST_INT8_INPUTS).contains(&inputs)
+        };
+        (0..parameters.len()).filter(is_candidate).collect()
     }
 
     /// Whether the first `layers` layers can be frozen without those above: not where these have the same weights (ALBERT).

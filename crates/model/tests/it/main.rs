@@ -15,5 +15,6 @@ mod narrowing;
 mod onnx_graphs;
 
 mod parity;
+mod pruning;
 mod round_trip;
 mod sharing;

@@ -12,6 +12,8 @@ pub mod lr_find;
 pub mod merge;
 pub mod plan;
 pub mod predict;
+pub mod prune;
+pub mod quantize;
 pub mod reference;
 pub mod report;
 pub mod sweep;

@@ -17,6 +17,10 @@ use serde_json::{Map, Value, json};
 use std::io::{self, Read, Write};
 use train::{Model, ModelManifest};
 
+/// Questions that are read, answered and written together; fewer where a task writes a text for each, which takes its time.
+const QUESTIONS: usize = 256;
+const QUESTIONS_WITH_TEXTS: usize = 32;
+
 /// Keys of an answer that no echoed field may have.
 const RESERVED: [&str; 7] = ["line", "file", "text", "pair", "tasks", "error", "truncated_tokens"];
 
@@ -147,8 +151,9 @@ impl<'a> Answering<'a> {
         to: &mut impl Write,
     ) -> Result<Counts, Failure> {
         let mut counts = Counts::default();
+        let most = if self.wanted.writes(self.model) { QUESTIONS_WITH_TEXTS } else { QUESTIONS };
         loop {
-            let asked = source.next()?;
+            let asked = source.next(most)?;
             if asked.is_empty() {
                 return Ok(counts);
             }

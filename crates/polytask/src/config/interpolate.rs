@@ -18,6 +18,7 @@ const PATHS: &[&[&str]] = &[
     &["corpus", "*", "validation"],
     &["corpus", "*", "test"],
     &["model", "backbone"],
+    &["model", "heads"],
     &["data", "cache"],
     &["distill", "teacher"],
     &["distill", "teachers", "*"],

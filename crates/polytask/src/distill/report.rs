@@ -4,17 +4,15 @@ use super::teachers::{Teacher, plans, shown};
 use crate::commands::train::write as write_file;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::job::measured::{ModelRow, TaskScore, measure, models_table};
 use crate::job::token_cache::TokenCache;
-use crate::terminal::figures::{bytes, change, count, points, short};
+use crate::terminal::figures::{change, count, points};
 use crate::terminal::{output, table::Table};
 use burn::tensor::Device;
 use data::{InputField, Split, View};
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
-use train::{Job, Model, RunDir, evaluate_tasks};
+use std::path::PathBuf;
+use train::{Job, RunDir};
 
 /// `distill.json` of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -44,27 +42,6 @@ pub struct TaskRow {
     pub of_student: f64,
 }
 
-/// What a model takes.
-#[derive(Debug, Clone, Serialize)]
-pub struct ModelRow {
-    /// Its folder.
-    pub folder: PathBuf,
-    /// Parameters, with heads.
-    pub parameters: usize,
-    /// Bytes of its files.
-    pub bytes: u64,
-    /// Rows that were answered in `seconds`, once for each task.
-    pub rows: usize,
-    /// How long that took.
-    pub seconds: f64,
-}
-
-impl ModelRow {
-    fn rows_per_second(&self) -> f64 {
-        self.rows as f64 / self.seconds.max(1e-9)
-    }
-}
-
 /// Scores teachers and student, prints both tables (`say`) and writes `distill.json`. Nothing without teachers.
 ///
 /// # Errors
@@ -77,7 +54,7 @@ pub fn write(config: &Config, job: &Job, run: &RunDir, device: &Device, say: boo
     let (student_scores, student) = {
         let wanted = |task: &str| is_taught(task);
         let views = job.views.of(Split::Validation);
-        scored(&job.model, wanted, views, tokens, &run.model())
+        measure(&job.model, wanted, views, tokens, &run.model())
     };
     let mut found = Distilled { tasks: Vec::new(), teachers: Vec::new(), student };
     for plan in plans(distill, &names) {
@@ -86,16 +63,16 @@ pub fn write(config: &Config, job: &Job, run: &RunDir, device: &Device, say: boo
         let answers: Vec<String> =
             teacher.lessons.iter().map(|lesson| teacher.model.tasks[lesson.teacher].name.clone()).collect();
         let wanted = |task: &str| answers.iter().any(|name| name == task);
-        let (scores, row) = scored(&teacher.model, wanted, &views, tokens, &plan.folder);
+        let (scores, row) = measure(&teacher.model, wanted, &views, tokens, &plan.folder);
         for (lesson, name) in teacher.lessons.iter().zip(&answers) {
             let task = &job.model.tasks[lesson.student].name;
-            let Some((metric, rows, values)) = student_scores.get(task) else { continue };
+            let Some(TaskScore { metric, rows, values }) = student_scores.get(task) else { continue };
             found.tasks.push(TaskRow {
                 task: task.clone(),
                 teacher: plan.folder.clone(),
                 metric: metric.clone(),
                 rows: *rows,
-                of_teacher: scores.get(name).and_then(|(_, _, values)| values.get(metric)).copied(),
+                of_teacher: scores.get(name).and_then(|score| score.values.get(metric)).copied(),
                 of_student: values.get(metric).copied().unwrap_or(0.0),
             });
         }
@@ -105,36 +82,9 @@ pub fn write(config: &Config, job: &Job, run: &RunDir, device: &Device, say: boo
     let text = serde_json::to_vec_pretty(&found).map_err(Failure::failed)?;
     write_file(&run.root().join("distill.json"), &text)?;
     if say {
-        output::text(format!("\n{}\n{}", tasks_table(&found), models_table(&found)));
+        output::text(format!("\n{}\n{}", tasks_table(&found), sizes_table(&found)));
     }
     Ok(())
-}
-
-/// Metric, labelled rows and all scores by task.
-type Scores = BTreeMap<String, (String, usize, BTreeMap<String, f64>)>;
-
-/// Scores some tasks of a model on views of the validation split, and what that takes.
-fn scored(
-    model: &Model,
-    wanted: impl Fn(&str) -> bool,
-    views: &[View],
-    tokens: usize,
-    folder: &Path,
-) -> (Scores, ModelRow) {
-    let began = Instant::now();
-    let never = AtomicBool::new(false);
-    let found = evaluate_tasks(model, |slot| wanted(&slot.name), Split::Validation, views, tokens, &never);
-    let seconds = began.elapsed().as_secs_f64();
-    let tasks = found.map(|(evaluation, _)| evaluation.tasks).unwrap_or_default();
-    let rows = tasks.iter().map(|task| task.rows).sum();
-    let scores = tasks.into_iter().map(|task| {
-        let values = task.scores.values.iter().cloned().collect();
-        (task.task, (task.scores.primary.clone(), task.rows, values))
-    });
-    let (trunk, heads) = model.sizes();
-    let parameters = trunk + heads.values().sum::<usize>();
-    let row = ModelRow { folder: folder.into(), parameters, bytes: folder_bytes(folder), rows, seconds };
-    (scores.collect(), row)
 }
 
 /// The validation rows as a teacher reads them, its targets encoded; tasks that teach nothing read none of them.
@@ -163,23 +113,6 @@ fn teacher_views(config: &Config, job: &Job, teacher: &mut Teacher) -> Result<Ve
     Ok(views)
 }
 
-/// The bytes of a model's files, given its folder or its run's.
-fn folder_bytes(folder: &Path) -> u64 {
-    let inside = folder.join("model");
-    let mut left = vec![if inside.is_dir() { inside } else { folder.to_path_buf() }];
-    let mut sum = 0;
-    while let Some(folder) = left.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(found) if found.is_dir() => left.push(entry.path()),
-                Ok(found) => sum += found.len(),
-                Err(_) => {}
-            }
-        }
-    }
-    sum
-}
-
 fn tasks_table(found: &Distilled) -> String {
     let mut table =
         Table::new(&["task", "teacher", "metric", "rows", "of the teacher", "of the student", "change"]);
@@ -200,36 +133,30 @@ fn tasks_table(found: &Distilled) -> String {
     }
 }
 
-fn models_table(found: &Distilled) -> String {
-    let mut table = Table::new(&["model", "parameters", "on disk", "rows/s"]);
-    let mut row = |name: String, of: &ModelRow| {
-        let speed = if of.rows == 0 { "-".into() } else { count(of.rows_per_second().round() as usize) };
-        table.row([name, short(of.parameters), bytes(of.bytes as usize), speed]);
-    };
-    for teacher in &found.teachers {
-        row(shown(&teacher.folder), teacher);
+fn sizes_table(found: &Distilled) -> String {
+    let together = ModelRow::together(&found.teachers);
+    let mut models: Vec<(String, &ModelRow)> =
+        found.teachers.iter().map(|teacher| (shown(&teacher.folder), teacher)).collect();
+    if models.len() > 1 {
+        models.push(("teachers together".into(), &together));
     }
-    let teachers = &found.teachers;
-    let together = ModelRow {
-        folder: PathBuf::new(),
-        parameters: teachers.iter().map(|teacher| teacher.parameters).sum(),
-        bytes: teachers.iter().map(|teacher| teacher.bytes).sum(),
-        rows: teachers.iter().map(|teacher| teacher.rows).sum(),
-        seconds: teachers.iter().map(|teacher| teacher.seconds).sum(),
-    };
-    if teachers.len() > 1 {
-        row("teachers together".into(), &together);
-    }
-    row("student".into(), &found.student);
+    models.push(("student".into(), &found.student));
     let size = |of: fn(&ModelRow) -> f64| of(&found.student) / of(&together).max(1e-9);
     let time = match found.student.rows.min(together.rows) {
         0 => String::new(),
-        _ => format!(", {:.2} of their time for a row", size(|m| m.seconds / m.rows.max(1) as f64)),
+        // All teachers have to read a row that shall be answered for all tasks.
+        _ => {
+            let theirs: f64 = found.teachers.iter().map(ModelRow::seconds_per_pass).sum();
+            format!(
+                ", {:.2} of their time to answer a row for all tasks",
+                found.student.seconds_per_pass() / theirs.max(1e-9)
+            )
+        }
     };
     let parts = format!(
         "  the student has {:.2} of the parameters of its teachers, {:.2} of their size on disk{time}\n",
         size(|m| m.parameters as f64),
         size(|m| m.bytes as f64)
     );
-    format!("{}{parts}", table.render())
+    format!("{}{parts}", models_table(models))
 }

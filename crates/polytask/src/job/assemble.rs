@@ -1,6 +1,7 @@
 //! From a config to a job: rows read, labels fitted, model built, views tokenized, targets encoded.
 
 use super::corpora::{CorpusRows, DataReport, ViewPlan, ViewSpec, encode_targets};
+use super::saved_heads::SavedHeads;
 use super::token_cache::TokenCache;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -30,7 +31,12 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     let tasks = configured_tasks(config)?;
     let specs: Vec<ViewSpec> = tasks.iter().map(|task| view_spec(&task.table.config, &*task.kind)).collect();
     let corpora = CorpusRows::read(config, &Split::ALL, &specs)?;
-    let label_spaces = join_label_spaces(&tasks, fit_labels(&tasks, &corpora)?)?;
+    let mut label_spaces = join_label_spaces(&tasks, fit_labels(&tasks, &corpora)?)?;
+    let saved = SavedHeads::of(config)?;
+    if let Some(saved) = &saved {
+        let names: Vec<&str> = tasks.iter().map(|task| task.name).collect();
+        saved.give_label_spaces(&names, config, &mut label_spaces)?;
+    }
     let (plan, views) = ViewPlan::of(&specs, &corpora);
 
     let mut parameters = Parameters::new(&device.clone().autodiff(), config.train.seed);
@@ -58,6 +64,9 @@ pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> 
     let tasks = tasks.into_iter().zip(label_spaces).zip(views).map(headless).collect();
     let tasks = HeadlessTask::build_all(tasks, &trunk, decoder.as_ref(), &tokenizer, &mut parameters)
         .map_err(Failure::refused)?;
+    if let Some(saved) = &saved {
+        saved.load(decoder.as_ref(), &mut parameters)?;
+    }
     let max_length = config.data.max_length;
     let same_text = plan.same_text(&specs);
     let model = Model { parameters, trunk, decoder, tokenizer, max_length, datasets, same_text, tasks };

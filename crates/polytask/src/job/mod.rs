@@ -3,8 +3,10 @@
 
 pub mod assemble;
 pub mod corpora;
+pub mod measured;
 pub mod out_of_domain;
 pub mod run_lock;
 pub mod run_process;
+mod saved_heads;
 pub mod scoring;
 pub mod token_cache;

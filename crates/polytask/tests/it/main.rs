@@ -20,6 +20,8 @@ mod memory;
 mod merge;
 mod plan;
 mod program;
+mod prune;
+mod quantize;
 mod relations;
 mod report;
 mod run_folder;

@@ -75,15 +75,26 @@ macro_rules! kinds {
     /// # Errors
     /// A key or value that decoding does not have, in words.
     pub fn set_decoding(&mut self, key: &str, value: &serde_json::Value) -> Result<bool, String> {
-        let decoding = self.generation.as_mut().map(|config| &mut config.decoding);
-        let decoding = decoding.or(self.translation.as_mut().map(|config| &mut config.decoding));
-        let decoding = decoding.or(self.chat.as_mut().map(|config| &mut config.decoding));
-        let decoding = decoding.or(self.causal_language_model.as_mut().map(|config| &mut config.decoding));
-        let Some(decoding) = decoding else {
+        let Some(decoding) = self.decoding() else {
             return Ok(false);
         };
         *decoding = decoding.with(key, value)?;
         Ok(true)
+    }
+
+    /// How the task writes; `None` where it writes nothing.
+    fn decoding(&mut self) -> Option<&mut seq2seq::Decoding> {
+        let TaskConfig { generation, translation, chat, causal_language_model, .. } = self;
+        let decoding = generation.as_mut().map(|config| &mut config.decoding);
+        let decoding = decoding.or(translation.as_mut().map(|config| &mut config.decoding));
+        let decoding = decoding.or(chat.as_mut().map(|config| &mut config.decoding));
+        decoding.or(causal_language_model.as_mut().map(|config| &mut config.decoding))
+    }
+
+    /// Whether the task writes texts.
+    pub fn writes(&self) -> bool {
+        let TaskConfig { generation, translation, chat, causal_language_model, .. } = self;
+        generation.is_some() || translation.is_some() || chat.is_some() || causal_language_model.is_some()
     }
 
             /// The kinds that the table names.

@@ -97,44 +97,44 @@ impl Model {
     /// # Errors
     /// When files cannot be written.
     pub fn save(&self, dir: &Path, step: usize, validation: ScoreTable) -> Result<(), TrainError> {
-        let task = |t: &TaskSlot| TaskManifest {
-            name: t.name.clone(),
-            input: t.kind.input(),
-            table: TaskTable { config: t.config.clone(), training: t.training.clone() },
-            label_space: t.head.label_space(),
-        };
-        let tasks = self.tasks.iter().map(task).collect();
-        let (max_length, precision) = (self.max_length, self.trunk.precision());
-        let fresh =
-            self.decoder.as_ref().and_then(|decoder| Some((&decoder.network, decoder.fresh.as_ref()?)));
-        let decoder = fresh.map(|(_, config)| config.clone());
-        let (sharing, datasets) = (self.trunk.sharing().config(), self.datasets.clone());
-        let mut manifest = ModelManifest {
-            format: FORMAT,
-            step,
-            max_length,
-            precision,
-            decoder,
-            sharing,
-            datasets,
-            same_text: self.same_text.clone(),
-            tasks,
-            validation,
-            files: BTreeMap::new(),
-            blake3: None,
-        };
+        let mut manifest = ModelManifest { step, validation, ..self.manifest() };
+        let fresh = self.decoder.as_ref().filter(|decoder| decoder.fresh.is_some());
         durable::replace_dir(dir, |place| {
             model::save(place, &self.trunk, &self.parameters)?;
             model::save_adapters(place, &self.trunk, &self.parameters)?;
             model::save_heads(place, &self.parameters)?;
-            if let Some((network, _)) = fresh {
-                model::save_decoder(place, &network.names(), &self.parameters)?;
+            if let Some(decoder) = fresh {
+                model::save_decoder(place, &decoder.network.names(), &self.parameters)?;
             }
             durable::write(&place.join(TOKENIZER), self.tokenizer.to_json().as_bytes())?;
             checksums::seal(place, &mut manifest)?;
             let text = serde_json::to_vec_pretty(&manifest).map_err(|e| TrainError::saved(dir, e))?;
             durable::write(&place.join(MANIFEST), &text)
         })
+    }
+
+    /// What the model says about itself, before its first step and without files.
+    pub(super) fn manifest(&self) -> ModelManifest {
+        let task = |t: &TaskSlot| TaskManifest {
+            name: t.name.clone(),
+            input: t.kind.input(),
+            table: TaskTable { config: t.config.clone(), training: t.training.clone() },
+            label_space: t.head.label_space(),
+        };
+        ModelManifest {
+            format: FORMAT,
+            step: 0,
+            max_length: self.max_length,
+            precision: self.trunk.precision(),
+            decoder: self.decoder.as_ref().and_then(|decoder| decoder.fresh.clone()),
+            sharing: self.trunk.sharing().config(),
+            datasets: self.datasets.clone(),
+            same_text: self.same_text.clone(),
+            tasks: self.tasks.iter().map(task).collect(),
+            validation: ScoreTable::default(),
+            files: BTreeMap::new(),
+            blake3: None,
+        }
     }
 
     /// Reads a model that [`Model::save`] wrote, and says whether its files could be checked. Every task's view is 0, and no split is encoded.
@@ -162,6 +162,9 @@ impl Model {
             model::load_decoder(dir, &network.names(), &mut model.parameters)?;
         }
         model::load_heads(dir, &mut model.parameters)?;
+        if kernels::can_pack(device) {
+            model::pack_int8(dir, &model.trunk, &mut model.parameters)?;
+        }
         Ok((model, manifest, checked))
     }
 
@@ -184,20 +187,32 @@ impl Model {
         device: &Device,
         manifest: &ModelManifest,
     ) -> Result<Model, TrainError> {
-        let path = dir.join(MANIFEST);
         let tokenizer = Tokenizer::from_file(&dir.join(TOKENIZER))?;
         let mut parameters = Parameters::new(device, 0);
-        let mut trunk = Trunk::new(model::open(dir, &mut parameters, None)?);
-        trunk.set_precision(manifest.precision);
+        let trunk = Trunk::new(model::open(dir, &mut parameters, None)?);
         let (found, most) = (tokenizer.vocabulary(), trunk.spec().vocabulary);
         if found > most {
             let reason = format!("its vocabulary has {found} entries, the backbone only knows {most}");
             return Err(TrainError::saved(&dir.join(TOKENIZER), reason));
         }
+        Model::on_trunk((trunk, parameters), tokenizer, manifest, &dir.join(MANIFEST))
+    }
+
+    /// The model that a manifest describes, on a backbone and with a vocabulary, as [`Model::on_backbone`]; `path` is that of the manifest.
+    ///
+    /// # Errors
+    /// When the manifest does not fit the backbone.
+    pub(super) fn on_trunk(
+        (mut trunk, mut parameters): (Trunk, Parameters),
+        tokenizer: Tokenizer,
+        manifest: &ModelManifest,
+        path: &Path,
+    ) -> Result<Model, TrainError> {
+        trunk.set_precision(manifest.precision);
         let (found, most) = (manifest.max_length, trunk.spec().max_length);
         if found > most {
             let reason = format!("max_length: found {found}, the backbone has positions for {most} tokens");
-            return Err(TrainError::saved(&path, reason));
+            return Err(TrainError::saved(path, reason));
         }
         if !manifest.datasets.is_empty() {
             trunk.add_dataset_embedding(manifest.datasets.len(), &mut parameters);

@@ -5,6 +5,7 @@ pub(crate) mod export;
 pub(crate) mod flops;
 pub(crate) mod frozen_cache;
 pub(crate) mod merge;
+mod pruned;
 mod task_slot;
 pub(crate) mod teacher;
 

@@ -1,15 +1,14 @@
 //! Squared gradients of a model's own losses: the diagonal of the empirical Fisher information, by which models are merged.
 
+use super::row_gradients::{DrawnRows, each_row};
 use crate::{
     error::TrainError,
-    forward::evaluate::rows_labelled,
     gradients::Gradient,
     job::{Job, merge::NamedValues},
-    run::step::{PassContext, forward},
 };
 use burn::tensor::Tensor;
-use data::{Pack, RowRef, Split, random};
-use std::sync::atomic::{AtomicBool, Ordering};
+use data::Split;
+use std::sync::atomic::AtomicBool;
 
 /// For each trained parameter of the trunk the mean, over training rows, of the squared gradient of the row's loss, summed over the tasks: of
 /// each task `rows` rows, drawn by seed and the task's name, or all where it has fewer. Each row runs by itself, without dropout. Parameters
@@ -25,39 +24,16 @@ pub fn squared_gradients(
 ) -> Result<Option<NamedValues>, TrainError> {
     let model = &job.model;
     let mut sums: Vec<Vec<f64>> = model.parameters.iter().map(|_| Vec::new()).collect();
-    for (index, task) in model.tasks.iter().enumerate() {
-        let view = &job.views.train[task.view];
-        let labelled = (0..view.encoded.rows()).filter(|row| task.head.labelled(Split::Train, *row));
-        let mut labelled: Vec<usize> = labelled.collect();
-        if labelled.is_empty() {
-            return Err(TrainError::NoLabels { task: task.name.clone() });
+    let drawn = DrawnRows { split: Split::Train, rows, seed, name: "merged" };
+    let is_done = each_row(job, drawn, stop, |_, rows, mut gradients| {
+        for (at, sum) in sums.iter_mut().enumerate() {
+            let Some(gradient) = gradients.take(at) else { continue };
+            sum.resize(model.parameters.parameter(at).size(), 0.0);
+            add_squares(sum, gradient, 1.0 / rows as f64);
         }
-        random::shuffle(
-            &mut random::stream(seed, &format!("merged rows of {}", task.name), 0),
-            &mut labelled,
-        );
-        labelled.truncate(rows);
-        for (number, row) in labelled.iter().enumerate() {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let row = RowRef { view: task.view as u32, row: *row as u32 };
-            let pack =
-                Pack::drawn(&job.views.train, &[row], random::derive_seed(seed, "merged row", number as u64));
-            let mut of_tasks = vec![Vec::new(); model.tasks.len()];
-            of_tasks[index] = rows_labelled(&pack, task, Split::Train);
-            let context = PassContext::EVALUATION;
-            let losses = forward(model, &model.parameters, (&pack, None), of_tasks, Split::Train, context);
-            let mut weights = vec![0.0; model.tasks.len()];
-            weights[index] = 1.0;
-            let Some((mut gradients, _)) = losses.gradients(&weights, 1.0, None) else { continue };
-            let share = 1.0 / labelled.len() as f64;
-            for (at, sum) in sums.iter_mut().enumerate() {
-                let Some(gradient) = gradients.take(at) else { continue };
-                sum.resize(model.parameters.parameter(at).size(), 0.0);
-                add_squares(sum, gradient, share);
-            }
-        }
+    })?;
+    if !is_done {
+        return Ok(None);
     }
     let mut found = NamedValues::new();
     for (sum, parameter) in sums.into_iter().zip(model.parameters.iter()).filter(|(sum, _)| !sum.is_empty()) {

@@ -18,6 +18,7 @@ mod memory_limit;
 mod merge;
 mod nonfinite_steps;
 mod plateau;
+mod pruning;
 mod resume;
 mod schedule_free;
 mod schedules;

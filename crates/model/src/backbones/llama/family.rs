@@ -21,6 +21,8 @@ pub(crate) struct Family {
     pub norm_offset: f32,
     /// Whether what the attention and the feed-forward part give passes a norm of its own.
     pub post_norms: bool,
+    /// Whether transformers refuses a number of heads that does not divide the width of a state, also beside a `head_dim`.
+    pub heads_divide_hidden: bool,
     /// Whether token vectors are multiplied by the root of their width.
     pub scales_embeddings: bool,
     /// Which layers see a window only.
@@ -89,6 +91,7 @@ const LLAMA: Family = Family {
     qk_norm: false,
     norm_offset: 0.0,
     post_norms: false,
+    heads_divide_hidden: false,
     scales_embeddings: false,
     windows: Windows::Never,
     activation_key: "hidden_act",
@@ -105,7 +108,7 @@ const LLAMA: Family = Family {
 
 /// Every family.
 pub(crate) const ALL: [Family; 5] = [
-    LLAMA,
+    Family { heads_divide_hidden: true, ..LLAMA },
     Family {
         model_type: "mistral",
         class: "Mistral",
@@ -168,6 +171,7 @@ pub(crate) const ALL: [Family; 5] = [
         qk_norm: true,
         norm_offset: 1.0,
         post_norms: true,
+        heads_divide_hidden: true,
         scales_embeddings: true,
         windows: Windows::AllButEvery(6),
         activation_key: "hidden_activation",

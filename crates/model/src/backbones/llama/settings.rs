@@ -1,7 +1,7 @@
 //! A decoder's settings: from `[model]`, or from a checkpoint's config.json, checked either way.
 
 use super::family::{ACTIVATIONS, ALL, Bias, Family, NEUTRAL, READ, Windows};
-use super::rope::RotarySettings;
+use crate::backbones::rope::RotarySettings;
 use crate::cast::to_f32;
 use crate::checks::{rate, size};
 use crate::error::ModelError;

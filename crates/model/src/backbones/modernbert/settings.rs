@@ -1,6 +1,6 @@
 //! A ModernBERT's settings: from `[model]`, or from a checkpoint's config.json, checked either way.
 
-use crate::backbones::llama::rope::RotarySettings;
+use crate::backbones::rope::RotarySettings;
 use crate::checks::{rate, size};
 use crate::error::ModelError;
 use crate::io::config_reader::{ConfigReader, saved_json};

@@ -34,6 +34,7 @@ use common_checkpoint::Base;
 use data::Split;
 use inputs::Input;
 use joint::JointConfigs;
+pub(super) use joint::on_model;
 use scores::{Scored, TaskRow};
 use serde_json::{Value, json};
 use std::path::Path;

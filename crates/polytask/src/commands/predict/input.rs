@@ -7,8 +7,6 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Questions that are read, answered and written together.
-const CHUNK: usize = 256;
 /// Bytes of lines from which a chunk is full.
 const CHUNK_BYTES: usize = 1 << 20;
 /// How much of standard input is read ahead.
@@ -108,19 +106,19 @@ impl<R: Read> Source<R> {
         }
     }
 
-    /// The next questions; none at the end.
+    /// The next questions, at most so many; none at the end.
     ///
     /// # Errors
     /// Input that cannot be read.
-    pub fn next(&mut self) -> Result<Vec<Asked>, Failure> {
+    pub fn next(&mut self, most: usize) -> Result<Vec<Asked>, Failure> {
         match self {
-            Source::Lines(lines) => lines.next(),
+            Source::Lines(lines) => lines.next(most),
             Source::Rows(rows) => {
                 let asked = |row: Row| Asked {
                     line: row.place.line,
                     question: Ok(Question { row, is_plain: false }),
                 };
-                Ok(rows.take(CHUNK).map(asked).collect())
+                Ok(rows.take(most).map(asked).collect())
             }
         }
     }
@@ -163,12 +161,12 @@ pub struct Lines<R: Read> {
 }
 
 impl<R: Read> Lines<R> {
-    fn next(&mut self) -> Result<Vec<Asked>, Failure> {
+    fn next(&mut self, most: usize) -> Result<Vec<Asked>, Failure> {
         let (mut asked, mut bytes) = (Vec::new(), 0);
         let mut line = Vec::new();
         // What has arrived is answered: nobody waits for lines that are not written yet.
         while asked.is_empty()
-            || (asked.len() < CHUNK && bytes < CHUNK_BYTES && self.from.buffer().contains(&b'\n'))
+            || (asked.len() < most && bytes < CHUNK_BYTES && self.from.buffer().contains(&b'\n'))
         {
             line.clear();
             if self.from.read_until(b'\n', &mut line).map_err(failed)? == 0 {

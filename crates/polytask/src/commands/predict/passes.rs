@@ -47,6 +47,11 @@ impl Wanted {
         }
         Wanted { tasks, inputs, all_probabilities }
     }
+
+    /// Whether one of the tasks writes texts.
+    pub fn writes(&self, model: &Model) -> bool {
+        self.tasks.iter().any(|task| model.tasks[*task].config.writes())
+    }
 }
 
 /// The questions that can be read in one way, for some tasks.

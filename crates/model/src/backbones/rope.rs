@@ -5,6 +5,7 @@ use crate::error::ModelError;
 use crate::io::config_reader::ConfigReader;
 use crate::onnx::{OnnxGraph, Value as OnnxValue};
 use ::gguf::Value as GgufValue;
+use burn::tensor::Tensor;
 use kernels::RotaryAngles;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,8 +31,14 @@ impl Rotary {
         graph.rotary(x, sort, &self.frequencies, self.factor)
     }
 
+    /// Rotates the first `heads` heads of tokens `x` at these positions; see [`kernels::rotary`].
+    pub fn rotate(&self, x: Tensor<2>, heads: usize, positions: &[u32]) -> Tensor<2> {
+        let known = positions.iter().max().map_or(0, |last| *last as usize + 1);
+        kernels::rotary(x, heads, positions, &self.angles(known))
+    }
+
     /// The angles of at least so many positions.
-    pub fn angles(&self, positions: usize) -> Arc<RotaryAngles> {
+    fn angles(&self, positions: usize) -> Arc<RotaryAngles> {
         let mut angles = self.angles.lock().unwrap_or_else(PoisonError::into_inner);
         if angles.positions() < positions {
             *angles =

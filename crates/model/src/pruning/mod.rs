@@ -1,0 +1,120 @@
+//! Structured pruning: whole layers, key-value groups of attention heads and columns of feed-forward parts are taken out of a network,
+//! so that what is left is a smaller network of the same sort, with fewer operations and a config.json that transformers opens.
+//!
+//! A *gate* is a number that a structure's output is multiplied by: 1 in the network as it is, 0 where the structure is gone. The
+//! derivative of a loss by a gate is the sum over the weights that make the structure's output of weight times gradient; its size is the
+//! first-order Taylor importance of the structure (Michel et al. 2019, "Are sixteen heads really better than one?"; Molchanov et al. 2019,
+//! "Importance estimation for neural network pruning"). [`gates`] says which weights these are.
+
+mod cut;
+mod selection;
+
+pub use cut::{Cut, cut};
+pub(crate) use selection::CutTensors;
+
+use crate::sharing::Map;
+use crate::trunk::Trunk;
+
+/// Which sizes of a network can be made smaller so that its config.json can say so, and what stands in the way of others.
+#[derive(Debug, Clone, Copy)]
+pub struct CuttableSizes {
+    /// The key of config.json with the columns inside feed-forward parts, the same in all layers.
+    pub ffn: Result<&'static str, &'static str>,
+    /// The heads, whose number `num_attention_heads`, `num_key_value_heads` and `head_dim` say.
+    pub heads: Result<HeadSizes, &'static str>,
+    /// Layers.
+    pub layers: Result<(), &'static str>,
+    /// Whether the first layer is made otherwise than the others, so that it stays.
+    pub first_layer_stays: bool,
+}
+
+impl CuttableSizes {
+    /// Of a network of which nothing can be cut, for a reason.
+    pub(crate) const fn none(reason: &'static str) -> Self {
+        CuttableSizes { ffn: Err(reason), heads: Err(reason), layers: Err(reason), first_layer_stays: false }
+    }
+
+    /// Of a network whose heads are as wide as its states allow.
+    pub(crate) const fn ffn_alone(key: &'static str) -> Self {
+        const REASON: &str = "config.json has no size of a head: transformers takes hidden_size / num_attention_heads for it, \
+                              so that fewer heads would be wider ones";
+        CuttableSizes { ffn: Ok(key), heads: Err(REASON), layers: Ok(()), first_layer_stays: false }
+    }
+}
+
+/// The attention heads of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadSizes {
+    /// Heads of queries.
+    pub heads: usize,
+    /// Heads of keys and values; each serves `heads / kv_heads` heads of queries, and goes with them.
+    pub kv_heads: usize,
+    /// Columns of a head.
+    pub head_dim: usize,
+    /// The number that transformers wants to be a multiple of the heads of queries, if it does.
+    pub divide: Option<usize>,
+}
+
+impl HeadSizes {
+    /// Heads of queries that a head of keys and values serves.
+    pub fn heads_per_group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// How many groups transformers opens: all numbers up to those that there are which it takes.
+    pub fn group_counts(&self) -> Vec<usize> {
+        let is_taken = |groups: &usize| {
+            self.divide.is_none_or(|width| width.is_multiple_of(groups * self.heads_per_group()))
+        };
+        (1..=self.kv_heads).filter(is_taken).collect()
+    }
+}
+
+/// The gates of a layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerGates {
+    /// Of the columns inside the feed-forward part; `None` where they cannot be cut.
+    pub ffn: Option<ColumnGates>,
+    /// Of the groups of heads; `None` where they cannot be cut.
+    pub heads: Option<ColumnGates>,
+    /// The parameters whose sum of (offset + weight) times gradient is the derivative by a gate of everything that the layer adds to the
+    /// states: index, offset.
+    pub layer: Vec<(usize, f64)>,
+}
+
+/// Structures whose outputs are made by columns of one matrix `[out, count width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ColumnGates {
+    /// The index of the matrix.
+    pub parameter: usize,
+    /// How many structures there are.
+    pub count: usize,
+    /// How many columns each has, one after the other.
+    pub width: usize,
+}
+
+/// The gates of every layer of a trunk.
+pub fn gates(trunk: &Trunk) -> Vec<LayerGates> {
+    let (backbone, sizes) = (trunk.backbone(), trunk.cuttable());
+    let sites = backbone.spec().layers.iter().enumerate();
+    let of_layer = |(index, sites): (usize, &Vec<crate::sharing::SiteWeight>)| {
+        let columns = |map: Map, count: Option<usize>| {
+            let site = sites.iter().find(|site| site.map == map)?;
+            let count = count.unwrap_or(site.inputs);
+            Some(ColumnGates { parameter: site.weight.index(), count, width: site.inputs / count })
+        };
+        LayerGates {
+            ffn: sizes.ffn.ok().and_then(|_| columns(Map::FfnOut, None)),
+            heads: sizes.heads.ok().and_then(|heads| columns(Map::AttentionOutput, Some(heads.kv_heads))),
+            layer: backbone.layer_gate(index),
+        }
+    };
+    sites.map(of_layer).collect()
+}
+
+impl Trunk {
+    /// Which sizes of the backbone can be made smaller.
+    pub fn cuttable(&self) -> CuttableSizes {
+        self.backbone().cuttable()
+    }
+}

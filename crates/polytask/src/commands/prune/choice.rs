@@ -1,0 +1,222 @@
+//! Which structures stay: the most important ones for all tasks together.
+//!
+//! Importances of a task are divided by their sum over all structures of a sort in the network, so that tasks with larger losses do not
+//! count for more, and added up over the tasks, each times its `importance`. Of heads and columns as many stay in each layer, since
+//! config.json has one number for all.
+
+use crate::cli::LayersBy;
+use crate::failure::Failure;
+use model::pruning::{Cut, CuttableSizes};
+use serde::Serialize;
+use train::TaskImportance;
+
+/// What is to stay.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Wanted {
+    /// Layers; `None`: all.
+    pub layers: Option<usize>,
+    /// Which layers.
+    #[serde(skip)]
+    pub by: LayersBy,
+    /// The share of the heads.
+    pub heads: Option<f64>,
+    /// The share of the feed-forward columns.
+    pub ffn: Option<f64>,
+}
+
+/// From so many columns on their number is a multiple of [`MULTIPLE`], which products are fast for.
+const MANY: usize = 64;
+const MULTIPLE: usize = 8;
+
+impl Wanted {
+    /// Refuses shares that are none, and a command that cuts nothing.
+    pub fn check(&self) -> Result<(), Failure> {
+        for (option, share) in [("--heads", self.heads), ("--ffn", self.ffn)] {
+            if let Some(found) = share.filter(|share| !(*share > 0.0 && *share <= 1.0)) {
+                return Err(Failure::refused([format!(
+                    "{option} {found}: it is the share that stays, expected a number above 0, at most 1"
+                )]));
+            }
+        }
+        if self.layers.is_none() && self.heads.is_none() && self.ffn.is_none() {
+            return Err(Failure::refused([
+                "nothing to cut: give --ffn 0.5 (the share of feed-forward columns that stays), --heads 0.5, or --layers 3",
+            ]));
+        }
+        Ok(())
+    }
+
+    /// Refuses what the network cannot be cut to, before anything is measured.
+    pub fn check_network(&self, layers: usize, sizes: &CuttableSizes) -> Result<(), Failure> {
+        if let (Some(_), Err(reason)) = (self.heads, sizes.heads) {
+            return Err(Failure::refused([format!(
+                "--heads: {reason}; leave it out, and cut --ffn or --layers"
+            )]));
+        }
+        if let (Some(_), Err(reason)) = (self.ffn, sizes.ffn) {
+            return Err(Failure::refused([format!("--ffn: {reason}")]));
+        }
+        if let (Some(share), Ok(heads)) = (self.heads, sizes.heads) {
+            let (left, possible) = (kept_groups(heads.kv_heads, share), heads.group_counts());
+            if !possible.contains(&left) {
+                let shares =
+                    possible.iter().map(|groups| format!("{:.3}", *groups as f64 / heads.kv_heads as f64));
+                return Err(Failure::refused([format!(
+                    "--heads {share}: {} heads would stay, and transformers wants their number to divide the width of a state; expected \
+                     one of {}",
+                    left * heads.heads_per_group(),
+                    shares.collect::<Vec<_>>().join(", ")
+                )]));
+            }
+        }
+        if let (Some(_), Err(reason)) = (self.layers, sizes.layers) {
+            return Err(Failure::refused([format!("--layers: {reason}")]));
+        }
+        match self.layers {
+            Some(found) if !(1..=layers).contains(&found) => Err(Failure::refused([format!(
+                "--layers {found}: expected 1 to {layers}, the layers of the model"
+            )])),
+            _ => Ok(()),
+        }
+    }
+
+    /// What stays, by the importance of tasks that count for `weights`.
+    pub fn choose(&self, tasks: &[TaskImportance], weights: &[f64], sizes: &CuttableSizes) -> Cut {
+        let layers = self.layers.map(|kept| {
+            let by_layer =
+                together(tasks, weights, |task| task.layers.iter().map(|layer| vec![*layer]).collect());
+            let of: Vec<f64> = by_layer.into_iter().flatten().collect();
+            match self.by {
+                LayersBy::Importance => greatest(&of, kept, sizes.first_layer_stays.then_some(0)),
+                LayersBy::Spacing => (0..kept).map(|layer| layer * of.len() / kept).collect(),
+            }
+        });
+        let most = |of: fn(&TaskImportance) -> Vec<Vec<f64>>, kept: &dyn Fn(usize) -> usize| {
+            let all = together(tasks, weights, of);
+            all.iter().map(|layer| greatest(layer, kept(layer.len()), None)).collect::<Vec<_>>()
+        };
+        Cut {
+            layers,
+            ffn: self.ffn.map(|share| most(|task| task.ffn.clone(), &|count| kept_columns(count, share))),
+            head_groups: self
+                .heads
+                .map(|share| most(|task| task.heads.clone(), &|count| kept_groups(count, share))),
+        }
+    }
+}
+
+fn kept_groups(count: usize, share: f64) -> usize {
+    ((count as f64 * share).round() as usize).clamp(1, count)
+}
+
+fn kept_columns(count: usize, share: f64) -> usize {
+    if share >= 1.0 {
+        return count;
+    }
+    let unit = if count >= MANY { MULTIPLE } else { 1 };
+    let units = (count as f64 * share / unit as f64).round() as usize;
+    (units * unit).clamp(unit.min(count), count)
+}
+
+/// The importance of structures for all tasks.
+fn together(
+    tasks: &[TaskImportance],
+    weights: &[f64],
+    of: impl Fn(&TaskImportance) -> Vec<Vec<f64>>,
+) -> Vec<Vec<f64>> {
+    let mut sums: Vec<Vec<f64>> = Vec::new();
+    for (task, weight) in tasks.iter().zip(weights) {
+        let own = of(task);
+        let all: f64 = own.iter().flatten().sum();
+        sums.resize_with(own.len(), Vec::new);
+        for (sums, own) in sums.iter_mut().zip(&own) {
+            sums.resize(own.len(), 0.0);
+            sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += weight * own / all.max(f64::MIN_POSITIVE));
+        }
+    }
+    sums
+}
+
+/// The places of the `kept` greatest numbers, rising; of equal ones the first. `first` is one that stays in any case.
+fn greatest(of: &[f64], kept: usize, first: Option<usize>) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..of.len()).collect();
+    places.sort_by(|a, b| {
+        let stays = |at: &usize| first == Some(*at);
+        stays(b).cmp(&stays(a)).then(of[*b].total_cmp(&of[*a])).then(a.cmp(b))
+    });
+    places.truncate(kept);
+    places.sort_unstable();
+    places
+}
+
+/// How much of what a task depends on stays, of structures by layer: a share; `None` where it depends on none.
+pub fn kept_share(of: &[Vec<f64>], kept: Option<&[Vec<usize>]>, layers: Option<&[usize]>) -> Option<f64> {
+    let all: f64 = of.iter().flatten().sum();
+    let stays = |layer: &usize| layers.is_none_or(|layers| layers.contains(layer));
+    let of_layer = |layer: usize| match kept {
+        Some(kept) => kept[layer].iter().map(|at| of[layer][*at]).sum::<f64>(),
+        None => of[layer].iter().sum(),
+    };
+    (all > 0.0).then(|| (0..of.len()).filter(stays).map(of_layer).sum::<f64>() / all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(ffn: Vec<Vec<f64>>, layers: Vec<f64>) -> TaskImportance {
+        TaskImportance { task: "t".into(), rows: 1, layers, heads: vec![vec![]; ffn.len()], ffn }
+    }
+
+    const FREE: CuttableSizes = CuttableSizes {
+        ffn: Ok("intermediate_size"),
+        heads: Err("none"),
+        layers: Ok(()),
+        first_layer_stays: false,
+    };
+
+    #[test]
+    fn every_task_counts_by_its_importance_and_not_by_its_loss() {
+        // The second task's losses are a thousand times those of the first.
+        let tasks = [
+            task(vec![vec![4.0, 3.0, 2.0, 1.0]], vec![1.0]),
+            task(vec![vec![0.0, 1000.0, 2000.0, 3000.0]], vec![1.0]),
+        ];
+        let wanted = Wanted { layers: None, by: LayersBy::Importance, heads: None, ffn: Some(0.5) };
+        let ffn = |weights: [f64; 2]| wanted.choose(&tasks, &weights, &FREE).ffn.unwrap();
+        assert_eq!(ffn([1.0, 1.0]), [[2, 3]]);
+        assert_eq!(ffn([5.0, 1.0]), [[0, 1]]);
+        assert_eq!(ffn([0.0, 1.0]), [[2, 3]]);
+        // A task that depends on nothing changes nothing.
+        let none = [tasks[0].clone(), task(vec![vec![0.0; 4]], vec![0.0])];
+        assert_eq!(wanted.choose(&none, &[1.0, 1.0], &FREE).ffn.unwrap(), [[0, 1]]);
+    }
+
+    #[test]
+    fn layers_stay_by_importance_or_spacing() {
+        let tasks = [task(vec![vec![]; 4], vec![1.0, 4.0, 2.0, 3.0])];
+        let layers = |by, first_layer_stays| {
+            let wanted = Wanted { layers: Some(2), by, heads: None, ffn: None };
+            let sizes = CuttableSizes { first_layer_stays, ..FREE };
+            wanted.choose(&tasks, &[1.0], &sizes).layers.unwrap()
+        };
+        assert_eq!(layers(LayersBy::Importance, false), [1, 3]);
+        assert_eq!(layers(LayersBy::Importance, true), [0, 1]);
+        assert_eq!(layers(LayersBy::Spacing, false), [0, 2]);
+    }
+
+    #[test]
+    fn many_columns_stay_by_eights() {
+        let found = [(1536, 0.5), (100, 0.5), (10, 0.25), (100, 1.0), (64, 0.001), (3, 0.001)];
+        assert_eq!(found.map(|(count, share)| kept_columns(count, share)), [768, 48, 3, 100, 8, 1]);
+    }
+
+    #[test]
+    fn what_stays_is_told_of_the_whole() {
+        let of = [vec![1.0, 3.0], vec![2.0, 4.0]];
+        assert_eq!(kept_share(&of, None, None), Some(1.0));
+        assert_eq!(kept_share(&of, Some(&[vec![1], vec![1]]), None), Some(0.7));
+        assert_eq!(kept_share(&of, Some(&[vec![1], vec![1]]), Some(&[1])), Some(0.4));
+        assert_eq!(kept_share(&[vec![0.0]], None, None), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! `polytask prune`: a trained model without the layers, heads and feed-forward columns that its tasks depend on least, as a smaller model of
+//! the same sort, which is trained further to win back what it lost.
+
+mod choice;
+mod record;
+
+use crate::cli;
+use crate::commands::merge::on_model;
+use crate::commands::train::{stop_flag, write};
+use crate::commands::{config_of_run, evaluate, open_device, open_model, with_threads};
+use crate::config::Config;
+use crate::failure::{Failure, INTERRUPTED};
+use crate::job::assemble::assemble_saved;
+use crate::job::measured::measure_change;
+use crate::job::run_lock::RunLock;
+use crate::terminal::output;
+use ::model::pruning::Cut;
+use ::train::{Job, Model, ModelManifest, RunDir, ScoreTable, TaskImportance, importance};
+use burn::tensor::Device;
+use choice::Wanted;
+use data::Split;
+use model::SharingConfig;
+use record::{Pruned, Text};
+use std::path::{Path, PathBuf};
+
+/// How a model was pruned, beside it.
+const RECORD: &str = "prune.json";
+
+/// Whether a directory is that of a pruned model.
+pub fn is_pruned(root: &Path) -> bool {
+    root.join(RECORD).is_file()
+}
+
+/// Measures, cuts, scores and writes.
+pub fn prune(args: &cli::Prune) -> Result<u8, Failure> {
+    let wanted = Wanted { layers: args.layers, by: args.layers_by, heads: args.heads, ffn: args.ffn };
+    wanted.check()?;
+    let split = evaluate::split(&args.split)?;
+    let run = RunDir::new(&args.run);
+    let config = config_of_run(&run)?;
+    let device = open_device(args.device.unwrap_or(config.train.device))?;
+    let model = open_model(run.root(), &device.clone().autodiff())?;
+    let dir = run.model();
+    let model = model.into_folded_for_all(&dir).map_err(|e| Failure::refused([e]))?;
+    wanted.check_network(model.trunk.layers(), &model.trunk.cuttable())?;
+    let out = RunDir::new(&args.out);
+    let lock = RunLock::create_for(&out, "--out")?;
+    let threads = config.train.threads;
+    let work = Prune { args, wanted, split, config, device, dir, out };
+    let code = with_threads(threads, move || work.run(model))?;
+    drop(lock);
+    Ok(code)
+}
+
+/// The config of a run on the model that a command has made of its own, beginning with its heads.
+pub(super) fn config_on(config: &Config, out: &RunDir) -> Result<Config, Failure> {
+    let dir = out.model();
+    let dir = std::path::absolute(&dir).map_err(|e| Failure::io("finding", &dir, e))?;
+    let (manifest, _): (ModelManifest, _) = Model::read_manifest(&dir).map_err(Failure::failed)?;
+    let mut config = on_model(config, &dir, &manifest);
+    config.model.heads = Some(dir.to_string_lossy().into_owned());
+    (config.sweep, config.distill, config.tokenizer) = (None, None, None);
+    Ok(config)
+}
+
+/// Everything that was checked before anything is measured.
+struct Prune<'a> {
+    args: &'a cli::Prune,
+    wanted: Wanted,
+    split: Split,
+    config: Config,
+    device: Device,
+    /// The folder of the model that is cut.
+    dir: PathBuf,
+    out: RunDir,
+}
+
+impl Prune<'_> {
+    fn run(self, model: Model) -> Result<u8, Failure> {
+        let mut splits = vec![self.split, Split::Validation];
+        splits.dedup();
+        let mut job = assemble_saved(&self.config, model, &splits)?.job;
+        let refused = |e: ::train::TrainError| Failure::refused([e]);
+        let found = importance(&mut job, (self.split, self.args.rows), self.args.seed, stop_flag());
+        let Some(tasks) = found.map_err(refused)? else {
+            return Err(Failure {
+                messages: vec!["interrupted; nothing was written".into()],
+                code: INTERRUPTED,
+            });
+        };
+        let cut = self.choose(&job, &tasks);
+        let small = job.model.cut(&cut, &self.dir, &self.device).map_err(refused)?;
+        small.save(&self.out.model(), 0, ScoreTable::default()).map_err(Failure::failed)?;
+        let config = self.config_of(&small)?;
+        write(&self.out.config(), config.resolved_toml().as_bytes())?;
+        let small = assemble_saved(&self.config, small, &[Split::Validation])?.job;
+        let record = self.measured(tasks, cut, &job, &small);
+        let json = serde_json::to_vec_pretty(&record).map_err(Failure::failed)?;
+        write(&self.out.root().join(RECORD), &json)?;
+        match self.args.json {
+            true => output::line(serde_json::to_string(&record).map_err(Failure::failed)?),
+            false => output::text(Text { record: &record, out: self.out.root() }.all()),
+        }
+        Ok(0)
+    }
+
+    fn choose(&self, job: &Job, tasks: &[TaskImportance]) -> Cut {
+        let weights: Vec<f64> = job.model.tasks.iter().map(|slot| slot.training.importance).collect();
+        self.wanted.choose(tasks, &weights, &job.model.trunk.cuttable())
+    }
+
+    /// The config that trains the pruned model further, beginning with its heads.
+    fn config_of(&self, small: &Model) -> Result<Config, Failure> {
+        let mut config = config_on(&self.config, &self.out)?;
+        config.sharing = SharingConfig::default();
+        for phase in &mut config.phase {
+            phase.freeze = phase.freeze.map(|layers| layers.min(small.trunk.layers()));
+        }
+        Ok(config)
+    }
+
+    /// Scores both models, and says what they take.
+    fn measured(&self, tasks: Vec<TaskImportance>, cut: Cut, job: &Job, small: &Job) -> Pruned {
+        let (tokens, out) = (self.config.train.tokens_per_batch.max(2048), self.out.model());
+        let (mut scores, models) = measure_change([job, small], [&self.dir, &out], tokens);
+        scores.retain(|row| tasks.iter().any(|task| task.task == row.task));
+        Pruned::new(self, (tasks, cut), scores, models)
+    }
+}

@@ -1,0 +1,148 @@
+//! How much the losses of a model's tasks depend on its layers, heads and feed-forward columns.
+
+use super::row_gradients::{DrawnRows, each_row};
+use crate::{
+    error::TrainError,
+    gradients::{Gradient, Gradients},
+    job::Job,
+};
+use data::Split;
+use model::pruning::{ColumnGates, LayerGates, gates};
+use std::{collections::BTreeMap, sync::atomic::AtomicBool};
+
+/// How much the loss of a task depends on structures of the trunk: the mean over rows of the size of the derivative of the row's loss by
+/// the structure's gate ([`model::pruning`]).
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskImportance {
+    /// The task.
+    pub task: String,
+    /// Rows that were measured.
+    pub rows: usize,
+    /// Of each layer.
+    pub layers: Vec<f64>,
+    /// Of each layer its feed-forward columns; none where they cannot be cut.
+    pub ffn: Vec<Vec<f64>>,
+    /// Of each layer its groups of heads; none where they cannot be cut.
+    pub heads: Vec<Vec<f64>>,
+}
+
+/// What each task's loss depends on, in the order of the tasks: of each task `rows` labelled rows of a split, drawn by seed and the task's
+/// name, or all where it has fewer. Each row runs by itself, without dropout. `None` when `stop` is set before the end.
+///
+/// # Errors
+/// [`TrainError::NoLabels`]; [`TrainError::NonFiniteImportance`].
+pub fn importance(
+    job: &mut Job,
+    (split, rows): (Split, usize),
+    seed: u64,
+    stop: &AtomicBool,
+) -> Result<Option<Vec<TaskImportance>>, TrainError> {
+    let gates = gates(&job.model.trunk);
+    let was_trainable = differentiate_only(job, &gates);
+    let found = measured(job, &gates, (split, rows), seed, stop);
+    for (index, trainable) in was_trainable.into_iter().enumerate() {
+        job.model.parameters.set_trainable(index, trainable);
+    }
+    found
+}
+
+/// Computes gradients of those parameters alone that gates are made of; gives what was trainable.
+fn differentiate_only(job: &mut Job, gates: &[LayerGates]) -> Vec<bool> {
+    let parameters = &mut job.model.parameters;
+    let was = parameters.iter().map(|parameter| parameter.trainable).collect();
+    let wanted: Vec<usize> = gates.iter().flat_map(parameters_of).collect();
+    (0..parameters.len()).for_each(|index| parameters.set_trainable(index, wanted.contains(&index)));
+    was
+}
+
+/// The parameters that the gates of a layer are made of.
+fn parameters_of(gates: &LayerGates) -> impl Iterator<Item = usize> + '_ {
+    let columns = gates.ffn.iter().chain(&gates.heads).map(|columns| columns.parameter);
+    columns.chain(gates.layer.iter().map(|(parameter, _)| *parameter))
+}
+
+fn measured(
+    job: &Job,
+    gates: &[LayerGates],
+    (split, rows): (Split, usize),
+    seed: u64,
+    stop: &AtomicBool,
+) -> Result<Option<Vec<TaskImportance>>, TrainError> {
+    let parameters = &job.model.parameters;
+    let weights: BTreeMap<usize, Vec<f32>> =
+        gates.iter().flat_map(parameters_of).map(|index| (index, parameters.data(index))).collect();
+    let zeros = |of: fn(&LayerGates) -> Option<ColumnGates>| {
+        gates.iter().map(|gates| vec![0.0; of(gates).map_or(0, |columns| columns.count)]).collect()
+    };
+    let none = |task: &crate::job::TaskSlot| TaskImportance {
+        task: task.name.clone(),
+        rows: 0,
+        layers: vec![0.0; gates.len()],
+        ffn: zeros(|gates| gates.ffn),
+        heads: zeros(|gates| gates.heads),
+    };
+    let mut tasks: Vec<TaskImportance> = job.model.tasks.iter().map(none).collect();
+    let drawn = DrawnRows { split, rows, seed, name: "pruned" };
+    let is_done = each_row(job, drawn, stop, |task, rows, gradients| {
+        tasks[task].rows = rows;
+        add_row(&mut tasks[task], gates, &weights, gradients);
+    })?;
+    if !is_done {
+        return Ok(None);
+    }
+    for task in &tasks {
+        let all = task.layers.iter().chain(task.ffn.iter().flatten()).chain(task.heads.iter().flatten());
+        if all.into_iter().any(|number| !number.is_finite()) {
+            return Err(TrainError::NonFiniteImportance { task: task.task.clone() });
+        }
+    }
+    Ok(Some(tasks))
+}
+
+/// Adds the sizes of the derivatives of a row's loss by all gates.
+fn add_row(
+    task: &mut TaskImportance,
+    gates: &[LayerGates],
+    weights: &BTreeMap<usize, Vec<f32>>,
+    mut gradients: Gradients,
+) {
+    let share = 1.0 / task.rows as f64;
+    let gradients: BTreeMap<usize, Vec<f32>> =
+        weights.keys().filter_map(|index| Some((*index, values(gradients.take(*index)?)))).collect();
+    for (layer, gates) in gates.iter().enumerate() {
+        let columns = [(gates.ffn, &mut task.ffn[layer]), (gates.heads, &mut task.heads[layer])];
+        for (gates, sums) in columns {
+            let Some(gates) = gates else { continue };
+            let Some(gradient) = gradients.get(&gates.parameter) else { continue };
+            let found = derivatives(gates, &weights[&gates.parameter], gradient);
+            sums.iter_mut().zip(found).for_each(|(sum, derivative)| *sum += share * derivative.abs());
+        }
+        let of_layer = gates.layer.iter().map(|(parameter, offset)| {
+            let gradient = gradients.get(parameter).map_or(&[][..], |gradient| gradient);
+            let pairs = weights[parameter].iter().zip(gradient);
+            pairs.map(|(weight, gradient)| (offset + f64::from(*weight)) * f64::from(*gradient)).sum::<f64>()
+        });
+        task.layers[layer] += share * of_layer.sum::<f64>().abs();
+    }
+}
+
+/// The derivative by each gate: the sum of weight times gradient over its columns.
+fn derivatives(gates: ColumnGates, weights: &[f32], gradient: &[f32]) -> Vec<f64> {
+    let columns = gates.count * gates.width;
+    let mut sums = vec![0.0; columns];
+    for (weights, gradient) in weights.chunks(columns).zip(gradient.chunks(columns)) {
+        for ((sum, weight), gradient) in sums.iter_mut().zip(weights).zip(gradient) {
+            *sum += f64::from(*weight) * f64::from(*gradient);
+        }
+    }
+    sums.chunks(gates.width).map(|columns| columns.iter().sum()).collect()
+}
+
+/// The numbers of the gradient of a parameter that is not looked up by rows.
+fn values(gradient: Gradient) -> Vec<f32> {
+    let data = match gradient {
+        Gradient::Vector(of) => of.into_data(),
+        Gradient::Matrix(of) | Gradient::Rows { of, .. } => of.into_data(),
+    };
+    data.try_into_vec().expect("gradients are f32 on the host's side")
+}

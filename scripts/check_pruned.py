@@ -1,0 +1,139 @@
+"""Checks models that `polytask prune` wrote with transformers: each opens, its token states are those that polytask computes, and they
+are those of the whole model in which what prune.json leaves out is multiplied by zero.
+
+    cargo build --workspace --examples --bins
+    python scripts/check_pruned.py target/debug/polytask target/debug/examples/states
+
+Trains a tiny model of each backbone from scratch in a temporary folder, cuts feed-forward columns (of a decoder heads, too), and cuts
+layers of the result. Exits with 1 if a state differs by more than 1e-5, or a weight is missing or left over.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import torch
+from transformers import AutoModel
+
+BACKBONES = {
+    "bert": "{ layers = 3, hidden = 16, heads = 2 }",
+    "deberta": "{ layers = 3, hidden = 16, heads = 2 }",
+    "modernbert": "{ layers = 3, hidden = 16, heads = 2 }",
+    "llama": "{ layers = 3, hidden = 32, heads = 4, kv_heads = 2 }",
+}
+# The matrix out of a feed-forward part, and out of the attention, below a layer.
+OUT = {
+    "bert": ("output.dense", "attention.output.dense"),
+    "deberta": ("output.dense", "attention.output.dense"),
+    "modernbert": ("mlp.Wo", "attn.Wo"),
+    "llama": ("mlp.down_proj", "self_attn.o_proj"),
+}
+CONFIG = """[model]
+backbone = {{ {name} = {sizes} }}
+
+[tokenizer]
+size = 400
+
+[corpus.news]
+train = "train.jsonl"
+validation = "train.jsonl"
+
+[task.topic]
+corpus = "news"
+classification = {{ text = "text", label = "topic" }}
+
+[train]
+epochs = 2
+threads = 1
+"""
+ROWS = [[5, 9, 12, 7, 30, 31, 8], [11, 6], [40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50]]
+
+
+def opened(directory):
+    model, info = AutoModel.from_pretrained(directory, output_loading_info=True)
+    missing = [k for k in info["missing_keys"] if not k.startswith("pooler.")]
+    left_over = [k for k in info["unexpected_keys"] if not k.startswith("lm_head")]
+    assert not missing and not left_over, (missing, left_over)
+    return model.float().eval()
+
+
+def states(model):
+    with torch.no_grad():
+        rows = [torch.tensor([row]) for row in ROWS]
+        return [model(row, attention_mask=torch.ones_like(row)).last_hidden_state[0] for row in rows]
+
+
+def largest(a, b):
+    return max((x - y).abs().max().item() for x, y in zip(a, b, strict=True))
+
+
+def layers(model):
+    inside = getattr(model, "encoder", model)
+    return inside.layer if hasattr(inside, "layer") else inside.layers
+
+
+def submodule(module, path):
+    for name in path.split("."):
+        module = getattr(module, name)
+    return module
+
+
+def zero(model, name, kept):
+    """Multiplies by zero what is not kept."""
+    ffn, attention = OUT[name]
+    for index, layer in enumerate(layers(model)):
+        if kept["ffn"]:
+            weight = submodule(layer, ffn).weight.data
+            gone = torch.ones(weight.shape[1], dtype=torch.bool)
+            gone[kept["ffn"][index]] = False
+            weight[:, gone] = 0
+        if kept["head_groups"]:
+            weight = submodule(layer, attention).weight.data
+            groups = model.config.num_key_value_heads
+            gone = torch.ones(groups, dtype=torch.bool)
+            gone[kept["head_groups"][index]] = False
+            weight[:, gone.repeat_interleave(weight.shape[1] // groups)] = 0
+
+
+def main(polytask, ours):
+    worst = 0.0
+    for name, sizes in BACKBONES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+
+            def run(*arguments):
+                done = subprocess.run([polytask, *arguments], cwd=folder, capture_output=True, text=True)
+                assert done.returncode == 0, done.stdout + done.stderr
+
+            def states_of_ours(run_folder):
+                told = subprocess.run([ours, folder / run_folder / "model", json.dumps(ROWS)], capture_output=True, check=True)
+                return [torch.tensor(row) for row in json.loads(told.stdout)["states"]]
+
+            texts = ["shares of the market fell", "the match ended with a goal", "profits and shares", "a goal by the team"]
+            rows = [{"text": f"{text} {n}", "topic": ["money", "sport"][n % 2]} for n in range(40) for text in [texts[n % 4]]]
+            (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            (folder / "job.toml").write_text(CONFIG.format(name=name, sizes=sizes))
+            run("train", "job.toml", "--run", "whole")
+            heads = ["--heads", "0.5"] if name == "llama" else []
+            run("prune", "whole", "--out", "small", "--ffn", "0.5", "--rows", "20", *heads)
+            run("prune", "small", "--out", "smaller", "--layers", "2", "--rows", "20")
+            whole = opened(folder / "whole/model")
+            zero(whole, name, json.loads((folder / "small/prune.json").read_text())["kept"])
+            small, smaller = opened(folder / "small/model"), opened(folder / "smaller/model")
+            found = [
+                ("as ours", largest(states(small), states_of_ours("small"))),
+                ("as zeros in the whole", largest(states(small), states(whole))),
+                ("fewer layers as ours", largest(states(smaller), states_of_ours("smaller"))),
+            ]
+            print(f"{name}: {small.num_parameters()} of {whole.num_parameters()} parameters, {len(layers(smaller))} layers; "
+                  + ", ".join(f"{what} {difference:.1e}" for what, difference in found))
+            worst = max(worst, *(difference for _, difference in found))
+    return 0 if worst <= 1e-5 else 1
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    sys.exit(main(*(pathlib.Path(argument).absolute() for argument in sys.argv[1:])))
