@@ -8,7 +8,7 @@
 pub(super) const LANES: usize = 16;
 /// Neighbours along `k` that lie together.
 pub(super) const QUAD: usize = 4;
-/// Rows of a tile.
+/// Rows of a tile: with six the compiler would run out of registers for broadcast inputs, and keep sums in memory.
 pub(super) const TILE_ROWS: usize = 5;
 /// Panels of a tile.
 pub(super) const PANELS: usize = 4;
