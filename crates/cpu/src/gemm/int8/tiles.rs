@@ -8,8 +8,8 @@
 pub(super) const LANES: usize = 16;
 /// Neighbours along `k` that lie together.
 pub(super) const QUAD: usize = 4;
-/// Rows of a tile.
-pub(super) const TILE_ROWS: usize = 6;
+/// Rows of a tile: with six the compiler would run out of registers for broadcast inputs, and keep sums in memory.
+pub(super) const TILE_ROWS: usize = 5;
 /// Panels of a tile.
 pub(super) const PANELS: usize = 4;
 
@@ -73,7 +73,7 @@ impl Int8Backend {
         }
     }
 
-    /// The sums of `rows` rows of bytes (at most six) and some panels, four or one.
+    /// The sums of `rows` rows of bytes (at most [`TILE_ROWS`]) and some panels, four or one.
     pub(super) fn tile(self, x: &[u8], rows: usize, panels: &[Quads], sums: &mut Sums) {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -141,8 +141,7 @@ fn of_rows<L: Accumulator, const N: usize>(
         2 => tile::<L, 2, N>(x, quads, panels, sums, first),
         3 => tile::<L, 3, N>(x, quads, panels, sums, first),
         4 => tile::<L, 4, N>(x, quads, panels, sums, first),
-        5 => tile::<L, 5, N>(x, quads, panels, sums, first),
-        _ => tile::<L, 6, N>(x, quads, panels, sums, first),
+        _ => tile::<L, 5, N>(x, quads, panels, sums, first),
     }
 }
 
