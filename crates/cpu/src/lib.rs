@@ -41,7 +41,7 @@ pub use affine::AffineGroups;
 pub use cross_entropy::CrossEntropyTargets;
 pub use dropout::{Dropout, DropoutMask, splitmix};
 pub use gated_low_rank::GatedLowRankShape;
-pub use gemm::{GemmKernel, bf16, int8, matmul};
+pub use gemm::{GemmKernel, bf16, int4, int8, matmul};
 pub use low_rank::LowRankGroups;
 pub use mix::Mixing;
 pub use mixture::MixtureWeights;

@@ -7,7 +7,9 @@ mod lanes;
 
 use crate::matmul::MatRef;
 use crate::simd;
-use lanes::Lanes;
+pub(crate) use lanes::Lanes;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use lanes::{Avx2, Avx512};
 use rayon::prelude::*;
 
 /// The most rows for which this is faster than a general product.
@@ -65,15 +67,23 @@ pub(crate) fn factors<'a>(a: &MatRef<'a>, b: &MatRef<'a>) -> Option<(&'a [f32], 
 /// `x w^T` of `x` `[m, k]` and `w` `[n, k]` in a new buffer `[m, n]`, by all threads. Best where `m` is at most 64.
 pub(crate) fn product<W: Weight>(x: &[f32], w: &[W], [m, k, n]: [usize; 3]) -> Vec<f32> {
     assert!(x.len() == m * k && w.len() == n * k, "the factors of a product must fit");
-    let mut y = vec![0.0; m * n];
-    if y.is_empty() || k == 0 {
-        return y;
+    if m * n * k == 0 {
+        return vec![0.0; m * n];
     }
     let outputs = (WEIGHTS_AT_ONCE / k).next_multiple_of(OUTPUTS).max(OUTPUTS);
     // By rows of the weight: `[m, rows]`.
     let parts: Vec<Vec<f32>> = w.par_chunks(outputs * k).map(|w| part(x, w, [m, k])).collect();
+    join_outputs(&parts, [m, n], outputs)
+}
+
+/// Puts products by outputs together: each of `parts` is `[m, at_once]`, the last may have fewer; result `[m, n]`.
+pub(crate) fn join_outputs(parts: &[Vec<f32>], [m, n]: [usize; 2], at_once: usize) -> Vec<f32> {
+    let mut y = vec![0.0; m * n];
+    if y.is_empty() {
+        return y;
+    }
     y.par_chunks_mut(n).enumerate().for_each(|(row, y)| {
-        for (y, part) in y.chunks_mut(outputs).zip(&parts) {
+        for (y, part) in y.chunks_mut(at_once).zip(parts) {
             y.copy_from_slice(&part[row * y.len()..][..y.len()]);
         }
     });

@@ -2,6 +2,7 @@
 
 pub mod bf16;
 pub(crate) mod few_rows;
+pub mod int4;
 pub mod int8;
 pub mod matmul;
 

@@ -9,11 +9,17 @@ pub trait Lanes: Copy {
 
     fn zero() -> Self;
 
+    /// The same number everywhere.
+    fn splat(number: f32) -> Self;
+
     /// The first numbers of a slice, which has enough.
     fn load(from: &[f32]) -> Self;
 
     /// The first numbers of a slice of bf16, which has enough.
     fn load_bf16(from: &[u16]) -> Self;
+
+    /// The low halves of the first bytes of a slice, which has enough, and the high halves.
+    fn load_nibbles(from: &[u8]) -> (Self, Self);
 
     /// `self * factor + sum`
     fn multiply_add(self, factor: Self, sum: Self) -> Self;
@@ -32,6 +38,11 @@ impl Lanes for [f32; 4] {
     }
 
     #[inline(always)]
+    fn splat(number: f32) -> Self {
+        [number; 4]
+    }
+
+    #[inline(always)]
     fn load(from: &[f32]) -> Self {
         *from.first_chunk().expect("a whole vector")
     }
@@ -40,6 +51,12 @@ impl Lanes for [f32; 4] {
     fn load_bf16(from: &[u16]) -> Self {
         let bits: [u16; 4] = *from.first_chunk().expect("a whole vector");
         bits.map(|bits| f32::from_bits(u32::from(bits) << 16))
+    }
+
+    #[inline(always)]
+    fn load_nibbles(from: &[u8]) -> (Self, Self) {
+        let bytes: [u8; 4] = *from.first_chunk().expect("a whole vector");
+        (bytes.map(|byte| f32::from(byte & 15)), bytes.map(|byte| f32::from(byte >> 4)))
     }
 
     #[inline(always)]
@@ -75,6 +92,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn splat(number: f32) -> Self {
+            // SAFETY: as above.
+            Avx512(unsafe { _mm512_set1_ps(number) })
+        }
+
+        #[inline(always)]
         fn load(from: &[f32]) -> Self {
             let from: &[f32; 16] = from.first_chunk().expect("a whole vector");
             // SAFETY: as above; 16 numbers are read of as many.
@@ -89,6 +112,18 @@ mod x86 {
                 let bits = _mm256_loadu_si256(from.as_ptr().cast());
                 _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
             })
+        }
+
+        #[inline(always)]
+        fn load_nibbles(from: &[u8]) -> (Self, Self) {
+            let from: &[u8; 16] = from.first_chunk().expect("a whole vector");
+            // SAFETY: as above; 16 bytes are read of as many.
+            unsafe {
+                let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.as_ptr().cast()));
+                let low = _mm512_and_si512(bytes, _mm512_set1_epi32(15));
+                let high = _mm512_srli_epi32::<4>(bytes);
+                (Avx512(_mm512_cvtepi32_ps(low)), Avx512(_mm512_cvtepi32_ps(high)))
+            }
         }
 
         #[inline(always)]
@@ -118,6 +153,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn splat(number: f32) -> Self {
+            // SAFETY: as above.
+            Avx2(unsafe { _mm256_set1_ps(number) })
+        }
+
+        #[inline(always)]
         fn load(from: &[f32]) -> Self {
             let from: &[f32; 8] = from.first_chunk().expect("a whole vector");
             // SAFETY: as above; eight numbers are read of as many.
@@ -132,6 +173,18 @@ mod x86 {
                 let bits = _mm_loadu_si128(from.as_ptr().cast());
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
             })
+        }
+
+        #[inline(always)]
+        fn load_nibbles(from: &[u8]) -> (Self, Self) {
+            let from: &[u8; 8] = from.first_chunk().expect("a whole vector");
+            // SAFETY: as above; eight bytes are read of as many.
+            unsafe {
+                let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()));
+                let low = _mm256_and_si256(bytes, _mm256_set1_epi32(15));
+                let high = _mm256_srli_epi32::<4>(bytes);
+                (Avx2(_mm256_cvtepi32_ps(low)), Avx2(_mm256_cvtepi32_ps(high)))
+            }
         }
 
         #[inline(always)]
