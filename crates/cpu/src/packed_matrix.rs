@@ -2,6 +2,7 @@
 
 use crate::bf16::rounded;
 use crate::gemm::few_rows;
+use crate::int4::{Int4Matrix, Int4Rounding};
 use crate::int8::{Finish, Int8Matrix};
 use crate::matmul::MatRef;
 use crate::{CHUNK, GemmKernel, linear};
@@ -22,6 +23,8 @@ enum Numbers {
     Bf16(Vec<u16>),
     /// Bytes with a scale for each row, whose products quantize their inputs, too.
     Int8(Int8Matrix),
+    /// Codes of four bits with a scale and an offset for each group.
+    Int4(Int4Matrix),
 }
 
 impl PackedMatrix {
@@ -41,6 +44,11 @@ impl PackedMatrix {
         PackedMatrix { shape: matrix.shape(), numbers: Numbers::Int8(matrix) }
     }
 
+    /// Of codes of four bits.
+    pub fn int4(matrix: Int4Matrix) -> Self {
+        PackedMatrix { shape: matrix.shape(), numbers: Numbers::Int4(matrix) }
+    }
+
     /// A matrix of this shape with other numbers, stored alike.
     ///
     /// # Panics
@@ -49,6 +57,9 @@ impl PackedMatrix {
         match &self.numbers {
             Numbers::Bf16(_) => PackedMatrix::bf16(values, self.shape),
             Numbers::Int8(_) => PackedMatrix::int8(Int8Matrix::quantize(values, self.shape)),
+            Numbers::Int4(_) => {
+                PackedMatrix::int4(Int4Matrix::quantize(values, self.shape, Int4Rounding::Hqq))
+            }
         }
     }
 
@@ -56,7 +67,24 @@ impl PackedMatrix {
     pub fn as_int8(&self) -> Option<&Int8Matrix> {
         match &self.numbers {
             Numbers::Int8(matrix) => Some(matrix),
+            Numbers::Bf16(_) | Numbers::Int4(_) => None,
+        }
+    }
+
+    /// The codes of four bits, where it has these.
+    pub fn as_int4(&self) -> Option<&Int4Matrix> {
+        match &self.numbers {
+            Numbers::Int4(matrix) => Some(matrix),
+            Numbers::Bf16(_) | Numbers::Int8(_) => None,
+        }
+    }
+
+    /// How many bits a code has; `None` where numbers are no codes.
+    pub fn code_bits(&self) -> Option<usize> {
+        match &self.numbers {
             Numbers::Bf16(_) => None,
+            Numbers::Int8(_) => Some(8),
+            Numbers::Int4(_) => Some(4),
         }
     }
 
@@ -70,6 +98,7 @@ impl PackedMatrix {
         match &self.numbers {
             Numbers::Bf16(numbers) => size_of_val(&numbers[..]),
             Numbers::Int8(matrix) => matrix.bytes(),
+            Numbers::Int4(matrix) => matrix.bytes(),
         }
     }
 
@@ -79,6 +108,7 @@ impl PackedMatrix {
         let numbers = match &self.numbers {
             Numbers::Bf16(numbers) => &numbers[rows.start * width..rows.end * width],
             Numbers::Int8(matrix) => return matrix.rows(rows),
+            Numbers::Int4(matrix) => return matrix.rows(rows),
         };
         numbers.par_iter().with_min_len(CHUNK).map(|x| few_rows::Weight::widen(*x)).collect()
     }
@@ -105,7 +135,8 @@ impl PackedMatrix {
                 let used = &numbers[rows.start * width..rows.end * width];
                 few_rows::product(x, used, [n, width, rows.len()])
             }
-            Numbers::Bf16(_) => {
+            Numbers::Int4(matrix) if n <= few_rows::MOST_ROWS => matrix.product(x, n, rows),
+            Numbers::Bf16(_) | Numbers::Int4(_) => {
                 let (outputs, w) = (rows.len(), self.rows(rows));
                 products.product(MatRef::new(x, n, width), MatRef::new(&w, outputs, width).t())
             }

@@ -28,7 +28,10 @@ mod tests;
 
 pub use cpu::{
     AdamW, CrossEntropyTargets, Dropout, Glu, MixtureWeights, PackedMatrix, RotaryAngles,
-    SoftCrossEntropyTargets, int8::Int8Matrix, matmul, splitmix,
+    SoftCrossEntropyTargets,
+    int4::{InputErrors, Int4Matrix, Int4Rounding},
+    int8::Int8Matrix,
+    matmul, splitmix,
 };
 pub use elementwise::{Element, Formula, elementwise};
 pub use jacobian::{accumulate_gramian, map_rows_in_place, weighted_sum};

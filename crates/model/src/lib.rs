@@ -23,6 +23,7 @@ pub mod merging;
 pub mod onnx;
 mod parameters;
 pub mod pruning;
+pub mod quantization;
 mod sharing;
 mod trunk;
 
@@ -43,8 +44,8 @@ pub use io::hub;
 pub use io::names::{Entry, NameTable};
 pub use io::{
     GgufQuantization, PassthroughTensor, SavedTensors, adapter_folder, has_sharing, is_causal, kept_layers,
-    load_adapters, load_decoder, load_heads, load_heads_of, load_sharing, open, open_layers, pack_int8, save,
-    save_adapters, save_decoder, save_gguf, save_gguf_adapter, save_heads,
+    load_adapters, load_decoder, load_heads, load_heads_of, load_sharing, open, open_layers, pack_quantized,
+    save, save_adapters, save_decoder, save_gguf, save_gguf_adapter, save_heads,
 };
 pub use kernels::Precision;
 pub use parameters::{

@@ -569,6 +569,26 @@ pub struct Merge {
     pub json: bool,
 }
 
+/// The bits of a code.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Bits {
+    /// Eight.
+    #[value(name = "8")]
+    Eight,
+    /// Four.
+    #[value(name = "4")]
+    Four,
+}
+
+/// How numbers are rounded to four bits.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Rounding {
+    /// Half-quadratic quantization.
+    Hqq,
+    /// The range of each group.
+    Minmax,
+}
+
 /// `polytask prune`
 #[derive(Args)]
 pub struct Quantize {
@@ -577,7 +597,13 @@ pub struct Quantize {
     /// The directory of the result, empty or not there
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The most points of a hundred that a task's validation score may lose: layers stay f32 until all tasks are within
+    /// The bits of a code: 8 is faster, 4 is smaller
+    #[arg(long, value_enum, default_value = "8")]
+    pub bits: Bits,
+    /// How four bits are found: hqq, by default, or minmax, the range of each group
+    #[arg(long, value_enum, value_name = "METHOD")]
+    pub rounding: Option<Rounding>,
+    /// The most points of a hundred that a task's validation score may lose: layers get more bits until all tasks are within
     #[arg(long, value_name = "POINTS")]
     pub keep_score: Option<f64>,
     /// Print one JSON object in place of the tables

@@ -8,6 +8,7 @@ mod gguf;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub(crate) mod names;
+mod quantized;
 mod safetensors_reader;
 mod saved_adapters;
 mod saved_tensors;
@@ -56,7 +57,7 @@ const SHARING: &str = "sharing.safetensors";
 /// The file of a decoder that is not part of a backbone.
 const DECODER: &str = "decoder.safetensors";
 const CONFIG: &str = "config.json";
-/// The key of config.json that says how weights are quantized, and what it says of ours: tensors of int8 with `NAME.scales` beside.
+/// The key of config.json that says how weights are quantized, and what it says of ours: see `quantized.rs`.
 const QUANTIZATION: &str = "quantization_config";
 const METHOD: &str = "polytask";
 /// No sensible config.json is longer.
@@ -140,12 +141,12 @@ pub(crate) fn open_checkpoint(
     open(checkpoint, parameters)
 }
 
-/// Keeps the matrices in int8 that a folder has in it, none of which is trained from then on; how many there are. [`open`] alone has them
-/// as f32.
+/// Keeps the matrices as codes that a folder has as codes, none of which is trained from then on; how many there are. [`open`] alone has
+/// them as f32.
 ///
 /// # Errors
 /// [`ModelError`]: as [`open`].
-pub fn pack_int8(dir: &Path, trunk: &Trunk, parameters: &mut Parameters) -> Result<usize, ModelError> {
+pub fn pack_quantized(dir: &Path, trunk: &Trunk, parameters: &mut Parameters) -> Result<usize, ModelError> {
     let path = dir.join(CONFIG);
     if !path.is_file() || !is_quantized_by_us(&read_json(&path)?) {
         return Ok(0);
@@ -154,11 +155,14 @@ pub fn pack_int8(dir: &Path, trunk: &Trunk, parameters: &mut Parameters) -> Resu
     let mut packed = 0;
     for entry in trunk.spec().names.entries() {
         let index = parameters.find(&entry.name).expect("its network made the parameters in this table");
-        if entry.hf_names.iter().all(|name| reader.is_int8(name)) {
-            parameters.set_trainable(index, false);
-            parameters.pack_int8(index);
-            packed += 1;
-        }
+        let Some(matrix) = reader.quantized(&entry.hf_names)? else { continue };
+        let matrix = matrix.map_err(|problem| {
+            let remedy = "quantizing the model again".into();
+            ModelError::Weights { path: reader.path().to_owned(), problems: vec![problem], remedy }
+        })?;
+        parameters.set_trainable(index, false);
+        parameters.set_packed(index, matrix);
+        packed += 1;
     }
     Ok(packed)
 }
@@ -346,10 +350,10 @@ fn modern(name: &str) -> String {
 pub fn save(dir: &Path, trunk: &Trunk, parameters: &Parameters) -> Result<(), ModelError> {
     std::fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
     let mut json = trunk.spec().config_json.clone();
-    let is_int8 = (0..parameters.len()).any(|index| parameters.int8(index).is_some());
-    if let (true, Some(keys)) = (is_int8, json.as_object_mut()) {
+    let bits = (0..parameters.len()).filter_map(|index| parameters.packed(index)?.code_bits()).min();
+    if let (Some(bits), Some(keys)) = (bits, json.as_object_mut()) {
         // Who does not know the method must not take bytes for weights.
-        keys.insert(QUANTIZATION.into(), serde_json::json!({ "quant_method": METHOD, "bits": 8 }));
+        keys.insert(QUANTIZATION.into(), serde_json::json!({ "quant_method": METHOD, "bits": bits }));
     }
     let mut json = serde_json::to_string_pretty(&json).expect("a JSON value is always writable");
     json.push('\n');

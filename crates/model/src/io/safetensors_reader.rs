@@ -3,9 +3,11 @@
 //! A header is bounded by the file's length before it is read, its offsets are checked to tile the file exactly (by the
 //! safetensors crate), and tensors are read one at a time, so that no memory is reserved for what is not there.
 
+use super::quantized::Codes;
 use super::read_json;
 use super::tensor_reader::not_finite;
 use crate::error::{ModelError, TensorProblem};
+use kernels::PackedMatrix;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::BTreeMap;
@@ -15,8 +17,6 @@ use std::path::{Component, Path, PathBuf};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-/// What is put behind the name of an int8 tensor `[rows, columns]` to name the f32 scales `[rows]` of its rows.
-pub(super) const SCALES: &str = ".scales";
 /// The format's own bound on a header.
 const LONGEST_HEADER: u64 = 100_000_000;
 
@@ -27,8 +27,10 @@ pub(crate) struct SafetensorsReader {
     shards: Vec<Shard>,
     /// By name: which shard.
     tensors: BTreeMap<String, usize>,
-    /// The scales of int8 tensors, which belong to these, by their own names.
-    scales: BTreeMap<String, usize>,
+    /// Of those that are codes of matrices: how they are, and the shape of the matrix.
+    quantized: BTreeMap<String, (Codes, Vec<usize>)>,
+    /// The tensors that stand beside codes, by their own names: which shard.
+    beside: BTreeMap<String, usize>,
 }
 
 #[derive(Debug)]
@@ -99,37 +101,79 @@ impl SafetensorsReader {
     }
 
     fn new(path: PathBuf, shards: Vec<Shard>, mut tensors: BTreeMap<String, usize>) -> Self {
-        let is_int8 = |(name, shard): (&String, &usize)| {
+        let codes = |(name, shard): (&String, &usize)| {
             let info = shards[*shard].metadata.info(name)?;
-            (info.dtype == Dtype::I8).then(|| format!("{name}{SCALES}"))
+            let codes = Codes::of_dtype(info.dtype)?;
+            let is_there =
+                codes == Codes::Int8 || beside(name, codes).any(|(name, _)| tensors.contains_key(&name));
+            Some((name.clone(), (codes, codes.shape(&info.shape).filter(|_| is_there)?)))
         };
-        let names: Vec<String> = tensors.iter().filter_map(is_int8).collect();
-        let scales = names.iter().filter_map(|name| tensors.remove_entry(name)).collect();
-        Self { path, shards, tensors, scales }
+        let quantized: BTreeMap<String, (Codes, Vec<usize>)> = tensors.iter().filter_map(codes).collect();
+        let names = quantized.iter().flat_map(|(name, (codes, _))| beside(name, *codes));
+        let beside = names.filter_map(|(name, _)| tensors.remove_entry(&name)).collect();
+        Self { path, shards, tensors, quantized, beside }
     }
 
-    /// Whether a tensor is int8 numbers with a scale for each row.
-    pub fn is_int8(&self, name: &str) -> bool {
-        self.info(name).is_some_and(|info| info.dtype == Dtype::I8)
-    }
-
-    /// The problem with the scales of an int8 tensor: there is one, finite, for each row.
-    fn scales_problem(&self, name: &str, rows: usize) -> Option<TensorProblem> {
-        let own = format!("{name}{SCALES}");
-        let shape = vec![rows];
-        match self.scales.get(&own).and_then(|shard| self.shards[*shard].metadata.info(&own)) {
-            None => Some(TensorProblem::Missing { name: own, expected: shape }),
-            Some(info) => check(&own, info, &shape),
-        }
+    /// The shape of a tensor; of codes that of their matrix.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        let info = self.info(name)?;
+        Some(self.quantized.get(name).map_or(&info.shape, |(_, shape)| shape))
     }
 
     /// The problem with a tensor's type or shape, if it is there and there is one.
     pub fn problem(&self, name: &str, expected: &[usize]) -> Option<TensorProblem> {
         let info = self.info(name)?;
-        if info.dtype != Dtype::I8 || info.shape != expected {
-            return check(name, info, expected);
+        match (self.quantized.get(name), expected) {
+            (Some((codes, shape)), &[rows, columns]) if shape == expected => {
+                let shape = codes.shape_beside([rows, columns]);
+                beside(name, *codes).find_map(|(name, dtype)| self.beside_problem(name, dtype, &shape))
+            }
+            (Some((_, shape)), _) => Some(TensorProblem::Shape {
+                name: name.to_owned(),
+                found: shape.clone(),
+                expected: expected.to_vec(),
+            }),
+            (None, _) => check(name, info, expected),
         }
-        self.scales_problem(name, expected.first().copied().unwrap_or(0))
+    }
+
+    /// The problem with a tensor that stands beside codes.
+    fn beside_problem(&self, name: String, dtype: Dtype, expected: &[usize]) -> Option<TensorProblem> {
+        match self.beside.get(&name).and_then(|shard| self.shards[*shard].metadata.info(&name)) {
+            None => Some(TensorProblem::Missing { name, expected: expected.to_vec() }),
+            Some(info) if info.shape == expected && info.dtype != dtype => Some(TensorProblem::Type {
+                name,
+                found: format!("{:?}", info.dtype),
+                expected: format!("{dtype:?}"),
+            }),
+            Some(info) => check(&name, info, expected),
+        }
+    }
+
+    /// The matrix that tensors of codes are, one below the other; `None` where they are no codes, or not of one sort and width. They must
+    /// have no [`SafetensorsReader::problem`].
+    pub fn quantized(
+        &self,
+        names: &[String],
+    ) -> Result<Option<Result<PackedMatrix, TensorProblem>>, ModelError> {
+        let of = |name: &String| self.quantized.get(name);
+        let Some((first, (codes, shape))) = names.first().and_then(|name| Some((name, of(name)?))) else {
+            return Ok(None);
+        };
+        let is_alike = |name| of(name).is_some_and(|(own, other)| own == codes && other[1] == shape[1]);
+        if !names.iter().all(is_alike) {
+            return Ok(None);
+        }
+        let rows = names.iter().filter_map(of).map(|(_, shape)| shape[0]).sum();
+        let mut parts = vec![Vec::new(); 1 + codes.beside().len()];
+        for name in names {
+            let own = std::iter::once(name.clone()).chain(beside(name, *codes).map(|(name, _)| name));
+            for (part, name) in parts.iter_mut().zip(own) {
+                part.extend(self.raw(&name)?.2);
+            }
+        }
+        let of_codes = parts.remove(0);
+        Ok(Some(codes.matrix(first, of_codes, &parts, [rows, shape[1]])))
     }
 
     /// The file, or the index of shards.
@@ -149,7 +193,7 @@ impl SafetensorsReader {
 
     /// A tensor as it stands in the file; the name must be one of [`SafetensorsReader::names`].
     pub fn raw(&self, name: &str) -> Result<(Dtype, Vec<usize>, Vec<u8>), ModelError> {
-        let found = self.tensors.get(name).or(self.scales.get(name));
+        let found = self.tensors.get(name).or(self.beside.get(name));
         let shard = &self.shards[*found.expect("the name is one of the archive's")];
         let info = shard.metadata.info(name).expect("the archive lists what its shards hold");
         let (from, to) = info.data_offsets;
@@ -163,18 +207,18 @@ impl SafetensorsReader {
     /// Appends a tensor's numbers as f32. A number that is not finite is a problem and not an error, so that all are
     /// reported at once.
     pub fn append(&self, name: &str, values: &mut Vec<f32>) -> Result<Option<TensorProblem>, ModelError> {
-        let (dtype, shape, bytes) = self.raw(name)?;
         let first = values.len();
-        match dtype {
-            Dtype::I8 => {
-                let mut scales = Vec::new();
-                let problem = self.append(&format!("{name}{SCALES}"), &mut scales)?;
-                let width = shape.get(1).copied().unwrap_or(1).max(1);
-                for (row, scale) in bytes.chunks(width).zip(&scales) {
-                    values.extend(row.iter().map(|byte| f32::from(byte.cast_signed()) * scale));
+        if let Some(matrix) = self.quantized(&[name.to_owned()])? {
+            return Ok(match matrix {
+                Ok(matrix) => {
+                    values.extend(matrix.rows(0..matrix.shape()[0]));
+                    not_finite(name, values, first)
                 }
-                return Ok(problem);
-            }
+                Err(problem) => Some(problem),
+            });
+        }
+        let (dtype, _, bytes) = self.raw(name)?;
+        match dtype {
             Dtype::F32 => values.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
             Dtype::BF16 => {
                 values.extend(
@@ -189,6 +233,11 @@ impl SafetensorsReader {
         }
         Ok(not_finite(name, values, first))
     }
+}
+
+/// The tensors that stand beside codes, and their types.
+fn beside(name: &str, codes: Codes) -> impl Iterator<Item = (String, Dtype)> {
+    codes.beside().iter().map(move |(suffix, dtype)| (format!("{name}{suffix}"), *dtype))
 }
 
 /// The problem with a tensor's type or shape, if there is one.

@@ -41,7 +41,7 @@ impl TensorReader for SafetensorsReader {
     }
 
     fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.info(name).map(|info| info.shape.as_slice())
+        self.shape(name)
     }
 
     fn check(&self, name: &str, expected: &[usize]) -> Option<TensorProblem> {

@@ -1,11 +1,11 @@
 //! Writing tensors to a file in the format of safetensors.
 
 use super::names::{Entry, NameTable};
-use super::safetensors_reader::SCALES;
+use super::quantized::Codes;
 use crate::backbones::BackboneSpec;
 use crate::error::{ModelError, TensorProblem};
 use crate::parameters::Parameters;
-use kernels::Int8Matrix;
+use kernels::{Int4Matrix, Int8Matrix};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::HashMap;
@@ -39,6 +39,8 @@ enum Source<'a> {
     Int8(&'a Int8Matrix, Range<usize>),
     /// The scales of such rows, as f32.
     Scales(&'a [f32]),
+    /// bf16.
+    Halves(&'a [u16]),
 }
 
 impl Tensor<'_> {
@@ -46,6 +48,7 @@ impl Tensor<'_> {
         match &self.source {
             Source::Bytes(bytes) => bytes.len(),
             Source::Int8(..) => self.shape.iter().product(),
+            Source::Halves(halves) => size_of_val(*halves),
             Source::Scales(_) | Source::Parameter { .. } | Source::Parameters { .. } => {
                 4 * self.shape.iter().product::<usize>()
             }
@@ -60,6 +63,9 @@ impl Tensor<'_> {
         match &self.source {
             Source::Bytes(bytes) => to.write_all(bytes),
             Source::Scales(scales) => numbers(scales),
+            Source::Halves(halves) => {
+                to.write_all(&halves.iter().flat_map(|half| half.to_le_bytes()).collect::<Vec<u8>>())
+            }
             Source::Int8(matrix, rows) => {
                 let bytes: Vec<u8> =
                     matrix.numbers(rows.clone()).into_iter().map(i8::cast_unsigned).collect();
@@ -80,7 +86,11 @@ impl Tensor<'_> {
         match &self.source {
             Source::Parameter { index, part: 0, .. } => vec![*index],
             Source::Parameters { indices, .. } => indices.clone(),
-            Source::Parameter { .. } | Source::Bytes(_) | Source::Int8(..) | Source::Scales(_) => Vec::new(),
+            Source::Parameter { .. }
+            | Source::Bytes(_)
+            | Source::Int8(..)
+            | Source::Scales(_)
+            | Source::Halves(_) => Vec::new(),
         }
     }
 }
@@ -113,9 +123,15 @@ pub(super) fn named<'a>(names: &NameTable, parameters: &'a Parameters) -> Vec<Te
     let mut tensors = Vec::new();
     for entry in names.entries() {
         let index = parameters.find(&entry.name).expect("its network made the parameters in this table");
-        if let Some(matrix) = parameters.int8(index) {
-            tensors.extend(int8_tensors(entry, matrix));
-            continue;
+        if let Some(packed) = parameters.packed(index) {
+            if let Some(matrix) = packed.as_int8() {
+                tensors.extend(int8_tensors(entry, matrix));
+                continue;
+            }
+            if let Some(matrix) = packed.as_int4() {
+                tensors.extend(int4_tensors(entry, matrix));
+                continue;
+            }
         }
         for (part, name) in entry.hf_names.iter().enumerate() {
             let source = Source::Parameter { parameters, index, part };
@@ -127,15 +143,38 @@ pub(super) fn named<'a>(names: &NameTable, parameters: &'a Parameters) -> Vec<Te
 
 /// The parts of an int8 matrix, and the scales of their rows.
 fn int8_tensors<'a>(entry: &Entry, matrix: &'a Int8Matrix) -> Vec<Tensor<'a>> {
-    let (shape, mut tensors) = (entry.part_shape(), Vec::new());
-    for (part, name) in entry.hf_names.iter().enumerate() {
-        let rows = part * shape[0]..(part + 1) * shape[0];
-        let mut push = |name: String, dtype, shape: &[usize], source| {
-            tensors.push(Tensor { name, dtype, shape: shape.to_vec(), source });
-        };
+    let of = |rows: Range<usize>| {
         let scales = Source::Scales(&matrix.scales()[rows.clone()]);
-        push(format!("{name}{SCALES}"), Dtype::F32, &shape[..1], scales);
-        push(name.clone(), Dtype::I8, &shape, Source::Int8(matrix, rows));
+        (Source::Int8(matrix, rows), vec![scales])
+    };
+    tensors_of_codes(entry, (Codes::Int8, Dtype::I8), |columns| columns, of)
+}
+
+/// The parts of a matrix of four bits, and the scales and offsets of their groups.
+fn int4_tensors<'a>(entry: &Entry, matrix: &'a Int4Matrix) -> Vec<Tensor<'a>> {
+    let of = |rows: Range<usize>| {
+        let [scales, offsets] = matrix.grids(rows.clone());
+        (Source::Bytes(matrix.codes(rows)), vec![Source::Halves(scales), Source::Halves(offsets)])
+    };
+    tensors_of_codes(entry, (Codes::Int4, Dtype::U8), |columns| columns / 2, of)
+}
+
+/// The codes of each part of a matrix, and what stands beside them; `of` gives both for a range of rows.
+fn tensors_of_codes<'a>(
+    entry: &Entry,
+    (codes, dtype): (Codes, Dtype),
+    width: impl Fn(usize) -> usize,
+    of: impl Fn(Range<usize>) -> (Source<'a>, Vec<Source<'a>>),
+) -> Vec<Tensor<'a>> {
+    let &[rows, columns] = &entry.part_shape()[..] else { unreachable!("codes are a matrix's") };
+    let mut tensors = Vec::new();
+    for (part, name) in entry.hf_names.iter().enumerate() {
+        let (source, beside) = of(part * rows..(part + 1) * rows);
+        for ((suffix, dtype), source) in codes.beside().iter().zip(beside) {
+            let (name, shape) = (format!("{name}{suffix}"), codes.shape_beside([rows, columns]));
+            tensors.push(Tensor { name, dtype: *dtype, shape, source });
+        }
+        tensors.push(Tensor { name: name.clone(), dtype, shape: vec![rows, width(columns)], source });
     }
     tensors
 }

@@ -2,7 +2,7 @@
 
 use super::{MatrixId, ParameterTensor, Parameters};
 use burn::tensor::Tensor;
-use kernels::{Int8Matrix, PackedMatrix, Precision};
+use kernels::{PackedMatrix, Precision};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -59,31 +59,39 @@ impl Parameters {
     /// If it is trained, or no matrix.
     pub fn pack(&mut self, index: usize) {
         if self.table[index].packed.is_none() {
-            self.set_packed(index, PackedMatrix::bf16);
+            self.pack_by(index, PackedMatrix::bf16);
         }
     }
 
-    /// Rounds a matrix that is not trained to int8 with a scale for each row, and keeps it like this.
+    /// Keeps a matrix that is not trained as what is made of its numbers and its shape.
     ///
     /// # Panics
     /// As [`Parameters::pack`].
-    pub fn pack_int8(&mut self, index: usize) {
-        self.set_packed(index, |values, shape| PackedMatrix::int8(Int8Matrix::quantize(values, shape)));
+    pub fn pack_by(&mut self, index: usize, of: impl FnOnce(&[f32], [usize; 2]) -> PackedMatrix) {
+        let parameter = &self.table[index];
+        let &[rows, columns] = &parameter.shape[..] else { panic!("{} is no matrix", parameter.name) };
+        let packed = of(&self.data(index), [rows, columns]);
+        self.set_packed(index, packed);
     }
 
-    fn set_packed(&mut self, index: usize, of: impl FnOnce(&[f32], [usize; 2]) -> PackedMatrix) {
-        let values = self.data(index);
+    /// Replaces a matrix that is not trained by a packed one.
+    ///
+    /// # Panics
+    /// If it is trained, or of another shape.
+    pub fn set_packed(&mut self, index: usize, packed: PackedMatrix) {
         let parameter = &mut self.table[index];
-        let (&[rows, columns], false) = (&parameter.shape[..], parameter.trainable) else {
-            panic!("{} is no matrix that stays as it is", parameter.name);
-        };
-        parameter.packed = Some(Arc::new(of(&values, [rows, columns])));
+        assert!(
+            parameter.shape == packed.shape() && !parameter.trainable,
+            "{} is no matrix of this shape that stays as it is",
+            parameter.name
+        );
+        parameter.packed = Some(Arc::new(packed));
         self.take(index);
     }
 
-    /// The int8 numbers of a parameter, where it is kept in these.
-    pub fn int8(&self, index: usize) -> Option<&Int8Matrix> {
-        self.table[index].packed.as_ref()?.as_int8()
+    /// A parameter as it is packed, where it is.
+    pub fn packed(&self, index: usize) -> Option<&PackedMatrix> {
+        self.table[index].packed.as_deref()
     }
 
     /// Whether bf16 has all numbers of a matrix as they are.

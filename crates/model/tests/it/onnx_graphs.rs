@@ -4,6 +4,7 @@
 use crate::fixture;
 use onnx::proto::{GraphProto, ModelProto, TensorProto};
 use polytask_model::onnx::{Dim, OnnxPrecision};
+use polytask_model::quantization::{Int4Rounding, WeightType, rounded};
 use polytask_model::{LoraConfig, ModelError, Parameters, Role, SharingConfig, Trunk};
 use prost::Message;
 use std::collections::HashSet;
@@ -66,7 +67,8 @@ fn packed_weights_are_written_as_what_they_stand_for() {
         }
         for index in trunk.int8_candidates(&packed) {
             packed.set_trainable(index, false);
-            packed.pack_int8(index);
+            let int8 = rounded(&packed, index, WeightType::Int8, Int4Rounding::Hqq).unwrap();
+            packed.set_packed(index, int8);
         }
         let mut plain = packed.clone();
         for index in trunk.int8_candidates(&plain) {

@@ -68,6 +68,60 @@ fn an_int8_model_is_smaller_and_answers_nearly_alike() {
 }
 
 #[test]
+fn a_model_of_four_bits_is_smaller_still() {
+    for backbone in BACKBONES {
+        let bench = Bench::new();
+        let set = format!("model.backbone={backbone}");
+        succeed(&bench, &["train", "job.toml", "--run", "whole", "--set", &set, "--set", "train.epochs=6"]);
+        succeed(&bench, &["quantize", "whole", "--out", "eight"]);
+        for rounding in ["hqq", "minmax"] {
+            let four = format!("four-{rounding}");
+            let quantize = ["quantize", "whole", "--out", &four, "--bits", "4", "--rounding", rounding];
+            let told = succeed(&bench, &quantize);
+            assert!(told.contains("int4 takes"), "{told}");
+            let record = json(&bench, &format!("{four}/quantize.json"));
+            for task in record["tasks"].as_array().unwrap() {
+                let [before, after] = ["before", "after"].map(|key| task[key].as_f64().unwrap());
+                assert!((before - after).abs() < 0.2, "{backbone}: {task}");
+            }
+            let [int8, int4] =
+                ["eight", &four].map(|run| bytes(&bench, &format!("{run}/model/model.safetensors")));
+            assert!(8 * int4 < 7 * int8, "{int4} of {int8}");
+            // What was measured is what `evaluate` finds.
+            let scored = succeed(&bench, &["evaluate", &four, "--split", "validation", "--json"]);
+            let scored: Value = serde_json::from_str(&scored).unwrap();
+            let first = &record["tasks"][0];
+            let of = &scored["tasks"][first["task"].as_str().unwrap()]["scores"];
+            assert_eq!(of[first["metric"].as_str().unwrap()], first["after"]);
+            let Ran { ok, out, .. } = bench.feed(&["predict", &four], b"{\"text\": \"a good day\"}\n");
+            assert!(ok && out.contains("tasks"), "{out}");
+        }
+        let sums = ["four-hqq", "four-minmax"]
+            .map(|run| fs::read(bench.path(&format!("{run}/model/model.safetensors"))).unwrap());
+        assert_ne!(sums[0], sums[1]);
+        succeed(&bench, &["train", "four-hqq/config.toml", "--run", "tuned", "--set", "train.epochs=1"]);
+        let refused = bench.run(&["quantize", "four-hqq", "--out", "other"]);
+        assert!(refused.code == 2 && refused.err.contains("already"), "{}", refused.err);
+        let refused = bench.run(&["quantize", "whole", "--out", "other", "--rounding", "minmax"]);
+        assert!(refused.code == 2 && refused.err.contains("--bits 4"), "{}", refused.err);
+    }
+}
+
+#[test]
+fn parts_get_more_bits_from_four_on() {
+    let bench = Bench::new();
+    let set = format!("model.backbone={}", BACKBONES[0]);
+    succeed(&bench, &["train", "job.toml", "--run", "whole", "--set", &set, "--set", "train.epochs=2"]);
+    let told = succeed(&bench, &["quantize", "whole", "--out", "near", "--bits", "4", "--keep-score", "0"]);
+    assert!(told.contains("int4 alone"), "{told}");
+    let record = json(&bench, "near/quantize.json");
+    assert_eq!(record["sensitivity"].as_array().unwrap().len(), 3);
+    for task in record["tasks"].as_array().unwrap() {
+        assert!(task["before"].as_f64() <= task["after"].as_f64(), "{task}");
+    }
+}
+
+#[test]
 fn parts_stay_f32_where_a_task_would_lose_too_much() {
     let bench = Bench::new();
     let set = format!("model.backbone={}", BACKBONES[0]);
@@ -85,10 +139,16 @@ fn parts_stay_f32_where_a_task_would_lose_too_much() {
 
 #[test]
 fn broken_scales_are_refused() {
+    for bits in ["8", "4"] {
+        broken_scales(bits);
+    }
+}
+
+fn broken_scales(bits: &str) {
     let bench = Bench::new();
     let set = format!("model.backbone={}", BACKBONES[0]);
     succeed(&bench, &["train", "job.toml", "--run", "whole", "--set", &set, "--set", "train.epochs=1"]);
-    succeed(&bench, &["quantize", "whole", "--out", "small"]);
+    succeed(&bench, &["quantize", "whole", "--out", "small", "--bits", bits]);
     let file = bench.path("small/model/model.safetensors");
     let mut bytes = fs::read(&file).unwrap();
     let name = b".scales\"";

@@ -164,7 +164,7 @@ impl Model {
         model::load_heads(dir, &mut model.parameters)?;
         // Who asks for gradients gets weights that have some.
         if kernels::can_pack(device) && !device.is_autodiff() {
-            model::pack_int8(dir, &model.trunk, &mut model.parameters)?;
+            model::pack_quantized(dir, &model.trunk, &mut model.parameters)?;
         }
         Ok((model, manifest, checked))
     }
