@@ -334,6 +334,13 @@ pub struct Compare {
     /// Leave the models for each task alone out: the first model for all is the reference then
     #[arg(long, conflicts_with = "resume")]
     pub no_alone: bool,
+    /// Models that were trained before, pruned and quantized ones too, a run for each seed: `int8=runs/int8`; may be repeated. With
+    /// --resume they join a comparison
+    #[arg(long, value_name = "NAME=RUN,...")]
+    pub trained: Vec<String>,
+    /// Train nothing: the models of --trained are held against the first of them
+    #[arg(long, requires = "trained", conflicts_with_all = ["resume", "grid", "tune", "pairs", "groups", "no_alone"])]
+    pub no_training: bool,
     /// The split to score: test or validation; validation takes its place where a corpus has no labelled test rows
     #[arg(long, default_value = "test", value_parser = ["test", "validation"], conflicts_with = "resume")]
     pub split: String,
@@ -687,6 +694,9 @@ pub struct Trial {
     /// Pause at the first evaluation after so many epochs
     #[arg(long)]
     pub until_epoch: Option<usize>,
+    /// Train nothing: score the model of this run
+    #[arg(long)]
+    pub trained: Option<PathBuf>,
 }
 
 /// `polytask init`

@@ -101,7 +101,7 @@ pub fn measure(
 }
 
 /// The bytes of a model's files, given its folder or its run's.
-fn folder_bytes(folder: &Path) -> u64 {
+pub fn folder_bytes(folder: &Path) -> u64 {
     let inside = folder.join("model");
     let mut left = vec![if inside.is_dir() { inside } else { folder.to_path_buf() }];
     let mut sum = 0;

@@ -40,12 +40,11 @@ impl StudyDir {
             None => RunLock::numbered(Path::new("runs"), name)?,
         };
         let study = StudyDir { root: run.root().to_path_buf(), _lock: lock };
-        let text = serde_json::to_vec_pretty(definition).map_err(Failure::failed)?;
         for folder in ["configs", "trials"] {
             let folder = study.root.join(folder);
             fs::create_dir_all(&folder).map_err(|e| Failure::io("making", &folder, e))?;
         }
-        write(&definition_file(&study.root), &text)?;
+        study.define(definition)?;
         Ok(study)
     }
 
@@ -120,10 +119,36 @@ impl StudyDir {
         }
     }
 
+    /// As [`StudyDir::result`]; of a model that was trained before only where it is still the same.
+    pub fn result_of(&self, trial: &Trial, epoch: Option<usize>) -> Option<TrialResult> {
+        let found = self.result(&trial.name, epoch)?;
+        let is_it = trial.trained.as_ref().is_none_or(|run| found.fingerprint == fingerprint(run));
+        if !is_it {
+            // The process that makes it anew gives back what it finds.
+            let _ = fs::remove_file(result_file(&self.trial(&trial.name), None));
+        }
+        is_it.then_some(found)
+    }
+
+    /// Replaces what was asked for.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn define(&self, definition: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_vec_pretty(definition).map_err(Failure::failed)?;
+        write(&definition_file(&self.root), &text)
+    }
+
     /// What a trial gave, if it is finished; where it was to pause after `epoch`, what it gave until then.
     pub fn result(&self, trial: &str, epoch: Option<usize>) -> Option<TrialResult> {
         read_result(&self.trial(trial), epoch)
     }
+}
+
+/// What tells a trained model from others: its manifest has the hashes of its files. Empty where there is none.
+pub fn fingerprint(run: &Path) -> String {
+    let manifest = RunDir::new(run).model().join("polytask.json");
+    fs::read(manifest).map_or_else(|_| String::new(), |bytes| blake3::hash(&bytes).to_hex().to_string())
 }
 
 /// What the trial in the directory of a run gave; `None` where a result is missing or cannot be read, so that it is made again.

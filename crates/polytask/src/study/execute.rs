@@ -1,6 +1,6 @@
 //! `polytask trial`, which studies start: one training in a process of its own, and its scores.
 
-use super::dir::{read_result, result_file};
+use super::dir::{fingerprint, read_result, result_file};
 use super::progress::RunSummary;
 use super::result::{Inference, TrialResult};
 use super::score::score;
@@ -9,6 +9,7 @@ use crate::commands::{self, train::run_observed, train::stop_flag, train::write}
 use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED, REFUSED};
 use crate::history::{History, RunState};
+use crate::job::measured::folder_bytes;
 use crate::job::run_lock::RunLock;
 use crate::memory;
 use crate::terminal::progress::Detail;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use train::{Event, Outcome, RunDir, Start};
@@ -29,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn trial(args: &cli::Trial) -> Result<u8, Failure> {
     if read_result(&args.run, args.until_epoch).is_some() {
         return Ok(0);
+    }
+    if let Some(trained) = &args.trained {
+        return score_trained(args, trained);
     }
     stop_with_parent();
     let config = commands::load(&args.config, &cli::Overrides::default())?;
@@ -43,6 +48,27 @@ fn stop_with_parent() {
         let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
         stop.store(true, Ordering::Relaxed);
     });
+}
+
+/// Scores a model that was trained before, on the rows of the study, and writes its result.
+fn score_trained(args: &cli::Trial, trained: &Path) -> Result<u8, Failure> {
+    let config = commands::load(&args.config, &cli::Overrides::default())?;
+    let device = commands::open_device(config.train.device)?;
+    commands::with_threads(config.train.threads.or(args.threads), || {
+        let fingerprint = fingerprint(trained);
+        let run = RunDir::new(trained);
+        // What was made of a trained model has no history: what its training took is not known.
+        let summary =
+            History::of(&run).map_or_else(|_| RunSummary::default(), |found| RunSummary::of(&found));
+        let mut result = finished(args, &config, &run, summary, &device)?;
+        result.name = name_of(&RunDir::new(&args.run));
+        result.fingerprint = fingerprint;
+        result.peak_bytes = None;
+        fs::create_dir_all(&args.run).map_err(|e| Failure::io("making", &args.run, e))?;
+        let text = serde_json::to_vec_pretty(&result).map_err(Failure::failed)?;
+        write(&result_file(&args.run, None), &text)?;
+        Ok(0)
+    })
 }
 
 fn execute(args: &cli::Trial, config: &Config, device: &Device) -> Result<u8, Failure> {
@@ -70,7 +96,7 @@ fn execute(args: &cli::Trial, config: &Config, device: &Device) -> Result<u8, Fa
     };
     let result = match epoch {
         Some(_) => paused(config, &run)?,
-        None => finished(args, config, &run, device)?,
+        None => finished(args, config, &run, RunSummary::of(&History::of(&run)?), device)?,
     };
     let text = serde_json::to_vec_pretty(&result).map_err(Failure::failed)?;
     write(&result_file(run.root(), epoch), &text)?;
@@ -134,22 +160,27 @@ fn finished(
     args: &cli::Trial,
     config: &Config,
     run: &RunDir,
+    summary: RunSummary,
     device: &Device,
 ) -> Result<TrialResult, Failure> {
     let peak_bytes = memory::peak();
-    let summary = RunSummary::of(&History::of(run)?);
     let model = commands::open_model(run.root(), device)?;
     let (trunk_parameters, head_parameters) = model.sizes();
     let split = Split::ALL.into_iter().find(|split| split.name() == args.split).unwrap_or(Split::Test);
     let (scores, inference) = score(config, model, split, args.resamples)?;
     let known = result(config, run, summary)?;
-    Ok(TrialResult { peak_bytes, trunk_parameters, head_parameters, scores, inference, ..known })
+    let bytes = folder_bytes(run.root());
+    Ok(TrialResult { bytes, peak_bytes, trunk_parameters, head_parameters, scores, inference, ..known })
+}
+
+fn name_of(run: &RunDir) -> String {
+    run.root().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// What the events of a run say.
 fn result(config: &Config, run: &RunDir, summary: RunSummary) -> Result<TrialResult, Failure> {
     Ok(TrialResult {
-        name: run.root().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        name: name_of(run),
         tasks: config.task.keys().cloned().collect(),
         seed: config.train.seed,
         train_rows: train_rows(run)?,
@@ -167,6 +198,8 @@ fn result(config: &Config, run: &RunDir, summary: RunSummary) -> Result<TrialRes
         validation_value: summary.validation_value,
         scores: Vec::new(),
         inference: Inference::default(),
+        bytes: 0,
+        fingerprint: String::new(),
     })
 }
 
@@ -183,6 +216,9 @@ fn train_rows(run: &RunDir) -> Result<BTreeMap<String, usize>, Failure> {
         labelled: usize,
     }
     let path = run.data();
+    if !path.exists() {
+        return Ok(BTreeMap::new());
+    }
     let bytes = fs::read(&path).map_err(|e| Failure::io("reading", &path, e))?;
     let report: Report = serde_json::from_slice(&bytes).map_err(Failure::failed)?;
     let of_training = report.labels.into_iter().filter(|labels| labels.split == Split::Train.name());

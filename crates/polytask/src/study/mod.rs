@@ -24,6 +24,7 @@ pub use runner::Runner;
 pub use sweep_config::{SweepConfig, SweepMethod};
 
 use crate::config::Config;
+use std::path::PathBuf;
 
 /// Bytes of a trial's name before a digest: file systems allow 255, of which `.toml` and a temporary name take some.
 const LONGEST: usize = 180;
@@ -35,12 +36,14 @@ pub struct Trial {
     pub name: String,
     /// What is trained.
     pub config: Config,
+    /// A run whose model is scored in place of a training.
+    pub trained: Option<PathBuf>,
 }
 
 impl Trial {
     /// A trial of that name, as [`Trial::name_of`] writes it.
     pub fn new(name: &str, config: Config) -> Trial {
-        Trial { name: Trial::name_of(name), config }
+        Trial { name: Trial::name_of(name), config, trained: None }
     }
 
     /// A name in which what cannot stand in the name of a file becomes `-`. Of one that is too long for a file the end is replaced by

@@ -42,6 +42,12 @@ pub struct TrialResult {
     pub scores: Vec<TaskScore>,
     /// What it costs to use the model.
     pub inference: Inference,
+    /// Bytes of the model's files; 0 in results of before they were counted.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Of a model that was trained before: what tells it from others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
 }
 
 impl TrialResult {

@@ -9,6 +9,7 @@ use crate::history::HistoryReader;
 use crate::terminal::figures::duration;
 use crate::terminal::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -94,7 +95,7 @@ impl Runner {
             dir.write_config(trial)?;
         }
         let mut results: Vec<Option<TrialResult>> =
-            trials.iter().map(|trial| dir.result(&trial.name, epoch)).collect();
+            trials.iter().map(|trial| dir.result_of(trial, epoch)).collect();
         let found = results.iter().flatten().count();
         if found > 0 && !self.quiet {
             output::line(format_args!("  {found} of {} trainings are finished already", trials.len()));
@@ -177,6 +178,7 @@ impl Runner {
             .args(["--resamples", &self.resamples.to_string()])
             .args(["--threads", &self.threads.to_string()])
             .args(["--split", &self.split])
+            .args(trials[index].trained.iter().flat_map(|run| [OsStr::new("--trained"), run.as_os_str()]))
             .args(epoch.map(|epoch| format!("--until-epoch={epoch}")))
             .stdin(Stdio::piped())
             .stdout(log)

@@ -431,3 +431,46 @@ fn ranges_that_are_none_are_refused_before_anything_is_trained() {
         assert!(!bench.path("none").exists(), "{space}");
     }
 }
+
+#[test]
+fn models_that_were_trained_before_join_a_comparison() {
+    let bench = bench();
+    let run = |arguments: &[&str]| {
+        let ran = bench.run(arguments);
+        assert!(ran.ok, "{arguments:?}: {}{}", ran.out, ran.err);
+        ran.out
+    };
+    run(&["train", "job.toml", "--run", "whole"]);
+    run(&["quantize", "whole", "--out", "int8"]);
+    run(&["compare", "job.toml", "--dir", "cmp", "--seeds", "1", "--no-alone", "--resamples", "50"]);
+    let told = run(&["compare", "--resume", "cmp", "--trained", "small=int8"]);
+    assert!(told.contains("small") && told.contains("on disk"), "{told}");
+    let found = json(&bench, "cmp/comparison.json");
+    let names: Vec<&str> =
+        found["contestants"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["together", "small"]);
+    // The same training, in bytes: scores are near, on the same rows, and the intervals are paired.
+    let [together, small] = [0, 1].map(|at| found["contestants"][at].clone());
+    assert!(small["bytes"].as_f64() < together["bytes"].as_f64());
+    assert!(small["scores"][0]["difference"]["interval"].is_array(), "{small}");
+
+    // Without any training; what has changed since is scored anew.
+    let trained = ["--trained", "whole=whole", "--trained", "small=int8"];
+    let base = ["compare", "job.toml", "--dir", "of", "--seeds", "1", "--no-training", "--resamples", "50"];
+    run(&[&base[..], &trained[..]].concat());
+    let found = json(&bench, "of/comparison.json");
+    assert_eq!(found["reference"], "whole");
+    let first = found["contestants"][1]["bytes"].as_f64().unwrap();
+    run(&["compare", "--resume", "of", "--trained", "small=whole"]);
+    let again = json(&bench, "of/comparison.json")["contestants"][1]["bytes"].as_f64().unwrap();
+    assert!(again > first, "{again} {first}");
+
+    let refused = |arguments: &[&str], reason: &str| {
+        let ran = bench.run(arguments);
+        assert!(ran.code == 2 && ran.err.contains(reason), "{arguments:?}: {}", ran.err);
+    };
+    refused(&["compare", "job.toml", "--trained", "small=int8"], "a run for each of 3 seeds");
+    refused(&["compare", "job.toml", "--seeds", "1", "--trained", "small"], "NAME=RUN");
+    refused(&["compare", "job.toml", "--seeds", "1", "--trained", "alone=int8"], "take another");
+    refused(&["compare", "job.toml", "--seeds", "1", "--trained", "x=nowhere"], "nowhere");
+}

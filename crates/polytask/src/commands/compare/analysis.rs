@@ -72,6 +72,8 @@ pub struct ContestantFigures {
     pub seconds: f64,
     /// The largest resident size of a training in bytes.
     pub peak_bytes: Option<usize>,
+    /// Bytes of the files of all its models.
+    pub bytes: f64,
     /// Floating-point operations to use it on 1,000 tokens, for all tasks that it does.
     pub use_operations: f64,
     /// Seconds to use it on 1,000 tokens, for all tasks that it does.
@@ -171,12 +173,12 @@ impl Found<'_> {
         let mut tasks = Vec::new();
         for out_of_domain in [false, true] {
             for task in &contestants.tasks {
-                let scores = self.results.values().flat_map(|result| {
-                    result.scores.iter().map(|score| (score, result.train_rows.get(task).copied()))
-                });
-                let own =
-                    scores.filter(|(score, _)| score.task == *task && score.out_of_domain == out_of_domain);
-                for (score, train_rows) in own {
+                // Models that were trained before may not say what they were trained on.
+                let train_rows =
+                    self.results.values().find_map(|result| result.train_rows.get(task).copied());
+                let scores = self.results.values().flat_map(|result| &result.scores);
+                let own = scores.filter(|score| score.task == *task && score.out_of_domain == out_of_domain);
+                for score in own {
                     let found = TaskFigures {
                         task: score.task.clone(),
                         corpus: score.corpus.clone(),
@@ -255,6 +257,7 @@ impl Found<'_> {
             operations: sum(&|result| result.operations),
             seconds: sum(&|result| result.seconds),
             peak_bytes: all.iter().filter_map(|result| result.peak_bytes).max(),
+            bytes: sum(&|result| result.bytes as f64),
             use_operations: 1000.0 * sum(&|result| result.inference.operations_per_token),
             use_seconds: 1000.0 * sum(&|result| result.inference.seconds_per_token),
         }

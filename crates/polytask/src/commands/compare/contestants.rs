@@ -1,14 +1,16 @@
 //! Who is compared: sets of models that together do tasks, and the trainings that they need.
 
+use super::trained::{self, Trained};
 use super::{Definition, grid};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::study::Trial;
 use crate::study::derive::{Budget, Reference, for_models};
 use crate::study::settings::with_overrides;
+use std::path::PathBuf;
 
 /// The contestant with a model for each task.
-const ALONE: &str = "alone";
+pub(super) const ALONE: &str = "alone";
 /// The contestant with one model for all tasks, where there is no grid.
 pub(super) const TOGETHER: &str = "together";
 
@@ -30,6 +32,15 @@ pub(super) struct Model {
     pub(super) config: Config,
     /// What a training takes, in tokens.
     pub(super) work: f64,
+    /// The runs of a model that was trained before, by seed; none of one that is trained.
+    pub(super) trained: Vec<PathBuf>,
+}
+
+impl Model {
+    /// Whether the comparison trains it.
+    pub(super) fn is_trained_here(&self) -> bool {
+        self.trained.is_empty()
+    }
 }
 
 /// The contestants, the reference first, and all their models.
@@ -55,11 +66,13 @@ impl Contestants {
         let mut found =
             Builder { reference, budget: definition.budget, list: Vec::new(), configs: Vec::new() };
         let tasks: Vec<String> = config.task.keys().cloned().collect();
-        if definition.alone && tasks.len() > 1 {
+        if definition.alone && !definition.no_training && tasks.len() > 1 {
             let models = tasks.iter().map(|task| vec![task.clone()]).collect();
             found.add(ALONE, config, models, true);
         }
-        for combination in grid::combinations(&definition.grid, config)? {
+        let grid =
+            if definition.no_training { Vec::new() } else { grid::combinations(&definition.grid, config)? };
+        for combination in grid {
             let name = if combination.name.is_empty() { TOGETHER } else { &combination.name };
             let config = with_overrides(config, &combination.set)?;
             found.add_all(name, config, &tasks);
@@ -77,7 +90,23 @@ impl Contestants {
         }
         let work: Vec<f64> = found.configs.iter().map(|(_, config)| found.work(config)).collect();
         let models = found.configs.into_iter().zip(work);
-        let models = models.map(|((name, config), work)| Model { name, config, work }).collect();
+        let mut models: Vec<Model> =
+            models.map(|((name, config), work)| Model { name, config, work, trained: Vec::new() }).collect();
+        for Trained { name, runs } in &definition.trained {
+            let own = runs.first().map_or_else(|| Ok(Vec::new()), |run| trained::tasks(run))?;
+            let is_complete = tasks.iter().all(|task| own.contains(task));
+            found.list.push(Contestant {
+                name: name.clone(),
+                models: vec![(name.clone(), own)],
+                is_complete,
+            });
+            models.push(Model {
+                name: name.clone(),
+                config: config.clone(),
+                work: 0.0,
+                trained: runs.clone(),
+            });
+        }
         Ok(Contestants { list: found.list, models, tasks, seed: config.train.seed })
     }
 
@@ -87,7 +116,8 @@ impl Contestants {
             self.models.iter().map(move |model| {
                 let mut config = model.config.clone();
                 config.train.seed += seed;
-                (Trial::new(&trial_name(&model.name, seed), config), model.work)
+                let trial = Trial::new(&trial_name(&model.name, seed), config);
+                (Trial { trained: model.trained.get(seed as usize).cloned(), ..trial }, model.work)
             })
         };
         (0..seeds).flat_map(of).unzip()

@@ -5,9 +5,11 @@ mod contestants;
 mod grid;
 mod page;
 mod text;
+mod trained;
 mod tuning;
 
 pub use analysis::{Comparison, ContestantFigures, ScoreFigures, TaskFigures};
+pub use trained::Trained;
 pub use tuning::Tuned;
 
 use crate::cli;
@@ -45,6 +47,12 @@ pub struct Definition {
     pub groups: Option<Groups>,
     /// A model for each task.
     pub alone: bool,
+    /// Models that were trained before.
+    #[serde(default)]
+    pub trained: Vec<Trained>,
+    /// Whether these are all that is compared.
+    #[serde(default)]
+    pub no_training: bool,
     /// The split that is scored.
     pub split: String,
     /// Bootstrap samples.
@@ -70,6 +78,8 @@ impl Definition {
             pairs: false,
             groups: None,
             alone: true,
+            trained: Vec::new(),
+            no_training: false,
             split: "test".into(),
             resamples: 400,
         }
@@ -80,8 +90,16 @@ impl Definition {
 pub fn compare(args: &cli::Compare) -> Result<u8, Failure> {
     let (dir, definition, config) = match &args.resume {
         Some(root) => {
-            let (dir, definition): (StudyDir, Definition) = StudyDir::resume(root)?;
+            let (dir, mut definition): (StudyDir, Definition) = StudyDir::resume(root)?;
             let config = commands::load(&config_file(&dir), &cli::Overrides::default())?;
+            for trained in trained::parse(&args.trained)? {
+                definition.trained.retain(|known| known.name != trained.name);
+                definition.trained.push(trained);
+            }
+            definition.check(&config)?;
+            if !args.trained.is_empty() {
+                dir.define(&definition)?;
+            }
             (Some(dir), definition, config)
         }
         None => {
@@ -184,6 +202,8 @@ fn definition(args: &cli::Compare, config: &Config) -> Result<Definition, Failur
         pairs: args.pairs,
         groups: args.groups.as_ref().map(|file| Groups::read(file, config)).transpose()?,
         alone: !args.no_alone,
+        trained: trained::parse(&args.trained)?,
+        no_training: args.no_training,
         split: args.split.clone(),
         resamples: args.resamples as usize,
     })
@@ -198,7 +218,8 @@ impl Definition {
         tuning::combinations(&self.tune, config)?;
         let refused = |reason: &str| Err(Failure::refused([reason]));
         let tasks = config.task.len();
-        if tasks == 1 && self.grid.is_empty() {
+        trained::check(&self.trained, self.seeds, config)?;
+        if tasks == 1 && self.grid.is_empty() && self.trained.is_empty() {
             return refused(
                 "there is one task: nothing is shared that could help or hurt; add tasks, or --grid",
             );
@@ -230,7 +251,8 @@ fn amount(
     let settings = tuning::combinations(&definition.tune, config)?.len().max(1);
     let of_model = settings + definition.seeds as usize - 1;
     let work: f64 = contestants.models.iter().map(|model| model.work).sum();
-    Ok((contestants.models.len() * of_model, work * of_model as f64))
+    let models = contestants.models.iter().filter(|model| model.is_trained_here()).count();
+    Ok((models * of_model, work * of_model as f64))
 }
 
 fn describe(contestants: &Contestants, definition: &Definition, config: &Config) -> String {

@@ -97,7 +97,7 @@ fn costs(comparison: &Comparison) -> String {
 pub(super) fn costs_rows(comparison: &Comparison) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let counted = comparison.contestants.iter().any(|one| one.operations > 0.0);
     let mut header =
-        vec!["models", "number", "Delta-m", "95 % interval", "mean rank", "parameters", "tokens"];
+        vec!["models", "number", "Delta-m", "95 % interval", "mean rank", "parameters", "on disk", "tokens"];
     header.extend(counted.then_some("operations"));
     header.extend(["training", "memory", "use"]);
     let row = |one: &ContestantFigures| {
@@ -105,6 +105,8 @@ pub(super) fn costs_rows(comparison: &Comparison) -> (Vec<&'static str>, Vec<Vec
             Some(found) => delta(found),
             None => ("–".into(), String::new()),
         };
+        // Of models that were made of trained ones nobody knows what all trainings took.
+        let known = |text: String| if one.tokens > 0.0 { text } else { "–".into() };
         let mut cells = vec![
             one.name.clone(),
             count(one.models),
@@ -112,11 +114,12 @@ pub(super) fn costs_rows(comparison: &Comparison) -> (Vec<&'static str>, Vec<Vec
             interval,
             one.mean_rank.map_or("–".into(), |rank| format!("{rank:.2}")),
             short(one.parameters),
-            short(one.tokens as usize),
+            if one.bytes > 0.0 { bytes(one.bytes as usize) } else { "–".into() },
+            known(short(one.tokens as usize)),
         ];
-        cells.extend(counted.then(|| format!("{:.3}e12", one.operations / 1e12)));
+        cells.extend(counted.then(|| known(format!("{:.3}e12", one.operations / 1e12))));
         cells.extend([
-            duration(Duration::from_secs_f64(one.seconds)),
+            known(duration(Duration::from_secs_f64(one.seconds))),
             one.peak_bytes.map_or("–".into(), bytes),
             use_time(one),
         ]);

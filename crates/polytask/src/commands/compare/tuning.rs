@@ -49,7 +49,7 @@ pub(super) fn tune(
 ) -> Result<Vec<Tuned>, Failure> {
     let mut candidates = Vec::new();
     let (mut trials, mut work) = (Vec::new(), Vec::new());
-    for (index, model) in contestants.models.iter().enumerate() {
+    for (index, model) in contestants.models.iter().enumerate().filter(|(_, model)| model.is_trained_here()) {
         for combination in combinations {
             let name = format!("{} {}", model.name, combination.name);
             let config = with_overrides(&model.config, &combination.set)?;
@@ -61,6 +61,9 @@ pub(super) fn tune(
     let results = runner.run(dir, &trials, &work, resume)?;
     let mut tuned = Vec::new();
     for index in 0..contestants.models.len() {
+        if !contestants.models[index].is_trained_here() {
+            continue;
+        }
         let own = candidates.iter().zip(&results).filter(|((of, ..), _)| *of == index);
         let valued = own.filter_map(|(candidate, result)| Some((candidate, result.validation_value?)));
         // The first of equal ones: `max_by` would give the last.
