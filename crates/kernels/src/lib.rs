@@ -120,6 +120,25 @@ pub fn packed_linear(
     ))
 }
 
+/// What a matrix is rounded to by [`fake_quantize`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeType {
+    /// [`Int8Matrix`].
+    Int8,
+    /// [`Int4Matrix`], by [`Int4Rounding::MinMax`].
+    Int4,
+}
+
+/// The numbers that the codes of a weight `[out, in]` stand for, with the gradient passed through as if they were the weight: the straight-through
+/// estimator (Bengio et al. 2013) of quantization-aware training (Jacob et al. 2018, "Quantization and training of neural networks for
+/// efficient integer-arithmetic-only inference").
+///
+/// # Panics
+/// On a device of which [`can_pack`] says no; for rows that do not fall into the groups of four bits.
+pub fn fake_quantize(w: Tensor<2>, to: CodeType) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::fused_fake_quantize(w.into_dispatch(), to))
+}
+
 /// Linear layer with the exact GELU: `gelu(x w^T + b)`. Shapes as in [`linear`].
 pub fn linear_gelu(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>, precision: Precision) -> Tensor<2> {
     let ([_, inputs], [outputs, _]) = (x.dims(), w.dims());

@@ -2,6 +2,7 @@
 
 use crate::backbones::BackboneConfig;
 use crate::decoder::DecoderConfig;
+use crate::quantization::WeightType;
 use crate::trunk::Freeze;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,11 @@ pub struct ModelConfig {
     /// are rounded, unless the checkpoint has them in it already. What is trained is f32, and so is all that is saved. On the processor.
     #[serde(default, skip_serializing_if = "Dtype::is_default")]
     pub dtype: Dtype,
+    /// What layers see the trunk's matrices rounded to while these are trained, so that `polytask quantize` takes less from what was
+    /// learned: "int8", or "int4", to be quantized with `--bits 4 --rounding minmax`. Gradients pass the rounding as if it were not there. On
+    /// the processor. None by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization_aware: Option<WeightType>,
 }
 
 /// The type of numbers in memory.

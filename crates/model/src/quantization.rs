@@ -4,12 +4,14 @@
 //! integers. Four bits: a scale and an offset for each group of 64 or 32 numbers of a row; inputs stay f32.
 
 use crate::parameters::Parameters;
-use kernels::{Int4Matrix, Int8Matrix};
+use crate::trunk::Trunk;
+use kernels::{CodeType, Int4Matrix, Int8Matrix};
 pub use kernels::{Int4Rounding, PackedMatrix};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// What the numbers of a matrix are stored as, from the fewest bits to the most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightType {
     /// Codes of four bits.
@@ -48,6 +50,20 @@ impl WeightType {
             (own, _) => own,
         }
     }
+}
+
+/// Has a trunk's layers see its matrices rounded to codes while they are trained: those that can be codes later. How many there are.
+pub fn train_rounded(trunk: &Trunk, parameters: &mut Parameters, to: WeightType) -> usize {
+    let candidates = trunk.int8_candidates(parameters);
+    for index in &candidates {
+        let to = match to.of_matrix(parameters, *index) {
+            WeightType::F32 => None,
+            WeightType::Int8 => Some(CodeType::Int8),
+            WeightType::Int4 => Some(CodeType::Int4),
+        };
+        parameters.set_rounded_to(*index, to);
+    }
+    candidates.len()
 }
 
 /// A matrix of the parameters, rounded to a type that it can have ([`WeightType::of_matrix`]); `None` for f32, and for what is no matrix.

@@ -7,6 +7,7 @@ mod cross_entropy;
 mod disentangled_attention;
 mod elementwise;
 mod embed;
+mod fake_quantize;
 mod gradient_sums;
 mod linear;
 mod low_rank;

@@ -8,6 +8,7 @@ use super::cross_entropy::{CrossEntropy, LinearCrossEntropy, SoftCrossEntropy};
 use super::disentangled_attention::DisentangledAttention;
 use super::elementwise::{Add, GatedLinearUnit, Gelu, GeluTanh, Relu};
 use super::embed::{EmbedNorm, GatherRows, GatherRowsConcat, SegmentMean};
+use super::fake_quantize::FakeQuantize;
 use super::linear::{BatchedMatvec, Ffn, Linear, LinearGelu};
 use super::low_rank::{GatedLowRank, LowRank};
 use super::mix::{AddGradient, Mix, SigmoidGate, Softmax};
@@ -17,8 +18,8 @@ use super::packed::PackedLinear;
 use super::rotary::Rotary;
 use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
 use crate::{
-    AdamW, AttentionSettings, CrossEntropyTargets, DisentangledSettings, Dropout, Precision, RowOffsets,
-    SoftCrossEntropyTargets, reference,
+    AdamW, AttentionSettings, CodeType, CrossEntropyTargets, DisentangledSettings, Dropout, Precision,
+    RowOffsets, SoftCrossEntropyTargets, reference,
 };
 use burn::backend::{
     Autodiff, Backend, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, backend_extension,
@@ -37,6 +38,7 @@ macro_rules! fused_ops {
             fused_linear(x, w, b; rows: Range<usize>, precision: Precision) = Linear((rows, precision));
             fused_packed_linear(x, b; w: Arc<PackedMatrix>, rows: Range<usize>, precision: Precision)
                 = PackedLinear((w, rows, precision));
+            fused_fake_quantize(w; to: CodeType) = FakeQuantize(to);
             fused_linear_gelu(x, w, b; precision: Precision) = LinearGelu(precision);
             fused_ffn(x, w1, b1, w2, b2; precision: Precision) = Ffn(precision);
             fused_attention(qkv; rows: RowOffsets, settings: AttentionSettings) = Attention((rows, settings));

@@ -14,7 +14,7 @@ use crate::cast::to_u32;
 use crate::error::ModelError;
 use crate::init::Init;
 use burn::tensor::{Device, Tensor, TensorData};
-use kernels::PackedMatrix;
+use kernels::{CodeType, PackedMatrix};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -84,6 +84,8 @@ pub struct Parameter {
     /// A placeholder where `packed` has the numbers.
     value: ParameterTensor,
     packed: Option<Arc<PackedMatrix>>,
+    /// What layers see it rounded to.
+    rounded_to: Option<CodeType>,
     /// Which rows of the parameter these are, rising; `None` for all of it.
     rows: Option<Arc<[u32]>>,
 }
@@ -249,6 +251,7 @@ impl Parameters {
             shape: shape.to_vec(),
             value,
             packed: None,
+            rounded_to: None,
             rows: None,
         });
         index

@@ -2,7 +2,7 @@
 
 use super::{MatrixId, ParameterTensor, Parameters};
 use burn::tensor::Tensor;
-use kernels::{PackedMatrix, Precision};
+use kernels::{CodeType, PackedMatrix, Precision};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -114,8 +114,16 @@ impl Parameters {
     pub fn weight(&self, handle: MatrixId) -> Weight {
         match &self.table[handle.0].packed {
             Some(packed) => Weight::Packed(packed.clone()),
-            None => Weight::Dense(self.matrix(handle)),
+            None => Weight::Dense(match self.table[handle.0].rounded_to {
+                Some(to) => kernels::fake_quantize(self.matrix(handle), to),
+                None => self.matrix(handle),
+            }),
         }
+    }
+
+    /// From now on layers multiply with what the codes of a matrix stand for, and train the matrix itself ([`kernels::fake_quantize`]).
+    pub fn set_rounded_to(&mut self, index: usize, to: Option<CodeType>) {
+        self.table[index].rounded_to = to;
     }
 }
 
@@ -124,6 +132,7 @@ mod tests {
     use super::*;
     use crate::init::Init;
     use crate::parameters::{Owner, ParameterSpec, Role};
+    use crate::quantization::{Int4Rounding, WeightType, rounded};
     use burn::tensor::Device;
 
     fn frozen(values: Vec<f32>) -> (Parameters, usize) {
@@ -153,6 +162,31 @@ mod tests {
         parameters.put(index, ParameterTensor::Matrix(new * 2.0));
         assert_eq!(parameters.data(index), rounded.iter().map(|x| 2.0 * x).collect::<Vec<f32>>());
         assert_eq!(parameters.parameter(index).bytes(), 16);
+    }
+
+    #[test]
+    fn layers_see_rounded_numbers_and_train_the_others() {
+        let device = Device::flex().autodiff();
+        let mut parameters = Parameters::new(&device, 0);
+        let values: Vec<f32> = (0..64).map(|i| (i as f32 * 0.37).sin()).collect();
+        let (shape, owner, init) = ([2, 32], Owner::Trunk, Init::Data(values.clone()));
+        let spec =
+            ParameterSpec { name: "w".into(), shape: &shape, owner, role: Role::Linear, depth: None, init };
+        let handle = parameters.add_matrix(spec);
+        for (to, weight_type) in [(CodeType::Int8, WeightType::Int8), (CodeType::Int4, WeightType::Int4)] {
+            parameters.set_rounded_to(handle.index(), Some(to));
+            let Weight::Dense(seen) = parameters.weight(handle) else { panic!("trained") };
+            let codes = rounded(&parameters, handle.index(), weight_type, Int4Rounding::MinMax).unwrap();
+            assert_eq!(seen.clone().inner().into_data().try_to_vec::<f32>().unwrap(), codes.rows(0..2));
+            assert_eq!(parameters.data(handle.index()), values);
+            // d/dw of sum(3 rounded(w)) is 3 everywhere.
+            let gradients = (seen * 3.0).sum().backward();
+            let ParameterTensor::Matrix(leaf) = parameters.parameter(handle.index()).value() else {
+                panic!()
+            };
+            let gradient = leaf.grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap();
+            assert!(gradient.iter().all(|g| *g == 3.0));
+        }
     }
 
     #[test]

@@ -100,6 +100,13 @@ fn set_up_trunk(config: &Config, trunk: &mut Trunk, parameters: &mut Parameters)
                      with a sharing scheme such as `[sharing.lora]` or with `model.freeze`";
         return Err(Failure::refused([error]));
     }
+    if let Some(to) = config.model.quantization_aware
+        && model::quantization::train_rounded(trunk, parameters, to) == 0
+    {
+        let error =
+            "model.quantization_aware: the network has no matrices that could be codes later; leave it out";
+        return Err(Failure::refused([error]));
+    }
     trunk.set_precision(config.train.precision);
     trunk.set_activation_checkpointing(config.train.activation_checkpointing);
     Ok(())

@@ -165,3 +165,42 @@ fn broken_scales(bits: &str) {
     let checked = bench.run(&["train", "small/config.toml", "--run", "next"]);
     assert!(!checked.ok && checked.err.contains(".scales"), "{}", checked.err);
 }
+
+#[test]
+fn training_that_knows_of_the_rounding_is_scored_as_it_will_be() {
+    let bench = Bench::new();
+    let set = format!("model.backbone={}", BACKBONES[0]);
+    for (to, quantize) in [("int8", &["--bits", "8"][..]), ("int4", &["--bits", "4", "--rounding", "minmax"])]
+    {
+        let (run, small) = (format!("aware-{to}"), format!("small-{to}"));
+        let aware = format!("model.quantization_aware=\"{to}\"");
+        let train =
+            ["train", "job.toml", "--run", &run, "--set", &set, "--set", "train.epochs=3", "--set", &aware];
+        succeed(&bench, &train);
+        let asked = ["quantize", &run, "--out", &small];
+        succeed(&bench, &[&asked[..], quantize].concat());
+        // The last evaluation of the training saw what the codes stand for.
+        let lines = fs::read_to_string(bench.path(&format!("{run}/metrics.jsonl"))).unwrap();
+        let seen: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let best = seen
+            .iter()
+            .rfind(|event| {
+                event["event"] == "evaluated" && event["best"] == true && event["split"] == "validation"
+            })
+            .expect("an evaluation");
+        let record = json(&bench, &format!("{small}/quantize.json"));
+        for task in record["tasks"].as_array().unwrap() {
+            let name = task["task"].as_str().unwrap();
+            let scored = &best["scores"][name][task["metric"].as_str().unwrap()];
+            let (scored, after) = (scored.as_f64().expect("a score"), task["after"].as_f64().unwrap());
+            // Inputs are rounded by int8 products alone.
+            assert!(
+                (scored - after).abs() < if to == "int8" { 0.1 } else { 1e-6 },
+                "{to} {name}: {scored} {after}"
+            );
+        }
+    }
+    let refused =
+        bench.run(&["train", "job.toml", "--run", "x", "--set", "model.quantization_aware=\"f32\""]);
+    assert!(refused.code == 2 && refused.err.contains("not rounded"), "{}", refused.err);
+}

@@ -68,6 +68,17 @@ impl Int8Matrix {
         Int8Matrix::new(&numbers.concat(), scales, shape)
     }
 
+    /// The numbers that codes of rows of `width` stand for, as f32: what training that knows of the rounding multiplies with.
+    pub fn rounded(values: &[f32], width: usize) -> Vec<f32> {
+        let mut rounded = vec![0.0; values.len()];
+        let rows = rounded.par_chunks_mut(width.max(1)).zip(values.par_chunks(width.max(1)));
+        rows.for_each(|(rounded, row)| {
+            let (codes, scale) = quantized_row(row);
+            rounded.iter_mut().zip(codes).for_each(|(value, code)| *value = f32::from(code) * scale);
+        });
+        rounded
+    }
+
     /// Of numbers row by row, with the scale of each row.
     ///
     /// # Panics

@@ -162,6 +162,7 @@ pub fn on_model(config: &Config, model: &Path, manifest: &ModelManifest) -> Conf
         dataset_embeddings: !manifest.datasets.is_empty(),
         freeze: None,
         dtype: Dtype::default(),
+        quantization_aware: None,
         heads: None,
     };
     config

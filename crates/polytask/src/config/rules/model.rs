@@ -2,6 +2,7 @@
 
 use super::Rules;
 use crate::config::diagnostic::Diagnostic;
+use ::model::quantization::WeightType;
 use ::model::{BackboneConfig, DeviceName, Dtype, FromScratch};
 
 impl Rules<'_> {
@@ -15,6 +16,7 @@ impl Rules<'_> {
             BackboneConfig::Pretrained(_) => self.tokenizer(),
         }
         self.dtype();
+        self.quantization_aware();
     }
 
     /// Kernels with weights in bf16 are the processor's.
@@ -25,6 +27,25 @@ impl Rules<'_> {
             let error = Diagnostic::error(message, self.at(&["model", "dtype"]));
             self.push(error.help("remove it"));
         }
+    }
+
+    /// Rounding is the processor's, and of matrices that are f32.
+    fn quantization_aware(&mut self) {
+        let Some(to) = self.config.model.quantization_aware else { return };
+        let device = self.config.train.device;
+        let (message, help) = match (to, device) {
+            (WeightType::F32, _) => {
+                ("`model.quantization_aware`: f32 is not rounded".to_owned(), "remove it")
+            }
+            (_, DeviceName::Cpu) if self.config.model.dtype == Dtype::Bf16 => (
+                "`model.quantization_aware` and `model.dtype = \"bf16\"` round the same matrices".to_owned(),
+                "remove one",
+            ),
+            (_, DeviceName::Cpu) => return,
+            _ => (format!("`model.quantization_aware` works on cpu, not on {device}"), "remove it"),
+        };
+        let error = Diagnostic::error(message, self.at(&["model", "quantization_aware"]));
+        self.push(error.help(help));
     }
 
     /// Rows fit the positions of the backbone.
