@@ -1,5 +1,6 @@
 //! Writing tensors to a file in the format of safetensors.
 
+use super::low_rank::stored_entries;
 use super::names::{Entry, NameTable};
 use super::safetensors_reader::SCALES;
 use crate::backbones::BackboneSpec;
@@ -111,7 +112,7 @@ pub(super) fn backbone<'a>(spec: &'a BackboneSpec, parameters: &'a Parameters) -
 /// The parameters of a table of names.
 pub(super) fn named<'a>(names: &NameTable, parameters: &'a Parameters) -> Vec<Tensor<'a>> {
     let mut tensors = Vec::new();
-    for entry in names.entries() {
+    for entry in &stored_entries(names, parameters) {
         let index = parameters.find(&entry.name).expect("its network made the parameters in this table");
         if let Some(matrix) = parameters.int8(index) {
             tensors.extend(int8_tensors(entry, matrix));
