@@ -14,8 +14,8 @@ use crate::job::assemble::assemble_saved;
 use crate::job::measured::measure_change;
 use crate::job::run_lock::RunLock;
 use crate::terminal::output;
-use ::model::{SharingConfig, factorization::factorizable};
-use ::train::{Job, Model, RowChoice, RunDir, ScoreTable, input_statistics};
+use ::model::{SharingConfig, factorization::factorizable, pruning::Cut};
+use ::train::{Job, Model, RowChoice, RunDir, ScoreTable, TrainError, input_statistics};
 use burn::tensor::Device;
 use choice::Wanted;
 use data::Split;
@@ -46,7 +46,15 @@ pub fn factorize(args: &cli::Factorize) -> Result<u8, Failure> {
             args.run.display()
         )]));
     }
-    let model = model.into_folded_for_all(&dir).map_err(|e| Failure::refused([e]))?;
+    let refused = |e: TrainError| Failure::refused([e]);
+    let model = match is_hard {
+        true => model,
+        // A copy of the whole has nothing of the scheme, which is folded into the weights.
+        false => {
+            let folded = model.into_folded_for_all(&dir).map_err(refused)?;
+            folded.cut(&Cut::default(), &dir, &device).map_err(refused)?
+        }
+    };
     let out = RunDir::new(&args.out);
     let lock = RunLock::create_for(&out, "--out")?;
     let threads = config.train.threads;
