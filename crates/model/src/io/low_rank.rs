@@ -1,6 +1,6 @@
 //! Matrices that a folder has as two factors: `NAME.up` `[rows, rank]` and `NAME.down` `[rank, columns]` in the place of NAME.
 //!
-//! config.json names them, `"quantization_config": {"quant_method": "polytask", "low_rank": [["a.weight"], ["q.weight", "k.weight", ..]]}`, so
+//! config.json names them, `"quantization_config": {"method": "polytask", "low_rank": [["a.weight"], ["q.weight", "k.weight", ..]]}`, so
 //! that other programs refuse the folder in place of taking the matrices for missing and drawing them. Tensors that are named together
 //! are one matrix of the network, and share the second factor, which is called after the first of them. Readers of a folder get whole
 //! matrices, multiplied out; [`load_factors`] puts the factors in their place.
@@ -8,7 +8,7 @@
 use super::names::{Entry, NameTable};
 use super::safetensors_reader::SafetensorsReader;
 use super::tensor_reader::{TensorReader, not_finite};
-use super::{CONFIG, METHOD, QUANTIZATION, is_quantized_by_us, read_json};
+use super::{CONFIG, METHOD, METHOD_KEYS, QUANTIZATION, is_quantized_by_us, read_json};
 use crate::error::{ModelError, TensorProblem};
 use crate::parameters::{Parameters, multiply};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -33,7 +33,7 @@ pub(super) fn describe(names: &NameTable, parameters: &Parameters, is_int8: bool
     };
     let groups: Vec<&Group> =
         names.entries().iter().filter(is_factorized).map(|entry| &entry.hf_names).collect();
-    let mut says = json!({ "quant_method": METHOD });
+    let mut says = json!({ METHOD_KEYS[0]: METHOD });
     if is_int8 {
         says["bits"] = 8.into();
     }

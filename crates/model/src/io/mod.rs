@@ -63,6 +63,9 @@ const CONFIG: &str = "config.json";
 /// matrices as two factors (`low_rank.rs`).
 const QUANTIZATION: &str = "quantization_config";
 const METHOD: &str = "polytask";
+/// The keys below it that name the method: that of today, and that of older folders. Of a `quant_method` that transformers does not know
+/// it warns and takes bytes for weights; without one it refuses the folder.
+const METHOD_KEYS: [&str; 2] = ["method", "quant_method"];
 /// No sensible config.json is longer.
 const MAX_JSON_BYTES: u64 = 16 << 20;
 
@@ -175,7 +178,9 @@ pub fn pack_int8(dir: &Path, trunk: &Trunk, parameters: &mut Parameters) -> Resu
 }
 
 fn is_quantized_by_us(json: &Value) -> bool {
-    json.get(QUANTIZATION).and_then(|found| found.get("quant_method")).is_some_and(|method| method == METHOD)
+    let says =
+        |key: &str| json.get(QUANTIZATION).and_then(|found| found.get(key)).is_some_and(|by| by == METHOD);
+    METHOD_KEYS.iter().any(|key| says(key))
 }
 
 fn no_config(dir: &Path) -> ModelError {
