@@ -15,6 +15,7 @@ pub mod affine;
 pub mod attention;
 pub mod columns;
 pub mod cross_entropy;
+pub mod dense;
 pub mod disentangled_attention;
 mod dropout;
 pub mod embed;

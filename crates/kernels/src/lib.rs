@@ -28,7 +28,7 @@ mod tests;
 
 pub use cpu::{
     AdamW, CrossEntropyTargets, Dropout, Glu, MixtureWeights, PackedMatrix, RotaryAngles,
-    SoftCrossEntropyTargets,
+    SoftCrossEntropyTargets, dense,
     int4::{InputErrors, Int4Matrix, Int4Rounding},
     int8::Int8Matrix,
     matmul, splitmix,
@@ -63,6 +63,13 @@ pub fn offsets_from_lengths(lengths: impl IntoIterator<Item = usize>) -> RowOffs
         Some(*end)
     });
     std::iter::once(0).chain(ends).collect()
+}
+
+/// The inner products of the columns of `x` `[n, in]` with each other: `x^T x` `[in, in]`, in f32 on the processor.
+pub fn gram(x: Tensor<2>) -> Vec<f32> {
+    let [n, inputs] = x.dims();
+    let x: Vec<f32> = x.inner().into_data().try_into_vec().expect("states are f32");
+    cpu::linear::weight_gradient(&x, &x, [n, inputs, inputs], Precision::F32.kernel())
 }
 
 /// Linear layer: `x w^T + b`.

@@ -10,12 +10,14 @@
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
 mod backbones;
+mod calibration;
 mod cast;
 mod checks;
 mod config;
 mod decoder;
 mod device;
 mod error;
+pub mod factorization;
 mod init;
 mod io;
 mod layers;
@@ -34,6 +36,7 @@ pub use backbones::llama::LlamaConfig;
 pub use backbones::modernbert::ModernBertConfig;
 pub use backbones::t5::T5Config;
 pub use backbones::{Backbone, BackboneConfig, BackboneSpec, CATALOGUE, FromScratch, LanguageModel, build};
+pub use calibration::{Gram, InputGrams};
 pub use config::{Dtype, ModelConfig};
 pub use decoder::{Decoder, DecoderConfig, Generator, KvCache};
 pub use device::{DeviceError, DeviceName, device_model_name};
@@ -43,9 +46,9 @@ pub use init::Init;
 pub use io::hub;
 pub use io::names::{Entry, NameTable};
 pub use io::{
-    GgufQuantization, PassthroughTensor, SavedTensors, adapter_folder, has_sharing, is_causal, kept_layers,
-    load_adapters, load_decoder, load_heads, load_heads_of, load_sharing, open, open_layers, pack_quantized,
-    save, save_adapters, save_decoder, save_gguf, save_gguf_adapter, save_heads,
+    GgufQuantization, PassthroughTensor, SavedTensors, adapter_folder, has_sharing, is_causal, is_low_rank,
+    kept_layers, load_adapters, load_decoder, load_factors, load_heads, load_heads_of, load_sharing, open,
+    open_layers, pack_quantized, save, save_adapters, save_decoder, save_gguf, save_gguf_adapter, save_heads,
 };
 pub use kernels::Precision;
 pub use parameters::{

@@ -3,9 +3,10 @@
 //! Eight bits: a scale for each row, `w = s q`, `q` in -127..=127; inputs are quantized when they come, and products are those of
 //! integers. Four bits: a scale and an offset for each group of 64 or 32 numbers of a row; inputs stay f32.
 
+use crate::calibration::Gram;
 use crate::parameters::Parameters;
 use crate::trunk::Trunk;
-use kernels::{CodeType, Int4Matrix, Int8Matrix};
+use kernels::{CodeType, InputErrors, Int4Matrix, Int8Matrix};
 pub use kernels::{Int4Rounding, PackedMatrix};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,18 @@ pub fn train_rounded(trunk: &Trunk, parameters: &mut Parameters, to: WeightType)
         parameters.set_rounded_to(*index, to);
     }
     candidates.len()
+}
+
+/// A matrix of the parameters as codes of four bits that lose least on inputs like those of a layer: [`Int4Matrix::gptq`]. All layers are rounded
+/// for the inputs that they have in the network as it was. `None` where the inputs are not the matrix's own, its rows do not fall into
+/// groups, or their Gram matrix is none.
+pub fn gptq(parameters: &Parameters, index: usize, inputs: &Gram) -> Option<PackedMatrix> {
+    let &[rows, columns] = parameters.parameter(index).shape() else { return None };
+    if inputs.inputs != columns || Int4Matrix::group_size(columns).is_none() {
+        return None;
+    }
+    let errors = InputErrors::of_gram(&inputs.sum, columns)?;
+    Some(PackedMatrix::int4(Int4Matrix::gptq(&parameters.data(index), [rows, columns], &errors)))
 }
 
 /// A matrix of the parameters, rounded to a type that it can have ([`WeightType::of_matrix`]); `None` for f32, and for what is no matrix.

@@ -57,6 +57,8 @@ pub enum Command {
     Merge(Merge),
     /// Cut out of a trained model the layers, heads and feed-forward columns that its tasks depend on least
     Prune(Prune),
+    /// Write a trained model whose matrices are products of two smaller ones, for the inputs that its corpora give
+    Factorize(Factorize),
     /// Write a trained model with int8 weights: a quarter of the size, faster on processors with instructions for it
     Quantize(Quantize),
     /// Write a trained model as a file for other programs: ONNX, or GGUF of a decoder
@@ -594,9 +596,11 @@ pub enum Rounding {
     Hqq,
     /// The range of each group.
     Minmax,
+    /// Later inputs make up for the errors of earlier ones.
+    Gptq,
 }
 
-/// `polytask prune`
+/// `polytask quantize`
 #[derive(Args)]
 pub struct Quantize {
     /// The run's directory
@@ -607,9 +611,15 @@ pub struct Quantize {
     /// The bits of a code: 8 is faster, 4 is smaller
     #[arg(long, value_enum, default_value = "8")]
     pub bits: Bits,
-    /// How four bits are found: hqq, by default, or minmax, the range of each group
+    /// How four bits are found: hqq, by default; minmax, the range of each group; gptq, for what layers read on rows of the corpora
     #[arg(long, value_enum, value_name = "METHOD")]
     pub rounding: Option<Rounding>,
+    /// Rows of each corpus that gptq reads, of the train split
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = rows)]
+    pub rows: usize,
+    /// The seed that they are drawn by
+    #[arg(long, default_value_t = 17)]
+    pub seed: u64,
     /// The most points of a hundred that a task's validation score may lose: layers get more bits until all tasks are within
     #[arg(long, value_name = "POINTS")]
     pub keep_score: Option<f64>,
@@ -639,6 +649,43 @@ pub struct Prune {
     #[arg(long, value_enum, default_value = "importance", requires = "layers")]
     pub layers_by: LayersBy,
     /// Rows of each task that importance is measured on
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = rows)]
+    pub rows: usize,
+    /// The split that they are of: train, validation or test
+    #[arg(long, default_value = "train")]
+    pub split: String,
+    /// The seed that they are drawn by
+    #[arg(long, default_value_t = 17)]
+    pub seed: u64,
+    /// What computes: cpu, cuda or wgpu [default: what the run was trained on]
+    #[arg(long, value_parser = device)]
+    pub device: Option<DeviceName>,
+    /// Print one JSON object in place of the tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `polytask factorize`
+#[derive(Args)]
+pub struct Factorize {
+    /// The run's directory
+    pub run: PathBuf,
+    /// The directory of the result, empty or not there
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The share of its parameters that each matrix of attention and feed-forward parts keeps
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, conflicts_with_all = ["attention", "ffn"])]
+    pub rank: Option<f64>,
+    /// The same of the attention alone: queries, keys, values, output
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub attention: Option<f64>,
+    /// The same of feed-forward parts alone
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub ffn: Option<f64>,
+    /// The rank of the table of token vectors: [vocabulary, RANK] x [RANK, width]
+    #[arg(long, value_name = "RANK")]
+    pub embeddings: Option<usize>,
+    /// Rows of each corpus whose states the errors of matrices are weighed by
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = rows)]
     pub rows: usize,
     /// The split that they are of: train, validation or test

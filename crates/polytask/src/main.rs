@@ -33,6 +33,7 @@ fn main() -> ExitCode {
             | Command::Sweep(_)
             | Command::Merge(_)
             | Command::Prune(_)
+            | Command::Factorize(_)
             | Command::Quantize(_)
             | Command::Export(_)
     );
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Sweep(args) => commands::sweep::sweep(&args),
         Command::Export(args) => commands::export::export(&args),
         Command::Prune(args) => commands::prune::prune(&args),
+        Command::Factorize(args) => commands::factorize::factorize(&args),
         Command::Quantize(args) => commands::quantize::quantize(&args),
         Command::Merge(args) => commands::merge::merge(&args),
         Command::Trial(args) => study::execute::trial(&args),

@@ -55,6 +55,14 @@ pub enum TrainError {
         /// The task.
         task: String,
     },
+    /// A matrix that has no factors of lower rank.
+    #[error(
+        "{matrix}: it, or what it reads, has numbers that are not finite, so that it has no factors: the weights of the model have overflowed; take an earlier checkpoint"
+    )]
+    NotFactorized {
+        /// The matrix.
+        matrix: String,
+    },
     /// A phase without training rows.
     #[error("phase {number}: nothing to train: none of its tasks has a labelled row in its training split")]
     NothingInPhase {

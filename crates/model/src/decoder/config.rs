@@ -55,7 +55,7 @@ impl DecoderConfig {
             let expected = "a backbone without a decoder".into();
             return Err(ModelError::Decoder { key: "decoder".into(), found, expected });
         }
-        let embedding = parameters.shape(trunk.spec().token_embedding.index())[1];
+        let [_, embedding] = parameters.matrix_shape(trunk.spec().token_embedding);
         if embedding != trunk.hidden() {
             let found = format!("{} with embeddings of width {embedding}", trunk.spec().name);
             let expected = format!("a backbone with embeddings as wide as its states, {}", trunk.hidden());

@@ -184,10 +184,9 @@ impl Decoder {
         (ids, rows): (&[u32], &RowOffsets),
         start: Option<Tensor<2>>,
     ) -> Tensor<2> {
-        let table = parameters.matrix(self.table);
-        let Some(start) = start else {
-            return kernels::embed(table, &parameters.local_row_indices(self.table, ids));
-        };
+        let vectors =
+            |ids: &[u32]| parameters.rows_of(parameters.weight(self.table), self.table, ids, self.precision);
+        let Some(start) = start else { return vectors(ids) };
         let mut first = vec![false; ids.len()];
         rows.windows(2).filter(|row| row[0] < row[1]).for_each(|row| first[row[0]] = true);
         let others: Vec<u32> =
@@ -198,8 +197,7 @@ impl Decoder {
             if *first { to_u32(others.len()) } else { next - 1 }
         };
         let index: Vec<u32> = first.iter().map(&mut index_of).collect();
-        let known = kernels::embed(table, &parameters.local_row_indices(self.table, &others));
-        kernels::gather_rows_concat(known, start, &index)
+        kernels::gather_rows_concat(vectors(&others), start, &index)
     }
 
     /// Queries of a cross attention. The kernel divides scores by a root, which T5 does not: they are as much larger.

@@ -7,6 +7,7 @@ mod fewer_layers;
 mod gguf;
 #[cfg(feature = "hub")]
 pub mod hub;
+mod low_rank;
 pub(crate) mod names;
 mod quantized;
 mod safetensors_reader;
@@ -26,6 +27,8 @@ pub use fewer_layers::kept_layers;
 pub(crate) use gguf::GgufModel;
 use gguf::GgufReader;
 pub use gguf::{GgufQuantization, save_gguf, save_gguf_adapter};
+pub(crate) use low_rank::LowRankTensors;
+pub use low_rank::{is_low_rank, load_factors};
 use names::NameTable;
 pub(crate) use safetensors_reader::SafetensorsReader;
 pub(crate) use saved_adapters::SavedAdapters;
@@ -57,9 +60,13 @@ const SHARING: &str = "sharing.safetensors";
 /// The file of a decoder that is not part of a backbone.
 const DECODER: &str = "decoder.safetensors";
 const CONFIG: &str = "config.json";
-/// The key of config.json that says how weights are quantized, and what it says of ours: see `quantized.rs`.
+/// The key of config.json that says how weights are kept, and what it says of ours: matrices as codes (`quantized.rs`), and as two
+/// factors (`low_rank.rs`).
 const QUANTIZATION: &str = "quantization_config";
 const METHOD: &str = "polytask";
+/// The keys below it that name the method: that of today, and that of older folders. Of a `quant_method` that transformers does not know
+/// it warns and takes bytes for weights; without one it refuses the folder.
+const METHOD_KEYS: [&str; 2] = ["method", "quant_method"];
 /// No sensible config.json is longer.
 const MAX_JSON_BYTES: u64 = 16 << 20;
 
@@ -87,6 +94,11 @@ pub fn open_layers(
     layers: usize,
 ) -> Result<(Box<dyn Backbone>, Vec<usize>), ModelError> {
     let (weights, mut json, path) = checkpoint(dir)?;
+    if let Weights::LowRank(..) = weights {
+        let expected =
+            "a model whose matrices are whole: its layers are two factors each; keep all of them".into();
+        return Err(ModelError::KeptLayers { found: layers, expected });
+    }
     let kept = fewer_layers::reduce_config(&path, &mut json, layers)?;
     let weights = Weights::Layers(Box::new(weights), kept.clone());
     Ok((open_checkpoint(Checkpoint { weights, path: &path, json, dropout }, parameters)?, kept))
@@ -120,12 +132,14 @@ fn checkpoint(dir: &Path) -> Result<(Weights<'_>, Value, PathBuf), ModelError> {
         return Err(no_config(dir));
     }
     let mut json = read_json(&path)?;
+    let groups = low_rank::groups(&path, &json)?;
     if is_quantized_by_us(&json)
         && let Some(keys) = json.as_object_mut()
     {
         keys.remove(QUANTIZATION);
     }
-    Ok((Weights::Folder(dir), json, path))
+    let weights = if groups.is_empty() { Weights::Folder(dir) } else { Weights::LowRank(dir, groups) };
+    Ok((weights, json, path))
 }
 
 pub(crate) fn open_checkpoint(
@@ -153,7 +167,7 @@ pub fn pack_quantized(dir: &Path, trunk: &Trunk, parameters: &mut Parameters) ->
     }
     let reader = SafetensorsReader::open(dir)?;
     let mut packed = 0;
-    for entry in trunk.spec().names.entries() {
+    for entry in low_rank::stored_entries(&trunk.spec().names, parameters) {
         let index = parameters.find(&entry.name).expect("its network made the parameters in this table");
         let Some(matrix) = reader.quantized(&entry.hf_names)? else { continue };
         let matrix = matrix.map_err(|problem| {
@@ -168,7 +182,9 @@ pub fn pack_quantized(dir: &Path, trunk: &Trunk, parameters: &mut Parameters) ->
 }
 
 fn is_quantized_by_us(json: &Value) -> bool {
-    json.get(QUANTIZATION).and_then(|found| found.get("quant_method")).is_some_and(|method| method == METHOD)
+    let says =
+        |key: &str| json.get(QUANTIZATION).and_then(|found| found.get(key)).is_some_and(|by| by == METHOD);
+    METHOD_KEYS.iter().any(|key| says(key))
 }
 
 fn no_config(dir: &Path) -> ModelError {
@@ -351,9 +367,11 @@ pub fn save(dir: &Path, trunk: &Trunk, parameters: &Parameters) -> Result<(), Mo
     std::fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
     let mut json = trunk.spec().config_json.clone();
     let bits = (0..parameters.len()).filter_map(|index| parameters.packed(index)?.code_bits()).min();
-    if let (Some(bits), Some(keys)) = (bits, json.as_object_mut()) {
-        // Who does not know the method must not take bytes for weights.
-        keys.insert(QUANTIZATION.into(), serde_json::json!({ "quant_method": METHOD, "bits": bits }));
+    if let (Some(says), Some(keys)) =
+        (low_rank::describe(&trunk.spec().names, parameters, bits), json.as_object_mut())
+    {
+        // Who does not know the method must not take bytes for weights, nor miss what is two factors.
+        keys.insert(QUANTIZATION.into(), says);
     }
     let mut json = serde_json::to_string_pretty(&json).expect("a JSON value is always writable");
     json.push('\n');

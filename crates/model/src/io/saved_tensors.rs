@@ -2,7 +2,7 @@
 
 use super::names::Entry;
 use super::tensor_reader::TensorReader;
-use super::{DECODER, GgufReader, SHARING, SafetensorsReader};
+use super::{CONFIG, DECODER, GgufReader, SHARING, SafetensorsReader, checkpoint};
 use crate::error::ModelError;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,12 @@ impl SavedTensors {
             let (reader, _) = GgufReader::open(&file)?;
             return Ok(SavedTensors { dir: dir.to_owned(), files: vec![Box::new(reader)] });
         }
-        let mut files: Vec<Box<dyn TensorReader>> = vec![Box::new(SafetensorsReader::open(dir)?)];
+        // Matrices that are two factors are multiplied out.
+        let backbone = match dir.join(CONFIG).is_file() {
+            true => checkpoint(dir)?.0.open()?,
+            false => Box::new(SafetensorsReader::open(dir)?),
+        };
+        let mut files = vec![backbone];
         for name in [SHARING, DECODER] {
             let path = dir.join(name);
             if path.is_file() {

@@ -1,5 +1,6 @@
 //! Where a checkpoint's tensors come from: names and shapes at once, numbers when they are asked for.
 
+use super::LowRankTensors;
 use super::fewer_layers::FewerLayers;
 use super::gguf::GgufReader;
 use super::safetensors_reader::SafetensorsReader;
@@ -69,6 +70,8 @@ pub(crate) fn not_finite(name: &str, values: &[f32], first: usize) -> Option<Ten
 pub(crate) enum Weights<'a> {
     /// `model.safetensors`, or shards with an index, in this folder.
     Folder(&'a Path),
+    /// The same with matrices that are two factors each.
+    LowRank(&'a Path, Vec<Vec<String>>),
     /// A GGUF file, whose header has been read.
     Gguf(GgufReader),
     /// Those of a network of which something was cut.
@@ -82,6 +85,7 @@ impl Weights<'_> {
     pub fn open(self) -> Result<Box<dyn TensorReader>, ModelError> {
         Ok(match self {
             Weights::Folder(dir) => Box::new(SafetensorsReader::open(dir)?),
+            Weights::LowRank(dir, groups) => Box::new(LowRankTensors::open(dir, &groups)?),
             Weights::Gguf(reader) => Box::new(reader),
             Weights::Cut(tensors) => Box::new(tensors),
             Weights::Layers(all, kept) => Box::new(FewerLayers::new(all.open()?, &kept)),

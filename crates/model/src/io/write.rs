@@ -1,5 +1,6 @@
 //! Writing tensors to a file in the format of safetensors.
 
+use super::low_rank::stored_entries;
 use super::names::{Entry, NameTable};
 use super::quantized::Codes;
 use crate::backbones::BackboneSpec;
@@ -121,7 +122,7 @@ pub(super) fn backbone<'a>(spec: &'a BackboneSpec, parameters: &'a Parameters) -
 /// The parameters of a table of names.
 pub(super) fn named<'a>(names: &NameTable, parameters: &'a Parameters) -> Vec<Tensor<'a>> {
     let mut tensors = Vec::new();
-    for entry in names.entries() {
+    for entry in &stored_entries(names, parameters) {
         let index = parameters.find(&entry.name).expect("its network made the parameters in this table");
         if let Some(packed) = parameters.packed(index) {
             if let Some(matrix) = packed.as_int8() {

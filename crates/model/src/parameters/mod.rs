@@ -3,11 +3,13 @@
 //! Networks keep handles ([`MatrixId`], [`VectorId`]) and look their tensors up when they run; optimizers, checkpoints and
 //! files go through the table by index or name. So nothing but this table owns weights, and no code walks over modules.
 
+mod factors;
 mod packed;
 mod shared_head;
 mod spec;
 
 pub use packed::Weight;
+pub(crate) use packed::multiply;
 pub use spec::{Depth, Level, Owner, ParameterSpec, Role, Stack, head_prefix};
 
 use crate::cast::to_u32;
@@ -86,6 +88,8 @@ pub struct Parameter {
     packed: Option<Arc<PackedMatrix>>,
     /// What layers see it rounded to.
     rounded_to: Option<CodeType>,
+    /// The second of two factors, of which this is the first.
+    second_factor: Option<MatrixId>,
     /// Which rows of the parameter these are, rising; `None` for all of it.
     rows: Option<Arc<[u32]>>,
 }
@@ -207,10 +211,10 @@ impl Parameters {
     /// # Panics
     /// If the name is taken.
     pub fn add_copy(&mut self, of: usize, name: String, owner: Owner) -> usize {
-        let Parameter { role, depth, trainable, shape, .. } = self.table[of].clone();
+        let Parameter { role, depth, trainable, shape, second_factor, .. } = self.table[of].clone();
         let init = Init::Data(self.data(of));
         let index = self.add(ParameterSpec { name: name.into(), shape: &shape, owner, role, depth, init });
-        self.table[index].is_copy = true;
+        (self.table[index].is_copy, self.table[index].second_factor) = (true, second_factor);
         if !trainable {
             self.set_trainable(index, false);
         }
@@ -252,22 +256,15 @@ impl Parameters {
             value,
             packed: None,
             rounded_to: None,
+            second_factor: None,
             rows: None,
         });
         index
     }
 
-    /// The tensor behind a handle; of a packed one a new tensor in f32.
+    /// The tensor behind a handle; of a packed one, and of two factors, a new tensor in f32.
     pub fn matrix(&self, handle: MatrixId) -> Tensor<2> {
-        let parameter = &self.table[handle.0];
-        if let Some(packed) = &parameter.packed {
-            let [rows, columns] = packed.shape();
-            return Tensor::from_data(TensorData::new(packed.rows(0..rows), [rows, columns]), &self.device);
-        }
-        match &parameter.value {
-            ParameterTensor::Matrix(tensor) => tensor.clone(),
-            ParameterTensor::Vector(_) => unreachable!("a matrix handle is only made with a matrix"),
-        }
+        self.weight(handle).into_dense(&self.device)
     }
 
     /// The tensor behind a handle.
@@ -405,7 +402,7 @@ impl Parameters {
                 let shape = [rows.len(), packed.shape()[1]];
                 Tensor::from_data(TensorData::new(packed.gather(rows), shape), &self.device.clone().inner())
             }
-            None => kernels::gather_rows(self.matrix(table).inner(), rows),
+            None => kernels::gather_rows(self.own_weight(table).into_dense(&self.device).inner(), rows),
         };
         parameter.value = ParameterTensor::Matrix(picked).leaf(autodiff, parameter.trainable);
         parameter.rows = Some(rows.into());

@@ -1,7 +1,7 @@
-//! Matrices that are not trained, in fewer bytes than f32 takes.
+//! How matrices lie in memory: f32, packed in fewer bytes where they are not trained, or as two factors.
 
 use super::{MatrixId, ParameterTensor, Parameters};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor, TensorData};
 use kernels::{CodeType, PackedMatrix, Precision};
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub enum Weight {
     Dense(Tensor<2>),
     /// Packed, and not trained.
     Packed(Arc<PackedMatrix>),
+    /// The product of two matrices `[rows, rank]` and `[rank, columns]`, which are kept in its place ([`Parameters::factorize`]).
+    Product(Box<[Weight; 2]>),
 }
 
 impl Weight {
@@ -28,6 +30,7 @@ impl Weight {
         match self {
             Weight::Dense(tensor) => tensor.dims(),
             Weight::Packed(packed) => packed.shape(),
+            Weight::Product(factors) => [factors[0].dims()[0], factors[1].dims()[1]],
         }
     }
 
@@ -42,6 +45,32 @@ impl Weight {
         match self {
             Weight::Dense(w) => kernels::linear_rows(x, w, b, rows, precision),
             Weight::Packed(w) => kernels::packed_linear(x, &w, b, rows, precision),
+            Weight::Product(factors) => {
+                let [up, down] = *factors;
+                let inner = down.linear_without_bias(x, precision);
+                up.linear_rows(inner, b, rows, precision)
+            }
+        }
+    }
+
+    /// As [`Weight::linear`], without a bias.
+    pub fn linear_without_bias(self, x: Tensor<2>, precision: Precision) -> Tensor<2> {
+        let zeros = Tensor::zeros([self.dims()[0]], &x.device());
+        self.linear(x, zeros, precision)
+    }
+
+    /// The matrix as f32 in a tensor, with a graph where it is trained; a product multiplied out.
+    pub fn into_dense(self, device: &Device) -> Tensor<2> {
+        match self {
+            Weight::Dense(tensor) => tensor,
+            Weight::Packed(packed) => {
+                let [rows, columns] = packed.shape();
+                Tensor::from_data(TensorData::new(packed.rows(0..rows), [rows, columns]), device)
+            }
+            Weight::Product(factors) => {
+                let [up, down] = factors.map(|factor| factor.into_dense(device));
+                multiply(up, down, Precision::F32)
+            }
         }
     }
 
@@ -50,6 +79,11 @@ impl Weight {
         let rows = 0..self.dims()[0];
         self.linear_rows(x, b, rows, precision)
     }
+}
+
+/// The product of matrices `[n, inner]` and `[inner, m]`.
+pub(crate) fn multiply(a: Tensor<2>, b: Tensor<2>, precision: Precision) -> Tensor<2> {
+    Weight::Dense(b.transpose()).linear_without_bias(a, precision)
 }
 
 impl Parameters {
@@ -112,12 +146,23 @@ impl Parameters {
 
     /// The weight behind a handle, as it is in memory.
     pub fn weight(&self, handle: MatrixId) -> Weight {
-        match &self.table[handle.0].packed {
-            Some(packed) => Weight::Packed(packed.clone()),
-            None => Weight::Dense(match self.table[handle.0].rounded_to {
-                Some(to) => kernels::fake_quantize(self.matrix(handle), to),
-                None => self.matrix(handle),
+        let own = self.own_weight(handle);
+        match self.second_factor(handle.0) {
+            Some(down) => Weight::Product(Box::new([own, self.own_weight(down)])),
+            None => own,
+        }
+    }
+
+    /// A parameter by itself, whatever it is a factor of.
+    pub(super) fn own_weight(&self, handle: MatrixId) -> Weight {
+        let parameter = &self.table[handle.0];
+        match (&parameter.packed, &parameter.value) {
+            (Some(packed), _) => Weight::Packed(packed.clone()),
+            (None, ParameterTensor::Matrix(tensor)) => Weight::Dense(match parameter.rounded_to {
+                Some(to) => kernels::fake_quantize(tensor.clone(), to),
+                None => tensor.clone(),
             }),
+            (None, ParameterTensor::Vector(_)) => unreachable!("a matrix handle is only made with a matrix"),
         }
     }
 
@@ -133,7 +178,6 @@ mod tests {
     use crate::init::Init;
     use crate::parameters::{Owner, ParameterSpec, Role};
     use crate::quantization::{Int4Rounding, WeightType, rounded};
-    use burn::tensor::Device;
 
     fn frozen(values: Vec<f32>) -> (Parameters, usize) {
         let mut parameters = Parameters::new(&Device::flex().autodiff(), 0);

@@ -8,10 +8,11 @@ use super::feed_forward::{Activation, FeedForwardId, LinearId};
 use super::input::{EncoderInput, PackOffset, TokenSelection};
 use super::inserted_rows;
 use super::lanes::{Lane, Lanes};
+use crate::calibration::InputGrams;
 use crate::cast::to_u32;
 use crate::parameters::{MatrixId, Parameters, VectorId, Weight};
 use crate::sharing::{Half, Hard, Map, Sharing, Site, WeightCopies};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use kernels::{Dropout, KvCache, Precision, RowOffsets};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -39,6 +40,8 @@ pub struct LayerContext<'a> {
     progress: f64,
     share: f64,
     cache: Option<&'a KvCache>,
+    /// Who listens to the inputs of linear layers.
+    grams: Option<&'a InputGrams>,
     offset: PackOffset,
     dataset_embedding: Option<MatrixId>,
     /// The task whose own weights stand for the backbone's.
@@ -62,6 +65,7 @@ impl<'a> LayerContext<'a> {
             progress: 1.0,
             share: 0.0,
             cache: None,
+            grams: None,
             offset: PackOffset::default(),
             dataset_embedding: None,
             weights_of: None,
@@ -77,7 +81,7 @@ impl<'a> LayerContext<'a> {
         sharing: &'a dyn Sharing,
         dataset_embedding: Option<MatrixId>,
     ) -> Self {
-        let TrunkPass { lanes, progress, share, dropout_seed, cache, .. } = *pass;
+        let TrunkPass { lanes, progress, share, dropout_seed, cache, grams, .. } = *pass;
         let (lanes, offset) = (lanes.clone(), pass.input.offset);
         LayerContext {
             sharing,
@@ -87,6 +91,7 @@ impl<'a> LayerContext<'a> {
             progress,
             share,
             cache,
+            grams,
             noise_seed: dropout_seed,
             ..self
         }
@@ -194,20 +199,18 @@ impl<'a> LayerContext<'a> {
 
     /// The vectors `[tokens, width]` of tokens in a table.
     pub fn token_vectors(&self, table: MatrixId, ids: &[u32]) -> Tensor<2> {
-        match self.weight(table) {
-            Weight::Dense(vectors) => kernels::embed(vectors, &self.parameters.local_row_indices(table, ids)),
-            Weight::Packed(vectors) => {
-                let data = TensorData::new(vectors.gather(ids), [ids.len(), vectors.shape()[1]]);
-                Tensor::from_data(data, self.parameters.device())
-            }
-        }
+        self.parameters.rows_of(self.weight(table), table, ids, self.precision)
     }
 
-    /// A table with the vectors of tokens, and the row of each: of a packed table a new one that has these vectors alone.
+    /// A table with the vectors of tokens, and the row of each: of a packed table, and of one that is a product, a new one that has these
+    /// vectors alone.
     pub fn token_table<'b>(&self, table: MatrixId, ids: &'b [u32]) -> (Tensor<2>, Cow<'b, [u32]>) {
         match self.weight(table) {
             Weight::Dense(vectors) => (vectors, self.parameters.local_row_indices(table, ids)),
-            Weight::Packed(_) => (self.token_vectors(table, ids), (0..to_u32(ids.len())).collect()),
+            other => {
+                let vectors = self.parameters.rows_of(other, table, ids, self.precision);
+                (vectors, (0..to_u32(ids.len())).collect())
+            }
         }
     }
 
@@ -299,6 +302,7 @@ impl<'a> LayerContext<'a> {
     pub fn linear(&self, layer: Option<usize>, maps: &[Map], x: Tensor<2>, w: LinearId) -> Tensor<2> {
         let (weight, bias) = self.linear_weights(w);
         let x = self.enter(layer, maps, x);
+        self.record(w, &x, 1.0);
         let y = weight.linear(x.clone(), bias, self.precision);
         self.adapt(layer, maps, x, y)
     }
@@ -320,6 +324,7 @@ impl<'a> LayerContext<'a> {
     ) -> Tensor<2> {
         let (weight, bias) = self.linear_weights(w);
         let x = self.enter(layer, maps, x);
+        self.record(w, &x, rows.len() as f64 / weight.dims()[0].max(1) as f64);
         let y = weight.linear_rows(x.clone(), bias, rows, self.precision);
         self.adapt(layer, maps, x, y)
     }
@@ -337,7 +342,7 @@ impl<'a> LayerContext<'a> {
             return y;
         }
         let hooked = [Map::FfnIn, Map::FfnOut].into_iter().any(|map| self.site(layer, map).is_some());
-        if w.activation == Activation::Gelu && !hooked && inside.is_none() {
+        if w.activation == Activation::Gelu && !hooked && inside.is_none() && self.grams.is_none() {
             let ((w1, b1), (w2, b2)) = (self.linear_weights(w.ffn_in), self.linear_weights(w.ffn_out));
             if let (Weight::Dense(w1), Weight::Dense(w2)) = (w1, w2) {
                 return kernels::ffn(x, w1, b1, w2, b2, self.precision);
@@ -376,6 +381,13 @@ impl<'a> LayerContext<'a> {
             y = kernels::add(y, beside.clone());
         }
         (y, None)
+    }
+
+    /// Tells who listens what a linear layer reads; `share` is the part of its rows that is computed.
+    fn record(&self, w: LinearId, x: &Tensor<2>, share: f64) {
+        if let Some(grams) = self.grams {
+            grams.add(w.weight, x, share);
+        }
     }
 
     fn linear_weights(&self, w: LinearId) -> (Weight, Tensor<1>) {

@@ -22,6 +22,7 @@ pub(crate) use passes::{from_zero, sequences_of};
 pub use text_writer::TextWriter;
 
 use crate::backbones::{Backbone, BackboneSpec};
+use crate::calibration::InputGrams;
 use crate::decoder::Generator;
 use crate::error::ModelError;
 use crate::parameters::{Depth, Level, MatrixId, Parameters, Role, Stack};
@@ -65,6 +66,8 @@ pub struct TrunkPass<'a> {
     pub share: f64,
     /// Keys and values of what comes before the tokens in their texts, to which theirs are added: texts that are written token by token.
     pub cache: Option<&'a KvCache>,
+    /// What sums up the inputs of linear layers, if anything does.
+    pub grams: Option<&'a InputGrams>,
 }
 
 impl<'a> TrunkPass<'a> {
@@ -78,6 +81,7 @@ impl<'a> TrunkPass<'a> {
             progress: 1.0,
             share: 0.0,
             cache: None,
+            grams: None,
         }
     }
 }
@@ -166,6 +170,17 @@ impl Trunk {
             });
         }
         scheme.build(&self.spec().shape(), tasks, parameters)?;
+        if (0..parameters.len())
+            .any(|i| parameters.parameter(i).is_copy() && parameters.second_factor(i).is_some())
+        {
+            return Err(ModelError::Sharing {
+                key: scheme.config().name().into(),
+                found: "copies of matrices of a low-rank backbone, which are two factors".into(),
+                expected: "a scheme that leaves the backbone's matrices as they are, such as `hard`, `lora` or `adapters`, or a backbone \
+                           that was not factorized"
+                    .into(),
+            });
+        }
         self.sharing = scheme;
         Ok(())
     }
@@ -232,7 +247,8 @@ impl Trunk {
     pub fn int8_candidates(&self, parameters: &Parameters) -> Vec<usize> {
         let is_candidate = |index: &usize| {
             let parameter = parameters.parameter(*index);
-            let is_known = self.spec().names.entries().iter().any(|entry| entry.name == parameter.name);
+            let is_known = parameters.is_second_factor(*index)
+                || self.spec().names.entries().iter().any(|entry| entry.name == parameter.name);
             is_known && (1..=MOST_INT8_INPUTS).contains(&parameter.shape()[1])
         };
         let matrices = self.matrices(parameters, Some(self.spec().token_embedding));

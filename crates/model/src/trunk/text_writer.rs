@@ -121,6 +121,7 @@ impl TextWriter<'_> {
         let pass = TrunkPass {
             lanes: &lanes,
             cache: self.cache.as_ref(),
+            grams: None,
             ..TrunkPass::evaluation(self.parameters, input)
         };
         let states = self.trunk.states(&pass);

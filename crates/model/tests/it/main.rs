@@ -11,6 +11,7 @@ mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
 mod llama;
+mod low_rank;
 mod narrowing;
 mod onnx_graphs;
 

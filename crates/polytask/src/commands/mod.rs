@@ -6,6 +6,7 @@ pub mod compare;
 pub mod distill;
 pub mod evaluate;
 pub mod export;
+pub mod factorize;
 mod further;
 pub mod inspect;
 pub mod lr_find;
@@ -25,7 +26,7 @@ use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::terminal::{escape::one_line, output, wrap::wrapped};
 use ::model::{DeviceName, Precision};
-use ::train::{Checked, Model, ModelManifest, RunDir, TrainConfig};
+use ::train::{Checked, Model, ModelManifest, RunDir, TrainConfig, TrainError};
 use burn::tensor::Device;
 use std::path::Path;
 
@@ -139,11 +140,23 @@ pub fn open_model(run: &Path, device: &Device) -> Result<Model, Failure> {
     open_model_changed(run, device, |_| ())
 }
 
+/// As [`open_model`], with whole matrices where the model has two factors.
+pub fn open_model_multiplied_out(run: &Path, device: &Device) -> Result<Model, Failure> {
+    open_with(run, |dir| Model::open_multiplied_out(dir, device))
+}
+
 /// As [`open_model`], with a change of what the model says about itself.
 pub fn open_model_changed(
     run: &Path,
     device: &Device,
     change: impl FnOnce(&mut ModelManifest),
+) -> Result<Model, Failure> {
+    open_with(run, |dir| Model::open_changed(dir, device, change))
+}
+
+fn open_with(
+    run: &Path,
+    open: impl FnOnce(&Path) -> Result<(Model, ModelManifest, Checked), TrainError>,
 ) -> Result<Model, Failure> {
     let inside = run.join("model");
     let dir = if inside.is_dir() { inside } else { run.to_path_buf() };
@@ -154,7 +167,7 @@ pub fn open_model_changed(
             run.display()
         )]));
     }
-    let (model, _, checked) = Model::open_changed(&dir, device, change).map_err(|e| Failure::refused([e]))?;
+    let (model, _, checked) = open(&dir).map_err(|e| Failure::refused([e]))?;
     if checked == Checked::NoHashes {
         output::error(format_args!(
             "warning: {}: polytask.json has no hashes of the files (those of older versions have none): damage goes unnoticed",

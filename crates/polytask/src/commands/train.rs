@@ -43,8 +43,11 @@ pub fn train(args: &cli::Train) -> Result<u8, Failure> {
                     resume.display()
                 )]));
             }
-            let made =
-                [("merged", super::merge::is_merged(resume)), ("pruned", super::prune::is_pruned(resume))];
+            let made = [
+                ("merged", super::merge::is_merged(resume)),
+                ("pruned", super::prune::is_pruned(resume)),
+                ("factorized", super::factorize::is_factorized(resume)),
+            ];
             if let Some((how, _)) = made.iter().find(|(_, is_made)| *is_made) {
                 return Err(Failure::refused([format!(
                     "{0} is a {how} model, not a run: nothing was trained there that could go on; train its tasks further, from the {how} \

@@ -303,7 +303,10 @@ fn open_backbone(
 ) -> Result<Box<dyn Backbone>, Failure> {
     let dropout = config.model.dropout;
     let Some(layers) = config.distill.as_ref().and_then(|distill| distill.layers) else {
-        return model::open(dir, parameters, dropout).map_err(|e| Failure::refused([e]));
+        let refused = |e| Failure::refused([e]);
+        let backbone = model::open(dir, parameters, dropout).map_err(refused)?;
+        model::load_factors(dir, &backbone.spec().names, parameters).map_err(refused)?;
+        return Ok(backbone);
     };
     let (backbone, kept) = model::open_layers(dir, parameters, dropout, layers)
         .map_err(|e| Failure::refused([format!("distill.layers: {e}")]))?;

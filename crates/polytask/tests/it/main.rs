@@ -9,6 +9,7 @@ mod decoders;
 mod devices;
 mod distill;
 mod export;
+mod factorize;
 mod field;
 mod formats;
 mod further;

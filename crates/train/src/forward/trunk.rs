@@ -123,6 +123,7 @@ impl<'m, 'p, 'a> PassInput<'m, 'p, 'a> {
             progress: self.progress,
             share: self.share,
             cache: None,
+            grams: None,
         }
     }
 

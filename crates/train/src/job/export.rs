@@ -33,6 +33,15 @@ const TOKENIZER: &str = "tokenizer.json";
 /// The format of saved models that this version writes and reads.
 const FORMAT: u32 = 2;
 
+/// How matrices are opened that a folder has as two factors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Matrices {
+    /// As two factors.
+    AsSaved,
+    /// Multiplied out.
+    Whole,
+}
+
 /// What a saved model says about itself: `polytask.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,7 +165,30 @@ impl Model {
     ) -> Result<(Model, ModelManifest, Checked), TrainError> {
         let (mut manifest, checked) = Model::read_manifest(dir)?;
         change(&mut manifest);
-        let mut model = Model::on_backbone(dir, device, &manifest)?;
+        let model = Model::open_with(dir, device, &manifest, Matrices::AsSaved)?;
+        Ok((model, manifest, checked))
+    }
+
+    /// As [`Model::open`], with whole matrices where the folder has two factors: for what computes with weights and not with states.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_multiplied_out(
+        dir: &Path,
+        device: &Device,
+    ) -> Result<(Model, ModelManifest, Checked), TrainError> {
+        let (manifest, checked) = Model::read_manifest(dir)?;
+        let model = Model::open_with(dir, device, &manifest, Matrices::Whole)?;
+        Ok((model, manifest, checked))
+    }
+
+    fn open_with(
+        dir: &Path,
+        device: &Device,
+        manifest: &ModelManifest,
+        matrices: Matrices,
+    ) -> Result<Model, TrainError> {
+        let mut model = Model::on_backbone(dir, device, manifest, matrices)?;
         model::load_sharing(dir, &model.trunk, &mut model.parameters)?;
         if let Some(ModelDecoder { network, fresh: Some(_) }) = &model.decoder {
             model::load_decoder(dir, &network.names(), &mut model.parameters)?;
@@ -166,7 +198,7 @@ impl Model {
         if kernels::can_pack(device) && !device.is_autodiff() {
             model::pack_quantized(dir, &model.trunk, &mut model.parameters)?;
         }
-        Ok((model, manifest, checked))
+        Ok(model)
     }
 
     /// What a saved model says about itself, and whether its files could be checked.
@@ -187,10 +219,14 @@ impl Model {
         dir: &Path,
         device: &Device,
         manifest: &ModelManifest,
+        matrices: Matrices,
     ) -> Result<Model, TrainError> {
         let tokenizer = Tokenizer::from_file(&dir.join(TOKENIZER))?;
         let mut parameters = Parameters::new(device, 0);
         let trunk = Trunk::new(model::open(dir, &mut parameters, None)?);
+        if matrices == Matrices::AsSaved {
+            model::load_factors(dir, &trunk.spec().names, &mut parameters)?;
+        }
         let (found, most) = (tokenizer.vocabulary(), trunk.spec().vocabulary);
         if found > most {
             let reason = format!("its vocabulary has {found} entries, the backbone only knows {most}");

@@ -7,7 +7,7 @@
 use crate::{
     checkpoint::durable,
     error::TrainError,
-    job::export::{ModelManifest, TaskManifest},
+    job::export::{Matrices, ModelManifest, TaskManifest},
     job::{Model, ModelDecoder},
 };
 use burn::tensor::Device;
@@ -206,7 +206,7 @@ impl Model {
         heads: NamedValues,
     ) -> Result<Model, TrainError> {
         durable::recover_dir(dir)?;
-        let mut model = Model::on_backbone(dir, device, manifest)?;
+        let mut model = Model::on_backbone(dir, device, manifest, Matrices::Whole)?;
         for (name, values) in heads {
             let index = model.parameters.find(&name).ok_or_else(|| {
                 TrainError::saved(dir, format!("the tasks together have no parameter {name} of a head"))

@@ -2,6 +2,7 @@
 
 pub(crate) mod checksums;
 pub(crate) mod export;
+pub(crate) mod factorized;
 pub(crate) mod flops;
 pub(crate) mod frozen_cache;
 pub(crate) mod merge;

@@ -12,6 +12,7 @@ mod golden;
 mod gradients;
 mod head_lr;
 mod job;
+mod low_rank;
 mod lr_range_test;
 mod mean_pooled_states;
 mod memory_limit;

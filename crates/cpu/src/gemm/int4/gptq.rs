@@ -3,6 +3,7 @@
 //! which it needs the Gram matrix `X^T X`.
 
 use super::{Grid, Int4Matrix, pack};
+use crate::dense::{cholesky, solve_lower_from_right};
 use rayon::prelude::*;
 
 /// What is added to the diagonal, as a share of its mean.
@@ -34,55 +35,16 @@ impl InputErrors {
             let own = &mut backwards[i * inputs + i];
             *own = if *own == 0.0 { 1.0 } else { *own + DAMPING * mean };
         }
-        let inverse = inverse_of_factor(cholesky(backwards, inputs)?, inputs);
+        let lower = cholesky(&backwards, inputs)?;
+        let mut identity = vec![0.0; inputs * inputs];
+        (0..inputs).for_each(|i| identity[i * inputs + i] = 1.0);
+        let inverse = solve_lower_from_right(&lower, &identity, inputs);
         let factor: Vec<f32> = inverse.into_iter().rev().map(|number| number as f32).collect();
         factor.iter().all(|number| number.is_finite()).then_some(InputErrors { inputs, factor, unused })
     }
 }
 
-/// The lower triangular `L` of `L L^T`, row by row; `None` where there is none.
-fn cholesky(mut a: Vec<f64>, n: usize) -> Option<Vec<f64>> {
-    for j in 0..n {
-        let (above, below) = a.split_at_mut((j + 1) * n);
-        let row = &mut above[j * n..];
-        let pivot = row[j] - dot(&row[..j], &row[..j]);
-        row[j] = (pivot > 0.0).then(|| pivot.sqrt())?;
-        let row = &*row;
-        below.par_chunks_mut(n).with_min_len(64).for_each(|other| {
-            other[j] = (other[j] - dot(&other[..j], &row[..j])) / row[j];
-        });
-        above[j * n + j + 1..].fill(0.0);
-    }
-    Some(a)
-}
-
-/// The inverse of a lower triangular matrix, which is one, too.
-fn inverse_of_factor(l: Vec<f64>, n: usize) -> Vec<f64> {
-    let column = |c: usize| {
-        let mut x = vec![0.0; n];
-        x[c] = 1.0 / l[c * n + c];
-        for i in c + 1..n {
-            x[i] = -dot(&l[i * n + c..][..i - c], &x[c..i]) / l[i * n + i];
-        }
-        x
-    };
-    let columns: Vec<Vec<f64>> = (0..n).into_par_iter().map(column).collect();
-    (0..n * n).into_par_iter().with_min_len(n).map(|at| columns[at % n][at / n]).collect()
-}
-
 crate::simd::simd! {
-    fn dot(a: &[f64], b: &[f64]) -> f64 {
-        let mut lanes = [0.0; 8];
-        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-        for (a, b) in a.iter().zip(b) {
-            for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-                *lane += a * b;
-            }
-        }
-        let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-        lanes.iter().sum::<f64>() + rest
-    }
-
     fn subtract_scaled(from: &mut [f32], of: &[f32], factor: f32) {
         for (from, of) in from.iter_mut().zip(of) {
             *from -= factor * of;

@@ -21,11 +21,11 @@ pub fn export(args: &cli::Export) -> Result<u8, Failure> {
         ExportFormat::Gguf if args.precision.is_some() => return other("--precision", "onnx"),
         ExportFormat::Onnx => {
             check_empty(&args.out)?;
-            onnx::export(&super::open_model(&args.run, &device)?, args)?;
+            onnx::export(&super::open_model_multiplied_out(&args.run, &device)?, args)?;
         }
         ExportFormat::Gguf => {
             check_absent(&args.out)?;
-            gguf::export(&super::open_model(&args.run, &device)?, args)?;
+            gguf::export(&super::open_model_multiplied_out(&args.run, &device)?, args)?;
         }
     }
     Ok(0)

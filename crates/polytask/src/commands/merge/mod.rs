@@ -16,7 +16,7 @@ mod settings;
 mod text;
 
 use super::train::{stop_flag, write};
-use super::{evaluate, open_device, open_model, with_threads};
+use super::{evaluate, open_device, open_model, open_model_multiplied_out, with_threads};
 use crate::cli;
 use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED};
@@ -150,7 +150,7 @@ impl Merge<'_> {
         for input in &mut self.inputs {
             let Some(config) = &input.config else { continue };
             for source in &mut input.sources {
-                let model = open_model(&input.folder, &device)?;
+                let model = open_model_multiplied_out(&input.folder, &device)?;
                 let mut model = model.into_folded(&source.tasks[0]).map_err(|e| Failure::refused([e]))?;
                 model.tasks.retain(|task| source.tasks.contains(&task.name));
                 let job = assemble_saved(config, model, &[Split::Train])?.job;

@@ -41,6 +41,12 @@ pub fn prune(args: &cli::Prune) -> Result<u8, Failure> {
     let device = open_device(args.device.unwrap_or(config.train.device))?;
     let model = open_model(run.root(), &device.clone().autodiff())?;
     let dir = run.model();
+    if model.parameters.has_factors() {
+        return Err(Failure::refused([format!(
+            "{}: its matrices are two factors each, which have no columns and heads to cut; prune the whole model, and factorize the result",
+            args.run.display()
+        )]));
+    }
     let model = model.into_folded_for_all(&dir).map_err(|e| Failure::refused([e]))?;
     wanted.check_network(model.trunk.layers(), &model.trunk.cuttable())?;
     let out = RunDir::new(&args.out);

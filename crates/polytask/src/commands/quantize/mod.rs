@@ -5,23 +5,24 @@ mod report;
 mod sensitivity;
 
 use super::prune::config_on;
-use super::train::write;
+use super::train::{stop_flag, write};
 use super::{config_of_run, open_device, open_model, with_threads};
 use crate::cli::{self, Bits, Rounding};
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Failure, INTERRUPTED};
 use crate::job::assemble::assemble_saved;
 use crate::job::measured::{ModelRow, TaskChange, measure_change};
 use crate::job::run_lock::RunLock;
 use crate::terminal::output;
-use ::model::DeviceName;
 use ::model::quantization::{Int4Rounding, WeightType};
-use ::train::{Job, RunDir, ScoreTable};
+use ::model::{DeviceName, Gram};
+use ::train::{Job, RowChoice, RunDir, ScoreTable, input_statistics};
 use burn::tensor::Device;
 use data::Split;
 use parts::{Part, Quantizer, parts, without_groups};
 use sensitivity::{Sensitivity, weight_types};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// How a model was quantized, beside it.
 const RECORD: &str = "quantize.json";
@@ -79,10 +80,12 @@ fn run_quantize(
     config: &Config,
     device: &Device,
 ) -> Result<u8, Failure> {
-    let open = |root: &RunDir| -> Result<Job, Failure> {
-        Ok(assemble_saved(config, open_model(root.root(), device)?, &[Split::Validation])?.job)
+    let open = |root: &RunDir, splits: &[Split]| -> Result<Job, Failure> {
+        Ok(assemble_saved(config, open_model(root.root(), device)?, splits)?.job)
     };
-    let mut job = open(run)?;
+    let reads_rows = matches!(args.rounding, Some(Rounding::Gptq));
+    let splits = [Split::Validation, Split::Train];
+    let mut job = open(run, if reads_rows { &splits } else { &splits[..1] })?;
     let parts = parts(&job);
     if parts.is_empty() || is_quantized(&job, &parts) {
         let reason = if parts.is_empty() { "the network has no matrices" } else { "it is quantized already" };
@@ -96,10 +99,15 @@ fn run_quantize(
         Bits::Eight => WeightType::Int8,
     };
     let rounding = match args.rounding.unwrap_or(Rounding::Hqq) {
-        Rounding::Hqq => Int4Rounding::Hqq,
+        // Of matrices that read no states: the table of token vectors.
+        Rounding::Hqq | Rounding::Gptq => Int4Rounding::Hqq,
         Rounding::Minmax => Int4Rounding::MinMax,
     };
-    let mut quantizer = Quantizer::new(job.model.parameters.clone(), rounding);
+    let inputs = match reads_rows {
+        true => inputs(args, config, &job, &parts)?,
+        false => BTreeMap::new(),
+    };
+    let mut quantizer = Quantizer::new(job.model.parameters.clone(), rounding, inputs);
     let (found, sensitivity) = match args.keep_score {
         None => (vec![least; parts.len()], Vec::new()),
         Some(most) => weight_types(&mut job, &mut quantizer, &parts, config, (least, most)),
@@ -109,7 +117,7 @@ fn run_quantize(
     write(&out.config(), config_on(config, out)?.resolved_toml().as_bytes())?;
     job.model.parameters = quantizer.into_first();
     // What is measured is what was written.
-    let small = open(out)?;
+    let small = open(out, &[Split::Validation])?;
     let folders = [run.model(), out.model()];
     let tokens = config.train.evaluation_tokens();
     let (tasks, [before, after]) =
@@ -138,6 +146,28 @@ fn run_quantize(
         false => output::text(report::text(&record, out)),
     }
     Ok(0)
+}
+
+/// What the layers of the parts read on rows of the train split.
+fn inputs(
+    args: &cli::Quantize,
+    config: &Config,
+    job: &Job,
+    parts: &[Part],
+) -> Result<BTreeMap<usize, Gram>, Failure> {
+    let choice = RowChoice { split: Split::Train, rows: args.rows, seed: args.seed };
+    let matrices = parts.iter().flat_map(|part| part.matrices.iter().copied());
+    let found = input_statistics(job, matrices, choice, config.train.evaluation_tokens(), stop_flag());
+    let Some(found) = found else {
+        let messages = vec!["interrupted; nothing was written".into()];
+        return Err(Failure { messages, code: INTERRUPTED });
+    };
+    match found.tokens {
+        0 => Err(Failure::refused([
+            "--rounding gptq: the corpora of the run have no train rows; take hqq, which reads none",
+        ])),
+        _ => Ok(found.grams),
+    }
 }
 
 /// Whether one of the matrices is codes already.

@@ -1,9 +1,9 @@
 //! Which matrices are quantized together, and to how many bits.
 
-use ::model::quantization::{Int4Rounding, PackedMatrix, WeightType, rounded};
-use ::model::{Level, Parameters};
+use ::model::quantization::{Int4Rounding, PackedMatrix, WeightType, gptq, rounded};
+use ::model::{Gram, Level, Parameters};
 use ::train::Job;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Matrices that are quantized alike: those of a layer, or the embeddings.
 pub struct Part {
@@ -33,12 +33,14 @@ pub fn parts(job: &Job) -> Vec<Part> {
 pub struct Quantizer {
     first: Parameters,
     rounding: Int4Rounding,
+    /// What layers read, where four bits are rounded for that.
+    inputs: BTreeMap<usize, Gram>,
     made: HashMap<(usize, WeightType), PackedMatrix>,
 }
 
 impl Quantizer {
-    pub fn new(first: Parameters, rounding: Int4Rounding) -> Self {
-        Quantizer { first, rounding, made: HashMap::new() }
+    pub fn new(first: Parameters, rounding: Int4Rounding, inputs: BTreeMap<usize, Gram>) -> Self {
+        Quantizer { first, rounding, inputs, made: HashMap::new() }
     }
 
     /// The first weights.
@@ -64,7 +66,9 @@ impl Quantizer {
         if let Some(made) = self.made.get(&(index, to)) {
             return Some(made.clone());
         }
-        let made = rounded(&self.first, index, to, self.rounding)?;
+        let of_inputs = self.inputs.get(&index).filter(|_| to == WeightType::Int4);
+        let made = of_inputs.and_then(|inputs| gptq(&self.first, index, inputs));
+        let made = made.or_else(|| rounded(&self.first, index, to, self.rounding))?;
         self.made.insert((index, to), made.clone());
         Some(made)
     }

@@ -184,6 +184,7 @@ impl<'m> ChunkedForward<'m> {
             progress: self.progress,
             share: self.share * of_pack,
             cache: None,
+            grams: None,
         }
     }
 
