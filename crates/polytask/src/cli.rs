@@ -590,7 +590,7 @@ pub struct Quantize {
 pub struct Prune {
     /// The run's directory
     pub run: PathBuf,
-    /// The directory of the result, empty or not there
+    /// The directory of the result, empty or not there; or that of the same command, interrupted: it goes on with what it had measured
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The share of feed-forward columns that stays in every layer
@@ -603,7 +603,7 @@ pub struct Prune {
     #[arg(long, value_name = "N")]
     pub layers: Option<usize>,
     /// Which of them
-    #[arg(long, value_enum, default_value = "importance", requires = "layers")]
+    #[arg(long, value_enum, default_value = "loss", requires = "layers")]
     pub layers_by: LayersBy,
     /// Rows of each task that importance is measured on
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = rows)]
@@ -625,8 +625,10 @@ pub struct Prune {
 /// Which layers stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LayersBy {
-    /// The most important ones
+    /// Those without which the tasks' losses are greatest: the least harmful one goes first, then again with that one gone
     #[default]
+    Loss,
+    /// The most important ones
     Importance,
     /// Evenly spread ones, as a student of `distill.layers` has them
     Spacing,
@@ -636,6 +638,7 @@ impl LayersBy {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            LayersBy::Loss => "loss",
             LayersBy::Importance => "importance",
             LayersBy::Spacing => "spacing",
         }

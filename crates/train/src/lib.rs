@@ -27,6 +27,7 @@ pub const LR_ADAPTATION_CATALOGUE: &[(&str, &str)] = &[
 ];
 
 pub use checkpoint::digest::FileDigest;
+pub use checkpoint::fingerprint::rows as rows_hash;
 pub use checkpoint::history::{Resumption, truncate};
 pub use checkpoint::list as checkpoints;
 pub use checkpoint::run_dir::RunDir;
@@ -54,7 +55,8 @@ pub use loading::step_plan::StepPlan;
 pub use optimizer::{AdamWConfig, OptimizerConfig, OptimizerState};
 pub use probe::chosen_steps::ChosenSteps;
 pub use probe::gradient_memory::GradientMemory;
-pub use probe::importance::{TaskImportance, importance};
+pub use probe::importance::{TaskImportance, importance, importance_of};
+pub use probe::layer_losses::{LayerSearch, LossesWithout, SearchStep, losses_without};
 pub use probe::lr_range_test::{LrRange, LrRangeTest, LrTrial, lr_range_test};
 pub use probe::measure::{TaskCost, measure};
 pub use probe::plan::{Plan, PlanSegment, PlannedPhase, plan};

@@ -1,6 +1,6 @@
 //! How much the losses of a model's tasks depend on its layers, heads and feed-forward columns.
 
-use super::row_gradients::{DrawnRows, each_row};
+use super::row_gradients::{DrawnRows, each_row_of};
 use crate::{
     error::TrainError,
     gradients::{Gradient, Gradients},
@@ -8,11 +8,12 @@ use crate::{
 };
 use data::Split;
 use model::pruning::{ColumnGates, LayerGates, gates};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
 /// How much the loss of a task depends on structures of the trunk: the mean over rows of the size of the derivative of the row's loss by
 /// the structure's gate ([`model::pruning`]).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskImportance {
     /// The task.
     pub task: String,
@@ -26,24 +27,39 @@ pub struct TaskImportance {
     pub heads: Vec<Vec<f64>>,
 }
 
-/// What each task's loss depends on, in the order of the tasks: of each task `rows` labelled rows of a split, drawn by seed and the task's
-/// name, or all where it has fewer. Each row runs by itself, without dropout. `None` when `stop` is set before the end.
+/// What a task's loss depends on: of the task at this index `rows` labelled rows of a split, drawn by seed and the task's name, or all where
+/// it has fewer. Each row runs by itself, without dropout. `None` when `stop` is set before the end.
 ///
 /// # Errors
 /// [`TrainError::NoLabels`]; [`TrainError::NonFiniteImportance`].
-pub fn importance(
+pub fn importance_of(
     job: &mut Job,
+    task: usize,
     (split, rows): (Split, usize),
     seed: u64,
     stop: &AtomicBool,
-) -> Result<Option<Vec<TaskImportance>>, TrainError> {
+) -> Result<Option<TaskImportance>, TrainError> {
     let gates = gates(&job.model.trunk);
     let was_trainable = differentiate_only(job, &gates);
-    let found = measured(job, &gates, (split, rows), seed, stop);
+    let found = measured(job, task, &gates, (split, rows), seed, stop);
     for (index, trainable) in was_trainable.into_iter().enumerate() {
         job.model.parameters.set_trainable(index, trainable);
     }
     found
+}
+
+/// [`importance_of`] every task, in their order.
+///
+/// # Errors
+/// As [`importance_of`].
+pub fn importance(
+    job: &mut Job,
+    rows: (Split, usize),
+    seed: u64,
+    stop: &AtomicBool,
+) -> Result<Option<Vec<TaskImportance>>, TrainError> {
+    let tasks = (0..job.model.tasks.len()).map(|task| importance_of(job, task, rows, seed, stop));
+    tasks.collect::<Result<Vec<_>, _>>().map(|tasks| tasks.into_iter().collect())
 }
 
 /// Computes gradients of those parameters alone that gates are made of; gives what was trainable.
@@ -63,40 +79,38 @@ fn parameters_of(gates: &LayerGates) -> impl Iterator<Item = usize> + '_ {
 
 fn measured(
     job: &Job,
+    task: usize,
     gates: &[LayerGates],
     (split, rows): (Split, usize),
     seed: u64,
     stop: &AtomicBool,
-) -> Result<Option<Vec<TaskImportance>>, TrainError> {
+) -> Result<Option<TaskImportance>, TrainError> {
     let parameters = &job.model.parameters;
     let weights: BTreeMap<usize, Vec<f32>> =
         gates.iter().flat_map(parameters_of).map(|index| (index, parameters.data(index))).collect();
     let zeros = |of: fn(&LayerGates) -> Option<ColumnGates>| {
         gates.iter().map(|gates| vec![0.0; of(gates).map_or(0, |columns| columns.count)]).collect()
     };
-    let none = |task: &crate::job::TaskSlot| TaskImportance {
-        task: task.name.clone(),
+    let mut found = TaskImportance {
+        task: job.model.tasks[task].name.clone(),
         rows: 0,
         layers: vec![0.0; gates.len()],
         ffn: zeros(|gates| gates.ffn),
         heads: zeros(|gates| gates.heads),
     };
-    let mut tasks: Vec<TaskImportance> = job.model.tasks.iter().map(none).collect();
     let drawn = DrawnRows { split, rows, seed, name: "pruned" };
-    let is_done = each_row(job, drawn, stop, |task, rows, gradients| {
-        tasks[task].rows = rows;
-        add_row(&mut tasks[task], gates, &weights, gradients);
+    let is_done = each_row_of(job, task, drawn, stop, |rows, gradients| {
+        found.rows = rows;
+        add_row(&mut found, gates, &weights, gradients);
     })?;
     if !is_done {
         return Ok(None);
     }
-    for task in &tasks {
-        let all = task.layers.iter().chain(task.ffn.iter().flatten()).chain(task.heads.iter().flatten());
-        if all.into_iter().any(|number| !number.is_finite()) {
-            return Err(TrainError::NonFiniteImportance { task: task.task.clone() });
-        }
+    let mut all = found.layers.iter().chain(found.ffn.iter().flatten()).chain(found.heads.iter().flatten());
+    match all.any(|number| !number.is_finite()) {
+        true => Err(TrainError::NonFiniteImportance { task: found.task }),
+        false => Ok(Some(found)),
     }
-    Ok(Some(tasks))
 }
 
 /// Adds the sizes of the derivatives of a row's loss by all gates.

@@ -81,16 +81,25 @@ impl Wanted {
         }
     }
 
-    /// What stays, by the importance of tasks that count for `weights`.
-    pub fn choose(&self, tasks: &[TaskImportance], weights: &[f64], sizes: &CuttableSizes) -> Cut {
+    /// What stays, by the importance of tasks that count for `weights`. `gone` are the layers that go by the losses without them.
+    pub fn choose(
+        &self,
+        tasks: &[TaskImportance],
+        gone: Option<&[usize]>,
+        weights: &[f64],
+        (layers, sizes): (usize, &CuttableSizes),
+    ) -> Cut {
         let layers = self.layers.map(|kept| {
             let by_layer = weighted_importance(tasks, weights, |task| {
                 task.layers.iter().map(|layer| vec![*layer]).collect()
             });
             let of: Vec<f64> = by_layer.into_iter().flatten().collect();
-            match self.by {
-                LayersBy::Importance => greatest(&of, kept, sizes.first_layer_stays.then_some(0)),
-                LayersBy::Spacing => kept_layers(of.len(), kept),
+            match (self.by, gone) {
+                (LayersBy::Loss, Some(gone)) => (0..layers).filter(|layer| !gone.contains(layer)).collect(),
+                (LayersBy::Loss | LayersBy::Importance, _) => {
+                    greatest(&of, kept, sizes.first_layer_stays.then_some(0))
+                }
+                (LayersBy::Spacing, _) => kept_layers(layers, kept),
             }
         });
         let most = |of: fn(&TaskImportance) -> Vec<Vec<f64>>, kept: &dyn Fn(usize) -> usize| {
@@ -185,13 +194,13 @@ mod tests {
             task(vec![vec![0.0, 1000.0, 2000.0, 3000.0]], vec![1.0]),
         ];
         let wanted = Wanted { layers: None, by: LayersBy::Importance, heads: None, ffn: Some(0.5) };
-        let ffn = |weights: [f64; 2]| wanted.choose(&tasks, &weights, &FREE).ffn.unwrap();
+        let ffn = |weights: [f64; 2]| wanted.choose(&tasks, None, &weights, (1, &FREE)).ffn.unwrap();
         assert_eq!(ffn([1.0, 1.0]), [[2, 3]]);
         assert_eq!(ffn([5.0, 1.0]), [[0, 1]]);
         assert_eq!(ffn([0.0, 1.0]), [[2, 3]]);
         // A task that depends on nothing changes nothing.
         let none = [tasks[0].clone(), task(vec![vec![0.0; 4]], vec![0.0])];
-        assert_eq!(wanted.choose(&none, &[1.0, 1.0], &FREE).ffn.unwrap(), [[0, 1]]);
+        assert_eq!(wanted.choose(&none, None, &[1.0, 1.0], (1, &FREE)).ffn.unwrap(), [[0, 1]]);
     }
 
     #[test]
@@ -200,8 +209,9 @@ mod tests {
         let layers = |by, first_layer_stays| {
             let wanted = Wanted { layers: Some(2), by, heads: None, ffn: None };
             let sizes = CuttableSizes { first_layer_stays, ..FREE };
-            wanted.choose(&tasks, &[1.0], &sizes).layers.unwrap()
+            wanted.choose(&tasks, Some(&[1, 3]), &[1.0], (4, &sizes)).layers.unwrap()
         };
+        assert_eq!(layers(LayersBy::Loss, false), [0, 2]);
         assert_eq!(layers(LayersBy::Importance, false), [1, 3]);
         assert_eq!(layers(LayersBy::Importance, true), [0, 1]);
         assert_eq!(layers(LayersBy::Spacing, false), [0, 2]);
