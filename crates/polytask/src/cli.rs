@@ -603,7 +603,7 @@ pub struct Prune {
     #[arg(long, value_name = "N")]
     pub layers: Option<usize>,
     /// Which of them
-    #[arg(long, value_enum, default_value = "loss", requires = "layers")]
+    #[arg(long, value_enum, default_value = "importance", requires = "layers")]
     pub layers_by: LayersBy,
     /// Rows of each task that importance is measured on
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = rows)]
@@ -625,11 +625,11 @@ pub struct Prune {
 /// Which layers stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LayersBy {
-    /// Those without which the tasks' losses are greatest: the least harmful one goes first, then again with that one gone
-    #[default]
-    Loss,
     /// The most important ones
+    #[default]
     Importance,
+    /// By the losses of the tasks without them: the least harmful one goes first, then again with that one gone
+    Loss,
     /// Evenly spread ones, as a student of `distill.layers` has them
     Spacing,
 }
@@ -638,8 +638,8 @@ impl LayersBy {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            LayersBy::Loss => "loss",
             LayersBy::Importance => "importance",
+            LayersBy::Loss => "loss",
             LayersBy::Spacing => "spacing",
         }
     }

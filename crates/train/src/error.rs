@@ -55,6 +55,12 @@ pub enum TrainError {
         /// The task.
         task: String,
     },
+    /// A sharing scheme has parameters of the sizes that are cut out of a network.
+    #[error("the parameter {parameter} of the sharing scheme has a size that is cut out of the network")]
+    SizedByStructures {
+        /// The parameter.
+        parameter: String,
+    },
     /// A phase without training rows.
     #[error("phase {number}: nothing to train: none of its tasks has a labelled row in its training split")]
     NothingInPhase {

@@ -17,6 +17,7 @@ mod job;
 mod loading;
 pub mod optimizer;
 mod probe;
+mod pruning;
 mod run;
 pub mod schedule;
 
@@ -62,12 +63,13 @@ pub use probe::measure::{TaskCost, measure};
 pub use probe::plan::{Plan, PlanSegment, PlannedPhase, plan};
 pub use probe::probe_step::probe_step;
 pub use probe::squared_gradients::squared_gradients;
+pub use pruning::config::{PruningConfig, PruningScore};
 pub use run::best::{Criterion, EvaluationHistory, EvaluationRecord, ScoreTable};
 pub use run::events::{
     Affinity, BeganAgain, BrokenCheckpoint, ChunkSizeReduced, CorpusUsage, Cosine, DamagedMetrics, Evaluated,
     Event, Finished, FrozenStatesCached, Interrupted, LayerCosine, LearningRateReduced, Lengthened,
-    NonFiniteStep, NonFiniteTask, PairAffinity, PhaseBegan, Saved, ScheduleCourse, Started, StepEvent,
-    StoppedEarly, TaskAffinity, TaskDone, TaskGradients, Transfer, UsageReport,
+    NonFiniteStep, NonFiniteTask, PairAffinity, PhaseBegan, Pruned, Saved, ScheduleCourse, Started,
+    StepEvent, StoppedEarly, TaskAffinity, TaskDone, TaskGradients, Transfer, UsageReport,
 };
 pub use run::further::{LENGTH_KEYS, lengthened};
 pub use run::step::ROWS_PER_TASK as AFFINITY_ROWS_PER_TASK;

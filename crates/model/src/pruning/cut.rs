@@ -1,7 +1,7 @@
 //! A network without some of its structures.
 
 use super::selection::{CutTensors, Removed};
-use super::{CuttableSizes, HeadSizes};
+use super::{CutWeights, CuttableSizes, HeadSizes};
 use crate::backbones::Backbone;
 use crate::error::ModelError;
 use crate::io::{Checkpoint, Weights, keep_layers, open_checkpoint};
@@ -34,14 +34,15 @@ pub fn cut(
     path: &Path,
     to: &mut Parameters,
 ) -> Result<Box<dyn Backbone>, ModelError> {
-    let spec = trunk.spec();
+    let (spec, sizes) = (trunk.spec(), trunk.cuttable());
     let (mut removed, mut json) = (Removed::default(), spec.config_json.clone());
-    let sizes = trunk.cuttable();
     if let Some(columns) = &keep.ffn {
-        cut_columns(&spec.layers, columns, &sizes, (&mut removed, &mut json))?;
+        let width = remove_columns(&spec.layers, columns, &sizes, &mut removed)?;
+        json[sizes.ffn.map_err(|reason| not_cut("ffn", reason))?] = width.into();
     }
     if let Some(groups) = &keep.head_groups {
-        cut_heads(&spec.layers, groups, &sizes, (&mut removed, &mut json))?;
+        let heads = remove_heads(&spec.layers, groups, &sizes, &mut removed)?;
+        write_heads(&mut json, heads, groups.first().map_or(0, Vec::len))?;
     }
     let mut weights = Weights::Cut(CutTensors::new(spec, parameters, &removed, path));
     if let Some(layers) = &keep.layers {
@@ -96,13 +97,14 @@ fn gone(kept: &[usize], count: usize) -> impl Iterator<Item = usize> + Clone + '
     (0..count).filter(|at| kept.binary_search(at).is_err())
 }
 
-fn cut_columns(
+/// Removes all but some columns inside the feed-forward parts; gives how many stay in each.
+fn remove_columns(
     layers: &[Vec<SiteWeight>],
     keep: &[Vec<usize>],
     sizes: &CuttableSizes,
-    (removed, json): (&mut Removed, &mut Value),
-) -> Result<(), ModelError> {
-    let key = sizes.ffn.map_err(|reason| not_cut("ffn", reason))?;
+    removed: &mut Removed,
+) -> Result<usize, ModelError> {
+    sizes.ffn.map_err(|reason| not_cut("ffn", reason))?;
     check_number("ffn", keep, layers.len())?;
     let mut by_weight: BTreeMap<usize, &Vec<usize>> = BTreeMap::new();
     for (sites, kept) in layers.iter().zip(keep) {
@@ -118,10 +120,7 @@ fn cut_columns(
     }
     let widths: Vec<usize> = by_weight.values().map(|kept| kept.len()).collect();
     match widths.first() {
-        Some(width) if widths.iter().all(|other| other == width) => {
-            json[key] = (*width).into();
-            Ok(())
-        }
+        Some(width) if widths.iter().all(|other| other == width) => Ok(*width),
         _ => Err(not_cut("ffn", "expected as many columns in every layer")),
     }
 }
@@ -135,26 +134,16 @@ fn remove_rows(site: &SiteWeight, rows: impl Iterator<Item = usize> + Clone, rem
     removed.rows(site.weight.index(), rows);
 }
 
-fn cut_heads(
+/// Removes all but some groups of heads.
+fn remove_heads(
     layers: &[Vec<SiteWeight>],
     keep: &[Vec<usize>],
     sizes: &CuttableSizes,
-    (removed, json): (&mut Removed, &mut Value),
-) -> Result<(), ModelError> {
-    let heads: HeadSizes = sizes.heads.map_err(|reason| not_cut("heads", reason))?;
+    removed: &mut Removed,
+) -> Result<HeadSizes, ModelError> {
+    let heads = sizes.heads.map_err(|reason| not_cut("heads", reason))?;
     check_number("heads", keep, layers.len())?;
     check_kept("heads", keep, heads.kv_heads)?;
-    let left = keep.first().map_or(0, Vec::len);
-    if !heads.group_counts().contains(&left) {
-        let reason = format!(
-            "transformers wants hidden_size to be a multiple of num_attention_heads, which would be {}; expected to keep one of {:?} of {} \
-             groups",
-            left * heads.heads_per_group(),
-            heads.group_counts(),
-            heads.kv_heads
-        );
-        return Err(not_cut("heads", reason));
-    }
     let (own, served) = (heads.head_dim, heads.head_dim * heads.heads_per_group());
     for (sites, kept) in layers.iter().zip(keep) {
         let columns = |width: usize| {
@@ -169,8 +158,46 @@ fn cut_heads(
             }
         }
     }
+    Ok(heads)
+}
+
+/// Lets a config.json say that so many groups of heads are there.
+fn write_heads(json: &mut Value, heads: HeadSizes, left: usize) -> Result<(), ModelError> {
+    if !heads.group_counts().contains(&left) {
+        let reason = format!(
+            "transformers wants hidden_size to be a multiple of num_attention_heads, which would be {}; expected to keep one of {:?} of {} \
+             groups",
+            left * heads.heads_per_group(),
+            heads.group_counts(),
+            heads.kv_heads
+        );
+        return Err(not_cut("heads", reason));
+    }
     json["num_attention_heads"] = (left * heads.heads_per_group()).into();
     json["num_key_value_heads"] = left.into();
     json["head_dim"] = heads.head_dim.into();
     Ok(())
+}
+
+/// The weights that [`cut`] takes out of a trunk's backbone, to be set to zero in it: the network then computes what the smaller one does, but
+/// for layers, which have to stay. Numbers that config.json could not say are no error here.
+///
+/// # Errors
+/// [`ModelError::NotCut`]: structures that are not there, or cannot be cut.
+pub fn cut_weights(trunk: &Trunk, keep: &Cut) -> Result<Vec<CutWeights>, ModelError> {
+    let (spec, sizes) = (trunk.spec(), trunk.cuttable());
+    let mut removed = Removed::default();
+    if keep.layers.is_some() {
+        return Err(not_cut(
+            "layers",
+            "no weights that are zero make a layer of this network pass its states on",
+        ));
+    }
+    if let Some(columns) = &keep.ffn {
+        remove_columns(&spec.layers, columns, &sizes, &mut removed)?;
+    }
+    if let Some(groups) = &keep.head_groups {
+        remove_heads(&spec.layers, groups, &sizes, &mut removed)?;
+    }
+    Ok(removed.weights())
 }

@@ -9,9 +9,11 @@
 mod cut;
 mod selection;
 
-pub use cut::{Cut, cut};
+pub use cut::{Cut, cut, cut_weights};
 pub(crate) use selection::CutTensors;
+pub use selection::CutWeights;
 
+use crate::cast::to_usize;
 use crate::sharing::Map;
 use crate::trunk::Trunk;
 
@@ -61,6 +63,28 @@ impl HeadSizes {
         self.heads / self.kv_heads
     }
 
+    /// How many groups are a share of them: the nearest number, at least one.
+    pub fn kept(&self, share: f64) -> usize {
+        to_usize((self.kv_heads as f64 * share).round()).clamp(1, self.kv_heads)
+    }
+
+    /// The number of groups that a share is; or, where transformers would not open what is left, why, with the shares that it takes.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn checked(&self, share: f64) -> Result<usize, String> {
+        let (left, possible) = (self.kept(share), self.group_counts());
+        if possible.contains(&left) {
+            return Ok(left);
+        }
+        let shares = possible.iter().map(|groups| format!("{:.3}", *groups as f64 / self.kv_heads as f64));
+        Err(format!(
+            "{} heads would stay, and transformers wants their number to divide the width of a state; expected one of {}",
+            left * self.heads_per_group(),
+            shares.collect::<Vec<_>>().join(", ")
+        ))
+    }
+
     /// How many groups transformers opens: all numbers up to those that there are which it takes.
     pub fn group_counts(&self) -> Vec<usize> {
         let is_taken = |groups: &usize| {
@@ -68,6 +92,20 @@ impl HeadSizes {
         };
         (1..=self.kv_heads).filter(is_taken).collect()
     }
+}
+
+/// From so many columns on their number is a multiple of [`MULTIPLE`], which products are fast for.
+const MANY: usize = 64;
+const MULTIPLE: usize = 8;
+
+/// How many columns are a share of them: from 64 columns on a multiple of 8, at least one.
+pub fn kept_columns(count: usize, share: f64) -> usize {
+    if share >= 1.0 {
+        return count;
+    }
+    let unit = if count >= MANY { MULTIPLE } else { 1 };
+    let units = to_usize((count as f64 * share / unit as f64).round());
+    (units * unit).clamp(unit.min(count), count)
 }
 
 /// The gates of a layer.
@@ -93,6 +131,21 @@ pub struct ColumnGates {
     pub width: usize,
 }
 
+impl ColumnGates {
+    /// The derivative of a loss by each gate: the sum of weight times gradient over the structure's columns. `weights` and `gradient` are those
+    /// of the matrix.
+    pub fn derivatives(&self, weights: &[f32], gradient: &[f32]) -> Vec<f64> {
+        let columns = self.count * self.width;
+        let mut sums = vec![0.0; columns];
+        for (weights, gradient) in weights.chunks(columns).zip(gradient.chunks(columns)) {
+            for ((sum, weight), gradient) in sums.iter_mut().zip(weights).zip(gradient) {
+                *sum += f64::from(*weight) * f64::from(*gradient);
+            }
+        }
+        sums.chunks(self.width).map(|columns| columns.iter().sum()).collect()
+    }
+}
+
 /// The gates of every layer of a trunk.
 pub fn gates(trunk: &Trunk) -> Vec<LayerGates> {
     let (backbone, sizes) = (trunk.backbone(), trunk.cuttable());
@@ -116,5 +169,24 @@ impl Trunk {
     /// Which sizes of the backbone can be made smaller.
     pub fn cuttable(&self) -> CuttableSizes {
         self.backbone().cuttable()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_columns_stay_by_eights() {
+        let found = [(1536, 0.5), (100, 0.5), (10, 0.25), (100, 1.0), (64, 0.001), (3, 0.001)];
+        assert_eq!(found.map(|(count, share)| kept_columns(count, share)), [768, 48, 3, 100, 8, 1]);
+    }
+
+    #[test]
+    fn rows_and_columns_become_zeros() {
+        let cut = CutWeights { parameter: 0, rows: vec![1], columns: vec![0, 2] };
+        let mut values: Vec<f32> = (1..10).map(|value| value as f32).collect();
+        cut.zero(&mut values, 3);
+        assert_eq!(values, [0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 8.0, 0.0]);
     }
 }

@@ -16,7 +16,45 @@ pub(super) struct Removed {
     columns: BTreeMap<usize, BTreeSet<usize>>,
 }
 
+/// What of a parameter is cut.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CutWeights {
+    /// Its index.
+    pub parameter: usize,
+    /// Rows of a matrix, or numbers of a vector; rising.
+    pub rows: Vec<usize>,
+    /// Columns of a matrix; rising.
+    pub columns: Vec<usize>,
+}
+
+impl CutWeights {
+    /// Sets the numbers that are cut, of a matrix of so many columns (a vector has one), to zero.
+    pub fn zero(&self, values: &mut [f32], width: usize) {
+        for row in &self.rows {
+            values[row * width..(row + 1) * width].fill(0.0);
+        }
+        if self.columns.is_empty() {
+            return;
+        }
+        for row in values.chunks_mut(width) {
+            self.columns.iter().for_each(|column| row[*column] = 0.0);
+        }
+    }
+}
+
 impl Removed {
+    /// By parameter.
+    pub fn weights(self) -> Vec<CutWeights> {
+        let mut found: BTreeMap<usize, CutWeights> = BTreeMap::new();
+        for (parameter, rows) in self.rows {
+            found.entry(parameter).or_default().rows = rows.into_iter().collect();
+        }
+        for (parameter, columns) in self.columns {
+            found.entry(parameter).or_default().columns = columns.into_iter().collect();
+        }
+        found.into_iter().map(|(parameter, of)| CutWeights { parameter, ..of }).collect()
+    }
+
     /// Some rows of a matrix, or numbers of a vector, go.
     pub fn rows(&mut self, parameter: usize, rows: impl IntoIterator<Item = usize>) {
         self.rows.entry(parameter).or_default().extend(rows);

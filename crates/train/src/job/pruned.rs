@@ -39,11 +39,11 @@ impl Model {
         }
     }
 
-    /// The model that is left when everything but `keep` is cut out of the trunk, which has hard sharing, on a device. Heads, a decoder
-    /// and the vectors of corpora are as they are. `dir` is the folder that the model was opened from, for errors.
+    /// The model that is left when everything but `keep` is cut out of the trunk, on a device. Heads, a decoder, the vectors of corpora and
+    /// what a sharing scheme adds are as they are. `dir` is the folder that the model was opened from, for errors.
     ///
     /// # Errors
-    /// What the network's config.json cannot say; structures that are not there.
+    /// What the network's config.json cannot say; structures that are not there; [`TrainError::SizedByStructures`].
     pub fn cut(&self, keep: &Cut, dir: &Path, device: &Device) -> Result<Model, TrainError> {
         let mut parameters = Parameters::new(device, 0);
         let path = dir.join("config.json");
@@ -59,6 +59,9 @@ impl Model {
         for index in of_backbone..model.parameters.len() {
             let name = &model.parameters.parameter(index).name;
             let own = self.parameters.find(name).expect("all but the backbone is the same");
+            if self.parameters.shape(own) != model.parameters.shape(index) {
+                return Err(TrainError::SizedByStructures { parameter: name.clone() });
+            }
             model.parameters.set_data(index, self.parameters.data(own))?;
         }
         Ok(model)

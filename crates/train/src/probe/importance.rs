@@ -1,11 +1,7 @@
 //! How much the losses of a model's tasks depend on its layers, heads and feed-forward columns.
 
 use super::row_gradients::{DrawnRows, each_row_of};
-use crate::{
-    error::TrainError,
-    gradients::{Gradient, Gradients},
-    job::Job,
-};
+use crate::{error::TrainError, gradients::Gradients, job::Job};
 use data::Split;
 use model::pruning::{ColumnGates, LayerGates, gates};
 use serde::{Deserialize, Serialize};
@@ -122,13 +118,13 @@ fn add_row(
 ) {
     let share = 1.0 / task.rows as f64;
     let gradients: BTreeMap<usize, Vec<f32>> =
-        weights.keys().filter_map(|index| Some((*index, values(gradients.take(*index)?)))).collect();
+        weights.keys().filter_map(|index| Some((*index, gradients.take(*index)?.values()))).collect();
     for (layer, gates) in gates.iter().enumerate() {
         let columns = [(gates.ffn, &mut task.ffn[layer]), (gates.heads, &mut task.heads[layer])];
         for (gates, sums) in columns {
             let Some(gates) = gates else { continue };
             let Some(gradient) = gradients.get(&gates.parameter) else { continue };
-            let found = derivatives(gates, &weights[&gates.parameter], gradient);
+            let found = gates.derivatives(&weights[&gates.parameter], gradient);
             sums.iter_mut().zip(found).for_each(|(sum, derivative)| *sum += share * derivative.abs());
         }
         let of_layer = gates.layer.iter().map(|(parameter, offset)| {
@@ -138,25 +134,4 @@ fn add_row(
         });
         task.layers[layer] += share * of_layer.sum::<f64>().abs();
     }
-}
-
-/// The derivative by each gate: the sum of weight times gradient over its columns.
-fn derivatives(gates: ColumnGates, weights: &[f32], gradient: &[f32]) -> Vec<f64> {
-    let columns = gates.count * gates.width;
-    let mut sums = vec![0.0; columns];
-    for (weights, gradient) in weights.chunks(columns).zip(gradient.chunks(columns)) {
-        for ((sum, weight), gradient) in sums.iter_mut().zip(weights).zip(gradient) {
-            *sum += f64::from(*weight) * f64::from(*gradient);
-        }
-    }
-    sums.chunks(gates.width).map(|columns| columns.iter().sum()).collect()
-}
-
-/// The numbers of the gradient of a parameter that is not looked up by rows.
-fn values(gradient: Gradient) -> Vec<f32> {
-    let data = match gradient {
-        Gradient::Vector(of) => of.into_data(),
-        Gradient::Matrix(of) | Gradient::Rows { of, .. } => of.into_data(),
-    };
-    data.try_into_vec().expect("gradients are f32 on the host's side")
 }

@@ -164,5 +164,7 @@ pub fn on_model(config: &Config, model: &Path, manifest: &ModelManifest) -> Conf
         dtype: Dtype::default(),
         heads: None,
     };
+    // What was pruned is.
+    config.pruning = None;
     config
 }

@@ -7,7 +7,7 @@
 use crate::cli::LayersBy;
 use crate::failure::Failure;
 use model::kept_layers;
-use model::pruning::{Cut, CuttableSizes};
+use model::pruning::{Cut, CuttableSizes, kept_columns};
 use serde::Serialize;
 use train::TaskImportance;
 
@@ -24,10 +24,6 @@ pub struct Wanted {
     /// The share of the feed-forward columns.
     pub ffn: Option<f64>,
 }
-
-/// From so many columns on their number is a multiple of [`MULTIPLE`], which products are fast for.
-const MANY: usize = 64;
-const MULTIPLE: usize = 8;
 
 impl Wanted {
     /// Refuses shares that are none, and a command that cuts nothing.
@@ -58,17 +54,9 @@ impl Wanted {
             return Err(Failure::refused([format!("--ffn: {reason}")]));
         }
         if let (Some(share), Ok(heads)) = (self.heads, sizes.heads) {
-            let (left, possible) = (kept_groups(heads.kv_heads, share), heads.group_counts());
-            if !possible.contains(&left) {
-                let shares =
-                    possible.iter().map(|groups| format!("{:.3}", *groups as f64 / heads.kv_heads as f64));
-                return Err(Failure::refused([format!(
-                    "--heads {share}: {} heads would stay, and transformers wants their number to divide the width of a state; expected \
-                     one of {}",
-                    left * heads.heads_per_group(),
-                    shares.collect::<Vec<_>>().join(", ")
-                )]));
-            }
+            heads
+                .checked(share)
+                .map_err(|reason| Failure::refused([format!("--heads {share}: {reason}")]))?;
         }
         if let (Some(_), Err(reason)) = (self.layers, sizes.layers) {
             return Err(Failure::refused([format!("--layers: {reason}")]));
@@ -111,22 +99,10 @@ impl Wanted {
             ffn: self.ffn.map(|share| most(|task| task.ffn.clone(), &|count| kept_columns(count, share))),
             head_groups: self
                 .heads
-                .map(|share| most(|task| task.heads.clone(), &|count| kept_groups(count, share))),
+                .zip(sizes.heads.ok())
+                .map(|(share, heads)| most(|task| task.heads.clone(), &|_| heads.kept(share))),
         }
     }
-}
-
-fn kept_groups(count: usize, share: f64) -> usize {
-    ((count as f64 * share).round() as usize).clamp(1, count)
-}
-
-fn kept_columns(count: usize, share: f64) -> usize {
-    if share >= 1.0 {
-        return count;
-    }
-    let unit = if count >= MANY { MULTIPLE } else { 1 };
-    let units = (count as f64 * share / unit as f64).round() as usize;
-    (units * unit).clamp(unit.min(count), count)
 }
 
 /// The importance of structures for all tasks, the sum of their shares in each task's own.
@@ -215,12 +191,6 @@ mod tests {
         assert_eq!(layers(LayersBy::Importance, false), [1, 3]);
         assert_eq!(layers(LayersBy::Importance, true), [0, 1]);
         assert_eq!(layers(LayersBy::Spacing, false), [0, 2]);
-    }
-
-    #[test]
-    fn many_columns_stay_by_eights() {
-        let found = [(1536, 0.5), (100, 0.5), (10, 0.25), (100, 1.0), (64, 0.001), (3, 0.001)];
-        assert_eq!(found.map(|(count, share)| kept_columns(count, share)), [768, 48, 3, 100, 8, 1]);
     }
 
     #[test]
