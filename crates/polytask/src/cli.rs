@@ -599,6 +599,9 @@ pub struct Prune {
     /// The share of attention heads that stays in every layer, with their keys and values; of decoders
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub heads: Option<f64>,
+    /// How many dimensions of the states stay; of BERT and its relatives a multiple of the size of a head, whole heads go with them
+    #[arg(long, value_name = "N")]
+    pub hidden: Option<usize>,
     /// How many layers stay
     #[arg(long, value_name = "N")]
     pub layers: Option<usize>,

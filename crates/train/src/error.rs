@@ -55,8 +55,10 @@ pub enum TrainError {
         /// The task.
         task: String,
     },
-    /// A sharing scheme has parameters of the sizes that are cut out of a network.
-    #[error("the parameter {parameter} of the sharing scheme has a size that is cut out of the network")]
+    /// A sharing scheme or a head has parameters of sizes that are cut out of a network.
+    #[error(
+        "{parameter} has a size that would be cut with the network, and is not made of states side by side: cut something else, or leave the task out"
+    )]
     SizedByStructures {
         /// The parameter.
         parameter: String,

@@ -1,7 +1,8 @@
 //! A network without some of its structures.
 
 use super::selection::{CutTensors, Removed};
-use super::{CutWeights, CuttableSizes, HeadSizes};
+use super::width::remove_width;
+use super::{CutWeights, CuttableSizes, HeadSizes, WidthOfHeads};
 use crate::backbones::Backbone;
 use crate::error::ModelError;
 use crate::io::{Checkpoint, Weights, keep_layers, open_checkpoint};
@@ -21,6 +22,8 @@ pub struct Cut {
     pub ffn: Option<Vec<Vec<usize>>>,
     /// For each layer that there was the groups of heads, rising, as many in each; `None`: all.
     pub head_groups: Option<Vec<Vec<usize>>>,
+    /// The dimensions of states, rising; `None`: all. Heads may have to go with them ([`super::WidthOfHeads`]).
+    pub hidden: Option<Vec<usize>>,
 }
 
 /// The network that is left when everything but `keep` is cut out of a trunk's backbone: a smaller one of the same sort, whose parameters
@@ -40,11 +43,19 @@ pub fn cut(
         let width = remove_columns(&spec.layers, columns, &sizes, &mut removed)?;
         json[sizes.ffn.map_err(|reason| not_cut("ffn", reason))?] = width.into();
     }
-    if let Some(groups) = &keep.head_groups {
-        let heads = remove_heads(&spec.layers, groups, &sizes, &mut removed)?;
-        write_heads(&mut json, heads, groups.first().map_or(0, Vec::len))?;
+    match (&keep.hidden, &keep.head_groups) {
+        (Some(kept), groups) => {
+            cut_width(trunk, parameters, (kept, groups.as_deref()), (&mut removed, &mut json))?;
+        }
+        (None, Some(groups)) => {
+            let heads = sizes.heads.map_err(|reason| not_cut("heads", reason))?;
+            remove_heads(&spec.layers, groups, heads, &mut removed)?;
+            write_heads(&mut json, heads, groups.first().map_or(0, Vec::len))?;
+        }
+        (None, None) => {}
     }
-    let mut weights = Weights::Cut(CutTensors::new(spec, parameters, &removed, path));
+    let width = keep.hidden.as_ref().map(|_| spec.hidden);
+    let mut weights = Weights::Cut(CutTensors::new(spec, parameters, (&removed, width), path));
     if let Some(layers) = &keep.layers {
         check_layers(spec.layers.len(), layers, &sizes)?;
         if let Some(types) = trunk.backbone().layer_types() {
@@ -57,7 +68,48 @@ pub fn cut(
     open_checkpoint(Checkpoint { weights, path, json, dropout: None }, to)
 }
 
-fn not_cut(what: &'static str, reason: impl Into<String>) -> ModelError {
+/// Cuts dimensions of the states, and the heads that go with them or are cut beside.
+fn cut_width(
+    trunk: &Trunk,
+    parameters: &Parameters,
+    (kept, groups): (&Vec<usize>, Option<&[Vec<usize>]>),
+    (removed, json): (&mut Removed, &mut Value),
+) -> Result<(), ModelError> {
+    let (spec, sizes) = (trunk.spec(), trunk.cuttable());
+    let width = sizes.hidden.map_err(|reason| not_cut("hidden", reason))?;
+    check_kept("hidden", std::slice::from_ref(kept), width.width)?;
+    let left = groups.map(|groups| groups.first().map_or(0, Vec::len));
+    let following = width.checked(kept.len(), left).map_err(|reason| not_cut("hidden", reason))?;
+    remove_width(trunk.backbone(), parameters, kept, removed)?;
+    json[width.key] = kept.len().into();
+    match (width.of_heads, groups) {
+        (WidthOfHeads::Follow(key, heads), groups) => {
+            let all: Vec<usize> = (0..heads.kv_heads).collect();
+            let all = vec![all; spec.layers.len()];
+            let groups = groups.unwrap_or(&all);
+            if groups.iter().any(|groups| Some(groups.len()) != following) {
+                let expected = following.unwrap_or(heads.heads);
+                return Err(not_cut(
+                    "heads",
+                    format!("{} dimensions are those of {expected} heads in every layer", kept.len()),
+                ));
+            }
+            remove_heads(&spec.layers, groups, heads, removed)?;
+            json[key] = following.unwrap_or(heads.heads).into();
+        }
+        (WidthOfHeads::Free(heads), groups) => {
+            // Whom the number of heads has to divide is the new width.
+            let heads = HeadSizes { divide: heads.divide.map(|_| kept.len()), ..heads };
+            if let Some(groups) = groups {
+                remove_heads(&spec.layers, groups, heads, removed)?;
+            }
+            write_heads(json, heads, left.unwrap_or(heads.kv_heads))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn not_cut(what: &'static str, reason: impl Into<String>) -> ModelError {
     ModelError::NotCut { what, reason: reason.into() }
 }
 
@@ -93,7 +145,7 @@ fn check_number(what: &'static str, keep: &[Vec<usize>], layers: usize) -> Resul
 }
 
 /// What is not among the kept.
-fn gone(kept: &[usize], count: usize) -> impl Iterator<Item = usize> + Clone + '_ {
+pub(super) fn gone(kept: &[usize], count: usize) -> impl Iterator<Item = usize> + Clone + '_ {
     (0..count).filter(|at| kept.binary_search(at).is_err())
 }
 
@@ -126,7 +178,11 @@ fn remove_columns(
 }
 
 /// Rows of a map, counted from its first.
-fn remove_rows(site: &SiteWeight, rows: impl Iterator<Item = usize> + Clone, removed: &mut Removed) {
+pub(super) fn remove_rows(
+    site: &SiteWeight,
+    rows: impl Iterator<Item = usize> + Clone,
+    removed: &mut Removed,
+) {
     let rows = rows.map(|row| site.rows.start + row);
     if let Some(bias) = site.bias {
         removed.rows(bias.index(), rows.clone());
@@ -138,10 +194,9 @@ fn remove_rows(site: &SiteWeight, rows: impl Iterator<Item = usize> + Clone, rem
 fn remove_heads(
     layers: &[Vec<SiteWeight>],
     keep: &[Vec<usize>],
-    sizes: &CuttableSizes,
+    heads: HeadSizes,
     removed: &mut Removed,
-) -> Result<HeadSizes, ModelError> {
-    let heads = sizes.heads.map_err(|reason| not_cut("heads", reason))?;
+) -> Result<(), ModelError> {
     check_number("heads", keep, layers.len())?;
     check_kept("heads", keep, heads.kv_heads)?;
     let (own, served) = (heads.head_dim, heads.head_dim * heads.heads_per_group());
@@ -158,7 +213,7 @@ fn remove_heads(
             }
         }
     }
-    Ok(heads)
+    Ok(())
 }
 
 /// Lets a config.json say that so many groups of heads are there.
@@ -187,17 +242,17 @@ fn write_heads(json: &mut Value, heads: HeadSizes, left: usize) -> Result<(), Mo
 pub fn cut_weights(trunk: &Trunk, keep: &Cut) -> Result<Vec<CutWeights>, ModelError> {
     let (spec, sizes) = (trunk.spec(), trunk.cuttable());
     let mut removed = Removed::default();
-    if keep.layers.is_some() {
-        return Err(not_cut(
-            "layers",
-            "no weights that are zero make a layer of this network pass its states on",
-        ));
+    for (what, is_cut) in [("layers", keep.layers.is_some()), ("hidden", keep.hidden.is_some())] {
+        if is_cut {
+            return Err(not_cut(what, "no weights that are zero have the same effect in every network"));
+        }
     }
     if let Some(columns) = &keep.ffn {
         remove_columns(&spec.layers, columns, &sizes, &mut removed)?;
     }
     if let Some(groups) = &keep.head_groups {
-        remove_heads(&spec.layers, groups, &sizes, &mut removed)?;
+        let heads = sizes.heads.map_err(|reason| not_cut("heads", reason))?;
+        remove_heads(&spec.layers, groups, heads, &mut removed)?;
     }
     Ok(removed.weights())
 }

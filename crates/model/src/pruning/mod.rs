@@ -8,10 +8,12 @@
 
 mod cut;
 mod selection;
+mod width;
 
 pub use cut::{Cut, cut, cut_weights};
 pub(crate) use selection::CutTensors;
 pub use selection::CutWeights;
+pub use width::{StateGate, StateWidth, WidthOfHeads};
 
 use crate::cast::to_usize;
 use crate::sharing::Map;
@@ -24,6 +26,8 @@ pub struct CuttableSizes {
     pub ffn: Result<&'static str, &'static str>,
     /// The heads, whose number `num_attention_heads`, `num_key_value_heads` and `head_dim` say.
     pub heads: Result<HeadSizes, &'static str>,
+    /// The width of states.
+    pub hidden: Result<StateWidth, &'static str>,
     /// Layers.
     pub layers: Result<(), &'static str>,
     /// Whether the first layer is made otherwise than the others, so that it stays.
@@ -33,14 +37,32 @@ pub struct CuttableSizes {
 impl CuttableSizes {
     /// Of a network of which nothing can be cut, for a reason.
     pub(crate) const fn none(reason: &'static str) -> Self {
-        CuttableSizes { ffn: Err(reason), heads: Err(reason), layers: Err(reason), first_layer_stays: false }
+        CuttableSizes {
+            ffn: Err(reason),
+            heads: Err(reason),
+            hidden: Err(reason),
+            layers: Err(reason),
+            first_layer_stays: false,
+        }
     }
 
     /// Of a network whose heads are as wide as its states allow.
     pub(crate) const fn ffn_alone(key: &'static str) -> Self {
         const REASON: &str = "config.json has no size of a head: transformers takes hidden_size / num_attention_heads for it, \
-                              so that fewer heads would be wider ones";
-        CuttableSizes { ffn: Ok(key), heads: Err(REASON), layers: Ok(()), first_layer_stays: false }
+                              so that fewer heads would be wider ones; they can be cut with the width of states, by `prune --hidden`";
+        const WIDTH: &str = "of the architectures, those of BERT with embeddings as wide as states and layers of their own, and Llama and its \
+                             relatives without scaled embeddings, are cut in their width";
+        let heads = Err(REASON);
+        CuttableSizes { ffn: Ok(key), heads, hidden: Err(WIDTH), layers: Ok(()), first_layer_stays: false }
+    }
+
+    /// The heads, where they can be cut, by themselves or with the width of states.
+    pub fn heads_of_any(&self) -> Option<HeadSizes> {
+        let following = self.hidden.ok().and_then(|hidden| match hidden.of_heads {
+            WidthOfHeads::Follow(_, heads) => Some(heads),
+            WidthOfHeads::Free(_) => None,
+        });
+        self.heads.ok().or(following)
     }
 }
 
@@ -158,11 +180,16 @@ pub fn gates(trunk: &Trunk) -> Vec<LayerGates> {
         };
         LayerGates {
             ffn: sizes.ffn.ok().and_then(|_| columns(Map::FfnOut, None)),
-            heads: sizes.heads.ok().and_then(|heads| columns(Map::AttentionOutput, Some(heads.kv_heads))),
+            heads: sizes.heads_of_any().and_then(|heads| columns(Map::AttentionOutput, Some(heads.kv_heads))),
             layer: backbone.layer_gate(index),
         }
     };
     sites.map(of_layer).collect()
+}
+
+/// What the gates of the dimensions of a trunk's states are made of; nothing where the width cannot be cut.
+pub fn state_gates(trunk: &Trunk) -> Vec<StateGate> {
+    trunk.cuttable().hidden.map_or_else(|_| Vec::new(), |_| trunk.backbone().state_gates())
 }
 
 impl Trunk {

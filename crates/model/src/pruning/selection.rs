@@ -107,8 +107,14 @@ enum Values {
 }
 
 impl CutTensors {
-    /// What is left of a network; `path` is what it is called in errors.
-    pub(super) fn new(spec: &BackboneSpec, parameters: &Parameters, removed: &Removed, path: &Path) -> Self {
+    /// What is left of a network; `path` is what it is called in errors. Where the width of states was cut, of which there were `width`
+    /// dimensions, what the network carries along without using it goes if it has that size (a pooler).
+    pub(super) fn new(
+        spec: &BackboneSpec,
+        parameters: &Parameters,
+        (removed, width): (&Removed, Option<usize>),
+        path: &Path,
+    ) -> Self {
         let mut tensors = BTreeMap::new();
         for entry in spec.names.entries() {
             let index = parameters.find(&entry.name).expect("its network made the parameters in this table");
@@ -120,7 +126,8 @@ impl CutTensors {
                 tensors.insert(name.clone(), tensor);
             }
         }
-        for kept in &spec.passthrough {
+        let stays = |shape: &[usize]| width.is_none_or(|width| !shape.contains(&width));
+        for kept in spec.passthrough.iter().filter(|kept| stays(&kept.shape)) {
             let values = Values::Carried(kept.dtype, kept.bytes.clone());
             tensors.insert(kept.name.clone(), CutTensor { shape: kept.shape.clone(), values });
         }

@@ -1,11 +1,18 @@
 //! How much the losses of a model's tasks depend on its layers, heads and feed-forward columns.
 
 use super::row_gradients::{DrawnRows, each_row_of};
-use crate::{error::TrainError, gradients::Gradients, job::Job};
+use crate::{
+    error::TrainError,
+    gradients::{Gradient, Gradients},
+    job::Job,
+};
 use data::Split;
-use model::pruning::{ColumnGates, LayerGates, gates};
+use model::pruning::{ColumnGates, LayerGates, StateGate, gates, state_gates};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::atomic::AtomicBool};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::AtomicBool,
+};
 
 /// How much the loss of a task depends on structures of the trunk: the mean over rows of the size of the derivative of the row's loss by
 /// the structure's gate ([`model::pruning`]).
@@ -21,6 +28,8 @@ pub struct TaskImportance {
     pub ffn: Vec<Vec<f64>>,
     /// Of each layer its groups of heads; none where they cannot be cut.
     pub heads: Vec<Vec<f64>>,
+    /// Of the dimensions of states; none where they cannot be cut, or were not measured.
+    pub hidden: Vec<f64>,
 }
 
 /// What a task's loss depends on: of the task at this index `rows` labelled rows of a split, drawn by seed and the task's name, or all where
@@ -33,9 +42,15 @@ pub fn importance_of(
     task: usize,
     (split, rows): (Split, usize),
     seed: u64,
+    with_hidden: bool,
     stop: &AtomicBool,
 ) -> Result<Option<TaskImportance>, TrainError> {
-    let gates = gates(&job.model.trunk);
+    let trunk = &job.model.trunk;
+    let gates = Gates {
+        layers: gates(trunk),
+        states: if with_hidden { state_gates(trunk) } else { Vec::new() },
+        width: trunk.hidden(),
+    };
     let was_trainable = differentiate_only(job, &gates);
     let found = measured(job, task, &gates, (split, rows), seed, stop);
     for (index, trainable) in was_trainable.into_iter().enumerate() {
@@ -54,15 +69,29 @@ pub fn importance(
     seed: u64,
     stop: &AtomicBool,
 ) -> Result<Option<Vec<TaskImportance>>, TrainError> {
-    let tasks = (0..job.model.tasks.len()).map(|task| importance_of(job, task, rows, seed, stop));
+    let tasks = (0..job.model.tasks.len()).map(|task| importance_of(job, task, rows, seed, true, stop));
     tasks.collect::<Result<Vec<_>, _>>().map(|tasks| tasks.into_iter().collect())
 }
 
+/// What is measured.
+struct Gates {
+    layers: Vec<LayerGates>,
+    states: Vec<StateGate>,
+    width: usize,
+}
+
+impl Gates {
+    /// The parameters that they are made of.
+    fn parameters(&self) -> impl Iterator<Item = usize> + '_ {
+        self.layers.iter().flat_map(parameters_of).chain(self.states.iter().map(|gate| gate.parameter))
+    }
+}
+
 /// Computes gradients of those parameters alone that gates are made of; gives what was trainable.
-fn differentiate_only(job: &mut Job, gates: &[LayerGates]) -> Vec<bool> {
+fn differentiate_only(job: &mut Job, gates: &Gates) -> Vec<bool> {
     let parameters = &mut job.model.parameters;
     let was = parameters.iter().map(|parameter| parameter.trainable).collect();
-    let wanted: Vec<usize> = gates.iter().flat_map(parameters_of).collect();
+    let wanted: BTreeSet<usize> = gates.parameters().collect();
     (0..parameters.len()).for_each(|index| parameters.set_trainable(index, wanted.contains(&index)));
     was
 }
@@ -76,23 +105,24 @@ fn parameters_of(gates: &LayerGates) -> impl Iterator<Item = usize> + '_ {
 fn measured(
     job: &Job,
     task: usize,
-    gates: &[LayerGates],
+    gates: &Gates,
     (split, rows): (Split, usize),
     seed: u64,
     stop: &AtomicBool,
 ) -> Result<Option<TaskImportance>, TrainError> {
     let parameters = &job.model.parameters;
     let weights: BTreeMap<usize, Vec<f32>> =
-        gates.iter().flat_map(parameters_of).map(|index| (index, parameters.data(index))).collect();
+        gates.parameters().map(|index| (index, parameters.data(index))).collect();
     let zeros = |of: fn(&LayerGates) -> Option<ColumnGates>| {
-        gates.iter().map(|gates| vec![0.0; of(gates).map_or(0, |columns| columns.count)]).collect()
+        gates.layers.iter().map(|gates| vec![0.0; of(gates).map_or(0, |columns| columns.count)]).collect()
     };
     let mut found = TaskImportance {
         task: job.model.tasks[task].name.clone(),
         rows: 0,
-        layers: vec![0.0; gates.len()],
+        layers: vec![0.0; gates.layers.len()],
         ffn: zeros(|gates| gates.ffn),
         heads: zeros(|gates| gates.heads),
+        hidden: vec![0.0; if gates.states.is_empty() { 0 } else { gates.width }],
     };
     let drawn = DrawnRows { split, rows, seed, name: "pruned" };
     let is_done = each_row_of(job, task, drawn, stop, |rows, gradients| {
@@ -102,7 +132,8 @@ fn measured(
     if !is_done {
         return Ok(None);
     }
-    let mut all = found.layers.iter().chain(found.ffn.iter().flatten()).chain(found.heads.iter().flatten());
+    let by_layer = found.ffn.iter().chain(&found.heads).flatten();
+    let mut all = found.layers.iter().chain(by_layer).chain(&found.hidden);
     match all.any(|number| !number.is_finite()) {
         true => Err(TrainError::NonFiniteImportance { task: found.task }),
         false => Ok(Some(found)),
@@ -112,14 +143,16 @@ fn measured(
 /// Adds the sizes of the derivatives of a row's loss by all gates.
 fn add_row(
     task: &mut TaskImportance,
-    gates: &[LayerGates],
+    gates: &Gates,
     weights: &BTreeMap<usize, Vec<f32>>,
     mut gradients: Gradients,
 ) {
     let share = 1.0 / task.rows as f64;
+    let states = derivatives_of_states(gates, weights, &gradients);
+    task.hidden.iter_mut().zip(states).for_each(|(sum, derivative)| *sum += share * derivative.abs());
     let gradients: BTreeMap<usize, Vec<f32>> =
         weights.keys().filter_map(|index| Some((*index, gradients.take(*index)?.values()))).collect();
-    for (layer, gates) in gates.iter().enumerate() {
+    for (layer, gates) in gates.layers.iter().enumerate() {
         let columns = [(gates.ffn, &mut task.ffn[layer]), (gates.heads, &mut task.heads[layer])];
         for (gates, sums) in columns {
             let Some(gates) = gates else { continue };
@@ -134,4 +167,29 @@ fn add_row(
         });
         task.layers[layer] += share * of_layer.sum::<f64>().abs();
     }
+}
+
+/// The derivatives of a row's loss by the gates of the dimensions of states.
+fn derivatives_of_states(
+    gates: &Gates,
+    weights: &BTreeMap<usize, Vec<f32>>,
+    gradients: &Gradients,
+) -> Vec<f64> {
+    let mut sums = vec![0.0; if gates.states.is_empty() { 0 } else { gates.width }];
+    for gate in &gates.states {
+        let (Some(gradient), weights) = (gradients.get(gate.parameter), &weights[&gate.parameter]) else {
+            continue;
+        };
+        let values = gradient.clone().values();
+        match gradient {
+            Gradient::Rows { rows, .. } => {
+                for (row, values) in rows.iter().zip(values.chunks(gates.width)) {
+                    let first = *row as usize * gates.width;
+                    gate.add_derivatives(&weights[first..first + gates.width], values, &mut sums);
+                }
+            }
+            Gradient::Matrix(_) | Gradient::Vector(_) => gate.add_derivatives(weights, &values, &mut sums),
+        }
+    }
+    sums
 }

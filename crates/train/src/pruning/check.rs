@@ -109,6 +109,7 @@ pub(crate) fn can_be_saved(job: &Job, config: &PruningConfig) -> Result<(), Trai
     let heads = config.heads.zip(sizes.heads.ok());
     let keep = Cut {
         layers: None,
+        hidden: None,
         ffn: config.ffn.map(columns),
         head_groups: heads.map(|(share, heads)| vec![first(heads.kept(share)); all.len()]),
     };

@@ -205,6 +205,7 @@ impl GradualPruning {
         };
         Cut {
             layers: None,
+            hidden: None,
             ffn: self.config.ffn.map(|_| kept(Sort::Ffn, |layer| layer.ffn)),
             head_groups: self.config.heads.map(|_| kept(Sort::Heads, |layer| layer.heads)),
         }

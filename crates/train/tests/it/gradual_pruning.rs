@@ -6,9 +6,7 @@ use crate::schemes::{job_of, llama, schemes};
 use burn::tensor::Device;
 use data::Split;
 use model::pruning::{CutWeights, gates};
-use polytask_train::{
-    Event, Job, Model, Outcome, Pruned, RunDir, Settings, Start, TrainError, evaluate,
-};
+use polytask_train::{Event, Job, Model, Outcome, Pruned, RunDir, Settings, Start, TrainError, evaluate};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;

@@ -23,6 +23,8 @@ pub struct Wanted {
     pub heads: Option<f64>,
     /// The share of the feed-forward columns.
     pub ffn: Option<f64>,
+    /// Dimensions of the states; `None`: all.
+    pub hidden: Option<usize>,
 }
 
 impl Wanted {
@@ -35,9 +37,9 @@ impl Wanted {
                 )]));
             }
         }
-        if self.layers.is_none() && self.heads.is_none() && self.ffn.is_none() {
+        if self.layers.is_none() && self.heads.is_none() && self.ffn.is_none() && self.hidden.is_none() {
             return Err(Failure::refused([
-                "nothing to cut: give --ffn 0.5 (the share of feed-forward columns that stays), --heads 0.5, or --layers 3",
+                "nothing to cut: give --ffn 0.5 (the share of feed-forward columns that stays), --heads 0.5, --layers 3, or --hidden 256",
             ]));
         }
         Ok(())
@@ -57,6 +59,14 @@ impl Wanted {
             heads
                 .checked(share)
                 .map_err(|reason| Failure::refused([format!("--heads {share}: {reason}")]))?;
+        }
+        if let Some(found) = self.hidden {
+            let groups = self.heads.zip(sizes.heads.ok()).map(|(share, heads)| heads.kept(share));
+            let checked = match sizes.hidden {
+                Ok(width) => width.checked(found, groups).map(drop),
+                Err(reason) => Err(reason.to_owned()),
+            };
+            checked.map_err(|reason| Failure::refused([format!("--hidden {found}: {reason}")]))?;
         }
         if let (Some(_), Err(reason)) = (self.layers, sizes.layers) {
             return Err(Failure::refused([format!("--layers: {reason}")]));
@@ -97,11 +107,20 @@ impl Wanted {
         Cut {
             layers,
             ffn: self.ffn.map(|share| most(|task| task.ffn.clone(), &|count| kept_columns(count, share))),
-            head_groups: self
-                .heads
-                .zip(sizes.heads.ok())
-                .map(|(share, heads)| most(|task| task.heads.clone(), &|_| heads.kept(share))),
+            head_groups: self.groups(sizes).map(|groups| most(|task| task.heads.clone(), &|_| groups)),
+            hidden: self.hidden.map(|kept| {
+                let of = weighted_importance(tasks, weights, |task| vec![task.hidden.clone()]);
+                greatest(&of.into_iter().flatten().collect::<Vec<_>>(), kept, None)
+            }),
         }
+    }
+
+    /// How many groups of heads stay, where some are to go: by themselves, or with the width of states.
+    fn groups(&self, sizes: &CuttableSizes) -> Option<usize> {
+        let asked = self.heads.zip(sizes.heads.ok()).map(|(share, heads)| heads.kept(share));
+        let following =
+            self.hidden.zip(sizes.hidden.ok()).and_then(|(kept, width)| width.checked(kept, asked).ok());
+        following.flatten().or(asked)
     }
 }
 
@@ -152,12 +171,20 @@ mod tests {
     use super::*;
 
     fn task(ffn: Vec<Vec<f64>>, layers: Vec<f64>) -> TaskImportance {
-        TaskImportance { task: "t".into(), rows: 1, layers, heads: vec![vec![]; ffn.len()], ffn }
+        TaskImportance {
+            task: "t".into(),
+            rows: 1,
+            layers,
+            heads: vec![vec![]; ffn.len()],
+            ffn,
+            hidden: vec![],
+        }
     }
 
     const FREE: CuttableSizes = CuttableSizes {
         ffn: Ok("intermediate_size"),
         heads: Err("none"),
+        hidden: Err("none"),
         layers: Ok(()),
         first_layer_stays: false,
     };
@@ -169,7 +196,8 @@ mod tests {
             task(vec![vec![4.0, 3.0, 2.0, 1.0]], vec![1.0]),
             task(vec![vec![0.0, 1000.0, 2000.0, 3000.0]], vec![1.0]),
         ];
-        let wanted = Wanted { layers: None, by: LayersBy::Importance, heads: None, ffn: Some(0.5) };
+        let wanted =
+            Wanted { layers: None, by: LayersBy::Importance, heads: None, ffn: Some(0.5), hidden: None };
         let ffn = |weights: [f64; 2]| wanted.choose(&tasks, None, &weights, (1, &FREE)).ffn.unwrap();
         assert_eq!(ffn([1.0, 1.0]), [[2, 3]]);
         assert_eq!(ffn([5.0, 1.0]), [[0, 1]]);
@@ -183,7 +211,7 @@ mod tests {
     fn layers_stay_by_importance_or_spacing() {
         let tasks = [task(vec![vec![]; 4], vec![1.0, 4.0, 2.0, 3.0])];
         let layers = |by, first_layer_stays| {
-            let wanted = Wanted { layers: Some(2), by, heads: None, ffn: None };
+            let wanted = Wanted { layers: Some(2), by, heads: None, ffn: None, hidden: None };
             let sizes = CuttableSizes { first_layer_stays, ..FREE };
             wanted.choose(&tasks, Some(&[1, 3]), &[1.0], (4, &sizes)).layers.unwrap()
         };

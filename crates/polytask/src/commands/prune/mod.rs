@@ -38,7 +38,13 @@ pub fn is_pruned(root: &Path) -> bool {
 
 /// Measures, cuts, scores and writes.
 pub fn prune(args: &cli::Prune) -> Result<u8, Failure> {
-    let wanted = Wanted { layers: args.layers, by: args.layers_by, heads: args.heads, ffn: args.ffn };
+    let wanted = Wanted {
+        layers: args.layers,
+        by: args.layers_by,
+        heads: args.heads,
+        ffn: args.ffn,
+        hidden: args.hidden,
+    };
     wanted.check()?;
     let split = evaluate::split(&args.split)?;
     let run = RunDir::new(&args.run);
@@ -128,6 +134,7 @@ impl Prune<'_> {
             ("--split", self.split.name().to_owned()),
             ("--rows", self.args.rows.to_string()),
             ("--seed", self.args.seed.to_string()),
+            ("--hidden", self.wanted.hidden.is_some().to_string()),
             ("text of the rows", rows),
         ];
         Ok(of.map(|(key, value)| (key.to_owned(), value)).into())
@@ -138,7 +145,9 @@ impl Prune<'_> {
         let refused = |e: ::train::TrainError| Failure::refused([e]);
         let rows = (self.split, self.args.rows);
         for task in measured.importance.len()..job.model.tasks.len() {
-            let found = importance_of(job, task, rows, self.args.seed, stop_flag()).map_err(refused)?;
+            let with_hidden = self.wanted.hidden.is_some();
+            let found = importance_of(job, task, rows, self.args.seed, with_hidden, stop_flag());
+            let found = found.map_err(refused)?;
             let Some(found) = found else { return Ok(None) };
             measured.importance.push(found);
             measured.save()?;

@@ -48,6 +48,8 @@ struct Kept {
     head_groups: Option<Vec<Vec<usize>>>,
     /// Feed-forward columns by layer; null: all.
     ffn: Option<Vec<Vec<usize>>>,
+    /// Dimensions of states; null: all.
+    hidden: Option<Vec<usize>>,
 }
 
 /// What a task depends on: means over its rows of the size of the derivative of the row's loss by a structure's gate.
@@ -58,6 +60,8 @@ struct Importance {
     layers: Vec<f64>,
     head_groups: Vec<Vec<f64>>,
     ffn: Vec<Vec<f64>>,
+    /// Of dimensions of states; empty where these were not cut.
+    hidden: Vec<f64>,
 }
 
 /// The losses of the search for the layers that stay.
@@ -90,6 +94,7 @@ impl Pruned {
             layers: task.layers,
             head_groups: task.heads,
             ffn: task.ffn,
+            hidden: task.hidden,
         };
         Pruned {
             polytask: env!("CARGO_PKG_VERSION"),
@@ -97,7 +102,7 @@ impl Pruned {
             layers_by: of.wanted.by.name(),
             split: of.split.name(),
             seed: of.args.seed,
-            kept: Kept { layers: cut.layers, head_groups: cut.head_groups, ffn: cut.ffn },
+            kept: Kept { layers: cut.layers, head_groups: cut.head_groups, ffn: cut.ffn, hidden: cut.hidden },
             importance: measured.importance.iter().cloned().map(importance).collect(),
             without_layers: match order {
                 Some(SearchStep::Done(order)) => {
@@ -199,8 +204,9 @@ impl Text<'_> {
     fn shares(&self) -> String {
         let Pruned { importance, kept, .. } = self.record;
         let layers = kept.layers.as_deref();
-        let mut table = Table::new(&["task", "rows", "layers", "heads", "ffn"]);
+        let mut table = Table::new(&["task", "rows", "layers", "heads", "ffn", "hidden"]);
         let shown = |share: Option<f64>| share.map_or("-".into(), points);
+        let hidden = kept.hidden.clone().map(|kept| vec![kept]);
         for task in importance {
             let by_layer: Vec<Vec<f64>> = task.layers.iter().map(|layer| vec![*layer]).collect();
             table.row([
@@ -209,6 +215,7 @@ impl Text<'_> {
                 shown(kept_share(&by_layer, None, layers)),
                 shown(kept_share(&task.head_groups, kept.head_groups.as_deref(), layers)),
                 shown(kept_share(&task.ffn, kept.ffn.as_deref(), layers)),
+                shown(kept_share(std::slice::from_ref(&task.hidden), hidden.as_deref(), None)),
             ]);
         }
         format!("  how much of that has stayed, in percent of each task's own\n\n{}", table.render())
