@@ -63,6 +63,7 @@ pub use probe::measure::{TaskCost, measure};
 pub use probe::plan::{Plan, PlanSegment, PlannedPhase, plan};
 pub use probe::probe_step::probe_step;
 pub use probe::squared_gradients::squared_gradients;
+pub use pruning::check::check_pruning;
 pub use pruning::config::{PruningConfig, PruningScore};
 pub use run::best::{Criterion, EvaluationHistory, EvaluationRecord, ScoreTable};
 pub use run::events::{

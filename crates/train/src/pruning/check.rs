@@ -9,6 +9,16 @@ use crate::{
 use model::pruning::{ColumnGates, Cut, LayerGates, gates, kept_columns};
 use std::path::Path;
 
+/// Refuses, before anything is trained or written, a job that cannot be pruned while it is trained as `[pruning]` says. Nothing where there
+/// is none.
+///
+/// # Errors
+/// [`TrainError::Settings`]: key, what was found, and what to do.
+pub fn check_pruning(job: &Job, settings: &Settings) -> Result<(), TrainError> {
+    check(job, settings)?;
+    settings.pruning.as_ref().map_or(Ok(()), |config| can_be_saved(job, config))
+}
+
 /// Refuses a network, a sharing scheme and settings that pruning does not go with. Nothing where there is no `[pruning]`.
 ///
 /// # Errors
