@@ -5,7 +5,9 @@ are those of the whole model in which what prune.json leaves out is multiplied b
     python scripts/check_pruned.py target/debug/polytask target/debug/examples/states
 
 Trains a tiny model of each backbone from scratch in a temporary folder, cuts feed-forward columns (of a decoder heads, too), and cuts
-layers of the result. Exits with 1 if a state differs by more than 1e-5, or a weight is missing or left over.
+layers of the result. Of the whole model it cuts the width of states, where that can be, and compares every weight with the rows and columns
+of the whole model's that prune.json says; and trains the model again while `[pruning]` cuts it. Exits with 1 if a state differs by more than
+1e-5, or a weight is missing or left over.
 """
 
 import json
@@ -30,6 +32,8 @@ OUT = {
     "modernbert": ("mlp.Wo", "attn.Wo"),
     "llama": ("mlp.down_proj", "self_attn.o_proj"),
 }
+# The width that is cut to, where it can be.
+WIDTHS = {"bert": 8, "llama": 24}
 CONFIG = """[model]
 backbone = {{ {name} = {sizes} }}
 
@@ -97,6 +101,39 @@ def zero(model, name, kept):
             weight[:, gone.repeat_interleave(weight.shape[1] // groups)] = 0
 
 
+def sliced(name, weight, whole, kept, layer):
+    """The rows and columns of a weight of the whole model that stay with the kept dimensions of states, and heads that go with them."""
+    dimensions = kept["hidden"]
+    rows = slice(None)
+    if kept["head_groups"] and layer is not None:
+        width = whole.config.hidden_size // whole.config.num_attention_heads
+        rows = [head * width + at for head in kept["head_groups"][layer] for at in range(width)]
+    if name.endswith(("q_norm.weight", "k_norm.weight")):
+        return weight
+    if "LayerNorm" in name or name.endswith(("norm.weight", "layernorm.weight")):
+        return weight[dimensions]
+    if any(part in name for part in (".query.", ".key.", ".value.", "q_proj", "k_proj", "v_proj")):
+        return weight[rows] if weight.dim() == 1 else weight[rows][:, dimensions]
+    if any(part in name for part in ("attention.output.dense", "o_proj")):
+        return weight[dimensions] if weight.dim() == 1 else weight[dimensions][:, rows]
+    if any(part in name for part in ("intermediate.dense", "gate_proj", "up_proj")):
+        return weight if weight.dim() == 1 else weight[:, dimensions]
+    if any(part in name for part in ("output.dense", "down_proj")):
+        return weight[dimensions]
+    return weight[:, dimensions]
+
+
+def largest_of_weights(whole, narrow, kept):
+    weights, worst = whole.state_dict(), 0.0
+    for name, found in narrow.state_dict().items():
+        if name.startswith("pooler.") or name.endswith("_ids"):
+            continue
+        numbers = [int(part) for part in name.split(".") if part.isdigit()]
+        expected = sliced(name, weights[name], whole, kept, numbers[0] if numbers else None)
+        worst = max(worst, (found - expected).abs().max().item())
+    return worst
+
+
 def main(polytask, ours):
     worst = 0.0
     for name, sizes in BACKBONES.items():
@@ -122,7 +159,20 @@ def main(polytask, ours):
             whole = opened(folder / "whole/model")
             zero(whole, name, json.loads((folder / "small/prune.json").read_text())["kept"])
             small, smaller = opened(folder / "small/model"), opened(folder / "smaller/model")
+            narrow, narrowed = [], WIDTHS.get(name)
+            if narrowed:
+                run("prune", "whole", "--out", "narrow", "--hidden", str(narrowed), "--rows", "20")
+                model = opened(folder / "narrow/model")
+                kept = json.loads((folder / "narrow/prune.json").read_text())["kept"]
+                narrow = [
+                    ("narrow as ours", largest(states(model), states_of_ours("narrow"))),
+                    ("weights of narrow", largest_of_weights(opened(folder / "whole/model"), model, kept)),
+                ]
+            run("train", "job.toml", "--run", "gradual", "--set", "pruning.ffn=0.5", "--set", "pruning.every=2")
+            gradual = opened(folder / "gradual/model")
             found = [
+                *narrow,
+                ("pruned in training as ours", largest(states(gradual), states_of_ours("gradual"))),
                 ("as ours", largest(states(small), states_of_ours("small"))),
                 ("as zeros in the whole", largest(states(small), states(whole))),
                 ("fewer layers as ours", largest(states(smaller), states_of_ours("smaller"))),

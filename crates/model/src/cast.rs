@@ -19,3 +19,9 @@ pub(crate) fn to_f32(number: f64) -> f32 {
 pub(crate) fn to_u64(number: f64) -> u64 {
     number as u64
 }
+
+/// The whole part of a number from 0 on; the nearest that there is of any other.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub(crate) fn to_usize(number: f64) -> usize {
+    number as usize
+}

@@ -633,7 +633,7 @@ pub struct Quantize {
 pub struct Prune {
     /// The run's directory
     pub run: PathBuf,
-    /// The directory of the result, empty or not there
+    /// The directory of the result, empty or not there; or that of the same command, interrupted: it goes on with what it had measured
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The share of feed-forward columns that stays in every layer
@@ -642,6 +642,9 @@ pub struct Prune {
     /// The share of attention heads that stays in every layer, with their keys and values; of decoders
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub heads: Option<f64>,
+    /// How many dimensions of the states stay; of BERT and its relatives a multiple of the size of a head, whole heads go with them
+    #[arg(long, value_name = "N")]
+    pub hidden: Option<usize>,
     /// How many layers stay
     #[arg(long, value_name = "N")]
     pub layers: Option<usize>,
@@ -708,6 +711,8 @@ pub enum LayersBy {
     /// The most important ones
     #[default]
     Importance,
+    /// By the losses of the tasks without them: the least harmful one goes first, then again with that one gone
+    Loss,
     /// Evenly spread ones, as a student of `distill.layers` has them
     Spacing,
 }
@@ -717,6 +722,7 @@ impl LayersBy {
     pub fn name(self) -> &'static str {
         match self {
             LayersBy::Importance => "importance",
+            LayersBy::Loss => "loss",
             LayersBy::Spacing => "spacing",
         }
     }

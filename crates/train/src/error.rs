@@ -63,6 +63,14 @@ pub enum TrainError {
         /// The matrix.
         matrix: String,
     },
+    /// A sharing scheme or a head has parameters of sizes that are cut out of a network.
+    #[error(
+        "{parameter} has a size that would be cut with the network, and is not made of states side by side: cut something else, or leave the task out"
+    )]
+    SizedByStructures {
+        /// The parameter.
+        parameter: String,
+    },
     /// A phase without training rows.
     #[error("phase {number}: nothing to train: none of its tasks has a labelled row in its training split")]
     NothingInPhase {

@@ -17,6 +17,7 @@ mod job;
 mod loading;
 pub mod optimizer;
 mod probe;
+mod pruning;
 mod run;
 pub mod schedule;
 
@@ -27,6 +28,7 @@ pub const LR_ADAPTATION_CATALOGUE: &[(&str, &str)] = &[
 ];
 
 pub use checkpoint::digest::FileDigest;
+pub use checkpoint::fingerprint::rows as rows_hash;
 pub use checkpoint::history::{Resumption, truncate};
 pub use checkpoint::list as checkpoints;
 pub use checkpoint::run_dir::RunDir;
@@ -55,19 +57,22 @@ pub use loading::step_plan::StepPlan;
 pub use optimizer::{AdamWConfig, OptimizerConfig, OptimizerState};
 pub use probe::chosen_steps::ChosenSteps;
 pub use probe::gradient_memory::GradientMemory;
-pub use probe::importance::{TaskImportance, importance};
+pub use probe::importance::{TaskImportance, importance, importance_of};
 pub use probe::input_statistics::{InputStatistics, RowChoice, input_statistics};
+pub use probe::layer_losses::{LayerSearch, LossesWithout, SearchStep, losses_without};
 pub use probe::lr_range_test::{LrRange, LrRangeTest, LrTrial, lr_range_test};
 pub use probe::measure::{TaskCost, measure};
 pub use probe::plan::{Plan, PlanSegment, PlannedPhase, plan};
 pub use probe::probe_step::probe_step;
 pub use probe::squared_gradients::squared_gradients;
+pub use pruning::check::check_pruning;
+pub use pruning::config::{PruningConfig, PruningScore};
 pub use run::best::{Criterion, EvaluationHistory, EvaluationRecord, ScoreTable};
 pub use run::events::{
     Affinity, BeganAgain, BrokenCheckpoint, ChunkSizeReduced, CorpusUsage, Cosine, DamagedMetrics, Evaluated,
     Event, Finished, FrozenStatesCached, Interrupted, LayerCosine, LearningRateReduced, Lengthened,
-    NonFiniteStep, NonFiniteTask, PairAffinity, PhaseBegan, Saved, ScheduleCourse, Started, StepEvent,
-    StoppedEarly, TaskAffinity, TaskDone, TaskGradients, Transfer, UsageReport,
+    NonFiniteStep, NonFiniteTask, PairAffinity, PhaseBegan, Pruned, Saved, ScheduleCourse, Started,
+    StepEvent, StoppedEarly, TaskAffinity, TaskDone, TaskGradients, Transfer, UsageReport,
 };
 pub use run::further::{LENGTH_KEYS, lengthened};
 pub use run::step::ROWS_PER_TASK as AFFINITY_ROWS_PER_TASK;

@@ -38,7 +38,7 @@ use crate::io::{self, Checkpoint};
 use crate::layers::longest;
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
-use crate::pruning::CuttableSizes;
+use crate::pruning::{CuttableSizes, HeadSizes, StateGate, StateWidth, WidthOfHeads};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{EncoderInput, FeedForwardId, LayerContext, LinearId, Prefixed, TokenSelection};
 use architecture::DISTANCES;
@@ -352,13 +352,27 @@ impl Backbone for Bert {
     fn cuttable(&self) -> CuttableSizes {
         let (sizes, keys) = (&self.settings.sizes, &self.settings.architecture.keys);
         let cuttable = CuttableSizes::ffn_alone(keys.intermediate_size);
+        let (heads, head_dim) = (sizes.heads, sizes.hidden / sizes.heads);
+        let heads = HeadSizes { heads, kv_heads: heads, head_dim, divide: None };
+        let of_heads = WidthOfHeads::Follow(keys.heads, heads);
+        let width = StateWidth { key: keys.hidden, width: sizes.hidden, of_heads };
+        let is_plain = self.projection.is_none() && self.distances.is_none();
+        let hidden = if is_plain { Ok(width) } else { cuttable.hidden };
         match sizes.stacks() < sizes.layers {
             true => CuttableSizes {
                 layers: Err("layers have the same weights, so that none of them is more important"),
                 ..cuttable
             },
-            false => cuttable,
+            false => CuttableSizes { hidden, ..cuttable },
         }
+    }
+
+    /// Norms are what writes states last.
+    fn state_gates(&self) -> Vec<StateGate> {
+        let of_layers = self.layers.iter().flat_map(|layer| [layer.attention_norm, layer.norm]);
+        let norms = [self.norm].into_iter().chain(of_layers);
+        let both = norms.flat_map(|norm| [norm.gamma, norm.beta]);
+        both.map(|vector| StateGate::rows(vector.index(), 0.0)).collect()
     }
 
     fn onnx(&self, graph: &mut OnnxGraph) -> Result<Value, ModelError> {

@@ -39,7 +39,7 @@ use crate::io::{self, Checkpoint, GgufModel, TensorNaming};
 use crate::layers::lecun_normal;
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, Parameters, VectorId};
-use crate::pruning::{CuttableSizes, HeadSizes};
+use crate::pruning::{CuttableSizes, HeadSizes, StateGate, StateWidth, WidthOfHeads};
 use crate::sharing::{Half, Map, SiteWeight};
 use crate::trunk::{Activation, EncoderInput, FeedForwardId, LayerContext, LinearId, TokenSelection};
 use burn::tensor::Tensor;
@@ -361,12 +361,28 @@ impl Backbone for Llama {
         let s = &self.settings;
         let divide = s.family.heads_divide_hidden.then_some(s.hidden);
         let heads = HeadSizes { heads: s.heads, kv_heads: s.kv_heads, head_dim: s.head_dim, divide };
+        let width = StateWidth { key: "hidden_size", width: s.hidden, of_heads: WidthOfHeads::Free(heads) };
         CuttableSizes {
             ffn: Ok("intermediate_size"),
             heads: Ok(heads),
+            hidden: match s.family.scales_embeddings {
+                true => Err("token vectors are multiplied by the root of the width, which would be another"),
+                false => Ok(width),
+            },
             layers: Ok(()),
             first_layer_stays: false,
         }
+    }
+
+    fn state_gates(&self) -> Vec<StateGate> {
+        let of_layer = |index: usize| self.layer_gate(index).into_iter();
+        let of_layers = (0..self.layers.len()).flat_map(of_layer);
+        let rows = of_layers.map(|(parameter, offset)| StateGate::rows(parameter, offset));
+        [StateGate::columns(self.word.index())].into_iter().chain(rows).collect()
+    }
+
+    fn of_a_head(&self) -> Vec<usize> {
+        self.layers.iter().flat_map(|layer| layer.qk_norm).flatten().map(VectorId::index).collect()
     }
 
     fn layer_gate(&self, index: usize) -> Vec<(usize, f64)> {

@@ -19,7 +19,7 @@ use crate::io::PassthroughTensor;
 use crate::io::names::NameTable;
 use crate::onnx::{OnnxGraph, Value};
 use crate::parameters::{MatrixId, VectorId};
-use crate::pruning::CuttableSizes;
+use crate::pruning::{CuttableSizes, StateGate};
 use crate::sharing::{Map, SiteWeight, TrunkShape};
 use crate::trunk::{EncoderInput, LayerContext, TokenSelection};
 use burn::tensor::Tensor;
@@ -135,6 +135,17 @@ pub trait Backbone: Send + Sync + Debug {
             .flatten()
             .map(|parameter| (parameter, 0.0))
             .collect()
+    }
+
+    /// What writes the states: the parameters whose numbers times gradients, summed up for each dimension, are the derivatives of a loss by
+    /// numbers that the dimensions are multiplied by wherever states are written. Nothing where the width cannot be cut.
+    fn state_gates(&self) -> Vec<StateGate> {
+        Vec::new()
+    }
+
+    /// The parameters as long as a head is wide, whatever the width of states is.
+    fn of_a_head(&self) -> Vec<usize> {
+        Vec::new()
     }
 
     /// Adds the whole network to an ONNX graph, and returns its states `[batch, length, hidden]` out of [`Backbone::finish`].

@@ -51,6 +51,18 @@ impl ParameterTensor {
         }
     }
 
+    /// The same with other numbers: `change` gets them, and how many a row has (a vector is one of rows of 1). Of the same device; what was
+    /// tracked is no longer.
+    pub fn changed(self, change: impl FnOnce(&mut [f32], usize)) -> Self {
+        let (shape, device, data) = match self {
+            Self::Vector(t) => (t.dims().to_vec(), t.device().inner(), t.inner().into_data()),
+            Self::Matrix(t) => (t.dims().to_vec(), t.device().inner(), t.inner().into_data()),
+        };
+        let mut values = data.try_into_vec().expect("every parameter is f32 on the host's side");
+        change(&mut values, shape.get(1).copied().unwrap_or(1));
+        Self::from_values(values, &shape, &device)
+    }
+
     /// The numbers, in row-major order.
     pub fn values(&self) -> Vec<f32> {
         let data = match self {

@@ -8,10 +8,14 @@
 
 mod cut;
 mod selection;
+mod width;
 
-pub use cut::{Cut, cut};
+pub use cut::{Cut, cut, cut_weights};
 pub(crate) use selection::CutTensors;
+pub use selection::CutWeights;
+pub use width::{StateGate, StateWidth, WidthOfHeads};
 
+use crate::cast::to_usize;
 use crate::sharing::Map;
 use crate::trunk::Trunk;
 
@@ -22,6 +26,8 @@ pub struct CuttableSizes {
     pub ffn: Result<&'static str, &'static str>,
     /// The heads, whose number `num_attention_heads`, `num_key_value_heads` and `head_dim` say.
     pub heads: Result<HeadSizes, &'static str>,
+    /// The width of states.
+    pub hidden: Result<StateWidth, &'static str>,
     /// Layers.
     pub layers: Result<(), &'static str>,
     /// Whether the first layer is made otherwise than the others, so that it stays.
@@ -31,14 +37,32 @@ pub struct CuttableSizes {
 impl CuttableSizes {
     /// Of a network of which nothing can be cut, for a reason.
     pub(crate) const fn none(reason: &'static str) -> Self {
-        CuttableSizes { ffn: Err(reason), heads: Err(reason), layers: Err(reason), first_layer_stays: false }
+        CuttableSizes {
+            ffn: Err(reason),
+            heads: Err(reason),
+            hidden: Err(reason),
+            layers: Err(reason),
+            first_layer_stays: false,
+        }
     }
 
     /// Of a network whose heads are as wide as its states allow.
     pub(crate) const fn ffn_alone(key: &'static str) -> Self {
         const REASON: &str = "config.json has no size of a head: transformers takes hidden_size / num_attention_heads for it, \
-                              so that fewer heads would be wider ones";
-        CuttableSizes { ffn: Ok(key), heads: Err(REASON), layers: Ok(()), first_layer_stays: false }
+                              so that fewer heads would be wider ones; they can be cut with the width of states, by `prune --hidden`";
+        const WIDTH: &str = "of the architectures, those of BERT with embeddings as wide as states and layers of their own, and Llama and its \
+                             relatives without scaled embeddings, are cut in their width";
+        let heads = Err(REASON);
+        CuttableSizes { ffn: Ok(key), heads, hidden: Err(WIDTH), layers: Ok(()), first_layer_stays: false }
+    }
+
+    /// The heads, where they can be cut, by themselves or with the width of states.
+    pub fn heads_of_any(&self) -> Option<HeadSizes> {
+        let following = self.hidden.ok().and_then(|hidden| match hidden.of_heads {
+            WidthOfHeads::Follow(_, heads) => Some(heads),
+            WidthOfHeads::Free(_) => None,
+        });
+        self.heads.ok().or(following)
     }
 }
 
@@ -61,6 +85,28 @@ impl HeadSizes {
         self.heads / self.kv_heads
     }
 
+    /// How many groups are a share of them: the nearest number, at least one.
+    pub fn kept(&self, share: f64) -> usize {
+        to_usize((self.kv_heads as f64 * share).round()).clamp(1, self.kv_heads)
+    }
+
+    /// The number of groups that a share is; or, where transformers would not open what is left, why, with the shares that it takes.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn checked(&self, share: f64) -> Result<usize, String> {
+        let (left, possible) = (self.kept(share), self.group_counts());
+        if possible.contains(&left) {
+            return Ok(left);
+        }
+        let shares = possible.iter().map(|groups| format!("{:.3}", *groups as f64 / self.kv_heads as f64));
+        Err(format!(
+            "{} heads would stay, and transformers wants their number to divide the width of a state; expected one of {}",
+            left * self.heads_per_group(),
+            shares.collect::<Vec<_>>().join(", ")
+        ))
+    }
+
     /// How many groups transformers opens: all numbers up to those that there are which it takes.
     pub fn group_counts(&self) -> Vec<usize> {
         let is_taken = |groups: &usize| {
@@ -68,6 +114,20 @@ impl HeadSizes {
         };
         (1..=self.kv_heads).filter(is_taken).collect()
     }
+}
+
+/// From so many columns on their number is a multiple of [`MULTIPLE`], which products are fast for.
+const MANY: usize = 64;
+const MULTIPLE: usize = 8;
+
+/// How many columns are a share of them: from 64 columns on a multiple of 8, at least one.
+pub fn kept_columns(count: usize, share: f64) -> usize {
+    if share >= 1.0 {
+        return count;
+    }
+    let unit = if count >= MANY { MULTIPLE } else { 1 };
+    let units = to_usize((count as f64 * share / unit as f64).round());
+    (units * unit).clamp(unit.min(count), count)
 }
 
 /// The gates of a layer.
@@ -93,6 +153,21 @@ pub struct ColumnGates {
     pub width: usize,
 }
 
+impl ColumnGates {
+    /// The derivative of a loss by each gate: the sum of weight times gradient over the structure's columns. `weights` and `gradient` are those
+    /// of the matrix.
+    pub fn derivatives(&self, weights: &[f32], gradient: &[f32]) -> Vec<f64> {
+        let columns = self.count * self.width;
+        let mut sums = vec![0.0; columns];
+        for (weights, gradient) in weights.chunks(columns).zip(gradient.chunks(columns)) {
+            for ((sum, weight), gradient) in sums.iter_mut().zip(weights).zip(gradient) {
+                *sum += f64::from(*weight) * f64::from(*gradient);
+            }
+        }
+        sums.chunks(self.width).map(|columns| columns.iter().sum()).collect()
+    }
+}
+
 /// The gates of every layer of a trunk.
 pub fn gates(trunk: &Trunk) -> Vec<LayerGates> {
     let (backbone, sizes) = (trunk.backbone(), trunk.cuttable());
@@ -105,16 +180,40 @@ pub fn gates(trunk: &Trunk) -> Vec<LayerGates> {
         };
         LayerGates {
             ffn: sizes.ffn.ok().and_then(|_| columns(Map::FfnOut, None)),
-            heads: sizes.heads.ok().and_then(|heads| columns(Map::AttentionOutput, Some(heads.kv_heads))),
+            heads: sizes.heads_of_any().and_then(|heads| columns(Map::AttentionOutput, Some(heads.kv_heads))),
             layer: backbone.layer_gate(index),
         }
     };
     sites.map(of_layer).collect()
 }
 
+/// What the gates of the dimensions of a trunk's states are made of; nothing where the width cannot be cut.
+pub fn state_gates(trunk: &Trunk) -> Vec<StateGate> {
+    trunk.cuttable().hidden.map_or_else(|_| Vec::new(), |_| trunk.backbone().state_gates())
+}
+
 impl Trunk {
     /// Which sizes of the backbone can be made smaller.
     pub fn cuttable(&self) -> CuttableSizes {
         self.backbone().cuttable()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_columns_stay_by_eights() {
+        let found = [(1536, 0.5), (100, 0.5), (10, 0.25), (100, 1.0), (64, 0.001), (3, 0.001)];
+        assert_eq!(found.map(|(count, share)| kept_columns(count, share)), [768, 48, 3, 100, 8, 1]);
+    }
+
+    #[test]
+    fn rows_and_columns_become_zeros() {
+        let cut = CutWeights { parameter: 0, rows: vec![1], columns: vec![0, 2] };
+        let mut values: Vec<f32> = (1..10).map(|value| value as f32).collect();
+        cut.zero(&mut values, 3);
+        assert_eq!(values, [0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 8.0, 0.0]);
     }
 }

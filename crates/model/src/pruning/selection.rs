@@ -16,7 +16,45 @@ pub(super) struct Removed {
     columns: BTreeMap<usize, BTreeSet<usize>>,
 }
 
+/// What of a parameter is cut.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CutWeights {
+    /// Its index.
+    pub parameter: usize,
+    /// Rows of a matrix, or numbers of a vector; rising.
+    pub rows: Vec<usize>,
+    /// Columns of a matrix; rising.
+    pub columns: Vec<usize>,
+}
+
+impl CutWeights {
+    /// Sets the numbers that are cut, of a matrix of so many columns (a vector has one), to zero.
+    pub fn zero(&self, values: &mut [f32], width: usize) {
+        for row in &self.rows {
+            values[row * width..(row + 1) * width].fill(0.0);
+        }
+        if self.columns.is_empty() {
+            return;
+        }
+        for row in values.chunks_mut(width) {
+            self.columns.iter().for_each(|column| row[*column] = 0.0);
+        }
+    }
+}
+
 impl Removed {
+    /// By parameter.
+    pub fn weights(self) -> Vec<CutWeights> {
+        let mut found: BTreeMap<usize, CutWeights> = BTreeMap::new();
+        for (parameter, rows) in self.rows {
+            found.entry(parameter).or_default().rows = rows.into_iter().collect();
+        }
+        for (parameter, columns) in self.columns {
+            found.entry(parameter).or_default().columns = columns.into_iter().collect();
+        }
+        found.into_iter().map(|(parameter, of)| CutWeights { parameter, ..of }).collect()
+    }
+
     /// Some rows of a matrix, or numbers of a vector, go.
     pub fn rows(&mut self, parameter: usize, rows: impl IntoIterator<Item = usize>) {
         self.rows.entry(parameter).or_default().extend(rows);
@@ -69,8 +107,14 @@ enum Values {
 }
 
 impl CutTensors {
-    /// What is left of a network; `path` is what it is called in errors.
-    pub(super) fn new(spec: &BackboneSpec, parameters: &Parameters, removed: &Removed, path: &Path) -> Self {
+    /// What is left of a network; `path` is what it is called in errors. Where the width of states was cut, of which there were `width`
+    /// dimensions, what the network carries along without using it goes if it has that size (a pooler).
+    pub(super) fn new(
+        spec: &BackboneSpec,
+        parameters: &Parameters,
+        (removed, width): (&Removed, Option<usize>),
+        path: &Path,
+    ) -> Self {
         let mut tensors = BTreeMap::new();
         for entry in spec.names.entries() {
             let index = parameters.find(&entry.name).expect("its network made the parameters in this table");
@@ -82,7 +126,8 @@ impl CutTensors {
                 tensors.insert(name.clone(), tensor);
             }
         }
-        for kept in &spec.passthrough {
+        let stays = |shape: &[usize]| width.is_none_or(|width| !shape.contains(&width));
+        for kept in spec.passthrough.iter().filter(|kept| stays(&kept.shape)) {
             let values = Values::Carried(kept.dtype, kept.bytes.clone());
             tensors.insert(kept.name.clone(), CutTensor { shape: kept.shape.clone(), values });
         }

@@ -47,6 +47,8 @@ pub struct Trunk {
     frozen: Option<usize>,
     /// As many for a while: those of a phase.
     frozen_in_phase: Option<usize>,
+    /// Layers that states pass by, while it is measured what the network is without them.
+    left_out: Vec<usize>,
 }
 
 /// One pass of some tokens through a trunk.
@@ -97,6 +99,7 @@ impl Trunk {
             dataset_embedding: None,
             frozen: None,
             frozen_in_phase: None,
+            left_out: Vec::new(),
         }
     }
 
@@ -199,6 +202,12 @@ impl Trunk {
     /// That table; `None` where corpora have no vectors.
     pub fn dataset_embedding(&self) -> Option<MatrixId> {
         self.dataset_embedding
+    }
+
+    /// From now on states pass by these layers, as if they had been cut out ([`crate::pruning`]): for measuring what the network is without
+    /// them. Of a trunk with hard sharing.
+    pub fn leave_out(&mut self, layers: Vec<usize>) {
+        self.left_out = layers;
     }
 
     /// How many layers are frozen together with the embeddings; `None` where everything is trained.

@@ -22,6 +22,12 @@ impl Trunk {
         input: &EncoderInput<'_>,
         selection: Option<&TokenSelection<'_>>,
     ) -> Tensor<2> {
+        if self.left_out.contains(&index) {
+            return match selection {
+                Some(selection) => kernels::gather_rows(x, selection.tokens),
+                None => x,
+            };
+        }
         if index < self.sharing.first_layer() {
             return self.backbone.layer(index, context, x, input, selection);
         }

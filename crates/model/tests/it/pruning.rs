@@ -3,8 +3,8 @@
 
 use crate::fixture::{Expected, copy, folder, largest_difference, opened, states};
 use burn::tensor::Device;
-use polytask_model::pruning::{Cut, cut, gates};
-use polytask_model::{ModelError, Parameters, Trunk, save};
+use polytask_model::pruning::{Cut, WidthOfHeads, cut, gates};
+use polytask_model::{Map, ModelError, Parameters, Trunk, save};
 use serde_json::Value;
 use std::path::Path;
 
@@ -142,14 +142,132 @@ fn a_layer_that_is_cut_adds_nothing_to_the_states() {
     assert_eq!(norm(&fewer, 0), norm(&parameters, 1));
 }
 
+/// Makes the dimensions of `copies` copies of those of `kept`, in their order, which nothing reads: norms see as many of each, so that they
+/// are what they would be without the copies.
+fn double(trunk: &Trunk, parameters: &mut Parameters, kept: &[usize], copies: &[usize]) {
+    let spec = trunk.spec();
+    let sites: Vec<_> = spec.layers.iter().flatten().cloned().collect();
+    let writes = |map: Map| matches!(map, Map::AttentionOutput | Map::FfnOut);
+    let mut change = |index: usize, change: &dyn Fn(&mut [f32], usize)| {
+        let columns = parameters.shape(index).get(1).copied().unwrap_or(1);
+        let mut values = parameters.data(index);
+        change(&mut values, columns);
+        parameters.set_data(index, values).unwrap();
+    };
+    let pairs = || kept.iter().copied().zip(copies.iter().copied());
+    let copy_rows = |values: &mut [f32], columns: usize| {
+        for (from, to) in pairs() {
+            values.copy_within(from * columns..(from + 1) * columns, to * columns);
+        }
+    };
+    let copy_columns = |values: &mut [f32], columns: usize| {
+        for row in values.chunks_mut(columns) {
+            pairs().for_each(|(from, to)| row[to] = row[from]);
+        }
+    };
+    let mut done: Vec<usize> = Vec::new();
+    for site in &sites {
+        done.extend([Some(site.weight.index()), site.bias.map(|bias| bias.index())].into_iter().flatten());
+        match writes(site.map) {
+            true => {
+                change(site.weight.index(), &copy_rows);
+                if let Some(bias) = site.bias {
+                    change(bias.index(), &copy_rows);
+                }
+            }
+            false => change(site.weight.index(), &|values, columns| {
+                for row in values.chunks_mut(columns) {
+                    copies.iter().for_each(|copy| row[*copy] = 0.0);
+                }
+            }),
+        }
+    }
+    let names: Vec<String> = spec.names.entries().iter().map(|entry| entry.name.clone()).collect();
+    for name in names.iter().filter(|name| !name.ends_with("q_norm") && !name.ends_with("k_norm")) {
+        let index = parameters.find(name).unwrap();
+        if !done.contains(&index) {
+            let is_table = parameters.shape(index).len() == 2;
+            let columns = parameters.shape(index).get(1).copied().unwrap_or(1);
+            let mut values = parameters.data(index);
+            if is_table {
+                copy_columns(&mut values, columns)
+            } else {
+                copy_rows(&mut values, columns)
+            }
+            parameters.set_data(index, values).unwrap();
+        }
+    }
+}
+
+/// Half of the dimensions are copies that nothing reads: cut out, they leave the states of the others as they are. In BERT's family half of
+/// the heads are zeros, which go with them.
+#[test]
+fn dimensions_that_nothing_reads_are_cut_without_a_change_of_the_others() {
+    for name in [
+        "bert",
+        "bert-inside",
+        "distilbert",
+        "roberta",
+        "llama/plain",
+        "llama/mistral",
+        "llama/qwen2",
+        "llama/qwen3",
+    ] {
+        let (trunk, mut parameters) = opened(&folder(name));
+        let width = trunk.cuttable().hidden.unwrap();
+        let (copies, kept): (Vec<usize>, Vec<usize>) =
+            (0..width.width).partition(|at| at % 4 == 1 || at % 4 == 2);
+        double(&trunk, &mut parameters, &kept, &copies);
+        let gates = gates(&trunk);
+        let heads = match width.of_heads {
+            WidthOfHeads::Follow(_, heads) => {
+                let all = (0..gates.len()).map(|layer| vec![layer % 2, 2 + layer % 2]).collect::<Vec<_>>();
+                for (gates, kept) in gates.iter().zip(&all) {
+                    let heads = gates.heads.unwrap();
+                    zero(&mut parameters, heads.parameter, kept, heads.width);
+                }
+                assert_eq!(heads.heads, 4, "{name}");
+                Some(all)
+            }
+            WidthOfHeads::Free(_) => None,
+        };
+        let cut = Cut { hidden: Some(kept.clone()), head_groups: heads, ..Cut::default() };
+        let (small, fewer) = cut_out((&trunk, &parameters), &cut).unwrap();
+        assert_eq!(small.hidden(), width.width / 2);
+        assert!(small.spec().passthrough.iter().all(|kept| !kept.shape.contains(&width.width)), "{name}");
+        let expected = Expected::read(&folder(name).join("states.safetensors"));
+        let of = |trunk: &Trunk, parameters: &Parameters| {
+            states(trunk, parameters, &expected.ids, &expected.offsets, None)
+        };
+        let whole = of(&trunk, &parameters);
+        let whole: Vec<f32> =
+            whole.chunks(width.width).flat_map(|row| kept.iter().map(|at| row[*at])).collect();
+        let found = of(&small, &fewer);
+        let difference = largest_difference(&whole, &found);
+        println!("{name}: {difference:.1e}");
+        assert!(difference < 1e-5, "{name}: {difference}");
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), &small, &fewer).unwrap();
+        let (again, parameters) = opened(dir.path());
+        assert_eq!(of(&again, &parameters), found, "{name}: as saved");
+        let json: Value =
+            serde_json::from_slice(&std::fs::read(dir.path().join("config.json")).unwrap()).unwrap();
+        assert_eq!(json[width.key], width.width / 2, "{name}");
+    }
+}
+
 #[test]
 fn layers_heads_and_columns_are_cut_together() {
     let name = "llama/qwen3";
     let (trunk, mut parameters) = opened(&folder(name));
     let gates = gates(&trunk);
     let columns = some(2, 40, 24, false);
-    let cut =
-        Cut { layers: Some(vec![0]), ffn: Some(columns.clone()), head_groups: Some(vec![vec![1], vec![0]]) };
+    let cut = Cut {
+        layers: Some(vec![0]),
+        ffn: Some(columns.clone()),
+        head_groups: Some(vec![vec![1], vec![0]]),
+        ..Cut::default()
+    };
     let (small, fewer) = cut_out((&trunk, &parameters), &cut).unwrap();
     zero(&mut parameters, gates[0].ffn.unwrap().parameter, &columns[0], 1);
     let heads = gates[0].heads.unwrap();
@@ -190,6 +308,26 @@ fn what_cannot_be_cut_is_refused() {
         ("albert", layers(&[0, 1]), "layers have the same weights"),
         ("modernbert", layers(&[1, 2]), "the first layer"),
         ("llama/plain", heads(&[&[0], &[2]]), "at least one of 2"),
+    ] {
+        let found = refused(name, cut);
+        assert!(found.contains(told), "{name}: {found}");
+    }
+    let hidden = |count: usize| Cut { hidden: Some((0..count).collect()), ..Cut::default() };
+    let with_heads =
+        |count: usize, groups: &[usize]| Cut { head_groups: Some(vec![groups.to_vec(); 3]), ..hidden(count) };
+    for (name, cut, told) in [
+        ("bert", hidden(20), "a multiple of 8 up to 32"),
+        ("bert", hidden(16), "16 dimensions are those of 2 heads"),
+        ("bert", with_heads(16, &[0]), "16 dimensions are those of 2 heads"),
+        ("bert", with_heads(16, &[0, 4]), "at least one of 4"),
+        ("bert", hidden(33), "at least one of 32"),
+        ("albert", hidden(16), "layers of their own"),
+        ("mpnet", hidden(16), "layers of their own"),
+        ("deberta", hidden(16), "layers of their own"),
+        ("modernbert", hidden(16), "layers of their own"),
+        ("t5", hidden(16), "config.json could say"),
+        ("llama/gemma3", hidden(16), "the root of the width"),
+        ("llama/plain", hidden(0), "at least one of"),
     ] {
         let found = refused(name, cut);
         assert!(found.contains(told), "{name}: {found}");

@@ -157,6 +157,7 @@ pub fn run_assembled(
     let mut config = config.clone();
     answers::expect(&config, &mut job);
     report.count_taught(&job);
+    train::check_pruning(&job, &config.settings()).map_err(|e| Failure::refused([e]))?;
     // Whether a run has become longer can be told only with what its heads learn from.
     if start == Start::Resume && !learn(&config, &mut job, run, device, detail)? {
         return Ok(untrained(run));

@@ -85,6 +85,9 @@ pub struct Config {
     /// How long to train, how much at once, how often to evaluate and to save.
     #[serde(default)]
     pub train: train::TrainConfig,
+    /// What is cut out of the network little by little while it is trained; nothing by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruning: Option<train::PruningConfig>,
     /// The teachers that the model learns from, for a student: `polytask distill`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distill: Option<crate::distill::DistillConfig>,
@@ -251,6 +254,7 @@ impl Config {
             balance: self.balance.clone(),
             sampling: self.sampling.clone(),
             phases: self.phase.clone(),
+            pruning: self.pruning.clone(),
             orders: self.orders(),
             cache_frozen: self.model.freeze.as_ref().is_some_and(|freeze| freeze.cache),
             fresh_decoder: self.model.decoder.is_some(),

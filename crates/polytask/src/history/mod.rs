@@ -194,6 +194,7 @@ impl History {
             | Event::DamagedMetrics(_)
             | Event::ChunkSizeReduced(_)
             | Event::LearningRateReduced(_)
+            | Event::Pruned(_)
             | Event::Saved(_) => {}
         }
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 use train::{
-    Affinity, Evaluated, Event, Finished, Lengthened, PhaseBegan, ScheduleCourse, Started, StepEvent,
+    Affinity, Evaluated, Event, Finished, Lengthened, PhaseBegan, Pruned, ScheduleCourse, Started, StepEvent,
     StopReason, TaskDone,
 };
 
@@ -43,6 +43,8 @@ pub struct ProgressDisplay {
     scores: BTreeMap<(String, String), f64>,
     /// What was said last of measurements of the tasks' affinity.
     affinity: Option<String>,
+    /// What is left of the network, while it is pruned.
+    pruned: Option<String>,
 }
 
 impl ProgressDisplay {
@@ -71,6 +73,7 @@ impl ProgressDisplay {
             printed: f64::NEG_INFINITY,
             scores: BTreeMap::new(),
             affinity: None,
+            pruned: None,
         }
     }
 
@@ -121,6 +124,7 @@ impl ProgressDisplay {
             )),
             // What each task has used is printed at the end, with what it gave.
             Event::Saved(_) | Event::UsageReport(_) => {}
+            Event::Pruned(e) => self.pruned(e),
             Event::PhaseBegan(e) => self.phase_began(e),
             Event::TaskDone(e) => self.task_done(e),
             Event::StoppedEarly(e) => self.say(&format!(
@@ -246,15 +250,28 @@ impl ProgressDisplay {
             .filter_map(|task| self.losses.get(task).map(|loss| format!("{task} {:.3}", loss.value())))
             .collect();
         format!(
-            "epoch {}/{}  step {}/{}  {} tokens/s  left {}  mean loss {}",
+            "epoch {}/{}  step {}/{}  {} tokens/s  left {}  mean loss {}{}",
             e.epoch,
             self.epochs,
             count(e.step),
             count(self.steps),
             count((tokens / seconds.max(1e-9)) as usize),
             duration(left),
-            losses.join(", ")
+            losses.join(", "),
+            self.pruned.as_ref().map_or_else(String::new, |left| format!("  {left}"))
         )
+    }
+
+    /// The share that is left stands in the line of a step; when it is the last one, that is said.
+    fn pruned(&mut self, e: &Pruned) {
+        let part =
+            |share: Option<f64>, what: &str| share.map(|share| format!("{} % of the {what}", points(share)));
+        let parts = [part(e.heads, "heads"), part(e.ffn, "feed-forward columns")];
+        let left = format!("{} left", parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
+        if e.complete {
+            self.say(&format!("  pruned after step {}: {left}", count(e.step)));
+        }
+        self.pruned = (!e.complete).then_some(left);
     }
 
     fn evaluated(&mut self, e: &Evaluated) {

@@ -152,7 +152,7 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 /// The hash of a view's fields and tokens; not of where its files lie.
-pub(crate) fn rows(view: &View) -> String {
+pub fn rows(view: &View) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = Vec::new();
     for row in view.rows.iter() {

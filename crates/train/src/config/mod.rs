@@ -10,6 +10,7 @@ use crate::{
     config::{gradient_scope::GradientScope, reduce_lr_on_plateau::ReduceLrOnPlateau},
     loading::phases::PhaseConfig,
     optimizer::{LearningRates, OptimizerConfig},
+    pruning::config::PruningConfig,
     schedule::Schedule,
     schedule::head_lr::HeadLrBalancing,
 };
@@ -40,6 +41,9 @@ pub struct Settings {
     /// `[[phase]]`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<PhaseConfig>,
+    /// `[pruning]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruning: Option<PruningConfig>,
     /// `[corpus.NAME] order`, by corpus.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub orders: BTreeMap<String, OrderConfig>,
@@ -293,6 +297,7 @@ impl Settings {
         }
         let plateau = t.reduce_lr_on_plateau.as_ref();
         errors.extend(plateau.and_then(|config| config.check("train.reduce_lr_on_plateau").err()));
+        errors.extend(self.pruning.iter().flat_map(PruningConfig::errors));
         errors.extend(t.head_lr_balancing.iter().flat_map(HeadLrBalancing::errors));
         errors.extend(self.schedule.errors());
         if self.optimizer.builtin_schedule_factor(0, 1).is_some() && self.schedule != Schedule::default() {

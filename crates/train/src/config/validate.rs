@@ -7,6 +7,7 @@ use crate::{
     job::{Job, TaskSlot},
     loading::phases::Phase,
     optimizer::OptimizerConfig,
+    pruning,
     run::best::Criterion,
     run::step::LookaheadBatch,
 };
@@ -178,6 +179,7 @@ pub(crate) fn check(job: &Job, settings: &Settings) -> Result<(), TrainError> {
         sampler_fits(job, settings, &phase.sampling)?;
     }
     balancer(job, settings)?;
+    pruning::check::check(job, settings)?;
     if let (true, Some(task)) =
         (settings.cache_frozen, job.model.tasks.iter().find(|t| t.kind.mask_percent().is_some()))
     {

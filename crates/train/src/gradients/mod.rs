@@ -138,6 +138,15 @@ impl Gradients {
 }
 
 impl Gradient {
+    /// Its numbers in row-major order; those of the rows that it has alone.
+    pub(crate) fn values(self) -> Vec<f32> {
+        let data = match self {
+            Gradient::Vector(of) => of.into_data(),
+            Gradient::Matrix(of) | Gradient::Rows { of, .. } => of.into_data(),
+        };
+        data.try_into_vec().expect("gradients are f32 on the host's side")
+    }
+
     /// The gradient times a factor.
     pub(crate) fn scaled(self, factor: f64) -> Gradient {
         match self {

@@ -33,6 +33,18 @@ impl OptimizerState {
         self.of.iter().map(Option::as_ref)
     }
 
+    /// Changes what is kept of a parameter number by number: the slots of its own shape. `change` gets the numbers, and how many a row has.
+    pub(crate) fn change(&mut self, index: usize, shape: &[usize], change: impl Fn(&mut [f32], usize)) {
+        let Some(Some(state)) = self.of.get_mut(index) else { return };
+        let is_of_shape = |slot: &ParameterTensor| match slot {
+            ParameterTensor::Vector(of) => of.dims()[..] == *shape,
+            ParameterTensor::Matrix(of) => of.dims()[..] == *shape,
+        };
+        let slots = std::mem::take(&mut state.slots);
+        let changed = |slot| if is_of_shape(&slot) { slot.changed(&change) } else { slot };
+        state.slots = slots.into_iter().map(changed).collect();
+    }
+
     /// How often each parameter was updated, by name.
     pub(crate) fn updates(&self, parameters: &Parameters) -> BTreeMap<String, u32> {
         let states = parameters.iter().zip(&self.of);

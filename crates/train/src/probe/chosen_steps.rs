@@ -63,6 +63,7 @@ impl<'a> ChosenSteps<'a> {
             optimizer_state: &mut self.optimizer_state,
             rates: &self.rates,
             factor: 1.0,
+            pruning: None,
             memory_limit: None,
             stop: &AtomicBool::new(false),
         };

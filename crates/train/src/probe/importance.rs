@@ -1,18 +1,22 @@
 //! How much the losses of a model's tasks depend on its layers, heads and feed-forward columns.
 
-use super::row_gradients::{DrawnRows, each_row};
+use super::row_gradients::{DrawnRows, each_row_of};
 use crate::{
     error::TrainError,
     gradients::{Gradient, Gradients},
     job::Job,
 };
 use data::Split;
-use model::pruning::{ColumnGates, LayerGates, gates};
-use std::{collections::BTreeMap, sync::atomic::AtomicBool};
+use model::pruning::{ColumnGates, LayerGates, StateGate, gates, state_gates};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::AtomicBool,
+};
 
 /// How much the loss of a task depends on structures of the trunk: the mean over rows of the size of the derivative of the row's loss by
 /// the structure's gate ([`model::pruning`]).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskImportance {
     /// The task.
     pub task: String,
@@ -24,33 +28,70 @@ pub struct TaskImportance {
     pub ffn: Vec<Vec<f64>>,
     /// Of each layer its groups of heads; none where they cannot be cut.
     pub heads: Vec<Vec<f64>>,
+    /// Of the dimensions of states; none where they cannot be cut, or were not measured.
+    pub hidden: Vec<f64>,
 }
 
-/// What each task's loss depends on, in the order of the tasks: of each task `rows` labelled rows of a split, drawn by seed and the task's
-/// name, or all where it has fewer. Each row runs by itself, without dropout. `None` when `stop` is set before the end.
+/// What a task's loss depends on: of the task at this index `rows` labelled rows of a split, drawn by seed and the task's name, or all where
+/// it has fewer. Each row runs by itself, without dropout. `None` when `stop` is set before the end.
 ///
 /// # Errors
 /// [`TrainError::NoLabels`]; [`TrainError::NonFiniteImportance`].
-pub fn importance(
+pub fn importance_of(
     job: &mut Job,
+    task: usize,
     (split, rows): (Split, usize),
     seed: u64,
+    with_hidden: bool,
     stop: &AtomicBool,
-) -> Result<Option<Vec<TaskImportance>>, TrainError> {
-    let gates = gates(&job.model.trunk);
+) -> Result<Option<TaskImportance>, TrainError> {
+    let trunk = &job.model.trunk;
+    let gates = Gates {
+        layers: gates(trunk),
+        states: if with_hidden { state_gates(trunk) } else { Vec::new() },
+        width: trunk.hidden(),
+    };
     let was_trainable = differentiate_only(job, &gates);
-    let found = measured(job, &gates, (split, rows), seed, stop);
+    let found = measured(job, task, &gates, (split, rows), seed, stop);
     for (index, trainable) in was_trainable.into_iter().enumerate() {
         job.model.parameters.set_trainable(index, trainable);
     }
     found
 }
 
+/// [`importance_of`] every task, in their order.
+///
+/// # Errors
+/// As [`importance_of`].
+pub fn importance(
+    job: &mut Job,
+    rows: (Split, usize),
+    seed: u64,
+    stop: &AtomicBool,
+) -> Result<Option<Vec<TaskImportance>>, TrainError> {
+    let tasks = (0..job.model.tasks.len()).map(|task| importance_of(job, task, rows, seed, true, stop));
+    tasks.collect::<Result<Vec<_>, _>>().map(|tasks| tasks.into_iter().collect())
+}
+
+/// What is measured.
+struct Gates {
+    layers: Vec<LayerGates>,
+    states: Vec<StateGate>,
+    width: usize,
+}
+
+impl Gates {
+    /// The parameters that they are made of.
+    fn parameters(&self) -> impl Iterator<Item = usize> + '_ {
+        self.layers.iter().flat_map(parameters_of).chain(self.states.iter().map(|gate| gate.parameter))
+    }
+}
+
 /// Computes gradients of those parameters alone that gates are made of; gives what was trainable.
-fn differentiate_only(job: &mut Job, gates: &[LayerGates]) -> Vec<bool> {
+fn differentiate_only(job: &mut Job, gates: &Gates) -> Vec<bool> {
     let parameters = &mut job.model.parameters;
     let was = parameters.iter().map(|parameter| parameter.trainable).collect();
-    let wanted: Vec<usize> = gates.iter().flat_map(parameters_of).collect();
+    let wanted: BTreeSet<usize> = gates.parameters().collect();
     (0..parameters.len()).for_each(|index| parameters.set_trainable(index, wanted.contains(&index)));
     was
 }
@@ -63,58 +104,60 @@ fn parameters_of(gates: &LayerGates) -> impl Iterator<Item = usize> + '_ {
 
 fn measured(
     job: &Job,
-    gates: &[LayerGates],
+    task: usize,
+    gates: &Gates,
     (split, rows): (Split, usize),
     seed: u64,
     stop: &AtomicBool,
-) -> Result<Option<Vec<TaskImportance>>, TrainError> {
+) -> Result<Option<TaskImportance>, TrainError> {
     let parameters = &job.model.parameters;
     let weights: BTreeMap<usize, Vec<f32>> =
-        gates.iter().flat_map(parameters_of).map(|index| (index, parameters.data(index))).collect();
+        gates.parameters().map(|index| (index, parameters.data(index))).collect();
     let zeros = |of: fn(&LayerGates) -> Option<ColumnGates>| {
-        gates.iter().map(|gates| vec![0.0; of(gates).map_or(0, |columns| columns.count)]).collect()
+        gates.layers.iter().map(|gates| vec![0.0; of(gates).map_or(0, |columns| columns.count)]).collect()
     };
-    let none = |task: &crate::job::TaskSlot| TaskImportance {
-        task: task.name.clone(),
+    let mut found = TaskImportance {
+        task: job.model.tasks[task].name.clone(),
         rows: 0,
-        layers: vec![0.0; gates.len()],
+        layers: vec![0.0; gates.layers.len()],
         ffn: zeros(|gates| gates.ffn),
         heads: zeros(|gates| gates.heads),
+        hidden: vec![0.0; if gates.states.is_empty() { 0 } else { gates.width }],
     };
-    let mut tasks: Vec<TaskImportance> = job.model.tasks.iter().map(none).collect();
     let drawn = DrawnRows { split, rows, seed, name: "pruned" };
-    let is_done = each_row(job, drawn, stop, |task, rows, gradients| {
-        tasks[task].rows = rows;
-        add_row(&mut tasks[task], gates, &weights, gradients);
+    let is_done = each_row_of(job, task, drawn, stop, |rows, gradients| {
+        found.rows = rows;
+        add_row(&mut found, gates, &weights, gradients);
     })?;
     if !is_done {
         return Ok(None);
     }
-    for task in &tasks {
-        let all = task.layers.iter().chain(task.ffn.iter().flatten()).chain(task.heads.iter().flatten());
-        if all.into_iter().any(|number| !number.is_finite()) {
-            return Err(TrainError::NonFiniteImportance { task: task.task.clone() });
-        }
+    let by_layer = found.ffn.iter().chain(&found.heads).flatten();
+    let mut all = found.layers.iter().chain(by_layer).chain(&found.hidden);
+    match all.any(|number| !number.is_finite()) {
+        true => Err(TrainError::NonFiniteImportance { task: found.task }),
+        false => Ok(Some(found)),
     }
-    Ok(Some(tasks))
 }
 
 /// Adds the sizes of the derivatives of a row's loss by all gates.
 fn add_row(
     task: &mut TaskImportance,
-    gates: &[LayerGates],
+    gates: &Gates,
     weights: &BTreeMap<usize, Vec<f32>>,
     mut gradients: Gradients,
 ) {
     let share = 1.0 / task.rows as f64;
+    let states = derivatives_of_states(gates, weights, &gradients);
+    task.hidden.iter_mut().zip(states).for_each(|(sum, derivative)| *sum += share * derivative.abs());
     let gradients: BTreeMap<usize, Vec<f32>> =
-        weights.keys().filter_map(|index| Some((*index, values(gradients.take(*index)?)))).collect();
-    for (layer, gates) in gates.iter().enumerate() {
+        weights.keys().filter_map(|index| Some((*index, gradients.take(*index)?.values()))).collect();
+    for (layer, gates) in gates.layers.iter().enumerate() {
         let columns = [(gates.ffn, &mut task.ffn[layer]), (gates.heads, &mut task.heads[layer])];
         for (gates, sums) in columns {
             let Some(gates) = gates else { continue };
             let Some(gradient) = gradients.get(&gates.parameter) else { continue };
-            let found = derivatives(gates, &weights[&gates.parameter], gradient);
+            let found = gates.derivatives(&weights[&gates.parameter], gradient);
             sums.iter_mut().zip(found).for_each(|(sum, derivative)| *sum += share * derivative.abs());
         }
         let of_layer = gates.layer.iter().map(|(parameter, offset)| {
@@ -126,23 +169,27 @@ fn add_row(
     }
 }
 
-/// The derivative by each gate: the sum of weight times gradient over its columns.
-fn derivatives(gates: ColumnGates, weights: &[f32], gradient: &[f32]) -> Vec<f64> {
-    let columns = gates.count * gates.width;
-    let mut sums = vec![0.0; columns];
-    for (weights, gradient) in weights.chunks(columns).zip(gradient.chunks(columns)) {
-        for ((sum, weight), gradient) in sums.iter_mut().zip(weights).zip(gradient) {
-            *sum += f64::from(*weight) * f64::from(*gradient);
+/// The derivatives of a row's loss by the gates of the dimensions of states.
+fn derivatives_of_states(
+    gates: &Gates,
+    weights: &BTreeMap<usize, Vec<f32>>,
+    gradients: &Gradients,
+) -> Vec<f64> {
+    let mut sums = vec![0.0; if gates.states.is_empty() { 0 } else { gates.width }];
+    for gate in &gates.states {
+        let (Some(gradient), weights) = (gradients.get(gate.parameter), &weights[&gate.parameter]) else {
+            continue;
+        };
+        let values = gradient.clone().values();
+        match gradient {
+            Gradient::Rows { rows, .. } => {
+                for (row, values) in rows.iter().zip(values.chunks(gates.width)) {
+                    let first = *row as usize * gates.width;
+                    gate.add_derivatives(&weights[first..first + gates.width], values, &mut sums);
+                }
+            }
+            Gradient::Matrix(_) | Gradient::Vector(_) => gate.add_derivatives(weights, &values, &mut sums),
         }
     }
-    sums.chunks(gates.width).map(|columns| columns.iter().sum()).collect()
-}
-
-/// The numbers of the gradient of a parameter that is not looked up by rows.
-fn values(gradient: Gradient) -> Vec<f32> {
-    let data = match gradient {
-        Gradient::Vector(of) => of.into_data(),
-        Gradient::Matrix(of) | Gradient::Rows { of, .. } => of.into_data(),
-    };
-    data.try_into_vec().expect("gradients are f32 on the host's side")
+    sums
 }

@@ -144,6 +144,7 @@ fn try_rates(
             optimizer_state: &mut optimizer_state,
             rates: &rates,
             factor: rate / rates.trunk,
+            pruning: None,
             memory_limit: None,
             stop: &AtomicBool::new(false),
         };

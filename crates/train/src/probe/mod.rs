@@ -5,6 +5,7 @@ pub(crate) mod chosen_steps;
 pub(crate) mod gradient_memory;
 pub(crate) mod importance;
 pub(crate) mod input_statistics;
+pub(crate) mod layer_losses;
 pub(crate) mod lr_range_test;
 pub(crate) mod measure;
 pub(crate) mod plan;

@@ -22,6 +22,27 @@ pub(super) struct DrawnRows {
     pub(super) name: &'static str,
 }
 
+impl DrawnRows {
+    /// The labelled rows of a task of a model that are measured, in the order in which they were drawn.
+    ///
+    /// # Errors
+    /// [`TrainError::NoLabels`]
+    pub(super) fn of_task(&self, job: &Job, task: usize) -> Result<Vec<RowRef>, TrainError> {
+        let slot = &job.model.tasks[task];
+        let count = job.views.of(self.split).get(slot.view).map_or(0, |view| view.encoded.rows());
+        let mut labelled: Vec<usize> =
+            (0..count).filter(|row| slot.head.labelled(self.split, *row)).collect();
+        if labelled.is_empty() {
+            return Err(TrainError::NoLabels { task: slot.name.clone() });
+        }
+        let stream = format!("{} rows of {}", self.name, slot.name);
+        random::shuffle(&mut random::stream(self.seed, &stream, 0), &mut labelled);
+        labelled.truncate(self.rows);
+        let row = |row: usize| RowRef { view: slot.view as u32, row: row as u32 };
+        Ok(labelled.into_iter().map(row).collect())
+    }
+}
+
 /// Calls `take` for labelled rows of every task, each by itself and without dropout, with the index of the task, how many rows are
 /// measured of it, and the gradients of the row's loss. False when `stop` is set before the end.
 ///
@@ -33,36 +54,42 @@ pub(super) fn each_row(
     stop: &AtomicBool,
     mut take: impl FnMut(usize, usize, Gradients),
 ) -> Result<bool, TrainError> {
-    let DrawnRows { split, rows, seed, name } = drawn;
-    let (model, views) = (&job.model, job.views.of(split));
-    for (index, task) in model.tasks.iter().enumerate() {
-        let view = views.get(task.view);
-        let count = view.map_or(0, |view| view.encoded.rows());
-        let mut labelled: Vec<usize> = (0..count).filter(|row| task.head.labelled(split, *row)).collect();
-        if labelled.is_empty() {
-            return Err(TrainError::NoLabels { task: task.name.clone() });
+    for task in 0..job.model.tasks.len() {
+        if !each_row_of(job, task, drawn, stop, |rows, gradients| take(task, rows, gradients))? {
+            return Ok(false);
         }
-        random::shuffle(
-            &mut random::stream(seed, &format!("{name} rows of {}", task.name), 0),
-            &mut labelled,
-        );
-        labelled.truncate(rows);
-        for (number, row) in labelled.iter().enumerate() {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(false);
-            }
-            let row = RowRef { view: task.view as u32, row: *row as u32 };
-            let seed = random::derive_seed(seed, &format!("{name} row"), number as u64);
-            let pack = Pack::drawn(views, &[row], seed);
-            let mut of_tasks = vec![Vec::new(); model.tasks.len()];
-            of_tasks[index] = rows_labelled(&pack, task, split);
-            let context = PassContext::EVALUATION;
-            let losses = forward(model, &model.parameters, (&pack, None), of_tasks, split, context);
-            let mut weights = vec![0.0; model.tasks.len()];
-            weights[index] = 1.0;
-            if let Some((gradients, _)) = losses.gradients(&weights, 1.0, None) {
-                take(index, labelled.len(), gradients);
-            }
+    }
+    Ok(true)
+}
+
+/// As [`each_row`] of one task.
+///
+/// # Errors
+/// [`TrainError::NoLabels`]
+pub(super) fn each_row_of(
+    job: &Job,
+    index: usize,
+    drawn: DrawnRows,
+    stop: &AtomicBool,
+    mut take: impl FnMut(usize, Gradients),
+) -> Result<bool, TrainError> {
+    let DrawnRows { split, seed, name, .. } = drawn;
+    let (model, views) = (&job.model, job.views.of(split));
+    let rows = drawn.of_task(job, index)?;
+    for (number, row) in rows.iter().enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let seed = random::derive_seed(seed, &format!("{name} row"), number as u64);
+        let pack = Pack::drawn(views, &[*row], seed);
+        let mut of_tasks = vec![Vec::new(); model.tasks.len()];
+        of_tasks[index] = rows_labelled(&pack, &model.tasks[index], split);
+        let context = PassContext::EVALUATION;
+        let losses = forward(model, &model.parameters, (&pack, None), of_tasks, split, context);
+        let mut weights = vec![0.0; model.tasks.len()];
+        weights[index] = 1.0;
+        if let Some((gradients, _)) = losses.gradients(&weights, 1.0, None) {
+            take(rows.len(), gradients);
         }
     }
     Ok(true)

@@ -44,6 +44,11 @@ impl EvaluationHistory {
         better
     }
 
+    /// Adds an evaluation that is not among those of which one is the best: of a network that is still pruned.
+    pub(crate) fn record_unfinished(&mut self, evaluation: EvaluationRecord) {
+        *self = EvaluationHistory { latest: Some(evaluation), ..EvaluationHistory::default() };
+    }
+
     /// Whether patience has run out.
     pub(crate) fn out_of_patience(&self, config: &TrainConfig) -> bool {
         config.early_stopping.as_ref().is_some_and(|e| self.best.is_some() && self.since >= e.patience)

@@ -39,6 +39,8 @@ pub enum Event {
     LearningRateReduced(LearningRateReduced),
     /// A checkpoint was saved.
     Saved(Saved),
+    /// Structures were cut out of the network.
+    Pruned(Pruned),
     /// A phase begins.
     PhaseBegan(PhaseBegan),
     /// A task is trained no more.
@@ -70,6 +72,7 @@ impl Event {
             Event::Evaluated(e) => e.step,
             Event::LearningRateReduced(e) => e.step,
             Event::Saved(e) => e.step,
+            Event::Pruned(e) => e.step,
             Event::PhaseBegan(e) => e.step,
             Event::TaskDone(e) => e.step,
             Event::UsageReport(e) => e.step,
@@ -100,6 +103,21 @@ pub struct Started {
     pub trunk_parameters: usize,
     /// Parameters of each task's head.
     pub head_parameters: BTreeMap<String, usize>,
+}
+
+/// Structures were cut out of a network that is pruned while it is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// Steps done.
+    pub step: usize,
+    /// The share of feed-forward columns that is left, where these are pruned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ffn: Option<f64>,
+    /// The share of attention heads that is left, where these are pruned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<f64>,
+    /// Whether the final shares are reached.
+    pub complete: bool,
 }
 
 /// A run that is trained further than was planned.

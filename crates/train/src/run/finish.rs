@@ -7,11 +7,12 @@ use crate::{
     config::CheckpointChoice,
     error::TrainError,
     forward::evaluate::calibrate,
-    run::best::EvaluationRecord,
+    pruning::GradualPruning,
+    run::best::{EvaluationRecord, ScoreTable},
     run::events::{self, Event},
     run::state::State,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 impl Run<'_, '_> {
     pub(super) fn save(&mut self) -> Result<(), TrainError> {
@@ -23,6 +24,7 @@ impl Run<'_, '_> {
             progress: self.progress.clone(),
             stream: self.loader.stream.state(),
             balancer: self.balancer.state(),
+            pruning: self.pruning.as_ref().map(GradualPruning::state),
             updates: BTreeMap::new(),
             fingerprint: self.fingerprint.clone(),
         };
@@ -83,7 +85,7 @@ impl Run<'_, '_> {
         let tokens = self.evaluation_tokens();
         calibrate(&mut self.job.model, &self.job.views.validation, tokens);
         let model = self.dir.model();
-        self.job.model.save(&model, step, scores)?;
+        self.export(&model, step, scores)?;
         self.tick();
         self.emit(Event::Finished(events::Finished {
             step: last,
@@ -93,5 +95,14 @@ impl Run<'_, '_> {
             elapsed: self.progress.elapsed,
         }));
         Ok(Outcome::Finished { step, model })
+    }
+
+    /// Saves the model; of one that was pruned, what is left.
+    fn export(&self, dir: &Path, step: usize, scores: ScoreTable) -> Result<(), TrainError> {
+        let model = &self.job.model;
+        match &self.pruning {
+            Some(pruning) => model.cut(&pruning.keep(), dir, model.device())?.save(dir, step, scores),
+            None => model.save(dir, step, scores),
+        }
     }
 }

@@ -8,6 +8,7 @@ mod finish;
 pub(crate) mod further;
 mod learning_rates;
 mod phases;
+mod prune;
 mod resume;
 mod retry;
 pub(crate) mod state;
@@ -31,6 +32,7 @@ use crate::{
     loading::spread::Time,
     loading::step_plan::StepPlan,
     optimizer::{LearningRates, OptimizerState},
+    pruning::{self, GradualPruning},
     run::best::{Criterion, EvaluationRecord, ScoreTable},
     run::best_heads::BestHeads,
     run::events::Event,
@@ -160,6 +162,8 @@ struct Run<'a, 'h> {
     /// What the balancer looks ahead at, where it needs that.
     validation: Option<LookaheadBatch>,
     optimizer_state: OptimizerState,
+    /// The pruning of the model, where it is pruned.
+    pruning: Option<GradualPruning>,
     progress: RunProgress,
     /// The states out of the frozen layers, where they are cached.
     frozen: Option<FrozenStates>,
@@ -182,6 +186,10 @@ impl<'a, 'h> Run<'a, 'h> {
         let loader = DataLoader::new(job, settings)?;
         let tasks = job.model.tasks.iter().map(|t| (t.name.clone(), t.training.head_learning_rate));
         let balancer = validate::balancer(job, settings)?;
+        let pruning = settings.pruning.as_ref();
+        pruning.map_or(Ok(()), |config| pruning::check::can_be_saved(job, config))?;
+        let (trunk, parameters) = (&job.model.trunk, &job.model.parameters);
+        let pruning = pruning.map(|config| GradualPruning::new(config, trunk, parameters));
         let looks_ahead = balancer.needs() == Needs::Lookahead;
         Ok(Run {
             step_plan: lookahead::plan(job, &loader, &settings.train, &mut |_| ()),
@@ -195,6 +203,7 @@ impl<'a, 'h> Run<'a, 'h> {
                 .flatten(),
             balancer,
             buffers: Buffers::default(),
+            pruning,
             optimizer_state: OptimizerState::new(job.model.parameters.len()),
             progress: RunProgress::default(),
             frozen: None,
@@ -221,7 +230,7 @@ impl<'a, 'h> Run<'a, 'h> {
             } else if self.progress.checkpoint_due {
                 self.save()?;
             } else if self.is_done() {
-                if !self.end_is_due() {
+                if !self.prune_the_rest() && !self.end_is_due() {
                     return self.finish();
                 }
             } else if self.step_plan.phase(self.progress.schedule_step) != self.loader.phase_number() {
@@ -318,6 +327,7 @@ impl<'a, 'h> Run<'a, 'h> {
                 }));
                 self.end_by_budget();
                 self.advance_schedule();
+                self.prune();
                 Ok(())
             }
             Err(tasks) => {
@@ -402,7 +412,14 @@ impl<'a, 'h> Run<'a, 'h> {
         let value = value.ok_or_else(|| TrainError::NoValue { step, criterion: criterion.to_string() })?;
         let scores = table(&evaluation);
         let record = EvaluationRecord { step, value, scores: scores.clone() };
-        let best = self.progress.evaluations.record(record);
+        let unfinished = self.is_being_pruned();
+        let best = match unfinished {
+            true => {
+                self.progress.evaluations.record_unfinished(record);
+                false
+            }
+            false => self.progress.evaluations.record(record),
+        };
         self.progress.evaluation_due = false;
         self.progress.checkpoint_due |= best;
         self.tick();
@@ -421,7 +438,9 @@ impl<'a, 'h> Run<'a, 'h> {
             seconds: self.since(began),
             elapsed: self.progress.elapsed,
         }));
-        self.reduce_lr_on_plateau(value, &evaluation);
+        if !unfinished {
+            self.reduce_lr_on_plateau(value, &evaluation);
+        }
         self.apply_evaluation(&evaluation);
         if self.progress.evaluations.out_of_patience(&self.settings.train) {
             let history = &self.progress.evaluations;

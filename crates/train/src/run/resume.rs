@@ -142,6 +142,10 @@ impl Run<'_, '_> {
         let optimizer = (&self.settings.optimizer, &mut self.optimizer_state);
         let kept = (&mut self.buffers, &mut self.best_heads);
         checkpoint.restore(&path, &mut self.job.model.parameters, optimizer, kept)?;
+        if let Some(pruning) = &mut self.pruning {
+            let restored = pruning.restore(state.pruning.as_ref(), &self.job.model.trunk);
+            restored.map_err(|reason| TrainError::broken(&path, reason))?;
+        }
         self.progress = state.progress.clone();
         if let Some(plan) = &self.progress.step_plan {
             self.step_plan = plan.clone();

@@ -53,6 +53,7 @@ impl Run<'_, '_> {
             optimizer_state: &mut self.optimizer_state,
             rates,
             factor,
+            pruning: self.pruning.as_mut(),
             memory_limit: self.hooks.memory_limit,
             stop: self.hooks.stop,
         };

@@ -1,8 +1,8 @@
 //! The state of a run between steps, apart from weights and the optimizer's state.
 
 use crate::{
-    loading::step_plan::StepPlan, run::best::EvaluationHistory, run::task_usage::UsageLedger,
-    schedule::head_lr::LossProgress, schedule::plateau::Plateaus,
+    loading::step_plan::StepPlan, pruning::PruningState, run::best::EvaluationHistory,
+    run::task_usage::UsageLedger, schedule::head_lr::LossProgress, schedule::plateau::Plateaus,
 };
 use data::StreamState;
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,9 @@ pub(crate) struct State {
     pub(crate) stream: StreamState,
     /// The state of the balancer.
     pub(crate) balancer: serde_json::Value,
+    /// The scores and masks of a model that is pruned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pruning: Option<PruningState>,
     /// How often each parameter was updated, by name; those that never were are left out.
     pub(crate) updates: BTreeMap<String, u32>,
     /// What shaped the run, key by key.

@@ -22,6 +22,7 @@ use crate::{
     gradients::{Gradients, read_scalars},
     job::{Model, TaskSlot, Views},
     optimizer::{LearningRates, OptimizerState},
+    pruning::GradualPruning,
     run::events::NonFiniteTask,
 };
 use balance::{Balancer, Needs};
@@ -51,6 +52,8 @@ pub(crate) struct StepContext<'a> {
     pub(crate) rates: &'a LearningRates,
     /// The factor of the schedule.
     pub(crate) factor: f64,
+    /// What is pruned, where the model is.
+    pub(crate) pruning: Option<&'a mut GradualPruning>,
     /// What bounds the memory of the step.
     pub(crate) memory_limit: Option<&'a Arc<dyn MemoryLimit>>,
     /// Set it, and the step is given up before its next pack.
@@ -224,9 +227,15 @@ pub(crate) fn step(
         return undo(context.balancer, nonfinite_gradients(model, views, packs, &squares).into());
     }
     let shrink = clip::factor(norm, context.settings.train.max_grad_norm);
-    let StepContext { optimizer_state, rates, factor, .. } = context;
+    let StepContext { optimizer_state, rates, factor, mut pruning, .. } = context;
     let optimizer = &context.settings.optimizer;
+    if let Some(pruning) = &mut pruning {
+        pruning.observe(&model.parameters, &gradients, shrink);
+    }
     optimizer.step(&mut model.parameters, gradients, optimizer_state, rates, shrink, factor);
+    if let Some(pruning) = pruning {
+        pruning.hold(&mut model.parameters);
+    }
     Ok(StepMetrics { gradient_norm: norm, ..metrics })
 }
 

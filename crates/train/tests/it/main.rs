@@ -10,6 +10,7 @@ mod frozen;
 mod further;
 mod golden;
 mod gradients;
+mod gradual_pruning;
 mod head_lr;
 mod job;
 mod low_rank;

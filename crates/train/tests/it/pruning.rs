@@ -2,7 +2,7 @@
 
 use crate::job::{bert, job};
 use data::{InputField, Row, Split, View};
-use model::pruning::{ColumnGates, Cut, gates};
+use model::pruning::{ColumnGates, Cut, gates, state_gates};
 use polytask_train::{Job, Model, TaskImportance, evaluate, importance};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -39,14 +39,20 @@ fn loss(model: &mut Model, row: &Row) -> f64 {
     scores.tasks[0].loss.unwrap()
 }
 
-/// The mean size of the slope of the rows' losses when weights are changed by `change(weight, place, gate)`, of which gate 1 is none.
-fn slope(job: &mut Job, rows: &[Row], parameters: &[usize], change: &dyn Fn(f32, usize, f32) -> f32) -> f64 {
+/// The mean size of the slope of the rows' losses when weights are changed by `change(parameter, weight, place, gate)`, of which gate 1 is none.
+fn slope(
+    job: &mut Job,
+    rows: &[Row],
+    parameters: &[usize],
+    change: &dyn Fn(usize, f32, usize, f32) -> f32,
+) -> f64 {
     let of_row = |job: &mut Job, row: &Row| {
-        let [up, down] = [1.02, 0.98].map(|gate| {
+        let [up, down] = [1.005, 0.995].map(|gate| {
             let before: BTreeMap<usize, Vec<f32>> =
                 parameters.iter().map(|index| (*index, job.model.parameters.data(*index))).collect();
             for (index, values) in &before {
-                let moved = values.iter().enumerate().map(|(at, value)| change(*value, at, gate)).collect();
+                let moved =
+                    values.iter().enumerate().map(|(at, value)| change(*index, *value, at, gate)).collect();
                 job.model.parameters.set_data(*index, moved).unwrap();
             }
             let loss = loss(&mut job.model, row);
@@ -55,7 +61,7 @@ fn slope(job: &mut Job, rows: &[Row], parameters: &[usize], change: &dyn Fn(f32,
             }
             loss
         });
-        (up - down) / 0.04
+        (up - down) / 0.01
     };
     rows.iter().map(|row| of_row(job, row).abs()).sum::<f64>() / rows.len() as f64
 }
@@ -73,7 +79,7 @@ fn greatest(values: &[f64]) -> usize {
 fn compare(job: &mut Job, rows: &[Row], gates: ColumnGates, found: &[f64], what: &str) {
     assert_eq!(found.len(), gates.count, "{what}");
     let (at, columns) = (greatest(found), gates.count * gates.width);
-    let change = |value: f32, place: usize, gate: f32| match place % columns / gates.width == at {
+    let change = |_, value: f32, place: usize, gate: f32| match place % columns / gates.width == at {
         true => gate * value,
         false => value,
     };
@@ -91,7 +97,26 @@ fn importance_is_the_slope_of_gates() {
         let never = AtomicBool::new(false);
         let found = importance(&mut job, (Split::Train, 100), 17, &never).unwrap().unwrap();
         assert_eq!(was, job.model.parameters.iter().map(|p| p.trainable).collect::<Vec<_>>());
-        let [TaskImportance { rows: 3, layers, ffn, heads, .. }] = &found[..] else { panic!("{found:?}") };
+        let [TaskImportance { rows: 3, layers, ffn, heads, hidden, .. }] = &found[..] else {
+            panic!("{found:?}")
+        };
+        let writers = state_gates(&job.model.trunk);
+        assert_eq!(hidden.len(), if name.contains("modernbert") { 0 } else { 16 }, "{name}");
+        if !hidden.is_empty() {
+            let at = greatest(hidden);
+            let sizes: BTreeMap<usize, usize> = writers
+                .iter()
+                .map(|w| (w.parameter, job.model.parameters.shape(w.parameter).get(1).copied().unwrap_or(1)))
+                .collect();
+            let change = |index: usize, value: f32, place: usize, gate: f32| {
+                let by_column = writers.iter().any(|w| w.parameter == index && w.by_column);
+                let dimension = if by_column { place % 16 } else { place / sizes[&index] };
+                if dimension == at { gate * value } else { value }
+            };
+            let parameters: Vec<usize> = sizes.keys().copied().collect();
+            let expected = slope(&mut job, &rows, &parameters, &change);
+            close(hidden[at], expected, &format!("{name} hidden"));
+        }
         for (layer, gates) in gates(&job.model.trunk).into_iter().enumerate() {
             let what = |part: &str| format!("{name} layer {layer} {part}");
             compare(&mut job, &rows, gates.ffn.unwrap(), &ffn[layer], &what("ffn"));
@@ -99,7 +124,7 @@ fn importance_is_the_slope_of_gates() {
                 compare(&mut job, &rows, gates, &heads[layer], &what("heads"));
             }
             let parameters: Vec<usize> = gates.layer.iter().map(|(parameter, _)| *parameter).collect();
-            let expected = slope(&mut job, &rows, &parameters, &|value, _, gate| gate * value);
+            let expected = slope(&mut job, &rows, &parameters, &|_, value, _, gate| gate * value);
             close(layers[layer], expected, &what("layer"));
         }
     }

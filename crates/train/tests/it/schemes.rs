@@ -15,12 +15,12 @@ fn t5() -> Json {
     json!({"t5": {"layers": 2, "decoder_layers": 1, "hidden": 16, "heads": 2, "dropout": 0.1}})
 }
 
-fn llama() -> Json {
+pub fn llama() -> Json {
     json!({"llama": {"layers": 2, "hidden": 16, "heads": 4, "kv_heads": 2, "dropout": 0.1}})
 }
 
 /// Every scheme, with settings for small networks where the defaults are for large ones, and variants that take other ways.
-fn schemes() -> Vec<SharingConfig> {
+pub fn schemes() -> Vec<SharingConfig> {
     let small = |scheme: SharingConfig| -> SharingConfig {
         let settings = match scheme.name() {
             "lora" | "mtl_lora" | "vera" | "poly" | "hydra_lora" => json!({"rank": 2, "freeze_base": false}),
@@ -60,7 +60,7 @@ fn fits(scheme: &SharingConfig, backbone: &Json) -> bool {
     }
 }
 
-fn job_of(backbone: Json, scheme: &SharingConfig, dropout: f64) -> Job {
+pub fn job_of(backbone: Json, scheme: &SharingConfig, dropout: f64) -> Job {
     let mut job = job_with(&Device::flex(), backbone, 3, dropout);
     let names: Vec<String> = job.model.tasks.iter().map(|task| task.name.clone()).collect();
     let Model { trunk, parameters, .. } = &mut job.model;

@@ -165,5 +165,7 @@ pub fn on_model(config: &Config, model: &Path, manifest: &ModelManifest) -> Conf
         quantization_aware: None,
         heads: None,
     };
+    // What was pruned is.
+    config.pruning = None;
     config
 }

@@ -7,7 +7,7 @@
 use crate::cli::LayersBy;
 use crate::failure::Failure;
 use model::kept_layers;
-use model::pruning::{Cut, CuttableSizes};
+use model::pruning::{Cut, CuttableSizes, kept_columns};
 use serde::Serialize;
 use train::TaskImportance;
 
@@ -23,11 +23,9 @@ pub struct Wanted {
     pub heads: Option<f64>,
     /// The share of the feed-forward columns.
     pub ffn: Option<f64>,
+    /// Dimensions of the states; `None`: all.
+    pub hidden: Option<usize>,
 }
-
-/// From so many columns on their number is a multiple of [`MULTIPLE`], which products are fast for.
-const MANY: usize = 64;
-const MULTIPLE: usize = 8;
 
 impl Wanted {
     /// Refuses shares that are none, and a command that cuts nothing.
@@ -39,9 +37,9 @@ impl Wanted {
                 )]));
             }
         }
-        if self.layers.is_none() && self.heads.is_none() && self.ffn.is_none() {
+        if self.layers.is_none() && self.heads.is_none() && self.ffn.is_none() && self.hidden.is_none() {
             return Err(Failure::refused([
-                "nothing to cut: give --ffn 0.5 (the share of feed-forward columns that stays), --heads 0.5, or --layers 3",
+                "nothing to cut: give --ffn 0.5 (the share of feed-forward columns that stays), --heads 0.5, --layers 3, or --hidden 256",
             ]));
         }
         Ok(())
@@ -58,17 +56,17 @@ impl Wanted {
             return Err(Failure::refused([format!("--ffn: {reason}")]));
         }
         if let (Some(share), Ok(heads)) = (self.heads, sizes.heads) {
-            let (left, possible) = (kept_groups(heads.kv_heads, share), heads.group_counts());
-            if !possible.contains(&left) {
-                let shares =
-                    possible.iter().map(|groups| format!("{:.3}", *groups as f64 / heads.kv_heads as f64));
-                return Err(Failure::refused([format!(
-                    "--heads {share}: {} heads would stay, and transformers wants their number to divide the width of a state; expected \
-                     one of {}",
-                    left * heads.heads_per_group(),
-                    shares.collect::<Vec<_>>().join(", ")
-                )]));
-            }
+            heads
+                .checked(share)
+                .map_err(|reason| Failure::refused([format!("--heads {share}: {reason}")]))?;
+        }
+        if let Some(found) = self.hidden {
+            let groups = self.heads.zip(sizes.heads.ok()).map(|(share, heads)| heads.kept(share));
+            let checked = match sizes.hidden {
+                Ok(width) => width.checked(found, groups).map(drop),
+                Err(reason) => Err(reason.to_owned()),
+            };
+            checked.map_err(|reason| Failure::refused([format!("--hidden {found}: {reason}")]))?;
         }
         if let (Some(_), Err(reason)) = (self.layers, sizes.layers) {
             return Err(Failure::refused([format!("--layers: {reason}")]));
@@ -81,16 +79,25 @@ impl Wanted {
         }
     }
 
-    /// What stays, by the importance of tasks that count for `weights`.
-    pub fn choose(&self, tasks: &[TaskImportance], weights: &[f64], sizes: &CuttableSizes) -> Cut {
+    /// What stays, by the importance of tasks that count for `weights`. `gone` are the layers that go by the losses without them.
+    pub fn choose(
+        &self,
+        tasks: &[TaskImportance],
+        gone: Option<&[usize]>,
+        weights: &[f64],
+        (layers, sizes): (usize, &CuttableSizes),
+    ) -> Cut {
         let layers = self.layers.map(|kept| {
             let by_layer = weighted_importance(tasks, weights, |task| {
                 task.layers.iter().map(|layer| vec![*layer]).collect()
             });
             let of: Vec<f64> = by_layer.into_iter().flatten().collect();
-            match self.by {
-                LayersBy::Importance => greatest(&of, kept, sizes.first_layer_stays.then_some(0)),
-                LayersBy::Spacing => kept_layers(of.len(), kept),
+            match (self.by, gone) {
+                (LayersBy::Loss, Some(gone)) => (0..layers).filter(|layer| !gone.contains(layer)).collect(),
+                (LayersBy::Loss | LayersBy::Importance, _) => {
+                    greatest(&of, kept, sizes.first_layer_stays.then_some(0))
+                }
+                (LayersBy::Spacing, _) => kept_layers(layers, kept),
             }
         });
         let most = |of: fn(&TaskImportance) -> Vec<Vec<f64>>, kept: &dyn Fn(usize) -> usize| {
@@ -100,24 +107,21 @@ impl Wanted {
         Cut {
             layers,
             ffn: self.ffn.map(|share| most(|task| task.ffn.clone(), &|count| kept_columns(count, share))),
-            head_groups: self
-                .heads
-                .map(|share| most(|task| task.heads.clone(), &|count| kept_groups(count, share))),
+            head_groups: self.groups(sizes).map(|groups| most(|task| task.heads.clone(), &|_| groups)),
+            hidden: self.hidden.map(|kept| {
+                let of = weighted_importance(tasks, weights, |task| vec![task.hidden.clone()]);
+                greatest(&of.into_iter().flatten().collect::<Vec<_>>(), kept, None)
+            }),
         }
     }
-}
 
-fn kept_groups(count: usize, share: f64) -> usize {
-    ((count as f64 * share).round() as usize).clamp(1, count)
-}
-
-fn kept_columns(count: usize, share: f64) -> usize {
-    if share >= 1.0 {
-        return count;
+    /// How many groups of heads stay, where some are to go: by themselves, or with the width of states.
+    fn groups(&self, sizes: &CuttableSizes) -> Option<usize> {
+        let asked = self.heads.zip(sizes.heads.ok()).map(|(share, heads)| heads.kept(share));
+        let following =
+            self.hidden.zip(sizes.hidden.ok()).and_then(|(kept, width)| width.checked(kept, asked).ok());
+        following.flatten().or(asked)
     }
-    let unit = if count >= MANY { MULTIPLE } else { 1 };
-    let units = (count as f64 * share / unit as f64).round() as usize;
-    (units * unit).clamp(unit.min(count), count)
 }
 
 /// The importance of structures for all tasks, the sum of their shares in each task's own.
@@ -167,12 +171,20 @@ mod tests {
     use super::*;
 
     fn task(ffn: Vec<Vec<f64>>, layers: Vec<f64>) -> TaskImportance {
-        TaskImportance { task: "t".into(), rows: 1, layers, heads: vec![vec![]; ffn.len()], ffn }
+        TaskImportance {
+            task: "t".into(),
+            rows: 1,
+            layers,
+            heads: vec![vec![]; ffn.len()],
+            ffn,
+            hidden: vec![],
+        }
     }
 
     const FREE: CuttableSizes = CuttableSizes {
         ffn: Ok("intermediate_size"),
         heads: Err("none"),
+        hidden: Err("none"),
         layers: Ok(()),
         first_layer_stays: false,
     };
@@ -184,33 +196,29 @@ mod tests {
             task(vec![vec![4.0, 3.0, 2.0, 1.0]], vec![1.0]),
             task(vec![vec![0.0, 1000.0, 2000.0, 3000.0]], vec![1.0]),
         ];
-        let wanted = Wanted { layers: None, by: LayersBy::Importance, heads: None, ffn: Some(0.5) };
-        let ffn = |weights: [f64; 2]| wanted.choose(&tasks, &weights, &FREE).ffn.unwrap();
+        let wanted =
+            Wanted { layers: None, by: LayersBy::Importance, heads: None, ffn: Some(0.5), hidden: None };
+        let ffn = |weights: [f64; 2]| wanted.choose(&tasks, None, &weights, (1, &FREE)).ffn.unwrap();
         assert_eq!(ffn([1.0, 1.0]), [[2, 3]]);
         assert_eq!(ffn([5.0, 1.0]), [[0, 1]]);
         assert_eq!(ffn([0.0, 1.0]), [[2, 3]]);
         // A task that depends on nothing changes nothing.
         let none = [tasks[0].clone(), task(vec![vec![0.0; 4]], vec![0.0])];
-        assert_eq!(wanted.choose(&none, &[1.0, 1.0], &FREE).ffn.unwrap(), [[0, 1]]);
+        assert_eq!(wanted.choose(&none, None, &[1.0, 1.0], (1, &FREE)).ffn.unwrap(), [[0, 1]]);
     }
 
     #[test]
     fn layers_stay_by_importance_or_spacing() {
         let tasks = [task(vec![vec![]; 4], vec![1.0, 4.0, 2.0, 3.0])];
         let layers = |by, first_layer_stays| {
-            let wanted = Wanted { layers: Some(2), by, heads: None, ffn: None };
+            let wanted = Wanted { layers: Some(2), by, heads: None, ffn: None, hidden: None };
             let sizes = CuttableSizes { first_layer_stays, ..FREE };
-            wanted.choose(&tasks, &[1.0], &sizes).layers.unwrap()
+            wanted.choose(&tasks, Some(&[1, 3]), &[1.0], (4, &sizes)).layers.unwrap()
         };
+        assert_eq!(layers(LayersBy::Loss, false), [0, 2]);
         assert_eq!(layers(LayersBy::Importance, false), [1, 3]);
         assert_eq!(layers(LayersBy::Importance, true), [0, 1]);
         assert_eq!(layers(LayersBy::Spacing, false), [0, 2]);
-    }
-
-    #[test]
-    fn many_columns_stay_by_eights() {
-        let found = [(1536, 0.5), (100, 0.5), (10, 0.25), (100, 1.0), (64, 0.001), (3, 0.001)];
-        assert_eq!(found.map(|(count, share)| kept_columns(count, share)), [768, 48, 3, 100, 8, 1]);
     }
 
     #[test]

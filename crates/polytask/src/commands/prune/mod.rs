@@ -2,6 +2,7 @@
 //! the same sort, which is trained further to win back what it lost.
 
 mod choice;
+mod measured;
 mod record;
 
 use crate::cli;
@@ -15,10 +16,14 @@ use crate::job::measured::measure_change;
 use crate::job::run_lock::RunLock;
 use crate::terminal::output;
 use ::model::pruning::Cut;
-use ::train::{Job, Model, ModelManifest, RunDir, ScoreTable, TaskImportance, importance};
+use ::train::{
+    Job, LayerSearch, Model, ModelManifest, RunDir, ScoreTable, SearchStep, importance_of, losses_without,
+    rows_hash,
+};
 use burn::tensor::Device;
 use choice::Wanted;
 use data::Split;
+use measured::{Fingerprint, Measured};
 use model::SharingConfig;
 use record::{Pruned, Text};
 use std::path::{Path, PathBuf};
@@ -33,7 +38,13 @@ pub fn is_pruned(root: &Path) -> bool {
 
 /// Measures, cuts, scores and writes.
 pub fn prune(args: &cli::Prune) -> Result<u8, Failure> {
-    let wanted = Wanted { layers: args.layers, by: args.layers_by, heads: args.heads, ffn: args.ffn };
+    let wanted = Wanted {
+        layers: args.layers,
+        by: args.layers_by,
+        heads: args.heads,
+        ffn: args.ffn,
+        hidden: args.hidden,
+    };
     wanted.check()?;
     let split = evaluate::split(&args.split)?;
     let run = RunDir::new(&args.run);
@@ -50,7 +61,10 @@ pub fn prune(args: &cli::Prune) -> Result<u8, Failure> {
     let model = model.into_folded_for_all(&dir).map_err(|e| Failure::refused([e]))?;
     wanted.check_network(model.trunk.layers(), &model.trunk.cuttable())?;
     let out = RunDir::new(&args.out);
-    let lock = RunLock::create_for(&out, "--out")?;
+    let lock = match measured::is_unfinished(&out) {
+        true => RunLock::existing(&out)?,
+        false => RunLock::create_for(&out, "--out")?,
+    };
     let threads = config.train.threads;
     let work = Prune { args, wanted, split, config, device, dir, out };
     let code = with_threads(threads, move || work.run(model))?;
@@ -87,22 +101,26 @@ impl Prune<'_> {
         splits.dedup();
         let mut job = assemble_saved(&self.config, model, &splits)?.job;
         let refused = |e: ::train::TrainError| Failure::refused([e]);
-        let found = importance(&mut job, (self.split, self.args.rows), self.args.seed, stop_flag());
-        let Some(tasks) = found.map_err(refused)? else {
+        let mut measured = Measured::open(self.out.root(), self.fingerprint(&job)?);
+        if self.measure(&mut job, &mut measured)?.is_none() {
             return Err(Failure {
-                messages: vec!["interrupted; nothing was written".into()],
+                messages: vec![format!(
+                    "interrupted; the same command goes on with what has been measured, which is in {}",
+                    self.out.root().display()
+                )],
                 code: INTERRUPTED,
             });
-        };
-        let cut = self.choose(&job, &tasks);
+        }
+        let cut = self.choose(&job, &measured);
         let small = job.model.cut(&cut, &self.dir, &self.device).map_err(refused)?;
         small.save(&self.out.model(), 0, ScoreTable::default()).map_err(Failure::failed)?;
         let config = self.config_of(&small)?;
         write(&self.out.config(), config.resolved_toml().as_bytes())?;
         let small = assemble_saved(&self.config, small, &[Split::Validation])?.job;
-        let record = self.measured(tasks, cut, &job, &small);
+        let record = self.record(&measured, cut, &job, &small);
         let json = serde_json::to_vec_pretty(&record).map_err(Failure::failed)?;
         write(&self.out.root().join(RECORD), &json)?;
+        measured.remove()?;
         match self.args.json {
             true => output::line(serde_json::to_string(&record).map_err(Failure::failed)?),
             false => output::text(Text { record: &record, out: self.out.root() }.all()),
@@ -110,9 +128,65 @@ impl Prune<'_> {
         Ok(0)
     }
 
-    fn choose(&self, job: &Job, tasks: &[TaskImportance]) -> Cut {
-        let weights: Vec<f64> = job.model.tasks.iter().map(|slot| slot.training.importance).collect();
-        self.wanted.choose(tasks, &weights, &job.model.trunk.cuttable())
+    /// Everything that the measurements depend on.
+    fn fingerprint(&self, job: &Job) -> Result<Fingerprint, Failure> {
+        let manifest = self.dir.join("polytask.json");
+        let bytes = std::fs::read(&manifest).map_err(|e| Failure::io("reading", &manifest, e))?;
+        let rows = job.views.of(self.split).iter().map(rows_hash).collect::<Vec<_>>().join(" ");
+        let of = [
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("model", blake3::hash(&bytes).to_hex().to_string()),
+            ("device", format!("{:?}", self.args.device.unwrap_or(self.config.train.device))),
+            ("--split", self.split.name().to_owned()),
+            ("--rows", self.args.rows.to_string()),
+            ("--seed", self.args.seed.to_string()),
+            ("--hidden", self.wanted.hidden.is_some().to_string()),
+            ("text of the rows", rows),
+        ];
+        Ok(of.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+
+    /// Measures what is not known, and keeps it as it comes; `None` when interrupted.
+    fn measure(&self, job: &mut Job, measured: &mut Measured) -> Result<Option<()>, Failure> {
+        let refused = |e: ::train::TrainError| Failure::refused([e]);
+        let rows = (self.split, self.args.rows);
+        for task in measured.importance.len()..job.model.tasks.len() {
+            let with_hidden = self.wanted.hidden.is_some();
+            let found = importance_of(job, task, rows, self.args.seed, with_hidden, stop_flag());
+            let found = found.map_err(refused)?;
+            let Some(found) = found else { return Ok(None) };
+            measured.importance.push(found);
+            measured.save()?;
+        }
+        let Some(mut search) = self.search(job, measured) else { return Ok(Some(())) };
+        let tokens = self.config.train.evaluation_tokens();
+        while let SearchStep::Measure(layers) = search.next() {
+            let found = losses_without(job, layers, rows, self.args.seed, tokens, stop_flag());
+            let Some(found) = found.map_err(refused)? else { return Ok(None) };
+            measured.losses.push(found.clone());
+            measured.save()?;
+            search.add(found);
+        }
+        Ok(Some(()))
+    }
+
+    /// The search for the layers that stay, where it goes by the losses without them.
+    fn search(&self, job: &Job, measured: &Measured) -> Option<LayerSearch> {
+        let kept = self.wanted.layers.filter(|_| self.wanted.by == cli::LayersBy::Loss)?;
+        let trunk = &job.model.trunk;
+        let first_stays = trunk.cuttable().first_layer_stays;
+        let known = measured.losses.clone();
+        Some(LayerSearch::new((trunk.layers(), kept), first_stays, weights(job), known))
+    }
+
+    fn choose(&self, job: &Job, measured: &Measured) -> Cut {
+        let gone = self.search(job, measured).map(|search| match search.next() {
+            SearchStep::Done(order) => order,
+            SearchStep::Measure(layers) => layers,
+        });
+        let trunk = &job.model.trunk;
+        let sizes = (trunk.layers(), &trunk.cuttable());
+        self.wanted.choose(&measured.importance, gone.as_deref(), &weights(job), sizes)
     }
 
     /// The config that trains the pruned model further, beginning with its heads.
@@ -126,10 +200,16 @@ impl Prune<'_> {
     }
 
     /// Scores both models, and says what they take.
-    fn measured(&self, tasks: Vec<TaskImportance>, cut: Cut, job: &Job, small: &Job) -> Pruned {
+    fn record(&self, measured: &Measured, cut: Cut, job: &Job, small: &Job) -> Pruned {
         let (tokens, out) = (self.config.train.evaluation_tokens(), self.out.model());
         let (mut scores, models) = measure_change([job, small], [&self.dir, &out], tokens);
-        scores.retain(|row| tasks.iter().any(|task| task.task == row.task));
-        Pruned::new(self, (tasks, cut), scores, models)
+        scores.retain(|row| measured.importance.iter().any(|task| task.task == row.task));
+        let order = self.search(job, measured).map(|search| search.next());
+        Pruned::new(self, measured, (cut, order), scores, models)
     }
+}
+
+/// How much each task counts.
+fn weights(job: &Job) -> Vec<f64> {
+    job.model.tasks.iter().map(|slot| slot.training.importance).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::Prune;
 use super::choice::{Wanted, kept_share};
+use super::measured::Measured;
 use crate::distill::teachers::shown;
 use crate::job::measured::{ModelRow, TaskChange, changes_table, models_table};
 use crate::terminal::figures::{count, points};
@@ -9,7 +10,7 @@ use crate::terminal::table::Table;
 use model::pruning::Cut;
 use serde::Serialize;
 use std::path::Path;
-use train::TaskImportance;
+use train::{LossesWithout, SearchStep, TaskImportance};
 
 /// `prune.json`
 #[derive(Debug, Clone, Serialize)]
@@ -28,6 +29,8 @@ pub struct Pruned {
     kept: Kept,
     /// What each task depends on.
     importance: Vec<Importance>,
+    /// What the tasks' losses are without layers, where these were chosen by that; null otherwise.
+    without_layers: Option<WithoutLayers>,
     /// Of each task with labelled validation rows.
     tasks: Vec<TaskChange>,
     /// The model as it was.
@@ -45,6 +48,8 @@ struct Kept {
     head_groups: Option<Vec<Vec<usize>>>,
     /// Feed-forward columns by layer; null: all.
     ffn: Option<Vec<Vec<usize>>>,
+    /// Dimensions of states; null: all.
+    hidden: Option<Vec<usize>>,
 }
 
 /// What a task depends on: means over its rows of the size of the derivative of the row's loss by a structure's gate.
@@ -55,12 +60,31 @@ struct Importance {
     layers: Vec<f64>,
     head_groups: Vec<Vec<f64>>,
     ffn: Vec<Vec<f64>>,
+    /// Of dimensions of states; empty where these were not cut.
+    hidden: Vec<f64>,
+}
+
+/// The losses of the search for the layers that stay.
+#[derive(Debug, Clone, Serialize)]
+struct WithoutLayers {
+    /// Those that went, the least harmful one first.
+    order: Vec<usize>,
+    /// Of the whole model, and without some layers: mean losses in the order of the tasks.
+    losses: Vec<LossesWithout>,
+}
+
+impl WithoutLayers {
+    /// The losses of the tasks without some layers.
+    fn losses(&self, layers: &[usize]) -> Option<&[Option<f64>]> {
+        self.losses.iter().find(|found| found.layers == layers).map(|found| &found.losses[..])
+    }
 }
 
 impl Pruned {
     pub(super) fn new(
         of: &Prune<'_>,
-        (tasks, cut): (Vec<TaskImportance>, Cut),
+        measured: &Measured,
+        (cut, order): (Cut, Option<SearchStep>),
         scores: Vec<TaskChange>,
         [before, after]: [ModelRow; 2],
     ) -> Self {
@@ -70,6 +94,7 @@ impl Pruned {
             layers: task.layers,
             head_groups: task.heads,
             ffn: task.ffn,
+            hidden: task.hidden,
         };
         Pruned {
             polytask: env!("CARGO_PKG_VERSION"),
@@ -77,8 +102,14 @@ impl Pruned {
             layers_by: of.wanted.by.name(),
             split: of.split.name(),
             seed: of.args.seed,
-            kept: Kept { layers: cut.layers, head_groups: cut.head_groups, ffn: cut.ffn },
-            importance: tasks.into_iter().map(importance).collect(),
+            kept: Kept { layers: cut.layers, head_groups: cut.head_groups, ffn: cut.ffn, hidden: cut.hidden },
+            importance: measured.importance.iter().cloned().map(importance).collect(),
+            without_layers: match order {
+                Some(SearchStep::Done(order)) => {
+                    Some(WithoutLayers { order, losses: measured.losses.clone() })
+                }
+                _ => None,
+            },
             tasks: scores,
             before,
             after,
@@ -96,8 +127,9 @@ impl Text<'_> {
     pub(super) fn all(&self) -> String {
         let out = self.out.display();
         format!(
-            "{}\n{}\n{}\n{}\n  next: polytask train {out}/config.toml --run {out}-tuned, to win back what was lost; or polytask evaluate {out}\n",
+            "{}\n{}{}\n{}\n{}\n  next: polytask train {out}/config.toml --run {out}-tuned, to win back what was lost; or polytask evaluate {out}\n",
             self.layers(),
+            self.without_layers(),
             self.shares(),
             self.scores(),
             self.models()
@@ -126,12 +158,55 @@ impl Text<'_> {
         )
     }
 
+    /// How the loss of every task changes without each layer, and then without that one which went, and so on.
+    fn without_layers(&self) -> String {
+        let Pruned { importance, without_layers, .. } = self.record;
+        let Some(found) = without_layers else { return String::new() };
+        let Some(whole) = found.losses(&[]) else { return String::new() };
+        let mut header = vec!["without"];
+        header.extend(importance.iter().map(|task| task.task.as_str()));
+        let mut table = Table::new(&header);
+        let mut row = |name: String, cells: Vec<String>| {
+            table.row([vec![name], cells].concat());
+        };
+        let plain = |loss: &Option<f64>| loss.map_or("-".into(), |loss| format!("{loss:.3}"));
+        row("nothing".into(), whole.iter().map(plain).collect());
+        let layers = importance.first().map_or(0, |task| task.layers.len());
+        let singles = (0..layers).map(|layer| vec![layer]);
+        let ordered = (2..=found.order.len()).map(|count| {
+            let mut gone = found.order[..count].to_vec();
+            gone.sort_unstable();
+            gone
+        });
+        for gone in singles.chain(ordered) {
+            let Some(losses) = found.losses(&gone) else { continue };
+            let change = |(loss, whole): (&Option<f64>, &Option<f64>)| match (loss, whole) {
+                (Some(loss), Some(whole)) => format!("{:+.3}", loss - whole),
+                _ => "-".into(),
+            };
+            let name = gone.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            row(name, losses.iter().zip(whole).map(change).collect());
+        }
+        let order = match &found.order[..] {
+            [] => "none went".to_owned(),
+            order => format!(
+                "went, in this order: {}",
+                order.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+            ),
+        };
+        format!(
+            "  the loss of every task on those rows, and its change without a layer; {order}\n\n{}\n",
+            table.render()
+        )
+    }
+
     /// How much of what every task depends on has stayed.
     fn shares(&self) -> String {
         let Pruned { importance, kept, .. } = self.record;
         let layers = kept.layers.as_deref();
-        let mut table = Table::new(&["task", "rows", "layers", "heads", "ffn"]);
+        let mut table = Table::new(&["task", "rows", "layers", "heads", "ffn", "hidden"]);
         let shown = |share: Option<f64>| share.map_or("-".into(), points);
+        let hidden = kept.hidden.clone().map(|kept| vec![kept]);
         for task in importance {
             let by_layer: Vec<Vec<f64>> = task.layers.iter().map(|layer| vec![*layer]).collect();
             table.row([
@@ -140,6 +215,7 @@ impl Text<'_> {
                 shown(kept_share(&by_layer, None, layers)),
                 shown(kept_share(&task.head_groups, kept.head_groups.as_deref(), layers)),
                 shown(kept_share(&task.ffn, kept.ffn.as_deref(), layers)),
+                shown(kept_share(std::slice::from_ref(&task.hidden), hidden.as_deref(), None)),
             ]);
         }
         format!("  how much of that has stayed, in percent of each task's own\n\n{}", table.render())

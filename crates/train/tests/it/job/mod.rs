@@ -50,6 +50,7 @@ pub fn settings(json: Json) -> Settings {
         balance: part("balance").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
         sampling: part("sampling").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
         phases: part("phases").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
+        pruning: part("pruning").map(|p| serde_json::from_value(p).unwrap()),
         orders: part("orders").map_or_else(Default::default, |s| serde_json::from_value(s).unwrap()),
         cache_frozen: json.get("cache_frozen").is_some_and(|c| c == true),
         fresh_decoder: false,

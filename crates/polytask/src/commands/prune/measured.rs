@@ -1,0 +1,98 @@
+//! What has been measured, kept in the directory of the result until that is complete, so that a command that was interrupted or killed
+//! does not measure it again.
+
+use super::RECORD;
+use crate::commands::train::write;
+use crate::failure::Failure;
+use crate::terminal::output;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use train::{LossesWithout, RunDir, TaskImportance};
+
+/// The file.
+const FILE: &str = "measured.json";
+
+/// What the measurements are a function of, by name; all of it has to be equal for them to count.
+pub(super) type Fingerprint = BTreeMap<String, String>;
+
+/// The measurements of an unfinished command.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Measured {
+    fingerprint: Fingerprint,
+    /// Of the tasks that were measured, in their order.
+    pub(super) importance: Vec<TaskImportance>,
+    /// Of the whole model, and without some layers.
+    pub(super) losses: Vec<LossesWithout>,
+    #[serde(skip)]
+    path: PathBuf,
+}
+
+/// Whether a directory is that of a command that was interrupted: it has what was measured, what a result consists of, and no more.
+pub(super) fn is_unfinished(out: &RunDir) -> bool {
+    let known = [out.config(), out.model(), out.lock(), out.root().join(FILE)];
+    let is_known = |path: PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        known.contains(&path) || name.starts_with('.')
+    };
+    let Ok(entries) = fs::read_dir(out.root()) else { return false };
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    out.root().join(FILE).is_file() && !out.root().join(RECORD).exists() && paths.all(is_known)
+}
+
+impl Measured {
+    /// What an interrupted command has left in `out`, where it measured the same; nothing otherwise.
+    pub(super) fn open(out: &Path, fingerprint: Fingerprint) -> Measured {
+        let path = out.join(FILE);
+        let none = |fingerprint| Measured {
+            fingerprint,
+            importance: Vec::new(),
+            losses: Vec::new(),
+            path: path.clone(),
+        };
+        let Ok(bytes) = fs::read(&path) else { return none(fingerprint) };
+        let found = match serde_json::from_slice::<Measured>(&bytes) {
+            Ok(found) => found,
+            Err(error) => {
+                output::error(format_args!(
+                    "note: {} cannot be read ({error}): all is measured again",
+                    path.display()
+                ));
+                return none(fingerprint);
+            }
+        };
+        let differs = fingerprint.iter().find(|(key, value)| found.fingerprint.get(*key) != Some(value));
+        match differs {
+            None => {
+                let measured = found.importance.len() + found.losses.len();
+                output::error(format_args!(
+                    "note: {} has {measured} measurements of an interrupted command, which are not made again",
+                    path.display()
+                ));
+                Measured { path, ..found }
+            }
+            Some((key, _)) => {
+                output::error(format_args!(
+                    "note: {} is of another {key}: all is measured again",
+                    path.display()
+                ));
+                none(fingerprint)
+            }
+        }
+    }
+
+    /// Keeps what there is.
+    pub(super) fn save(&self) -> Result<(), Failure> {
+        write(&self.path, &serde_json::to_vec(self).map_err(Failure::failed)?)
+    }
+
+    /// The result is complete.
+    pub(super) fn remove(&self) -> Result<(), Failure> {
+        match fs::remove_file(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Failure::io("removing", &self.path, e)),
+            _ => Ok(()),
+        }
+    }
+}
