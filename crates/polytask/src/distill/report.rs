@@ -1,9 +1,10 @@
 //! A student beside its teachers: the score of each task, parameters, size on disk, and rows per second on the validation split.
 
 use super::teachers::{Teacher, plans, shown};
-use crate::commands::train::write as write_file;
+use crate::commands::{open_model, train::write as write_file};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::job::assemble::assemble_saved;
 use crate::job::measured::{ModelRow, TaskScore, measure, models_table};
 use crate::job::token_cache::TokenCache;
 use crate::terminal::figures::{change, count, points};
@@ -51,11 +52,10 @@ pub fn write(config: &Config, job: &Job, run: &RunDir, device: &Device, say: boo
     let names: Vec<&str> = job.model.tasks.iter().map(|slot| slot.name.as_str()).collect();
     let is_taught = |task: &str| job.model.tasks.iter().any(|s| s.name == task && s.head.teacher().is_some());
     let tokens = config.train.evaluation_tokens();
-    let (student_scores, student) = {
-        let wanted = |task: &str| is_taught(task);
-        let views = job.views.of(Split::Validation);
-        measure(&job.model, wanted, views, tokens, &run.model())
-    };
+    // What was written may be smaller than what was trained: what pruning set to zero is cut out.
+    let saved = assemble_saved(config, open_model(run.root(), device)?, &[Split::Validation])?.job;
+    let views = saved.views.of(Split::Validation);
+    let (student_scores, student) = measure(&saved.model, is_taught, views, tokens, &run.model());
     let mut found = Distilled { tasks: Vec::new(), teachers: Vec::new(), student };
     for plan in plans(distill, &names) {
         let mut teacher = Teacher::open(&plan, &job.model, device)?;

@@ -285,3 +285,21 @@ fn written_tokens_are_learned_from_a_teacher() {
         "{told}"
     );
 }
+
+#[test]
+fn what_is_measured_of_a_pruned_student_is_what_was_written() {
+    let bench = Bench::new();
+    let rows = "train.jsonl";
+    train(&bench, "topic", &config(BERT, rows, &BOTH[..1], ""));
+    train(&bench, "tags", &config(BERT, rows, &BOTH[1..], ""));
+    let parameters = |name: &str, more: &str| {
+        bench.write(&format!("{name}.toml"), config(BERT, rows, &BOTH, &format!("{TEACHERS}{more}")));
+        succeed(&bench, &["distill", &format!("{name}.toml"), "--run", name]);
+        let told: Value =
+            serde_json::from_slice(&fs::read(bench.path(&format!("{name}/distill.json"))).unwrap()).unwrap();
+        told["student"]["parameters"].as_u64().unwrap()
+    };
+    let whole = parameters("whole", "");
+    // Of 64 columns of each of three layers half, with two weights of 16 numbers and a bias.
+    assert_eq!(whole - parameters("half", "[pruning]\nffn = 0.5\n"), 3 * 32 * (2 * 16 + 1));
+}
