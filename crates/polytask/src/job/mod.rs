@@ -5,6 +5,7 @@ pub mod assemble;
 pub mod corpora;
 pub mod measured;
 pub mod out_of_domain;
+pub mod result_dir;
 pub mod run_lock;
 pub mod run_process;
 mod saved_heads;

@@ -207,3 +207,29 @@ fn training_that_knows_of_the_rounding_is_scored_as_it_will_be() {
         bench.run(&["train", "job.toml", "--run", "x", "--set", "model.quantization_aware=\"f32\""]);
     assert!(refused.code == 2 && refused.err.contains("not rounded"), "{}", refused.err);
 }
+
+#[test]
+fn a_command_that_was_killed_is_started_again() {
+    let bench = Bench::new();
+    let set = format!("model.backbone={}", BACKBONES[0]);
+    succeed(&bench, &["train", "job.toml", "--run", "whole", "--set", &set, "--set", "train.epochs=1"]);
+    succeed(&bench, &["quantize", "whole", "--out", "right"]);
+    // What a process leaves that is killed while it writes: the marker, and a part of the model.
+    bench.write("small/unfinished.json", "{}");
+    bench.write("small/model/config.json", "{");
+    succeed(&bench, &["quantize", "whole", "--out", "small"]);
+    assert!(!bench.path("small/unfinished.json").exists());
+    let [a, b] = ["right", "small"]
+        .map(|run| fs::read(bench.path(&format!("{run}/model/model.safetensors"))).unwrap());
+    assert!(a == b);
+    // What is complete is not written over, nor what is somebody else's.
+    bench.write("other/unfinished.json", "{}");
+    bench.write("other/notes.txt", "mine");
+    for out in ["small", "other"] {
+        let refused = bench.run(&["quantize", "whole", "--out", out]);
+        assert!(refused.code == 2, "{}", refused.err);
+    }
+    // A command that is refused leaves nothing.
+    let refused = bench.run(&["quantize", "small", "--out", "none"]);
+    assert!(refused.code == 2 && !bench.path("none").exists(), "{}", refused.err);
+}

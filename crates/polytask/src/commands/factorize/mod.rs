@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::job::assemble::assemble_saved;
 use crate::job::measured::measure_change;
-use crate::job::run_lock::RunLock;
+use crate::job::result_dir::ResultDir;
 use crate::terminal::output;
 use ::model::{SharingConfig, factorization::factorizable, pruning::Cut};
 use ::train::{Job, Model, RowChoice, RunDir, ScoreTable, TrainError, input_statistics};
@@ -56,11 +56,11 @@ pub fn factorize(args: &cli::Factorize) -> Result<u8, Failure> {
         }
     };
     let out = RunDir::new(&args.out);
-    let lock = RunLock::create_for(&out, "--out")?;
+    let dir_of_result = ResultDir::begin(out.root(), RECORD)?;
     let threads = config.train.threads;
     let work = Factorize { args, wanted, split, config, device, dir, out };
     let code = with_threads(threads, move || work.run(model))?;
-    drop(lock);
+    dir_of_result.finish()?;
     Ok(code)
 }
 

@@ -1,7 +1,6 @@
 //! What has been measured, kept in the directory of the result until that is complete, so that a command that was interrupted or killed
 //! does not measure it again.
 
-use super::RECORD;
 use crate::commands::train::write;
 use crate::failure::Failure;
 use crate::terminal::output;
@@ -9,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use train::{LossesWithout, RunDir, TaskImportance};
+use train::{LossesWithout, TaskImportance};
 
 /// The file.
-const FILE: &str = "measured.json";
+pub(super) const FILE: &str = "measured.json";
 
 /// What the measurements are a function of, by name; all of it has to be equal for them to count.
 pub(super) type Fingerprint = BTreeMap<String, String>;
@@ -28,18 +27,6 @@ pub(super) struct Measured {
     pub(super) losses: Vec<LossesWithout>,
     #[serde(skip)]
     path: PathBuf,
-}
-
-/// Whether a directory is that of a command that was interrupted: it has what was measured, what a result consists of, and no more.
-pub(super) fn is_unfinished(out: &RunDir) -> bool {
-    let known = [out.config(), out.model(), out.lock(), out.root().join(FILE)];
-    let is_known = |path: PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        known.contains(&path) || name.starts_with('.')
-    };
-    let Ok(entries) = fs::read_dir(out.root()) else { return false };
-    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    out.root().join(FILE).is_file() && !out.root().join(RECORD).exists() && paths.all(is_known)
 }
 
 impl Measured {
@@ -86,13 +73,5 @@ impl Measured {
     /// Keeps what there is.
     pub(super) fn save(&self) -> Result<(), Failure> {
         write(&self.path, &serde_json::to_vec(self).map_err(Failure::failed)?)
-    }
-
-    /// The result is complete.
-    pub(super) fn remove(&self) -> Result<(), Failure> {
-        match fs::remove_file(&self.path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Failure::io("removing", &self.path, e)),
-            _ => Ok(()),
-        }
     }
 }

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::job::assemble::assemble_saved;
 use crate::job::measured::measure_change;
-use crate::job::run_lock::RunLock;
+use crate::job::result_dir::ResultDir;
 use crate::terminal::output;
 use ::model::pruning::Cut;
 use ::train::{
@@ -61,14 +61,13 @@ pub fn prune(args: &cli::Prune) -> Result<u8, Failure> {
     let model = model.into_folded_for_all(&dir).map_err(|e| Failure::refused([e]))?;
     wanted.check_network(model.trunk.layers(), &model.trunk.cuttable())?;
     let out = RunDir::new(&args.out);
-    let lock = match measured::is_unfinished(&out) {
-        true => RunLock::existing(&out)?,
-        false => RunLock::create_for(&out, "--out")?,
-    };
+    let dir_of_result = ResultDir::with_marker(out.root(), measured::FILE, RECORD)?;
     let threads = config.train.threads;
     let work = Prune { args, wanted, split, config, device, dir, out };
     let code = with_threads(threads, move || work.run(model))?;
-    drop(lock);
+    if code == 0 {
+        dir_of_result.finish()?;
+    }
     Ok(code)
 }
 
@@ -120,7 +119,6 @@ impl Prune<'_> {
         let record = self.record(&measured, cut, &job, &small);
         let json = serde_json::to_vec_pretty(&record).map_err(Failure::failed)?;
         write(&self.out.root().join(RECORD), &json)?;
-        measured.remove()?;
         match self.args.json {
             true => output::line(serde_json::to_string(&record).map_err(Failure::failed)?),
             false => output::text(Text { record: &record, out: self.out.root() }.all()),

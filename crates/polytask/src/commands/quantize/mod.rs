@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::job::assemble::assemble_saved;
 use crate::job::measured::{ModelRow, TaskChange, measure_change};
-use crate::job::run_lock::RunLock;
+use crate::job::result_dir::ResultDir;
 use crate::terminal::output;
 use ::model::quantization::{Int4Rounding, WeightType};
 use ::model::{DeviceName, Gram};
@@ -66,10 +66,10 @@ pub fn quantize(args: &cli::Quantize) -> Result<u8, Failure> {
     let config = config_of_run(&run)?;
     let device = open_device(DeviceName::Cpu)?;
     let out = RunDir::new(&args.out);
-    let lock = RunLock::create_for(&out, "--out")?;
+    let dir_of_result = ResultDir::begin(out.root(), RECORD)?;
     let threads = config.train.threads;
     let code = with_threads(threads, || run_quantize(args, &run, &out, &config, &device))?;
-    drop(lock);
+    dir_of_result.finish()?;
     Ok(code)
 }
 
