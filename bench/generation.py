@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Greedy generation by a small decoder beside transformers' `generate`: one prompt, and many at once.
 
-  python bench/generation.py --data DIR --model DIR [--python PYTHON] [--rounds 3] [--tokens 64] [--rows 16] [--threads 2]
+  python bench/generation.py --data DIR --model DIR [--python PYTHON] [--rounds 3] [--tokens 64] [--rows 16] [--threads 2] [--bits 8,4]
 
 DIR of --data holds the corpora as examples/README.md lays them out, that of --model a decoder in Hugging Face layout with its
 tokenizer. PYTHON has torch and transformers. Both write --tokens tokens in f32 after the same sentences, with keys and values kept,
 whatever token comes; sentences differ in length, and transformers pads them on the left. Ours is the running command `predict`, to which
 lines are sent and whose answers are waited for, so that its time has the tokenizer and the printing in it. Counted are tokens written a
-second; the first answer is not counted. In a round each has its turn; printed are medians over the rounds, and from the least to the most.
+second; the first answer is not counted. In a round each has its turn; with --bits also what `polytask quantize` makes of the model; printed are medians over the rounds, and from the least to the most.
 """
 import argparse, json, os, pathlib, statistics, subprocess, sys, tempfile, time
 
@@ -41,6 +41,7 @@ def main():
     a.add_argument("--tokens", type=int, default=64)
     a.add_argument("--rows", type=int, default=16)
     a.add_argument("--threads", type=int, default=os.cpu_count())
+    a.add_argument("--bits", default="", help="also our model with weights of so many bits: 8, 4, or 8,4")
     o = a.parse_args()
     print(machine(o.threads))
     with tempfile.TemporaryDirectory() as work:
@@ -49,31 +50,40 @@ def main():
         rows = [json.loads(line)["text"] for line in (o.data / "vader_sentiment/train.jsonl").read_text().splitlines()[: o.rows]]
         texts.write_text("".join(json.dumps({"text": text}) + "\n" for text in rows))
         trained(o, work, texts)
-        sizes = [1, o.rows]
-        ours, theirs = {size: [] for size in sizes}, {size: [] for size in sizes}
+        runs = {"f32": work / "run"}
+        for bits in filter(None, o.bits.split(",")):
+            runs[f"int{bits}"] = work / f"int{bits}"
+            done(o, "quantize", work / "run", "--out", runs[f"int{bits}"], "--bits", bits)
+        cases = [(size, run) for size in [1, o.rows] for run in runs]
+        ours, theirs = {case: [] for case in cases}, {1: [], o.rows: []}
         for _ in range(o.rounds):
-            for size in sizes:
-                ours[size].append(rate_of_ours(o, work, rows[:size]))
+            for size in theirs:
+                for name, run in runs.items():
+                    ours[size, name].append(rate_of_ours(o, run, rows[:size]))
                 theirs[size].append(rate_of_torch(o, texts, size))
-    print("| rows at once | ours, tokens/s | transformers, tokens/s | ratio | reach |\n|---:|---:|---:|---:|---:|")
-    for size in sizes:
-        ratios = [m / t for m, t in zip(ours[size], theirs[size])]
+    print("| rows at once | weights | ours, tokens/s | transformers in f32, tokens/s | ratio |\n|---:|---|---:|---:|---:|")
+    for size, name in cases:
+        ratios = [m / t for m, t in zip(ours[size, name], theirs[size])]
         middle = statistics.median
         spread = f"{middle(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"| {size} | {middle(ours[size]):.1f} | {middle(theirs[size]):.1f} | {spread} | 2.0 |")
+        print(f"| {size} | {name} | {middle(ours[size, name]):.1f} | {middle(theirs[size]):.1f} | {spread} |")
 
 
 def trained(o, work, texts):
     """A run directory with the model as it is: one step that moves nothing that f32 can tell."""
     config, quoted = work / "job.toml", lambda path: json.dumps(str(pathlib.Path(path).resolve()))
     config.write_text(CONFIG.format(model=quoted(o.model), texts=quoted(texts), tokens=o.tokens))
-    run = subprocess.run([o.binary, "train", str(config), "--run", str(work / "run")], capture_output=True, text=True)
+    done(o, "train", config, "--run", work / "run")
+
+
+def done(o, *arguments):
+    run = subprocess.run([o.binary, *map(str, arguments)], capture_output=True, text=True)
     if run.returncode != 0:
         sys.exit(run.stderr)
 
 
-def rate_of_ours(o, work, rows):
-    command = [o.binary, "predict", str(work / "run"), "--threads", str(o.threads)]
+def rate_of_ours(o, run, rows):
+    command = [o.binary, "predict", str(run), "--threads", str(o.threads)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         rates = []
         for _ in range(1 + REPEATS):

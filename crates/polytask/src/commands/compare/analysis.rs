@@ -20,6 +20,8 @@ pub struct Comparison {
     pub budget: Budget,
     /// Whether several models for all tasks were compared.
     pub has_grid: bool,
+    /// Whether all models were trained before.
+    pub no_training: bool,
     /// The setting that each model was given where models were tuned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tuned: Vec<Tuned>,
@@ -144,6 +146,7 @@ impl Comparison {
             seeds: seeds.iter().map(|index| contestants.seed + index).collect(),
             budget: definition.budget,
             has_grid: !definition.grid.is_empty(),
+            no_training: definition.no_training,
             tuned: Vec::new(),
             tasks,
         }

@@ -126,8 +126,11 @@ pub fn compare(args: &cli::Compare) -> Result<u8, Failure> {
     let jobs = jobs.unwrap_or_else(|| measured.jobs(&config, trainings));
     if !args.json {
         output::line(format_args!("\n  {}", describe(&contestants, &definition, &config)));
-        let trainings = counted(trainings, "training");
-        output::line(format_args!("  {}\n", measured.describe(&trainings, work, jobs)));
+        let said = match definition.no_training {
+            true => "nothing is trained".to_owned(),
+            false => measured.describe(&counted(trainings, "training"), work, jobs),
+        };
+        output::line(format_args!("  {said}\n"));
     }
     let Some(dir) = dir else { return Ok(0) };
     dir.begin_session(&config, &commands::open_device(config.train.device)?)?;
@@ -262,5 +265,9 @@ fn describe(contestants: &Contestants, definition: &Definition, config: &Config)
         1 => format!("seed {seed}"),
         n => format!("seeds {seed} to {}", seed + n - 1),
     };
-    format!("{}; {seeds}; {}", names.join(" | "), definition.budget.describe())
+    let names = names.join(" | ");
+    match definition.no_training {
+        true => format!("{names}; the splits of {seeds}"),
+        false => format!("{names}; {seeds}; {}", definition.budget.describe()),
+    }
 }

@@ -147,16 +147,20 @@ pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
             "Delta-m: the mean over tasks of (score - score of {reference}) / score of {reference}; positive is better."
         ),
         "Intervals: seeds crossed with a paired bootstrap over the scored rows; a verdict where 0 lies outside.".into(),
-        format!(
+    ];
+    if comparison.no_training {
+        notes.push("All models were trained before: what they were trained with is not held equal. Use: for 1,000 tokens, all tasks.".into());
+    } else {
+        notes.push(format!(
             "Budget: {}. Training: seconds of steps{}. Memory: of one training. Use: for 1,000 tokens, all tasks.",
             comparison.budget.describe(),
             match comparison.budget {
                 Budget::Steps => "; the smaller batches of models for fewer tasks take longer for the same tokens",
                 Budget::Epochs | Budget::Compute => "",
             }
-        ),
-        tuning(comparison),
-    ];
+        ));
+        notes.push(tuning(comparison));
+    }
     notes.extend(match (seeds, verdicts) {
         (1, _) => Some("One seed: how scores vary between seeds is not known, and the intervals are of the rows alone.".into()),
         (2, _) => Some("Two seeds tell little of how scores vary between seeds: one in ten such intervals misses. Take three or more.".into()),
