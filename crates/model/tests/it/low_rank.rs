@@ -15,6 +15,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 const NETWORKS: [&str; 14] = [
     "bert",
@@ -72,6 +73,33 @@ fn factors_of_the_whole_rank_give_the_states_of_transformers() {
         let far = largest_difference(&of(&parameters), &before);
         println!("{name}: {matrices} matrices, {far:.1e}");
         assert!(matrices > 4 && far < 1e-4, "{name}: {far}");
+    }
+}
+
+/// What is written with a token table that is two factors: by T5's decoder, which looks its tokens up in it, and by a decoder alone.
+#[test]
+fn logits_of_a_factorized_token_table_are_those_of_the_whole() {
+    for name in ["t5", "t5-gated", "llama/plain", "llama/gemma3"] {
+        let (trunk, mut parameters) = opened(&folder(name));
+        let logits = |parameters: &Parameters| {
+            let states = tensor(numbers(5 * trunk.hidden(), 3), [5, trunk.hidden()], parameters.device());
+            let (rows, text): (kernels::RowOffsets, kernels::RowOffsets) =
+                (Arc::from([0, 3, 5]), Arc::from([0, 2, 5]));
+            let found = match trunk.generator() {
+                Some(decoder) => {
+                    decoder.logits(parameters, (&[0, 9, 0, 3, 9], &text), (states, &rows), None, None)
+                }
+                None => trunk.logits(parameters, states).unwrap(),
+            };
+            values(found)
+        };
+        let before = logits(&parameters);
+        factorize(&trunk, &mut parameters, whole);
+        assert!(parameters.second_factor(trunk.spec().token_embedding.index()).is_some());
+        let (after, largest) = (logits(&parameters), before.iter().fold(0.0, |m: f32, x| m.max(x.abs())));
+        let far = largest_difference(&after, &before);
+        println!("{name}: {far:.1e} of {largest:.1}");
+        assert!(far < 1e-4 * largest.max(1.0), "{name}: {far}");
     }
 }
 

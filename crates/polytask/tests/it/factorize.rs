@@ -176,6 +176,7 @@ fn a_decoder_writes_with_the_factors_of_its_token_table() {
     succeed(&bench, &["factorize", "whole", "--out", "small", "--rank", "0.7", "--split", "test"]);
     succeed(&bench, &["train", "small/config.toml", "--run", "tuned", "--set", "train.epochs=2"]);
     assert_eq!(scores(&bench, "tuned").len(), 2);
+    succeed(&bench, &["export", "tuned", "--format", "onnx", "--out", "onnx"]);
 }
 
 #[test]
