@@ -1,5 +1,6 @@
 //! Weights that are not trained, in fewer bytes than f32 takes.
 
+use crate::activation::gelu;
 use crate::bf16::rounded;
 use crate::gemm::few_rows;
 use crate::int4::{Int4Matrix, Int4Rounding};
@@ -142,6 +143,17 @@ impl PackedMatrix {
             }
         };
         linear::add_bias(&mut y, bias);
+        y
+    }
+
+    /// `gelu(x w^T + b)`: `x` `[n, columns]`, `b` `[rows]`, result `[n, rows]`.
+    pub fn linear_gelu(&self, x: &[f32], n: usize, b: &[f32], products: GemmKernel) -> Vec<f32> {
+        let rows = 0..self.shape[0];
+        if let Numbers::Int8(matrix) = &self.numbers {
+            return matrix.product(x, n, rows, b, Finish::Gelu);
+        }
+        let mut y = self.linear(x, n, (rows, &vec![0.0; b.len()]), products);
+        gelu::forward(&mut y, b);
         y
     }
 

@@ -127,6 +127,24 @@ pub fn packed_linear(
     ))
 }
 
+/// [`linear_gelu`] with a packed weight, which gets no gradient.
+pub fn packed_linear_gelu(
+    x: Tensor<2>,
+    w: &Arc<PackedMatrix>,
+    b: Tensor<1>,
+    precision: Precision,
+) -> Tensor<2> {
+    let [outputs, inputs] = w.shape();
+    let fits = (x.dims()[1], b.dims()[0]) == (inputs, outputs);
+    assert!(fits, "packed_linear_gelu: weight and bias must fit the input");
+    Tensor::from_dispatch(Dispatch::fused_packed_linear_gelu(
+        x.into_dispatch(),
+        b.into_dispatch(),
+        w.clone(),
+        precision,
+    ))
+}
+
 /// What a matrix is rounded to by [`fake_quantize`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeType {

@@ -14,7 +14,7 @@ use super::low_rank::{GatedLowRank, LowRank};
 use super::mix::{AddGradient, Mix, SigmoidGate, Softmax};
 use super::node::{FusedOp, as_f32_slice, contiguous, forward_autograd, forward_inference, whole};
 use super::norm::{AddNorm, AddRmsNorm, DropoutOp, Norm, RmsNorm};
-use super::packed::PackedLinear;
+use super::packed::{PackedLinear, PackedLinearGelu};
 use super::rotary::Rotary;
 use crate::settings::{AttentionRows, EmbedSettings, RotarySettings};
 use crate::{
@@ -38,6 +38,8 @@ macro_rules! fused_ops {
             fused_linear(x, w, b; rows: Range<usize>, precision: Precision) = Linear((rows, precision));
             fused_packed_linear(x, b; w: Arc<PackedMatrix>, rows: Range<usize>, precision: Precision)
                 = PackedLinear((w, rows, precision));
+            fused_packed_linear_gelu(x, b; w: Arc<PackedMatrix>, precision: Precision)
+                = PackedLinearGelu((w, precision));
             fused_fake_quantize(w; to: CodeType) = FakeQuantize(to);
             fused_linear_gelu(x, w, b; precision: Precision) = LinearGelu(precision);
             fused_ffn(x, w1, b1, w2, b2; precision: Precision) = Ffn(precision);

@@ -7,8 +7,11 @@ use crate::{
     SoftCrossEntropyTargets, reference,
 };
 use burn::backend::{Dispatch, ops::ActivationOps};
-use burn::tensor::{Device, Tensor};
-use cpu::Mixing;
+use burn::tensor::{Device, Tensor, TensorData};
+use cpu::{
+    Mixing, PackedMatrix,
+    int4::{Int4Matrix, Int4Rounding},
+};
 use std::sync::Arc;
 
 pub(super) type Operation<'a> = dyn Fn(&[Tensor<2>]) -> Tensor<2> + 'a;
@@ -93,6 +96,34 @@ fn linear_gelu() {
                 Tensor::from_dispatch(y)
             },
         );
+    }
+}
+
+#[test]
+fn packed_linear_gelu() {
+    for [n, i, o] in [[1, 32, 1], [7, 64, 3], [131, 32, 65], [0, 32, 3]] {
+        let w = numbers(o * i, 9);
+        let int4 = Int4Matrix::quantize(&w, [o, i], Int4Rounding::MinMax);
+        for packed in [PackedMatrix::bf16(&w, [o, i]), PackedMatrix::int4(int4)] {
+            let packed = Arc::new(packed);
+            let w = |like: &Tensor<2>| {
+                Tensor::<2>::from_data(TensorData::new(packed.rows(0..o), [o, i]), &like.device())
+            };
+            check(
+                "packed_linear_gelu",
+                &[[n, i], [1, o]],
+                &|x| crate::packed_linear_gelu(x[0].clone(), &packed, vector(&x[1]), F32),
+                &|x| {
+                    let y = reference::linear_gelu::<Dispatch>(
+                        dispatched(&x[0]),
+                        dispatched(&w(&x[0])),
+                        flat(&x[1]),
+                        F32,
+                    );
+                    Tensor::from_dispatch(y)
+                },
+            );
+        }
     }
 }
 

@@ -344,8 +344,15 @@ impl<'a> LayerContext<'a> {
         let hooked = [Map::FfnIn, Map::FfnOut].into_iter().any(|map| self.site(layer, map).is_some());
         if w.activation == Activation::Gelu && !hooked && inside.is_none() && self.grams.is_none() {
             let ((w1, b1), (w2, b2)) = (self.linear_weights(w.ffn_in), self.linear_weights(w.ffn_out));
-            if let (Weight::Dense(w1), Weight::Dense(w2)) = (w1, w2) {
-                return kernels::ffn(x, w1, b1, w2, b2, self.precision);
+            match (w1, w2) {
+                (Weight::Dense(w1), Weight::Dense(w2)) => {
+                    return kernels::ffn(x, w1, b1, w2, b2, self.precision);
+                }
+                (Weight::Packed(w1), w2) => {
+                    let active = kernels::packed_linear_gelu(x, &w1, b1, self.precision);
+                    return w2.linear(active, b2, self.precision);
+                }
+                _ => {}
             }
         }
         let maps: &[Map] = match w.activation {
