@@ -431,12 +431,18 @@ impl Parameters {
         Cow::Owned(ids.iter().map(place).collect())
     }
 
-    /// The same weights on the device without differentiation: shares the memory, keeps the handles valid.
+    /// The same weights on the device without differentiation: shares the memory, keeps the handles valid. What layers see rounded
+    /// ([`Parameters::set_rounded_to`]) is rounded once, here.
     pub fn inference(&self) -> Self {
         let mut copy = self.clone();
         copy.device = copy.device.inner();
         for parameter in &mut copy.table {
             parameter.value = parameter.value.clone().leaf(false, false);
+            if let (Some(to), ParameterTensor::Matrix(matrix)) =
+                (parameter.rounded_to.take(), &parameter.value)
+            {
+                parameter.value = ParameterTensor::Matrix(kernels::fake_quantize(matrix.clone(), to));
+            }
         }
         copy
     }

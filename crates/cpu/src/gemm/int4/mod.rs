@@ -178,11 +178,26 @@ impl Int4Matrix {
     /// # Panics
     /// As [`Int4Matrix::quantize`].
     pub fn rounded(values: &[f32], shape: [usize; 2]) -> Vec<f32> {
-        Int4Matrix::quantize(values, shape, Int4Rounding::MinMax).rows(0..shape[0])
+        assert_eq!(values.len(), shape[0] * shape[1], "a matrix must fill its slice");
+        let group = Int4Matrix::group_size(shape[1]).expect("rows fall into groups");
+        let mut rounded = vec![0.0; values.len()];
+        let groups = rounded.par_chunks_mut(group).zip(values.par_chunks(group));
+        groups.with_min_len(GROUPS_AT_ONCE).for_each(|(rounded, values)| {
+            let grid = Grid::of_range(values.iter().copied());
+            round(rounded, values, grid.scale, grid.offset);
+        });
+        rounded
     }
 }
 
 crate::simd::simd! {
+    fn round(rounded: &mut [f32], values: &[f32], scale: f32, offset: f32) {
+        for (rounded, number) in rounded.iter_mut().zip(values) {
+            let steps = if scale == 0.0 { 0.0 } else { (number - offset) / scale };
+            *rounded = steps.round_ties_even().clamp(0.0, MOST) * scale + offset;
+        }
+    }
+
     fn dequantize(values: &mut [f32], codes: &[u8], scale: f32, offset: f32) {
         let (low, high) = values.split_at_mut(codes.len());
         for ((low, high), code) in low.iter_mut().zip(high).zip(codes) {
