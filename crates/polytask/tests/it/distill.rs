@@ -300,7 +300,7 @@ fn states(more: &str) -> String {
 fn losses(bench: &Bench, run: &str, task: &str) -> Vec<f64> {
     let text = fs::read_to_string(bench.path(run).join("metrics.jsonl")).unwrap();
     let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    events.filter_map(|event| event["tasks"][task]["loss"].as_f64()).collect()
+    events.filter_map(|event| event["losses"][task].as_f64()).collect()
 }
 
 const SMALL: &str = "{ bert = { layers = 2, hidden = 8, heads = 2, dropout = 0.0 } }";
@@ -394,7 +394,7 @@ fn teachers_whose_states_do_not_fit_are_refused() {
         "{told}"
     );
     let told =
-        refused(&bench, "check", &of("", "[tokenizer]\nsize = 290\n\n[distill]\nteacher = \"teacher\"\n"));
+        refused(&bench, "check", &of("", "[tokenizer]\nsize = 300\n\n[distill]\nteacher = \"teacher\"\n"));
     assert!(told.contains("its answers are about tokens, and it has another tokenizer"), "{told}");
     let longer = of("", &teacher).replace("max_length = 32", "max_length = 24");
     assert!(refused(&bench, "check", &longer).contains("data.max_length = 32 and not 24"));
