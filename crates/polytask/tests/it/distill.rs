@@ -334,6 +334,7 @@ fn states_of_a_teacher_are_learned_without_labels() {
         );
         let checked = succeed(&bench, &["check", "student.toml"]);
         assert!(checked.contains("states learns from teacher: the states of"), "{checked}");
+        assert!(!checked.contains("It learns nothing"), "{checked}");
         let told = succeed(&bench, &["distill", "student.toml", "--run", name]);
         assert!(told.contains("states learns from teacher, which has answered 120 rows"), "{told}");
         let losses = losses(&bench, name, "states");
@@ -346,6 +347,8 @@ fn states_of_a_teacher_are_learned_without_labels() {
         if name == "same" {
             let told = bench.run(&["predict", name]);
             assert!(told.code == 2 && told.err.contains("answers nothing"), "{}", told.err);
+            let told = bench.run(&["evaluate", name]);
+            assert!(told.code == 2 && told.err.contains("and has no score"), "{}", told.err);
             continue;
         }
         // Other tasks are scored and answer as ever.
