@@ -358,6 +358,9 @@ fn states_of_a_teacher_are_learned_without_labels() {
         let answered = bench.feed(&["predict", name], b"shares of Ada fell on the market\n");
         let answer: Value = serde_json::from_str(&answered.out).unwrap();
         assert_eq!(answer["tasks"].as_object().unwrap().len(), 1, "{answer}");
+        let (pruned, exported) = (format!("{name}-pruned"), format!("{name}-onnx"));
+        succeed(&bench, &["prune", name, "--layers", "1", "--out", &pruned]);
+        succeed(&bench, &["export", name, "--format", "onnx", "--out", &exported]);
     }
 }
 
