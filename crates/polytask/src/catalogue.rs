@@ -25,6 +25,7 @@ const KIND_ALIASES: &[(&str, &[&str])] = &[
     ("entities_relations", &["joint entity and relation extraction", "SpERT"]),
     ("extractive_qa", &["question answering", "QA", "machine reading comprehension", "MRC"]),
     ("generation", &["text generation", "NLG"]),
+    ("hidden_states", &["TinyBERT", "MiniLM", "feature distillation"]),
     ("masked_language_model", &["MLM", "masked language modeling"]),
     ("multi_label", &["multi-label classification"]),
     ("ordinal_regression", &["ordinal classification"]),

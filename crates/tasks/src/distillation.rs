@@ -63,6 +63,15 @@ impl SoftOutputs {
         SoftOutputs { columns: names.to_vec(), by_token: false, needs_label: false }
     }
 
+    /// The states of a trunk's tokens, of this width.
+    pub fn states(hidden: usize) -> SoftOutputs {
+        SoftOutputs {
+            columns: vec![format!("states of {hidden} numbers")],
+            by_token: true,
+            needs_label: false,
+        }
+    }
+
     /// For each of these outputs its place among those of a teacher.
     ///
     /// # Errors

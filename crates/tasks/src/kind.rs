@@ -27,6 +27,10 @@ pub trait Kind: Send + Sync {
         false
     }
 
+    /// Makes a task that needs a teacher ([`crate::TaskConfig::needs_teacher`]) one of a teacher whose states are so wide. Called before
+    /// [`Kind::fit_labels`].
+    fn set_teacher(&mut self, _hidden: usize) {}
+
     /// The percentage of each row's tokens that are masked, to be predicted ([`data::TokenMasking`]); `None` for tasks without
     /// masking. A task with masking has a view of its own, so that no other task sees masked rows.
     fn mask_percent(&self) -> Option<u32> {

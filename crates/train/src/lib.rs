@@ -49,7 +49,7 @@ pub use job::export::{ModelManifest, TaskManifest};
 pub use job::factorized::FactorizedMatrix;
 pub use job::flops::{flops_per_token, forward_flops_per_token};
 pub use job::merge::{MergeReport, MergeSource, NamedValues, joint_manifest, merge_trunks};
-pub use job::teacher::{AnswersKey, read_teacher_answers, teacher_answers, write_teacher_answers};
+pub use job::teacher::{Answering, AnswersKey, read_teacher_answers, teacher_answers, write_teacher_answers};
 pub use job::{HeadlessTask, Job, Model, ModelDecoder, TaskSlot, Views};
 pub use kernels::MemoryLimit;
 pub use loading::phases::{PhaseConfig, Until};

@@ -106,13 +106,14 @@ pub fn score(config: &Config, model: Model, split: Split) -> Result<(Evaluation,
 
 /// Why there is nothing to score: no row has a label.
 fn nothing_to_score(labels: &[TaskLabels], split: Split) -> String {
-    let missing = |found: &TaskLabels| {
-        format!(
+    let missing = |found: &TaskLabels| match found.teacher_alone {
+        true => format!("task `{}` has learned the states of a teacher, and has no score", found.task),
+        false => format!(
             "task `{}` reads `{}`, the rows have {}",
             found.task,
             found.fields.join("`, `"),
             found.fields_found
-        )
+        ),
     };
     let missing: Vec<String> = labels.iter().map(missing).collect();
     format!(

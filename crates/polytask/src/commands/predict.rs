@@ -131,8 +131,15 @@ impl<'a> Answering<'a> {
             })
         };
         let mut chosen = tasks.iter().map(index).collect::<Result<Vec<usize>, Failure>>()?;
+        let is_mute = |task: &usize| model.tasks[*task].config.needs_teacher();
         if chosen.is_empty() {
-            chosen = (0..model.tasks.len()).collect();
+            chosen = (0..model.tasks.len()).filter(|task| !is_mute(task)).collect();
+        }
+        if let Some(task) = chosen.iter().copied().find(is_mute).or(chosen.is_empty().then_some(0)) {
+            return Err(Failure::refused([format!(
+                "task `{}` has learned the states of a teacher, and answers nothing; name another with --task",
+                model.tasks[task].name
+            )]));
         }
         chosen.sort_unstable();
         chosen.dedup();

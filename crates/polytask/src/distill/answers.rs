@@ -5,7 +5,7 @@ use super::teachers::{Lesson, Teacher, TeacherPlan, identity, plans, shown};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::job::token_cache::TokenCache;
-use crate::terminal::figures::{counted, duration};
+use crate::terminal::figures::{bytes, counted, duration};
 use crate::terminal::output;
 use burn::tensor::Device;
 use data::Split;
@@ -59,7 +59,8 @@ pub fn check(config: &Config, job: &mut Job, device: &Device) -> Result<String, 
             Ok(teacher) => {
                 for lesson in &teacher.lessons {
                     let name = &job.model.tasks[lesson.student].name;
-                    told += &format!("  {name} learns from {}\n", shown(&plan.folder));
+                    let size = size_of_states(&teacher, lesson, job);
+                    told += &format!("  {name} learns from {}{size}\n", shown(&plan.folder));
                     taught.push(name.clone());
                 }
             }
@@ -73,6 +74,15 @@ pub fn check(config: &Config, job: &mut Job, device: &Device) -> Result<String, 
     let alone = job.model.tasks.iter().filter(|slot| slot.head.teacher().is_none());
     alone.for_each(|slot| told += &format!("  {} has no teacher and learns from labels alone\n", slot.name));
     Ok(told)
+}
+
+/// What a teacher's states take in memory while they are learned, in words; nothing of other answers.
+fn size_of_states(teacher: &Teacher, lesson: &Lesson, job: &Job) -> String {
+    let view = job.views.train.get(job.model.tasks[lesson.student].view).filter(|_| lesson.by_trunk);
+    view.map_or_else(String::new, |view| {
+        let numbers = view.encoded.ids.len() * teacher.model.trunk.hidden();
+        format!(": the states of {}, {}", counted(view.encoded.ids.len(), "token"), bytes(4 * numbers))
+    })
 }
 
 /// Gives the heads their teachers' answers to the training rows. Those that are not in the run's directory are computed and kept there,
@@ -145,7 +155,7 @@ pub fn learn(
                 head.encode_targets(Split::Train, &view).map_err(Failure::refused)?;
             }
             let tokens = config.train.evaluation_tokens();
-            let found = teacher_answers(&teacher.model, lesson.teacher, &view, tokens, stop);
+            let found = teacher_answers(&teacher.model, lesson.answering(), &view, tokens, stop);
             let Some(mut answers) = found.map_err(Failure::failed)? else { return Ok(false) };
             let head = &mut job.model.tasks[lesson.student].head;
             (0..answers.rows()).for_each(|row| head.reorder(answers.row_mut(row), &lesson.order));

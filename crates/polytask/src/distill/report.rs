@@ -59,6 +59,8 @@ pub fn write(config: &Config, job: &Job, run: &RunDir, device: &Device, say: boo
     let mut found = Distilled { tasks: Vec::new(), teachers: Vec::new(), student };
     for plan in plans(distill, &names) {
         let mut teacher = Teacher::open(&plan, &job.model, device)?;
+        // States are not scored.
+        teacher.lessons.retain(|lesson| !lesson.by_trunk);
         let views = teacher_views(config, job, &mut teacher)?;
         let answers: Vec<String> =
             teacher.lessons.iter().map(|lesson| teacher.model.tasks[lesson.teacher].name.clone()).collect();

@@ -6,9 +6,11 @@ use crate::failure::Failure;
 use crate::job::token_cache::TokenCache;
 use burn::tensor::Device;
 use data::View;
+use model::LanePolicy;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use train::{Model, TaskSlot};
+use tasks::SoftOutputs;
+use train::{Answering, Model, TaskSlot};
 
 /// A teacher and the tasks that it may answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,15 @@ pub struct Lesson {
     pub order: Vec<usize>,
     /// Whether answers are about tokens, for which the teacher needs the targets.
     pub by_token: bool,
+    /// Whether the trunk answers, as the teacher's task reads it, and not the task's head.
+    pub by_trunk: bool,
+}
+
+impl Lesson {
+    /// What of the teacher answers.
+    pub fn answering(&self) -> Answering {
+        if self.by_trunk { Answering::Trunk(self.teacher) } else { Answering::Head(self.teacher) }
+    }
 }
 
 /// A teacher that fits its tasks.
@@ -98,7 +109,8 @@ impl Teacher {
     /// Rows that the teacher cannot read.
     pub fn view(&self, lesson: &Lesson, rows: &View, cache: &TokenCache) -> Result<View, Failure> {
         let slot = &self.model.tasks[lesson.teacher];
-        let input = slot.kind.input();
+        // A trunk reads what the student reads.
+        let input = if lesson.by_trunk { rows.input.clone() } else { slot.kind.input() };
         let view = |folder: Option<&Path>| {
             let (corpus, model) = (rows.corpus.clone(), &self.model);
             View::new(corpus, input.clone(), rows.rows.clone(), &model.tokenizer, model.max_length, folder)
@@ -127,6 +139,9 @@ fn lesson(
     index: usize,
 ) -> Result<Option<Lesson>, String> {
     let own = &student.tasks[index];
+    if own.config.needs_teacher() {
+        return lesson_of_trunk(model, student, index).map(Some);
+    }
     let named = model.tasks.iter().position(|slot| slot.name == own.name);
     let teacher = match (named, &model.tasks[..]) {
         (Some(teacher), _) => teacher,
@@ -153,20 +168,79 @@ fn lesson(
     if wanted.by_token {
         check_tokens(model, student, slot, own)?;
     }
-    let corpus = &own.config.corpus;
-    if !model.datasets.is_empty() && !model.datasets.contains(corpus) {
-        let known = model.datasets.join(", ");
-        return Err(format!("it has an embedding for each of the corpora {known}, and none for `{corpus}`"));
+    check_corpus(model, own)?;
+    Ok(Some(Lesson { student: index, teacher, order, by_token: wanted.by_token, by_trunk: false }))
+}
+
+/// How a teacher's trunk answers for a task of the student that learns states: as the teacher's first task reads it, where all read the same.
+fn lesson_of_trunk(model: &Model, student: &Model, index: usize) -> Result<Lesson, String> {
+    let own = &student.tasks[index];
+    let sharing = model.trunk.sharing();
+    let are_shared = matches!(sharing.lanes(), LanePolicy::Shared) && !sharing.reads_out();
+    if model.tasks.len() > 1 && !are_shared {
+        return Err(format!(
+            "with [sharing.{}] each of its {} tasks has states of its own; take a teacher of one task, or one whose tasks share all states",
+            sharing.config().name(),
+            model.tasks.len()
+        ));
     }
-    Ok(Some(Lesson { student: index, teacher, order, by_token: wanted.by_token }))
+    let wanted = own.head.learnable_outputs()?;
+    let order = wanted.places_in(&SoftOutputs::states(model.trunk.hidden()));
+    let order = order.map_err(|told| format!("another teacher than the head was made for: {told}"))?;
+    let difference = different_tokens(model, student);
+    if let Some(difference) = difference {
+        return Err(format!("its answers are about tokens, and it has {difference}; {SAME}"));
+    }
+    check_corpus(model, own)?;
+    Ok(Lesson { student: index, teacher: 0, order, by_token: false, by_trunk: true })
+}
+
+/// The width of the states of a task's teacher.
+///
+/// # Errors
+/// A task without a teacher, or one that cannot be opened.
+pub fn hidden_of_teacher(
+    distill: Option<&DistillConfig>,
+    task: &str,
+    device: &Device,
+) -> Result<usize, Failure> {
+    let plan = distill.and_then(|distill| plans(distill, &[task]).pop()).ok_or_else(|| {
+        let told = format!(
+            "task.{task}: it learns the states of a teacher, and has none; name one in [distill], and train with `polytask distill`"
+        );
+        Failure::refused([told])
+    })?;
+    Ok(open_model(&plan.folder, device)?.trunk.hidden())
+}
+
+/// Refuses a teacher with a vector for each corpus, and none for that of the task.
+fn check_corpus(model: &Model, own: &TaskSlot) -> Result<(), String> {
+    let corpus = &own.config.corpus;
+    if model.datasets.is_empty() || model.datasets.contains(corpus) {
+        return Ok(());
+    }
+    let known = model.datasets.join(", ");
+    Err(format!("it has an embedding for each of the corpora {known}, and none for `{corpus}`"))
+}
+
+/// What to do about a teacher of other tokens.
+const SAME: &str = "teacher and student need the same";
+
+/// Why a teacher reads other tokens of a text than the student, in words.
+fn different_tokens(model: &Model, student: &Model) -> Option<String> {
+    if model.tokenizer.to_json() != student.tokenizer.to_json() {
+        Some("another tokenizer".to_owned())
+    } else if model.max_length != student.max_length {
+        Some(format!("data.max_length = {} and not {}", model.max_length, student.max_length))
+    } else {
+        None
+    }
 }
 
 /// Refuses a teacher that reads other tokens than the student, of a kind whose answers are about tokens.
 fn check_tokens(model: &Model, student: &Model, slot: &TaskSlot, own: &TaskSlot) -> Result<(), String> {
-    let difference = if model.tokenizer.to_json() != student.tokenizer.to_json() {
-        "another tokenizer".to_owned()
-    } else if model.max_length != student.max_length {
-        format!("data.max_length = {} and not {}", model.max_length, student.max_length)
+    let difference = if let Some(difference) = different_tokens(model, student) {
+        difference
     } else if slot.kind.input() != own.kind.input() {
         format!("{} and not {}", slot.kind.input(), own.kind.input())
     } else if slot.kind.target_fields() != own.kind.target_fields() {
@@ -175,7 +249,7 @@ fn check_tokens(model: &Model, student: &Model, slot: &TaskSlot, own: &TaskSlot)
     } else {
         return Ok(());
     };
-    Err(format!("its answers are about tokens, and it has {difference}; teacher and student need the same"))
+    Err(format!("its answers are about tokens, and it has {difference}; {SAME}"))
 }
 
 /// The folder of a teacher as people name it: from the current folder on, where it lies there.

@@ -4,6 +4,7 @@ use super::corpora::{CorpusRows, DataReport, ViewPlan, ViewSpec, encode_targets}
 use super::saved_heads::SavedHeads;
 use super::token_cache::TokenCache;
 use crate::config::Config;
+use crate::distill::teachers::hidden_of_teacher;
 use crate::failure::Failure;
 use crate::terminal::{figures::counted, output};
 use burn::tensor::Device;
@@ -28,7 +29,7 @@ pub struct Assembled {
 /// # Errors
 /// Corpora, labels or a model that are not right.
 pub fn assemble(config: &Config, device: &Device) -> Result<Assembled, Failure> {
-    let tasks = configured_tasks(config)?;
+    let tasks = configured_tasks(config, device)?;
     let specs: Vec<ViewSpec> = tasks.iter().map(|task| view_spec(&task.table.config, &*task.kind)).collect();
     let corpora = CorpusRows::read(config, &Split::ALL, &specs)?;
     let mut label_spaces = join_label_spaces(&tasks, fit_labels(&tasks, &corpora)?)?;
@@ -138,7 +139,7 @@ struct ConfiguredTask<'a> {
     kind: Box<dyn Kind>,
 }
 
-fn configured_tasks(config: &Config) -> Result<Vec<ConfiguredTask<'_>>, Failure> {
+fn configured_tasks<'a>(config: &'a Config, device: &Device) -> Result<Vec<ConfiguredTask<'a>>, Failure> {
     let (mut tasks, mut errors) = (Vec::new(), Vec::new());
     let causal = is_causal(&config.model.backbone)?;
     // Whoever does not chat needs no template, nor the file that has it.
@@ -156,6 +157,15 @@ fn configured_tasks(config: &Config) -> Result<Vec<ConfiguredTask<'_>>, Failure>
                 if causal && let Err(error) = kind.set_causal(template.as_ref()) {
                     errors.push(error.to_string());
                     continue;
+                }
+                if table.config.needs_teacher() {
+                    match hidden_of_teacher(config.distill.as_ref(), name, device) {
+                        Ok(hidden) => kind.set_teacher(hidden),
+                        Err(failure) => {
+                            errors.extend(failure.messages);
+                            continue;
+                        }
+                    }
                 }
                 tasks.push(ConfiguredTask { name, table, kind });
             }

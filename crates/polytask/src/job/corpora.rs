@@ -285,6 +285,9 @@ pub struct TaskLabels {
     /// Of those rows in training the ones that a teacher answers, and that are trained on.
     #[serde(skip_serializing_if = "is_zero")]
     pub taught: usize,
+    /// Whether the task is learned from a teacher alone, so that no row has a label.
+    #[serde(skip)]
+    pub teacher_alone: bool,
     /// Labels that training never shows, with counts.
     pub unseen: BTreeMap<String, usize>,
     /// Labels that are left out because training has them too seldom, or never.
@@ -397,6 +400,7 @@ impl TaskLabels {
             labelled: found.labelled,
             missing: found.missing,
             taught: 0,
+            teacher_alone: slot.config.needs_teacher(),
             unseen: found.unseen,
             rare: found.rare,
             numbers: found.numbers,

@@ -212,7 +212,7 @@ fn examples(repeated: &Repeated) -> Vec<String> {
 fn of_labels(labels: &LabelSurvey) -> Vec<Finding> {
     let task = &labels.task;
     let mut found = Vec::new();
-    for split in &labels.splits {
+    for split in labels.splits.iter().filter(|split| !split.found.teacher_alone) {
         let name = adjective(split.found.split);
         if split.found.labelled == 0 {
             let (severity, so) = match split.found.split {

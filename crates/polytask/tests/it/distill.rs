@@ -113,12 +113,8 @@ fn rows_without_labels_teach_a_student_what_its_teachers_know() {
     assert_eq!(answer["tasks"]["topic"]["label"], "money", "{answer}");
 }
 
-#[test]
-fn an_interrupted_student_ends_with_the_same_bits_and_asks_no_teacher_again() {
-    let bench = taught();
-    let config = config(BAG, "few.jsonl", &BOTH, &format!("{TEACHERS}annealing = true\ntemperature = 2.0\n"));
-    bench.write("student.toml", config.replace("epochs = 4", "epochs = 60\nsave_steps = 7"));
-    succeed(&bench, &["distill", "student.toml", "--run", "whole"]);
+/// Begins the run `cut` of `student.toml` and interrupts it after some steps; its exit code.
+fn interrupt(bench: &Bench) -> Option<i32> {
     let mut child =
         bench.command(&["distill", "student.toml", "--run", "cut"]).stdout(Stdio::null()).spawn().unwrap();
     let metrics = bench.path("cut/metrics.jsonl");
@@ -128,7 +124,16 @@ fn an_interrupted_student_ends_with_the_same_bits_and_asks_no_teacher_again() {
         std::thread::sleep(Duration::from_millis(2));
     }
     std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    let code = child.wait().unwrap().code();
+    child.wait().unwrap().code()
+}
+
+#[test]
+fn an_interrupted_student_ends_with_the_same_bits_and_asks_no_teacher_again() {
+    let bench = taught();
+    let config = config(BAG, "few.jsonl", &BOTH, &format!("{TEACHERS}annealing = true\ntemperature = 2.0\n"));
+    bench.write("student.toml", config.replace("epochs = 4", "epochs = 60\nsave_steps = 7"));
+    succeed(&bench, &["distill", "student.toml", "--run", "whole"]);
+    let code = interrupt(&bench);
     if code != Some(0) {
         assert_eq!(code, Some(130), "interrupted, or already done");
         // A teacher whose answers are damaged is asked again.
@@ -302,4 +307,126 @@ fn what_is_measured_of_a_pruned_student_is_what_was_written() {
     let whole = parameters("whole", "");
     // Of 64 columns of each of three layers half, with two weights of 16 numbers and a bias.
     assert_eq!(whole - parameters("half", "[pruning]\nffn = 0.5\n"), 3 * 32 * (2 * 16 + 1));
+}
+
+/// A task that learns states, as a config names it.
+fn states(more: &str) -> String {
+    format!("hidden_states = {{ text = \"text\"{more} }}")
+}
+
+/// The losses of a task by step.
+fn losses(bench: &Bench, run: &str, task: &str) -> Vec<f64> {
+    let text = fs::read_to_string(bench.path(run).join("metrics.jsonl")).unwrap();
+    let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    events.filter_map(|event| event["losses"][task].as_f64()).collect()
+}
+
+const SMALL: &str = "{ bert = { layers = 2, hidden = 8, heads = 2, dropout = 0.0 } }";
+const SAME: &str = "{ bert = { layers = 2, hidden = 16, heads = 2, dropout = 0.0 } }";
+const TOKENS: &str = "[tokenizer]\nfile = \"teacher/model/tokenizer.json\"\n\n";
+
+/// A run `teacher` of two tasks.
+fn of_two_tasks() -> Bench {
+    let bench = Bench::new();
+    train(&bench, "teacher", &config(BERT, "train.jsonl", &BOTH, ""));
+    bench
+}
+
+#[test]
+fn states_of_a_teacher_are_learned_without_labels() {
+    let bench = of_two_tasks();
+    let distill = format!("{TOKENS}[distill]\nteacher = \"teacher\"\n");
+    for (name, backbone, more) in [
+        ("same", SAME, ""),
+        ("projected", SMALL, ", match = \"states\""),
+        ("related", SMALL, ", match = \"relations\", heads = 2"),
+    ] {
+        let learned = states(more);
+        let both = [("states", learned.as_str()), ("topic", TOPIC)];
+        // The first without any other task.
+        let tasks = if name == "same" { &both[..1] } else { &both[..] };
+        let more = distill.clone() + if name == "same" { "" } else { "weight = 1.0\n" };
+        bench.write(
+            "student.toml",
+            config(backbone, "train.jsonl", tasks, &more).replace("epochs = 4", "epochs = 12"),
+        );
+        let checked = succeed(&bench, &["check", "student.toml"]);
+        assert!(checked.contains("states learns from teacher: the states of"), "{checked}");
+        assert!(!checked.contains("It learns nothing"), "{checked}");
+        let told = succeed(&bench, &["distill", "student.toml", "--run", name]);
+        assert!(told.contains("states learns from teacher, which has answered 120 rows"), "{told}");
+        let losses = losses(&bench, name, "states");
+        let (first, last) = (losses[0], losses[losses.len() - 1]);
+        assert!(last < first * 0.5, "{name}: {first} and in the end {last}");
+        let answered = fs::metadata(bench.path(name).join("teachers/states.answers")).unwrap().len();
+        assert!(answered > 120 * 16 * 4, "{answered}");
+        let told = bench.run(&["predict", name, "--task", "states"]);
+        assert!(told.code == 2 && told.err.contains("has learned the states of a teacher"), "{}", told.err);
+        if name == "same" {
+            let told = bench.run(&["predict", name]);
+            assert!(told.code == 2 && told.err.contains("answers nothing"), "{}", told.err);
+            let told = bench.run(&["evaluate", name]);
+            assert!(told.code == 2 && told.err.contains("and has no score"), "{}", told.err);
+            continue;
+        }
+        // Other tasks are scored and answer as ever.
+        assert!(score(&bench, name, "topic", "accuracy") > 0.9);
+        let scores: Value = serde_json::from_str(&succeed(&bench, &["evaluate", name, "--json"])).unwrap();
+        assert!(scores["tasks"].get("states").is_none(), "{scores}");
+        let answered = bench.feed(&["predict", name], b"shares of Ada fell on the market\n");
+        let answer: Value = serde_json::from_str(&answered.out).unwrap();
+        assert_eq!(answer["tasks"].as_object().unwrap().len(), 1, "{answer}");
+        let (pruned, exported) = (format!("{name}-pruned"), format!("{name}-onnx"));
+        succeed(&bench, &["prune", name, "--layers", "1", "--out", &pruned]);
+        succeed(&bench, &["export", name, "--format", "onnx", "--out", &exported]);
+    }
+}
+
+#[test]
+fn a_student_of_states_is_resumed_with_the_same_bits() {
+    let bench = of_two_tasks();
+    let both = [("states", &*states("")), ("topic", TOPIC)];
+    let more = format!("{TOKENS}[distill]\nteacher = \"teacher\"\n");
+    let config = config(SMALL, "train.jsonl", &both, &more);
+    bench.write("student.toml", config.replace("epochs = 4", "epochs = 20\nsave_steps = 7"));
+    succeed(&bench, &["distill", "student.toml", "--run", "whole"]);
+    let code = interrupt(&bench);
+    if code != Some(0) {
+        assert_eq!(code, Some(130), "interrupted, or already done");
+        let resumed = succeed(&bench, &["distill", "--resume", "cut"]);
+        assert!(resumed.contains("states learns from teacher: its answers to 120 rows are in"), "{resumed}");
+    }
+    for file in ["model/model.safetensors", "model/heads.safetensors", "teachers/states.answers"] {
+        let (whole, cut) = (fs::read(bench.path("whole").join(file)), fs::read(bench.path("cut").join(file)));
+        assert!(whole.unwrap() == cut.unwrap(), "{file} differs after the interruption");
+    }
+}
+
+#[test]
+fn teachers_whose_states_do_not_fit_are_refused() {
+    let bench = of_two_tasks();
+    let of = |more: &str, distill: &str| config(SMALL, "train.jsonl", &[("states", &*states(more))], distill);
+    let teacher = format!("{TOKENS}[distill]\nteacher = \"teacher\"\n");
+    for command in ["check", "train"] {
+        let told = refused(&bench, command, &of("", ""));
+        assert!(told.contains("task `states` learns the states of a teacher, and has none"), "{told}");
+        assert!(told.contains("polytask distill"), "{told}");
+    }
+    let told = refused(&bench, "check", &of(", match = \"relations\"", &teacher));
+    assert!(
+        told.contains("12, which does not divide the width 8 of the student, expected a divisor of 8"),
+        "{told}"
+    );
+    let told =
+        refused(&bench, "check", &of("", "[tokenizer]\nsize = 300\n\n[distill]\nteacher = \"teacher\"\n"));
+    assert!(told.contains("its answers are about tokens, and it has another tokenizer"), "{told}");
+    let longer = of("", &teacher).replace("max_length = 32", "max_length = 24");
+    assert!(refused(&bench, "check", &longer).contains("data.max_length = 32 and not 24"));
+    let told = refused(&bench, "check", &of("", &teacher.replace("= \"teacher\"", "= \"nobody\"")));
+    assert!(told.contains("nobody has no trained model"), "{told}");
+    // Tasks with states of their own.
+    let lanes = "[sharing.lora]\nrank = 2\n";
+    train(&bench, "lanes", &config(BERT, "train.jsonl", &BOTH, lanes));
+    let told = refused(&bench, "check", &of("", &teacher.replace("= \"teacher\"", "= \"lanes\"")));
+    assert!(told.contains("each of its 2 tasks has states of its own"), "{told}");
 }

@@ -7,6 +7,7 @@ mod dependency_parsing;
 mod entities_relations;
 mod extractive_qa;
 mod generation;
+mod hidden_states;
 mod lemmatization;
 mod masked_language_model;
 mod multi_label;
@@ -29,6 +30,7 @@ pub use dependency_parsing::DependencyParsingConfig;
 pub use entities_relations::{EntitiesRelationsConfig, Objective, Scheduled, ScheduledSampling};
 pub use extractive_qa::ExtractiveQaConfig;
 pub use generation::GenerationConfig;
+pub use hidden_states::{HiddenStatesConfig, MatchedStates};
 pub use lemmatization::LemmatizationConfig;
 pub use masked_language_model::MaskedLanguageModelConfig;
 pub use multi_label::{LabelFields, MultiLabelConfig};
@@ -97,6 +99,11 @@ macro_rules! kinds {
         generation.is_some() || translation.is_some() || chat.is_some() || causal_language_model.is_some()
     }
 
+    /// Whether the task is learned from a teacher alone, whose trunk answers, and has no answer of its own.
+    pub fn needs_teacher(&self) -> bool {
+        self.hidden_states.is_some()
+    }
+
             /// The kinds that the table names.
             fn named(&self) -> Vec<&'static str> {
                 [$(self.$name.as_ref().map(|_| stringify!($name)),)+].into_iter().flatten().collect()
@@ -139,6 +146,8 @@ kinds! {
     extractive_qa: ExtractiveQaConfig, "extractive_qa.rs";
     /// Kind: a text generated from another text by the decoder.
     generation: GenerationConfig, "generation.rs";
+    /// Kind: the states of a teacher's tokens, in distillation.
+    hidden_states: HiddenStatesConfig, "hidden_states.rs";
     /// Kind: the lemma of each word.
     lemmatization: LemmatizationConfig, "lemmatization.rs";
     /// Kind: the prediction of masked tokens.

@@ -7,6 +7,7 @@ mod distillation;
 mod entities_relations;
 mod extractive_qa;
 mod fixture;
+mod hidden_states;
 mod lemmatization;
 mod masked_language_model;
 mod multi_label;

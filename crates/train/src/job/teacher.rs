@@ -14,7 +14,7 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
-use tasks::{BatchRow, TaskHead, TeacherAnswers, TeacherWeight};
+use tasks::{Batch, BatchRow, TaskHead, TeacherAnswers, TeacherWeight};
 
 /// What answers depend on: the teacher, the rows, and the order of the student's outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,18 +34,28 @@ impl AnswersKey {
     }
 }
 
-/// The answers of a model's task to every row of a view, which is of the task's input and the model's tokenizer; none for rows without a
+/// What of a model answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answering {
+    /// The head of the task of this index.
+    Head(usize),
+    /// The trunk, as the task of this index reads it: for each row the states of its tokens, `[tokens, hidden]`.
+    Trunk(usize),
+}
+
+/// A model's answers to every row of a view, which is of the task's input and the model's tokenizer; none for rows without a
 /// token. Packs have at most `tokens` tokens. `None` when `stop` is set before the end.
 ///
 /// # Errors
 /// Answers that are not finite: the weights of the teacher have overflowed.
 pub fn teacher_answers(
     model: &Model,
-    task: usize,
+    answering: Answering,
     view: &View,
     tokens: usize,
     stop: &AtomicBool,
 ) -> Result<Option<TeacherAnswers>, TrainError> {
+    let (Answering::Head(task) | Answering::Trunk(task)) = answering;
     let parameters = model.parameters.inference();
     let views = std::slice::from_ref(view);
     let has_token = |row: &u32| view.encoded.length(*row as usize) > 0;
@@ -62,12 +72,21 @@ pub fn teacher_answers(
             (0..).zip(&pack.rows).map(|(pack_row, row)| BatchRow { pack_row, row: row.row }).collect();
         let of_task = |index| if index == task { own.clone() } else { Vec::new() };
         let work = WorkPack::new(model, &pack, (0..model.tasks.len()).map(of_task).collect());
-        let (Pass { states, pack }, _) = PassInput::evaluation(model, &parameters, &work).run();
+        let input = PassInput::evaluation(model, &parameters, &work);
         let rows = &work.rows[task];
-        let input = TaskInput::new(model, &parameters, slot, (&states, &pack), rows);
-        for (at, answer) in
-            rows.iter().zip(slot.head.teacher_answers(&parameters, &input.evaluated(Split::Train)))
-        {
+        let found = match answering {
+            Answering::Head(_) => {
+                let (Pass { states, pack }, _) = input.run();
+                let input = TaskInput::new(model, &parameters, slot, (&states, &pack), rows);
+                slot.head.teacher_answers(&parameters, &input.evaluated(Split::Train))
+            }
+            Answering::Trunk(_) => {
+                let states = input.run_all_tokens();
+                let input = TaskInput::new(model, &parameters, slot, (&states, &work.pack), rows);
+                states_of_rows(&input.evaluated(Split::Train))
+            }
+        };
+        for (at, answer) in rows.iter().zip(found) {
             if answer.iter().any(|number| !number.is_finite()) {
                 return Err(TrainError::NonFiniteTeacher { task: slot.name.clone() });
             }
@@ -77,6 +96,17 @@ pub fn teacher_answers(
     let mut joined = TeacherAnswers::default();
     answers.iter().for_each(|answer| joined.push(answer));
     Ok(Some(joined))
+}
+
+/// For each row of a batch the states of its tokens, row after row.
+fn states_of_rows(batch: &Batch<'_>) -> Vec<Vec<f32>> {
+    let width = batch.states.dims()[1];
+    let states: Vec<f32> = batch.states.clone().into_data().try_into_vec().expect("states are f32");
+    let of_row = |at: &BatchRow| {
+        let row = at.pack_row as usize;
+        states[batch.pack.offsets[row] * width..batch.pack.offsets[row + 1] * width].to_vec()
+    };
+    batch.rows.iter().map(of_row).collect()
 }
 
 /// Answers from a file that [`write_teacher_answers`] made with this key; `None` where there is none, or it is not whole.

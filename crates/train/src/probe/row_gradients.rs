@@ -4,7 +4,7 @@ use crate::{
     error::TrainError,
     forward::evaluate::rows_labelled,
     gradients::Gradients,
-    job::Job,
+    job::{Job, TaskSlot},
     run::step::{PassContext, forward},
 };
 use data::{Pack, RowRef, Split, random};
@@ -23,12 +23,17 @@ pub(super) struct DrawnRows {
 }
 
 impl DrawnRows {
-    /// The labelled rows of a task of a model that are measured, in the order in which they were drawn.
+    /// The labelled rows of a task of a model that are measured, in the order in which they were drawn; none of a task that a teacher alone
+    /// has taught, beside others.
     ///
     /// # Errors
     /// [`TrainError::NoLabels`]
     pub(super) fn of_task(&self, job: &Job, task: usize) -> Result<Vec<RowRef>, TrainError> {
         let slot = &job.model.tasks[task];
+        let is_mute = |slot: &TaskSlot| slot.config.needs_teacher();
+        if is_mute(slot) && !job.model.tasks.iter().all(is_mute) {
+            return Ok(Vec::new());
+        }
         let count = job.views.of(self.split).get(slot.view).map_or(0, |view| view.encoded.rows());
         let mut labelled: Vec<usize> =
             (0..count).filter(|row| slot.head.labelled(self.split, *row)).collect();

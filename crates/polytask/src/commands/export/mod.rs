@@ -63,6 +63,10 @@ fn chosen<'a>(model: &'a Model, names: &[String]) -> Result<Vec<&'a TaskSlot>, F
     if let Some(name) = names.iter().find(unknown) {
         return Err(Failure::refused([format!("--task {name}: the model has the tasks {}", all())]));
     }
-    let wanted = |task: &&TaskSlot| names.is_empty() || names.contains(&task.name);
+    let wanted = |task: &&TaskSlot| match names.is_empty() {
+        // A task that has no answer has nothing to export.
+        true => !task.config.needs_teacher(),
+        false => names.contains(&task.name),
+    };
     Ok(model.tasks.iter().filter(wanted).collect())
 }

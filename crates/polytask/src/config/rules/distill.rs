@@ -7,6 +7,7 @@ use ::model::BackboneConfig;
 
 impl Rules<'_> {
     pub(super) fn distill(&mut self) {
+        self.tasks_of_teachers();
         let Some(distill) = &self.config.distill else { return };
         match (&distill.teacher, distill.teachers.is_empty()) {
             (None, true) => {
@@ -47,6 +48,24 @@ impl Rules<'_> {
                 self.at(&["distill", "layers"]),
             );
             self.push(error.help("name a model in `model.backbone`, or set its number of layers there"));
+        }
+    }
+    /// A task that needs a teacher has one.
+    fn tasks_of_teachers(&mut self) {
+        let distill = self.config.distill.as_ref();
+        let is_taught = |task: &str| {
+            distill.is_some_and(|distill| distill.teacher.is_some() || distill.teachers.contains_key(task))
+        };
+        let config = self.config;
+        for (name, _) in config.task.iter().filter(|(_, table)| table.config.needs_teacher()) {
+            if !is_taught(name) {
+                let message = format!("task `{name}` learns the states of a teacher, and has none");
+                let error = Diagnostic::error(message, self.key(&["task", name]));
+                self.push(error.help(
+                    "name one in [distill] (`teacher = \"runs/all\"`, or an entry of `teachers`) and train with `polytask distill`, or leave \
+                     the task out",
+                ));
+            }
         }
     }
 }
