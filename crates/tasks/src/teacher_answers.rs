@@ -39,6 +39,14 @@ impl TeacherAnswers {
         self.offsets.get(row..row + 2).is_some_and(|ends| ends[0] < ends[1])
     }
 
+    /// The answers to all rows, each of which is dropped as it is taken: states of many tokens would not be there twice.
+    pub fn of_rows(rows: Vec<Vec<f32>>) -> TeacherAnswers {
+        let mut answers = TeacherAnswers::default();
+        answers.values.reserve_exact(rows.iter().map(Vec::len).sum());
+        rows.into_iter().for_each(|answer| answers.push(&answer));
+        answers
+    }
+
     /// Adds the answer to the next row.
     pub fn push(&mut self, answer: &[f32]) {
         self.values.extend(answer);
@@ -92,6 +100,7 @@ mod tests {
             (answers.rows(), answers.answered(), answers.row(0).len(), answers.row(7).len()),
             (2, 1, 2, 0)
         );
+        assert_eq!(TeacherAnswers::of_rows(vec![vec![1.0, 2.0], Vec::new()]), answers);
         assert_eq!(TeacherAnswers::from_parts(offsets, values.clone()), Some(answers));
         let expected = TeacherAnswers::expected([true, false, true]);
         assert_eq!((expected.answered(), expected.is_answered(2), expected.row(2)), (2, true, &[][..]));

@@ -93,9 +93,7 @@ pub fn teacher_answers(
             answers[at.row as usize] = answer;
         }
     }
-    let mut joined = TeacherAnswers::default();
-    answers.iter().for_each(|answer| joined.push(answer));
-    Ok(Some(joined))
+    Ok(Some(TeacherAnswers::of_rows(answers)))
 }
 
 /// For each row of a batch the states of its tokens, row after row.
