@@ -378,6 +378,15 @@ fn states_of_a_teacher_are_learned_without_labels() {
         assert_eq!(answer["tasks"].as_object().unwrap().len(), 1, "{answer}");
         let (pruned, exported) = (format!("{name}-pruned"), format!("{name}-onnx"));
         succeed(&bench, &["prune", name, "--layers", "1", "--out", &pruned]);
+        // The projection is cut with the states that it reads; relations have no part as wide as half a number.
+        let ran = bench.run(&["prune", name, "--hidden", "4", "--out", &format!("{name}-narrow")]);
+        assert!(
+            ran.ok || ran.code == 2 && ran.err.contains("hidden_states.heads"),
+            "{name}: {}{}",
+            ran.out,
+            ran.err
+        );
+        assert!(ran.ok || name != "projected", "{}", ran.err);
         succeed(&bench, &["export", name, "--format", "onnx", "--out", &exported]);
     }
 }
