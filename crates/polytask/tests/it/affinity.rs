@@ -1,6 +1,6 @@
 //! `polytask affinity`: what it says is what its trainings measured and scored, and it goes on where it was.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, json};
 use serde_json::Value;
 use std::fs;
 
@@ -10,10 +10,6 @@ fn bench() -> Bench {
     let third = "[task.copy]\ncorpus = \"news\"\nimportance = 2.0\nclassification = { text = \"text\", label = \"topic\" }\n\n[optimizer.adamw]";
     bench.edit("job.toml", "[optimizer.adamw]", third);
     bench
-}
-
-fn json(bench: &Bench, file: &str) -> Value {
-    serde_json::from_slice(&fs::read(bench.path(file)).unwrap()).unwrap()
 }
 
 /// The measurements in the metrics of a trial.

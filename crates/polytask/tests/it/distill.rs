@@ -1,6 +1,6 @@
 //! `polytask distill`: students of teachers that were trained a moment before.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, succeed};
 use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
@@ -22,12 +22,6 @@ fn config(backbone: &str, rows: &str, tasks: &[(&str, &str)], more: &str) -> Str
          {tasks}[optimizer.adamw]\nlearning_rate = 1e-2\n\n[data]\nmax_length = 32\n\n[train]\nepochs = 4\ntokens_per_batch = 128\n\
          threads = 1\n\n{more}"
     )
-}
-
-fn succeed(bench: &Bench, arguments: &[&str]) -> String {
-    let ran = bench.run(arguments);
-    assert!(ran.ok, "{arguments:?}: {}{}", ran.out, ran.err);
-    ran.out
 }
 
 fn train(bench: &Bench, name: &str, config: &str) {

@@ -1,6 +1,6 @@
 //! `polytask prune`: smaller models of what was trained a moment before, which are models as any other.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, json, refused, succeed, trained};
 use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
@@ -8,31 +8,6 @@ use std::time::Duration;
 
 const BERT: &str = "{ bert = { layers = 3, hidden = 16, heads = 2, dropout = 0.1 } }";
 const LLAMA: &str = "{ llama = { layers = 2, hidden = 32, heads = 4, kv_heads = 2, dropout = 0.0 } }";
-
-fn succeed(bench: &Bench, arguments: &[&str]) -> String {
-    let ran = bench.run(arguments);
-    assert!(ran.ok, "{arguments:?}: {}{}", ran.out, ran.err);
-    ran.out
-}
-
-/// What a command is refused for.
-fn refused(bench: &Bench, arguments: &[&str]) -> String {
-    let ran = bench.run(arguments);
-    assert_eq!(ran.code, 2, "{arguments:?}: {}{}", ran.out, ran.err);
-    ran.err
-}
-
-/// A run of the bench's job on a backbone.
-fn trained(backbone: &str, more: &[&str]) -> Bench {
-    let bench = Bench::new();
-    let backbone = format!("model.backbone={backbone}");
-    succeed(&bench, &[&["train", "job.toml", "--run", "whole", "--set", &backbone], more].concat());
-    bench
-}
-
-fn json(bench: &Bench, path: &str) -> Value {
-    serde_json::from_slice(&fs::read(bench.path(path)).unwrap()).unwrap()
-}
 
 /// The scores of all tasks on the validation split.
 fn scores(bench: &Bench, run: &str) -> Vec<f64> {

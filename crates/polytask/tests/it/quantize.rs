@@ -1,6 +1,6 @@
 //! `polytask quantize`: int8 models of what was trained a moment before, which are models as any other.
 
-use crate::bench::{Bench, Ran};
+use crate::bench::{Bench, Ran, json, succeed};
 use serde_json::Value;
 use std::fs;
 
@@ -8,16 +8,6 @@ const BACKBONES: [&str; 2] = [
     "{ bert = { layers = 2, hidden = 32, heads = 2, dropout = 0.1 } }",
     "{ llama = { layers = 2, hidden = 32, heads = 4, kv_heads = 2, dropout = 0.0 } }",
 ];
-
-fn succeed(bench: &Bench, arguments: &[&str]) -> String {
-    let ran = bench.run(arguments);
-    assert!(ran.ok, "{arguments:?}: {}{}", ran.out, ran.err);
-    ran.out
-}
-
-fn json(bench: &Bench, path: &str) -> Value {
-    serde_json::from_slice(&fs::read(bench.path(path)).unwrap()).unwrap()
-}
 
 fn bytes(bench: &Bench, path: &str) -> u64 {
     fs::metadata(bench.path(path)).unwrap().len()

@@ -1,6 +1,6 @@
 //! `compare` and `sweep`: many trainings held against each other.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, json};
 use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
@@ -25,11 +25,6 @@ fn bench() -> Bench {
             + "\n[task.again]\ncorpus = \"news\"\nimportance = 0.5\nclassification = { text = \"text\", label = \"topic\" }\n",
     );
     bench
-}
-
-fn json(bench: &Bench, file: &str) -> Value {
-    let bytes = fs::read(bench.path(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
-    serde_json::from_slice(&bytes).unwrap()
 }
 
 /// The scores of a comparison, without what depends on the machine.

@@ -1,5 +1,6 @@
 //! A folder with a small corpus and a config, and the binary to run in it.
 
+use serde_json::Value;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -125,4 +126,32 @@ fn row(i: usize) -> String {
     let tags: Vec<&str> = words.iter().map(|w| if *w == name { "B-name" } else { "O" }).collect();
     let row = serde_json::json!({ "text": words.join(" "), "tokens": words, "tags": tags, "topic": topic });
     row.to_string()
+}
+
+/// What a command that succeeds prints.
+pub fn succeed(bench: &Bench, arguments: &[&str]) -> String {
+    let ran = bench.run(arguments);
+    assert!(ran.ok, "{arguments:?}: {}{}", ran.out, ran.err);
+    ran.out
+}
+
+/// A file of JSON.
+pub fn json(bench: &Bench, path: &str) -> Value {
+    let bytes = fs::read(bench.path(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// What a command is refused for.
+pub fn refused(bench: &Bench, arguments: &[&str]) -> String {
+    let ran = bench.run(arguments);
+    assert_eq!(ran.code, 2, "{arguments:?}: {}{}", ran.out, ran.err);
+    ran.err
+}
+
+/// A folder with `whole`, a run of its job on a backbone.
+pub fn trained(backbone: &str, more: &[&str]) -> Bench {
+    let bench = Bench::new();
+    let backbone = format!("model.backbone={backbone}");
+    succeed(&bench, &[&["train", "job.toml", "--run", "whole", "--set", &backbone], more].concat());
+    bench
 }
