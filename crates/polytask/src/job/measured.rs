@@ -100,6 +100,15 @@ pub fn measure(
     (scores.collect(), row)
 }
 
+/// What tells the model in a folder from others: the hash of its manifest, which has the hashes of its files.
+///
+/// # Errors
+/// The manifest cannot be read.
+pub fn manifest_hash(folder: &Path) -> std::io::Result<String> {
+    let bytes = std::fs::read(folder.join("polytask.json"))?;
+    Ok(blake3::hash(&bytes).to_hex().to_string())
+}
+
 /// The bytes of a model's files, given its folder or its run's.
 pub fn folder_bytes(folder: &Path) -> u64 {
     let inside = folder.join("model");

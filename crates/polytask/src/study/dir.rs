@@ -4,6 +4,7 @@ use super::{Trial, TrialResult};
 use crate::commands::train::write;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::job::measured::manifest_hash;
 use crate::job::run_lock::RunLock;
 use crate::run_report::environment::Environment;
 use burn::tensor::Device;
@@ -147,8 +148,7 @@ impl StudyDir {
 
 /// What tells a trained model from others: its manifest has the hashes of its files. Empty where there is none.
 pub fn fingerprint(run: &Path) -> String {
-    let manifest = RunDir::new(run).model().join("polytask.json");
-    fs::read(manifest).map_or_else(|_| String::new(), |bytes| blake3::hash(&bytes).to_hex().to_string())
+    manifest_hash(&RunDir::new(run).model()).unwrap_or_default()
 }
 
 /// What the trial in the directory of a run gave; `None` where a result is missing or cannot be read, so that it is made again.

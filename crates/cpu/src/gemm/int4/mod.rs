@@ -10,6 +10,7 @@ mod hqq;
 mod product;
 
 use crate::bf16::rounded;
+use crate::gemm::few_rows::Weight;
 pub use gptq::InputErrors;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -54,7 +55,7 @@ struct Grid {
 impl Grid {
     /// Rounds both to bf16. Numbers that are all the same have the scale 0, and are the offset.
     fn new(scale: f32, offset: f32) -> Grid {
-        Grid { scale: widen(rounded(scale) as u16), offset: widen(rounded(offset) as u16) }
+        Grid { scale: (rounded(scale) as u16).widen(), offset: (rounded(offset) as u16).widen() }
     }
 
     /// Over the range of some numbers; not finite where they are not.
@@ -80,10 +81,6 @@ fn range(numbers: impl Iterator<Item = f32> + Clone) -> (f32, f32) {
         true => numbers.fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x))),
         false => (f32::NAN, f32::NAN),
     }
-}
-
-fn widen(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
 }
 
 /// The codes of a group in its bytes.
@@ -167,7 +164,7 @@ impl Int4Matrix {
         let mut values = vec![0.0; 2 * codes.len()];
         let groups = values.par_chunks_mut(self.group).zip(codes.par_chunks(half)).zip(scales).zip(offsets);
         groups.with_min_len(GROUPS_AT_ONCE).for_each(|(((values, codes), scale), offset)| {
-            dequantize(values, codes, widen(*scale), widen(*offset));
+            dequantize(values, codes, scale.widen(), offset.widen());
         });
         values
     }

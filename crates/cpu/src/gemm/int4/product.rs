@@ -3,8 +3,8 @@
 //!
 //! Every sum is made in fixed lanes by one thread, so results depend neither on the number of threads nor on the rows beside.
 
-use super::{Int4Matrix, widen};
-use crate::gemm::few_rows::{Lanes, join_outputs};
+use super::Int4Matrix;
+use crate::gemm::few_rows::{Lanes, Weight, join_outputs};
 use crate::simd;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -121,7 +121,7 @@ fn tile<V: Lanes, const ROWS: usize, const OUT: usize>(
         let (mut scales, mut offsets) = ([V::zero(); OUT], [V::zero(); OUT]);
         for j in 0..OUT {
             let at = (first + j) * groups + g;
-            (scales[j], offsets[j]) = (V::splat(widen(w.scales[at])), V::splat(widen(w.offsets[at])));
+            (scales[j], offsets[j]) = (V::splat(w.scales[at].widen()), V::splat(w.offsets[at].widen()));
         }
         for at in (0..half).step_by(V::COUNT) {
             let (mut low, mut high) = ([V::zero(); OUT], [V::zero(); OUT]);

@@ -12,7 +12,7 @@ use crate::commands::{config_of_run, evaluate, open_device, open_model, with_thr
 use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::job::assemble::assemble_saved;
-use crate::job::measured::measure_change;
+use crate::job::measured::{manifest_hash, measure_change};
 use crate::job::result_dir::ResultDir;
 use crate::terminal::output;
 use ::model::pruning::Cut;
@@ -128,12 +128,12 @@ impl Prune<'_> {
 
     /// Everything that the measurements depend on.
     fn fingerprint(&self, job: &Job) -> Result<Fingerprint, Failure> {
-        let manifest = self.dir.join("polytask.json");
-        let bytes = std::fs::read(&manifest).map_err(|e| Failure::io("reading", &manifest, e))?;
+        let model =
+            manifest_hash(&self.dir).map_err(|e| Failure::io("reading the manifest in", &self.dir, e))?;
         let rows = job.views.of(self.split).iter().map(rows_hash).collect::<Vec<_>>().join(" ");
         let of = [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("model", blake3::hash(&bytes).to_hex().to_string()),
+            ("model", model),
             ("device", format!("{:?}", self.args.device.unwrap_or(self.config.train.device))),
             ("--split", self.split.name().to_owned()),
             ("--rows", self.args.rows.to_string()),
