@@ -2,6 +2,7 @@
 //! beside it.
 
 use crate::error::TensorProblem;
+use crate::trunk::MOST_INT8_INPUTS;
 use kernels::{Int4Matrix, Int8Matrix, PackedMatrix};
 use safetensors::Dtype;
 
@@ -36,7 +37,8 @@ impl Codes {
     pub fn shape(self, codes: &[usize]) -> Option<Vec<usize>> {
         let &[rows, columns] = codes else { return None };
         let columns = match self {
-            Codes::Int8 => columns,
+            // Sums of more could leave their integers: no product is made of such codes, and no file of ours has them.
+            Codes::Int8 => Some(columns).filter(|columns| *columns <= MOST_INT8_INPUTS)?,
             Codes::Int4 => {
                 columns.checked_mul(2).filter(|columns| Int4Matrix::group_size(*columns).is_some())?
             }
@@ -78,5 +80,21 @@ impl Codes {
             }
             _ => unreachable!("as many tensors as the codes have beside them"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_that_no_product_takes_are_no_matrix() {
+        assert_eq!(Codes::Int8.shape(&[2, MOST_INT8_INPUTS]), Some(vec![2, MOST_INT8_INPUTS]));
+        assert_eq!(Codes::Int8.shape(&[2, MOST_INT8_INPUTS + 1]), None);
+        assert_eq!(Codes::Int4.shape(&[2, 32]), Some(vec![2, 64]));
+        for odd in [[2, 0], [2, 33], [2, usize::MAX]] {
+            assert_eq!(Codes::Int4.shape(&odd), None, "{odd:?}");
+        }
+        assert_eq!((Codes::Int8.shape(&[2]), Codes::Int4.shape(&[2, 32, 1])), (None, None));
     }
 }

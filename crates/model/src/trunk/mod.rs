@@ -33,7 +33,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// The sums of longer rows of int8 could leave 32 bits.
-const MOST_INT8_INPUTS: usize = 1 << 16;
+pub(crate) const MOST_INT8_INPUTS: usize = 1 << 16;
 
 /// A backbone with its settings: see the module. The weights are in [`Parameters`].
 #[derive(Debug)]
